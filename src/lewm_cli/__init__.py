@@ -1,0 +1,22 @@
+"""LeWorldModel from one command, and its public Python API.
+
+`load(run_name)` returns a trained run (model, normalization, configuration); `AutoCostModel(run_name)` returns
+only the module, as stable_worldmodel's solvers and policies expect it. Both are imported on first use, so that
+`import lewm_cli` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lewm_cli.store import AutoCostModel, load
+
+__version__ = "0.1.0"
+__all__ = ["AutoCostModel", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("AutoCostModel", "load"):
+        from lewm_cli import store
+
+        return getattr(store, name)
+    raise AttributeError(f"module 'lewm_cli' has no attribute {name!r}")

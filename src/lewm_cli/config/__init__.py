@@ -1,0 +1,48 @@
+"""Validated configuration: what a model is, how it is trained, how it is measured, what travels with weights."""
+
+from lewm_cli.config.card import ActionStats, DatasetIdentity, Inputs, PixelStats, Provenance, RunCard
+from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
+from lewm_cli.config.model import (
+    ActionEncoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    PredictorConfig,
+    ProjectorConfig,
+)
+from lewm_cli.config.protocol import EvalProtocol, PlannerConfig
+from lewm_cli.config.section import Section
+from lewm_cli.config.train import (
+    DataConfig,
+    MonitorConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "ActionEncoderConfig",
+    "ActionStats",
+    "DataConfig",
+    "DatasetIdentity",
+    "EncoderConfig",
+    "EvalProtocol",
+    "Inputs",
+    "Layer",
+    "ModelConfig",
+    "MonitorConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "PixelStats",
+    "PlannerConfig",
+    "PredictorConfig",
+    "ProjectorConfig",
+    "Provenance",
+    "RunCard",
+    "ScheduleConfig",
+    "Section",
+    "TrainConfig",
+    "merge_layers",
+    "parse_setting",
+    "read_toml",
+]

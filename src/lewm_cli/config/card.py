@@ -1,0 +1,102 @@
+"""What travels with the weights, in the header of `<run>.safetensors`."""
+
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, PositiveInt, model_validator
+
+from lewm_cli.config.model import ModelConfig
+from lewm_cli.config.section import Section
+from lewm_cli.config.train import TrainConfig
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PixelStats(Section):
+    """Mean and standard deviation per channel of pixels scaled to [0, 1]; ImageNet's by default."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+class ActionStats(Section):
+    """Mean and standard deviation per action dimension, in the environment's units."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_std_per_mean(self) -> Self:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError("action mean and std must have the same number of values, at least one")
+        return self
+
+    @classmethod
+    def fit(cls, actions: "np.ndarray[tuple[int, int], np.dtype[np.float32]]") -> Self:
+        """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1."""
+        rows = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
+        std = rows.std(axis=0)
+        return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
+
+    @property
+    def dim(self) -> int:
+        """Number of action dimensions A."""
+        return len(self.mean)
+
+    def normalize(self, actions: np.ndarray) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+        """Environment units (..., A) to z-scores, float32; NaN (no action) becomes 0, the mean action."""
+        scaled = (actions - np.asarray(self.mean)) / np.asarray(self.std)
+        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+    def denormalize(self, actions: np.ndarray) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+        """z-scores (..., A) to environment units, float32."""
+        return (actions * np.asarray(self.std) + np.asarray(self.mean)).astype(np.float32)
+
+
+class Inputs(Section):
+    """How recorded frames and actions become what the model sees."""
+
+    task: str = Field(description="task name, or 'generic' for a recording without a simulator")
+    frameskip: PositiveInt = Field(description="environment steps per model step")
+    actions: ActionStats
+    pixels: PixelStats = PixelStats()
+    resize: Literal["area"] = Field("area", description="filter from the recorded size to the model's")
+
+    @property
+    def block_dim(self) -> int:
+        """Width of an action block: frameskip * action dimensions."""
+        return self.frameskip * self.actions.dim
+
+
+class DatasetIdentity(Section):
+    """Which recording it was, independent of where it lies."""
+
+    name: str
+    episodes: PositiveInt
+    rows: PositiveInt
+    fingerprint: str = Field(description="sha256 over episode lengths, offsets and all actions")
+
+
+class Provenance(Section):
+    """How the weights came to be."""
+
+    dataset: DatasetIdentity
+    held_out: tuple[int, ...] = Field(description="episode numbers never trained on; empty for the clip split")
+    train: TrainConfig
+    step: int = Field(ge=0, description="optimizer steps taken")
+    total_steps: PositiveInt
+    init_from: str | None = None
+    device: str
+    versions: dict[str, str]
+    command: str
+    finished: str = Field(description="UTC time of the last step, ISO 8601")
+
+
+class RunCard(Section):
+    """The header of a run: enough to rebuild the model, to feed it rightly and to say where it came from."""
+
+    format: Literal[1] = 1
+    model: ModelConfig
+    inputs: Inputs
+    provenance: Provenance

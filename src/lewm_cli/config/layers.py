@@ -1,0 +1,72 @@
+"""Where settings come from and which one wins: preset, then file, then `--set` and the plain options."""
+
+import tomllib
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lewm_cli.errors import LewmError, UsageError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place.
+
+    Args:
+        source: the place in words, for error messages.
+        tree: nested tables as TOML gives them.
+    """
+
+    source: str
+    tree: dict[str, Any]
+
+
+def merge_layers(layers: list[Layer]) -> Layer:
+    """Lay later layers over earlier ones, table by table."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _overlay(merged, layer.tree)
+    return Layer(" + ".join(layer.source for layer in layers if layer.tree), merged)
+
+
+def read_toml(path: Path) -> Layer:
+    """Read a configuration file.
+
+    Raises:
+        LewmError: it does not exist or is not TOML.
+    """
+    try:
+        return Layer(f"the file {path}", tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise LewmError(f"there is no configuration file {path}; `lewm presets NAME` prints one to start from") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise LewmError(f"{path} is not a TOML file: {error}") from error
+
+
+def parse_setting(text: str) -> Layer:
+    """Read one `--set a.b=value`; the value is TOML, and a bare word is taken as a string.
+
+    Raises:
+        UsageError: there is no `=`, or a key part is empty.
+    """
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UsageError(f"--set {text!r} is not of the form section.key=value, for example optimizer.lr=1e-4")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    tree: Any = parsed
+    for part in reversed(parts):
+        tree = {part: tree}
+    return Layer(f"--set {text}", tree)
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _overlay(below[key], value)
+        else:
+            below[key] = deepcopy(value)

@@ -1,0 +1,68 @@
+"""What a LeWorldModel is made of. The defaults are the released ViT-Tiny model (18,034,478 parameters)."""
+
+from typing import Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from lewm_cli.config.section import Section
+
+
+class EncoderConfig(Section):
+    """The vision transformer that sees a frame."""
+
+    patch_size: PositiveInt = Field(14, description="side of a square patch, pixels")
+    width: PositiveInt = Field(192, description="token width")
+    depth: PositiveInt = Field(12, description="number of blocks")
+    heads: PositiveInt = Field(3, description="attention heads")
+    mlp: PositiveInt = Field(768, description="hidden width of a block's MLP")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class ProjectorConfig(Section):
+    """The two projectors (encoder output and prediction): Linear, BatchNorm, GELU, Linear."""
+
+    hidden: PositiveInt = Field(2048, description="hidden width")
+
+
+class ActionEncoderConfig(Section):
+    """The embedding of an action block."""
+
+    smoothed: PositiveInt = Field(10, description="channels after the pointwise convolution")
+    expansion: PositiveInt = Field(4, description="hidden width of the MLP as a multiple of the latent")
+
+
+class PredictorConfig(Section):
+    """The causal transformer that predicts the next latent, modulated by the actions (AdaLN-zero)."""
+
+    width: PositiveInt | None = Field(None, description="token width; the latent dimension if not given")
+    depth: PositiveInt = Field(6, description="number of blocks")
+    heads: PositiveInt = Field(16, description="attention heads")
+    head_dim: PositiveInt = Field(64, description="width of one head")
+    mlp: PositiveInt = Field(2048, description="hidden width of a block's MLP")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the blocks")
+    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="dropout after the position embedding")
+
+
+class ModelConfig(Section):
+    """Every size of the model; actions and frames are described by `Inputs`, not here."""
+
+    image_size: PositiveInt = Field(224, description="side of the square frame that the encoder sees, pixels")
+    latent: PositiveInt = Field(192, description="dimension of the latent space")
+    history: PositiveInt = Field(3, description="history length of the predictor, model steps")
+    encoder: EncoderConfig = EncoderConfig()
+    projector: ProjectorConfig = ProjectorConfig()
+    action_encoder: ActionEncoderConfig = ActionEncoderConfig()
+    predictor: PredictorConfig = PredictorConfig()
+
+    @model_validator(mode="after")
+    def _patches_tile_the_image(self) -> Self:
+        if self.image_size % self.encoder.patch_size:
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of encoder.patch_size {self.encoder.patch_size}"
+            )
+        return self

@@ -1,0 +1,65 @@
+"""The base of every configuration model: frozen, and an unknown key is an error with the nearest match."""
+
+import difflib
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lewm_cli.errors import UsageError
+
+
+class Section(BaseModel):
+    """A group of settings. Unknown keys are refused; values are checked; instances never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
+
+    @classmethod
+    def build(cls, tree: dict[str, Any], source: str) -> Self:
+        """Validate a tree as TOML gives it.
+
+        Args:
+            tree: nested tables.
+            source: where it comes from, for the error ("the file small.toml").
+
+        Raises:
+            UsageError: an unknown key (with the nearest known one) or a value out of range.
+        """
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise UsageError(f"{cls._explain(error)} (in {source})") from error
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """All dotted keys under this section, as `--set` takes them."""
+        found = []
+        for name, field in cls.model_fields.items():
+            key = field.alias or name
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, Section):
+                found += [f"{key}.{rest}" for rest in inner.keys()]
+            else:
+                found.append(key)
+        return found
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = nearest(key, cls.keys())
+            return f"unknown setting {key!r}" + (f"; did you mean {near!r}?" if near else "")
+        if first["type"] == "value_error":
+            return f"{key + ': ' if key else ''}{first['ctx']['error']}"
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        return f"{key} = {first['input']!r}: {problem}" if key else problem
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """The known word that `word` most likely meant: close as a whole, or in its last dotted part."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    last = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
+    close = difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.6)
+    return last[close[0]] if close else None

@@ -1,0 +1,80 @@
+"""How a model is trained. The defaults are the hyperparameters of the released models."""
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from lewm_cli.config.model import ModelConfig
+from lewm_cli.config.section import Section
+
+
+class DataConfig(Section):
+    """Which clips are cut from a recording and how they are served."""
+
+    frameskip: PositiveInt = Field(5, description="environment steps per model step (action block)")
+    split: Literal["episode", "clip"] = Field(
+        "episode", description="hold out whole episodes, or random clips (neighbors leak; for comparison only)"
+    )
+    validation: float = Field(0.1, gt=0, lt=1, description="share held out")
+    packed: bool = Field(
+        False, description="decode all frames once, at the model's image size, into a memory-mapped cache"
+    )
+    workers: NonNegativeInt = Field(4, description="processes that prepare batches; 0 prepares them in place")
+
+
+class ObjectiveConfig(Section):
+    """The two losses: prediction + lambda * SIGReg."""
+
+    lambda_: NonNegativeFloat = Field(0.09, alias="lambda", description="weight of SIGReg")
+    knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
+    projections: PositiveInt = Field(1024, description="random directions per call")
+
+
+class OptimizerConfig(Section):
+    """AdamW."""
+
+    lr: PositiveFloat = Field(5e-5, description="peak learning rate")
+    weight_decay: NonNegativeFloat = 1e-3
+    clip: PositiveFloat = Field(1.0, description="gradient norm")
+    batch_size: int = Field(128, ge=2, description="clips per step")
+    precision: Literal["float32", "bf16"] = Field(
+        "bf16", description="of encoder and predictor on CUDA; SIGReg is always float32, and so is everything on a CPU"
+    )
+
+
+class ScheduleConfig(Section):
+    """Linear warm-up, then cosine to 0, stepped per optimizer step. Where it stops and where the cosine ends are two settings."""
+
+    epochs: PositiveInt = Field(10, description="stop after so many passes over the clips")
+    steps: PositiveInt | None = Field(None, description="stop after so many steps instead")
+    decay_epochs: PositiveInt | None = Field(None, description="epoch where the cosine reaches 0; the stop if not given")
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of the scheduled steps")
+
+
+class MonitorConfig(Section):
+    """How often held-out clips are measured and the state is saved."""
+
+    every: PositiveInt = Field(1000, description="steps between two measurements and saves")
+    clips: int = Field(512, ge=8, description="held-out clips per measurement")
+    log_every: PositiveInt = Field(50, description="steps between two log lines")
+
+
+class TrainConfig(Section):
+    """Everything that decides what a training run computes, except the data itself."""
+
+    seed: NonNegativeInt = 3072
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    monitor: MonitorConfig = MonitorConfig()
+
+    @model_validator(mode="after")
+    def _stop_before_the_cosine_ends(self) -> Self:
+        schedule = self.schedule
+        if schedule.steps is None and schedule.decay_epochs is not None and schedule.decay_epochs < schedule.epochs:
+            raise ValueError(
+                f"schedule.decay_epochs {schedule.decay_epochs} ends before schedule.epochs {schedule.epochs}"
+            )
+        return self

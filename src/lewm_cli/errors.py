@@ -1,0 +1,26 @@
+"""The two kinds of failure that a user can act on: the ground floor, imported by every room."""
+
+
+class LewmError(Exception):
+    """A failure told in one sentence: what happened, why, and what to type next. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(LewmError):
+    """A command line or a configuration that cannot mean anything. Exit code 2."""
+
+    exit_code = 2
+
+
+class StoppedError(LewmError):
+    """Work ended early on request (Ctrl-C or SIGTERM) with everything worth keeping saved.
+
+    Args:
+        message: what was saved and how to go on.
+        signal_number: the signal that asked; the exit code is 128 plus it.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

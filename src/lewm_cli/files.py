@@ -1,0 +1,107 @@
+"""Files that are either the old one or the new one, never half of it: temp file, fsync, rename, lock."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lewm_cli.errors import LewmError
+
+PART_SUFFIX = ".part"
+"""Ends the name of every file that is still being written; nothing with it is ever listed or read."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
+
+    On any error, an interrupt included, the temporary file is removed and `path` is what it was.
+
+    Raises:
+        LewmError: the folder cannot be written or the disk is full.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step.
+
+    Raises:
+        LewmError: the folder cannot be written or the disk is full.
+    """
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold the lock that guards `path` against a second writer, which gets the sentence `busy`.
+
+    The lock file stays behind (removing it would race with a process that has just opened it); the kernel
+    frees the lock when its holder dies, so that nothing has to be cleaned up after a crash.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with explained(path):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("a")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LewmError(busy) from error
+        yield
+
+
+def remove_stale_parts(path: Path) -> None:
+    """Remove what a killed writer of `path` left behind; only call it while holding the lock of `path`."""
+    for part in path.parent.glob(f".{path.name}.*{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about writing `path` into a sentence.
+
+    Raises:
+        LewmError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if disk_is_full(error):
+            raise LewmError(
+                f"the disk under {path.parent} is full, so {path.name} was not written; "
+                "free some space or choose another disk with --home"
+            ) from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise LewmError(
+                f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
+                "choose another folder with --home or $LEWM_WRITE_HOME"
+            ) from error
+        raise
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error) or "errno = 28" in str(error)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

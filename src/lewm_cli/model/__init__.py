@@ -1,0 +1,20 @@
+"""LeWorldModel in plain torch: a ViT that encodes frames, a predictor that imagines the next latent, two losses."""
+
+from lewm_cli.model.device import resolve_device
+from lewm_cli.model.lewm import LeWM
+from lewm_cli.model.objective import Losses, Objective
+from lewm_cli.model.predictor import Predictor
+from lewm_cli.model.sigreg import SIGReg
+from lewm_cli.model.vit import VisionTransformer
+from lewm_cli.model.world_model import WorldModel
+
+__all__ = [
+    "LeWM",
+    "Losses",
+    "Objective",
+    "Predictor",
+    "SIGReg",
+    "VisionTransformer",
+    "WorldModel",
+    "resolve_device",
+]

@@ -1,0 +1,26 @@
+"""Which device computes."""
+
+import torch
+
+from lewm_cli.errors import LewmError, UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for `--device auto|cpu|cuda|mps`; `auto` takes the first of cuda, mps, cpu that is there.
+
+    Raises:
+        UsageError: the name is none of these.
+        LewmError: the device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, available in there.items() if available))
+    kind = name.partition(":")[0]
+    if kind not in there:
+        raise UsageError(f"unknown device {name!r}; choose auto, cpu, cuda or mps")
+    if not there[kind]:
+        raise LewmError(
+            f"device {name!r} is not available here: this torch ({torch.__version__}) sees no such device; "
+            "use --device auto or --device cpu"
+        )
+    return torch.device(name)

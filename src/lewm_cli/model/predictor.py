@@ -1,0 +1,127 @@
+"""The predictor: a causal transformer over latents, modulated by action embeddings (AdaLN-zero)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lewm_cli.config import PredictorConfig
+
+
+class Predictor(nn.Module):
+    """Latents and actions of up to `history` steps to the latents one step later (paper section 3.1).
+
+    Args:
+        config: sizes.
+        latent: dimension D of the latent space.
+        history: positions that the predictor has learned, model steps.
+    """
+
+    def __init__(self, config: PredictorConfig, latent: int, history: int) -> None:
+        super().__init__()
+        self.pos_embedding = nn.Parameter(torch.randn(1, history, latent))
+        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.transformer = ConditionalTransformer(config, latent)
+
+    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predict one step ahead at every position.
+
+        Args:
+            latents: (N, T, D), T at most the history length.
+            actions: (N, T, D) action embeddings.
+
+        Returns:
+            (N, T, D): position t holds the prediction of latent t + 1, before the prediction projector.
+        """
+        x = self.dropout(latents + self.pos_embedding[:, : latents.shape[1]])
+        output: Tensor = self.transformer(x, actions)
+        return output
+
+
+class ConditionalTransformer(nn.Module):
+    """Conditional blocks between optional changes of width, and a final LayerNorm."""
+
+    def __init__(self, config: PredictorConfig, latent: int) -> None:
+        super().__init__()
+        width = config.width or latent
+        same = width == latent
+        self.input_proj = nn.Identity() if same else nn.Linear(latent, width)
+        self.cond_proj = nn.Identity() if same else nn.Linear(latent, width)
+        self.layers = nn.ModuleList(ConditionalBlock(config, width) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(width)
+        self.output_proj = nn.Identity() if same else nn.Linear(width, latent)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(N, T, D) and (N, T, D) to (N, T, D)."""
+        x, condition = self.input_proj(x), self.cond_proj(condition)
+        for layer in self.layers:
+            x = layer(x, condition)
+        output: Tensor = self.output_proj(self.norm(x))
+        return output
+
+
+class ConditionalBlock(nn.Module):
+    """Attention and MLP whose inputs are shifted and scaled, and whose outputs are gated, by the action."""
+
+    def __init__(self, config: PredictorConfig, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.attn = CausalAttention(config, width)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.mlp = FeedForward(config, width)
+        modulation = nn.Linear(width, 6 * width)
+        # Zero: every block starts as the identity, and actions enter only as training asks for them.
+        nn.init.zeros_(modulation.weight)
+        nn.init.zeros_(modulation.bias)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), modulation)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(N, T, width) and (N, T, width) to (N, T, width)."""
+        shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = self.adaLN_modulation(condition).chunk(
+            6, dim=-1
+        )
+        x = x + gate_attn * self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn)
+        x = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
+        return x
+
+
+class CausalAttention(nn.Module):
+    """Multi-head attention in which a step sees itself and the steps before it."""
+
+    def __init__(self, config: PredictorConfig, width: int) -> None:
+        super().__init__()
+        inner = config.heads * config.head_dim
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.norm = nn.LayerNorm(width)
+        self.to_qkv = nn.Linear(width, 3 * inner, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(inner, width), nn.Dropout(config.dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, width) to the same."""
+        query, key, value = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(self.norm(x)).chunk(3, dim=-1)
+        )
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class FeedForward(nn.Module):
+    """LayerNorm, Linear, GELU, Linear, with dropout."""
+
+    def __init__(self, config: PredictorConfig, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, config.mlp),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.mlp, width),
+            nn.Dropout(config.dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, width) to the same."""
+        output: Tensor = self.net(x)
+        return output

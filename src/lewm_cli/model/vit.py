@@ -1,0 +1,135 @@
+"""The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lewm_cli.config import EncoderConfig
+
+
+class VisionTransformer(nn.Module):
+    """Frames to the CLS token of the last layer (paper section 3.1; the released encoder).
+
+    Args:
+        config: sizes.
+        image_size: side of the frames that the position embedding is learned for, pixels.
+    """
+
+    def __init__(self, config: EncoderConfig, image_size: int) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config, image_size)
+        self.layers = nn.ModuleList(EncoderBlock(config) for _ in range(config.depth))
+        self.layernorm = nn.LayerNorm(config.width, eps=1e-12)
+        self.apply(_initialize)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode normalized frames.
+
+        Args:
+            pixels: (N, 3, H, W), H and W multiples of the patch size; a size other than the trained one
+                interpolates the position embedding.
+
+        Returns:
+            (N, width)
+        """
+        x = self.embeddings(pixels)
+        for layer in self.layers:
+            x = layer(x)
+        cls: Tensor = self.layernorm(x[:, 0])
+        return cls
+
+
+class Embeddings(nn.Module):
+    """CLS token, patch projection and learned absolute positions."""
+
+    def __init__(self, config: EncoderConfig, image_size: int) -> None:
+        super().__init__()
+        self.grid = image_size // config.patch_size
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.width))
+        self.position_embeddings = nn.Parameter(torch.empty(1, self.grid**2 + 1, config.width))
+        self.patch_embeddings = PatchEmbeddings(config)
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        nn.init.trunc_normal_(self.position_embeddings, std=0.02)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) to tokens (N, 1 + patches, width)."""
+        patches = self.patch_embeddings.projection(pixels)
+        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
+        return tokens + self._positions(patches.shape[-2], patches.shape[-1])
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        if (rows, columns) == (self.grid, self.grid):
+            return self.position_embeddings
+        cls, grid = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
+        image = grid.reshape(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
+        image = F.interpolate(image, size=(rows, columns), mode="bicubic", align_corners=False)
+        return torch.cat([cls, image.flatten(2).transpose(1, 2)], dim=1)
+
+
+class PatchEmbeddings(nn.Module):
+    """Square patches projected to tokens."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(3, config.width, kernel_size=config.patch_size, stride=config.patch_size)
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm self-attention and MLP, both residual."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.layernorm_before = nn.LayerNorm(config.width, eps=1e-12)
+        self.attention = SelfAttention(config)
+        self.layernorm_after = nn.LayerNorm(config.width, eps=1e-12)
+        self.mlp = EncoderMLP(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, width) to the same."""
+        x = x + self.attention(self.layernorm_before(x))
+        x = x + self.mlp(self.layernorm_after(x))
+        return x
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention over all tokens, biases on every projection."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.q_proj = nn.Linear(config.width, config.width)
+        self.k_proj = nn.Linear(config.width, config.width)
+        self.v_proj = nn.Linear(config.width, config.width)
+        self.o_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, width) to the same."""
+        query, key, value = (
+            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class EncoderMLP(nn.Module):
+    """Linear, exact GELU, Linear."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.width, config.mlp)
+        self.fc2 = nn.Linear(config.mlp, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, width) to the same."""
+        output: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return output
+
+
+def _initialize(module: nn.Module) -> None:
+    # As Hugging Face initializes a ViT: the released models start there.
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

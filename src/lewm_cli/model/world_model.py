@@ -1,0 +1,35 @@
+"""What training, planning and the measurements ask of a world model, whatever its method."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """A model that embeds frames and actions and imagines what comes next in latent space."""
+
+    @property
+    def history(self) -> int:
+        """The most steps of context that `predict` takes."""
+        ...
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
+        ...
+
+    def embed_actions(self, blocks: Tensor) -> Tensor:
+        """Normalized action blocks (B, T, frameskip * A) to action embeddings (B, T, E)."""
+        ...
+
+    def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
+        """Latents (B, T, D) and action embeddings (B, T, E) to the latents one step later (B, T, D)."""
+        ...
+
+    def imagine(self, emb: Tensor, act_emb: Tensor) -> Tensor:
+        """Context latents (N, H, D) and action embeddings (N, T, E), T >= H, to latents (N, T + 1, D)."""
+        ...
+
+    def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """Imagined latents (..., T, D) and goal latents (..., D) to a cost (...), lower is nearer."""
+        ...
