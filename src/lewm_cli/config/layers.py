@@ -39,7 +39,9 @@ def read_toml(path: Path) -> Layer:
     try:
         return Layer(f"the file {path}", tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise LewmError(f"there is no configuration file {path}; `lewm presets NAME` prints one to start from") from error
+        raise LewmError(
+            f"there is no configuration file {path}; `lewm presets NAME` prints one to start from"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise LewmError(f"{path} is not a TOML file: {error}") from error
 

@@ -47,7 +47,9 @@ class ScheduleConfig(Section):
 
     epochs: PositiveInt = Field(10, description="stop after so many passes over the clips")
     steps: PositiveInt | None = Field(None, description="stop after so many steps instead")
-    decay_epochs: PositiveInt | None = Field(None, description="epoch where the cosine reaches 0; the stop if not given")
+    decay_epochs: PositiveInt | None = Field(
+        None, description="epoch where the cosine reaches 0; the stop if not given"
+    )
     warmup: float = Field(0.01, ge=0, lt=1, description="share of the scheduled steps")
 
 

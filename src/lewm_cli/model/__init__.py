@@ -3,6 +3,7 @@
 from lewm_cli.model.device import resolve_device
 from lewm_cli.model.lewm import LeWM
 from lewm_cli.model.objective import Losses, Objective
+from lewm_cli.model.pixels import normalize_pixels
 from lewm_cli.model.predictor import Predictor
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer
@@ -16,5 +17,6 @@ __all__ = [
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
+    "normalize_pixels",
     "resolve_device",
 ]

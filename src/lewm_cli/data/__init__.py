@@ -1,0 +1,23 @@
+"""Episodes on disk, clips cut from them, recording, and the packed cache."""
+
+from lewm_cli.data.batches import Clip, ClipBatches
+from lewm_cli.data.clips import ClipIndex, Split, split_clips
+from lewm_cli.data.dataset import Column, Dataset, open_dataset
+from lewm_cli.data.frames import Frames, HDF5Frames, pack_frames, resize
+from lewm_cli.data.recording import record
+
+__all__ = [
+    "Clip",
+    "ClipBatches",
+    "ClipIndex",
+    "Column",
+    "Dataset",
+    "Frames",
+    "HDF5Frames",
+    "Split",
+    "open_dataset",
+    "pack_frames",
+    "record",
+    "resize",
+    "split_clips",
+]

@@ -1,0 +1,95 @@
+"""Batches of clips in an order that is a function of seed and step alone, so that a resumed run sees the same ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lewm_cli.config import Inputs
+from lewm_cli.data.clips import ClipIndex
+from lewm_cli.data.frames import Frames
+from lewm_cli.errors import LewmError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A batch of clips.
+
+    Args:
+        pixels: (B, T, H, W, 3) uint8 frames.
+        blocks: (B, T, frameskip * A) float32 normalized action blocks, one after each frame.
+    """
+
+    pixels: Tensor
+    blocks: Tensor
+
+
+class ClipBatches(Dataset[Clip]):
+    """Cuts clips out of frames and actions.
+
+    Args:
+        index: which clips there are.
+        frames: where frames come from.
+        actions: (N, A) actions of all rows, environment units.
+        inputs: normalization.
+    """
+
+    def __init__(self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs) -> None:
+        self.index = index
+        self.frames = frames
+        self.actions = inputs.actions.normalize(actions)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, clips: list[int]) -> Clip:
+        """The clips with these numbers as one batch."""
+        index = self.index
+        starts = index.starts[clips][:, None]
+        frame_rows = starts + np.arange(index.frames) * index.frameskip
+        pixels = self.frames.rows(frame_rows.ravel())
+        actions = self.actions[starts + np.arange(index.span)]
+        return Clip(
+            pixels=torch.from_numpy(np.ascontiguousarray(pixels)).unflatten(0, frame_rows.shape),
+            blocks=torch.from_numpy(actions).reshape(len(clips), index.frames, -1),
+        )
+
+    def stream(self, batch_size: int, seed: int, first_step: int, workers: int) -> Iterator[Clip]:
+        """Endless training batches from a step on: whole epochs, each in its own order, the rest dropped.
+
+        Raises:
+            LewmError: there are fewer clips than a batch takes.
+        """
+        if len(self) < batch_size:
+            raise LewmError(
+                f"a batch takes {batch_size} clips but there are only {len(self)} to train on; "
+                "record more episodes or lower --batch-size"
+            )
+        loader = DataLoader(
+            self,
+            sampler=_EpochOrder(len(self), batch_size, seed, first_step),
+            batch_size=None,
+            num_workers=workers,
+            # Its own generator: the global one must not depend on how often a run was resumed.
+            generator=torch.Generator().manual_seed(seed),
+            persistent_workers=workers > 0,
+        )
+        yield from loader
+
+
+class _EpochOrder(Sampler[list[int]]):
+    def __init__(self, clips: int, batch_size: int, seed: int, first_step: int) -> None:
+        self.clips, self.batch_size, self.seed, self.first_step = clips, batch_size, seed, first_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        per_epoch = self.clips // self.batch_size
+        step = self.first_step
+        while True:
+            epoch, within = divmod(step, per_epoch)
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.clips)
+            for batch in range(within, per_epoch):
+                yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
+                step += 1

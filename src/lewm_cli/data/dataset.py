@@ -1,0 +1,182 @@
+"""A recording on disk in the released HDF5 schema: flat columns of N rows, and where each episode lies in them."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixels are compressed with)
+import numpy as np
+
+from lewm_cli.config import DatasetIdentity
+from lewm_cli.errors import LewmError
+
+BOOKKEEPING = ("ep_len", "ep_offset")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A recorded quantity: its name, the shape of one row and its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A recording whose bookkeeping has been checked; nothing of its frames is in memory.
+
+    Args:
+        path: the HDF5 file.
+        name: as typed on the command line.
+        lengths: (E,) rows per episode.
+        offsets: (E,) first row of each episode.
+        columns: everything recorded per row, pixels and actions included.
+        task: the recorded task attribute, None in files that have none.
+        policy: what acted, where the file says it.
+        seed: of the recording, where the file says it.
+    """
+
+    path: Path
+    name: str
+    lengths: np.ndarray
+    offsets: np.ndarray
+    columns: tuple[Column, ...]
+    task: str | None
+    policy: str | None
+    seed: int | None
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes E."""
+        return len(self.lengths)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in all episodes."""
+        return int(self.lengths.sum())
+
+    @property
+    def frame_size(self) -> int:
+        """Side of a recorded frame, pixels."""
+        return self.column("pixels").shape[0]
+
+    def column(self, name: str) -> Column:
+        """The column of this name.
+
+        Raises:
+            LewmError: the recording has no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise LewmError(
+            f"{self.path} has no column {name!r} (it has {', '.join(c.name for c in self.columns)}); "
+            "`lewm show` prints what a recording holds"
+        )
+
+    def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
+        """Rows of one column, in the order asked for; a row may be asked for twice."""
+        self.column(name)
+        with self.opened() as file:
+            if isinstance(rows, slice):
+                return file[name][rows]
+            # h5py wants increasing, unique rows.
+            unique, inverse = np.unique(rows, return_inverse=True)
+            return file[name][unique][inverse]
+
+    @cached_property
+    def actions(self) -> np.ndarray:
+        """All actions (N, A), float32."""
+        return self.read("action", slice(None)).astype(np.float32)
+
+    @cached_property
+    def identity(self) -> DatasetIdentity:
+        """Which recording this is, wherever it lies: over bookkeeping and actions, not the name."""
+        digest = hashlib.sha256()
+        for array in (self.lengths, self.offsets, self.actions):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return DatasetIdentity(name=self.name, episodes=self.episodes, rows=self.rows, fingerprint=digest.hexdigest())
+
+    @contextmanager
+    def opened(self) -> Iterator[h5py.File]:
+        """The HDF5 file, open for reading."""
+        with h5py.File(self.path, "r") as file:
+            yield file
+
+
+def open_dataset(path: Path, name: str) -> Dataset:
+    """Open a recording and check that it can be trusted: columns, dtypes, and episodes that lie apart.
+
+    Raises:
+        LewmError: not an HDF5 file, a truncated one, or one whose schema or bookkeeping is wrong.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            dataset = _read_schema(file, path, name)
+    except FileNotFoundError as error:
+        raise LewmError(f"there is no recording {path}; `lewm ls` lists what there is") from error
+    except OSError as error:
+        raise LewmError(
+            f"{path} cannot be read as HDF5 (cut short, or another format): {error}; fetch or record it again"
+        ) from error
+    return dataset
+
+
+def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:
+    for required in ("pixels", "action", *BOOKKEEPING):
+        if not isinstance(file.get(required), h5py.Dataset):
+            raise LewmError(
+                f"{path} has no column {required!r}, so it is not a recording in the released schema; "
+                "docs/datasets.md describes the columns"
+            )
+    pixels, action = file["pixels"], file["action"]
+    lengths, offsets = (file[key][()].astype(np.int64) for key in BOOKKEEPING)
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.shape[1] != pixels.shape[2]:
+        raise LewmError(
+            f"{path}: pixels are {pixels.dtype} of shape {pixels.shape}; square RGB frames (N, size, size, 3) "
+            "of uint8 are needed: convert the frames first"
+        )
+    if action.dtype.kind != "f" or action.ndim != 2:
+        raise LewmError(
+            f"{path}: actions are {action.dtype} of shape {action.shape}; floats (N, dimensions) are needed"
+        )
+    _check_episodes(path, lengths, offsets, rows=min(len(pixels), len(action)))
+    columns = tuple(
+        Column(key, tuple(item.shape[1:]), str(item.dtype))
+        for key, item in file.items()
+        if isinstance(item, h5py.Dataset) and key not in BOOKKEEPING
+    )
+    seed = file.attrs.get("seed")
+    return Dataset(
+        path=path,
+        name=name,
+        lengths=lengths,
+        offsets=offsets,
+        columns=columns,
+        task=file.attrs.get("task"),
+        policy=file.attrs.get("policy"),
+        seed=None if seed is None else int(seed),
+    )
+
+
+def _check_episodes(path: Path, lengths: np.ndarray, offsets: np.ndarray, rows: int) -> None:
+    if len(lengths) == 0:
+        raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
+    order = np.argsort(offsets, kind="stable")
+    ends = (offsets + lengths)[order]
+    if (
+        len(lengths) != len(offsets)
+        or lengths.min() < 1
+        or offsets.min() < 0
+        or ends[-1] > rows
+        or (ends[:-1] > offsets[order][1:]).any()
+    ):
+        raise LewmError(
+            f"{path}: ep_len and ep_offset do not describe episodes that lie apart within its {rows} rows; "
+            "the file is damaged or incomplete: fetch or record it again"
+        )

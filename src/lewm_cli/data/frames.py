@@ -1,0 +1,125 @@
+"""Frames at the size a model sees: straight from the recording, or decoded once into a memory map."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import h5py
+import numpy as np
+
+from lewm_cli.data.dataset import Dataset
+from lewm_cli.files import atomic_path, locked, remove_stale_parts
+
+CHUNK = 256
+"""Rows decoded at a time while packing."""
+
+
+class Frames(Protocol):
+    """Frames by row number, at one size."""
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Frames (K, size, size, 3) uint8 of the given rows, in the order asked for."""
+        ...
+
+
+def resize(frames: np.ndarray, size: int) -> np.ndarray:
+    """Area-average frames (K, H, W, 3) uint8 to (K, size, size, 3); a copy-free pass if they have that size."""
+    if frames.shape[1:3] == (size, size):
+        return frames
+    return np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+@dataclass(frozen=True)
+class HDF5Frames:
+    """Frames decoded and resized at every access: no disk needed, slow.
+
+    Args:
+        path: the recording.
+        size: side of the frames served, pixels.
+    """
+
+    path: Path
+    size: int
+
+    @cached_property
+    def _pixels(self) -> h5py.Dataset:
+        return h5py.File(self.path, "r")["pixels"]
+
+    def __getstate__(self) -> dict[str, object]:
+        # A batch worker opens the file for itself.
+        return {"path": self.path, "size": self.size}
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Frames (K, size, size, 3) uint8 of the given rows."""
+        unique, inverse = np.unique(rows, return_inverse=True)
+        return resize(self._pixels[unique], self.size)[inverse]
+
+
+@dataclass(frozen=True)
+class PackedFrames:
+    """Frames in a memory map of exactly the size that the model sees.
+
+    Args:
+        path: a `.npy` file (N, size, size, 3) uint8.
+    """
+
+    path: Path
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        return np.load(self.path, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path}
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Frames (K, size, size, 3) uint8 of the given rows."""
+        return self._pixels[rows]
+
+
+def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
+    """Decode and resize every frame of a recording once; a later call for the same recording finds the result.
+
+    Args:
+        dataset: the recording.
+        size: side of the packed frames, pixels.
+        folder: where packed recordings lie.
+        advance: told the number of rows done since the last call.
+
+    Raises:
+        LewmError: the disk is full, or another process is packing the same recording.
+    """
+    path = folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
+    if path.exists():
+        return PackedFrames(path)
+    with locked(path, f"another process is packing {dataset.name}; wait for it and try again"):
+        remove_stale_parts(path)
+        with atomic_path(path) as part:
+            _write_packed(dataset, size, part, advance)
+    return PackedFrames(path)
+
+
+def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:
+    with dataset.opened() as file, part.open("wb") as packed, ThreadPoolExecutor(os.cpu_count()) as pool:
+        pixels = file["pixels"]
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(pixels), size, size, 3)}
+        np.lib.format.write_array_header_1_0(packed, header)
+        # h5py decodes under one lock; resizing runs beside it in the pool. Written, not mapped, while packing:
+        # a full disk is then an error and not a bus error.
+        waiting: list = []
+        for start in range(0, len(pixels), CHUNK):
+            waiting.append(pool.submit(resize, pixels[start : start + CHUNK], size))
+            if len(waiting) > 4:
+                advance(_write_chunk(packed, waiting.pop(0).result()))
+        for chunk in waiting:
+            advance(_write_chunk(packed, chunk.result()))
+
+
+def _write_chunk(packed: object, frames: np.ndarray) -> int:
+    packed.write(np.ascontiguousarray(frames).data)
+    return len(frames)

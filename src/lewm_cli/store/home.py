@@ -1,0 +1,158 @@
+"""Where things lie: one home that takes the writes, and others that are read too."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.store.names import DATASET_SUFFIXES, check_name, dataset_task
+from lewm_cli.tasks import Task
+
+
+@dataclass(frozen=True)
+class Home:
+    """A store of datasets and runs.
+
+    Reading looks at every folder in turn, at the flat layout (`<home>/<name>.h5`) before the newer one
+    (`<home>/datasets/<name>.h5`, `<home>/checkpoints/<name>.safetensors`). Writing follows the layout that the
+    home already has; an empty home gets the flat one.
+
+    Args:
+        write: the folder that takes what is made.
+        read: all folders that are searched, first come first.
+    """
+
+    write: Path
+    read: tuple[Path, ...]
+
+    @classmethod
+    def locate(cls, option: Path | None = None) -> "Home":
+        """The home for `--home`, `$LEWM_WRITE_HOME`, `$STABLEWM_HOME` or the default `~/.stable-wm`.
+
+        `--home` and `$LEWM_WRITE_HOME` take the writes; the other homes are read all the same.
+        """
+        variable = os.environ.get("STABLEWM_HOME")
+        main = Path(variable).expanduser() if variable else Path.home() / ".stable-wm"
+        own = option or (Path(os.environ["LEWM_WRITE_HOME"]) if os.environ.get("LEWM_WRITE_HOME") else main)
+        folders = [own.expanduser(), main]
+        if not variable:
+            folders.append(Path.home() / ".stable_worldmodel")
+        return cls(write=folders[0], read=tuple(dict.fromkeys(folder.absolute() for folder in folders)))
+
+    # Datasets
+
+    def dataset_path(self, name: str) -> Path:
+        """Where a new dataset of this name is written."""
+        return self._writing("datasets") / f"{check_name(name, 'dataset')}.h5"
+
+    def find_dataset(self, name: str) -> Dataset:
+        """Open a dataset by name, or by path if one is typed.
+
+        Raises:
+            LewmError: there is none (the nearest names are listed), or it cannot be read.
+        """
+        typed = Path(name).expanduser()
+        if typed.suffix in DATASET_SUFFIXES and typed.exists():
+            return open_dataset(typed.absolute(), typed.stem)
+        check_name(name, "dataset")
+        for path in self._candidates("datasets", f"{name}.h5"):
+            if path.exists():
+                return open_dataset(path, name)
+        known = [known for known, _ in self.dataset_files()]
+        raise LewmError(
+            f"there is no dataset {name!r} under {self._places()}; {_offer(known, '`lewm collect tworoom`')}"
+        )
+
+    def datasets_of(self, task: Task) -> list[Dataset]:
+        """Every readable recording of a task, the released one first, then by name."""
+        found = []
+        for name, path in self.dataset_files():
+            try:
+                dataset = open_dataset(path, name)
+            except LewmError:
+                continue  # a damaged file is no recording of any task; naming it says what is wrong
+            if dataset_task(dataset) is task:
+                found.append(dataset)
+        return sorted(found, key=lambda dataset: (dataset.path.stem != task.released_dataset, dataset.name))
+
+    def dataset_files(self) -> Iterator[tuple[str, Path]]:
+        """Names and paths of all HDF5 files, each name once."""
+        yield from self._files("datasets", ".h5")
+
+    def next_dataset_name(self, stem: str) -> str:
+        """`stem`, or the first of `stem-2`, `stem-3`, ... that no dataset has."""
+        taken = {name for name, _ in self.dataset_files()}
+        return _first_free(stem, lambda name: name in taken)
+
+    # Runs
+
+    def run_stem(self, name: str) -> Path:
+        """Path without suffix of a run: where it lies if it exists, else where it would be written."""
+        check_name(name, "run")
+        for stem in self._candidates("checkpoints", name):
+            if Path(f"{stem}.safetensors").exists() or Path(f"{stem}.run").exists():
+                return stem
+        return self._writing("checkpoints") / name
+
+    def run_files(self) -> Iterator[tuple[str, Path]]:
+        """Names and weight files of all runs, each name once."""
+        yield from self._files("checkpoints", ".safetensors")
+
+    def next_run_name(self, stem: str) -> str:
+        """`stem`, or the first of `stem-2`, `stem-3`, ... that no run has."""
+        return _first_free(stem, lambda name: self._run_exists(name))
+
+    def missing_run(self, name: str) -> LewmError:
+        """The error for a run that is not there."""
+        known = [known for known, _ in self.run_files()]
+        return LewmError(f"there is no run {name!r} under {self._places()}; {_offer(known, '`lewm train tworoom`')}")
+
+    @property
+    def cache(self) -> Path:
+        """Where packed frames lie: they can be deleted at any time."""
+        return self.write / "cache"
+
+    def _run_exists(self, name: str) -> bool:
+        stem = self.run_stem(name)
+        return Path(f"{stem}.safetensors").exists() or Path(f"{stem}.run").exists()
+
+    def _candidates(self, kind: str, name: str) -> Iterator[Path]:
+        for folder in self.read:
+            yield folder / name
+            yield folder / kind / name
+
+    def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Path]]:
+        seen = set()
+        for folder in self.read:
+            for base in (folder, folder / kind):
+                for path in sorted(base.rglob(f"*{suffix}")):
+                    name = path.relative_to(base).with_suffix("").as_posix()
+                    parts = name.split("/")
+                    reserved = base == folder and parts[0] in ("datasets", "checkpoints", "cache")
+                    if reserved or any(part.startswith(".") or part.endswith(".run") for part in parts) or name in seen:
+                        continue
+                    seen.add(name)
+                    yield name, path
+
+    def _writing(self, kind: str) -> Path:
+        nested = any((self.write / layout).is_dir() for layout in ("datasets", "checkpoints"))
+        return self.write / kind if nested else self.write
+
+    def _places(self) -> str:
+        return " or ".join(str(folder) for folder in self.read)
+
+
+def _first_free(stem: str, taken: Callable[[str], bool]) -> str:
+    name, number = stem, 1
+    while taken(name):
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def _offer(known: list[str], first: str) -> str:
+    if not known:
+        return f"nothing is there yet: start with {first}"
+    return f"there is {', '.join(known[:8])}" + (" and more: `lewm ls`" if len(known) > 8 else "")

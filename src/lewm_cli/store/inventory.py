@@ -1,0 +1,70 @@
+"""What a home holds."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lewm_cli.config import RunCard
+from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.store.home import Home
+from lewm_cli.store.names import dataset_task
+from lewm_cli.store.runs import read_card
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A recording in the home; `problem` says why it cannot be used, and then `dataset` is None."""
+
+    name: str
+    path: Path
+    size: int
+    task: str | None
+    dataset: Dataset | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run in the home; `problem` says why it cannot be used, and then `card` is None."""
+
+    name: str
+    path: Path
+    size: int
+    modified: datetime
+    card: RunCard | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All datasets and runs, in the order they are searched."""
+
+    datasets: tuple[DatasetEntry, ...]
+    runs: tuple[RunEntry, ...]
+
+
+def take_inventory(home: Home) -> Inventory:
+    """Look at everything; damaged files are listed with what is wrong with them."""
+    return Inventory(
+        datasets=tuple(_dataset_entry(name, path) for name, path in home.dataset_files()),
+        runs=tuple(_run_entry(name, path) for name, path in home.run_files()),
+    )
+
+
+def _dataset_entry(name: str, path: Path) -> DatasetEntry:
+    size = path.stat().st_size
+    try:
+        dataset = open_dataset(path, name)
+    except LewmError as error:
+        return DatasetEntry(name, path, size, None, None, str(error))
+    return DatasetEntry(name, path, size, dataset_task(dataset).name, dataset)
+
+
+def _run_entry(name: str, path: Path) -> RunEntry:
+    status = path.stat()
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    try:
+        return RunEntry(name, path, status.st_size, modified, read_card(path))
+    except LewmError as error:
+        return RunEntry(name, path, status.st_size, modified, None, str(error))

@@ -1,0 +1,41 @@
+"""What datasets and runs may be called."""
+
+from pathlib import PurePosixPath
+
+from lewm_cli.data import Dataset
+from lewm_cli.errors import UsageError
+from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
+
+RUN_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors", ".ckpt", ".pt", ".run")
+DATASET_SUFFIXES = (".h5", ".hdf5")
+RESERVED = ("datasets", "checkpoints", "cache")
+"""Folders of a home with a meaning of their own."""
+
+
+def check_name(name: str, kind: str) -> str:
+    """A name as it may stand on the command line: a path under the home without suffix.
+
+    Args:
+        name: what was typed.
+        kind: "run" or "dataset".
+
+    Raises:
+        UsageError: it has a suffix (the error says which name to type), leaves the home, or is empty.
+    """
+    for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:
+        if name.endswith(suffix):
+            raise UsageError(
+                f"{name!r} is a file; a {kind} goes by its name without suffix: {name.removesuffix(suffix)!r}"
+            )
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") for part in path.parts)
+    if not name or path.is_absolute() or hidden or str(path) != name or path.parts[0] in RESERVED:
+        raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
+    return name
+
+
+def dataset_task(dataset: Dataset) -> Task:
+    """The task that a recording belongs to: as the file says, else by the name of a released file, else generic."""
+    if dataset.task is not None:
+        return find_task(dataset.task) or GENERIC
+    return next((task for task in TASKS if task.released_dataset == dataset.path.stem), GENERIC)

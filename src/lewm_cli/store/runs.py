@@ -1,0 +1,202 @@
+"""A run on disk: `<name>.safetensors` is the truth, what other tools want is derived from it."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lewm_cli.config import RunCard
+from lewm_cli.errors import LewmError
+from lewm_cli.files import atomic_path
+from lewm_cli.model import LeWM
+from lewm_cli.store.home import Home
+from lewm_cli.store.keys import released_key
+from lewm_cli.store.objects import save_object
+
+HEADER = "lewm"
+"""The metadata entry of a safetensors file that holds the run card as JSON."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the files of a run lie.
+
+    Args:
+        stem: path without suffix.
+    """
+
+    stem: Path
+
+    @property
+    def weights(self) -> Path:
+        """Weights and card."""
+        return Path(f"{self.stem}.safetensors")
+
+    @property
+    def state_dict(self) -> Path:
+        """Derived: the state dict under the names of the released weights."""
+        return Path(f"{self.stem}_weight.ckpt")
+
+    @property
+    def object(self) -> Path:
+        """Derived: the module as a pickle, for stable_worldmodel."""
+        return Path(f"{self.stem}_object.ckpt")
+
+    @property
+    def folder(self) -> Path:
+        """Everything else about the run; never named like the run, for stable_worldmodel would look only inside."""
+        return Path(f"{self.stem}.run")
+
+    @property
+    def resume(self) -> Path:
+        """State to go on training from."""
+        return self.folder / "resume.pt"
+
+    @property
+    def config(self) -> Path:
+        """The resolved training configuration."""
+        return self.folder / "config.toml"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object per event."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """Measurements, one JSON file each."""
+        return self.folder / "results"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with everything needed to use it.
+
+    Args:
+        name: as typed on the command line.
+        files: where it lies.
+        model: in eval mode.
+        card: sizes, normalization and provenance.
+        tensors: how many were loaded, all of them by name and shape.
+        sha256: of the weight file.
+    """
+
+    name: str
+    files: RunFiles
+    model: LeWM
+    card: RunCard
+    tensors: int
+    sha256: str
+
+
+def save_run(files: RunFiles, model: LeWM, card: RunCard) -> None:
+    """Write weights and card into one file, in one step.
+
+    Raises:
+        LewmError: the disk is full or the folder cannot be written; the earlier file, if any, is as it was.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with atomic_path(files.weights) as part:
+        try:
+            save_file(state, part, metadata={"format": "pt", HEADER: card.model_dump_json(by_alias=True)})
+        except SafetensorError as error:
+            # It wraps what the system says into a text of its own.
+            raise OSError(f"{error}") from error
+
+
+def save_derived(files: RunFiles, model: LeWM) -> None:
+    """Write `<name>_weight.ckpt` and `<name>_object.ckpt` for tools that know only these."""
+    state = {released_key(key): value.detach().cpu() for key, value in model.state_dict().items()}
+    with atomic_path(files.state_dict) as part:
+        torch.save(state, part)
+    save_object(model, files.object)
+
+
+def read_card(path: Path) -> RunCard:
+    """The card in the header of a weight file; reads no tensors.
+
+    Raises:
+        LewmError: it is no safetensors file, or has no card.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return RunCard.model_validate_json((file.metadata() or {})[HEADER])
+    except (SafetensorError, OSError) as error:
+        raise LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again") from error
+    except (KeyError, ValidationError) as error:
+        raise LewmError(
+            f"{path} carries no usable lewm header, so its sizes and normalization are unknown; "
+            "it was not written by this version of lewm"
+        ) from error
+
+
+def load_run(home: Home, name: str, device: torch.device | str = "cpu") -> Run:
+    """Find a run by name and load it strictly.
+
+    Args:
+        home: where to look.
+        name: run name, `pusht/lewm`.
+        device: where the model goes.
+
+    Raises:
+        UsageError: the name has a suffix.
+        LewmError: there is no such run, or its tensors are not exactly the model's.
+    """
+    files = RunFiles(home.run_stem(name))
+    if not files.weights.exists():
+        raise home.missing_run(name)
+    card = read_card(files.weights)
+    model = LeWM(card.model, card.inputs.block_dim)
+    with safe_open(files.weights, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
+    expected = model.state_dict()
+    wrong = sorted(
+        key
+        for key in state.keys() | expected.keys()
+        if key not in state or key not in expected or state[key].shape != expected[key].shape
+    )
+    if wrong:
+        raise LewmError(
+            f"{files.weights}: {len(wrong)} of {len(expected)} tensors are missing, extra or of another shape, "
+            f"first {wrong[0]!r}; the file does not belong to its own header"
+        )
+    model.load_state_dict(state, strict=True)
+    digest = hashlib.sha256(files.weights.read_bytes()).hexdigest()
+    return Run(name, files, model.to(device).eval(), card, tensors=len(state), sha256=digest)
+
+
+def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu") -> Run:
+    """Load a trained run by name.
+
+    Args:
+        run_name: path under the home without suffix, `tworoom/lewm`.
+        cache_dir: a home to search first; the usual ones otherwise.
+        device: where the model goes.
+
+    Returns:
+        the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
+
+    Raises:
+        LewmError: there is no such run, or it cannot be loaded strictly.
+    """
+    return load_run(Home.locate(Path(cache_dir) if cache_dir else None), run_name, device)
+
+
+def AutoCostModel(run_name: str, cache_dir: str | Path | None = None) -> LeWM:  # noqa: N802  (its name elsewhere)
+    """The model of a run in eval mode, as stable_worldmodel's solvers and policies take it.
+
+    Args:
+        run_name: path under the home without suffix, `tworoom/lewm`.
+        cache_dir: a home to search first; the usual ones otherwise.
+
+    Returns:
+        a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.
+
+    Raises:
+        LewmError: there is no such run, or it cannot be loaded strictly.
+    """
+    return load(run_name, cache_dir).model

@@ -1,0 +1,17 @@
+"""The environments. One folder per task; a new environment is one new folder and one line here."""
+
+from lewm_cli.tasks.episode import Episode
+from lewm_cli.tasks.generic import GENERIC
+from lewm_cli.tasks.simulator import Simulator
+from lewm_cli.tasks.task import Task
+from lewm_cli.tasks.tworoom import TWOROOM
+
+TASKS = (TWOROOM,)
+"""Every task that has a simulator."""
+
+__all__ = ["GENERIC", "TASKS", "Episode", "Simulator", "Task", "find_task"]
+
+
+def find_task(name: str) -> Task | None:
+    """The task with this name or alias; the generic task under its own name; None if there is none."""
+    return next((task for task in (*TASKS, GENERIC) if name in (task.name, *task.aliases)), None)

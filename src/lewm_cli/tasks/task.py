@@ -1,0 +1,48 @@
+"""What a task is: names, recorded columns, presets, protocol and how to get its simulator."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lewm_cli.tasks.simulator import Simulator
+
+
+@dataclass(frozen=True)
+class Task:
+    """One environment, everything particular to it reachable from here.
+
+    Args:
+        name: canonical name, as typed on the command line.
+        folder: where its `task.toml` lies (presets and protocol).
+        aliases: other names people use for it.
+        title: a few words for tables.
+        released_dataset: file name, without suffix, of the released recording; None if there is none.
+        demonstrator: what acts when episodes are recorded, for the attributes of the file.
+        start_columns: recorded columns that, joined, are the state to start from.
+        goal_columns: recorded columns that, joined, are the goal.
+        make_simulator: imports and builds the simulator; None for recordings without one.
+    """
+
+    name: str
+    folder: Path
+    title: str
+    aliases: tuple[str, ...] = ()
+    released_dataset: str | None = None
+    demonstrator: str | None = None
+    start_columns: tuple[str, ...] = ()
+    goal_columns: tuple[str, ...] = ()
+    make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The task's TOML file: tables `presets.<name>` and `protocol`, validated by whoever uses them."""
+        return tomllib.loads((self.folder / "task.toml").read_text(encoding="utf-8"))
+
+    @property
+    def presets(self) -> dict[str, dict[str, Any]]:
+        """Training presets by name, as TOML gives them."""
+        presets: dict[str, dict[str, Any]] = self.settings["presets"]
+        return presets

@@ -1,0 +1,26 @@
+"""TwoRoom: a disk in two rooms joined by a door (stable_worldmodel's `swm/TwoRoom-v1`)."""
+
+from pathlib import Path
+
+from lewm_cli.tasks.simulator import Simulator
+from lewm_cli.tasks.task import Task
+
+
+def _make_simulator() -> Simulator:
+    # Late: the simulator imports torch and stable_worldmodel, which takes seconds.
+    from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
+
+    return TwoRoomSimulator()
+
+
+TWOROOM = Task(
+    name="tworoom",
+    folder=Path(__file__).parent,
+    title="a disk in two rooms joined by a door",
+    aliases=("two-room", "tworooms"),
+    released_dataset="tworoom",
+    demonstrator="scripted expert of stable_worldmodel, action noise 2.0",
+    start_columns=("proprio",),
+    goal_columns=("proprio",),
+    make_simulator=_make_simulator,
+)

@@ -1,0 +1,148 @@
+"""The real TwoRoom simulator and its scripted expert, driven by plain arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lewm_cli.errors import LewmError
+from lewm_cli.tasks.episode import Episode
+from lewm_cli.tasks.swm import make_environment
+from lewm_cli.tasks.tworoom.walls import Walls
+
+ACTION_NOISE = 2.0
+"""Standard deviation of the Gaussian added to the expert's unit direction before clipping (released recording)."""
+
+MAX_STEPS = 100
+"""Environment steps per episode; the released episodes have at most 101 rows."""
+
+FAR_APART = 32.0
+"""Pixels between start and goal beyond which a pair is not solved by wandering."""
+
+
+class TwoRoomSimulator:
+    """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)  # frames are drawn with torch; several processes draw at once
+        self._environment = make_environment("swm/TwoRoom-v1")
+        from stable_worldmodel.envs.two_room.expert_policy import ExpertPolicy
+
+        # action_repeat_prob has no effect in stable_worldmodel 0.1.1 (its last action is never remembered).
+        self._expert = ExpertPolicy(action_noise=ACTION_NOISE)
+        self._expert.set_env(self._environment)
+
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+        """Record the noisy expert from a reset to the target, the reset frame included.
+
+        Unless `any_start`, resets are drawn until start and target lie in different rooms and at least 25 free
+        steps apart, as in the paper: the simulator has this rule but does not apply it.
+        """
+        reset_seed, expert_seed = seed.spawn(2)
+        observation, info = self._reset(np.random.default_rng(reset_seed), any_start=any_start)
+        self._expert.set_seed(expert_seed)
+        rows = [_Row(self.frame(), observation, info, reward=0.0, terminated=False, truncated=False)]
+        actions = []
+        while not rows[-1].ended:
+            action = self._expert.get_action(info)
+            observation, reward, terminated, _, info = self._environment.step(action)
+            truncated = not terminated and len(rows) == MAX_STEPS
+            actions.append(action)
+            rows.append(_Row(self.frame(), observation.numpy(), info, reward, terminated, truncated))
+        actions.append(np.full_like(actions[0], np.nan))
+        return Episode(
+            pixels=np.stack([row.pixels for row in rows]),
+            action=np.stack(actions).astype(np.float32),
+            columns={
+                "proprio": np.stack([row.info["proprio"] for row in rows]).astype(np.float32),
+                "pos_agent": np.stack([row.info["state"] for row in rows]).astype(np.float32),
+                "pos_target": np.stack([row.info["goal_state"] for row in rows]).astype(np.float32),
+                "observation": np.stack([row.observation for row in rows]).astype(np.float64),
+                "distance_to_target": np.array([row.info["distance_to_target"] for row in rows], np.float32),
+                "reward": np.array([row.reward for row in rows], np.float32),
+                "terminated": np.array([row.terminated for row in rows]),
+                "truncated": np.array([row.truncated for row in rows]),
+            },
+        )
+
+    def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
+        """Place agent and target; every other property of the world is the default one."""
+        _, info = self._environment.reset(seed=0, options={"state": start, "target_state": goal, "variation": ()})
+        if not (np.allclose(info["state"], start) and np.allclose(info["goal_state"], goal)):
+            raise LewmError(
+                f"TwoRoom did not take the recorded state {start.tolist()} with goal {goal.tolist()}; "
+                "the simulator differs from the one that recorded it: reinstall stable-worldmodel==0.1.1"
+            )
+
+    def step(self, action: np.ndarray) -> None:
+        """Advance one environment step; action (2,), clipped to [-1, 1] by the simulator."""
+        self._environment.step(action)
+
+    def frame(self) -> np.ndarray:
+        """What the camera sees: (224, 224, 3) uint8."""
+        return self._environment.render()
+
+    def goal_frame(self) -> np.ndarray:
+        """The same world with the agent at the target: (224, 224, 3) uint8."""
+        return self._environment._target_img.numpy().transpose(1, 2, 0)
+
+    def position(self) -> np.ndarray:
+        """The agent's center (2,), pixels."""
+        return self._environment.agent_position.numpy().copy()
+
+    def distance(self) -> float:
+        """Agent to target, pixels."""
+        return float(np.linalg.norm(self.position() - self._environment.target_position.numpy()))
+
+    def solved(self) -> bool:
+        """Whether the agent is within 16 pixels of the target (the simulator's own rule)."""
+        return self.distance() < 16.0
+
+    def random_action(self, generator: np.random.Generator) -> np.ndarray:
+        """A uniform draw (2,) from the action space."""
+        space = self._environment.action_space
+        return generator.uniform(space.low, space.high).astype(np.float32)
+
+    def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
+        """Pairs far apart, and pairs whose goal lies in the other room."""
+        far = np.linalg.norm(start - goal) >= FAR_APART
+        names = [f"at least {FAR_APART:.0f} px apart"] if far else []
+        return (*names, "other room") if self._walls.separate(start, goal) else tuple(names)
+
+    def route_valid(self, path: np.ndarray) -> bool:
+        """Whether the disk, swept along the path (T, 2), never overlaps a wall.
+
+        The simulator itself looks at walls only where a step ends.
+        """
+        return self._walls.free(path)
+
+    @property
+    def _walls(self) -> Walls:
+        environment = self._environment
+        return Walls(
+            center=environment.wall_pos,
+            thickness=environment.wall_thickness,
+            door=float(environment.door_positions[0]),
+            half_door=float(environment.door_sizes[0]),
+            radius=float(environment.variation_space["agent"]["radius"].value.item()),
+        )
+
+    def _reset(self, generator: np.random.Generator, *, any_start: bool) -> tuple[np.ndarray, dict]:
+        while True:
+            observation, info = self._environment.reset(seed=int(generator.integers(2**31)))
+            if any_start or self._environment._constrain_target_by_min_steps(info["goal_state"]):
+                return observation.numpy(), info
+
+
+@dataclass(frozen=True)
+class _Row:
+    pixels: np.ndarray
+    observation: np.ndarray
+    info: dict
+    reward: float
+    terminated: bool
+    truncated: bool
+
+    @property
+    def ended(self) -> bool:
+        return self.terminated or self.truncated

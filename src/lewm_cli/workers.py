@@ -1,0 +1,24 @@
+"""How a worker process of ours behaves: one thread, deaf to Ctrl-C, gone when its parent is."""
+
+import multiprocessing
+import os
+import signal
+import threading
+
+
+def behave_as_worker() -> None:
+    """Call first in every worker process.
+
+    Ctrl-C reaches the whole process group; the parent alone decides what it means. A parent that is killed
+    cannot end its workers, so each watches for that itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
