@@ -3,11 +3,15 @@
 from typing import Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, PositiveInt, model_validator
 
 from lewm_cli.config.model import ModelConfig
 from lewm_cli.config.section import Section
 from lewm_cli.config.train import TrainConfig
+from lewm_cli.errors import LewmError
+
+Array = npt.NDArray[np.floating]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,9 +37,15 @@ class ActionStats(Section):
         return self
 
     @classmethod
-    def fit(cls, actions: "np.ndarray[tuple[int, int], np.dtype[np.float32]]") -> Self:
-        """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1."""
-        rows = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
+    def fit(cls, actions: Array) -> Self:
+        """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1.
+
+        Raises:
+            LewmError: every row has a NaN or infinite value.
+        """
+        rows = actions[np.isfinite(actions).all(axis=1)].astype(np.float64)
+        if len(rows) == 0:
+            raise LewmError("the recording holds no finite action, and a world model needs actions; record them too")
         std = rows.std(axis=0)
         return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
 
@@ -44,14 +54,15 @@ class ActionStats(Section):
         """Number of action dimensions A."""
         return len(self.mean)
 
-    def normalize(self, actions: np.ndarray) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    def normalize(self, actions: Array) -> Array:
         """Environment units (..., A) to z-scores, float32; NaN (no action) becomes 0, the mean action."""
-        scaled = (actions - np.asarray(self.mean)) / np.asarray(self.std)
+        scaled: Array = (actions - np.asarray(self.mean)) / np.asarray(self.std)
         return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
 
-    def denormalize(self, actions: np.ndarray) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    def denormalize(self, actions: Array) -> Array:
         """z-scores (..., A) to environment units, float32."""
-        return (actions * np.asarray(self.std) + np.asarray(self.mean)).astype(np.float32)
+        scaled: Array = actions * np.asarray(self.std) + np.asarray(self.mean)
+        return scaled.astype(np.float32)
 
 
 class Inputs(Section):

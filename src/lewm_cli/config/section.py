@@ -37,7 +37,7 @@ class Section(BaseModel):
             key = field.alias or name
             inner = field.annotation
             if isinstance(inner, type) and issubclass(inner, Section):
-                found += [f"{key}.{rest}" for rest in inner.keys()]
+                found += [f"{key}.{rest}" for rest in inner.keys()]  # noqa: SIM118
             else:
                 found.append(key)
         return found

@@ -43,7 +43,10 @@ class OptimizerConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """Linear warm-up, then cosine to 0, stepped per optimizer step. Where it stops and where the cosine ends are two settings."""
+    """Linear warm-up, then cosine to 0, stepped per optimizer step.
+
+    Where training stops and where the cosine ends are two settings: the released models stop at a tenth of it.
+    """
 
     epochs: PositiveInt = Field(10, description="stop after so many passes over the clips")
     steps: PositiveInt | None = Field(None, description="stop after so many steps instead")

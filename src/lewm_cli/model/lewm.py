@@ -22,7 +22,7 @@ class Projector(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, input) to (B, T, output); the batch statistics are over all B * T."""
         output: Tensor = self.net(x.flatten(0, 1))
-        return output.unflatten(0, x.shape[:2])
+        return output.reshape(*x.shape[:2], -1)
 
 
 class ActionEncoder(nn.Module):
@@ -149,7 +149,7 @@ class LeWM(nn.Module):
             context = self.embed(info["pixels"][:, 0].to(self._dtype)).detach()
             info["emb"] = context.unsqueeze(1).expand(-1, candidates, -1, -1)
         imagined = self.imagine(info["emb"].flatten(0, 1), self.embed_actions(actions.flatten(0, 1).to(self._dtype)))
-        info["predicted_emb"] = imagined.unflatten(0, (environments, candidates))
+        info["predicted_emb"] = imagined.reshape(environments, candidates, *imagined.shape[1:])
         return info
 
     def criterion(self, info: dict[str, Any]) -> Tensor:

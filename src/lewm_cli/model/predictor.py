@@ -80,8 +80,8 @@ class ConditionalBlock(nn.Module):
             6, dim=-1
         )
         x = x + gate_attn * self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn)
-        x = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
-        return x
+        output: Tensor = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
+        return output
 
 
 class CausalAttention(nn.Module):

@@ -47,4 +47,5 @@ class SIGReg(nn.Module):
             angles = projected.unsqueeze(-1) * self.nodes  # (T, B, directions, knots)
             real, imaginary = angles.cos().mean(dim=1), angles.sin().mean(dim=1)
             distance = (real - self.gaussian).square() + imaginary.square()
-            return (distance @ self.weights).mean() * latents.shape[1]
+            statistic: Tensor = (distance @ self.weights).mean() * latents.shape[1]
+            return statistic

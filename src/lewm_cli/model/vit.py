@@ -87,8 +87,8 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""
         x = x + self.attention(self.layernorm_before(x))
-        x = x + self.mlp(self.layernorm_after(x))
-        return x
+        output: Tensor = x + self.mlp(self.layernorm_after(x))
+        return output
 
 
 class SelfAttention(nn.Module):

@@ -1,0 +1,8 @@
+"""Planning in latent space: what a plan costs, how one is found, how it is followed."""
+
+from lewm_cli.plan.cem import CEM
+from lewm_cli.plan.cost import LatentCost
+from lewm_cli.plan.plan import Plan
+from lewm_cli.plan.solver import Solver
+
+__all__ = ["CEM", "LatentCost", "Plan", "Solver"]

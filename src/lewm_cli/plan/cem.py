@@ -1,0 +1,39 @@
+"""The cross-entropy method: draw, keep the elites, refit, repeat (paper appendix; stable_worldmodel's CEMSolver)."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from lewm_cli.config import PlannerConfig
+from lewm_cli.plan.cost import LatentCost
+from lewm_cli.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class CEM:
+    """Plans with the mean of the last elites; candidate 0 is the current mean; nothing is clipped.
+
+    Args:
+        config: candidates, elites, iterations, horizon, initial standard deviation.
+    """
+
+    config: PlannerConfig
+
+    @torch.inference_mode()
+    def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
+        """Find one plan per environment; see `Solver`."""
+        begun = time.monotonic()
+        config, device = self.config, cost.start.device
+        shape = (config.candidates, config.horizon, block_dim)
+        mean = torch.zeros(cost.environments, config.horizon, block_dim, device=device)
+        std = torch.full_like(mean, config.std)
+        elite_cost = torch.empty(0)
+        for _ in range(config.iterations):
+            noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
+            candidates = noise * std.unsqueeze(1) + mean.unsqueeze(1)
+            candidates[:, 0] = mean
+            elite_cost, best = cost(candidates).topk(config.elites, dim=1, largest=False)
+            elites = candidates.take_along_dim(best[:, :, None, None], dim=1)
+            mean, std = elites.mean(dim=1), elites.std(dim=1)
+        return Plan(mean, elite_cost.mean(dim=1), time.monotonic() - begun)

@@ -1,0 +1,32 @@
+"""The training loop: clips in, a run on disk out, typed events to whoever listens."""
+
+from lewm_cli.train.events import (
+    HeldOutMeasured,
+    Listener,
+    Saved,
+    StepsTaken,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    Warned,
+)
+from lewm_cli.train.log import JsonLog
+from lewm_cli.train.loop import Trainer, TrainingData
+from lewm_cli.train.monitor import HeldOut
+from lewm_cli.train.schedule import Schedule
+
+__all__ = [
+    "HeldOut",
+    "HeldOutMeasured",
+    "JsonLog",
+    "Listener",
+    "Saved",
+    "Schedule",
+    "StepsTaken",
+    "Trainer",
+    "TrainingData",
+    "TrainingEvent",
+    "TrainingFinished",
+    "TrainingStarted",
+    "Warned",
+]

@@ -1,0 +1,87 @@
+"""What happens during training, told to listeners; training itself prints nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lewm_cli.train.monitor import HeldOut
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """Before the first step; `first_step` is not 0 when a run is resumed."""
+
+    run: str
+    device: str
+    parameters: int
+    train_clips: int
+    held_out_clips: int
+    held_out_episodes: int
+    first_step: int
+    total_steps: int
+
+
+@dataclass(frozen=True)
+class StepsTaken:
+    """Means over the steps since the last such event.
+
+    Args:
+        step: optimizer steps taken so far.
+        loss, prediction, sigreg: training losses, dimensionless.
+        lr: learning rate of the last step.
+        gradient_norm: before clipping.
+        data_seconds: per step, waiting for clips.
+        update_seconds: per step, computing.
+        clips_per_second: trained on.
+        eta_seconds: until the last step, at this speed.
+    """
+
+    step: int
+    total_steps: int
+    loss: float
+    prediction: float
+    sigreg: float
+    lr: float
+    gradient_norm: float
+    data_seconds: float
+    update_seconds: float
+    clips_per_second: float
+    eta_seconds: float
+
+
+@dataclass(frozen=True)
+class HeldOutMeasured:
+    """The held-out clips were measured."""
+
+    step: int
+    held_out: HeldOut
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something the user should know now, in plain words."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Weights and resume state are on disk."""
+
+    step: int
+    path: str
+
+
+@dataclass(frozen=True)
+class TrainingFinished:
+    """After the last step."""
+
+    run: str
+    step: int
+    seconds: float
+    held_out: HeldOut
+    path: str
+
+
+TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished
+Listener = Callable[[TrainingEvent], None]

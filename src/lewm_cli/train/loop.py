@@ -1,0 +1,265 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from torch import Tensor, optim
+
+from lewm_cli.config import RunCard, TrainConfig
+from lewm_cli.data import Clip, ClipBatches
+from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.model import LeWM, Losses, Objective, normalize_pixels
+from lewm_cli.store import RunFiles, save_derived, save_run
+from lewm_cli.train.events import (
+    HeldOutMeasured,
+    Listener,
+    Saved,
+    StepsTaken,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    Warned,
+)
+from lewm_cli.train.monitor import HeldOut, recalibrated
+from lewm_cli.train.resume import ResumeState
+from lewm_cli.train.schedule import Schedule
+from lewm_cli.train.stop import StopRequest
+
+CALIBRATION_CLIPS = 1024
+"""Training clips that BatchNorm statistics are averaged over before a measurement."""
+
+MEASURED_TOGETHER = 64
+"""Clips per forward pass outside the training step."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Clips to train on, clips held out, and how many whole episodes the latter come from (0: clip split)."""
+
+    train: ClipBatches
+    held_out: ClipBatches
+    held_out_episodes: int
+
+
+class Trainer:
+    """Trains one run from its first step, or from where it stopped, to its last.
+
+    Args:
+        name: run name.
+        files: where the run lies.
+        config: what is computed.
+        card: what travels with the weights; step and time are filled in at every save.
+        data: clips.
+        model: freshly initialized, or initialized from another run.
+        device: where to compute.
+        listeners: told every event.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: RunFiles,
+        config: TrainConfig,
+        card: RunCard,
+        data: TrainingData,
+        model: LeWM,
+        device: torch.device,
+        listeners: tuple[Listener, ...],
+    ) -> None:
+        self.name, self.files, self.config, self.card, self.data = name, files, config, card, data
+        self.device, self.listeners = device, listeners
+        self.model = model.to(device)
+        self.schedule = Schedule.of(config, len(data.train))
+        lower = config.optimizer.precision == "bf16" and device.type == "cuda"
+        self.objective = Objective(config.objective, torch.bfloat16 if lower else None).to(device)
+        self.optimizer = optim.AdamW(
+            self.model.parameters(),
+            lr=config.optimizer.lr,
+            weight_decay=config.optimizer.weight_decay,
+            fused=device.type != "mps",
+        )
+        self.state = ResumeState(self.model, self.optimizer)
+        self._warned = False
+
+    def run(self, *, resume: bool) -> HeldOut:
+        """Train to the end; the run on disk is then finished.
+
+        Args:
+            resume: go on from the saved state.
+
+        Returns:
+            the last held-out measurement.
+
+        Raises:
+            LewmError: the loss is no longer finite, the disk is full, or there is nothing to resume.
+            StoppedError: Ctrl-C or SIGTERM; everything is saved.
+        """
+        begun = time.monotonic()
+        torch.manual_seed(self.config.seed)
+        first = self.state.load(self.files.resume, self.device) if resume else 0
+        self._tell(self._started(first))
+        clips = self.data.train.stream(
+            self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
+        )
+        held_out = self._train(clips, first)
+        save_derived(self.files, recalibrated(self.model, self._calibration()))
+        self._tell(
+            TrainingFinished(
+                self.name,
+                self.schedule.total_steps,
+                time.monotonic() - begun,
+                held_out,
+                str(self.files.weights),
+            )
+        )
+        return held_out
+
+    def _train(self, clips: Iterator[Clip], first: int) -> HeldOut:
+        last, every = self.schedule.total_steps, self.config.monitor.every
+        window, held_out = _Window(first), None
+        with StopRequest() as stop:
+            for step in range(first, last):
+                asked = time.monotonic()
+                clip = next(clips)
+                got = time.monotonic()
+                losses, norm = self._step(clip, self.schedule.lr(step))
+                window.add(losses, norm, len(clip.pixels), got - asked, time.monotonic() - got)
+                done = step + 1
+                saving = done % every == 0 or done == last or stop.signal_number is not None
+                if saving or done % self.config.monitor.log_every == 0:
+                    self._tell(self._taken(window, done))
+                    window = _Window(done)
+                if saving:
+                    held_out = self._measure_and_save(done)
+                if stop.signal_number is not None and done < last:
+                    raise StoppedError(
+                        f"stopped after step {done} of {last} with everything saved; "
+                        f"go on with: lewm train {self.card.inputs.task} --name {self.name} --resume",
+                        stop.signal_number,
+                    )
+        return held_out or self._measure(last, self._fresh())
+
+    def _step(self, clip: Clip, lr: float) -> tuple[Losses, Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.model.train()
+        losses: Losses = self.objective(self.model, *self._prepare(clip))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
+        self.optimizer.step()
+        return losses, norm
+
+    def _prepare(self, clip: Clip) -> tuple[Tensor, Tensor]:
+        pixels = clip.pixels.to(self.device, non_blocking=True)
+        return normalize_pixels(pixels, self.card.inputs.pixels), clip.blocks.to(self.device, non_blocking=True)
+
+    def _fresh(self) -> LeWM:
+        return recalibrated(self.model, self._calibration())
+
+    def _calibration(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._spread(self.data.train, CALIBRATION_CLIPS)
+
+    def _spread(self, batches: ClipBatches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        chosen = np.unique(np.linspace(0, len(batches) - 1, count).round().astype(int)).tolist()
+        for start in range(0, len(chosen), MEASURED_TOGETHER):
+            yield self._prepare(batches[chosen[start : start + MEASURED_TOGETHER]])
+
+    def _measure(self, step: int, fresh: LeWM) -> HeldOut:
+        held_out = HeldOut.measure(
+            fresh, self.objective, list(self._spread(self.data.held_out, self.config.monitor.clips))
+        )
+        self._tell(HeldOutMeasured(step, held_out))
+        if held_out.collapsed and not self._warned:
+            self._warned = True
+            self._tell(
+                Warned(
+                    step,
+                    f"the latent space has collapsed: its standard deviation is {held_out.std:.2g} where 1 is healthy, "
+                    f"so all frames look alike to the planner; raise --lambda (now {self.config.objective.lambda_:g})",
+                )
+            )
+        return held_out
+
+    def _measure_and_save(self, step: int) -> HeldOut:
+        # What is published is what was measured: the recalibrated copy. The raw state is what training goes on from.
+        fresh = self._fresh()
+        held_out = self._measure(step, fresh)
+        if not held_out.finite:
+            raise self._diverged(step)
+        self.state.save(self.files.resume, step)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
+        save_run(self.files, fresh, self.card.model_copy(update={"provenance": provenance}))
+        self._tell(Saved(step, str(self.files.weights)))
+        return held_out
+
+    def _taken(self, window: "_Window", step: int) -> StepsTaken:
+        count = step - window.first
+        loss, prediction, sigreg, norm = (window.sums / count).tolist()
+        if not math.isfinite(loss):
+            raise self._diverged(step)
+        seconds = (window.data_seconds + window.update_seconds) / count
+        return StepsTaken(
+            step=step,
+            total_steps=self.schedule.total_steps,
+            loss=loss,
+            prediction=prediction,
+            sigreg=sigreg,
+            lr=self.schedule.lr(step - 1),
+            gradient_norm=norm,
+            data_seconds=window.data_seconds / count,
+            update_seconds=window.update_seconds / count,
+            clips_per_second=window.clips / count / seconds,
+            eta_seconds=seconds * (self.schedule.total_steps - step),
+        )
+
+    def _diverged(self, step: int) -> LewmError:
+        kept = (
+            f"the last good state is kept in {self.files.folder}"
+            if self.files.resume.exists()
+            else "no state had been saved yet"
+        )
+        return LewmError(
+            f"the loss is no longer finite at step {step}, so training stopped; {kept}; "
+            f"try a lower learning rate, for example --set optimizer.lr={self.config.optimizer.lr / 3:.1g}"
+        )
+
+    def _started(self, first: int) -> TrainingStarted:
+        return TrainingStarted(
+            run=self.name,
+            device=str(self.device),
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            train_clips=len(self.data.train),
+            held_out_clips=len(self.data.held_out),
+            held_out_episodes=self.data.held_out_episodes,
+            first_step=first,
+            total_steps=self.schedule.total_steps,
+        )
+
+    def _tell(self, event: TrainingEvent) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+
+@dataclass
+class _Window:
+    """Sums since the last log line; losses stay on the device until they are asked for."""
+
+    first: int
+    clips: int = 0
+    data_seconds: float = 0.0
+    update_seconds: float = 0.0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(4))
+
+    def add(self, losses: Losses, norm: Tensor, clips: int, data_seconds: float, update_seconds: float) -> None:
+        values = torch.stack([losses.total, losses.prediction, losses.sigreg, norm]).detach()
+        self.sums = self.sums.to(values.device) + values
+        self.clips += clips
+        self.data_seconds += data_seconds
+        self.update_seconds += update_seconds

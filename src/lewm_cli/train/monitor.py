@@ -1,0 +1,109 @@
+"""Held-out clips measured during training: does it predict, and is the latent space still open."""
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lewm_cli.model import LeWM, Objective
+
+COLLAPSED_STD = 0.1
+"""Mean standard deviation per dimension under which a latent space is called collapsed; healthy is near 1."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the held-out clips say, all dimensionless.
+
+    Args:
+        prediction: mean squared error of the predicted next latent.
+        copying: the same for a predictor that repeats the last latent.
+        sigreg: distance of the latents from a Gaussian; about 1 when they are one.
+        std: mean over dimensions of the standard deviation over clips; SIGReg pulls it to 1.
+        std_min: of the narrowest dimension.
+        effective_rank: exponential of the entropy of the latents' normalized singular values.
+        cosine: mean cosine between latents of different clips; near 0 when healthy, near 1 when collapsed.
+    """
+
+    prediction: float
+    copying: float
+    sigreg: float
+    std: float
+    std_min: float
+    effective_rank: float
+    cosine: float
+
+    @classmethod
+    def measure(cls, model: LeWM, objective: Objective, batches: Iterable[tuple[Tensor, Tensor]]) -> Self:
+        """Measure a model in eval mode.
+
+        Args:
+            model: already recalibrated, see `recalibrated`.
+            objective: for SIGReg; its directions are drawn apart from the training's.
+            batches: (pixels (B, T, 3, H, W), blocks (B, T, block_dim)), normalized.
+        """
+        pairs = []
+        with torch.inference_mode():
+            for pixels, blocks in batches:
+                latents = model.embed(pixels)
+                predicted = model.predict(latents[:, :-1], model.embed_actions(blocks[:, :-1]))
+                pairs.append((latents, predicted))
+            latents, predicted = (torch.cat(parts).float() for parts in zip(*pairs, strict=True))
+            with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
+                torch.manual_seed(0)
+                sigreg = objective.sigreg(latents[:, :1].transpose(0, 1))
+        first = latents[:, 0].double()
+        std = first.std(dim=0)
+        singular = torch.linalg.svdvals(first - first.mean(dim=0))
+        weights = singular / singular.sum().clamp_min(1e-30)
+        units = F.normalize(first, dim=1)
+        count = len(units)
+        return cls(
+            prediction=F.mse_loss(predicted, latents[:, 1:]).item(),
+            copying=F.mse_loss(latents[:, :-1], latents[:, 1:]).item(),
+            sigreg=sigreg.item(),
+            std=std.mean().item(),
+            std_min=std.min().item(),
+            effective_rank=math.exp(torch.special.entr(weights).sum().item()),
+            cosine=((units.sum(dim=0).square().sum() - count) / (count * (count - 1))).item(),
+        )
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one."""
+        return all(math.isfinite(value) for value in vars(self).values())
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the latents have shrunk together. Effective rank does not show it: noise has full rank."""
+        return self.std < COLLAPSED_STD
+
+
+def recalibrated(model: LeWM, batches: Iterable[tuple[Tensor, Tensor]]) -> LeWM:
+    """A copy in eval mode whose BatchNorm statistics fit its present weights.
+
+    Running statistics trail the weights while the learning rate is high, which can inflate held-out losses a
+    hundredfold. Here they are averaged anew over some training batches, dropout off.
+
+    Args:
+        model: the model being trained; left as it is.
+        batches: (pixels (B, T, 3, H, W), blocks (B, T, block_dim)), normalized.
+    """
+    fresh = copy.deepcopy(model).eval()
+    norms = [module for module in fresh.modules() if isinstance(module, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    with torch.inference_mode():
+        for pixels, blocks in batches:
+            latents = fresh.embed(pixels)
+            fresh.predict(latents[:, :-1], fresh.embed_actions(blocks[:, :-1]))
+    for norm in norms:
+        norm.momentum = 0.1
+    return fresh.eval()

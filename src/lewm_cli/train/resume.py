@@ -1,0 +1,67 @@
+"""The state that lets training go on bit for bit: weights, optimizer, random generators, step."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn, optim
+
+from lewm_cli.errors import LewmError
+from lewm_cli.files import atomic_path
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """Where training stands.
+
+    Args:
+        model: being trained.
+        optimizer: its optimizer.
+    """
+
+    model: nn.Module
+    optimizer: optim.Optimizer
+
+    def save(self, path: Path, step: int) -> None:
+        """Replace the state on disk in one step.
+
+        Raises:
+            LewmError: the disk is full; the earlier state is as it was.
+        """
+        with atomic_path(path) as part:
+            torch.save(
+                {
+                    "step": step,
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "rng": torch.get_rng_state(),
+                    "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                },
+                part,
+            )
+
+    def load(self, path: Path, device: torch.device) -> int:
+        """Take the state up again.
+
+        Returns:
+            steps taken so far.
+
+        Raises:
+            LewmError: there is no state, or it is damaged.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError as error:
+            raise LewmError(
+                f"there is no state to resume at {path}; start again with --overwrite or another --name"
+            ) from error
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise LewmError(f"the resume state {path} is damaged; start again with --overwrite") from error
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if device.type == "cuda" and state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        step: int = state["step"]
+        return step
