@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from lewm_cli.config import (
     ActionStats,
@@ -20,6 +21,10 @@ from lewm_cli.config import (
 )
 from lewm_cli.model import LeWM
 from lewm_cli.store import Home
+
+# A busy machine is not a failing test.
+settings.register_profile("lewm", deadline=None)
+settings.load_profile("lewm")
 
 # One thread: the models are small, and sums come out in the same order every time.
 torch.set_num_threads(1)

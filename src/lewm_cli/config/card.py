@@ -96,7 +96,6 @@ class Provenance(Section):
     held_out: tuple[int, ...] = Field(description="episode numbers never trained on; empty for the clip split")
     train: TrainConfig
     step: int = Field(ge=0, description="optimizer steps taken")
-    total_steps: PositiveInt
     init_from: str | None = None
     device: str
     versions: dict[str, str]

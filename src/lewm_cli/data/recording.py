@@ -1,12 +1,11 @@
 """Recording demonstrations: simulators in worker processes, one HDF5 file in the released schema."""
 
 import multiprocessing
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -17,16 +16,13 @@ import torch.multiprocessing  # registers how tensors travel between processes
 
 from torch import Tensor
 
-from lewm_cli import __version__
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.tasks import Episode, Simulator, Task, find_task
+from lewm_cli.versions import installed_versions
 from lewm_cli.workers import behave_as_worker
 
 FRAMES_PER_CHUNK = 100
-
-CHUNK_CACHE = 64 << 20
-"""Bytes; a chunk of frames is 15 MB, and one that does not fit is compressed again at every append."""
 
 
 def record(
@@ -60,7 +56,7 @@ def record(
             raise LewmError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         recorded = _demonstrations(task, episodes, seed, workers, any_start)
-        with atomic_path(path) as part, h5py.File(part, "w", libver="latest", rdcc_nbytes=CHUNK_CACHE) as file:
+        with atomic_path(path) as part, h5py.File(part, "w", libver="latest") as file:
             writer = _Writer(file)
             for episode in recorded:
                 writer.append(episode)
@@ -70,22 +66,28 @@ def record(
 
 @dataclass
 class _Writer:
-    """Appends episodes to flat columns; episode bookkeeping is written last."""
+    """Appends episodes: frames go to disk in whole chunks as they come, all else is small and goes last."""
 
     file: h5py.File
     lengths: list[int] = field(default_factory=list)
+    columns: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    pending: np.ndarray | None = None
 
     def append(self, episode: Episode) -> None:
         rows = len(episode)
-        self._extend("pixels", episode.pixels)
-        self._extend("action", episode.action)
-        for name, values in episode.columns.items():
-            self._extend(name, values)
-        self._extend("ep_idx", np.full(rows, len(self.lengths), np.int64))
-        self._extend("step_idx", np.arange(rows, dtype=np.int64))
+        own = {"ep_idx": np.full(rows, len(self.lengths), np.int64), "step_idx": np.arange(rows, dtype=np.int64)}
+        for name, values in {"action": episode.action, **episode.columns, **own}.items():
+            self.columns[name].append(values)
         self.lengths.append(rows)
+        frames = episode.pixels if self.pending is None else np.concatenate([self.pending, episode.pixels])
+        whole = len(frames) - len(frames) % FRAMES_PER_CHUNK
+        self._write_frames(frames[:whole])
+        self.pending = frames[whole:].copy()
 
     def finish(self, task: Task, seed: int, any_start: bool) -> None:
+        self._write_frames(self.pending)
+        for name, parts in self.columns.items():
+            self.file[name] = np.concatenate(parts)
         lengths = np.array(self.lengths, np.int64)
         self.file["ep_len"] = lengths
         self.file["ep_offset"] = np.cumsum(lengths) - lengths
@@ -94,27 +96,24 @@ class _Writer:
             seed=seed,
             policy=task.demonstrator,
             starts="any" if any_start else "task",
-            versions=", ".join(
-                [f"lewm-cli {__version__}"]
-                + [f"{name} {version(name)}" for name in ("stable-worldmodel", "gymnasium", "numpy", "torch", "h5py")]
-            ),
+            versions=", ".join(f"{name} {version}" for name, version in installed_versions().items()),
         )
 
-    def _extend(self, name: str, values: np.ndarray) -> None:
-        if name not in self.file:
-            frames = name == "pixels"
+    def _write_frames(self, frames: np.ndarray) -> None:
+        if "pixels" not in self.file:
+            shape = frames.shape[1:]
             self.file.create_dataset(
-                name,
-                shape=(0, *values.shape[1:]),
-                maxshape=(None, *values.shape[1:]),
-                dtype=values.dtype,
-                chunks=(FRAMES_PER_CHUNK if frames else 4096, *values.shape[1:]),
-                **(hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE) if frames else {}),
+                "pixels",
+                shape=(0, *shape),
+                maxshape=(None, *shape),
+                dtype=np.uint8,
+                chunks=(FRAMES_PER_CHUNK, *shape),
+                **hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
             )
-        column = self.file[name]
-        start = len(column)
-        column.resize(start + len(values), axis=0)
-        column[start:] = values
+        pixels = self.file["pixels"]
+        start = len(pixels)
+        pixels.resize(start + len(frames), axis=0)
+        pixels[start:] = frames
 
 
 _simulator: Simulator | None = None
@@ -123,6 +122,7 @@ _simulator: Simulator | None = None
 def _start_worker(task_name: str) -> None:
     global _simulator
     behave_as_worker()
+    torch.set_num_threads(1)  # frames are drawn with torch, in several processes at once
     _simulator = find_task(task_name).make_simulator()
 
 

@@ -55,7 +55,7 @@ class Home:
         """
         typed = Path(name).expanduser()
         if typed.suffix in DATASET_SUFFIXES and typed.exists():
-            return open_dataset(typed.absolute(), typed.stem)
+            return open_dataset(typed.absolute(), str(typed.absolute()))
         check_name(name, "dataset")
         for path in self._candidates("datasets", f"{name}.h5"):
             if path.exists():
@@ -94,7 +94,11 @@ class Home:
         for stem in self._candidates("checkpoints", name):
             if Path(f"{stem}.safetensors").exists() or Path(f"{stem}.run").exists():
                 return stem
-        return self._writing("checkpoints") / name
+        return self.new_run_stem(name)
+
+    def new_run_stem(self, name: str) -> Path:
+        """Path without suffix where anything about a run of this name is written."""
+        return self._writing("checkpoints") / check_name(name, "run")
 
     def run_files(self) -> Iterator[tuple[str, Path]]:
         """Names and weight files of all runs, each name once."""

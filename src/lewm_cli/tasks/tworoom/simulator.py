@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks.episode import Episode
@@ -24,7 +23,6 @@ class TwoRoomSimulator:
     """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)  # frames are drawn with torch; several processes draw at once
         self._environment = make_environment("swm/TwoRoom-v1")
         from stable_worldmodel.envs.two_room.expert_policy import ExpertPolicy
 

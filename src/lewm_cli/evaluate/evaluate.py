@@ -1,0 +1,178 @@
+"""The evaluation loop: all environments planned for in one batch, then the plans followed in the simulator."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.config import EvalProtocol
+from lewm_cli.data import Dataset, resize
+from lewm_cli.evaluate.pairs import Pair
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult, summarize_groups
+from lewm_cli.evaluate.statistics import Rate
+from lewm_cli.model import normalize_pixels
+from lewm_cli.plan import LatentCost, Solver
+from lewm_cli.store import Run
+from lewm_cli.tasks import Simulator, Task
+from lewm_cli.versions import installed_versions
+
+
+@dataclass(frozen=True)
+class Film:
+    """What the camera saw of one pair: frames (T, H, W, 3) from the start on, and the goal (H, W, 3)."""
+
+    number: int
+    frames: np.ndarray
+    goal: np.ndarray
+    success: bool
+
+
+def evaluate(
+    run: Run,
+    task: Task,
+    dataset: Dataset,
+    pairs: list[Pair],
+    protocol: EvalProtocol,
+    solver: Solver,
+    *,
+    held_out: bool,
+    advance: Callable[[int], None],
+    film: Callable[[Film], None] | None = None,
+) -> EvalResult:
+    """Plan from every start towards its goal, follow the plan, replan, until the budget is used up.
+
+    What is drawn for a pair depends on the protocol's seed and the pair alone, not on the batch it is in.
+
+    Args:
+        run: the model, in eval mode on its device.
+        task: with a simulator.
+        dataset: where the pairs come from.
+        pairs: starts and goals.
+        protocol: budget, planner and seed.
+        solver: finds the plans.
+        held_out: whether none of the episodes was trained on; stored.
+        advance: told the number of environment steps done since the last call, all pairs together.
+        film: takes what the camera saw, pair by pair; frames are only rendered if given.
+    """
+    begun = time.monotonic()
+    trials = [_Trial.begin(task.make_simulator(), pair, number, protocol.seed) for number, pair in enumerate(pairs)]
+    goals = _embed(run, [trial.simulator.goal_frame() for trial in trials])
+    plans, planning = 0, 0.0
+    block = run.card.inputs.frameskip
+    for step in range(0, protocol.budget, protocol.planner.receding * block):
+        open_trials = [trial for trial in trials if trial.first_hit is None]
+        if open_trials:
+            goal = goals[[trial.number for trial in open_trials]]
+            starts = _embed(run, [trial.simulator.frame() for trial in open_trials])
+            cost = LatentCost(run.model, starts.unsqueeze(1), goal)
+            plan = solver.solve(cost, run.card.inputs.block_dim, [trial.generator for trial in open_trials])
+            plans, planning = plans + len(open_trials), planning + plan.seconds
+            steps = min(protocol.planner.receding * block, protocol.budget - step)
+            actions = plan.actions.cpu().numpy().reshape(len(open_trials), -1, run.card.inputs.actions.dim)
+            for trial, sequence in zip(open_trials, run.card.inputs.actions.denormalize(actions), strict=True):
+                trial.follow(sequence[:steps], filming=film is not None)
+        advance(len(trials) * min(protocol.planner.receding * block, protocol.budget - step))
+    for trial in trials if film else ():
+        film(trial.film())
+    episodes = [trial.result(protocol) for trial in trials]
+    clusters = np.array([one.episode for one in episodes])
+    return EvalResult(
+        run=run.name,
+        weights_sha256=run.sha256,
+        task=task.name,
+        dataset=dataset.identity,
+        held_out=held_out,
+        protocol=protocol,
+        success=Rate.of(np.array([one.success for one in episodes]), clusters),
+        random=Rate.of(np.array([one.random_success for one in episodes]), clusters),
+        solved_at_start=Rate.of(np.array([one.solved_at_start for one in episodes]), clusters),
+        groups=summarize_groups(episodes),
+        plans=plans,
+        seconds_per_plan=planning / max(1, plans),
+        seconds=time.monotonic() - begun,
+        device=str(goals.device),
+        versions=installed_versions(),
+        command=" ".join(sys.argv),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        episodes=tuple(episodes),
+    )
+
+
+@torch.inference_mode()
+def _embed(run: Run, frames: list[np.ndarray]) -> Tensor:
+    small = torch.from_numpy(resize(np.stack(frames), run.card.model.image_size))
+    pixels = normalize_pixels(small.to(next(run.model.parameters()).device), run.card.inputs.pixels)
+    return torch.cat([run.model.embed(part.unsqueeze(1))[:, 0] for part in pixels.split(64)])
+
+
+@dataclass
+class _Trial:
+    """One pair in its own simulator."""
+
+    simulator: Simulator
+    pair: Pair
+    number: int
+    seed: int
+    generator: torch.Generator
+    path: list[np.ndarray]
+    first_hit: int | None
+    final_distance: float
+    frames: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, simulator: Simulator, pair: Pair, number: int, seed: int) -> "_Trial":
+        simulator.begin(pair.start, pair.goal)
+        generator = torch.Generator().manual_seed(_pair_seed(seed, pair, stream=0))
+        first_hit = 0 if simulator.solved() else None
+        path = [simulator.position()]
+        return cls(simulator, pair, number, seed, generator, path, first_hit, simulator.distance())
+
+    def follow(self, actions: np.ndarray, *, filming: bool) -> None:
+        """Take actions (K, A) until the goal is reached."""
+        for action in actions:
+            if filming:
+                self.frames.append(self.simulator.frame())
+            self.simulator.step(action)
+            self.path.append(self.simulator.position())
+            self.final_distance = self.simulator.distance()
+            if self.simulator.solved():
+                self.first_hit = len(self.path) - 1
+                return
+
+    def film(self) -> Film:
+        frames = [*self.frames, self.simulator.frame()]
+        return Film(self.number, np.stack(frames), self.simulator.goal_frame(), self.first_hit is not None)
+
+    def result(self, protocol: EvalProtocol) -> EpisodeResult:
+        """The outcome, and that of random actions from the same start (which moves the simulator)."""
+        return EpisodeResult(
+            episode=self.pair.episode,
+            start_row=self.pair.start_row,
+            goal_row=self.pair.goal_row,
+            groups=self.simulator.groups(self.pair.start, self.pair.goal),
+            solved_at_start=self.first_hit == 0,
+            success=self.first_hit is not None,
+            first_hit=self.first_hit,
+            final_distance=self.final_distance,
+            route_valid=self.simulator.route_valid(np.stack(self.path)),
+            random_success=self._random_success(protocol.budget),
+        )
+
+    def _random_success(self, budget: int) -> bool:
+        generator = np.random.default_rng(_pair_seed(self.seed, self.pair, stream=1))
+        self.simulator.begin(self.pair.start, self.pair.goal)
+        for _ in range(budget):
+            if self.simulator.solved():
+                return True
+            self.simulator.step(self.simulator.random_action(generator))
+        return self.simulator.solved()
+
+
+def _pair_seed(seed: int, pair: Pair, stream: int) -> int:
+    sequence = np.random.SeedSequence([seed, pair.start_row, pair.goal_row, stream])
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,1 @@
+"""What strings several rooms together; the command line only calls these."""

@@ -1,0 +1,57 @@
+"""Record demonstrations of a task into the home."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lewm_cli.data import Dataset, record
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.store import Home
+from lewm_cli.tasks import TASKS, find_task
+
+
+@dataclass(frozen=True)
+class CollectRequest:
+    """What to record.
+
+    Args:
+        task: name or alias.
+        episodes: how many.
+        seed: decides the content.
+        workers: simulator processes; does not change the content.
+        name: dataset name; the next free `<task>/demos` if not given.
+        any_start: take the simulator's own resets.
+    """
+
+    task: str
+    episodes: int
+    seed: int
+    workers: int
+    name: str | None
+    any_start: bool
+
+
+def collect(home: Home, request: CollectRequest, advance: Callable[[int], None]) -> Dataset:
+    """Record, and open what was recorded.
+
+    Raises:
+        UsageError: the name is that of a released dataset.
+        LewmError: no such task, it has no simulator, the name is taken, or the disk is full.
+    """
+    task = find_task(request.task)
+    if task is None or task.make_simulator is None:
+        simulated = ", ".join(task.name for task in TASKS)
+        raise LewmError(f"there is no task {request.task!r} with a simulator to record from; choose {simulated}")
+    name = request.name or home.next_dataset_name(f"{task.name}/demos")
+    path = home.dataset_path(name)
+    if path.stem in {task.released_dataset for task in TASKS}:
+        raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
+    record(
+        task,
+        path,
+        episodes=request.episodes,
+        seed=request.seed,
+        workers=min(request.workers, request.episodes),
+        any_start=request.any_start,
+        advance=advance,
+    )
+    return home.find_dataset(name)

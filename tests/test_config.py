@@ -1,0 +1,343 @@
+"""Configuration is refused with a sentence where it is wrong, and means what it says where it is right."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from lewm_cli.config import (
+    ActionStats,
+    EvalProtocol,
+    Layer,
+    ModelConfig,
+    PlannerConfig,
+    TrainConfig,
+    merge_layers,
+    parse_setting,
+    read_toml,
+)
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.tasks import GENERIC, TASKS
+
+ALL_TASKS = (*TASKS, GENERIC)
+PRESETS = [(task, preset) for task in ALL_TASKS for preset in task.presets]
+
+
+def build(*settings: str) -> TrainConfig:
+    """The training configuration for a few `--set`."""
+    layer = merge_layers([parse_setting(setting) for setting in settings])
+    return TrainConfig.build(layer.tree, layer.source)
+
+
+# Unknown keys and bad values
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("objective.lamda=0.1", "objective.lambda"),
+        ("model.encoder.widht=64", "model.encoder.width"),
+        ("model.predictor.drop_out=0", "model.predictor.dropout"),
+        ("batch_size=32", "optimizer.batch_size"),
+        ("lr=1e-3", "optimizer.lr"),
+        ("schedule.epoch=3", "schedule.epochs"),
+        ("zzzzqqq=1", None),
+    ],
+)
+def test_unknown_key_is_refused_with_the_nearest_known_one(typed, meant):
+    with pytest.raises(UsageError) as caught:
+        build(typed)
+    message = str(caught.value)
+    assert f"unknown setting {typed.partition('=')[0]!r}" in message
+    assert (f"did you mean {meant!r}?" in message) if meant else ("did you mean" not in message)
+    assert f"--set {typed}" in message
+
+
+def test_misspelled_section_is_refused_with_a_key_of_the_section_meant():
+    with pytest.raises(UsageError, match=r"unknown setting 'optimzer'; did you mean 'optimizer"):
+        build("optimzer.lr=1e-3")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "objective.lambda=-1",
+        "objective.lambda=nan",
+        "objective.knots=1",
+        "objective.projections=0",
+        "optimizer.lr=0",
+        "optimizer.lr=inf",
+        "optimizer.lr=fast",
+        "optimizer.batch_size=1",
+        "optimizer.batch_size=2.5",
+        "optimizer.precision=fp8",
+        "schedule.epochs=0",
+        "schedule.warmup=1",
+        "schedule.warmup=nan",
+        "data.validation=0",
+        "data.validation=1.0",
+        "data.split=rows",
+        "data.workers=-1",
+        "model.latent=0",
+        "model.predictor.dropout=1",
+        "seed=-1",
+        "seed=",
+        "model=3",
+    ],
+)
+def test_bad_value_is_refused_naming_the_key(setting):
+    with pytest.raises(UsageError) as caught:
+        build(setting)
+    assert setting.partition("=")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sizes"),
+    [("model.encoder.heads=5", "width 192 .* heads 5"), ("model.image_size=225", "image_size 225 .*patch_size 14")],
+)
+def test_sizes_that_do_not_fit_together_are_refused(setting, sizes):
+    with pytest.raises(UsageError, match=sizes):
+        build(setting)
+
+
+def test_configuration_cannot_be_changed_after_validation():
+    with pytest.raises(ValueError, match="frozen"):
+        TrainConfig().seed = 1
+
+
+@pytest.mark.parametrize("key", TrainConfig.keys())
+def test_every_listed_key_can_be_set(key):
+    value = TrainConfig().model_dump(by_alias=True)
+    for part in key.split("."):
+        value = value[part]
+    text = "70" if value is None else tomli_w.dumps({"value": value}).partition("=")[2].strip()
+    changed = build(f"{key}={text}")
+    assert (changed == TrainConfig()) is (value is not None)
+
+
+# Layers and --set
+
+
+def test_later_layers_win_key_by_key():
+    preset = Layer("preset small", {"optimizer": {"lr": 1e-3, "batch_size": 64}, "seed": 1})
+    file = Layer("the file own.toml", {"optimizer": {"lr": 2e-3}})
+    option = Layer("--set optimizer.lr=3e-3", {"optimizer": {"lr": 3e-3}})
+    assert merge_layers([preset, file]).tree == {"optimizer": {"lr": 2e-3, "batch_size": 64}, "seed": 1}
+    assert merge_layers([preset, file, option]).tree["optimizer"] == {"lr": 3e-3, "batch_size": 64}
+    assert merge_layers([option, file, preset]).tree["optimizer"] == {"lr": 1e-3, "batch_size": 64}
+
+
+def test_merged_layer_names_the_places_that_said_something():
+    layers = [Layer("preset small", {"seed": 1}), Layer("the file own.toml", {}), Layer("--set seed=2", {"seed": 2})]
+    assert merge_layers(layers).source == "preset small + --set seed=2"
+
+
+def test_merging_leaves_the_layers_as_they_were():
+    below = Layer("preset", {"optimizer": {"lr": 1.0}, "data": {}})
+    merged = merge_layers([below, Layer("file", {"optimizer": {"lr": 2.0}})])
+    merged.tree["data"]["workers"] = 3
+    assert below.tree == {"optimizer": {"lr": 1.0}, "data": {}}
+
+
+TOML_SCALARS = st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.booleans())
+
+
+@given(TOML_SCALARS)
+def test_setting_gives_back_any_toml_scalar(value):
+    text = tomli_w.dumps({"value": value}).partition("=")[2]
+    parsed = parse_setting(f"section.key={text}").tree["section"]["key"]
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@given(st.lists(st.from_regex(r"[a-z_]+", fullmatch=True), min_size=1, max_size=5))
+def test_setting_nests_as_deep_as_its_dots(parts):
+    tree = parse_setting(f"{'.'.join(parts)}=1").tree
+    for part in parts:
+        assert list(tree) == [part]
+        tree = tree[part]
+    assert tree == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("data.split=clip", "clip"),
+        ("data.split= clip ", "clip"),
+        ("data.split='clip'", "clip"),
+        ("data.split=a=b", "a=b"),
+        ("data.split=", ""),
+        (" data.split =1", 1),
+    ],
+)
+def test_bare_word_is_a_string(text, value):
+    assert parse_setting(text).tree == {"data": {"split": value}}
+
+
+@pytest.mark.parametrize("text", ["", "seed", "=1", ".lr=1", "optimizer.=1", "optimizer..lr=1"])
+def test_setting_without_key_or_value_is_refused_with_an_example(text):
+    with pytest.raises(UsageError, match=r"section\.key=value, for example"):
+        parse_setting(text)
+
+
+def test_configuration_file_is_read(tmp_path: Path):
+    path = tmp_path / "own.toml"
+    path.write_text("seed = 5\n[objective]\nlambda = 0.2\n")
+    layer = read_toml(path)
+    config = TrainConfig.build(layer.tree, layer.source)
+    assert (config.seed, config.objective.lambda_) == (5, 0.2)
+    assert str(path) in layer.source
+
+
+@pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe\x00", None])
+def test_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content):
+    path = tmp_path / "own.toml"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(LewmError, match=r"own\.toml is not a TOML file"):
+        read_toml(path)
+
+
+def test_missing_configuration_file_is_refused_with_what_to_type(tmp_path: Path):
+    with pytest.raises(LewmError, match=r"no configuration file .*own\.toml; `lewm presets"):
+        read_toml(tmp_path / "own.toml")
+
+
+# Presets and rules
+
+
+@pytest.mark.parametrize(("task", "preset"), PRESETS, ids=[f"{task.name}-{preset}" for task, preset in PRESETS])
+def test_every_preset_is_a_training_configuration(task, preset):
+    config = TrainConfig.build(task.presets[preset], f"preset {preset}")
+    assert config.schedule.warmup < 1
+    if preset == "release":
+        assert config.model == ModelConfig()
+        assert (config.schedule.epochs, config.schedule.decay_epochs) == (10, 100)
+        assert (config.optimizer.lr, config.optimizer.batch_size, config.objective.lambda_) == (5e-5, 128, 0.09)
+
+
+@pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
+def test_every_task_has_a_release_and_a_small_preset(task):
+    assert {"release", "small"} <= task.presets.keys()
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_protocol_of_every_simulated_task_is_valid(task):
+    protocol = EvalProtocol.build(task.settings["protocol"], task.name)
+    assert (protocol.pairs, protocol.offset, protocol.budget) == (50, 25, 50)
+
+
+def test_cosine_may_not_end_before_training_stops():
+    with pytest.raises(UsageError, match=r"decay_epochs 5 ends before schedule\.epochs 10"):
+        build("schedule.epochs=10", "schedule.decay_epochs=5")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("schedule.epochs=10", "schedule.decay_epochs=10"),
+        ("schedule.epochs=10", "schedule.decay_epochs=100"),
+        ("schedule.epochs=10", "schedule.decay_epochs=5", "schedule.steps=20"),  # epochs stop nothing here
+    ],
+)
+def test_cosine_may_end_at_or_after_the_stop(settings):
+    build(*settings)
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        ({"candidates": 20, "elites": 30}, "elites 30 is more than candidates 20"),
+        ({"horizon": 3, "receding": 4}, "receding 4 is more than horizon 3"),
+        ({"elites": 1}, "elites = 1"),
+        ({"iterations": 0}, "iterations = 0"),
+        ({"std": 0.0}, "std = 0"),
+        ({"elite": 5}, "did you mean 'elites'"),
+    ],
+)
+def test_planner_that_cannot_plan_is_refused(tree, reason):
+    with pytest.raises(UsageError, match=reason):
+        PlannerConfig.build(tree, "the protocol")
+
+
+def test_planner_may_keep_all_candidates_and_execute_the_whole_plan():
+    PlannerConfig.build({"candidates": 2, "elites": 2, "horizon": 1, "receding": 1}, "the protocol")
+
+
+# Action statistics
+
+
+def action_arrays(bound: float) -> st.SearchStrategy[np.ndarray]:
+    shapes = st.tuples(st.integers(1, 20), st.integers(1, 4))
+    return shapes.flatmap(lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(-bound, bound, width=32)))
+
+
+def test_fit_ignores_rows_with_nan():
+    rows = np.array([[1, 10], [3, 30]], np.float32)
+    last = np.array([[np.nan, np.nan], [np.nan, 1e6]], np.float32)
+    fitted = ActionStats.fit(np.concatenate([rows, last]))
+    assert fitted == ActionStats.fit(rows)
+    assert fitted.mean == (2.0, 20.0)
+    assert fitted.std == (1.0, 10.0)
+
+
+@given(st.floats(-100, 100), st.integers(1, 50), st.sampled_from([np.float32, np.float64]))
+def test_constant_dimension_has_standard_deviation_one(value, rows, dtype):
+    moving = np.arange(rows) % 2
+    fitted = ActionStats.fit(np.stack([np.full(rows, value), moving], axis=1).astype(dtype))
+    assert fitted.std[0] == 1.0
+    assert (fitted.std[1] == 1.0) is (rows == 1)
+
+
+@given(action_arrays(100))
+def test_fitted_actions_are_z_scores(actions):
+    stats = ActionStats.fit(actions)
+    assume(min(stats.std) > 0.01)
+    scores = stats.normalize(actions)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-3)
+    spread = np.where(actions.max(axis=0) > actions.min(axis=0), 1, 0)
+    np.testing.assert_allclose(scores.std(axis=0), spread, atol=1e-3)
+
+
+@given(action_arrays(100), st.data())
+def test_denormalize_undoes_normalize(actions, data):
+    dims = actions.shape[1]
+    mean = tuple(data.draw(st.lists(st.floats(-10, 10), min_size=dims, max_size=dims)))
+    std = tuple(data.draw(st.lists(st.floats(0.01, 10), min_size=dims, max_size=dims)))
+    stats = ActionStats(mean=mean, std=std)
+    restored = stats.denormalize(stats.normalize(actions))
+    assert restored.dtype == np.float32
+    np.testing.assert_allclose(restored, actions, rtol=1e-6, atol=1e-5)
+
+
+def test_missing_action_becomes_the_mean_action():
+    stats = ActionStats(mean=(5.0, -1.0), std=(2.0, 0.5))
+    scores = stats.normalize(np.array([[np.nan, np.nan], [7.0, np.nan]]))
+    np.testing.assert_array_equal(scores, np.array([[0, 0], [1, 0]], np.float32))
+    np.testing.assert_array_equal(stats.denormalize(scores[:1]), np.array([[5, -1]], np.float32))
+
+
+def test_actions_far_out_are_not_clipped():
+    stats = ActionStats(mean=(0.0,), std=(0.206,))
+    assert stats.normalize(np.array([[1.5], [-30.0]]))[:, 0] == pytest.approx([1.5 / 0.206, -30 / 0.206])
+
+
+@pytest.mark.parametrize(("mean", "std"), [((), ()), ((0.0,), (1.0, 1.0))])
+def test_statistics_that_do_not_pair_up_are_refused(mean, std):
+    with pytest.raises(UsageError, match="same number of values, at least one"):
+        ActionStats.build({"mean": mean, "std": std}, "a card")
+
+
+@given(action_arrays(100))
+def test_statistics_survive_json_exactly(actions):
+    stats = ActionStats.fit(actions)
+    assert ActionStats.model_validate_json(stats.model_dump_json()) == stats
+    assert all(math.isfinite(value) for value in stats.mean + stats.std)
