@@ -279,13 +279,19 @@ def action_arrays(bound: float) -> st.SearchStrategy[np.ndarray]:
     return shapes.flatmap(lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(-bound, bound, width=32)))
 
 
-def test_fit_ignores_rows_with_nan():
+def test_fit_ignores_rows_with_a_value_that_is_not_finite():
     rows = np.array([[1, 10], [3, 30]], np.float32)
-    last = np.array([[np.nan, np.nan], [np.nan, 1e6]], np.float32)
+    last = np.array([[np.nan, np.nan], [np.nan, 1e6], [np.inf, 1e6]], np.float32)
     fitted = ActionStats.fit(np.concatenate([rows, last]))
     assert fitted == ActionStats.fit(rows)
     assert fitted.mean == (2.0, 20.0)
     assert fitted.std == (1.0, 10.0)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_recording_without_any_action_is_refused(rows):
+    with pytest.raises(LewmError, match="no finite action"):
+        ActionStats.fit(np.full((rows, 2), np.nan, np.float32))
 
 
 @given(st.floats(-100, 100), st.integers(1, 50), st.sampled_from([np.float32, np.float64]))

@@ -111,25 +111,24 @@ def test_path_under_the_home_is_a_name(name):
     assert check_name(name, "run") == name
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        ".",
-        "..",
-        "/",
-        "/etc/a",
-        "../a",
-        "a/../../b",
-        "a//b",
-        "a/",
-        "./a",
-        "a/.hidden",
-        "datasets/a",
-        "cache",
-        "a.run/b",
-    ],
-)
+NO_NAMES = [
+    "",
+    ".",
+    "..",
+    "/",
+    "/etc/a",
+    "../a",
+    "a/../../b",
+    "a//b",
+    "a/",
+    "./a",
+    "a/.hidden",
+    "a.run/b",
+    "datasets/a",
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
 @pytest.mark.parametrize("kind", ["run", "dataset"])
 def test_what_is_no_path_under_the_home_is_no_name(name, kind):
     with pytest.raises(UsageError, match="cannot name a"):
@@ -244,6 +243,14 @@ def test_first_home_and_flat_layout_are_read_first(home: Home, tmp_path: Path):
         assert both.find_dataset("expert").path == path
         assert list(both.dataset_files()) == [("expert", path)]
         path.unlink()
+
+
+def test_only_what_has_a_name_is_listed(home: Home):
+    for unlisted in (".trash/a", "tworoom/.a", "tworoom/lewm.run/best", "cache/a"):
+        touch(home.write / f"{unlisted}.h5")
+        touch(home.write / f"{unlisted}.safetensors")
+    assert list(home.dataset_files()) == []
+    assert list(home.run_files()) == []
 
 
 def test_recordings_of_a_task_come_with_the_release_first(home: Home):

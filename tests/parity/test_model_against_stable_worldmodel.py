@@ -206,6 +206,20 @@ def test_training_objective_agrees_in_value_gradients_and_running_statistics(sma
     torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()), rtol=1e-4, atol=1e-5)
 
 
+def test_dropout_agrees_for_the_same_seed(small_config, scramble):
+    predictor = small_config.predictor.model_copy(update={"dropout": 0.3, "embedding_dropout": 0.2})
+    config = small_config.model_copy(update={"predictor": predictor})
+    ours, theirs = LeWM(config, BLOCK_DIM), build_theirs(config)
+    scramble(ours)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    emb, act_emb = torch.randn(2, 4, 3, config.latent, generator=torch.Generator().manual_seed(6))
+    predicted = []
+    for model in (ours, theirs):
+        torch.manual_seed(14)
+        predicted.append(model.train().predict(emb, act_emb))
+    assert_agree(*predicted)
+
+
 @pytest.mark.parametrize("knots", [2, 17])
 def test_sigreg_agrees_for_the_same_seed(knots):
     latents = 2 * torch.rand(3, 20, 8, generator=torch.Generator().manual_seed(11))

@@ -13,7 +13,6 @@ import hdf5plugin
 import numpy as np
 import torch
 import torch.multiprocessing  # registers how tensors travel between processes
-
 from torch import Tensor
 
 from lewm_cli.errors import LewmError

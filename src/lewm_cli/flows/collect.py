@@ -1,10 +1,10 @@
 """Record demonstrations of a task into the home."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from lewm_cli.data import Dataset, record
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.flows.progress import Progress
 from lewm_cli.store import Home
 from lewm_cli.tasks import TASKS, find_task
 
@@ -30,7 +30,7 @@ class CollectRequest:
     any_start: bool
 
 
-def collect(home: Home, request: CollectRequest, advance: Callable[[int], None]) -> Dataset:
+def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
     """Record, and open what was recorded.
 
     Raises:
@@ -45,13 +45,14 @@ def collect(home: Home, request: CollectRequest, advance: Callable[[int], None])
     path = home.dataset_path(name)
     if path.stem in {task.released_dataset for task in TASKS}:
         raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
-    record(
-        task,
-        path,
-        episodes=request.episodes,
-        seed=request.seed,
-        workers=min(request.workers, request.episodes),
-        any_start=request.any_start,
-        advance=advance,
-    )
+    with progress("recording", request.episodes, "episodes") as advance:
+        record(
+            task,
+            path,
+            episodes=request.episodes,
+            seed=request.seed,
+            workers=min(request.workers, request.episodes),
+            any_start=request.any_start,
+            advance=advance,
+        )
     return home.find_dataset(name)

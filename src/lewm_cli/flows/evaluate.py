@@ -13,10 +13,11 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import EvalResult, Film, draw_pairs, evaluate
 from lewm_cli.files import write_text
+from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
 from lewm_cli.plan import CEM
 from lewm_cli.store import Home, Run, RunFiles, load_run
-from lewm_cli.tasks import Task, find_task
+from lewm_cli.tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def evaluate_run(
     home: Home,
     request: EvalRequest,
     say: Callable[[str], None],
-    stepping: Callable[[int], Callable[[int], None]],
+    progress: Progress,
     film: Callable[[Film], None] | None = None,
 ) -> Evaluated:
     """Evaluate by planning in the simulator, and store the result under `<run>.run/results/`.
@@ -57,7 +58,7 @@ def evaluate_run(
         home: where the run and the recording lie.
         request: what to evaluate.
         say: told what was chosen on the user's behalf.
-        stepping: given the number of environment steps ahead, returns what is told the number done.
+        progress: shows the environment steps done.
         film: takes what the camera saw, pair by pair.
 
     Raises:
@@ -77,17 +78,18 @@ def evaluate_run(
     protocol = EvalProtocol.build(merged.tree, merged.source)
     dataset, episodes = _test_episodes(home, run, request.dataset, say)
     pairs = draw_pairs(dataset, task, episodes, offset=protocol.offset, count=protocol.pairs, seed=protocol.seed)
-    result = evaluate(
-        run,
-        task,
-        dataset,
-        pairs,
-        protocol,
-        CEM(protocol.planner),
-        held_out=_never_trained_on(run, dataset, episodes),
-        advance=stepping(protocol.pairs * protocol.budget),
-        film=film,
-    )
+    with progress("evaluating", protocol.pairs * protocol.budget, "steps") as advance:
+        result = evaluate(
+            run,
+            task,
+            dataset,
+            pairs,
+            protocol,
+            CEM(protocol.planner),
+            held_out=_never_trained_on(run, dataset, episodes),
+            advance=advance,
+            film=film,
+        )
     path = _results_folder(home, run) / f"eval-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     write_text(path, result.model_dump_json(indent=1, by_alias=True))
     return Evaluated(result, path)

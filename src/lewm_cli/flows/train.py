@@ -11,13 +11,14 @@ import tomli_w
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, Layer, Provenance, RunCard, TrainConfig, merge_layers, read_toml
-from lewm_cli.data import ClipBatches, Dataset, HDF5Frames, pack_frames, split_clips
+from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, pack_frames, split_clips
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
+from lewm_cli.flows.progress import Progress
 from lewm_cli.model import LeWM, resolve_device
 from lewm_cli.store import Home, RunFiles, dataset_task, load_run, read_card
 from lewm_cli.tasks import TASKS, Task, find_task
-from lewm_cli.train import HeldOut, JsonLog, Listener, Trainer, TrainingData
+from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, task_preset
 from lewm_cli.versions import installed_versions
 
 
@@ -50,22 +51,13 @@ class TrainRequest:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A finished run and its last held-out measurement."""
-
-    name: str
-    files: RunFiles
-    held_out: HeldOut
-
-
 def train(
     home: Home,
     request: TrainRequest,
     listeners: tuple[Listener, ...],
     say: Callable[[str], None],
-    packing: Callable[[int], Callable[[int], None]],
-) -> Trained:
+    progress: Progress,
+) -> TrainingFinished:
     """Train to the end.
 
     Args:
@@ -73,7 +65,7 @@ def train(
         request: what to train.
         listeners: told every event of the training.
         say: told what was chosen on the user's behalf.
-        packing: given the number of frames to pack, returns what is told the number done.
+        progress: shows the packing of frames.
 
     Raises:
         UsageError: a configuration that cannot mean anything, or a name that is taken.
@@ -96,12 +88,7 @@ def train(
         if not request.resume:
             card = _new_card(task, dataset, config, split.held_out_episodes, device, request.init_from)
             write_text(files.config, tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)))
-        size = config.model.image_size
-        frames = (
-            pack_frames(dataset, size, home.cache, packing(dataset.rows))
-            if config.data.packed
-            else HDF5Frames(dataset.path, size)
-        )
+        frames = _frames(home, dataset, config, progress)
         data = TrainingData(
             train=ClipBatches(split.train, frames, dataset.actions, card.inputs),
             held_out=ClipBatches(split.held_out, frames, dataset.actions, card.inputs),
@@ -110,7 +97,7 @@ def train(
         model = _initial_model(home, card, request.init_from)
         log = JsonLog(files.log)
         trainer = Trainer(name, files, config, card, data, model, device, (log, *listeners))
-        return Trained(name, files, trainer.run(resume=request.resume))
+        return trainer.run(resume=request.resume)
 
 
 def _find_recording(home: Home, request: TrainRequest, say: Callable[[str], None]) -> tuple[Dataset, Task, str]:
@@ -163,9 +150,7 @@ def _settle_config(task: Task, request: TrainRequest, device: torch.device, say:
     if preset is None:
         preset = "release" if device.type == "cuda" else "small"
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    if preset not in task.presets:
-        raise UsageError(f"there is no preset {preset!r} for {task.name}; choose {' or '.join(task.presets)}")
-    layers = [Layer(f"preset {task.name}/{preset}", task.presets[preset])]
+    layers = [task_preset(task, preset).layer]
     if request.config:
         layers.append(read_toml(request.config))
     merged = merge_layers([*layers, *request.settings])
@@ -223,6 +208,13 @@ def _new_card(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
+    if not config.data.packed:
+        return HDF5Frames(dataset.path, config.model.image_size)
+    with progress("packing", dataset.rows, "frames") as advance:
+        return pack_frames(dataset, config.model.image_size, home.cache, advance)
 
 
 def _initial_model(home: Home, card: RunCard, init_from: str | None) -> LeWM:

@@ -5,11 +5,13 @@ from lewm_cli.model.lewm import LeWM
 from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
 from lewm_cli.model.predictor import Predictor
+from lewm_cli.model.profile import ComponentProfile, profile
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer
 from lewm_cli.model.world_model import WorldModel
 
 __all__ = [
+    "ComponentProfile",
     "LeWM",
     "Losses",
     "Objective",
@@ -18,5 +20,6 @@ __all__ = [
     "VisionTransformer",
     "WorldModel",
     "normalize_pixels",
+    "profile",
     "resolve_device",
 ]

@@ -13,6 +13,7 @@ from lewm_cli.train.events import (
 from lewm_cli.train.log import JsonLog
 from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
+from lewm_cli.train.presets import Preset, all_presets, find_preset, task_preset
 from lewm_cli.train.schedule import Schedule
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "HeldOutMeasured",
     "JsonLog",
     "Listener",
+    "Preset",
     "Saved",
     "Schedule",
     "StepsTaken",
@@ -29,4 +31,7 @@ __all__ = [
     "TrainingFinished",
     "TrainingStarted",
     "Warned",
+    "all_presets",
+    "find_preset",
+    "task_preset",
 ]

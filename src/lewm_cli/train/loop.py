@@ -86,14 +86,14 @@ class Trainer:
         self.state = ResumeState(self.model, self.optimizer)
         self._warned = False
 
-    def run(self, *, resume: bool) -> HeldOut:
+    def run(self, *, resume: bool) -> TrainingFinished:
         """Train to the end; the run on disk is then finished.
 
         Args:
             resume: go on from the saved state.
 
         Returns:
-            the last held-out measurement.
+            where the run lies and its last held-out measurement.
 
         Raises:
             LewmError: the loss is no longer finite, the disk is full, or there is nothing to resume.
@@ -107,17 +107,16 @@ class Trainer:
             self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
         )
         held_out = self._train(clips, first)
-        save_derived(self.files, recalibrated(self.model, self._calibration()))
-        self._tell(
-            TrainingFinished(
-                self.name,
-                self.schedule.total_steps,
-                time.monotonic() - begun,
-                held_out,
-                str(self.files.weights),
-            )
+        save_derived(self.files, self._fresh())
+        finished = TrainingFinished(
+            run=self.name,
+            step=self.schedule.total_steps,
+            seconds=time.monotonic() - begun,
+            held_out=held_out,
+            path=str(self.files.weights),
         )
-        return held_out
+        self._tell(finished)
+        return finished
 
     def _train(self, clips: Iterator[Clip], first: int) -> HeldOut:
         last, every = self.schedule.total_steps, self.config.monitor.every

@@ -16,6 +16,10 @@ COLLAPSED_STD = 0.1
 """Mean standard deviation per dimension under which a latent space is called collapsed; healthy is near 1."""
 
 
+SIGREG_BATCH = 64
+"""Clips per SIGReg statistic."""
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """What the held-out clips say, all dimensionless.
@@ -56,7 +60,9 @@ class HeldOut:
             latents, predicted = (torch.cat(parts).float() for parts in zip(*pairs, strict=True))
             with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
                 torch.manual_seed(0)
-                sigreg = objective.sigreg(latents[:, :1].transpose(0, 1))
+                # In batches as in training: the statistic of a latent space that is not Gaussian grows with the batch.
+                parts = [objective.sigreg(part.transpose(0, 1)) for part in latents.split(SIGREG_BATCH)]
+                sigreg = torch.stack(parts).mean()
         first = latents[:, 0].double()
         std = first.std(dim=0)
         singular = torch.linalg.svdvals(first - first.mean(dim=0))

@@ -1,0 +1,37 @@
+# Everything here makes its own virtual environment; only Python 3.11 to 3.13 and make are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := ./.demo
+
+# One BLAS thread per process: several processes compute at once.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint fast soak bench clean
+
+demo: $(STAMP)
+	env -u OMP_NUM_THREADS scripts/demo $(BIN)/lewm $(DEMO)
+
+test: lint
+	$(BIN)/pytest -m "not soak"
+
+lint: $(STAMP)
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+
+# Without the tests that record, train or fill disks: seconds, for every supported Python.
+fast: $(STAMP)
+	$(BIN)/pytest -m "not soak and not slow"
+
+soak: $(STAMP)
+	$(BIN)/pytest -m "soak"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis

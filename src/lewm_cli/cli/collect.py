@@ -1,0 +1,44 @@
+"""`lewm collect`: record demonstrations."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm collect tworoom --episodes 300",
+    "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
+    "lewm collect tworoom --episodes 300 --any-room",
+)
+
+
+def command(
+    task: Annotated[str, typer.Argument(help="What to record: tworoom.", show_default=False)],
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Simulator processes; does not change the content.", show_default="all cores")
+    ] = os.cpu_count() or 1,
+    name: Annotated[str | None, typer.Option(help="Dataset name.", show_default="next free TASK/demos")] = None,
+    any_room: Annotated[
+        bool, typer.Option("--any-room", help="Take the simulator's own resets: start and target may share a room.")
+    ] = False,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Record demonstrations in the real simulator, in the schema of the released datasets.
+
+    By default start and target lie in different rooms, as in the paper. The same seed gives the same content.
+    """
+    from lewm_cli.flows.collect import CollectRequest, collect
+    from lewm_cli.report import Output, dataset_tables, dataset_tree
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    request = CollectRequest(task, episodes, seed, workers, name, any_room)
+    dataset = collect(Home.locate(home), request, output.progress)
+    output.result(dataset_tree(dataset), lambda: dataset_tables(dataset))
+    output.say(f"next: lewm train {dataset.task}")

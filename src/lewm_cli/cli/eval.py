@@ -1,0 +1,59 @@
+"""`lewm eval`: success at reaching goals by planning."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm eval tworoom/lewm",
+    "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
+    "lewm eval tworoom/lewm --episodes 10 --video videos",
+    "lewm eval tworoom/lewm --set planner.iterations=10 --json",
+)
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    episodes: Annotated[
+        int, typer.Option(min=1, help="Start and goal pairs, one per recorded episode if enough.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Decides pairs and planning.")] = 42,
+    dataset: Annotated[
+        str | None, typer.Option(help="Where pairs come from.", show_default="episodes the run held out")
+    ] = None,
+    settings: options.Settings = None,
+    video: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
+    ] = None,
+    device: options.Device = "auto",
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Plan from recorded starts to recorded goals in the real simulator, and count.
+
+    Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
+    same pairs is the floor. The result is stored beside the run.
+    """
+    from lewm_cli.config import Layer, parse_setting
+    from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
+    from lewm_cli.report import Output, VideoFolder, evaluation_tables
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    layers = [parse_setting(setting) for setting in settings or []]
+    layers.append(Layer("the options", {"pairs": episodes, "seed": seed}))
+    evaluated = evaluate_run(
+        Home.locate(home),
+        EvalRequest(run, dataset, tuple(layers), device),
+        say=output.say,
+        progress=output.progress,
+        film=VideoFolder(video) if video else None,
+    )
+    output.result(evaluated.result.model_dump(mode="json", by_alias=True), lambda: evaluation_tables(evaluated.result))
+    output.say(f"stored: {evaluated.path}")
+    if video:
+        output.say(f"videos: {video}")

@@ -1,0 +1,97 @@
+"""The command `lewm`: its subcommands, and what becomes of errors, Ctrl-C and SIGTERM."""
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from types import FrameType
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from lewm_cli import __version__
+from lewm_cli.cli import collect, eval, ls, presets, show, train
+from lewm_cli.errors import LewmError, StoppedError
+
+app = typer.Typer(
+    name="lewm",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    help="LeWorldModel from one command: record, train, plan, measure.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (collect, train, eval, ls, show, presets):
+    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lewm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of errors; works after any command.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    if not debug:
+        warnings.simplefilter("ignore")  # of libraries; what a user should know is said by us
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+    except BaseException as error:
+        if debug:
+            traceback.print_exc()
+        code = _explain(error)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _explain(error: BaseException) -> int:
+    """Say in one sentence what went wrong; the exit code."""
+    match error:
+        case SystemExit(code=int(code)) | typer.Exit(exit_code=code):
+            return code
+        case LewmError():
+            return _say(str(error), error.exit_code)
+        case TyperException():
+            return _say(error.format_message(), error.exit_code)
+        case KeyboardInterrupt() | typer.Abort():
+            return _say("interrupted; nothing half-written was left behind", 130)
+        case BrokenPipeError():
+            # The reader of our output has gone; so that Python does not complain at exit:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        case _ if type(error).__name__ == "OutOfMemoryError":
+            return _say("the device is out of memory; try a smaller --batch-size or --device cpu", 1)
+        case MemoryError():
+            return _say("this machine is out of memory; try a smaller --batch-size", 1)
+        case _:
+            name = type(error).__name__
+            return _say(f"unexpected {name}: {error}; please report it with what --debug prints", 1)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"lewm: {message}", file=sys.stderr)
+    return code
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise StoppedError("terminated; nothing half-written was left behind", number)
+
+
+if __name__ == "__main__":
+    main()

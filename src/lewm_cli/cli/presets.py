@@ -1,0 +1,31 @@
+"""`lewm presets`: training configurations to start from."""
+
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm presets",
+    "lewm presets tworoom/small",
+    "lewm presets tworoom/release > mine.toml  &&  lewm train tworoom --config mine.toml",
+)
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(help="TASK/PRESET.", show_default="list them")] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """List the presets, or print one in full as TOML, ready for --config."""
+    from lewm_cli.report import Output, preset_tables, preset_text
+    from lewm_cli.train import all_presets, find_preset
+
+    output = Output(as_json=json, quiet=quiet)
+    if name is None:
+        presets = all_presets()
+        output.result([f"{preset.task.name}/{preset.name}" for preset in presets], lambda: preset_tables(presets))
+    else:
+        config = find_preset(name).config
+        output.result(config.model_dump(mode="json", by_alias=True), lambda: [preset_text(config)])

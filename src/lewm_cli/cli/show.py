@@ -1,0 +1,24 @@
+"""`lewm show`: one dataset or run in detail."""
+
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples("lewm show tworoom/lewm", "lewm show tworoom/demos", "lewm show tworoom/lewm --json")
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Name of a run or a dataset.", show_default=False)],
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show columns and episodes, or parameters, FLOPs, provenance and results."""
+    from lewm_cli.report import Output, details_tables, details_tree, look_up
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    details = look_up(Home.locate(home), name)
+    output.result(details_tree(details), lambda: details_tables(details))

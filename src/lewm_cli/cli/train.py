@@ -1,0 +1,85 @@
+"""`lewm train`: train a world model from a recording."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm train tworoom",
+    "lewm train tworoom --preset small --lambda 0.05 --steps 3000 --name tworoom/longer",
+    "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
+    "lewm train tworoom --resume",
+)
+
+
+def command(
+    what: Annotated[str, typer.Argument(help="A task, or a dataset by name or path.", show_default=False)],
+    preset: Annotated[str | None, typer.Option(show_default="release on CUDA, else small")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which recording of the task.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file laid over the preset.", show_default=False)] = None,
+    weight: Annotated[
+        float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg.", show_default="from the preset")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.", show_default=False)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Clips per step.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, show_default="3072")] = None,
+    settings: options.Settings = None,
+    name: Annotated[str | None, typer.Option(help="Run name.", show_default="next free TASK/lewm")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Start from this run's weights.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run of this name.")] = False,
+    device: options.Device = "auto",
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a LeWorldModel from pixels: predict the next latent, keep the latents Gaussian.
+
+    Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
+    """
+    from lewm_cli.config import Layer, parse_setting
+    from lewm_cli.flows.train import TrainRequest, train
+    from lewm_cli.report import Output, TrainingView, training_tables
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    layers = [parse_setting(setting) for setting in settings or []]
+    if weight is not None:
+        layers.append(Layer("--lambda", {"objective": {"lambda": weight}}))
+    if epochs is not None:
+        # A number of steps in the preset would win over it.
+        layers.append(Layer("--epochs", {"schedule": {"epochs": epochs, "steps": None}}))
+    if steps is not None:
+        layers.append(Layer("--steps", {"schedule": {"steps": steps}}))
+    if batch_size is not None:
+        layers.append(Layer("--batch-size", {"optimizer": {"batch_size": batch_size}}))
+    if seed is not None:
+        layers.append(Layer("--seed", {"seed": seed}))
+    request = TrainRequest(
+        what=what,
+        preset=preset,
+        dataset=dataset,
+        config=config,
+        settings=tuple(layers),
+        name=name,
+        device=device,
+        init_from=init_from,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    finished = train(
+        Home.locate(home),
+        request,
+        listeners=(TrainingView(output),),
+        say=output.say,
+        progress=output.progress,
+    )
+    output.result(asdict(finished), lambda: training_tables(finished))
+    output.say(f"next: lewm eval {finished.run}")

@@ -1,0 +1,13 @@
+"""How a flow shows that it gets on."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Shows the progress of one stage."""
+
+    def __call__(self, label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+        """Enter a stage of `total` units; yields what is told the number of units done since the last call."""
+        ...

@@ -1,0 +1,28 @@
+"""Typed results in; text, tables and videos out."""
+
+from lewm_cli.report.details import DatasetDetails, RunDetails, look_up
+from lewm_cli.report.output import Output
+from lewm_cli.report.presets import preset_tables, preset_text
+from lewm_cli.report.tables import dataset_tables, details_tables, evaluation_tables, inventory_tables, training_tables
+from lewm_cli.report.training import TrainingView
+from lewm_cli.report.trees import dataset_tree, details_tree, inventory_tree
+from lewm_cli.report.video import VideoFolder
+
+__all__ = [
+    "DatasetDetails",
+    "Output",
+    "RunDetails",
+    "TrainingView",
+    "VideoFolder",
+    "dataset_tables",
+    "dataset_tree",
+    "details_tables",
+    "details_tree",
+    "evaluation_tables",
+    "inventory_tables",
+    "inventory_tree",
+    "look_up",
+    "preset_tables",
+    "preset_text",
+    "training_tables",
+]

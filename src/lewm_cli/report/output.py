@@ -1,0 +1,73 @@
+"""Where words go: results to stdout, everything else to stderr; progress as a bar or as plain lines."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_LINE_SECONDS = 5.0
+
+
+class Output:
+    """What one command says.
+
+    Args:
+        as_json: print the result as JSON instead of tables.
+        quiet: print nothing but the result and errors.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self.results = Console(soft_wrap=False, highlight=False)
+        self.notes = Console(stderr=True, highlight=False, quiet=quiet)
+
+    def say(self, message: str) -> None:
+        """A remark for the person, on stderr."""
+        self.notes.print(message, markup=False, soft_wrap=True)
+
+    def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:
+        """Print the result: JSON of a tree of plain values, or tables."""
+        if self.as_json:
+            print(json.dumps(tree, indent=2, default=str))
+            return
+        for table in tables():
+            self.results.print(table)
+
+    @contextmanager
+    def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Show progress; yields what is told the number of units done since the last call."""
+        if self.notes.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(unit),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=self.notes) as bar:
+                task = bar.add_task(label, total=total)
+                yield lambda done: bar.advance(task, done)
+        else:
+            yield _PlainProgress(self, label, total, unit).advance
+
+
+class _PlainProgress:
+    def __init__(self, output: Output, label: str, total: int, unit: str) -> None:
+        self.output, self.label, self.total, self.unit = output, label, total, unit
+        self.begun = self.last = time.monotonic()
+        self.done = 0
+
+    def advance(self, done: int) -> None:
+        self.done += done
+        now = time.monotonic()
+        if now - self.last < PLAIN_LINE_SECONDS and self.done < self.total:
+            return
+        self.last = now
+        left = (now - self.begun) / max(1, self.done) * (self.total - self.done)
+        self.output.say(f"{self.label}: {self.done}/{self.total} {self.unit}, ETA {left:.0f} s")

@@ -1,0 +1,35 @@
+"""Presets as a table, and one of them as TOML."""
+
+import tomli_w
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lewm_cli.config import TrainConfig
+from lewm_cli.train import Preset
+
+
+def preset_tables(presets: list[Preset]) -> list[RenderableType]:
+    """One line per preset: the settings that decide its size and its time."""
+    table = Table(title="presets", title_justify="left")
+    for heading in ("name", "frames", "latent", "encoder", "predictor", "batch", "lr", "stops after"):
+        table.add_column(heading)
+    for preset in presets:
+        config = preset.config
+        model, schedule = config.model, config.schedule
+        table.add_row(
+            f"{preset.task.name}/{preset.name}",
+            f"{model.image_size} x {model.image_size}",
+            str(model.latent),
+            f"{model.encoder.depth} x {model.encoder.width}",
+            f"{model.predictor.depth} x {model.predictor.width or model.latent}",
+            str(config.optimizer.batch_size),
+            f"{config.optimizer.lr:g}",
+            f"{schedule.steps:,} steps" if schedule.steps else f"{schedule.epochs} epochs",
+        )
+    return [table, "`lewm presets NAME` prints one in full, ready for --config"]
+
+
+def preset_text(config: TrainConfig) -> Text:
+    """The whole configuration as TOML."""
+    return Text(tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)).rstrip())

@@ -1,0 +1,161 @@
+"""Results as tables for a person."""
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from lewm_cli.data import Dataset
+from lewm_cli.evaluate import EvalResult, GroupResult, Rate
+from lewm_cli.report.details import DatasetDetails, RunDetails
+from lewm_cli.store import Inventory
+from lewm_cli.train import HeldOut, TrainingFinished
+
+
+def evaluation_tables(result: EvalResult) -> list[RenderableType]:
+    """Success and its floor over all pairs and over each group."""
+    protocol = result.protocol
+    seen = "episodes never trained on" if result.held_out else "EPISODES IT WAS TRAINED ON"
+    table = Table(
+        title=f"{result.run} on {result.dataset.name}: goals {protocol.offset} steps ahead, "
+        f"{protocol.budget} steps allowed, {seen}",
+        title_justify="left",
+        caption=f"{result.plans} plans, {result.seconds_per_plan:.3f} s per plan on {result.device}; "
+        f"intervals are 95 %",
+        caption_justify="left",
+    )
+    for heading in ("pairs", "count", "success", "random policy"):
+        table.add_column(heading)
+    judged = any(group.route_valid for group in result.groups)
+    if judged:
+        table.add_column("success, route valid")
+    everything = GroupResult.of("all", list(result.episodes))
+    for group in (everything, *result.groups):
+        row = [group.name, str(group.success.trials), str(group.success), str(group.random)]
+        table.add_row(*row, *([str(group.route_valid)] if judged else []))
+    solved: Rate = result.solved_at_start
+    table.add_row("start already solved", str(solved.trials), str(solved), "", end_section=True)
+    return [table]
+
+
+def training_tables(finished: TrainingFinished) -> list[RenderableType]:
+    """The last held-out numbers and the command to type next."""
+    table = _facts(f"{finished.run}: {finished.step} steps in {finished.seconds:.0f} s")
+    _add_held_out(table, finished.held_out)
+    table.add_row("saved", finished.path)
+    return [table]
+
+
+def dataset_tables(dataset: Dataset) -> list[RenderableType]:
+    """A recording just made."""
+    return [_dataset_facts(dataset)]
+
+
+def inventory_tables(inventory: Inventory) -> list[RenderableType]:
+    """All datasets and runs."""
+    datasets = Table(title="datasets", title_justify="left")
+    for heading in ("name", "task", "episodes", "rows", "size", "path"):
+        datasets.add_column(heading, overflow="fold")
+    for entry in inventory.datasets:
+        if entry.dataset is None:
+            datasets.add_row(entry.name, "unusable", "", "", _size(entry.size), entry.problem)
+        else:
+            counts = (f"{entry.dataset.episodes:,}", f"{entry.dataset.rows:,}")
+            datasets.add_row(entry.name, entry.task, *counts, _size(entry.size), str(entry.path))
+    runs = Table(title="runs", title_justify="left")
+    for heading in ("name", "task", "step", "trained on", "size", "path"):
+        runs.add_column(heading, overflow="fold")
+    for run in inventory.runs:
+        if run.card is None:
+            runs.add_row(run.name, "unusable", "", "", _size(run.size), run.problem)
+        else:
+            provenance = run.card.provenance
+            what = (run.card.inputs.task, f"{provenance.step:,}", provenance.dataset.name)
+            runs.add_row(run.name, *what, _size(run.size), str(run.path))
+    return [datasets, runs]
+
+
+def details_tables(details: DatasetDetails | RunDetails) -> list[RenderableType]:
+    """A dataset or a run in detail."""
+    if isinstance(details, DatasetDetails):
+        return [_dataset_facts(details.dataset)]
+    return _run_tables(details)
+
+
+def _run_tables(details: RunDetails) -> list[RenderableType]:
+    provenance, inputs, model = details.card.provenance, details.card.inputs, details.card.model
+    facts = _facts(details.name)
+    facts.add_row("weights", f"{details.files.weights} ({details.tensors}/{details.tensors} tensors)")
+    facts.add_row("task", inputs.task)
+    facts.add_row(
+        "model",
+        f"latent {model.latent}, history {model.history}, frames {model.image_size} x {model.image_size}, "
+        f"frameskip {inputs.frameskip}, {inputs.actions.dim} action dimensions",
+    )
+    facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
+    facts.add_row("held out", f"{len(provenance.held_out)} episodes")
+    facts.add_row("steps", f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}")
+    facts.add_row("lambda", f"{provenance.train.objective.lambda_:g}")
+    facts.add_row("seed", str(provenance.train.seed))
+    facts.add_row("command", provenance.command)
+    facts.add_row("finished", provenance.finished)
+    if details.held_out:
+        _add_held_out(facts, details.held_out)
+    parts = Table(title="components", title_justify="left")
+    for heading in ("part", "parameters", "MFLOPs", "per"):
+        parts.add_column(heading, justify="left" if heading in ("part", "per") else "right")
+    for part in details.components:
+        parts.add_row(part.name, f"{part.parameters:,}", f"{part.flops / 1e6:,.3f}", part.per)
+    parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
+    tables: list[RenderableType] = [facts, parts]
+    if details.results:
+        results = Table(title="evaluations", title_justify="left")
+        for heading in ("time", "pairs from", "success", "random policy", "s per plan"):
+            results.add_column(heading)
+        for result in details.results:
+            rates = (str(result.success), str(result.random))
+            results.add_row(result.time, result.dataset.name, *rates, f"{result.seconds_per_plan:.3f}")
+        tables.append(results)
+    return tables
+
+
+def _dataset_facts(dataset: Dataset) -> Table:
+    facts = _facts(dataset.name)
+    facts.add_row("file", f"{dataset.path} ({_size(dataset.path.stat().st_size)})")
+    lengths = dataset.lengths
+    facts.add_row(
+        "episodes", f"{dataset.episodes:,}, {lengths.min()} to {lengths.max()} rows, mean {lengths.mean():.1f}"
+    )
+    facts.add_row("rows", f"{dataset.rows:,}")
+    facts.add_row("task", dataset.task or "not named in the file")
+    if dataset.policy:
+        facts.add_row("policy", dataset.policy)
+    if dataset.seed is not None:
+        facts.add_row("seed", str(dataset.seed))
+    for column in dataset.columns:
+        shape = " x ".join(str(side) for side in column.shape) or "scalar"
+        facts.add_row(f"column {column.name}", f"{shape}, {column.dtype}")
+    return facts
+
+
+def _add_held_out(table: Table, held_out: HeldOut) -> None:
+    ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
+    table.add_row("held-out prediction", f"{held_out.prediction:.4f}, {ratio:.2f} x copying the last latent")
+    table.add_row("held-out std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; healthy near 1)")
+    table.add_row("held-out SIGReg", f"{held_out.sigreg:.2f} (Gaussian near 1)")
+    table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
+    table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")
+
+
+def _facts(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

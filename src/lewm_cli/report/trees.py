@@ -1,0 +1,73 @@
+"""Results as trees of plain values, for --json."""
+
+from dataclasses import asdict
+from typing import Any
+
+from lewm_cli.data import Dataset
+from lewm_cli.report.details import DatasetDetails, RunDetails
+from lewm_cli.store import Inventory
+
+Tree = dict[str, Any]
+
+
+def dataset_tree(dataset: Dataset) -> Tree:
+    """A recording: where, whose, how long, what it holds."""
+    return {
+        "name": dataset.name,
+        "path": str(dataset.path),
+        "bytes": dataset.path.stat().st_size,
+        "task": dataset.task,
+        "policy": dataset.policy,
+        "seed": dataset.seed,
+        "episodes": dataset.episodes,
+        "rows": dataset.rows,
+        "shortest": int(dataset.lengths.min()),
+        "longest": int(dataset.lengths.max()),
+        "fingerprint": dataset.identity.fingerprint,
+        "columns": [asdict(column) for column in dataset.columns],
+    }
+
+
+def inventory_tree(inventory: Inventory) -> Tree:
+    """All datasets and runs; `problem` says why one cannot be used."""
+    return {
+        "datasets": [
+            {
+                "name": entry.name,
+                "path": str(entry.path),
+                "bytes": entry.size,
+                "task": entry.task,
+                "episodes": entry.dataset.episodes if entry.dataset else None,
+                "rows": entry.dataset.rows if entry.dataset else None,
+                "problem": entry.problem,
+            }
+            for entry in inventory.datasets
+        ],
+        "runs": [
+            {
+                "name": run.name,
+                "path": str(run.path),
+                "bytes": run.size,
+                "modified": run.modified.isoformat(timespec="seconds"),
+                "task": run.card.inputs.task if run.card else None,
+                "step": run.card.provenance.step if run.card else None,
+                "problem": run.problem,
+            }
+            for run in inventory.runs
+        ],
+    }
+
+
+def details_tree(details: DatasetDetails | RunDetails) -> Tree:
+    """A dataset or a run in detail."""
+    if isinstance(details, DatasetDetails):
+        return dataset_tree(details.dataset)
+    return {
+        "name": details.name,
+        "path": str(details.files.weights),
+        "tensors": details.tensors,
+        "card": details.card.model_dump(mode="json", by_alias=True),
+        "components": [asdict(part) for part in details.components],
+        "held_out": asdict(details.held_out) if details.held_out else None,
+        "evaluations": [result.model_dump(mode="json", by_alias=True) for result in details.results],
+    }

@@ -1,0 +1,44 @@
+"""Videos of what the camera saw, the goal beside it."""
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+
+from lewm_cli.evaluate import Film
+from lewm_cli.files import atomic_path
+
+FRAMES_PER_SECOND = 10
+GAP = 8
+"""White pixels between agent and goal."""
+
+
+class VideoFolder:
+    """Takes films and writes each as an mp4: left the agent, right the goal.
+
+    Args:
+        folder: made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, film: Film) -> None:
+        outcome = "success" if film.success else "failure"
+        path = self.folder / f"pair-{film.number:03}-{outcome}.mp4"
+        gap = np.full((len(film.frames), film.goal.shape[0], GAP, 3), 255, np.uint8)
+        goal = np.broadcast_to(film.goal, film.frames.shape)
+        # The last frame is held for a second, so that the end can be seen.
+        frames = np.concatenate([film.frames, gap, goal], axis=2)
+        frames = np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
+        with atomic_path(path) as part:
+            imageio.imwrite(
+                part,
+                frames,
+                extension=".mp4",
+                plugin="FFMPEG",
+                fps=FRAMES_PER_SECOND,
+                codec="libx264",
+                macro_block_size=2,
+                output_params=["-f", "mp4"],  # the temporary name says nothing about the format
+            )
