@@ -92,7 +92,6 @@ def small_card() -> Callable[[LeWM], RunCard]:
                 held_out=(2,),
                 train=TrainConfig(model=model.config),
                 step=7,
-                total_steps=10,
                 device="cpu",
                 versions={"torch": torch.__version__},
                 command="lewm train tworoom",

@@ -111,21 +111,7 @@ def test_path_under_the_home_is_a_name(name):
     assert check_name(name, "run") == name
 
 
-NO_NAMES = [
-    "",
-    ".",
-    "..",
-    "/",
-    "/etc/a",
-    "../a",
-    "a/../../b",
-    "a//b",
-    "a/",
-    "./a",
-    "a/.hidden",
-    "a.run/b",
-    "datasets/a",
-]
+NO_NAMES = ["", ".", "..", "/", "/etc/a", "../a", "a/../../b", "a//b", "a/", "./a", "a/.hidden", "a.run/b", "cache"]
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
@@ -192,6 +178,7 @@ def test_other_places_take_the_writes_and_the_main_home_is_still_read(home: Home
     touch(main / "tworoom/lewm.safetensors")
     found = Home.locate(option)
     assert found.run_stem(NAME) == main / NAME
+    assert found.new_run_stem(NAME) == option / NAME
     assert found.run_stem("tworoom/new") == option / "tworoom/new"
     assert found.dataset_path("new") == option / "new.h5"
 

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from lewm_cli.errors import LewmError
 
 PART_SUFFIX = ".part"
 """Ends the name of every file that is still being written; nothing with it is ever listed or read."""
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""What the system answers when a folder cannot be written, or is no folder."""
 
 
 @contextmanager
@@ -27,6 +31,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
+            part.chmod(0o666 & ~_umask())  # safetensors makes its files private
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             part.replace(path)
@@ -66,7 +71,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
 def remove_stale_parts(path: Path) -> None:
     """Remove what a killed writer of `path` left behind; only call it while holding the lock of `path`."""
-    for part in path.parent.glob(f".{path.name}.*{PART_SUFFIX}"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
 
 
@@ -85,7 +90,7 @@ def explained(path: Path) -> Iterator[None]:
                 f"the disk under {path.parent} is full, so {path.name} was not written; "
                 "free some space or choose another disk with --home"
             ) from error
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise LewmError(
                 f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
                 "choose another folder with --home or $LEWM_WRITE_HOME"
@@ -97,6 +102,13 @@ def disk_is_full(error: BaseException) -> bool:
     """Whether `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left on device" in str(error) or "errno = 28" in str(error)
+
+
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _sync_folder(folder: Path) -> None:

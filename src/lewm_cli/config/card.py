@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.model import ModelConfig
 from lewm_cli.config.section import Section
@@ -20,15 +20,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class PixelStats(Section):
     """Mean and standard deviation per channel of pixels scaled to [0, 1]; ImageNet's by default."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = IMAGENET_MEAN
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = IMAGENET_STD
 
 
 class ActionStats(Section):
     """Mean and standard deviation per action dimension, in the environment's units."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[PositiveFloat, ...]
 
     @model_validator(mode="after")
     def _one_std_per_mean(self) -> Self:
@@ -46,8 +46,9 @@ class ActionStats(Section):
         rows = actions[np.isfinite(actions).all(axis=1)].astype(np.float64)
         if len(rows) == 0:
             raise LewmError("the recording holds no finite action, and a world model needs actions; record them too")
-        std = rows.std(axis=0)
-        return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
+        varies = rows.max(axis=0) > rows.min(axis=0)
+        std = np.where(varies, rows.std(axis=0), 1.0)
+        return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(std.tolist()))
 
     @property
     def dim(self) -> int:

@@ -57,10 +57,12 @@ def parse_setting(text: str) -> Layer:
     if not equals or not all(parts):
         raise UsageError(f"--set {text!r} is not of the form section.key=value, for example optimizer.lr=1e-4")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value.strip()}")
     except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    tree: Any = parsed
+        parsed = {"value": value.strip()}
+    if len(parsed) != 1:
+        raise UsageError(f"--set {text!r} sets more than one value; give --set once for each")
+    tree: Any = parsed["value"]
     for part in reversed(parts):
         tree = {part: tree}
     return Layer(f"--set {text}", tree)

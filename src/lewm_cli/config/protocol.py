@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
 
@@ -32,5 +32,5 @@ class EvalProtocol(Section):
     pairs: PositiveInt = Field(50, description="start and goal pairs")
     offset: PositiveInt = Field(25, description="environment steps from start row to goal row")
     budget: PositiveInt = Field(50, description="environment steps allowed; success if the goal is ever reached")
-    seed: NonNegativeInt = 42
+    seed: int = Field(42, ge=0, lt=2**63)
     planner: PlannerConfig = PlannerConfig()

@@ -11,7 +11,7 @@ from lewm_cli.errors import UsageError
 class Section(BaseModel):
     """A group of settings. Unknown keys are refused; values are checked; instances never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def build(cls, tree: dict[str, Any], source: str) -> Self:

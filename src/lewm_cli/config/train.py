@@ -67,7 +67,8 @@ class MonitorConfig(Section):
 class TrainConfig(Section):
     """Everything that decides what a training run computes, except the data itself."""
 
-    seed: NonNegativeInt = 3072
+    seed: int = Field(3072, ge=0, lt=2**63)
+    threads: PositiveInt | None = Field(None, description="CPU threads; as many as torch takes if not given")
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     objective: ObjectiveConfig = ObjectiveConfig()

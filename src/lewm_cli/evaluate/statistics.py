@@ -5,7 +5,7 @@ from statistics import NormalDist
 from typing import Self
 
 import numpy as np
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from lewm_cli.config import Section
 
@@ -14,7 +14,7 @@ class Rate(Section):
     """Successes among trials, with a 95 % interval; `rate`, `low` and `high` are shares, not percent."""
 
     successes: NonNegativeInt
-    trials: NonNegativeInt
+    trials: PositiveInt
     rate: float
     low: float
     high: float
@@ -30,19 +30,15 @@ class Rate(Section):
 
         Args:
             outcomes: (N,) bool.
-            clusters: (N,) episode number of each.
+            clusters: (N,) episode number of each; N at least 1.
         """
         trials, successes = len(outcomes), int(np.sum(outcomes))
-        if trials == 0:
-            return cls(successes=0, trials=0, rate=math.nan, low=0.0, high=1.0)
         rate = successes / trials
         low, high = _wilson(rate, trials / _design_effect(outcomes, clusters, rate))
         return cls(successes=successes, trials=trials, rate=rate, low=low, high=high)
 
     def __str__(self) -> str:
-        if self.trials == 0:
-            return "no such pairs"
-        return f"{self.rate:.1%} [{self.low:.1%}, {self.high:.1%}]".replace("%", " %")
+        return f"{self.rate:.1%} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 def _design_effect(outcomes: np.ndarray, clusters: np.ndarray, rate: float) -> float:

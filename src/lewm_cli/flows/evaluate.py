@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lewm_cli.config import EvalProtocol, Layer, merge_layers
 from lewm_cli.data import Dataset
@@ -66,6 +67,8 @@ def evaluate_run(
         LewmError: no such run or dataset, no simulator, or too few test episodes.
     """
     device = resolve_device(request.device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, request.run, device)
     task = find_task(run.card.inputs.task)
     if task is None or task.make_simulator is None:

@@ -75,15 +75,14 @@ def train(
     device = resolve_device(request.device)
     dataset, task, prefix = _find_recording(home, request, say)
     name = request.name or _pick_name(home, prefix, resume=request.resume, say=say)
-    files = RunFiles(home.run_stem(name))
+    files = RunFiles(home.run_stem(name) if request.resume else home.new_run_stem(name))
     with locked(files.weights, f"another training is writing {name!r}; choose another --name"):
         if request.resume:
             card = _resumed_card(files, request, dataset)
             config = card.provenance.train
         else:
-            files = RunFiles(home.new_run_stem(name))
             config = _settle_config(task, request, device, say)
-            _make_room(files, name, overwrite=request.overwrite)
+            _make_room(home, files, name, overwrite=request.overwrite)
         split = split_clips(dataset, config.data, config.model.history + 1, config.seed)
         if not request.resume:
             card = _new_card(task, dataset, config, split.held_out_episodes, device, request.init_from)
@@ -157,8 +156,8 @@ def _settle_config(task: Task, request: TrainRequest, device: torch.device, say:
     return TrainConfig.build(merged.tree, merged.source)
 
 
-def _make_room(files: RunFiles, name: str, *, overwrite: bool) -> None:
-    if files.weights.exists() or files.resume.exists():
+def _make_room(home: Home, files: RunFiles, name: str, *, overwrite: bool) -> None:
+    if home.run_is_taken(name):
         if not overwrite:
             raise UsageError(
                 f"the run {name!r} exists; --resume goes on with it, --overwrite replaces it, "

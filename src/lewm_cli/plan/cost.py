@@ -1,16 +1,22 @@
 """What a sequence of action blocks costs, by imagining where it leads."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
 from lewm_cli.model import WorldModel
 
-SEQUENCES_AT_ONCE = 8192
-"""Imagined together: bounds the memory whatever the number of environments."""
+SEQUENCES_AT_ONCE = 1024
+"""Imagined together by one thread: bounds the memory whatever the number of environments."""
 
 
 class LatentCost:
     """Distance in latent space between where candidates lead and the goal, for a batch of environments.
+
+    On a CPU the candidates are shared out among one Python thread per core, each of which computes alone: one
+    thread per matrix product as well would make them wait for each other.
 
     Args:
         model: in eval mode.
@@ -20,22 +26,23 @@ class LatentCost:
 
     def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
         self.model, self.start, self.goal = model, start, goal
+        self._threads = 1 if start.is_cuda else os.cpu_count() or 1
 
     @property
     def environments(self) -> int:
         """Number of environments E."""
         return len(self.start)
 
-    @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
-        per_environment = candidates.shape[1]
-        chunk = max(1, SEQUENCES_AT_ONCE // per_environment)
-        costs = []
-        for first in range(0, len(candidates), chunk):
-            actions = candidates[first : first + chunk]
-            start = self.start[first : first + chunk].repeat_interleave(per_environment, dim=0)
-            imagined = self.model.imagine(start, self.model.embed_actions(actions.flatten(0, 1)))
-            goal = self.goal[first : first + chunk].repeat_interleave(per_environment, dim=0)
-            costs.append(self.model.latent_cost(imagined, goal).reshape(len(actions), per_environment))
-        return torch.cat(costs)
+        sequences = candidates.flatten(0, 1)
+        owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
+        parts = max(self._threads, -(-len(sequences) // SEQUENCES_AT_ONCE))
+        with ThreadPoolExecutor(self._threads) as pool:
+            costs = pool.map(self._cost, sequences.tensor_split(parts), owners.tensor_split(parts))
+            return torch.cat(list(costs)).reshape(candidates.shape[:2])
+
+    @torch.inference_mode()
+    def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
+        imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
+        return self.model.latent_cost(imagined, self.goal[owners])

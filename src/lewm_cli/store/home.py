@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.store.names import DATASET_SUFFIXES, check_name, dataset_task
+from lewm_cli.store.names import DATASET_SUFFIXES, RUN_SUFFIXES, check_name, dataset_task
 from lewm_cli.tasks import Task
 
 
@@ -39,7 +39,8 @@ class Home:
         folders = [own.expanduser(), main]
         if not variable:
             folders.append(Path.home() / ".stable_worldmodel")
-        return cls(write=folders[0], read=tuple(dict.fromkeys(folder.absolute() for folder in folders)))
+        read = tuple(dict.fromkeys(folder.absolute() for folder in folders))
+        return cls(write=read[0], read=read)
 
     # Datasets
 
@@ -53,7 +54,7 @@ class Home:
         Raises:
             LewmError: there is none (the nearest names are listed), or it cannot be read.
         """
-        typed = Path(name).expanduser()
+        typed = Path(name)
         if typed.suffix in DATASET_SUFFIXES and typed.exists():
             return open_dataset(typed.absolute(), str(typed.absolute()))
         check_name(name, "dataset")
@@ -92,7 +93,7 @@ class Home:
         """Path without suffix of a run: where it lies if it exists, else where it would be written."""
         check_name(name, "run")
         for stem in self._candidates("checkpoints", name):
-            if Path(f"{stem}.safetensors").exists() or Path(f"{stem}.run").exists():
+            if _has_files(stem):
                 return stem
         return self.new_run_stem(name)
 
@@ -106,7 +107,7 @@ class Home:
 
     def next_run_name(self, stem: str) -> str:
         """`stem`, or the first of `stem-2`, `stem-3`, ... that no run has."""
-        return _first_free(stem, lambda name: self._run_exists(name))
+        return _first_free(stem, self.run_is_taken)
 
     def missing_run(self, name: str) -> LewmError:
         """The error for a run that is not there."""
@@ -118,9 +119,12 @@ class Home:
         """Where packed frames lie: they can be deleted at any time."""
         return self.write / "cache"
 
-    def _run_exists(self, name: str) -> bool:
-        stem = self.run_stem(name)
-        return Path(f"{stem}.safetensors").exists() or Path(f"{stem}.run").exists()
+    def run_is_taken(self, name: str) -> bool:
+        """Whether files of any tool stand under this run name, or it would need a folder named like a run."""
+        parents = [parent.as_posix() for parent in PurePosixPath(name).parents]
+        return any(stem.is_dir() or _has_files(stem) for stem in self._candidates("checkpoints", name)) or any(
+            _has_files(stem) for parent in parents for stem in self._candidates("checkpoints", parent)
+        )
 
     def _candidates(self, kind: str, name: str) -> Iterator[Path]:
         for folder in self.read:
@@ -146,6 +150,10 @@ class Home:
 
     def _places(self) -> str:
         return " or ".join(str(folder) for folder in self.read)
+
+
+def _has_files(stem: Path) -> bool:
+    return any(Path(f"{stem}{suffix}").exists() for suffix in RUN_SUFFIXES)
 
 
 def _first_free(stem: str, taken: Callable[[str], bool]) -> str:

@@ -11,6 +11,9 @@ DATASET_SUFFIXES = (".h5", ".hdf5")
 RESERVED = ("datasets", "checkpoints", "cache")
 """Folders of a home with a meaning of their own."""
 
+LONGEST = 200
+"""Characters of a name; file systems take 255 bytes, and suffixes come to it."""
+
 
 def check_name(name: str, kind: str) -> str:
     """A name as it may stand on the command line: a path under the home without suffix.
@@ -28,10 +31,14 @@ def check_name(name: str, kind: str) -> str:
                 f"{name!r} is a file; a {kind} goes by its name without suffix: {name.removesuffix(suffix)!r}"
             )
     path = PurePosixPath(name)
-    hidden = any(part.startswith(".") for part in path.parts)
-    if not name or path.is_absolute() or hidden or str(path) != name or path.parts[0] in RESERVED:
+    if not _stays_visible(path) or str(path) != name or len(name) > LONGEST:
         raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
     return name
+
+
+def _stays_visible(path: PurePosixPath) -> bool:
+    hidden = any(part.startswith(".") or part.endswith(".run") for part in path.parts)
+    return bool(path.parts) and not path.is_absolute() and not hidden and path.parts[0] not in RESERVED
 
 
 def dataset_task(dataset: Dataset) -> Task:

@@ -101,6 +101,8 @@ class Trainer:
         """
         begun = time.monotonic()
         torch.manual_seed(self.config.seed)
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
         first = self.state.load(self.files.resume, self.device) if resume else 0
         self._tell(self._started(first))
         clips = self.data.train.stream(
