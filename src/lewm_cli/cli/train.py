@@ -74,12 +74,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
     )
-    finished = train(
-        Home.locate(home),
-        request,
-        listeners=(TrainingView(output),),
-        say=output.say,
-        progress=output.progress,
-    )
+    with TrainingView(output) as view:
+        finished = train(Home.locate(home), request, listeners=(view,), say=output.say, progress=output.progress)
     output.result(asdict(finished), lambda: training_tables(finished))
     output.say(f"next: lewm eval {finished.run}")

@@ -12,6 +12,7 @@ from lewm_cli.config import Inputs
 from lewm_cli.data.clips import ClipIndex
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.workers import behave_as_worker
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,13 @@ class ClipBatches(Dataset[Clip]):
             num_workers=workers,
             # Its own generator: the global one must not depend on how often a run was resumed.
             generator=torch.Generator().manual_seed(seed),
-            persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
         )
         yield from loader
+
+
+def _start_worker(number: int) -> None:
+    behave_as_worker()
 
 
 class _EpochOrder(Sampler[list[int]]):

@@ -77,6 +77,11 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
         train = np.setdiff1d(usable, episodes)
         parts = (_starts(dataset, train, span), _starts(dataset, episodes, span))
     train_clips, held_out_clips = (ClipIndex(part, frames, config.frameskip) for part in parts)
+    if len(held_out_clips) < 2:
+        raise LewmError(
+            f"{dataset.path}: only {len(held_out_clips)} clip would be held out, too few to measure anything; "
+            "record more episodes, or hold out more with --set data.validation=0.5"
+        )
     return Split(train_clips, held_out_clips, episodes)
 
 

@@ -26,7 +26,7 @@ class LatentCost:
 
     def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
         self.model, self.start, self.goal = model, start, goal
-        self._threads = 1 if start.is_cuda else os.cpu_count() or 1
+        self._threads = (os.cpu_count() or 1) if start.device.type == "cpu" else 1
 
     @property
     def environments(self) -> int:

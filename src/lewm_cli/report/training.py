@@ -1,17 +1,15 @@
-"""Training as it goes on: a line per log event, and a progress bar on a terminal."""
+"""Training as it goes on: a progress bar on a terminal, a line per log event otherwise."""
+
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lewm_cli.report.output import Output
-from lewm_cli.train import (
-    HeldOutMeasured,
-    StepsTaken,
-    TrainingEvent,
-    TrainingStarted,
-    Warned,
-)
+from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingEvent, TrainingStarted, Warned
 
 
 class TrainingView:
-    """A listener that prints.
+    """A listener that prints; enter it around the training, so that its bar ends when training does.
 
     Args:
         output: where to.
@@ -19,34 +17,61 @@ class TrainingView:
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=output.notes)
+        self._task = self._bar.add_task("", start=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._bar.stop()
 
     def __call__(self, event: TrainingEvent) -> None:
         match event:
             case TrainingStarted():
-                self.output.say(
-                    f"training {event.run} on {event.device}: {event.parameters:,} parameters, "
-                    f"{event.train_clips:,} clips, {event.held_out_clips:,} held out"
-                    + (f" ({event.held_out_episodes} whole episodes)" if event.held_out_episodes else "")
-                    + (f", from step {event.first_step}" if event.first_step else "")
-                )
+                self.output.say(_started(event))
+                if self.output.notes.is_terminal:
+                    self._bar.start()
+                    self._bar.update(self._task, total=event.total_steps, completed=event.first_step)
+                    self._bar.start_task(self._task)
+            case StepsTaken() if self.output.notes.is_terminal:
+                self._bar.update(self._task, completed=event.step, description=_losses(event) + f"  {_speed(event)}")
             case StepsTaken():
-                self.output.say(
-                    f"step {event.step:>6}/{event.total_steps}  loss {event.loss:.4f}  "
-                    f"prediction {event.prediction:.4f}  SIGReg {event.sigreg:.3f}  lr {event.lr:.1e}  "
-                    f"data {event.data_seconds * 1e3:.0f} ms  update {event.update_seconds * 1e3:.0f} ms  "
-                    f"{event.clips_per_second:.0f} clips/s  ETA {_clock(event.eta_seconds)}"
-                )
+                progress = f"step {event.step:>6}/{event.total_steps}"
+                self.output.say(f"{progress}  {_losses(event)}  {_speed(event)}  ETA {_clock(event.eta_seconds)}")
             case HeldOutMeasured():
-                held = event.held_out
-                self.output.say(
-                    f"held out at {event.step}: prediction {held.prediction:.4f} (copying the last latent "
-                    f"{held.copying:.4f})  std/dim {held.std:.2f} (least {held.std_min:.2f})  "
-                    f"SIGReg {held.sigreg:.2f}  effective rank {held.effective_rank:.1f}  cosine {held.cosine:.2f}"
-                )
+                self.output.say(f"held out at {event.step}: {_held_out(event.held_out)}")
             case Warned():
                 self.output.say(f"warning: {event.message}")
-            case _:
-                pass
+
+
+def _started(event: TrainingStarted) -> str:
+    whole = f" ({event.held_out_episodes} whole episodes)" if event.held_out_episodes else ""
+    resumed = f", from step {event.first_step}" if event.first_step else ""
+    return (
+        f"training {event.run} on {event.device}: {event.parameters:,} parameters, {event.train_clips:,} clips, "
+        f"{event.held_out_clips:,} held out{whole}{resumed}"
+    )
+
+
+def _losses(event: StepsTaken) -> str:
+    return f"loss {event.loss:.4f}  prediction {event.prediction:.4f}  SIGReg {event.sigreg:.3f}  lr {event.lr:.1e}"
+
+
+def _speed(event: StepsTaken) -> str:
+    return (
+        f"data {event.data_seconds * 1e3:.0f} ms  update {event.update_seconds * 1e3:.0f} ms  "
+        f"{event.clips_per_second:.0f} clips/s"
+    )
+
+
+def _held_out(held_out: HeldOut) -> str:
+    return (
+        f"prediction {held_out.prediction:.4f} (copying the last latent {held_out.copying:.4f})  "
+        f"std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  SIGReg {held_out.sigreg:.2f}  "
+        f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}"
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -28,8 +28,8 @@ def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor]) ->
 
 def save_object(model: LeWM, path: Path) -> None:
     """Write `<run>_object.ckpt`: `torch.load` gives back the module, wherever lewm_cli is installed."""
-    with atomic_path(path) as part:
-        torch.save(_Reduced(model), part)
+    with atomic_path(path) as part, part.open("wb") as file:
+        torch.save(_Reduced(model), file)
 
 
 class _Reduced:

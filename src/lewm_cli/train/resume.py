@@ -29,7 +29,8 @@ class ResumeState:
         Raises:
             LewmError: the disk is full; the earlier state is as it was.
         """
-        with atomic_path(path) as part:
+        # Through a Python file: torch's own does not say that the disk is full.
+        with atomic_path(path) as part, part.open("wb") as file:
             torch.save(
                 {
                     "step": step,
@@ -38,7 +39,7 @@ class ResumeState:
                     "rng": torch.get_rng_state(),
                     "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                 },
-                part,
+                file,
             )
 
     def load(self, path: Path, device: torch.device) -> int:
