@@ -7,6 +7,10 @@ class LewmError(Exception):
     exit_code = 1
 
 
+class MissingError(LewmError):
+    """Nothing of the given name is there."""
+
+
 class UsageError(LewmError):
     """A command line or a configuration that cannot mean anything. Exit code 2."""
 

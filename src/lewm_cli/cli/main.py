@@ -68,7 +68,9 @@ def _explain(error: BaseException) -> int:
         case LewmError():
             return _say(str(error), error.exit_code)
         case TyperException():
-            return _say(error.format_message(), error.exit_code)
+            context = getattr(error, "ctx", None)
+            help_command = f"{context.command_path if context else 'lewm'} --help"
+            return _say(f"{error.format_message().rstrip('.')}; see: {help_command}", error.exit_code)
         case KeyboardInterrupt() | typer.Abort():
             return _say("interrupted; nothing half-written was left behind", 130)
         case BrokenPipeError():

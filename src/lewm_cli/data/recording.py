@@ -17,9 +17,9 @@ from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
+from lewm_cli.provenance import installed_versions
 from lewm_cli.tasks import Episode, Simulator, Task, find_task
-from lewm_cli.versions import installed_versions
-from lewm_cli.workers import behave_as_worker
+from lewm_cli.workers import behave_as_worker, starting_workers
 
 FRAMES_PER_CHUNK = 100
 
@@ -136,7 +136,8 @@ def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_star
     try:
         waiting: deque[Future[tuple[Tensor, Episode]]] = deque()
         for number in range(episodes):
-            waiting.append(pool.submit(_demonstrate, seed, number, any_start))
+            with starting_workers():
+                waiting.append(pool.submit(_demonstrate, seed, number, any_start))
             if len(waiting) > 4 * workers:  # bounds the frames in memory, about 14 MB an episode
                 yield _received(waiting.popleft())
         while waiting:

@@ -1,6 +1,5 @@
 """The evaluation loop: all environments planned for in one batch, then the plans followed in the simulator."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ from lewm_cli.evaluate.result import EpisodeResult, EvalResult, summarize_groups
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.model import normalize_pixels
 from lewm_cli.plan import LatentCost, Solver
+from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 from lewm_cli.tasks import Simulator, Task
-from lewm_cli.versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def evaluate(
         seconds=time.monotonic() - begun,
         device=str(goals.device),
         versions=installed_versions(),
-        command=" ".join(sys.argv),
+        command=command_line(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         episodes=tuple(episodes),
     )

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from lewm_cli.data import Dataset, record
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.errors import LewmError, StoppedError, UsageError
 from lewm_cli.flows.progress import Progress
 from lewm_cli.store import Home
 from lewm_cli.tasks import TASKS, find_task
+from lewm_cli.train import StopRequest
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
     Raises:
         UsageError: the name is that of a released dataset.
         LewmError: no such task, it has no simulator, the name is taken, or the disk is full.
+        StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
     task = find_task(request.task)
     if task is None or task.make_simulator is None:
@@ -45,7 +47,14 @@ def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
     path = home.dataset_path(name)
     if path.stem in {task.released_dataset for task in TASKS}:
         raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
-    with progress("recording", request.episodes, "episodes") as advance:
+    with progress("recording", request.episodes, "episodes") as advance, StopRequest() as stop:
+
+        def advance_or_stop(done: int) -> None:
+            # Not by an exception out of the signal handler: one that hits a weakref callback is swallowed.
+            advance(done)
+            if stop.signal_number is not None:
+                raise StoppedError("stopped; nothing half-written was left behind", stop.signal_number)
+
         record(
             task,
             path,
@@ -53,6 +62,6 @@ def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
             seed=request.seed,
             workers=min(request.workers, request.episodes),
             any_start=request.any_start,
-            advance=advance,
+            advance=advance_or_stop,
         )
     return home.find_dataset(name)

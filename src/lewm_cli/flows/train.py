@@ -1,6 +1,5 @@
 """Train a run: find the recording, settle the configuration, take the name, and hand everything to the loop."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,14 +11,14 @@ import torch
 
 from lewm_cli.config import ActionStats, Inputs, Layer, Provenance, RunCard, TrainConfig, merge_layers, read_toml
 from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, pack_frames, split_clips
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import LeWM, resolve_device
+from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, RunFiles, dataset_task, load_run, read_card
 from lewm_cli.tasks import TASKS, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, task_preset
-from lewm_cli.versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,11 @@ def _find_recording(home: Home, request: TrainRequest, say: Callable[[str], None
                 f"there is no task {request.what!r} (there is {', '.join(task.name for task in TASKS)}); "
                 "name the recording alone: lewm train DATASET"
             )
-        dataset = home.find_dataset(request.what)
+        try:
+            dataset = home.find_dataset(request.what)
+        except MissingError as error:
+            tasks = ", ".join(task.name for task in TASKS)
+            raise LewmError(f"{request.what!r} is no task (there is {tasks}), and {error}") from error
         task = dataset_task(dataset)
         if task.make_simulator is None:
             say(f"no simulator belongs to {dataset.name}: it can be trained on, not evaluated")
@@ -157,6 +160,9 @@ def _settle_config(task: Task, request: TrainRequest, device: torch.device, say:
 
 
 def _make_room(home: Home, files: RunFiles, name: str, *, overwrite: bool) -> None:
+    above = home.run_above(name)
+    if above:
+        raise UsageError(f"{name!r} would need a folder named like the run {above!r}; choose another --name")
     if home.run_is_taken(name):
         if not overwrite:
             raise UsageError(
@@ -203,7 +209,7 @@ def _new_card(
         init_from=init_from,
         device=str(device),
         versions=installed_versions(),
-        command=" ".join(sys.argv),
+        command=command_line(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(model=config.model, inputs=inputs, provenance=provenance)

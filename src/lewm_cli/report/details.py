@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lewm_cli.config import RunCard
 from lewm_cli.data import Dataset
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.model import ComponentProfile, profile
 from lewm_cli.store import Home, RunFiles, load_run
@@ -60,9 +60,7 @@ def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
         if name.endswith((".h5", ".hdf5")):
             return DatasetDetails(home.find_dataset(name))
         raise
-    except LewmError:
-        if name in run_names:
-            raise
+    except MissingError:
         everything = ", ".join([*run_names, *dataset_names]) or "nothing yet"
         raise LewmError(f"there is no run or dataset {name!r}; there is {everything}") from None
 

@@ -12,17 +12,16 @@ from lewm_cli.train import Preset
 def preset_tables(presets: list[Preset]) -> list[RenderableType]:
     """One line per preset: the settings that decide its size and its time."""
     table = Table(title="presets", title_justify="left")
-    for heading in ("name", "frames", "latent", "encoder", "predictor", "batch", "lr", "stops after"):
-        table.add_column(heading)
+    for heading in ("name", "frames", "latent", "blocks", "batch", "lr", "until"):
+        table.add_column(heading, no_wrap=True)
     for preset in presets:
         config = preset.config
         model, schedule = config.model, config.schedule
         table.add_row(
             f"{preset.task.name}/{preset.name}",
-            f"{model.image_size} x {model.image_size}",
+            f"{model.image_size} px",
             str(model.latent),
-            f"{model.encoder.depth} x {model.encoder.width}",
-            f"{model.predictor.depth} x {model.predictor.width or model.latent}",
+            f"{model.encoder.depth} + {model.predictor.depth}",
             str(config.optimizer.batch_size),
             f"{config.optimizer.lr:g}",
             f"{schedule.steps:,} steps" if schedule.steps else f"{schedule.epochs} epochs",

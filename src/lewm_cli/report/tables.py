@@ -109,10 +109,10 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
     if details.results:
         results = Table(title="evaluations", title_justify="left")
         for heading in ("time", "pairs from", "success", "random policy", "s per plan"):
-            results.add_column(heading)
+            results.add_column(heading, no_wrap=heading != "pairs from")
         for result in details.results:
             rates = (str(result.success), str(result.random))
-            results.add_row(result.time, result.dataset.name, *rates, f"{result.seconds_per_plan:.3f}")
+            results.add_row(result.time[:16], result.dataset.name, *rates, f"{result.seconds_per_plan:.3f}")
         tables.append(results)
     return tables
 

@@ -25,7 +25,8 @@ class TrainingView:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def __call__(self, event: TrainingEvent) -> None:
         match event:

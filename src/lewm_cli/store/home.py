@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store.names import DATASET_SUFFIXES, RUN_SUFFIXES, check_name, dataset_task
 from lewm_cli.tasks import Task
 
@@ -62,7 +62,7 @@ class Home:
             if path.exists():
                 return open_dataset(path, name)
         known = [known for known, _ in self.dataset_files()]
-        raise LewmError(
+        raise MissingError(
             f"there is no dataset {name!r} under {self._places()}; {_offer(known, '`lewm collect tworoom`')}"
         )
 
@@ -109,10 +109,10 @@ class Home:
         """`stem`, or the first of `stem-2`, `stem-3`, ... that no run has."""
         return _first_free(stem, self.run_is_taken)
 
-    def missing_run(self, name: str) -> LewmError:
+    def missing_run(self, name: str) -> MissingError:
         """The error for a run that is not there."""
         known = [known for known, _ in self.run_files()]
-        return LewmError(f"there is no run {name!r} under {self._places()}; {_offer(known, '`lewm train tworoom`')}")
+        return MissingError(f"there is no run {name!r} under {self._places()}; {_offer(known, '`lewm train tworoom`')}")
 
     @property
     def cache(self) -> Path:
@@ -120,11 +120,13 @@ class Home:
         return self.write / "cache"
 
     def run_is_taken(self, name: str) -> bool:
-        """Whether files of any tool stand under this run name, or it would need a folder named like a run."""
+        """Whether files or a folder of any tool stand under this run name."""
+        return any(stem.is_dir() or _has_files(stem) for stem in self._candidates("checkpoints", name))
+
+    def run_above(self, name: str) -> str | None:
+        """The run that a folder on the way to this name would be named like; stable_worldmodel looks only inside it."""
         parents = [parent.as_posix() for parent in PurePosixPath(name).parents]
-        return any(stem.is_dir() or _has_files(stem) for stem in self._candidates("checkpoints", name)) or any(
-            _has_files(stem) for parent in parents for stem in self._candidates("checkpoints", parent)
-        )
+        return next((up for up in parents if any(map(_has_files, self._candidates("checkpoints", up)))), None)
 
     def _candidates(self, kind: str, name: str) -> Iterator[Path]:
         for folder in self.read:

@@ -15,6 +15,7 @@ from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.presets import Preset, all_presets, find_preset, task_preset
 from lewm_cli.train.schedule import Schedule
+from lewm_cli.train.stop import StopRequest
 
 __all__ = [
     "HeldOut",
@@ -25,6 +26,7 @@ __all__ = [
     "Saved",
     "Schedule",
     "StepsTaken",
+    "StopRequest",
     "Trainer",
     "TrainingData",
     "TrainingEvent",

@@ -1,6 +1,8 @@
-"""What is installed, for the provenance of everything that is written."""
+"""Where results come from: what was typed, and what was installed."""
 
 import platform
+import shlex
+import sys
 from importlib.metadata import version
 
 PACKAGES = ("lewm-cli", "torch", "numpy", "stable-worldmodel", "gymnasium", "h5py")
@@ -9,3 +11,8 @@ PACKAGES = ("lewm-cli", "torch", "numpy", "stable-worldmodel", "gymnasium", "h5p
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
     return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+
+
+def command_line() -> str:
+    """The command as it was typed, without the path of the program."""
+    return shlex.join(["lewm", *sys.argv[1:]])
