@@ -28,6 +28,7 @@ def behave_as_worker() -> None:
 
     A parent that is killed cannot end its workers, so each watches for that itself.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has inherited its parent's handler
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -52,11 +52,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        if code == 130:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.stdout.flush()
     except BaseException as error:
         if debug:
             traceback.print_exc()
         code = _explain(error)
-    sys.stdout.flush()
     sys.exit(code)
 
 

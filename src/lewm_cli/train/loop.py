@@ -167,7 +167,8 @@ class Trainer:
         return self._spread(self.data.train, CALIBRATION_CLIPS)
 
     def _spread(self, batches: ClipBatches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        chosen = np.unique(np.linspace(0, len(batches) - 1, count).round().astype(int)).tolist()
+        # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
+        chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self._prepare(batches[chosen[start : start + MEASURED_TOGETHER]])
 
