@@ -179,8 +179,8 @@ def test_recorded_action_leads_to_the_next_recorded_position(
 # What goes wrong
 
 
-def start(home: Path, episodes: int = 400):
-    return running(home, "collect", "tworoom", "--episodes", episodes, "--workers", 2, "--name", "tworoom/cut")
+def start(home: Path, workers: int = 1):
+    return running(home, "collect", "tworoom", "--episodes", 400, "--workers", workers, "--name", "tworoom/cut")
 
 
 def nothing_recorded(home: Path) -> bool:
@@ -191,7 +191,7 @@ def moments(count: int) -> Iterator[float]:
     """Seconds after the start: importing, starting simulators, and well into recording."""
     generator = random.Random(count)
     for number in range(count):
-        yield generator.uniform(0.0, 9.0) * (number + 1) / count
+        yield generator.uniform(number, number + 1) / count * 6.0
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.soak)])
@@ -217,7 +217,7 @@ def test_killed_recording_is_never_taken_for_one(tmp_path: Path, kills: int):
 @pytest.mark.parametrize("when", ["starting", "recording"])
 @pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_interrupted_recording_leaves_nothing(tmp_path: Path, number: int, whole_group: bool, when: str):
-    with start(tmp_path) as process:
+    with start(tmp_path, workers=2 if whole_group else 1) as process:
         if when == "starting":
             wait_until(lambda: len(descendants(process.pid)) >= 2, process)
         else:

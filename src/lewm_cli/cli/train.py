@@ -45,7 +45,8 @@ def command(
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
     from lewm_cli.config import Layer, parse_setting
-    from lewm_cli.flows.train import TrainRequest, train
+    from lewm_cli.flows.job import TrainRequest
+    from lewm_cli.flows.train import train
     from lewm_cli.report import Output, TrainingView, training_tables
     from lewm_cli.store import Home
 

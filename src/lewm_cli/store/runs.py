@@ -57,6 +57,11 @@ class RunFiles:
         return self.folder / "resume.pt"
 
     @property
+    def stopped(self) -> bool:
+        """Whether training ended before its last step: what is derived is written after it."""
+        return self.resume.exists() and not self.object.exists()
+
+    @property
     def config(self) -> Path:
         """The resolved training configuration."""
         return self.folder / "config.toml"
