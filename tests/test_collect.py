@@ -214,10 +214,12 @@ def test_killed_recording_is_never_taken_for_one(tmp_path: Path, kills: int):
     assert [entry["episodes"] for entry in lewm_here(tmp_path, "ls", "--json").json()["datasets"]] == [1]
 
 
-@pytest.mark.parametrize("when", ["starting", "recording"])
-@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+@pytest.mark.parametrize(
+    ("number", "whole_group", "when"),
+    [(signal.SIGINT, True, "starting"), (signal.SIGINT, True, "recording"), (signal.SIGTERM, False, "recording")],
+)
 def test_interrupted_recording_leaves_nothing(tmp_path: Path, number: int, whole_group: bool, when: str):
-    with start(tmp_path, workers=2 if whole_group else 1) as process:
+    with start(tmp_path, workers=2 if when == "starting" else 1) as process:
         if when == "starting":
             wait_until(lambda: len(descendants(process.pid)) >= 2, process)
         else:
@@ -231,9 +233,8 @@ def test_interrupted_recording_leaves_nothing(tmp_path: Path, number: int, whole
     wait_until(lambda: not any(alive(worker) for worker in workers))
 
 
-@pytest.mark.parametrize("size", ["1m", "3m"])
-def test_full_disk_is_a_sentence(small_disk, size: str):
-    home = small_disk(size)
+def test_full_disk_is_a_sentence(small_disk):
+    home = small_disk("3m")
     done = lewm(home, "collect", "tworoom", "--episodes", 6, "--workers", 1)
     assert f"the disk under {home / 'tworoom'} is full" in done.sentence()
     assert left_behind(home) == []

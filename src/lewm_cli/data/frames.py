@@ -82,8 +82,14 @@ class PackedFrames:
         return self._pixels[rows]
 
 
+def find_packed(dataset: Dataset, size: int, folder: Path) -> PackedFrames | None:
+    """The frames of a recording, if they have been packed at this size."""
+    path = _packed_path(dataset, size, folder)
+    return PackedFrames(path) if path.exists() else None
+
+
 def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
-    """Decode and resize every frame of a recording once; a later call for the same recording finds the result.
+    """Decode and resize every frame of a recording once.
 
     Args:
         dataset: the recording.
@@ -94,14 +100,16 @@ def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[in
     Raises:
         LewmError: the disk is full, or another process is packing the same recording.
     """
-    path = folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
-    if path.exists():
-        return PackedFrames(path)
+    path = _packed_path(dataset, size, folder)
     with locked(path, f"another process is packing {dataset.name}; wait for it and try again"):
         remove_stale_parts(path)
         with atomic_path(path) as part:
             _write_packed(dataset, size, part, advance)
     return PackedFrames(path)
+
+
+def _packed_path(dataset: Dataset, size: int, folder: Path) -> Path:
+    return folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
 
 
 def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:

@@ -8,7 +8,7 @@ import tomli_w
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, Provenance, RunCard, TrainConfig
-from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, Split, pack_frames, split_clips
+from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, Split, find_packed, pack_frames, split_clips
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows.job import Job, TrainRequest, new_job, resumed_job
@@ -101,10 +101,14 @@ def _new_card(job: Job, split: Split, device: torch.device, init_from: str | Non
 
 
 def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
+    size = config.model.image_size
     if not config.data.packed:
-        return HDF5Frames(dataset.path, config.model.image_size)
+        return HDF5Frames(dataset.path, size)
+    packed = find_packed(dataset, size, home.cache)
+    if packed:
+        return packed
     with progress("packing", dataset.rows, "frames") as advance:
-        return pack_frames(dataset, config.model.image_size, home.cache, advance)
+        return pack_frames(dataset, size, home.cache, advance)
 
 
 def _initial_model(home: Home, card: RunCard, init_from: str | None) -> LeWM:

@@ -2,7 +2,10 @@
 
 from typing import Self
 
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from lewm_cli.report.output import Output
 from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingEvent, TrainingStarted, Warned
@@ -17,27 +20,29 @@ class TrainingView:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        self._bar = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=output.notes)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn())
         self._task = self._bar.add_task("", start=False)
+        self._live = Live(self._bar, console=output.notes)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        if self._bar.live.is_started:
-            self._bar.stop()
+        if self._live.is_started:
+            self._live.stop()
 
     def __call__(self, event: TrainingEvent) -> None:
         match event:
             case TrainingStarted():
                 self.output.say(_started(event))
                 if self.output.notes.is_terminal:
-                    self._bar.start()
+                    self._live.start()
                     self._bar.update(self._task, total=event.total_steps, completed=event.first_step)
                     self._bar.start_task(self._task)
             case StepsTaken() if self.output.notes.is_terminal:
-                self._bar.update(self._task, completed=event.step, description=_losses(event) + f"  {_speed(event)}")
+                self._bar.update(self._task, completed=event.step)
+                self._live.update(Group(Text(f"{_losses(event)}\n{_speed(event)}"), self._bar))
             case StepsTaken():
                 progress = f"step {event.step:>6}/{event.total_steps}"
                 self.output.say(f"{progress}  {_losses(event)}  {_speed(event)}  ETA {_clock(event.eta_seconds)}")
