@@ -42,7 +42,7 @@ class Done:
         errors = [line for line in self.err.splitlines() if line.startswith("lewm: ")]
         assert len(errors) == 1, self.err
         assert self.err.splitlines()[-1] == errors[0]
-        assert "unexpected" not in errors[0]
+        assert not errors[0].startswith("lewm: unexpected ")
         assert self.out == ""
         return errors[0]
 

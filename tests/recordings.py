@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import lewm
+
+from commands import Done, lewm
 from synthetic import TINY, write_recording
 
 DEMOS = "tworoom/demos"
@@ -32,14 +33,20 @@ def other_demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the recording and a run `tworoom/lewm`, hardly trained; not to be written to."""
+def training(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A home with the recording and a run `tworoom/lewm`, hardly trained, and what the training said."""
     home = tmp_path_factory.mktemp("trained") / "home"
     shutil.copytree(demos, home)
     settings = ("--set", "monitor.every=10", "--set", "monitor.clips=64")
     done = lewm(home, "train", "tworoom", "--preset", "small", "--steps", 20, *settings)
     assert done.code == 0, done.err
-    return home
+    return home, done
+
+
+@pytest.fixture(scope="session")
+def trained(training: tuple[Path, Done]) -> Path:
+    """The home of that run; not to be written to."""
+    return training[0]
 
 
 @pytest.fixture(scope="session")

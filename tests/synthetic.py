@@ -30,7 +30,7 @@ def write_recording(
     *,
     dims: int = 3,
     size: int = 20,
-    seed: int = 0,
+    noise: int = 0,
     columns: dict[str, np.ndarray | None] | None = None,
     **attributes: object,
 ) -> Path:
@@ -41,11 +41,11 @@ def write_recording(
         lengths: rows per episode.
         dims: action dimensions.
         size: side of a frame.
-        seed: of the noise.
+        noise: seed of it.
         columns: replace what would be written under these names; None leaves a column out.
         attributes: of the file.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(noise)
     lengths = np.array(lengths, np.int64)
     rows = int(lengths.sum())
     action = generator.normal(0.5, 2.0, (rows, dims)).astype(np.float32)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
 
+from commands import alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.tasks import Simulator, find_task
 

@@ -51,7 +51,8 @@ def main() -> None:
         warnings.simplefilter("ignore")  # of libraries; what a user should know is said by us
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        words = [argument for argument in arguments if argument != "--debug"]
+        code = app(words, prog_name="lewm", standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.stdout.flush()
@@ -69,6 +70,8 @@ def _explain(error: BaseException) -> int:
             return code
         case LewmError():
             return _say(str(error), error.exit_code)
+        case TyperException() if not error.format_message():
+            return error.exit_code  # no command: the help has been printed
         case TyperException():
             context = getattr(error, "ctx", None)
             help_command = f"{context.command_path if context else 'lewm'} --help"

@@ -104,9 +104,18 @@ class Dataset:
 
     @contextmanager
     def opened(self) -> Iterator[h5py.File]:
-        """The HDF5 file, open for reading."""
-        with h5py.File(self.path, "r") as file:
-            yield file
+        """The HDF5 file, open for reading.
+
+        Raises:
+            LewmError: what is read turns out to be damaged.
+        """
+        try:
+            with h5py.File(self.path, "r") as file:
+                yield file
+        except OSError as error:
+            if error.errno is not None:  # the system's, not the HDF5 library's
+                raise
+            raise LewmError(f"{self.path} is damaged ({error}); fetch or record it again") from error
 
 
 def open_dataset(path: Path, name: str) -> Dataset:
@@ -135,13 +144,19 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:
                 "docs/datasets.md describes the columns"
             )
     pixels, action = file["pixels"], file["action"]
+    for key in BOOKKEEPING:
+        if file[key].dtype.kind not in "iuf" or file[key].ndim != 1:
+            raise LewmError(
+                f"{path}: {key} is {file[key].dtype} of shape {file[key].shape}; one number per episode is needed"
+            )
     lengths, offsets = (file[key][()].astype(np.int64) for key in BOOKKEEPING)
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.shape[1] != pixels.shape[2]:
+    square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] > 0
+    if pixels.dtype != np.uint8 or not square or pixels.shape[3] != 3:
         raise LewmError(
             f"{path}: pixels are {pixels.dtype} of shape {pixels.shape}; square RGB frames (N, size, size, 3) "
             "of uint8 are needed: convert the frames first"
         )
-    if action.dtype.kind != "f" or action.ndim != 2:
+    if action.dtype.kind != "f" or action.ndim != 2 or action.shape[1] == 0:
         raise LewmError(
             f"{path}: actions are {action.dtype} of shape {action.shape}; floats (N, dimensions) are needed"
         )
@@ -151,16 +166,17 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:
         for key, item in file.items()
         if isinstance(item, h5py.Dataset) and key not in BOOKKEEPING
     )
-    seed = file.attrs.get("seed")
+    task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
     return Dataset(
         path=path,
         name=name,
         lengths=lengths,
         offsets=offsets,
         columns=columns,
-        task=file.attrs.get("task"),
-        policy=file.attrs.get("policy"),
-        seed=None if seed is None else int(seed),
+        # Other tools may mean something else by these.
+        task=task if isinstance(task, str) else None,
+        policy=policy if isinstance(policy, str) else None,
+        seed=int(seed) if isinstance(seed, np.integer) else None,
     )
 
 

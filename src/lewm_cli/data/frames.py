@@ -57,7 +57,11 @@ class HDF5Frames:
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """Frames (K, size, size, 3) uint8 of the given rows."""
         unique, inverse = np.unique(rows, return_inverse=True)
-        return resize(self._pixels[unique], self.size)[inverse]
+        # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk anew for each of them.
+        chunks = unique // (self._pixels.chunks or (CHUNK,))[0]
+        groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
+        frames = [self._pixels[group[0] : group[-1] + 1][group - group[0]] for group in groups]
+        return resize(np.concatenate(frames), self.size)[inverse]
 
 
 @dataclass(frozen=True)

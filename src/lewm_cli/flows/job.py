@@ -91,7 +91,8 @@ def resumed_job(home: Home, request: TrainRequest, say: Callable[[str], None]) -
     name = request.name or _newest_stopped(home, _prefix(request.what), say)
     files = RunFiles(home.run_stem(name))
     if not files.weights.exists():
-        raise LewmError(f"there is no run to resume at {files.weights}; start it without --resume")
+        instead = "with --overwrite" if files.folder.exists() else "without --resume"
+        raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it {instead}")
     card = read_card(files.weights)
     trained_on = card.provenance.dataset
     dataset = home.find_dataset(request.dataset or trained_on.name)

@@ -45,6 +45,8 @@ def train(
     with locked(job.files.weights, f"another training is writing {job.name!r}; choose another --name"):
         if not request.resume:
             _refuse_taken(home, job.name, overwrite=request.overwrite)
+        for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
+            remove_stale_parts(path)  # of a training that was killed
         config = job.config
         split = split_clips(job.dataset, config.data, config.model.history + 1, config.seed)
         card = job.card or _new_card(job, split, device, request.init_from)
@@ -78,7 +80,6 @@ def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
 def _make_room(files: RunFiles) -> None:
     for path in (files.weights, files.state_dict, files.object):
         path.unlink(missing_ok=True)
-        remove_stale_parts(path)
     if files.folder.exists():
         shutil.rmtree(files.folder)  # results too: they were measured on weights that are gone
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lewm_cli.config import RunCard
 from lewm_cli.data import Dataset
-from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.model import ComponentProfile, profile
 from lewm_cli.store import Home, RunFiles, load_run
@@ -50,18 +50,16 @@ def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
     Raises:
         LewmError: nothing has this name, or it is damaged.
     """
+    if name.endswith((".h5", ".hdf5")):
+        return DatasetDetails(home.find_dataset(name))
     run_names = [known for known, _ in home.run_files()]
     dataset_names = [known for known, _ in home.dataset_files()]
     if name in dataset_names and name not in run_names:
         return DatasetDetails(home.find_dataset(name))
     try:
         return _run_details(home, name)
-    except UsageError:
-        if name.endswith((".h5", ".hdf5")):
-            return DatasetDetails(home.find_dataset(name))
-        raise
     except MissingError:
-        everything = ", ".join([*run_names, *dataset_names]) or "nothing yet"
+        everything = ", ".join(dict.fromkeys([*run_names, *dataset_names])) or "nothing yet"
         raise LewmError(f"there is no run or dataset {name!r}; there is {everything}") from None
 
 

@@ -1,5 +1,6 @@
 """What a home holds."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +54,7 @@ def take_inventory(home: Home) -> Inventory:
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:
-    size = path.stat().st_size
+    size = _status(path).st_size
     try:
         dataset = open_dataset(path, name)
     except LewmError as error:
@@ -62,9 +63,14 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
 
 
 def _run_entry(name: str, path: Path) -> RunEntry:
-    status = path.stat()
+    status = _status(path)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     try:
         return RunEntry(name, path, status.st_size, modified, read_card(path))
     except LewmError as error:
         return RunEntry(name, path, status.st_size, modified, None, str(error))
+
+
+def _status(path: Path) -> os.stat_result:
+    """Of the file, or of a link that leads nowhere."""
+    return path.stat() if path.exists() else path.lstat()

@@ -176,6 +176,8 @@ class Trainer:
         held_out = HeldOut.measure(
             fresh, self.objective, list(self._spread(self.data.held_out, self.config.monitor.clips))
         )
+        if not held_out.finite:
+            raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
         if held_out.collapsed and not self._warned:
             self._warned = True
@@ -192,12 +194,11 @@ class Trainer:
         # What is published is what was measured: the recalibrated copy. The raw state is what training goes on from.
         fresh = self._fresh()
         held_out = self._measure(step, fresh)
-        if not held_out.finite:
-            raise self._diverged(step)
-        self.state.save(self.files.resume, step)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
         save_run(self.files, fresh, self.card.model_copy(update={"provenance": provenance}))
+        # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
+        self.state.save(self.files.resume, step)
         self._tell(Saved(step, str(self.files.weights)))
         return held_out
 

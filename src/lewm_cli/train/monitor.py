@@ -65,7 +65,9 @@ class HeldOut:
                 sigreg = torch.stack(parts).mean()
         first = latents[:, 0].double()
         std = first.std(dim=0)
-        singular = torch.linalg.svdvals(first - first.mean(dim=0))
+        centered = first - first.mean(dim=0)
+        # It raises where a number is not finite; `finite` says so below.
+        singular = torch.linalg.svdvals(centered) if centered.isfinite().all() else centered.new_full((1,), math.nan)
         weights = singular / singular.sum().clamp_min(1e-30)
         units = F.normalize(first, dim=1)
         count = len(units)

@@ -1,0 +1,268 @@
+"""The command as a person or a program meets it: help, tables, JSON, exit codes, and one sentence for every failure."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import lewm_cli
+from commands import LEWM, environment, lewm, lewm_here
+from lewm_cli.config import TrainConfig
+from lewm_cli.store import read_card
+from lewm_cli.train import all_presets, find_preset
+from synthetic import TINY, write_recording
+
+pytest_plugins = ("recordings",)
+
+COMMANDS = ("collect", "train", "eval", "ls", "show", "presets")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with a good and a damaged recording, and a damaged run."""
+    home = tmp_path / "home"
+    write_recording(home / "robot" / "pick.h5")
+    write_recording(home / "tworoom" / "mine.h5", dims=2, task="tworoom", policy="a hand", seed=3)
+    (home / "robot" / "broken.h5").write_bytes(b"no HDF5")
+    (home / "robot" / "broken.safetensors").write_bytes(bytes(100))
+    return home
+
+
+# Help
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["train", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]):
+    code = (
+        f"import sys; sys.argv = ['lewm', *{arguments!r}]\n"
+        "from lewm_cli.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code, ended.code\n"
+        "heavy = {'torch', 'numpy', 'h5py', 'gymnasium', 'stable_worldmodel', 'cv2'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
+
+
+def test_help_lists_every_command(tmp_path: Path):
+    done = lewm(tmp_path, "--help")
+    assert (done.code, done.err) == (0, "")
+    for command in COMMANDS:
+        assert f" {command} " in done.out
+    bare = lewm_here(tmp_path)
+    assert (bare.code, bare.err, bare.out.strip()) == (2, "", done.out.strip())  # no command: the same help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_examples(tmp_path: Path, command: str):
+    done = lewm_here(tmp_path, command, "--help")
+    assert done.code == 0
+    examples = done.out.partition("Examples")[2]
+    assert 3 <= examples.count(f"lewm {command}") <= 5
+    assert "--help" in done.out
+
+
+def test_version(tmp_path: Path):
+    done = lewm(tmp_path, "--version")
+    assert (done.code, done.out, done.err) == (0, f"lewm {lewm_cli.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["colect"], "'collect'"),
+        (["--sed"], "--sed"),
+        (["train"], "'what'"),
+        (["train", "tworoom", "--lamda", "1"], "--lambda"),
+        (["train", "tworoom", "--steps", "many"], "--steps"),
+        (["collect", "tworoom"], "--episodes"),
+        (["ls", "everything"], "everything"),
+        (["presets", "small"], "TASK/PRESET"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path: Path, arguments: list[str], said: str):
+    done = lewm_here(tmp_path, *arguments)
+    assert said in done.sentence(code=2)
+    assert len(done.err.splitlines()) == 1
+
+
+# ls and show
+
+
+def test_ls_lists_everything_and_says_what_cannot_be_used(home: Path):
+    listed = lewm_here(home, "ls", "--json").json()
+    datasets = {entry["name"]: entry for entry in listed["datasets"]}
+    assert set(datasets) == {"robot/pick", "robot/broken", "tworoom/mine"}
+    assert datasets["robot/pick"]["problem"] is None
+    assert (datasets["robot/pick"]["episodes"], datasets["robot/pick"]["rows"]) == (6, 174)
+    assert datasets["robot/pick"]["bytes"] == (home / "robot" / "pick.h5").stat().st_size
+    assert datasets["tworoom/mine"]["task"] == "tworoom"
+    assert datasets["robot/broken"]["episodes"] is None
+    assert "cannot be read as HDF5" in datasets["robot/broken"]["problem"]
+    assert [run["name"] for run in listed["runs"]] == ["robot/broken"]
+    assert "damaged" in listed["runs"][0]["problem"]
+
+
+def test_ls_as_a_table(home: Path):
+    done = lewm_here(home, "ls")
+    assert done.code == 0
+    for name in ("robot/pick", "tworoom/mine", "robot/broken"):
+        assert name in done.out
+    assert done.out.count("unusable") == 2
+    assert str(home) in done.err
+
+
+def test_ls_of_an_empty_home(tmp_path: Path):
+    done = lewm_here(tmp_path / "nothing", "ls", "--json")
+    assert (done.code, done.json()) == (0, {"datasets": [], "runs": []})
+    assert lewm_here(tmp_path / "nothing", "ls").code == 0
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_link_to_nowhere_does_no_harm(home: Path):
+    (home / "gone.h5").symlink_to(home / "nowhere.h5")
+    (home / "gone.safetensors").symlink_to(home / "nowhere.safetensors")
+    done = lewm_here(home, "ls", "--json")
+    assert done.code == 0, done.err
+    assert "robot/pick" in [entry["name"] for entry in done.json()["datasets"]]
+
+
+def test_show_a_recording(home: Path):
+    shown = lewm_here(home, "show", "tworoom/mine", "--json").json()
+    assert (shown["episodes"], shown["rows"], shown["shortest"], shown["longest"]) == (6, 174, 20, 40)
+    assert (shown["task"], shown["policy"], shown["seed"]) == ("tworoom", "a hand", 3)
+    assert {column["name"]: column["shape"] for column in shown["columns"]} == {"pixels": [20, 20, 3], "action": [2]}
+    table = lewm_here(home, "show", "tworoom/mine")
+    assert table.code == 0
+    for fact in ("174", "a hand", "20 x 20 x 3, uint8", "20 to 40 rows"):
+        assert fact in table.out
+
+
+@pytest.mark.slow
+def test_show_a_run(trained: Path):
+    shown = lewm_here(trained, "show", "tworoom/lewm", "--json").json()
+    card = read_card(trained / "tworoom" / "lewm.safetensors")
+    assert shown["card"] == json.loads(card.model_dump_json(by_alias=True))
+    parameters = sum(part["parameters"] for part in shown["components"])
+    assert parameters == 202_094
+    assert all(part["flops"] > 0 for part in shown["components"])
+    assert shown["held_out"]["copying"] > 0
+    table = lewm_here(trained, "show", "tworoom/lewm")
+    assert table.code == 0
+    assert "202,094" in table.out
+    assert "tworoom/demos" in table.out
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("robot/nothing", 1, "robot/pick"),
+        ("robot/broken", 1, "damaged"),
+        ("robot/pick.safetensors", 2, "'robot/pick'"),
+        ("robot/pick.h5", 2, "'robot/pick'"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(home: Path, name: str, code: int, said: str):
+    assert said in lewm_here(home, "show", name).sentence(code)
+
+
+# presets
+
+
+def test_presets_are_listed(tmp_path: Path):
+    names = lewm_here(tmp_path, "presets", "--json").json()
+    assert names == [f"{preset.task.name}/{preset.name}" for preset in all_presets()]
+    table = lewm_here(tmp_path, "presets").out
+    for name in names:
+        assert name in table
+
+
+@pytest.mark.parametrize("name", [f"{preset.task.name}/{preset.name}" for preset in all_presets()])
+def test_printed_preset_is_the_preset(tmp_path: Path, name: str):
+    printed = tomllib.loads(lewm_here(tmp_path, "presets", name).out)
+    assert TrainConfig.build(printed, "printed") == find_preset(name).config
+    assert lewm_here(tmp_path, "presets", name, "--json").json()["seed"] == 3072
+
+
+@pytest.mark.slow
+def test_printed_preset_can_be_trained_with(home: Path, tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text(lewm_here(tmp_path, "presets", "tworoom/small").out, encoding="utf-8")
+    # Over the release preset: nothing of it may shine through.
+    arguments = ["--preset", "release", "--config", file, "--steps", 1, "--batch-size", 4, "--set", "data.frameskip=2"]
+    done = lewm_here(home, "train", "tworoom/mine", *arguments)
+    assert done.code == 0, done.err
+    config = read_card(home / "tworoom" / "lewm.safetensors").provenance.train
+    small = find_preset("tworoom/small").config
+    assert config.model == small.model
+    assert config.objective == small.objective
+    assert config.monitor == small.monitor
+
+
+@pytest.mark.parametrize(("name", "code"), [("mars/small", 1), ("tworoom/huge", 2)])
+def test_unknown_preset_is_refused(tmp_path: Path, name: str, code: int):
+    assert name.split("/")[0 if code == 1 else 1] in lewm_here(tmp_path, "presets", name).sentence(code)
+
+
+# How it speaks
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["collect", "tworoom", "--episodes", "1"], ["train", "DATASET", "--steps", "1"]],
+)
+def test_home_that_cannot_be_written_is_a_sentence(home: Path, tmp_path: Path, tiny: Path, arguments: list[str]):
+    (tmp_path / "file").touch()
+    nowhere = tmp_path / "file" / "home"
+    known = [str(home / "robot" / "pick.h5") if argument == "DATASET" else argument for argument in arguments]
+    extra = ["--config", tiny] if "train" in known else []
+    said = lewm_here(home, *known, *extra, "--home", nowhere).sentence()
+    assert "cannot be written" in said
+    assert "--home" in said
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+@pytest.mark.slow
+def test_quiet_says_nothing_but_the_result(home: Path, tmp_path: Path):
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text(TINY, encoding="utf-8")
+    done = lewm_here(home, "train", "robot/pick", "--config", tiny, "--steps", 2, "-q", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.json()["run"] == "robot/lewm"
+    assert lewm_here(home, "ls", "--quiet").err == ""
+    assert lewm_here(home, "show", "nothing", "-q").sentence()
+
+
+def test_traceback_is_shown_on_request_only(home: Path):
+    for arguments in (["--debug", "show", "nothing"], ["show", "nothing", "--debug"]):
+        done = lewm_here(home, *arguments)
+        assert done.code == 1
+        assert "Traceback" in done.err
+        assert done.err.splitlines()[-1] == lewm_here(home, "show", "nothing").sentence()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ls"], ["ls", "--json"], ["presets", "--json"], ["presets", "tworoom/small"], ["--help"]]
+)
+def test_reader_that_has_gone_is_no_complaint(home: Path, arguments: list[str]):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [LEWM, *arguments],
+            env=environment(home),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    notes = [line for line in ended.stderr.splitlines() if not line.startswith("home:")]
+    assert notes == []

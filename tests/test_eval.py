@@ -1,0 +1,421 @@
+"""What `lewm eval` measures: fair pairs, honest intervals, routes through the door, and plans that do not mix."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from commands import Done, lewm, lewm_here
+from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.evaluate import EvalResult, Pair, Rate, draw_pairs, evaluate
+from lewm_cli.plan import CEM
+from lewm_cli.store import Home, load_run, read_card
+from lewm_cli.tasks import Task, find_task
+from lewm_cli.tasks.tworoom.walls import Walls
+from synthetic import write_recording
+
+pytest_plugins = ("recordings",)
+
+QUICK = {"candidates": 32, "elites": 8, "iterations": 3}
+SETTINGS = [word for key, value in QUICK.items() for word in ("--set", f"planner.{key}={value}")]
+RUN = "tworoom/lewm"
+
+
+@pytest.fixture(scope="module")
+def tworoom() -> Task:
+    return find_task("tworoom")
+
+
+# Through the real command
+
+
+@pytest.fixture(scope="module")
+def world(trained: Path, other_demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a run and a recording that it was not trained on, `tworoom/test`."""
+    home = tmp_path_factory.mktemp("world") / "home"
+    shutil.copytree(trained, home)
+    shutil.copy(other_demos / "tworoom" / "demos.h5", home / "tworoom" / "test.h5")
+    return home
+
+
+@pytest.fixture(scope="module")
+def evaluated(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
+    videos = tmp_path_factory.mktemp("videos")
+    arguments = ["--dataset", "tworoom/test", "--episodes", 8, "--video", videos, "--json"]
+    return lewm(world, "eval", RUN, *SETTINGS, *arguments), videos
+
+
+@pytest.fixture(scope="module")
+def result(evaluated: tuple[Done, Path]) -> EvalResult:
+    done, _ = evaluated
+    assert done.code == 0, done.err
+    return EvalResult.model_validate(done.json())
+
+
+@pytest.mark.slow
+def test_stdout_is_the_result_and_nothing_else(evaluated: tuple[Done, Path], result: EvalResult):
+    done, _ = evaluated
+    assert result.run == RUN
+    assert len(result.episodes) == result.success.trials == 8
+    assert "stored:" in done.err
+    assert "104/104 tensors" in done.err
+
+
+@pytest.mark.slow
+def test_result_counts_what_it_lists(result: EvalResult):
+    episodes = result.episodes
+    assert result.success.successes == sum(one.success for one in episodes)
+    assert result.random.successes == sum(one.random_success for one in episodes)
+    assert result.solved_at_start.successes == sum(one.solved_at_start for one in episodes)
+    assert len({one.episode for one in episodes}) == 8  # one pair per episode
+    for one in episodes:
+        assert one.goal_row - one.start_row == 25
+        assert one.success == (one.first_hit is not None)
+        assert one.solved_at_start == (one.first_hit == 0)
+        assert one.first_hit is None or one.first_hit <= 50
+        assert not one.success or one.final_distance < 16
+        assert one.random_success or not one.solved_at_start
+    for group in result.groups:
+        members = [one for one in episodes if group.name in one.groups]
+        assert (group.success.trials, group.success.successes) == (len(members), sum(one.success for one in members))
+        assert group.route_valid is not None
+        assert group.route_valid.successes == sum(one.success and one.route_valid for one in members)
+    assert result.plans <= 2 * sum(not one.solved_at_start for one in episodes)
+
+
+@pytest.mark.slow
+def test_result_says_where_it_comes_from(world: Path, result: EvalResult):
+    run = load_run(Home(world, (world,)), RUN)
+    assert result.weights_sha256 == run.sha256
+    assert result.dataset == open_dataset(world / "tworoom" / "test.h5", "tworoom/test").identity
+    assert result.held_out  # none of it was trained on
+    assert result.protocol.planner == PlannerConfig(**QUICK)
+    assert (result.protocol.offset, result.protocol.budget, result.protocol.pairs) == (25, 50, 8)
+    assert result.versions["torch"]
+    assert "eval" in result.command
+
+
+@pytest.mark.slow
+def test_result_is_kept_beside_the_run_and_shown(world: Path, result: EvalResult):
+    stored = [
+        EvalResult.model_validate_json(path.read_text(encoding="utf-8"))
+        for path in (world / "tworoom" / "lewm.run" / "results").glob("eval-*.json")
+    ]
+    assert result in stored
+    shown = lewm_here(world, "show", RUN, "--json").json()["evaluations"]
+    assert result in [EvalResult.model_validate(one) for one in shown]
+    assert str(result.success) in lewm_here(world, "show", RUN).out
+
+
+@pytest.mark.slow
+def test_videos_show_the_agent_beside_the_goal(
+    world: Path, evaluated: tuple[Done, Path], result: EvalResult, tworoom: Task
+):
+    _, folder = evaluated
+    videos = sorted(folder.iterdir())
+    assert [video.suffix for video in videos] == [".mp4"] * 8
+    dataset = open_dataset(world / "tworoom" / "test.h5", "tworoom/test")
+    for number, (video, one) in enumerate(zip(videos, result.episodes, strict=True)):
+        assert video.name.startswith(f"pair-{number:03}-{'success' if one.success else 'failure'}")
+        frames = imageio.imread(video, plugin="FFMPEG").astype(int)
+        steps = 50 if one.first_hit is None else one.first_hit
+        assert frames.shape == (steps + 1 + 10, 224, 224 + 8 + 224, 3)
+        start, goal = dataset.read("pixels", np.array([one.start_row, one.goal_row])).astype(int)
+        assert np.abs(frames[0, :, :224] - start).mean() < 4
+        assert np.abs(frames[0, :, 232:] - goal).mean() < 4
+        assert np.abs(frames[-1, :, 232:] - goal).mean() < 4
+        assert frames[0, :, 226:230].min() > 230  # the gap is white
+
+
+@pytest.mark.slow
+def test_held_out_episodes_are_the_default(world: Path):
+    done = lewm_here(world, "eval", RUN, *SETTINGS, "--episodes", 2, "--seed", 5, "--set", "budget=5")
+    assert done.code == 0, done.err
+    held_out = read_card(world / "tworoom" / "lewm.safetensors").provenance.held_out
+    newest = max((world / "tworoom" / "lewm.run" / "results").glob("eval-*.json"))
+    stored = EvalResult.model_validate_json(newest.read_text(encoding="utf-8"))
+    assert {one.episode for one in stored.episodes} <= set(held_out)
+    assert stored.held_out
+    assert (stored.protocol.seed, stored.protocol.budget) == (5, 5)
+    assert "never trained on" in done.out.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_recording_changed_since_training_is_refused(world: Path, trained: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    shutil.copytree(trained, home)
+    shutil.copy(world / "tworoom" / "test.h5", home / "tworoom" / "demos.h5")
+    said = lewm_here(home, "eval", RUN).sentence()
+    assert "no longer the recording" in said
+    assert "--dataset" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["tworoom/lewm_object.ckpt"], 2, "'tworoom/lewm'"),
+        (["tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
+        (["tworoom/lwem"], 1, "tworoom/lewm"),
+        ([RUN, "--device", "abacus"], 2, "abacus"),
+        ([RUN, "--episodes", 0], 2, "--episodes"),
+        ([RUN, "--episodes", 5000], 1, "5000 pairs were asked for"),
+        ([RUN, "--dataset", "tworoom/nothing"], 1, "there is no dataset 'tworoom/nothing'"),
+        ([RUN, "--set", "planner.elite=3"], 2, "planner.elites"),
+        ([RUN, "--set", "planner.elites=1000"], 2, "elites 1000"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(trained: Path, arguments: list, code: int, said: str):
+    assert said in lewm_here(trained, "eval", *arguments).sentence(code)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_missing_device_is_refused(trained: Path):
+    assert "device 'cuda' is not available" in lewm_here(trained, "eval", RUN, "--device", "cuda").sentence()
+
+
+# One pair does not see the others
+
+
+@pytest.fixture(scope="module")
+def measure(world: Path, tworoom: Task) -> Callable[[list[Pair]], EvalResult]:
+    run = load_run(Home(world, (world,)), RUN)
+    dataset = open_dataset(world / "tworoom" / "test.h5", "tworoom/test")
+    protocol = EvalProtocol(planner=PlannerConfig(**QUICK))
+
+    def apply(pairs: list[Pair]) -> EvalResult:
+        solver = CEM(protocol.planner)
+        return evaluate(run, tworoom, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
+
+    return apply
+
+
+@pytest.mark.slow
+def test_outcome_of_a_pair_does_not_depend_on_the_others(
+    world: Path, tworoom: Task, measure: Callable[[list[Pair]], EvalResult], result: EvalResult
+):
+    dataset = open_dataset(world / "tworoom" / "test.h5", "tworoom/test")
+    pairs = draw_pairs(dataset, tworoom, np.arange(dataset.episodes), offset=25, count=8, seed=42)
+    together = measure(pairs).episodes
+    assert together == result.episodes  # in this process as through the command
+    for subset in ([0], [5, 2], [7, 6, 5, 4, 3]):
+        alone = measure([pairs[number] for number in subset]).episodes
+        for one, number in zip(alone, subset, strict=True):
+            other = together[number]
+            assert (one.success, one.first_hit) == (other.success, other.first_hit)
+            assert one.random_success == other.random_success
+            assert one.final_distance == pytest.approx(other.final_distance, abs=1e-2)
+
+
+# Pairs
+
+
+def noise_with(path: Path, lengths: list[int]) -> Dataset:
+    rows = sum(lengths)
+    states = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+    return open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"proprio": states}), "x")
+
+
+@given(data=st.data(), offset=st.integers(1, 12), seed=st.integers(0, 99))
+def test_drawn_pairs_are_fair(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, offset: int, seed: int):
+    lengths = data.draw(st.lists(st.integers(1, 25), min_size=1, max_size=6))
+    dataset = noise_with(tmp_path_factory.mktemp("pairs") / "x.h5", lengths)
+    episodes = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))
+    starts = {int(e): max(0, lengths[e] - offset) for e in episodes}
+    count = data.draw(st.integers(1, sum(starts.values()) + 1))
+    task = find_task("tworoom")
+    if count > sum(starts.values()):
+        with pytest.raises(LewmError, match="pairs were asked for"):
+            draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
+        return
+    pairs = draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
+    assert len({(pair.start_row, pair.goal_row) for pair in pairs}) == len(pairs) == count
+    uses = dict.fromkeys(starts, 0)
+    for pair in pairs:
+        first = int(dataset.offsets[pair.episode])
+        assert pair.goal_row == pair.start_row + offset
+        assert first <= pair.start_row
+        assert pair.goal_row < first + lengths[pair.episode]
+        assert pair.start.tolist() == [2 * pair.start_row, 2 * pair.start_row + 1]
+        assert pair.goal.tolist() == [2 * pair.goal_row, 2 * pair.goal_row + 1]
+        uses[pair.episode] += 1
+    # Round by round: an episode has fewer pairs than another only where it has no more to give.
+    for episode, used in uses.items():
+        assert used >= min(starts[episode], max(uses.values()) - 1)
+    again = draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
+    assert [pair.start_row for pair in again] == [pair.start_row for pair in pairs]
+
+
+def test_every_start_can_be_drawn(tmp_path: Path):
+    dataset = noise_with(tmp_path / "x.h5", [8])
+    drawn = {
+        draw_pairs(dataset, find_task("tworoom"), np.array([0]), offset=3, count=1, seed=seed)[0].start_row
+        for seed in range(100)
+    }
+    assert drawn == set(range(5))  # up to the last row that has a goal
+
+
+# Intervals
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=80))
+def test_interval_is_wilsons_with_one_pair_per_episode(outcomes: list[bool]):
+    rate = Rate.of(np.array(outcomes), np.arange(len(outcomes)))
+    theirs = binomtest(sum(outcomes), len(outcomes)).proportion_ci(method="wilson")
+    assert (rate.successes, rate.trials) == (sum(outcomes), len(outcomes))
+    assert rate.rate == pytest.approx(sum(outcomes) / len(outcomes))
+    assert rate.low == pytest.approx(theirs.low, abs=1e-9)
+    assert rate.high == pytest.approx(theirs.high, abs=1e-9)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=30), st.integers(2, 5))
+def test_pairs_that_agree_within_episodes_count_as_episodes(outcomes: list[bool], copies: int):
+    clusters = np.repeat(np.arange(len(outcomes)), copies)
+    repeated = Rate.of(np.repeat(outcomes, copies), clusters)
+    naive = Rate.of(np.repeat(outcomes, copies), np.arange(len(clusters)))
+    assert repeated.rate == naive.rate
+    assert repeated.high - repeated.low > naive.high - naive.low
+    # The copies say nothing new: the interval is about that of the episodes alone.
+    alone = Rate.of(np.array(outcomes), np.arange(len(outcomes)))
+    assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.35)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=60),
+)
+def test_sharing_episodes_never_narrows_an_interval(pairs: list[tuple[bool, int]]):
+    outcomes, clusters = (np.array(part) for part in zip(*pairs, strict=True))
+    shared = Rate.of(outcomes, clusters)
+    independent = Rate.of(outcomes, np.arange(len(outcomes)))
+    assert 0 <= shared.low <= shared.rate <= shared.high <= 1
+    assert shared.low <= independent.low + 1e-12
+    assert shared.high >= independent.high - 1e-12
+
+
+# Routes
+
+WALL = Walls(center=112.0, thickness=10, door=49.0, half_door=14.0, radius=7.0)
+"""The simulator's default: the wall from 107 to 117, the door from 35 to 63, a disk of 7 pixels."""
+
+ROUTES = {
+    "straight through the wall": ([(60, 150), (160, 150)], False),
+    "a leap over the wall": ([(90, 150), (134, 150)], False),
+    "through the middle of the door": ([(60, 49), (112, 49), (160, 49)], True),
+    "through the door, just clear of its edge": ([(60, 42.01), (160, 42.01)], True),
+    "clipping the upper edge of the door": ([(60, 41), (160, 41)], False),
+    "clipping the lower edge of the door": ([(60, 57), (160, 57)], False),
+    "slanting into the edge of the door": ([(90, 49), (130, 75)], False),
+    "along the wall without touching": ([(99.9, 80), (99.9, 200)], True),
+    "along the wall, touching": ([(100, 80), (100, 200)], True),
+    "along the wall, overlapping": ([(101, 80), (101, 200)], False),
+    "staying in a room": ([(40, 40), (60, 180), (20, 100)], True),
+    "standing still": ([(40, 40)], True),
+    "standing in the wall": ([(112, 150)], False),
+    "through the door and back through the wall": ([(60, 49), (160, 49), (160, 150), (60, 150)], False),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_route_is_valid_if_the_disk_stays_clear_of_the_wall(route: str):
+    path, valid = ROUTES[route]
+    assert WALL.free(np.array(path, float)) == valid
+    assert WALL.free(np.array(path[::-1], float)) == valid
+    mirrored = [(224 - x, y) for x, y in path]
+    assert WALL.free(np.array(mirrored, float)) == valid
+
+
+@pytest.mark.slow
+def test_walls_are_those_of_the_simulator(tworoom: Task):
+    simulator = tworoom.make_simulator()
+    simulator.begin(np.array([60.0, 150.0]), np.array([160.0, 150.0]))
+    for path, valid in ROUTES.values():
+        assert simulator.route_valid(np.array(path, float)) == valid
+    # The wall as it is drawn: black between white, and the door open.
+    frame = simulator.frame().astype(int).sum(axis=2)
+    assert (frame[150, 107:117] < 100).all()
+    assert frame[150, 105] > 600
+    assert frame[150, 119] > 600
+    assert (frame[40:58, 112] > 600).all()
+
+
+@pytest.mark.slow
+def test_groups_are_far_pairs_and_pairs_in_different_rooms(tworoom: Task):
+    simulator = tworoom.make_simulator()
+    for start, goal, groups in (
+        ((60, 100), (160, 100), ("at least 32 px apart", "other room")),
+        ((100, 49), (124, 49), ("other room",)),
+        ((40, 40), (40, 90), ("at least 32 px apart",)),
+        ((40, 40), (40, 60), ()),
+    ):
+        assert simulator.groups(np.array(start, float), np.array(goal, float)) == groups
+
+
+# The planner
+
+
+class Bowl:
+    """A cost with its minimum at a target (E, horizon, block_dim); remembers what it was asked."""
+
+    def __init__(self, target: torch.Tensor) -> None:
+        self.target = target
+        self.start = torch.zeros(len(target), 1, 1)
+        self.asked: list[torch.Tensor] = []
+
+    @property
+    def environments(self) -> int:
+        return len(self.target)
+
+    def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
+        self.asked.append(candidates.clone())
+        return (candidates - self.target.unsqueeze(1)).square().sum(dim=(2, 3))
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_planner_finds_the_minimum():
+    target = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
+    plan = CEM(PlannerConfig(horizon=2, receding=2)).solve(Bowl(target), 4, generators(1, 2, 3))
+    assert torch.allclose(plan.actions, target, atol=1e-2)
+    assert plan.actions.shape == (3, 2, 4)
+    assert plan.cost.shape == (3,)
+    assert (plan.cost < 1e-2).all()
+
+
+def test_first_candidate_is_the_mean_of_the_last_elites():
+    config = PlannerConfig(candidates=20, elites=5, iterations=4, horizon=2, receding=1, std=0.5)
+    bowl = Bowl(torch.ones(2, 2, 3))
+    plan = CEM(config).solve(bowl, 3, generators(1, 2))
+    assert len(bowl.asked) == 4
+    assert (bowl.asked[0][:, 0] == 0).all()
+    assert bowl.asked[0][:, 1:].std().item() == pytest.approx(0.5, rel=0.2)
+    means = []
+    for candidates in bowl.asked:
+        costs = (candidates - 1).square().sum(dim=(2, 3))
+        best = costs.argsort(dim=1)[:, :5]
+        means.append(torch.stack([candidates[environment, best[environment]].mean(dim=0) for environment in range(2)]))
+    for mean, candidates in zip(means, bowl.asked[1:], strict=False):
+        assert torch.allclose(candidates[:, 0], mean, atol=1e-6)
+    assert torch.allclose(plan.actions, means[-1], atol=1e-6)
+
+
+def test_plan_of_an_environment_does_not_depend_on_the_others():
+    target = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
+    solver = CEM(PlannerConfig(candidates=30, elites=5, iterations=3, horizon=2, receding=2))
+    together = solver.solve(Bowl(target), 4, generators(1, 2, 3)).actions
+    alone = solver.solve(Bowl(target[[2, 0]]), 4, generators(3, 1)).actions
+    assert torch.equal(alone, together[[2, 0]])
+    other = solver.solve(Bowl(target[[2, 0]]), 4, generators(3, 9)).actions
+    assert torch.equal(other[0], together[2])
+    assert not torch.equal(other[1], together[0])
