@@ -8,7 +8,7 @@ DEMO := ./.demo
 # One BLAS thread per process: several processes compute at once.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint fast soak bench clean
+.PHONY: demo test lint fast soak results clean
 
 demo: $(STAMP)
 	env -u OMP_NUM_THREADS scripts/demo $(BIN)/lewm $(DEMO)
@@ -27,6 +27,10 @@ fast: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/pytest -m "soak"
+
+# docs/results.md, measured anew: about an hour.
+results: $(STAMP)
+	$(BIN)/python bench/tworoom_results.py --home .results
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

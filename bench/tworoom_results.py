@@ -160,7 +160,7 @@ def _page(measured: dict[Row, list[Measured]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {one.result.run} | {one.result.success} | {one.std:.3f} | {one.prediction_ratio:.3f} "
+        f"| {one.result.run} | {one.result.overall.success} | {one.std:.3f} | {one.prediction_ratio:.3f} "
         f"| {one.train_seconds:.0f} | {one.result.seconds_per_plan:.3f} |"
         for each in measured.values()
         for one in each

@@ -90,6 +90,7 @@ def small_card() -> Callable[[LeWM], RunCard]:
             provenance=Provenance(
                 dataset=DatasetIdentity(name="tworoom/demo", episodes=3, rows=90, fingerprint="0" * 64),
                 held_out=(2,),
+                trained_on=("0" * 16, "1" * 16),
                 train=TrainConfig(model=model.config),
                 step=7,
                 device="cpu",

@@ -23,7 +23,14 @@ FLOORS = (
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-GROUND_MODULES = {"lewm_cli", "lewm_cli.errors", "lewm_cli.files", "lewm_cli.provenance", "lewm_cli.workers"}
+GROUND_MODULES = {
+    "lewm_cli",
+    "lewm_cli.errors",
+    "lewm_cli.files",
+    "lewm_cli.provenance",
+    "lewm_cli.stop",
+    "lewm_cli.workers",
+}
 
 LAZY_PUBLIC_API = ("lewm_cli", "lewm_cli.store")
 """The one import that goes up: the package root fetches `load` and `AutoCostModel` when they are asked for."""

@@ -13,7 +13,7 @@ from lewm_cli.errors import LewmError
 PART_SUFFIX = ".part"
 """Ends the name of every file that is still being written; nothing with it is ever listed or read."""
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
 """What the system answers when a folder cannot be written, or is no folder."""
 
 
@@ -29,15 +29,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        part.touch()
+    try:
+        with full_disk_explained(path):
             yield part
+        with explained(path):
             part.chmod(0o666 & ~_umask())  # safetensors makes its files private
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             part.replace(path)
             _sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,8 +54,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def locked(path: Path, busy: str) -> Iterator[None]:
-    """Hold the lock that guards `path` against a second writer, which gets the sentence `busy`.
+def locked(path: Path, busy: str | None) -> Iterator[None]:
+    """Hold the lock that guards `path` against a second writer, which gets the sentence `busy`, or waits without one.
 
     The lock file stays behind (removing it would race with a process that has just opened it); the kernel
     frees the lock when its holder dies, so that nothing has to be cleaned up after a crash.
@@ -63,8 +66,8 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         handle = lock.open("a")
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError as error:
             raise LewmError(busy) from error
         yield
 
@@ -83,19 +86,33 @@ def explained(path: Path) -> Iterator[None]:
         LewmError: the disk is full, or the folder cannot be written.
     """
     try:
+        with full_disk_explained(path):
+            yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise LewmError(
+            f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
+            "choose another folder with --home or $LEWM_WRITE_HOME"
+        ) from error
+
+
+@contextmanager
+def full_disk_explained(path: Path) -> Iterator[None]:
+    """Turn a full disk into a sentence, and nothing else: whatever else goes wrong may not be about `path`.
+
+    Raises:
+        LewmError: the disk is full.
+    """
+    try:
         yield
     except (OSError, RuntimeError) as error:
-        if disk_is_full(error):
-            raise LewmError(
-                f"the disk under {path.parent} is full, so {path.name} was not written; "
-                "free some space or choose another disk with --home"
-            ) from error
-        if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            raise LewmError(
-                f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
-                "choose another folder with --home or $LEWM_WRITE_HOME"
-            ) from error
-        raise
+        if not disk_is_full(error):
+            raise
+        raise LewmError(
+            f"the disk under {path.parent} is full, so {path.name} was not written; "
+            "free some space or choose another disk with --home"
+        ) from error
 
 
 def disk_is_full(error: BaseException) -> bool:

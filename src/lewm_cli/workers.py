@@ -1,4 +1,4 @@
-"""How a worker process of ours behaves: one thread, deaf to Ctrl-C, gone when its parent is."""
+"""How a worker process of ours behaves: deaf to Ctrl-C and SIGTERM, gone when its parent is."""
 
 import multiprocessing
 import os
@@ -11,12 +11,12 @@ from multiprocessing import resource_tracker
 
 @contextmanager
 def starting_workers() -> Iterator[None]:
-    """Processes that the main thread starts meanwhile never hear Ctrl-C, not even while they import.
+    """Processes that the main thread starts meanwhile hear no signal to stop, not even while they import.
 
-    Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    Ctrl-C, and the SIGTERM of a batch system, reach the whole process group; the parent alone decides what they mean.
     """
-    resource_tracker.ensure_running()  # it unblocks the signal when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # it unblocks the signals when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -29,9 +29,13 @@ def behave_as_worker() -> None:
     A parent that is killed cannot end its workers, so each watches for that itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has inherited its parent's handler
-    os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which a batch system or taskset can make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _end_with_parent() -> None:

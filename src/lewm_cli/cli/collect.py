@@ -1,11 +1,11 @@
 """`lewm collect`: record demonstrations."""
 
-import os
 from typing import Annotated
 
 import typer
 
 from lewm_cli.cli import options
+from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 300",
@@ -20,7 +20,7 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
     workers: Annotated[
         int, typer.Option(min=1, help="Simulator processes; does not change the content.", show_default="all cores")
-    ] = os.cpu_count() or 1,
+    ] = available_cores(),
     name: Annotated[str | None, typer.Option(help="Dataset name.", show_default="next free TASK/demos")] = None,
     any_room: Annotated[
         bool, typer.Option("--any-room", help="Take the simulator's own resets: start and target may share a room.")
@@ -41,4 +41,4 @@ def command(
     request = CollectRequest(task, episodes, seed, workers, name, any_room)
     dataset = collect(Home.locate(home), request, output.progress)
     output.result(dataset_tree(dataset), lambda: dataset_tables(dataset))
-    output.say(f"next: lewm train {dataset.task}")
+    output.say(f"next: lewm train {dataset.task} --dataset {dataset.name}")

@@ -45,13 +45,16 @@ def command(
 
     output = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
-    layers.append(Layer("the options", {"pairs": episodes, "seed": seed}))
+    if episodes is not None:
+        layers.append(Layer("--episodes", {"pairs": episodes}))
+    if seed is not None:
+        layers.append(Layer("--seed", {"seed": seed}))
     evaluated = evaluate_run(
         Home.locate(home),
         EvalRequest(run, dataset, tuple(layers), device),
         say=output.say,
         progress=output.progress,
-        film=VideoFolder(video) if video else None,
+        film=VideoFolder(video, output.say) if video else None,
     )
     output.result(evaluated.result.model_dump(mode="json", by_alias=True), lambda: evaluation_tables(evaluated.result))
     output.say(f"stored: {evaluated.path}")

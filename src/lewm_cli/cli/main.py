@@ -35,7 +35,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of errors; works after any command.")
     ] = False,
@@ -83,7 +85,7 @@ def _explain(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         case _ if type(error).__name__ == "OutOfMemoryError":
-            return _say("the device is out of memory; try a smaller --batch-size or --device cpu", 1)
+            return _say("the device is out of memory; try --device cpu, or for training a smaller --batch-size", 1)
         case MemoryError():
             return _say("this machine is out of memory; try a smaller --batch-size", 1)
         case _:

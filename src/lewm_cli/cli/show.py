@@ -16,7 +16,8 @@ def command(
     quiet: options.Quiet = False,
 ) -> None:
     """Show columns and episodes, or parameters, FLOPs, provenance and results."""
-    from lewm_cli.report import Output, details_tables, details_tree, look_up
+    from lewm_cli.flows.show import look_up
+    from lewm_cli.report import Output, details_tables, details_tree
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)

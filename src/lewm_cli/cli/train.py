@@ -10,7 +10,7 @@ from lewm_cli.cli import options
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
-    "lewm train tworoom --preset small --lambda 0.05 --steps 3000 --name tworoom/longer",
+    "lewm train tworoom --lambda 0.05 --steps 3000",
     "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
     "lewm train tworoom --resume",
 )
@@ -18,7 +18,9 @@ EXAMPLES = options.examples(
 
 def command(
     what: Annotated[str, typer.Argument(help="A task, or a dataset by name or path.", show_default=False)],
-    preset: Annotated[str | None, typer.Option(show_default="release on CUDA, else small")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings to start from.", show_default="release on CUDA, else small")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Which recording of the task.", show_default=False)] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file laid over the preset.", show_default=False)] = None,
     weight: Annotated[
@@ -27,7 +29,9 @@ def command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.", show_default=False)] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips per step.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, show_default="3072")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Decides weights, split and order.", show_default="3072")
+    ] = None,
     settings: options.Settings = None,
     name: Annotated[str | None, typer.Option(help="Run name.", show_default="next free TASK/lewm")] = None,
     init_from: Annotated[
@@ -45,6 +49,7 @@ def command(
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
     from lewm_cli.config import Layer, parse_setting
+    from lewm_cli.errors import UsageError
     from lewm_cli.flows.job import TrainRequest
     from lewm_cli.flows.train import train
     from lewm_cli.report import Output, TrainingView, training_tables
@@ -54,11 +59,12 @@ def command(
     layers = [parse_setting(setting) for setting in settings or []]
     if weight is not None:
         layers.append(Layer("--lambda", {"objective": {"lambda": weight}}))
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps both say where training stops; give one of them")
     if epochs is not None:
-        # A number of steps in the preset would win over it.
-        layers.append(Layer("--epochs", {"schedule": {"epochs": epochs, "steps": None}}))
+        layers.append(Layer("--epochs", {"schedule": {"stop": f"{epochs} epochs"}}))
     if steps is not None:
-        layers.append(Layer("--steps", {"schedule": {"steps": steps}}))
+        layers.append(Layer("--steps", {"schedule": {"stop": f"{steps} steps"}}))
     if batch_size is not None:
         layers.append(Layer("--batch-size", {"optimizer": {"batch_size": batch_size}}))
     if seed is not None:

@@ -1,6 +1,7 @@
 """Validated configuration: what a model is, how it is trained, how it is measured, what travels with weights."""
 
-from lewm_cli.config.card import ActionStats, DatasetIdentity, Inputs, PixelStats, Provenance, RunCard
+from lewm_cli.config.card import DatasetIdentity, Provenance, RunCard
+from lewm_cli.config.inputs import ActionStats, Inputs, PixelStats
 from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
 from lewm_cli.config.model import (
     ActionEncoderConfig,
@@ -10,7 +11,7 @@ from lewm_cli.config.model import (
     ProjectorConfig,
 )
 from lewm_cli.config.protocol import EvalProtocol, PlannerConfig
-from lewm_cli.config.section import Section
+from lewm_cli.config.section import Section, nearest
 from lewm_cli.config.train import (
     DataConfig,
     MonitorConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "Section",
     "TrainConfig",
     "merge_layers",
+    "nearest",
     "parse_setting",
     "read_toml",
 ]

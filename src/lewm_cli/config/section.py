@@ -51,6 +51,11 @@ class Section(BaseModel):
             return f"unknown setting {key!r}" + (f"; did you mean {near!r}?" if near else "")
         if first["type"] == "value_error":
             return f"{key + ': ' if key else ''}{first['ctx']['error']}"
+        if first["type"] == "model_type":
+            inside = [known for known in cls.keys() if known.startswith(f"{key}.")]  # noqa: SIM118
+            return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
+        if first["type"] == "string_pattern_mismatch":
+            return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
         problem = first["msg"][0].lower() + first["msg"][1:]
         return f"{key} = {first['input']!r}: {problem}" if key else problem
 

@@ -1,11 +1,14 @@
 """How a model is trained. The defaults are the hyperparameters of the released models."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lewm_cli.config.model import ModelConfig
 from lewm_cli.config.section import Section
+
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")]
+"""A length of training: "10 epochs" or "1500 steps"."""
 
 
 class DataConfig(Section):
@@ -48,11 +51,8 @@ class ScheduleConfig(Section):
     Where training stops and where the cosine ends are two settings: the released models stop at a tenth of it.
     """
 
-    epochs: PositiveInt = Field(10, description="stop after so many passes over the clips")
-    steps: PositiveInt | None = Field(None, description="stop after so many steps instead")
-    decay_epochs: PositiveInt | None = Field(
-        None, description="epoch where the cosine reaches 0; the stop if not given"
-    )
+    stop: Duration = Field("10 epochs", description="where training stops, in epochs or steps")
+    decay: Duration | None = Field(None, description="where the cosine reaches 0; the stop if not given")
     warmup: float = Field(0.01, ge=0, lt=1, description="share of the scheduled steps")
 
 
@@ -75,12 +75,3 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
-
-    @model_validator(mode="after")
-    def _stop_before_the_cosine_ends(self) -> Self:
-        schedule = self.schedule
-        if schedule.steps is None and schedule.decay_epochs is not None and schedule.decay_epochs < schedule.epochs:
-            raise ValueError(
-                f"schedule.decay_epochs {schedule.decay_epochs} ends before schedule.epochs {schedule.epochs}"
-            )
-        return self

@@ -12,7 +12,7 @@ from lewm_cli.config import Inputs
 from lewm_cli.data.clips import ClipIndex
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.workers import behave_as_worker
+from lewm_cli.workers import behave_as_worker, starting_workers
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class ClipBatches(Dataset[Clip]):
             generator=torch.Generator().manual_seed(seed),
             worker_init_fn=_start_worker,
         )
-        yield from loader
+        with starting_workers():
+            batches = iter(loader)
+        yield from batches
 
 
 def _start_worker(number: int) -> None:

@@ -12,9 +12,12 @@ import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixel
 import numpy as np
 
 from lewm_cli.config import DatasetIdentity
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 
 BOOKKEEPING = ("ep_len", "ep_offset")
+
+SAMPLED_FRAMES = 8
+"""Frames that go into a fingerprint: recordings of the same actions can look different."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,27 @@ class Dataset:
 
     @cached_property
     def identity(self) -> DatasetIdentity:
-        """Which recording this is, wherever it lies: over bookkeeping and actions, not the name."""
+        """Which recording this is, wherever it lies: over bookkeeping, actions and a sample of frames, not the name."""
         digest = hashlib.sha256()
-        for array in (self.lengths, self.offsets, self.actions):
+        with self.opened() as file:
+            sample = [file["pixels"][row] for row in np.linspace(0, self.rows - 1, SAMPLED_FRAMES).astype(int)]
+        for array in (self.lengths, self.offsets, self.actions, *sample):
             digest.update(np.ascontiguousarray(array).tobytes())
         return DatasetIdentity(name=self.name, episodes=self.episodes, rows=self.rows, fingerprint=digest.hexdigest())
+
+    @cached_property
+    def episode_digests(self) -> tuple[str, ...]:
+        """What identifies each episode in any recording: its actions, and its proprioception where there is one."""
+        recorded = [self.actions]
+        if any(column.name == "proprio" for column in self.columns):
+            recorded.append(self.read("proprio", slice(None)))
+        digests = []
+        for length, offset in zip(self.lengths, self.offsets, strict=True):
+            digest = hashlib.sha256()
+            for rows in recorded:
+                digest.update(np.ascontiguousarray(rows[offset : offset + length]).tobytes())
+            digests.append(digest.hexdigest()[:16])
+        return tuple(digests)
 
     @contextmanager
     def opened(self) -> Iterator[h5py.File]:
@@ -109,13 +128,29 @@ class Dataset:
         Raises:
             LewmError: what is read turns out to be damaged.
         """
-        try:
-            with h5py.File(self.path, "r") as file:
-                yield file
-        except OSError as error:
-            if error.errno is not None:  # the system's, not the HDF5 library's
-                raise
-            raise LewmError(f"{self.path} is damaged ({error}); fetch or record it again") from error
+        with readable(self.path), h5py.File(self.path, "r", locking="best-effort") as file:
+            yield file
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the HDF5 library says while reading `path` into a sentence.
+
+    Raises:
+        LewmError: the file is damaged, no HDF5 file, not there, or may not be read.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingError(f"there is no recording {path}; `lewm ls` lists what there is") from error
+    except PermissionError as error:
+        raise LewmError(f"{path} may not be read ({error.strerror}); ask its owner, or record your own") from error
+    except OSError as error:
+        if error.errno is not None:  # the system's, not the HDF5 library's
+            raise
+        raise LewmError(
+            f"{path} cannot be read as HDF5 (cut short, damaged, or another format): {error}; fetch or record it again"
+        ) from error
 
 
 def open_dataset(path: Path, name: str) -> Dataset:
@@ -124,16 +159,8 @@ def open_dataset(path: Path, name: str) -> Dataset:
     Raises:
         LewmError: not an HDF5 file, a truncated one, or one whose schema or bookkeeping is wrong.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            dataset = _read_schema(file, path, name)
-    except FileNotFoundError as error:
-        raise LewmError(f"there is no recording {path}; `lewm ls` lists what there is") from error
-    except OSError as error:
-        raise LewmError(
-            f"{path} cannot be read as HDF5 (cut short, or another format): {error}; fetch or record it again"
-        ) from error
-    return dataset
+    with readable(path), h5py.File(path, "r", locking="best-effort") as file:
+        return _read_schema(file, path, name)
 
 
 def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:
@@ -160,12 +187,12 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:
         raise LewmError(
             f"{path}: actions are {action.dtype} of shape {action.shape}; floats (N, dimensions) are needed"
         )
-    _check_episodes(path, lengths, offsets, rows=min(len(pixels), len(action)))
     columns = tuple(
         Column(key, tuple(item.shape[1:]), str(item.dtype))
         for key, item in file.items()
-        if isinstance(item, h5py.Dataset) and key not in BOOKKEEPING
+        if isinstance(item, h5py.Dataset) and item.ndim and len(item) == len(pixels) and key not in BOOKKEEPING
     )
+    _check_episodes(path, lengths, offsets, rows=min(len(pixels), len(action)))
     task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
     return Dataset(
         path=path,
@@ -183,15 +210,14 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:
 def _check_episodes(path: Path, lengths: np.ndarray, offsets: np.ndarray, rows: int) -> None:
     if len(lengths) == 0:
         raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
+    if len(lengths) != len(offsets):
+        raise LewmError(
+            f"{path}: ep_len describes {len(lengths)} episodes and ep_offset {len(offsets)}; "
+            "the file is damaged: fetch or record it again"
+        )
     order = np.argsort(offsets, kind="stable")
     ends = (offsets + lengths)[order]
-    if (
-        len(lengths) != len(offsets)
-        or lengths.min() < 1
-        or offsets.min() < 0
-        or ends[-1] > rows
-        or (ends[:-1] > offsets[order][1:]).any()
-    ):
+    if lengths.min() < 1 or offsets.min() < 0 or ends[-1] > rows or (ends[:-1] > offsets[order][1:]).any():
         raise LewmError(
             f"{path}: ep_len and ep_offset do not describe episodes that lie apart within its {rows} rows; "
             "the file is damaged or incomplete: fetch or record it again"

@@ -1,19 +1,19 @@
 """Frames at the size a model sees: straight from the recording, or decoded once into a memory map."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import cv2
 import h5py
 import numpy as np
 
-from lewm_cli.data.dataset import Dataset
+from lewm_cli.data.dataset import Dataset, readable
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
+from lewm_cli.workers import available_cores
 
 CHUNK = 256
 """Rows decoded at a time while packing."""
@@ -48,19 +48,24 @@ class HDF5Frames:
 
     @cached_property
     def _pixels(self) -> h5py.Dataset:
-        return h5py.File(self.path, "r")["pixels"]
+        return h5py.File(self.path, "r", locking="best-effort")["pixels"]
 
     def __getstate__(self) -> dict[str, object]:
         # A batch worker opens the file for itself.
         return {"path": self.path, "size": self.size}
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows."""
+        """Frames (K, size, size, 3) uint8 of the given rows.
+
+        Raises:
+            LewmError: the recording is damaged.
+        """
         unique, inverse = np.unique(rows, return_inverse=True)
-        # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk anew for each of them.
-        chunks = unique // (self._pixels.chunks or (CHUNK,))[0]
-        groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
-        frames = [self._pixels[group[0] : group[-1] + 1][group - group[0]] for group in groups]
+        with readable(self.path):
+            # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk anew for each of them.
+            chunks = unique // (self._pixels.chunks or (CHUNK,))[0]
+            groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
+            frames = [self._pixels[group[0] : group[-1] + 1][group - group[0]] for group in groups]
         return resize(np.concatenate(frames), self.size)[inverse]
 
 
@@ -93,7 +98,7 @@ def find_packed(dataset: Dataset, size: int, folder: Path) -> PackedFrames | Non
 
 
 def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
-    """Decode and resize every frame of a recording once.
+    """Decode and resize every frame of a recording once; waits while another process does.
 
     Args:
         dataset: the recording.
@@ -102,13 +107,14 @@ def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[in
         advance: told the number of rows done since the last call.
 
     Raises:
-        LewmError: the disk is full, or another process is packing the same recording.
+        LewmError: the disk is full, or the recording is damaged.
     """
     path = _packed_path(dataset, size, folder)
-    with locked(path, f"another process is packing {dataset.name}; wait for it and try again"):
-        remove_stale_parts(path)
-        with atomic_path(path) as part:
-            _write_packed(dataset, size, part, advance)
+    with locked(path, busy=None):
+        if not path.exists():  # another process may have packed it while this one waited
+            remove_stale_parts(path)
+            with atomic_path(path) as part:
+                _write_packed(dataset, size, part, advance)
     return PackedFrames(path)
 
 
@@ -117,7 +123,7 @@ def _packed_path(dataset: Dataset, size: int, folder: Path) -> Path:
 
 
 def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:
-    with dataset.opened() as file, part.open("wb") as packed, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with dataset.opened() as file, part.open("wb") as packed, ThreadPoolExecutor(available_cores()) as pool:
         pixels = file["pixels"]
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(pixels), size, size, 3)}
         np.lib.format.write_array_header_1_0(packed, header)
@@ -132,6 +138,6 @@ def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[in
             advance(_write_chunk(packed, chunk.result()))
 
 
-def _write_chunk(packed: object, frames: np.ndarray) -> int:
+def _write_chunk(packed: IO[bytes], frames: np.ndarray) -> int:
     packed.write(np.ascontiguousarray(frames).data)
     return len(frames)

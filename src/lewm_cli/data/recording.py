@@ -55,7 +55,7 @@ def record(
             raise LewmError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         recorded = _demonstrations(task, episodes, seed, workers, any_start)
-        with atomic_path(path) as part, h5py.File(part, "w", libver="latest") as file:
+        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
             writer = _Writer(file)
             for episode in recorded:
                 writer.append(episode)
@@ -138,12 +138,14 @@ def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_star
         for number in range(episodes):
             with starting_workers():
                 waiting.append(pool.submit(_demonstrate, seed, number, any_start))
-            if len(waiting) > 4 * workers:  # bounds the frames in memory, about 14 MB an episode
+            if len(waiting) > 2 * workers:  # bounds the frames in shared memory, about 14 MB an episode
                 yield _received(waiting.popleft())
         while waiting:
             yield _received(waiting.popleft())
     except BrokenProcessPool as error:
-        raise LewmError("a simulator process died while recording; try again, with --workers 1 if it does") from error
+        raise LewmError(
+            "a simulator process died while recording; if memory or /dev/shm is short, try again with --workers 1"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset, resize
 from lewm_cli.evaluate.pairs import Pair
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult, summarize_groups
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, summarize_groups
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.model import normalize_pixels
 from lewm_cli.plan import LatentCost, Solver
@@ -72,12 +72,15 @@ def evaluate(
             plan = solver.solve(cost, run.card.inputs.block_dim, [trial.generator for trial in open_trials])
             plans, planning = plans + len(open_trials), planning + plan.seconds
             steps = min(protocol.planner.receding * block, protocol.budget - step)
-            actions = plan.actions.cpu().numpy().reshape(len(open_trials), -1, run.card.inputs.actions.dim)
+            actions = plan.actions.numpy().reshape(len(open_trials), -1, run.card.inputs.actions.dim)
             for trial, sequence in zip(open_trials, run.card.inputs.actions.denormalize(actions), strict=True):
                 trial.follow(sequence[:steps], filming=film is not None)
+                if film and trial.first_hit is not None:
+                    film(trial.take_film())
         advance(len(trials) * min(protocol.planner.receding * block, protocol.budget - step))
     for trial in trials if film else ():
-        film(trial.film())
+        if not trial.first_hit:  # those that moved and arrived have been filmed
+            film(trial.take_film())
     episodes = [trial.result(protocol) for trial in trials]
     clusters = np.array([one.episode for one in episodes])
     return EvalResult(
@@ -87,8 +90,7 @@ def evaluate(
         dataset=dataset.identity,
         held_out=held_out,
         protocol=protocol,
-        success=Rate.of(np.array([one.success for one in episodes]), clusters),
-        random=Rate.of(np.array([one.random_success for one in episodes]), clusters),
+        overall=GroupResult.of("all", episodes),
         solved_at_start=Rate.of(np.array([one.solved_at_start for one in episodes]), clusters),
         groups=summarize_groups(episodes),
         plans=plans,
@@ -143,8 +145,9 @@ class _Trial:
                 self.first_hit = len(self.path) - 1
                 return
 
-    def film(self) -> Film:
-        frames = [*self.frames, self.simulator.frame()]
+    def take_film(self) -> Film:
+        """What the camera saw; its frames are given away, for they are large."""
+        frames, self.frames = [*self.frames, self.simulator.frame()], []
         return Film(self.number, np.stack(frames), self.simulator.goal_frame(), self.first_hit is not None)
 
     def result(self, protocol: EvalProtocol) -> EpisodeResult:

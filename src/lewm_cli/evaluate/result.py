@@ -57,8 +57,7 @@ class EvalResult(Section):
     held_out: bool
     """Whether none of the pairs' episodes was trained on."""
     protocol: EvalProtocol
-    success: Rate
-    random: Rate
+    overall: GroupResult
     solved_at_start: Rate
     groups: tuple[GroupResult, ...]
     plans: int

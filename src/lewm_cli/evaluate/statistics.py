@@ -38,7 +38,7 @@ class Rate(Section):
         return cls(successes=successes, trials=trials, rate=rate, low=low, high=high)
 
     def __str__(self) -> str:
-        return f"{self.rate:.1%} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return f"{self.rate:.1%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
 
 def _design_effect(outcomes: np.ndarray, clusters: np.ndarray, rate: float) -> float:

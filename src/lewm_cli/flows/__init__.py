@@ -1,1 +1,1 @@
-"""What strings several rooms together; the command line only calls these."""
+"""What strings several rooms together, for the command line to call."""

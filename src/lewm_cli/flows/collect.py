@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.data import Dataset, record
+from lewm_cli.data import Dataset, open_dataset, record
 from lewm_cli.errors import LewmError, StoppedError, UsageError
 from lewm_cli.flows.progress import Progress
+from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
 from lewm_cli.tasks import TASKS, find_task
-from lewm_cli.train import StopRequest
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
     task = find_task(request.task)
     if task is None or task.make_simulator is None:
         simulated = ", ".join(task.name for task in TASKS)
-        raise LewmError(f"there is no task {request.task!r} with a simulator to record from; choose {simulated}")
+        raise LewmError(f"there is no task {request.task!r} with a simulator to record from; there is {simulated}")
     name = request.name or home.next_dataset_name(f"{task.name}/demos")
     path = home.dataset_path(name)
     if path.stem in {task.released_dataset for task in TASKS}:
         raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
+    if home.dataset_is_taken(name):
+        raise LewmError(f"the dataset {name!r} exists and recordings are never overwritten; choose another --name")
     with progress("recording", request.episodes, "episodes") as advance, StopRequest() as stop:
 
         def advance_or_stop(done: int) -> None:
@@ -64,4 +66,4 @@ def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
             any_start=request.any_start,
             advance=advance_or_stop,
         )
-    return home.find_dataset(name)
+    return open_dataset(path, name)

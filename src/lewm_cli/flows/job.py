@@ -63,15 +63,16 @@ def new_job(home: Home, request: TrainRequest, device: torch.device, say: Callab
         LewmError: no recording, or several.
     """
     task = find_task(request.what)
-    if task is None:
+    if task is not None:
+        config = _settle_config(task, request, device, say)
+        dataset = home.find_dataset(request.dataset) if request.dataset else _only_recording(home, task)
+        say(f"dataset: {dataset.name} ({dataset.path})")
+    else:
         dataset = _named_recording(home, request)
         task = dataset_task(dataset)
         if task.make_simulator is None:
             say(f"no simulator belongs to {dataset.name}: it can be trained on, not evaluated")
-    else:
-        dataset = home.find_dataset(request.dataset) if request.dataset else _only_recording(home, task)
-        say(f"dataset: {dataset.name} ({dataset.path})")
-    config = _settle_config(task, request, device, say)
+        config = _settle_config(task, request, device, say)
     name = request.name or home.next_run_name(f"{_prefix(request.what)}/lewm")
     return Job(name, RunFiles(home.new_run_stem(name)), task, dataset, config)
 
@@ -88,11 +89,10 @@ def resumed_job(home: Home, request: TrainRequest, say: Callable[[str], None]) -
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
             "--overwrite and every setting"
         )
-    name = request.name or _newest_stopped(home, _prefix(request.what), say)
+    name = request.name or _newest_stopped(home, request.what, say)
     files = RunFiles(home.run_stem(name))
     if not files.weights.exists():
-        instead = "with --overwrite" if files.folder.exists() else "without --resume"
-        raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it {instead}")
+        raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
     card = read_card(files.weights)
     trained_on = card.provenance.dataset
     dataset = home.find_dataset(request.dataset or trained_on.name)
@@ -138,16 +138,21 @@ def _prefix(what: str) -> str:
     return path.parts[0] if len(path.parts) > 1 and not path.suffix else path.stem
 
 
-def _newest_stopped(home: Home, prefix: str, say: Callable[[str], None]) -> str:
-    stopped = [
-        (path.stat().st_mtime, name)
-        for name, path in home.run_files()
-        if name.startswith(f"{prefix}/lewm") and RunFiles(path.with_suffix("")).stopped
-    ]
+def _newest_stopped(home: Home, what: str, say: Callable[[str], None]) -> str:
+    task = find_task(what)
+    stopped = []
+    for name, path in home.run_files():
+        try:
+            card = read_card(path)
+        except LewmError:
+            continue  # damaged, or of another tool: not what stopped here
+        mine = card.inputs.task == task.name if task else name.startswith(f"{_prefix(what)}/")
+        if mine and RunFiles(path.with_suffix("")).stopped:
+            stopped.append((path.stat().st_mtime, name))
     if not stopped:
-        raise LewmError(f"no run of {prefix} has stopped before its end; start one with: lewm train {prefix}")
+        raise LewmError(f"no run of {what} has stopped before its end; start one with: lewm train {what}")
     name = max(stopped)[1]
-    say(f"resuming {name}, the newest run of {prefix}")
+    say(f"resuming {name}, the newest run of {what} that stopped")
     return name
 
 

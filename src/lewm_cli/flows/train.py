@@ -9,13 +9,13 @@ import torch
 
 from lewm_cli.config import ActionStats, Inputs, Provenance, RunCard, TrainConfig
 from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, Split, find_packed, pack_frames, split_clips
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.errors import LewmError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows.job import Job, TrainRequest, new_job, resumed_job
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import LeWM, resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, RunFiles, load_run
+from lewm_cli.store import Home, Run, RunFiles, load_run
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
 
@@ -49,14 +49,17 @@ def train(
             remove_stale_parts(path)  # of a training that was killed
         config = job.config
         split = split_clips(job.dataset, config.data, config.model.history + 1, config.seed)
-        card = job.card or _new_card(job, split, device, request.init_from)
-        model = _initial_model(home, card, request.init_from)
+        parent = load_run(home, request.init_from) if request.init_from else None
+        card = _continued(job.card, device) if job.card else _new_card(job, split, device, parent)
+        model = _initial_model(card, parent)
         frames = _frames(home, job.dataset, config, progress)
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
             held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
             held_out_episodes=len(split.held_out_episodes),
         )
+        for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
+            remove_stale_parts(path)
         if not request.resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
             _make_room(job.files)
@@ -69,36 +72,75 @@ def train(
 def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
     above = home.run_above(name)
     if above:
-        raise UsageError(f"{name!r} would need a folder named like the run {above!r}; choose another --name")
+        raise LewmError(f"{name!r} would need a folder named like the run {above!r}; choose another --name")
     if home.run_is_taken(name) and not overwrite:
-        raise UsageError(
+        raise LewmError(
             f"the run {name!r} exists; --resume goes on with it, --overwrite replaces it, "
             "and without --name the next free name is taken"
         )
 
 
 def _make_room(files: RunFiles) -> None:
-    for path in (files.weights, files.state_dict, files.object):
+    if files.weights.exists() and files.results.exists():
+        shutil.rmtree(files.results)  # measured on weights that are going
+    for path in (files.weights, files.state_dict, files.object, files.resume, files.log):
         path.unlink(missing_ok=True)
-    if files.folder.exists():
-        shutil.rmtree(files.folder)  # results too: they were measured on weights that are gone
 
 
-def _new_card(job: Job, split: Split, device: torch.device, init_from: str | None) -> RunCard:
-    config = job.config
-    inputs = Inputs(task=job.task.name, frameskip=config.data.frameskip, actions=ActionStats.fit(job.dataset.actions))
+def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
+    config, dataset = job.config, job.dataset
+    frameskip = config.data.frameskip
+    # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
+    inputs = (
+        parent.card.inputs.model_copy(update={"task": job.task.name, "frameskip": frameskip})
+        if parent
+        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(dataset.actions))
+    )
+    if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
+        raise LewmError(
+            f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; "
+            f"train with its own: --config {parent.files.config}"
+        )
+    if inputs.actions.dim != dataset.actions.shape[1]:
+        raise LewmError(
+            f"{parent.name!r} was trained with {inputs.actions.dim} action dimensions, and {dataset.name} has "
+            f"{dataset.actions.shape[1]}; its weights do not fit this recording"
+        )
+    held_out = set(split.held_out_episodes.tolist())
+    trained_on = {digest for number, digest in enumerate(dataset.episode_digests) if number not in held_out}
+    if parent:
+        trained_on |= set(parent.card.provenance.trained_on)
     provenance = Provenance(
-        dataset=job.dataset.identity,
-        held_out=tuple(split.held_out_episodes.tolist()),
+        dataset=dataset.identity,
+        held_out=tuple(sorted(held_out)),
+        trained_on=tuple(sorted(trained_on)),
         train=config,
         step=0,
-        init_from=init_from,
+        init_from=parent.name if parent else None,
         device=str(device),
         versions=installed_versions(),
         command=command_line(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _continued(card: RunCard, device: torch.device) -> RunCard:
+    """The card of a resumed run: what comes from now on is computed here, by this command."""
+    here = {
+        "device": str(device),
+        "versions": installed_versions(),
+        "command": f"{card.provenance.command} && {command_line()}",
+    }
+    return card.model_copy(update={"provenance": card.provenance.model_copy(update=here)})
+
+
+def _initial_model(card: RunCard, parent: Run | None) -> LeWM:
+    torch.manual_seed(card.provenance.train.seed)
+    model = LeWM(card.model, card.inputs.block_dim)
+    if parent:
+        model.load_state_dict(parent.model.state_dict(), strict=True)
+    return model
 
 
 def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
@@ -110,17 +152,3 @@ def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progres
         return packed
     with progress("packing", dataset.rows, "frames") as advance:
         return pack_frames(dataset, size, home.cache, advance)
-
-
-def _initial_model(home: Home, card: RunCard, init_from: str | None) -> LeWM:
-    torch.manual_seed(card.provenance.train.seed)
-    model = LeWM(card.model, card.inputs.block_dim)
-    if init_from:
-        source = load_run(home, init_from)
-        if source.card.model != card.model or source.card.inputs.block_dim != card.inputs.block_dim:
-            raise LewmError(
-                f"{init_from!r} has other sizes than this configuration, so its weights do not fit; "
-                f"train with its own: --config {source.files.config}"
-            )
-        model.load_state_dict(source.model.state_dict(), strict=True)
-    return model

@@ -23,4 +23,8 @@ def resolve_device(name: str) -> torch.device:
             f"device {name!r} is not available here: this torch ({torch.__version__}) sees no such device; "
             "use --device auto or --device cpu"
         )
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} is not available here; use --device {kind}") from error
     return torch.device(name)

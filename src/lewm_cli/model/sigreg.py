@@ -14,7 +14,7 @@ class SIGReg(nn.Module):
 
     Args:
         knots: integration nodes on [0, 3], both ends included.
-        num_proj: directions drawn at each call from torch's global generator.
+        num_proj: directions drawn at each call.
     """
 
     nodes: Tensor
@@ -32,17 +32,18 @@ class SIGReg(nn.Module):
         self.register_buffer("gaussian", gaussian, persistent=False)
         self.register_buffer("weights", trapezoid * gaussian, persistent=False)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The statistic, averaged over directions and time steps; always computed in float32.
 
         Args:
             latents: (T, B, D)
+            generator: what directions are drawn from; torch's global one if not given.
 
         Returns:
             scalar
         """
         with torch.autocast(latents.device.type, enabled=False):
-            directions = torch.randn(latents.shape[-1], self.num_proj, device=latents.device)
+            directions = torch.randn(latents.shape[-1], self.num_proj, device=latents.device, generator=generator)
             projected = latents.float() @ (directions / directions.norm(dim=0))  # (T, B, directions)
             angles = projected.unsqueeze(-1) * self.nodes  # (T, B, directions, knots)
             real, imaginary = angles.cos().mean(dim=1), angles.sin().mean(dim=1)

@@ -36,4 +36,8 @@ class CEM:
             elite_cost, best = cost(candidates).topk(config.elites, dim=1, largest=False)
             elites = candidates.take_along_dim(best[:, :, None, None], dim=1)
             mean, std = elites.mean(dim=1), elites.std(dim=1)
-        return Plan(mean, elite_cost.mean(dim=1), time.monotonic() - begun)
+        plan, plan_cost = (
+            mean.cpu(),
+            elite_cost.mean(dim=1).cpu(),
+        )  # before the clock is read: the device may still compute
+        return Plan(plan, plan_cost, time.monotonic() - begun)

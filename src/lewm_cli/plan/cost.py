@@ -1,12 +1,12 @@
 """What a sequence of action blocks costs, by imagining where it leads."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from lewm_cli.model import WorldModel
+from lewm_cli.workers import available_cores
 
 SEQUENCES_AT_ONCE = 1024
 """Imagined together by one thread: bounds the memory whatever the number of environments."""
@@ -26,7 +26,7 @@ class LatentCost:
 
     def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
         self.model, self.start, self.goal = model, start, goal
-        self._threads = (os.cpu_count() or 1) if start.device.type == "cpu" else 1
+        self._threads = available_cores() if start.device.type == "cpu" else 1
 
     @property
     def environments(self) -> int:

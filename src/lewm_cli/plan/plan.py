@@ -10,8 +10,8 @@ class Plan:
     """One plan per environment.
 
     Args:
-        actions: (E, horizon, block_dim) normalized action blocks.
-        cost: (E,) mean latent cost of the elites of the last iteration.
+        actions: (E, horizon, block_dim) normalized action blocks, on the CPU.
+        cost: (E,) on the CPU, mean latent cost of the elites of the last iteration.
         seconds: it took for all environments together.
     """
 

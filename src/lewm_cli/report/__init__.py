@@ -1,6 +1,6 @@
 """Typed results in; text, tables and videos out."""
 
-from lewm_cli.report.details import DatasetDetails, RunDetails, look_up
+from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.output import Output
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.tables import dataset_tables, details_tables, evaluation_tables, inventory_tables, training_tables
@@ -21,7 +21,6 @@ __all__ = [
     "evaluation_tables",
     "inventory_tables",
     "inventory_tree",
-    "look_up",
     "preset_tables",
     "preset_text",
     "training_tables",

@@ -22,7 +22,7 @@ class Output:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
-        self.results = Console(soft_wrap=False, highlight=False)
+        self.results = Console(highlight=False, markup=False)  # a name may look like markup
         self.notes = Console(stderr=True, highlight=False, quiet=quiet)
 
     def say(self, message: str) -> None:
@@ -35,7 +35,10 @@ class Output:
             print(json.dumps(tree, indent=2, default=str))
             return
         for table in tables():
-            self.results.print(table)
+            if isinstance(table, str):
+                print(table)  # text is not wrapped to the width of a terminal
+            else:
+                self.results.print(table)
 
     @contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:

@@ -3,7 +3,6 @@
 import tomli_w
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from lewm_cli.config import TrainConfig
 from lewm_cli.train import Preset
@@ -24,11 +23,11 @@ def preset_tables(presets: list[Preset]) -> list[RenderableType]:
             f"{model.encoder.depth} + {model.predictor.depth}",
             str(config.optimizer.batch_size),
             f"{config.optimizer.lr:g}",
-            f"{schedule.steps:,} steps" if schedule.steps else f"{schedule.epochs} epochs",
+            schedule.stop,
         )
     return [table, "`lewm presets NAME` prints one in full, ready for --config"]
 
 
-def preset_text(config: TrainConfig) -> Text:
+def preset_text(config: TrainConfig) -> str:
     """The whole configuration as TOML."""
-    return Text(tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)).rstrip())
+    return tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)).rstrip()

@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EvalResult, GroupResult, Rate
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.store import Inventory
 from lewm_cli.train import HeldOut, TrainingFinished
@@ -18,21 +18,18 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         title=f"{result.run} on {result.dataset.name}: goals {protocol.offset} steps ahead, "
         f"{protocol.budget} steps allowed, {seen}",
         title_justify="left",
-        caption=f"{result.plans} plans, {result.seconds_per_plan:.3f} s per plan on {result.device}; "
-        f"intervals are 95 %",
+        caption=f"Intervals are 95 %. {result.solved_at_start.successes} starts ({result.solved_at_start.rate:.1%}) "
+        f"were already solved.\n{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan.",
         caption_justify="left",
     )
-    for heading in ("pairs", "count", "success", "random policy"):
-        table.add_column(heading)
+    for heading in ("pairs", "count", "success", "random"):
+        table.add_column(heading, no_wrap=True)
     judged = any(group.route_valid for group in result.groups)
     if judged:
-        table.add_column("success, route valid")
-    everything = GroupResult.of("all", list(result.episodes))
-    for group in (everything, *result.groups):
+        table.add_column("route valid", no_wrap=True)
+    for group in (result.overall, *result.groups):
         row = [group.name, str(group.success.trials), str(group.success), str(group.random)]
         table.add_row(*row, *([str(group.route_valid)] if judged else []))
-    solved: Rate = result.solved_at_start
-    table.add_row("start already solved", str(solved.trials), str(solved), "", end_section=True)
     return [table]
 
 
@@ -92,7 +89,12 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
     )
     facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
     facts.add_row("held out", f"{len(provenance.held_out)} episodes")
-    facts.add_row("steps", f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}")
+    unfinished = f"; stopped, go on with: lewm train {inputs.task} --name {details.name} --resume"
+    facts.add_row(
+        "steps",
+        f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}"
+        + (unfinished if details.files.stopped else ""),
+    )
     facts.add_row("lambda", f"{provenance.train.objective.lambda_:g}")
     facts.add_row("seed", str(provenance.train.seed))
     facts.add_row("command", provenance.command)
@@ -108,12 +110,13 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
     tables: list[RenderableType] = [facts, parts]
     if details.results:
         results = Table(title="evaluations", title_justify="left")
-        for heading in ("time", "pairs from", "success", "random policy", "s per plan"):
+        for heading in ("time", "pairs from", "success", "random", "s per plan"):
             results.add_column(heading, no_wrap=heading != "pairs from")
         for result in details.results:
-            rates = (str(result.success), str(result.random))
+            rates = (str(result.overall.success), str(result.overall.random))
             results.add_row(result.time[:16], result.dataset.name, *rates, f"{result.seconds_per_plan:.3f}")
         tables.append(results)
+    tables += [f"not a result of this version: {path}" for path in details.unreadable]
     return tables
 
 

@@ -69,5 +69,6 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
         "card": details.card.model_dump(mode="json", by_alias=True),
         "components": [asdict(part) for part in details.components],
         "held_out": asdict(details.held_out) if details.held_out else None,
+        "stopped": details.files.stopped,
         "evaluations": [result.model_dump(mode="json", by_alias=True) for result in details.results],
     }

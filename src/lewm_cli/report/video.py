@@ -1,10 +1,12 @@
 """Videos of what the camera saw, the goal beside it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 
+from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import Film
 from lewm_cli.files import atomic_path
 
@@ -16,14 +18,23 @@ GAP = 8
 class VideoFolder:
     """Takes films and writes each as an mp4: left the agent, right the goal.
 
+    A video that cannot be written is said and left out: the evaluation matters more.
+
     Args:
         folder: made if it is not there.
+        say: told what went wrong.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.folder, self.say = folder, say
 
     def __call__(self, film: Film) -> None:
+        try:
+            self._write(film)
+        except (LewmError, OSError) as error:
+            self.say(f"no video of pair {film.number}: {error}")
+
+    def _write(self, film: Film) -> None:
         outcome = "success" if film.success else "failure"
         path = self.folder / f"pair-{film.number:03}-{outcome}.mp4"
         gap = np.full((len(film.frames), film.goal.shape[0], GAP, 3), 255, np.uint8)

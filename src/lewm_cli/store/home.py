@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.store.names import DATASET_SUFFIXES, RUN_SUFFIXES, check_name, dataset_task
+from lewm_cli.store.names import DATASET_SUFFIXES, RESERVED, WEIGHT_SUFFIXES, check_name, dataset_task
 from lewm_cli.tasks import Task
 
 
@@ -57,14 +57,23 @@ class Home:
         typed = Path(name)
         if typed.suffix in DATASET_SUFFIXES and typed.exists():
             return open_dataset(typed.absolute(), str(typed.absolute()))
-        check_name(name, "dataset")
-        for path in self._candidates("datasets", f"{name}.h5"):
-            if path.exists():
-                return open_dataset(path, name)
-        known = [known for known, _ in self.dataset_files()]
-        raise MissingError(
-            f"there is no dataset {name!r} under {self._places()}; {_offer(known, '`lewm collect tworoom`')}"
-        )
+        plain = name.removesuffix(typed.suffix) if typed.suffix in DATASET_SUFFIXES else name
+        path = self._dataset_file(plain)
+        if path is None and plain != name:
+            raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
+        if path is None:
+            known = [known for known, _ in self.dataset_files()]
+            first = "`lewm collect tworoom --episodes 300`"
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {_offer(known, first)}")
+        return open_dataset(path, check_name(name, "dataset"))
+
+    def _dataset_file(self, name: str) -> Path | None:
+        found = (path for path in self._candidates("datasets", f"{check_name(name, 'dataset')}.h5") if path.exists())
+        return next(found, None)
+
+    def dataset_is_taken(self, name: str) -> bool:
+        """Whether a recording of this name is there, in any folder or layout."""
+        return self._dataset_file(name) is not None
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""
@@ -84,22 +93,21 @@ class Home:
 
     def next_dataset_name(self, stem: str) -> str:
         """`stem`, or the first of `stem-2`, `stem-3`, ... that no dataset has."""
-        taken = {name for name, _ in self.dataset_files()}
-        return _first_free(stem, lambda name: name in taken)
+        return _first_free(stem, self.dataset_is_taken)
 
     # Runs
 
     def run_stem(self, name: str) -> Path:
         """Path without suffix of a run: where it lies if it exists, else where it would be written."""
         check_name(name, "run")
-        for stem in self._candidates("checkpoints", name):
-            if _has_files(stem):
-                return stem
-        return self.new_run_stem(name)
+        found = (stem for stem in self._candidates("checkpoints", name) if _holds_weights(stem))
+        return next(found, None) or self.new_run_stem(name)
 
     def new_run_stem(self, name: str) -> Path:
-        """Path without suffix where anything about a run of this name is written."""
-        return self._writing("checkpoints") / check_name(name, "run")
+        """Path without suffix where anything about a run of this name is written: over an older one if it is there."""
+        check_name(name, "run")
+        here = (self.write / name, self.write / "checkpoints" / name)
+        return next((stem for stem in here if _holds_weights(stem)), self._writing("checkpoints") / name)
 
     def run_files(self) -> Iterator[tuple[str, Path]]:
         """Names and weight files of all runs, each name once."""
@@ -120,13 +128,13 @@ class Home:
         return self.write / "cache"
 
     def run_is_taken(self, name: str) -> bool:
-        """Whether files or a folder of any tool stand under this run name."""
-        return any(stem.is_dir() or _has_files(stem) for stem in self._candidates("checkpoints", name))
+        """Whether weights of any tool, or a folder, stand under this run name."""
+        return any(stem.is_dir() or _holds_weights(stem) for stem in self._candidates("checkpoints", name))
 
     def run_above(self, name: str) -> str | None:
         """The run that a folder on the way to this name would be named like; stable_worldmodel looks only inside it."""
         parents = [parent.as_posix() for parent in PurePosixPath(name).parents]
-        return next((up for up in parents if any(map(_has_files, self._candidates("checkpoints", up)))), None)
+        return next((up for up in parents if any(map(_holds_weights, self._candidates("checkpoints", up)))), None)
 
     def _candidates(self, kind: str, name: str) -> Iterator[Path]:
         for folder in self.read:
@@ -137,14 +145,11 @@ class Home:
         seen = set()
         for folder in self.read:
             for base in (folder, folder / kind):
-                for path in sorted(base.rglob(f"*{suffix}")):
+                for path in _walk(base, suffix):
                     name = path.relative_to(base).with_suffix("").as_posix()
-                    parts = name.split("/")
-                    reserved = base == folder and parts[0] in ("datasets", "checkpoints", "cache")
-                    if reserved or any(part.startswith(".") or part.endswith(".run") for part in parts) or name in seen:
-                        continue
-                    seen.add(name)
-                    yield name, path
+                    if name.partition("/")[0] not in RESERVED and name not in seen:
+                        seen.add(name)
+                        yield name, path
 
     def _writing(self, kind: str) -> Path:
         nested = any((self.write / layout).is_dir() for layout in ("datasets", "checkpoints"))
@@ -154,8 +159,21 @@ class Home:
         return " or ".join(str(folder) for folder in self.read)
 
 
-def _has_files(stem: Path) -> bool:
-    return any(Path(f"{stem}{suffix}").exists() for suffix in RUN_SUFFIXES)
+def _holds_weights(stem: Path) -> bool:
+    return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
+
+
+def _walk(base: Path, suffix: str) -> Iterator[Path]:
+    """Files of a suffix under a folder, by name; into linked folders too, once, and into nothing hidden or of a run."""
+    entered = set()
+    for folder, inner, files in os.walk(base, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and not name.endswith(".run"))
+        real = os.path.realpath(folder)
+        if real in entered:
+            inner.clear()
+            continue
+        entered.add(real)
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith(suffix) and name[0] != ".")
 
 
 def _first_free(stem: str, taken: Callable[[str], bool]) -> str:

@@ -6,7 +6,10 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
-RUN_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors", ".ckpt", ".pt", ".run")
+WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors")
+"""Of files that hold a run, ours or another tool's."""
+
+RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".ckpt", ".pt", ".run")
 DATASET_SUFFIXES = (".h5", ".hdf5")
 RESERVED = ("datasets", "checkpoints", "cache")
 """Folders of a home with a meaning of their own."""

@@ -42,6 +42,12 @@ class Task:
         return tomllib.loads((self.folder / "task.toml").read_text(encoding="utf-8"))
 
     @property
+    def protocol(self) -> dict[str, Any]:
+        """How success is measured, as TOML gives it."""
+        protocol: dict[str, Any] = self.settings["protocol"]
+        return protocol
+
+    @property
     def presets(self) -> dict[str, dict[str, Any]]:
         """Training presets by name, as TOML gives them."""
         presets: dict[str, dict[str, Any]] = self.settings["presets"]

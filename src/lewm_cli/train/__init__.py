@@ -15,7 +15,6 @@ from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.presets import Preset, all_presets, find_preset, task_preset
 from lewm_cli.train.schedule import Schedule
-from lewm_cli.train.stop import StopRequest
 
 __all__ = [
     "HeldOut",
@@ -26,7 +25,6 @@ __all__ = [
     "Saved",
     "Schedule",
     "StepsTaken",
-    "StopRequest",
     "Trainer",
     "TrainingData",
     "TrainingEvent",

@@ -14,6 +14,7 @@ from lewm_cli.config import RunCard, TrainConfig
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.model import LeWM, Losses, Objective, normalize_pixels
+from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.train.events import (
     HeldOutMeasured,
@@ -28,7 +29,6 @@ from lewm_cli.train.events import (
 from lewm_cli.train.monitor import HeldOut, recalibrated
 from lewm_cli.train.resume import ResumeState
 from lewm_cli.train.schedule import Schedule
-from lewm_cli.train.stop import StopRequest
 
 CALIBRATION_CLIPS = 1024
 """Training clips that BatchNorm statistics are averaged over before a measurement."""
@@ -84,6 +84,7 @@ class Trainer:
             fused=device.type != "mps",
         )
         self.state = ResumeState(self.model, self.optimizer)
+        self._published: LeWM | None = None
         self._warned = False
 
     def run(self, *, resume: bool) -> TrainingFinished:
@@ -109,7 +110,7 @@ class Trainer:
             self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
         )
         held_out = self._train(clips, first)
-        save_derived(self.files, self._fresh())
+        save_derived(self.files, self._published or self._fresh())
         finished = TrainingFinished(
             run=self.name,
             step=self.schedule.total_steps,
@@ -129,7 +130,7 @@ class Trainer:
                 clip = next(clips)
                 got = time.monotonic()
                 losses, norm = self._step(clip, self.schedule.lr(step))
-                window.add(losses, norm, len(clip.pixels), got - asked, time.monotonic() - got)
+                window.add(losses, norm, len(clip.pixels), got - asked)
                 done = step + 1
                 saving = done % every == 0 or done == last or stop.signal_number is not None
                 if saving or done % self.config.monitor.log_every == 0:
@@ -157,8 +158,8 @@ class Trainer:
         return losses, norm
 
     def _prepare(self, clip: Clip) -> tuple[Tensor, Tensor]:
-        pixels = clip.pixels.to(self.device, non_blocking=True)
-        return normalize_pixels(pixels, self.card.inputs.pixels), clip.blocks.to(self.device, non_blocking=True)
+        pixels = normalize_pixels(clip.pixels.to(self.device), self.card.inputs.pixels)
+        return pixels, clip.blocks.to(self.device)
 
     def _fresh(self) -> LeWM:
         return recalibrated(self.model, self._calibration())
@@ -173,9 +174,7 @@ class Trainer:
             yield self._prepare(batches[chosen[start : start + MEASURED_TOGETHER]])
 
     def _measure(self, step: int, fresh: LeWM) -> HeldOut:
-        held_out = HeldOut.measure(
-            fresh, self.objective, list(self._spread(self.data.held_out, self.config.monitor.clips))
-        )
+        held_out = HeldOut.measure(fresh, self.objective, self._spread(self.data.held_out, self.config.monitor.clips))
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
@@ -197,6 +196,7 @@ class Trainer:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
         save_run(self.files, fresh, self.card.model_copy(update={"provenance": provenance}))
+        self._published = fresh
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
         self.state.save(self.files.resume, step)
         self._tell(Saved(step, str(self.files.weights)))
@@ -207,7 +207,8 @@ class Trainer:
         loss, prediction, sigreg, norm = (window.sums / count).tolist()
         if not math.isfinite(loss):
             raise self._diverged(step)
-        seconds = (window.data_seconds + window.update_seconds) / count
+        # After the sums have come from the device, so that what it still computed is counted.
+        seconds = (time.monotonic() - window.begun) / count
         return StepsTaken(
             step=step,
             total_steps=self.schedule.total_steps,
@@ -217,20 +218,18 @@ class Trainer:
             lr=self.schedule.lr(step - 1),
             gradient_norm=norm,
             data_seconds=window.data_seconds / count,
-            update_seconds=window.update_seconds / count,
+            update_seconds=seconds - window.data_seconds / count,
             clips_per_second=window.clips / count / seconds,
             eta_seconds=seconds * (self.schedule.total_steps - step),
         )
 
     def _diverged(self, step: int) -> LewmError:
-        kept = (
-            f"the last good state is kept in {self.files.folder}"
-            if self.files.resume.exists()
-            else "no state had been saved yet"
-        )
+        saved = self.files.resume.exists()
+        kept = f"the last good state is kept as {self.name}" if saved else "no state had been saved yet"
+        from_there = f" --init-from {self.name}" if saved else ""
         return LewmError(
-            f"the loss is no longer finite at step {step}, so training stopped; {kept}; "
-            f"try a lower learning rate, for example --set optimizer.lr={self.config.optimizer.lr / 3:.1g}"
+            f"the loss is no longer finite at step {step}, so training stopped; {kept}; try a lower learning rate: "
+            f"--set optimizer.lr={self.config.optimizer.lr / 3:.1g}{from_there}"
         )
 
     def _started(self, first: int) -> TrainingStarted:
@@ -257,12 +256,11 @@ class _Window:
     first: int
     clips: int = 0
     data_seconds: float = 0.0
-    update_seconds: float = 0.0
+    begun: float = field(default_factory=time.monotonic)
     sums: Tensor = field(default_factory=lambda: torch.zeros(4))
 
-    def add(self, losses: Losses, norm: Tensor, clips: int, data_seconds: float, update_seconds: float) -> None:
+    def add(self, losses: Losses, norm: Tensor, clips: int, data_seconds: float) -> None:
         values = torch.stack([losses.total, losses.prediction, losses.sigreg, norm]).detach()
         self.sums = self.sums.to(values.device) + values
         self.clips += clips
         self.data_seconds += data_seconds
-        self.update_seconds += update_seconds

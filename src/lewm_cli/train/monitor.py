@@ -58,12 +58,11 @@ class HeldOut:
                 predicted = model.predict(latents[:, :-1], model.embed_actions(blocks[:, :-1]))
                 pairs.append((latents, predicted))
             latents, predicted = (torch.cat(parts).float() for parts in zip(*pairs, strict=True))
-            with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
-                torch.manual_seed(0)
-                # In batches as in training: the statistic of a latent space that is not Gaussian grows with the batch.
-                parts = [objective.sigreg(part.transpose(0, 1)) for part in latents.split(SIGREG_BATCH)]
-                sigreg = torch.stack(parts).mean()
-        first = latents[:, 0].double()
+            generator = torch.Generator(latents.device).manual_seed(0)
+            # In batches as in training: the statistic of a latent space that is not Gaussian grows with the batch.
+            parts = [objective.sigreg(part.transpose(0, 1), generator) for part in latents.split(SIGREG_BATCH)]
+            sigreg = torch.stack(parts).mean()
+        first = latents[:, 0].cpu().double()
         std = first.std(dim=0)
         centered = first - first.mean(dim=0)
         # It raises where a number is not finite; `finite` says so below.

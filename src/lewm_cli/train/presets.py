@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.config import Layer, TrainConfig
+from lewm_cli.config import Layer, TrainConfig, nearest
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
@@ -34,10 +34,10 @@ def task_preset(task: Task, name: str) -> Preset:
     """A task's preset.
 
     Raises:
-        UsageError: the task has none of this name.
+        LewmError: the task has none of this name.
     """
     if name not in task.presets:
-        raise UsageError(f"there is no preset {name!r} for {task.name}; choose {' or '.join(task.presets)}")
+        raise LewmError(f"there is no preset {name!r} for {task.name}; choose {' or '.join(task.presets)}")
     return Preset(task, name)
 
 
@@ -45,8 +45,8 @@ def find_preset(name: str) -> Preset:
     """The preset for `TASK/PRESET`.
 
     Raises:
-        LewmError: no such task.
-        UsageError: the name has another form, or the task has no such preset.
+        LewmError: no such task, or it has no such preset.
+        UsageError: the name has another form.
     """
     task_name, slash, preset = name.partition("/")
     if not slash:
@@ -54,5 +54,7 @@ def find_preset(name: str) -> Preset:
         raise UsageError(f"{name!r} is not of the form TASK/PRESET; there is {known}")
     task = find_task(task_name)
     if task is None:
-        raise LewmError(f"there is no task {task_name!r}; `lewm presets` lists all presets")
+        near = nearest(name, [f"{preset.task.name}/{preset.name}" for preset in all_presets()])
+        meant = f"; did you mean {near!r}?" if near else "; `lewm presets` lists all presets"
+        raise LewmError(f"there is no task {task_name!r}{meant}")
     return task_preset(task, preset)

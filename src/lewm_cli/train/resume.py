@@ -38,6 +38,7 @@ class ResumeState:
                     "optimizer": self.optimizer.state_dict(),
                     "rng": torch.get_rng_state(),
                     "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                    "mps_rng": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
                 },
                 file,
             )
@@ -64,5 +65,7 @@ class ResumeState:
         torch.set_rng_state(state["rng"])
         if device.type == "cuda" and state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
+        if device.type == "mps" and state["mps_rng"] is not None:
+            torch.mps.set_rng_state(state["mps_rng"])
         step: int = state["step"]
         return step

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lewm_cli.config import TrainConfig
+from lewm_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,20 @@ class Schedule:
 
     @classmethod
     def of(cls, config: TrainConfig, clips: int) -> "Schedule":
-        """The schedule for a number of training clips."""
+        """The schedule for a number of training clips.
+
+        Raises:
+            UsageError: the cosine ends before training does.
+        """
         per_epoch = max(1, clips // config.optimizer.batch_size)
         plan = config.schedule
-        total = plan.steps or plan.epochs * per_epoch
-        decay = max(total, plan.decay_epochs * per_epoch) if plan.decay_epochs else total
+        total = _steps(plan.stop, per_epoch)
+        decay = _steps(plan.decay, per_epoch) if plan.decay else total
+        if decay < total:
+            raise UsageError(
+                f"the cosine reaches 0 at schedule.decay = {plan.decay!r} ({decay:,} steps), before training stops at "
+                f"{plan.stop!r} ({total:,} steps); give a longer --set schedule.decay"
+            )
         return cls(total, decay, max(1, round(plan.warmup * decay)), config.optimizer.lr)
 
     def lr(self, step: int) -> float:
@@ -37,3 +47,8 @@ class Schedule:
             return self.peak * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.decay_steps - self.warmup_steps)
         return self.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _steps(duration: str, per_epoch: int) -> int:
+    count, unit = duration.split()
+    return int(count) * (per_epoch if unit.startswith("epoch") else 1)

@@ -3,6 +3,8 @@
 import signal
 from types import FrameType
 
+from lewm_cli.errors import StoppedError
+
 
 class StopRequest:
     """While entered, the first SIGINT or SIGTERM is remembered; a second one interrupts at once."""
@@ -20,5 +22,5 @@ class StopRequest:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
-            raise KeyboardInterrupt
+            raise StoppedError("stopped at once; what was being saved may be missing", number)
         self.signal_number = number

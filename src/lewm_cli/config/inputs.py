@@ -1,0 +1,79 @@
+"""How recorded frames and actions become what a model sees: statistics that travel with the weights."""
+
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+
+from lewm_cli.config.section import Section
+from lewm_cli.errors import LewmError
+
+Array = npt.NDArray[np.floating]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PixelStats(Section):
+    """Mean and standard deviation per channel of pixels scaled to [0, 1]; ImageNet's by default."""
+
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = IMAGENET_MEAN
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = IMAGENET_STD
+
+
+class ActionStats(Section):
+    """Mean and standard deviation per action dimension, in the environment's units."""
+
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[PositiveFloat, ...]
+
+    @model_validator(mode="after")
+    def _one_std_per_mean(self) -> Self:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError("action mean and std must have the same number of values, at least one")
+        return self
+
+    @classmethod
+    def fit(cls, actions: Array) -> Self:
+        """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1.
+
+        Raises:
+            LewmError: every row has a NaN or infinite value.
+        """
+        rows = actions[np.isfinite(actions).all(axis=1)].astype(np.float64)
+        if len(rows) == 0:
+            raise LewmError("the recording holds no finite action, and a world model needs actions; record them too")
+        varies = rows.max(axis=0) > rows.min(axis=0)
+        std = np.where(varies, rows.std(axis=0), 1.0)
+        return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(std.tolist()))
+
+    @property
+    def dim(self) -> int:
+        """Number of action dimensions A."""
+        return len(self.mean)
+
+    def normalize(self, actions: Array) -> Array:
+        """Environment units (..., A) to z-scores, float32; NaN (no action) becomes 0, the mean action."""
+        scaled: Array = (actions - np.asarray(self.mean)) / np.asarray(self.std)
+        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+    def denormalize(self, actions: Array) -> Array:
+        """z-scores (..., A) to environment units, float32."""
+        scaled: Array = actions * np.asarray(self.std) + np.asarray(self.mean)
+        return scaled.astype(np.float32)
+
+
+class Inputs(Section):
+    """How recorded frames and actions become what the model sees."""
+
+    task: str = Field(description="task name, or 'generic' for a recording without a simulator")
+    frameskip: PositiveInt = Field(description="environment steps per model step")
+    actions: ActionStats
+    pixels: PixelStats = PixelStats()
+    resize: Literal["area"] = Field("area", description="filter from the recorded size to the model's")
+
+    @property
+    def block_dim(self) -> int:
+        """Width of an action block: frameskip * action dimensions."""
+        return self.frameskip * self.actions.dim

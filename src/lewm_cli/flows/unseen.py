@@ -1,0 +1,54 @@
+"""Which episodes a run may be measured on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lewm_cli.data import Dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.store import Home, Run, dataset_task
+from lewm_cli.tasks import GENERIC, Task
+
+
+@dataclass(frozen=True)
+class UnseenEpisodes:
+    """Episodes of a recording to measure on; `held_out` says whether the run was trained on none of them."""
+
+    dataset: Dataset
+    episodes: np.ndarray
+    held_out: bool
+
+
+def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
+    """The episodes of a recording that a run was never trained on, told by their content, not by the file's name.
+
+    Args:
+        home: where recordings lie.
+        run: what is measured.
+        task: of the run.
+        name: the recording; the one that the run was trained on if not given.
+        say: told which episodes they are.
+
+    Raises:
+        LewmError: no such recording, one of another task, or one that was trained on as a whole.
+    """
+    provenance = run.card.provenance
+    dataset = home.find_dataset(name or provenance.dataset.name)
+    if dataset_task(dataset) not in (task, GENERIC):
+        raise LewmError(f"{dataset.name} is a recording of {dataset.task}, and {run.name} was trained on {task.name}")
+    trained_on = set(provenance.trained_on)
+    unseen = np.array([digest not in trained_on for digest in dataset.episode_digests])
+    if unseen.all():
+        say(f"episodes: all {dataset.episodes} of {dataset.name}; the run was trained on none of them")
+    elif unseen.any():
+        say(f"episodes: the {unseen.sum()} of {dataset.episodes} in {dataset.name} that the run was not trained on")
+    elif provenance.train.data.split == "clip" and dataset.identity.fingerprint == provenance.dataset.fingerprint:
+        say(f"episodes: of {dataset.name}, and the run was trained on them (it held out clips, not episodes)")
+        return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=False)
+    else:
+        raise LewmError(
+            f"{run.name} was trained on every episode of {dataset.name}; record others to measure on, for example: "
+            f"lewm collect {task.name} --episodes 100 --seed 1 --name {task.name}/test"
+        )
+    return UnseenEpisodes(dataset, np.flatnonzero(unseen), held_out=True)
