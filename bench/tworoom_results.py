@@ -182,7 +182,7 @@ NOTES = """\
   recorded expert's included, clip a corner. The model has learned the simulator's world, not ours.
 - **Lambda 0** leaves only prediction, which is easiest when all latents are equal: they collapse (standard deviation
   near 0), the planner sees no difference between candidates, and success falls to the floor. One command shows it:
-  `lewm train tworoom --preset small --lambda 0 --name tworoom/collapsed && lewm eval tworoom/collapsed`.
+  `lewm train tworoom --dataset tworoom/demos --preset small --lambda 0 --name tworoom/collapsed`.
 - One pair is a third of a percent here, and 2 percent in the usual 50: look at the intervals.
 """
 

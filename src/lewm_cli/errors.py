@@ -17,8 +17,8 @@ class UsageError(LewmError):
     exit_code = 2
 
 
-class StoppedError(LewmError):
-    """Work ended early on request (Ctrl-C or SIGTERM) with everything worth keeping saved.
+class StoppedError(Exception):
+    """Work ended early on request (Ctrl-C or SIGTERM) with everything worth keeping saved; no failure to recover from.
 
     Args:
         message: what was saved and how to go on.

@@ -70,7 +70,7 @@ def _explain(error: BaseException) -> int:
     match error:
         case SystemExit(code=int(code)) | typer.Exit(exit_code=code):
             return code
-        case LewmError():
+        case LewmError() | StoppedError():
             return _say(str(error), error.exit_code)
         case TyperException() if not error.format_message():
             return error.exit_code  # no command: the help has been printed

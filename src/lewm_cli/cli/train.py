@@ -54,6 +54,7 @@ def command(
     from lewm_cli.flows.train import train
     from lewm_cli.report import Output, TrainingView, training_tables
     from lewm_cli.store import Home
+    from lewm_cli.tasks import find_task
 
     output = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
@@ -84,4 +85,5 @@ def command(
     with TrainingView(output) as view:
         finished = train(Home.locate(home), request, listeners=(view,), say=output.say, progress=output.progress)
     output.result(asdict(finished), lambda: training_tables(finished))
-    output.say(f"next: lewm eval {finished.run}")
+    simulated = find_task(finished.task)
+    output.say(f"next: lewm {'eval' if simulated and simulated.make_simulator else 'show'} {finished.run}")

@@ -39,9 +39,11 @@ class ActionStats(Section):
         """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1.
 
         Raises:
-            LewmError: every row has a NaN or infinite value.
+            LewmError: a value is infinite, or every row has a NaN.
         """
-        rows = actions[np.isfinite(actions).all(axis=1)].astype(np.float64)
+        if np.isinf(actions).any():
+            raise LewmError("the recording holds infinite actions; write NaN where no action was taken")
+        rows = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
         if len(rows) == 0:
             raise LewmError("the recording holds no finite action, and a world model needs actions; record them too")
         varies = rows.max(axis=0) > rows.min(axis=0)

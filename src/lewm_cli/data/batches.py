@@ -80,7 +80,13 @@ class ClipBatches(Dataset[Clip]):
         )
         with starting_workers():
             batches = iter(loader)
-        yield from batches
+        try:
+            yield from batches
+        except LewmError as error:
+            # A worker's comes wrapped in its traceback; the last line is what it said.
+            raise LewmError(
+                str(error).strip().splitlines()[-1].removeprefix(f"{LewmError.__module__}.LewmError: ")
+            ) from error
 
 
 def _start_worker(number: int) -> None:

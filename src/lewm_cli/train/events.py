@@ -77,6 +77,7 @@ class TrainingFinished:
     """After the last step."""
 
     run: str
+    task: str
     step: int
     seconds: float
     held_out: HeldOut

@@ -113,6 +113,7 @@ class Trainer:
         save_derived(self.files, self._published or self._fresh())
         finished = TrainingFinished(
             run=self.name,
+            task=self.card.inputs.task,
             step=self.schedule.total_steps,
             seconds=time.monotonic() - begun,
             held_out=held_out,
