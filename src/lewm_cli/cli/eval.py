@@ -18,9 +18,10 @@ EXAMPLES = options.examples(
 def command(
     run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
     episodes: Annotated[
-        int, typer.Option(min=1, help="Start and goal pairs, one per recorded episode if enough.")
-    ] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Decides pairs and planning.")] = 42,
+        int | None,
+        typer.Option(min=1, help="Start and goal pairs, one per recorded episode if enough.", show_default="50"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides pairs and planning.", show_default="42")] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Where pairs come from.", show_default="episodes the run held out")
     ] = None,

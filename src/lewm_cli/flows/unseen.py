@@ -8,7 +8,7 @@ import numpy as np
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Home, Run, dataset_task
-from lewm_cli.tasks import GENERIC, Task
+from lewm_cli.tasks import GENERIC, Task, find_task
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
     """
     provenance = run.card.provenance
     dataset = home.find_dataset(name or provenance.dataset.name)
-    if dataset_task(dataset) not in (task, GENERIC):
-        raise LewmError(f"{dataset.name} is a recording of {dataset.task}, and {run.name} was trained on {task.name}")
+    recorded = dataset.task or dataset_task(dataset).name
+    if find_task(recorded) not in (task, GENERIC):
+        raise LewmError(f"{dataset.name} is a recording of {recorded}, and {run.name} was trained on {task.name}")
     trained_on = set(provenance.trained_on)
     unseen = np.array([digest not in trained_on for digest in dataset.episode_digests])
     if unseen.all():

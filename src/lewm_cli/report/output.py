@@ -22,8 +22,8 @@ class Output:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
-        self.results = Console(highlight=False, markup=False)  # a name may look like markup
-        self.notes = Console(stderr=True, highlight=False, quiet=quiet)
+        self.results = Console(highlight=False, markup=False, emoji=False)  # a name may look like markup
+        self.notes = Console(stderr=True, highlight=False, emoji=False, quiet=quiet)
 
     def say(self, message: str) -> None:
         """A remark for the person, on stderr."""
