@@ -143,6 +143,11 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"STABLEWM_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
+def flat(text: str) -> str:
+    """The words of a table on one line, without its frame."""
+    return " ".join(text.replace("│", " ").split())
+
+
 def left_behind(home: Path) -> list[Path]:
     """Files that were never finished."""
     return sorted(home.rglob("*.part"))

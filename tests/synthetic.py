@@ -6,12 +6,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from lewm_cli.data import Dataset
+
 TINY = """
 seed = 7
 data = { packed = true, workers = 0, frameskip = 2 }
 objective = { projections = 16, knots = 9 }
 optimizer = { lr = 1e-3, batch_size = 16, precision = "float32" }
-schedule = { steps = 40, warmup = 0.1 }
+schedule = { stop = "40 steps", warmup = 0.1 }
 monitor = { every = 10, clips = 16, log_every = 5 }
 
 [model]
@@ -22,6 +24,23 @@ projector = { hidden = 16 }
 predictor = { depth = 1, heads = 2, head_dim = 8, mlp = 32, dropout = 0.1 }
 """
 """Laid over a preset with --config. Dropout, so that the random generator matters."""
+
+
+def join_recordings(path: Path, parts: Sequence[tuple[Dataset, Sequence[int]]], **attributes: object) -> Path:
+    """Write a recording of some episodes of others, which have the same columns."""
+    chosen = [(dataset, int(episode)) for dataset, episodes in parts for episode in episodes]
+    lengths = np.array([dataset.lengths[episode] for dataset, episode in chosen])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for column in parts[0][0].columns:
+            pieces = [
+                dataset.read(column.name, slice(dataset.offsets[episode], dataset.offsets[episode] + length))
+                for (dataset, episode), length in zip(chosen, lengths, strict=True)
+            ]
+            file[column.name] = np.concatenate(pieces)
+        file["ep_len"], file["ep_offset"] = lengths, np.cumsum(lengths) - lengths
+        file.attrs.update(attributes)
+    return path
 
 
 def write_recording(

@@ -2,18 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import lewm_cli
-from commands import LEWM, environment, lewm, lewm_here
-from lewm_cli.config import TrainConfig
-from lewm_cli.store import read_card
-from lewm_cli.train import all_presets, find_preset
+from commands import LEWM, environment, flat, lewm, lewm_here
+from lewm_cli.config import RunCard, TrainConfig
+from lewm_cli.model import LeWM
+from lewm_cli.store import RunFiles, read_card, save_derived, save_run
+from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, all_presets, find_preset
 from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
@@ -117,6 +121,15 @@ def test_ls_as_a_table(home: Path):
     assert str(home) in done.err
 
 
+def test_name_that_looks_like_markup_is_shown_whole(home: Path):
+    name = "robot/[red]pick[bold] :car:"
+    shutil.copy(home / "robot" / "pick.h5", home / f"{name}.h5")
+    for command in (["ls"], ["show", name]):
+        done = lewm_here(home, *command)
+        assert done.code == 0, done.err
+        assert "".join(name.split()) in "".join(character for character in done.out if character not in " │\n")
+
+
 def test_ls_of_an_empty_home(tmp_path: Path):
     done = lewm_here(tmp_path / "nothing", "ls", "--json")
     assert (done.code, done.json()) == (0, {"datasets": [], "runs": []})
@@ -156,6 +169,48 @@ def test_show_a_run(trained: Path):
     assert table.code == 0
     assert "202,094" in table.out
     assert "tworoom/demos" in table.out
+
+
+@pytest.fixture
+def run(home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> RunFiles:
+    """A run `tworoom/lewm` that has written its weights and nothing else."""
+    files = RunFiles(home / "tworoom" / "lewm")
+    save_run(files, small_model, small_card(small_model))
+    return files
+
+
+def test_show_says_that_a_run_has_stopped(home: Path, run: RunFiles, small_model: LeWM):
+    run.folder.mkdir()
+    run.resume.touch()
+    shown = lewm_here(home, "show", "tworoom/lewm")
+    assert "stopped, go on with: lewm train tworoom --name tworoom/lewm --resume" in flat(shown.out)
+    assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["stopped"] is True
+    save_derived(run, small_model)  # the last thing that a training does
+    assert "stopped" not in lewm_here(home, "show", "tworoom/lewm").out
+    assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["stopped"] is False
+
+
+def test_half_a_line_at_the_end_of_the_log_does_no_harm(home: Path, run: RunFiles):
+    held_out = HeldOut(0.5, 1.0, 1.0, 1.0, 0.9, 7.5, 0.0)
+    JsonLog(run.log)(HeldOutMeasured(250, held_out))
+    whole = run.log.read_bytes()
+    for kept in (0, 1, len(whole) // 2, len(whole) - 2):
+        run.log.write_bytes(whole + whole[:kept])
+        shown = lewm_here(home, "show", "tworoom/lewm", "--json").json()
+        assert shown["held_out"] == asdict(held_out)
+    run.log.write_bytes(whole[: len(whole) // 2])
+    assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["held_out"] is None
+
+
+def test_results_of_another_version_are_named(home: Path, run: RunFiles):
+    run.results.mkdir(parents=True)
+    for name, content in (("eval-1.json", '{"success": 1}'), ("eval-2.json", "{"), ("eval-3.json", "")):
+        (run.results / name).write_text(content, encoding="utf-8")
+    done = lewm_here(home, "show", "tworoom/lewm")
+    assert done.code == 0, done.err
+    for name in ("eval-1.json", "eval-2.json", "eval-3.json"):
+        assert f"not a result of this version: {run.results / name}\n" in done.out
+    assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["evaluations"] == []
 
 
 @pytest.mark.parametrize(
@@ -204,9 +259,23 @@ def test_printed_preset_can_be_trained_with(home: Path, tmp_path: Path):
     assert config.monitor == small.monitor
 
 
-@pytest.mark.parametrize(("name", "code"), [("mars/small", 1), ("tworoom/huge", 2)])
-def test_unknown_preset_is_refused(tmp_path: Path, name: str, code: int):
-    assert name.split("/")[0 if code == 1 else 1] in lewm_here(tmp_path, "presets", name).sentence(code)
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("mars/small", 1, "there is no task 'mars'"),
+        ("towroom/small", 1, "did you mean 'tworoom/small'?"),
+        ("tworoom/huge", 1, "choose release or small"),
+        ("small", 2, "not of the form TASK/PRESET"),
+    ],
+)
+def test_unknown_preset_is_refused(tmp_path: Path, name: str, code: int, said: str):
+    assert said in lewm_here(tmp_path, "presets", name).sentence(code)
+
+
+def test_preset_is_printed_as_it_is_however_narrow_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    wide = lewm_here(tmp_path, "presets", "tworoom/small").out
+    monkeypatch.setenv("COLUMNS", "20")
+    assert lewm_here(tmp_path, "presets", "tworoom/small").out == wide
 
 
 # How it speaks

@@ -131,6 +131,7 @@ def test_any_room_takes_the_simulators_own_resets(other_demos: Path):
 def test_content_does_not_depend_on_the_workers(recorded: Dataset, columns: dict[str, np.ndarray], tmp_path: Path):
     done = lewm(tmp_path, "collect", "tworoom", "--episodes", 12, "--seed", 0, "--workers", 1)
     assert done.code == 0, done.err
+    assert done.err.splitlines()[-1] == "next: lewm train tworoom --dataset tworoom/demos"
     again = recording_of(tmp_path)
     assert again.identity.fingerprint == recorded.identity.fingerprint
     for name, values in columns.items():
@@ -216,7 +217,12 @@ def test_killed_recording_is_never_taken_for_one(tmp_path: Path, kills: int):
 
 @pytest.mark.parametrize(
     ("number", "whole_group", "when"),
-    [(signal.SIGINT, True, "starting"), (signal.SIGINT, True, "recording"), (signal.SIGTERM, False, "recording")],
+    [
+        (signal.SIGINT, True, "starting"),
+        (signal.SIGINT, False, "recording"),
+        (signal.SIGTERM, True, "starting"),
+        (signal.SIGTERM, True, "recording"),
+    ],
 )
 def test_interrupted_recording_leaves_nothing(tmp_path: Path, number: int, whole_group: bool, when: str):
     with start(tmp_path, workers=2 if when == "starting" else 1) as process:
@@ -263,7 +269,7 @@ def test_recordings_are_never_overwritten(demos: Path):
     path = demos / "tworoom" / "demos.h5"
     before = path.stat().st_mtime_ns
     refused = lewm_here(demos, "collect", "tworoom", "--episodes", 1, "--name", "tworoom/demos")
-    assert "exists already" in refused.sentence()
+    assert "'tworoom/demos' exists and recordings are never overwritten" in refused.sentence()
     assert path.stat().st_mtime_ns == before
 
 

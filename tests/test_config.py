@@ -23,6 +23,7 @@ from lewm_cli.config import (
 )
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.tasks import GENERIC, TASKS
+from lewm_cli.train.schedule import Schedule
 
 ALL_TASKS = (*TASKS, GENERIC)
 PRESETS = [(task, preset) for task in ALL_TASKS for preset in task.presets]
@@ -45,7 +46,8 @@ def build(*settings: str) -> TrainConfig:
         ("model.predictor.drop_out=0", "model.predictor.dropout"),
         ("batch_size=32", "optimizer.batch_size"),
         ("lr=1e-3", "optimizer.lr"),
-        ("schedule.epoch=3", "schedule.epochs"),
+        ("schedule.sotp=3", "schedule.stop"),
+        ("decays=3 epochs", "schedule.decay"),
         ("zzzzqqq=1", None),
     ],
 )
@@ -76,7 +78,12 @@ def test_misspelled_section_is_refused_with_a_key_of_the_section_meant():
         "optimizer.batch_size=1",
         "optimizer.batch_size=2.5",
         "optimizer.precision=fp8",
-        "schedule.epochs=0",
+        "schedule.stop=0 epochs",
+        "schedule.stop=10",
+        "schedule.stop=1.5 epochs",
+        "schedule.stop=ten epochs",
+        "schedule.stop=10 hours",
+        "schedule.decay=-1 steps",
         "schedule.warmup=1",
         "schedule.warmup=nan",
         "data.validation=0",
@@ -115,7 +122,8 @@ def test_every_listed_key_can_be_set(key):
     value = TrainConfig().model_dump(by_alias=True)
     for part in key.split("."):
         value = value[part]
-    text = "70" if value is None else tomli_w.dumps({"value": value}).partition("=")[2].strip()
+    unset = {"schedule.decay": "'70 epochs'"}.get(key, "70")
+    text = unset if value is None else tomli_w.dumps({"value": value}).partition("=")[2].strip()
     changed = build(f"{key}={text}")
     assert (changed == TrainConfig()) is (value is not None)
 
@@ -219,7 +227,7 @@ def test_every_preset_is_a_training_configuration(task, preset):
     assert config.schedule.warmup < 1
     if preset == "release":
         assert config.model == ModelConfig()
-        assert (config.schedule.epochs, config.schedule.decay_epochs) == (10, 100)
+        assert (config.schedule.stop, config.schedule.decay) == ("10 epochs", "100 epochs")
         assert (config.optimizer.lr, config.optimizer.batch_size, config.objective.lambda_) == (5e-5, 128, 0.09)
 
 
@@ -235,20 +243,42 @@ def test_protocol_of_every_simulated_task_is_valid(task):
 
 
 def test_cosine_may_not_end_before_training_stops():
-    with pytest.raises(UsageError, match=r"decay_epochs 5 ends before schedule\.epochs 10"):
-        build("schedule.epochs=10", "schedule.decay_epochs=5")
+    config = build("schedule.stop=10 epochs", "schedule.decay=5 epochs", "optimizer.batch_size=10")
+    with pytest.raises(
+        UsageError, match=r"schedule\.decay = '5 epochs' \(50 steps\), before .* '10 epochs' \(100 steps\)"
+    ):
+        Schedule.of(config, clips=109)
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("stop", "decay", "steps"),
     [
-        ("schedule.epochs=10", "schedule.decay_epochs=10"),
-        ("schedule.epochs=10", "schedule.decay_epochs=100"),
-        ("schedule.epochs=10", "schedule.decay_epochs=5", "schedule.steps=20"),  # epochs stop nothing here
+        ("10 epochs", None, (100, 100)),
+        ("10 epochs", "10 epochs", (100, 100)),
+        ("10 epochs", "100 epochs", (100, 1000)),
+        ("1 epoch", "10 steps", (10, 10)),
+        ("25 steps", "3 epochs", (25, 30)),
+        ("1 step", None, (1, 1)),
     ],
 )
-def test_cosine_may_end_at_or_after_the_stop(settings):
-    build(*settings)
+def test_cosine_may_end_at_or_after_the_stop(stop, decay, steps):
+    settings = ["optimizer.batch_size=10", f"schedule.stop={stop}"] + ([f"schedule.decay={decay}"] if decay else [])
+    schedule = Schedule.of(build(*settings), clips=109)
+    assert (schedule.total_steps, schedule.decay_steps) == steps
+
+
+def test_batch_of_more_clips_than_there_are_is_refused():
+    with pytest.raises(LewmError, match="a batch takes 110 clips but there are only 109"):
+        Schedule.of(build("optimizer.batch_size=110"), clips=109)
+
+
+def test_learning_rate_rises_and_falls_to_nothing_where_the_cosine_ends():
+    config = build("schedule.stop=100 steps", "schedule.decay=200 steps", "schedule.warmup=0.1", "optimizer.lr=1")
+    rates = [Schedule.of(config, clips=1000).lr(step) for step in range(201)]
+    assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[110] == pytest.approx(0.5)
+    assert rates[200] == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -279,9 +309,9 @@ def action_arrays(bound: float) -> st.SearchStrategy[np.ndarray]:
     return shapes.flatmap(lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(-bound, bound, width=32)))
 
 
-def test_fit_ignores_rows_with_a_value_that_is_not_finite():
+def test_fit_ignores_rows_without_an_action():
     rows = np.array([[1, 10], [3, 30]], np.float32)
-    last = np.array([[np.nan, np.nan], [np.nan, 1e6], [np.inf, 1e6]], np.float32)
+    last = np.array([[np.nan, np.nan], [np.nan, 1e6]], np.float32)
     fitted = ActionStats.fit(np.concatenate([rows, last]))
     assert fitted == ActionStats.fit(rows)
     assert fitted.mean == (2.0, 20.0)
@@ -292,6 +322,12 @@ def test_fit_ignores_rows_with_a_value_that_is_not_finite():
 def test_recording_without_any_action_is_refused(rows):
     with pytest.raises(LewmError, match="no finite action"):
         ActionStats.fit(np.full((rows, 2), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_action_is_refused(value):
+    with pytest.raises(LewmError, match="infinite actions; write NaN"):
+        ActionStats.fit(np.array([[1, 2], [value, 3]], np.float32))
 
 
 @given(st.floats(-100, 100), st.integers(1, 50), st.sampled_from([np.float32, np.float64]))

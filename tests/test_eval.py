@@ -1,5 +1,6 @@
 """What `lewm eval` measures: fair pairs, honest intervals, routes through the door, and plans that do not mix."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from commands import Done, lewm, lewm_here
+from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import EvalResult, Pair, Rate, draw_pairs, evaluate
+from lewm_cli.evaluate import EvalResult, Film, Pair, Rate, draw_pairs, evaluate
 from lewm_cli.plan import CEM
+from lewm_cli.report.video import VideoFolder
 from lewm_cli.store import Home, load_run, read_card
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.tasks.tworoom.walls import Walls
-from synthetic import write_recording
+from synthetic import join_recordings, write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -33,6 +35,12 @@ RUN = "tworoom/lewm"
 @pytest.fixture(scope="module")
 def tworoom() -> Task:
     return find_task("tworoom")
+
+
+def newest_result(home: Path) -> EvalResult:
+    path = max((home / "tworoom" / "lewm.run" / "results").iterdir())
+    assert re.fullmatch(r"eval-\d{8}-\d{6}-\d{6}\.json", path.name)
+    return EvalResult.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 # Through the real command
@@ -65,7 +73,7 @@ def result(evaluated: tuple[Done, Path]) -> EvalResult:
 def test_stdout_is_the_result_and_nothing_else(evaluated: tuple[Done, Path], result: EvalResult):
     done, _ = evaluated
     assert result.run == RUN
-    assert len(result.episodes) == result.success.trials == 8
+    assert len(result.episodes) == result.overall.success.trials == 8
     assert "stored:" in done.err
     assert "104/104 tensors" in done.err
 
@@ -73,8 +81,8 @@ def test_stdout_is_the_result_and_nothing_else(evaluated: tuple[Done, Path], res
 @pytest.mark.slow
 def test_result_counts_what_it_lists(result: EvalResult):
     episodes = result.episodes
-    assert result.success.successes == sum(one.success for one in episodes)
-    assert result.random.successes == sum(one.random_success for one in episodes)
+    assert result.overall.success.successes == sum(one.success for one in episodes)
+    assert result.overall.random.successes == sum(one.random_success for one in episodes)
     assert result.solved_at_start.successes == sum(one.solved_at_start for one in episodes)
     assert len({one.episode for one in episodes}) == 8  # one pair per episode
     for one in episodes:
@@ -84,9 +92,11 @@ def test_result_counts_what_it_lists(result: EvalResult):
         assert one.first_hit is None or one.first_hit <= 50
         assert not one.success or one.final_distance < 16
         assert one.random_success or not one.solved_at_start
-    for group in result.groups:
-        members = [one for one in episodes if group.name in one.groups]
+    assert result.overall.name == "all"
+    for group in (result.overall, *result.groups):
+        members = [one for one in episodes if group.name in (*one.groups, "all")]
         assert (group.success.trials, group.success.successes) == (len(members), sum(one.success for one in members))
+        assert group.random.successes == sum(one.random_success for one in members)
         assert group.route_valid is not None
         assert group.route_valid.successes == sum(one.success and one.route_valid for one in members)
     assert result.plans <= 2 * sum(not one.solved_at_start for one in episodes)
@@ -113,7 +123,7 @@ def test_result_is_kept_beside_the_run_and_shown(world: Path, result: EvalResult
     assert result in stored
     shown = lewm_here(world, "show", RUN, "--json").json()["evaluations"]
     assert result in [EvalResult.model_validate(one) for one in shown]
-    assert str(result.success) in lewm_here(world, "show", RUN).out
+    assert str(result.overall.success) in lewm_here(world, "show", RUN).out
 
 
 @pytest.mark.slow
@@ -138,25 +148,55 @@ def test_videos_show_the_agent_beside_the_goal(
 
 @pytest.mark.slow
 def test_held_out_episodes_are_the_default(world: Path):
-    done = lewm_here(world, "eval", RUN, *SETTINGS, "--episodes", 2, "--seed", 5, "--set", "budget=5")
+    nowhere = world / "tworoom" / "demos.h5"  # no folder, so that no video can be written: that stops nothing
+    settings = ["--set", "pairs=2", "--set", "seed=5", "--set", "budget=5", "--video", nowhere]
+    done = lewm_here(world, "eval", RUN, *SETTINGS, *settings)
     assert done.code == 0, done.err
     held_out = read_card(world / "tworoom" / "lewm.safetensors").provenance.held_out
-    newest = max((world / "tworoom" / "lewm.run" / "results").glob("eval-*.json"))
-    stored = EvalResult.model_validate_json(newest.read_text(encoding="utf-8"))
+    stored = newest_result(world)
     assert {one.episode for one in stored.episodes} <= set(held_out)
     assert stored.held_out
-    assert (stored.protocol.seed, stored.protocol.budget) == (5, 5)
-    assert "never trained on" in done.out.replace("\n", " ")
+    assert (stored.protocol.pairs, stored.protocol.seed, stored.protocol.budget) == (2, 5, 5)
+    assert "never trained on" in flat(done.out)
+    assert done.err.count("no video of pair") == 2
 
 
 @pytest.mark.slow
-def test_recording_changed_since_training_is_refused(world: Path, trained: Path, tmp_path: Path):
+def test_options_win_over_settings(world: Path):
+    settings = ["--set", "pairs=9", "--set", "seed=9", "--set", "budget=5", "--episodes", 1, "--seed", 6]
+    done = lewm_here(world, "eval", RUN, *SETTINGS, *settings)
+    assert done.code == 0, done.err
+    stored = newest_result(world)
+    assert (stored.protocol.pairs, stored.protocol.seed) == (1, 6)
+
+
+@pytest.mark.slow
+def test_same_seed_records_what_was_trained_on_and_only_the_rest_is_used(
+    world: Path, trained: Path, other_demos: Path, tmp_path: Path
+):
     home = tmp_path / "home"
     shutil.copytree(trained, home)
-    shutil.copy(world / "tworoom" / "test.h5", home / "tworoom" / "demos.h5")
-    said = lewm_here(home, "eval", RUN).sentence()
-    assert "no longer the recording" in said
-    assert "--dataset" in said
+    few = lewm(home, "collect", "tworoom", "--episodes", 3, "--seed", 0, "--workers", 1, "--name", "tworoom/few")
+    assert few.code == 0, few.err
+    demos, few, other = (
+        open_dataset(path, path.stem)
+        for path in (home / "tworoom/demos.h5", home / "tworoom/few.h5", other_demos / "tworoom/demos.h5")
+    )
+    held_out = read_card(home / "tworoom" / "lewm.safetensors").provenance.held_out
+    assert few.episode_digests == demos.episode_digests[:3]
+    assert not set(held_out) & {0, 1, 2}
+    refused = lewm_here(home, "eval", RUN, "--dataset", "tworoom/few").sentence()
+    assert "was trained on every episode of tworoom/few" in refused
+    assert "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test" in refused
+    unseen = [episode for episode in range(other.episodes) if other.lengths[episode] > 30][:2]
+    join_recordings(home / "mixed.h5", [(few, [0]), (other, unseen[:1]), (few, [1]), (other, unseen[1:])])
+    settings = ["--dataset", "mixed", "--set", "budget=5", "--episodes", 4]
+    done = lewm_here(home, "eval", RUN, *SETTINGS, *settings)
+    assert done.code == 0, done.err
+    assert "the 2 of 4 in mixed that the run was not trained on" in done.err
+    stored = newest_result(home)
+    assert {one.episode for one in stored.episodes} == {1, 3}
+    assert stored.held_out
 
 
 @pytest.mark.slow
@@ -215,6 +255,29 @@ def test_outcome_of_a_pair_does_not_depend_on_the_others(
             assert (one.success, one.first_hit) == (other.success, other.first_hit)
             assert one.random_success == other.random_success
             assert one.final_distance == pytest.approx(other.final_distance, abs=1e-2)
+
+
+# Videos
+
+
+@pytest.mark.parametrize("where", ["file", "full"])
+def test_video_that_cannot_be_written_is_said_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str):
+    said: list[str] = []
+    folder = tmp_path / "videos"
+    if where == "file":
+        folder.touch()
+    else:
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("imageio.v3.imwrite", fail)
+    film = VideoFolder(folder, said.append)
+    for number in range(2):
+        film(Film(number, np.zeros((2, 8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8), success=True))
+    assert [line.partition(":")[0] for line in said] == ["no video of pair 0", "no video of pair 1"]
+    assert ("cannot be written" if where == "file" else "is full") in said[0]
+    assert [path for path in tmp_path.rglob("*") if path != folder] == []
 
 
 # Pairs
@@ -300,6 +363,11 @@ def test_sharing_episodes_never_narrows_an_interval(pairs: list[tuple[bool, int]
     assert 0 <= shared.low <= shared.rate <= shared.high <= 1
     assert shared.low <= independent.low + 1e-12
     assert shared.high >= independent.high - 1e-12
+
+
+def test_rate_is_written_with_its_interval():
+    assert str(Rate(successes=289, trials=300, rate=289 / 300, low=0.9354, high=0.98)) == "96.3% [94, 98]"
+    assert str(Rate.of(np.array([True]), np.array([0]))) == "100.0% [21, 100]"
 
 
 # Routes

@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -20,6 +22,7 @@ from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 import lewm_cli
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts, write_text
+from lewm_cli.flows.show import look_up
 from lewm_cli.model import LeWM
 from lewm_cli.store import (
     Home,
@@ -139,7 +142,9 @@ def test_next_name_is_the_first_free_number(home: Home):
     assert home.next_run_name(NAME) == NAME
     touch(home.write / "tworoom/lewm.safetensors")
     assert home.next_run_name(NAME) == "tworoom/lewm-2"
-    (home.write / "tworoom/lewm-2.run").mkdir()  # a training that has not saved weights yet
+    (home.write / "tworoom/lewm-2.run").mkdir()  # a training that was stopped before it saved weights
+    assert home.next_run_name(NAME) == "tworoom/lewm-2"
+    touch(home.write / "tworoom/lewm-2_weight.ckpt")
     assert home.next_run_name(NAME) == "tworoom/lewm-3"
 
     assert home.next_dataset_name("tworoom/expert") == "tworoom/expert"
@@ -212,6 +217,28 @@ def test_dataset_is_found_in_either_layout(home: Home, folder):
     path = write_recording(home.write / folder / "tworoom/expert.h5")
     assert home.find_dataset("tworoom/expert").path == path
     assert list(home.dataset_files()) == [("tworoom/expert", path)]
+
+
+@pytest.mark.parametrize("existing", [".safetensors", "_object.ckpt"])
+def test_older_run_in_the_flat_layout_is_overwritten_in_place(home: Home, existing):
+    (home.write / "checkpoints").mkdir(parents=True)
+    assert home.new_run_stem(NAME) == home.write / "checkpoints" / NAME
+    touch(home.write / f"{NAME}{existing}")
+    assert home.run_stem(NAME) == home.new_run_stem(NAME) == home.write / NAME
+
+
+def test_linked_folders_are_searched(home: Home, saved: RunFiles, tmp_path: Path):
+    disk = tmp_path / "disk"
+    recording = write_recording(disk / "sub/expert.h5")
+    shutil.copy(saved.weights, disk / "large.safetensors")
+    (home.write / "linked").symlink_to(disk)
+    (disk / "round").symlink_to(disk)  # ends
+    assert list(home.dataset_files()) == [("linked/sub/expert", home.write / "linked/sub/expert.h5")]
+    assert [name for name, _ in home.run_files()] == ["linked/large", NAME]
+    assert home.find_dataset("linked/sub/expert").path.samefile(recording)
+    assert load_run(home, "linked/large").tensors > 0
+    for name in ("linked/sub/expert", "linked/large"):
+        look_up(home, name)
 
 
 @pytest.mark.parametrize("folder", ["", "checkpoints"])
@@ -464,14 +491,42 @@ def test_writer_that_finishes_replaces_the_file_and_leaves_no_part(tmp_path: Pat
     ("error", "sentence"),
     [
         (OSError(28, "No space left on device"), r"the disk under .* is full, so file\.txt was not written"),
+        (OSError(122, "Disk quota exceeded"), r"the disk under .* is full"),
         (RuntimeError("write failed: errno = 28"), r"the disk under .* is full"),
-        (OSError(30, "Read-only file system"), r"cannot be written \(Read-only file system\); choose another folder"),
-        (PermissionError(13, "Permission denied"), r"cannot be written \(Permission denied\)"),
     ],
 )
-def test_what_the_system_says_about_writing_becomes_a_sentence(tmp_path: Path, error, sentence):
+def test_full_disk_becomes_a_sentence(tmp_path: Path, error, sentence):
     with pytest.raises(LewmError, match=sentence), atomic_path(tmp_path / "file.txt"):
         raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), FileNotFoundError(2, "not there"), OSError(5, "I/O error")]
+)
+def test_other_errors_of_a_writer_are_its_own(tmp_path: Path, error):
+    """They may be about anything that it reads meanwhile."""
+    with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "file.txt"):
+        raise error
+    assert caught.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(30, "Read-only file system"), r"cannot be written \(Read-only file system\); choose another folder"),
+        (PermissionError(13, "Permission denied"), r"cannot be written \(Permission denied\)"),
+        (OSError(28, "No space left on device"), r"the disk under .* is full, so file\.txt was not written"),
+    ],
+)
+def test_folder_that_takes_no_file_is_found_before_anything_is_computed(tmp_path: Path, monkeypatch, error, sentence):
+    def refuse(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(LewmError, match=sentence), atomic_path(tmp_path / "file.txt"):
+        pytest.fail("the body was entered")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -532,6 +587,25 @@ def test_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path, how):
             first.kill()
     with locked(path, "busy"):
         pass
+
+
+def test_writer_without_a_sentence_waits_for_the_first(tmp_path: Path):
+    path = tmp_path / "frames.npy"
+    entered = threading.Event()
+
+    def wait_and_enter() -> None:
+        with locked(path, busy=None):
+            entered.set()
+
+    with start(HOLD_THE_LOCK, path) as first:
+        second = threading.Thread(target=wait_and_enter)
+        second.start()
+        try:
+            assert not entered.wait(0.2)
+        finally:
+            first.kill()
+    assert entered.wait(60)
+    second.join()
 
 
 def test_error_under_the_lock_frees_it(tmp_path: Path):

@@ -9,6 +9,7 @@ import signal
 import time
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -32,6 +33,7 @@ from lewm_cli.data import (
     split_clips,
 )
 from lewm_cli.errors import LewmError
+from lewm_cli.files import locked
 from lewm_cli.model import LeWM, Objective
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
@@ -101,7 +103,7 @@ def train(tiny: Path, *arguments: object) -> list[object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
 def test_interrupted_training_goes_on_exactly(uninterrupted: Path, robot: Path, tiny: Path, number: int, workers: int):
     with running(robot, *train(tiny, "--steps", STEPS, "--set", f"data.workers={workers}")) as process:
         wait_until(lambda: count(robot, "Saved") >= 1, process)
@@ -160,8 +162,8 @@ def test_run_killed_before_its_first_save_says_how_to_go_on(robot: Path, tiny: P
     run_files(robot).folder.mkdir(parents=True)
     run_files(robot).config.touch()
     refused = lewm_here(robot, "train", "robot/pick", "--name", RUN, "--resume").sentence()
-    assert "--overwrite" in refused
-    done = lewm_here(robot, *train(tiny, "--steps", 2, "--overwrite"))
+    assert "nothing was saved; start it without --resume" in refused
+    done = lewm_here(robot, *train(tiny, "--steps", 2))
     assert done.code == 0, done.err
 
 
@@ -250,6 +252,8 @@ def test_no_run_has_a_folder_of_its_own_name(uninterrupted: Path):
 def test_held_out_episodes_are_recorded_and_never_trained_on(uninterrupted: Path):
     dataset = open_dataset(uninterrupted / "robot" / "pick.h5", "robot/pick")
     provenance = read_card(run_files(uninterrupted).weights).provenance
+    kept = {digest for number, digest in enumerate(dataset.episode_digests) if number not in provenance.held_out}
+    assert set(provenance.trained_on) == kept
     config = provenance.train
     split = split_clips(dataset, config.data, config.model.history + 1, config.seed)
     episode_of = np.repeat(np.arange(dataset.episodes), dataset.lengths)
@@ -266,6 +270,7 @@ def test_layers_end_up_in_the_card(robot: Path, tiny: Path):
     done = lewm_here(robot, *train(tiny, *settings, "--json"))
     assert done.code == 0, done.err
     assert done.json()["step"] == 4
+    assert done.err.splitlines()[-1] == f"next: lewm show {RUN}"  # without a simulator
     config = read_card(run_files(robot).weights).provenance.train
     assert config.objective.lambda_ == 0.25  # the plain option wins over --set
     assert (config.optimizer.clip, config.optimizer.batch_size, config.seed) == (2.0, 8, 5)
@@ -296,10 +301,14 @@ def test_taken_name_is_refused_unless_told_otherwise(uninterrupted: Path, tiny: 
     home = tmp_path / "home"
     shutil.copytree(uninterrupted, home)
     before = tensors(home)
-    refused = lewm_here(home, *train(tiny, "--steps", 2)).sentence(code=2)
+    refused = lewm_here(home, *train(tiny, "--steps", 2)).sentence()
     assert "--resume" in refused
     assert "--overwrite" in refused
+    # Nothing of the old run goes before it is sure that there will be a new one.
+    lewm_here(home, *train(tiny, "--overwrite", "--batch-size", 100_000)).sentence()
+    lewm_here(home, *train(tiny, "--overwrite", "--set", "schedule.decay=1 step")).sentence(code=2)
     assert_equal_tensors(tensors(home), before)
+    assert events(home) == events(uninterrupted)
     assert lewm_here(home, *train(tiny, "--steps", 2, "--overwrite")).code == 0
     assert read_card(run_files(home).weights).provenance.step == 2
     assert [event["step"] for event in events(home) if event["event"] == "Saved"] == [2]
@@ -321,8 +330,34 @@ def test_start_from_another_runs_weights(uninterrupted: Path, tiny: Path, tmp_pa
     assert read_card(run_files(home, "robot/copy").weights).provenance.init_from == RUN
     refused = lewm_here(home, *arguments, "--set", "model.latent=6", "--name", "robot/wider")
     assert "has other sizes" in refused.sentence()
+    refused = lewm_here(home, *arguments, "--set", "data.frameskip=3", "--name", "robot/slower")
+    assert "has other sizes" in refused.sentence()
+    write_recording(home / "robot" / "arm.h5", dims=4)
+    refused = lewm_here(home, "train", "robot/arm", "--config", tiny, "--init-from", RUN)
+    assert f"{RUN!r} was trained with 3 action dimensions, and robot/arm has 4" in refused.sentence()
     missing = lewm_here(home, "train", "robot/pick", "--config", tiny, "--init-from", "robot/nobody")
     assert "there is no run 'robot/nobody'" in missing.sentence()
+
+
+@pytest.mark.slow
+def test_what_starts_from_another_run_keeps_its_statistics_and_what_it_has_seen(
+    uninterrupted: Path, tiny: Path, tmp_path: Path
+):
+    home = tmp_path / "home"
+    shutil.copytree(uninterrupted, home)
+    write_recording(home / "robot" / "place.h5", noise=1)
+    before = {RUN: read_card(run_files(home).weights)}
+    for what, parent, name in (("place", RUN, "robot/second"), ("pick", "robot/second", "robot/third")):
+        arguments = ["train", f"robot/{what}", "--config", tiny, "--steps", 1, "--init-from", parent, "--name", name]
+        done = lewm_here(home, *arguments)
+        assert done.code == 0, done.err
+        card = before[name] = read_card(run_files(home, name).weights)
+        assert card.inputs == before[parent].inputs
+        assert card.provenance.dataset.name == f"robot/{what}"
+        digests = open_dataset(home / "robot" / f"{what}.h5", what).episode_digests
+        own = {digest for number, digest in enumerate(digests) if number not in card.provenance.held_out}
+        assert set(card.provenance.trained_on) == own | set(before[parent].provenance.trained_on)
+    assert len(before["robot/third"].provenance.trained_on) == 2 * len(before[RUN].provenance.trained_on)
 
 
 @pytest.mark.slow
@@ -391,8 +426,11 @@ def test_recording_without_a_simulator_is_not_evaluated(uninterrupted: Path):
         (["tworoom"], 1, "lewm collect tworoom"),
         (["robot/pick", "--lambda", "-1"], 2, "--lambda"),
         (["robot/pick", "--steps", 0], 2, "--steps"),
+        (["robot/pick", "--steps", 9, "--epochs", 1], 2, "give one of them"),
+        (["robot/pick", "--set", "schedule.stop=9"], 2, "'10 epochs' or '1500 steps'"),
+        (["robot/pick", "--batch-size", 8, "--set", "schedule.decay=9 steps"], 2, "before training stops"),
         (["robot/pick", "--device", "abacus"], 2, "abacus"),
-        (["robot/pick", "--preset", "smal"], 2, "there is no preset 'smal'"),
+        (["robot/pick", "--preset", "smal"], 1, "there is no preset 'smal'"),
         (["robot/pick", "--set", "optimzer.lr=1"], 2, "optimizer.lr"),
         (["robot/pick", "--set", "optimizer.lr=-1"], 2, "optimizer.lr"),
         (["robot/pick", "--set", "lr"], 2, "section.key=value"),
@@ -429,6 +467,7 @@ FOREIGN = {
     "flat actions": {"columns": {"action": np.zeros(ROWS, np.float32)}},
     "actions of no dimension": {"columns": {"action": np.zeros((ROWS, 0), np.float32)}},
     "no finite action": {"columns": {"action": np.full((ROWS, 3), np.nan, np.float32)}},
+    "infinite actions": {"columns": {"action": np.full((ROWS, 3), np.inf, np.float32)}},
     "no episodes": {"lengths": ()},
     "episodes too short": {"lengths": (7,) * 8},
     "one episode": {"lengths": (ROWS,)},
@@ -472,17 +511,19 @@ def test_other_format_is_refused_in_a_sentence(tmp_path: Path):
     assert "cannot be read as HDF5" in lewm_here(tmp_path, "train", "video").sentence()
 
 
-def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path):
+@pytest.mark.parametrize("settings", [(), ("data.packed=false",), ("data.packed=false", "data.workers=1")])
+def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, settings: tuple[str, ...]):
     path = write_recording(tmp_path / "damaged.h5", columns={"pixels": None})
     with h5py.File(path, "a") as file:
         frames = np.random.default_rng(0).integers(0, 9, (174, 20, 20, 3), dtype=np.uint8)
-        pixels = file.create_dataset("pixels", data=frames, chunks=(50, 20, 20, 3), compression="gzip")
-        where = pixels.id.get_chunk_info(2)
+        pixels = file.create_dataset("pixels", data=frames, chunks=(10, 20, 20, 3), compression="gzip")
+        where = pixels.id.get_chunk_info(6)
     with path.open("r+b") as file:
         file.seek(where.byte_offset)
         file.write(bytes(where.size))
-    said = lewm_here(tmp_path, "train", "damaged", "--config", tiny).sentence()
-    assert "damaged.h5" in said
+    options = [word for setting in settings for word in ("--set", setting)]
+    said = lewm_here(tmp_path, "train", "damaged", "--config", tiny, *options).sentence()
+    assert said.startswith(f"lewm: {path} cannot be read as HDF5")
 
 
 # Clips
@@ -541,6 +582,41 @@ def test_packed_frames_are_those_of_the_recording(pick: Dataset, tmp_path: Path,
     found = find_packed(pick, size, tmp_path / "cache")
     assert found is not None
     assert np.array_equal(found.rows(rows), frames)
+
+
+def test_packed_frames_of_recordings_with_the_same_actions_are_kept_apart(tmp_path: Path):
+    """As after recording the same motions with another look."""
+    dark = {"pixels": np.zeros((174, 20, 20, 3), np.uint8)}
+    paths = write_recording(tmp_path / "one.h5"), write_recording(tmp_path / "two.h5", columns=dark)
+    one, two = (open_dataset(path, path.stem) for path in paths)
+    assert np.array_equal(one.actions, two.actions, equal_nan=True)
+    assert one.identity.fingerprint != two.identity.fingerprint
+    pack_frames(one, 16, tmp_path / "cache", lambda done: None)
+    assert find_packed(two, 16, tmp_path / "cache") is None
+    rows = np.arange(two.rows)
+    assert pack_frames(two, 16, tmp_path / "cache", lambda done: None).rows(rows).max() == 0
+    assert find_packed(one, 16, tmp_path / "cache").rows(rows).max() > 0
+    # The name plays no part.
+    assert find_packed(open_dataset(paths[1], "three"), 16, tmp_path / "cache") is not None
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_packing_waits_for_another_packer(pick: Dataset, tmp_path: Path, finished: bool):
+    cache = tmp_path / "cache"
+    expected = pack_frames(pick, 16, tmp_path / "apart", lambda done: None)
+    path = cache / expected.path.name
+    told: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        with locked(path, busy=None):  # as another process would, for the lock is of the open file
+            waiting = pool.submit(pack_frames, pick, 16, cache, told.append)
+            time.sleep(0.2)
+            assert not waiting.done()
+            if finished:
+                shutil.copy(expected.path, path)
+        packed = waiting.result(timeout=60)
+    assert sum(told) == (0 if finished else pick.rows)
+    rows = np.arange(pick.rows)
+    assert np.array_equal(packed.rows(rows), expected.rows(rows))
 
 
 def test_frames_of_the_recorded_size_are_untouched(pick: Dataset):

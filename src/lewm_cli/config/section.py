@@ -54,7 +54,7 @@ class Section(BaseModel):
         if first["type"] == "model_type":
             inside = [known for known in cls.keys() if known.startswith(f"{key}.")]  # noqa: SIM118
             return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
-        if first["type"] == "string_pattern_mismatch":
+        if first["type"] in ("string_pattern_mismatch", "string_type"):
             return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
         problem = first["msg"][0].lower() + first["msg"][1:]
         return f"{key} = {first['input']!r}: {problem}" if key else problem

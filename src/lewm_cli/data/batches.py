@@ -59,16 +59,13 @@ class ClipBatches(Dataset[Clip]):
         )
 
     def stream(self, batch_size: int, seed: int, first_step: int, workers: int) -> Iterator[Clip]:
-        """Endless training batches from a step on: whole epochs, each in its own order, the rest dropped.
+        """Endless training batches, of at most as many clips as there are, from a step on.
+
+        Whole epochs, each in its own order, the rest dropped.
 
         Raises:
-            LewmError: there are fewer clips than a batch takes.
+            LewmError: the recording is damaged.
         """
-        if len(self) < batch_size:
-            raise LewmError(
-                f"a batch takes {batch_size} clips but there are only {len(self)} to train on; "
-                "record more episodes or lower --batch-size"
-            )
         loader = DataLoader(
             self,
             sampler=_EpochOrder(len(self), batch_size, seed, first_step),

@@ -60,12 +60,11 @@ def train(
         )
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)
+        trainer = Trainer(job.name, job.files, config, card, data, model, device, (JsonLog(job.files.log), *listeners))
         if not request.resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
             _make_room(job.files)
             write_text(job.files.config, tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)))
-        log = JsonLog(job.files.log)
-        trainer = Trainer(job.name, job.files, config, card, data, model, device, (log, *listeners))
         return trainer.run(resume=request.resume)
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lewm_cli.config import TrainConfig
-from lewm_cli.errors import UsageError
+from lewm_cli.errors import LewmError, UsageError
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,14 @@ class Schedule:
 
         Raises:
             UsageError: the cosine ends before training does.
+            LewmError: there are fewer clips than a batch takes.
         """
-        per_epoch = max(1, clips // config.optimizer.batch_size)
+        per_epoch = clips // config.optimizer.batch_size
+        if per_epoch == 0:
+            raise LewmError(
+                f"a batch takes {config.optimizer.batch_size} clips but there are only {clips} to train on; "
+                "record more episodes or lower --batch-size"
+            )
         plan = config.schedule
         total = _steps(plan.stop, per_epoch)
         decay = _steps(plan.decay, per_epoch) if plan.decay else total

@@ -1,0 +1,76 @@
+"""A wish to stop is heard between two steps, and a worker hears none."""
+
+import multiprocessing.connection
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.stop import StopRequest
+from lewm_cli.workers import available_cores, behave_as_worker, starting_workers
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Whatever a test leaves behind."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_first_signal_is_remembered_and_the_second_stops_at_once(number: int):
+    before = [signal.getsignal(one) for one in SIGNALS]
+    with StopRequest() as stop:
+        assert stop.signal_number is None
+        os.kill(os.getpid(), number)
+        assert stop.signal_number == number
+        with pytest.raises(StoppedError, match="stopped at once") as stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+def test_being_stopped_is_no_failure_that_anything_recovers_from():
+    assert not issubclass(StoppedError, LewmError)
+    assert StoppedError("stopped", signal.SIGINT).exit_code == 130
+
+
+def _worker(pipe: multiprocessing.connection.Connection) -> None:
+    behave_as_worker()
+    pipe.send(os.getpid())
+    pipe.send(pipe.recv())
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_worker_outlives_signals_to_the_whole_group(how: str):
+    """From its first moment on, while it imports too: the mask that it is started under is the parent's to lift."""
+    context = multiprocessing.get_context(how)
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=_worker, args=(theirs,), daemon=True)
+    with starting_workers():
+        worker.start()
+    try:
+        for number in SIGNALS:
+            os.kill(worker.pid, number)
+        assert ours.poll(60)
+        assert ours.recv() == worker.pid
+        for number in SIGNALS:
+            os.kill(worker.pid, number)
+        ours.send("still there")
+        assert ours.poll(60)
+        assert ours.recv() == "still there"
+        worker.join(60)
+        assert worker.exitcode == 0
+    finally:
+        worker.kill()
+    assert not set(SIGNALS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_cores_are_those_that_this_process_may_use():
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
