@@ -127,7 +127,7 @@ def _page(measured: dict[Row, list[Measured]]) -> str:
     lines = [
         "# Results on TwoRoom",
         "",
-        "Made by `python bench/tworoom_results.py --home .results`; every number below was measured by it.",
+        "Made by `python bench/tworoom_results.py --home .results`; every number in its tables was measured by it.",
         "",
         "300 expert episodes to train on (`--seed 0`), 300 others to test on (`--seed 1000`, one start and goal",
         "from each, never used to choose anything). Goals lie 25 environment steps ahead in the same episode, 50",
