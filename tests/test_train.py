@@ -1,6 +1,7 @@
 """What `lewm train` promises: the same numbers whatever interrupts it, the last good state kept, and plain words."""
 
 import json
+import multiprocessing
 import os
 import random
 import shlex
@@ -524,6 +525,7 @@ def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, se
     options = [word for setting in settings for word in ("--set", setting)]
     said = lewm_here(tmp_path, "train", "damaged", "--config", tiny, *options).sentence()
     assert said.startswith(f"lewm: {path} cannot be read as HDF5")
+    assert multiprocessing.active_children() == []  # Python would wait for them
 
 
 # Clips

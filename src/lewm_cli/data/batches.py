@@ -1,6 +1,6 @@
 """Batches of clips in an order that is a function of seed and step alone, so that a resumed run sees the same ones."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +58,8 @@ class ClipBatches(Dataset[Clip]):
             blocks=torch.from_numpy(actions).reshape(len(clips), index.frames, -1),
         )
 
-    def stream(self, batch_size: int, seed: int, first_step: int, workers: int) -> Iterator[Clip]:
-        """Endless training batches, of at most as many clips as there are, from a step on.
+    def stream(self, batch_size: int, seed: int, first_step: int, workers: int) -> Generator[Clip, None, None]:
+        """Endless training batches, of at most as many clips as there are, from a step on; closing it ends the workers.
 
         Whole epochs, each in its own order, the rest dropped.
 
@@ -84,6 +84,11 @@ class ClipBatches(Dataset[Clip]):
             raise LewmError(
                 str(error).strip().splitlines()[-1].removeprefix(f"{LewmError.__module__}.LewmError: ")
             ) from error
+        finally:
+            if workers:
+                # Not when the iterator is collected: where a traceback holds it until Python exits, that waits for
+                # workers which do not hear its SIGTERM.
+                batches._shutdown_workers()
 
 
 def _start_worker(number: int) -> None:

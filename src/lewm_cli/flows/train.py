@@ -36,7 +36,7 @@ def train(
         progress: shows the packing of frames.
 
     Raises:
-        UsageError: a configuration that cannot mean anything, or a name that is taken.
+        UsageError: a configuration that cannot mean anything.
         LewmError: whatever else stops it; what was saved stays.
         StoppedError: Ctrl-C or SIGTERM; everything is saved.
     """

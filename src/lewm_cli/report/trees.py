@@ -70,5 +70,6 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
         "components": [asdict(part) for part in details.components],
         "held_out": asdict(details.held_out) if details.held_out else None,
         "stopped": details.files.stopped,
+        "unreadable": [str(path) for path in details.unreadable],
         "evaluations": [result.model_dump(mode="json", by_alias=True) for result in details.results],
     }

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -106,10 +107,11 @@ class Trainer:
             torch.set_num_threads(self.config.threads)
         first = self.state.load(self.files.resume, self.device) if resume else 0
         self._tell(self._started(first))
-        clips = self.data.train.stream(
+        stream = self.data.train.stream(
             self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
         )
-        held_out = self._train(clips, first)
+        with closing(stream) as clips:
+            held_out = self._train(clips, first)
         save_derived(self.files, self._published or self._fresh())
         finished = TrainingFinished(
             run=self.name,
