@@ -1,5 +1,6 @@
 """Results as tables for a person."""
 
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -21,8 +22,12 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         caption=f"Intervals are 95 %. {result.solved_at_start.successes} starts ({result.solved_at_start.rate:.1%}) "
         f"were already solved.\n{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan.",
         caption_justify="left",
+        # Without frames it fits a terminal of 80 columns.
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
-    for heading in ("pairs", "count", "success", "random"):
+    for heading in ("pairs", "n", "success", "random"):
         table.add_column(heading, no_wrap=True)
     judged = any(group.route_valid for group in result.groups)
     if judged:
