@@ -473,7 +473,7 @@ def test_first_candidate_is_the_mean_of_the_last_elites():
         costs = (candidates - 1).square().sum(dim=(2, 3))
         best = costs.argsort(dim=1)[:, :5]
         means.append(torch.stack([candidates[environment, best[environment]].mean(dim=0) for environment in range(2)]))
-    for mean, candidates in zip(means, bowl.asked[1:], strict=False):
+    for mean, candidates in zip(means[:-1], bowl.asked[1:], strict=True):
         assert torch.allclose(candidates[:, 0], mean, atol=1e-6)
     assert torch.allclose(plan.actions, means[-1], atol=1e-6)
 

@@ -63,11 +63,6 @@ class Dataset:
         """Number of rows in all episodes."""
         return int(self.lengths.sum())
 
-    @property
-    def frame_size(self) -> int:
-        """Side of a recorded frame, pixels."""
-        return self.column("pixels").shape[0]
-
     def column(self, name: str) -> Column:
         """The column of this name.
 
