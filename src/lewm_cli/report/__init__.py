@@ -3,6 +3,7 @@
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.output import Output
 from lewm_cli.report.presets import preset_tables, preset_text
+from lewm_cli.report.probing import probe_tables
 from lewm_cli.report.tables import dataset_tables, details_tables, evaluation_tables, inventory_tables, training_tables
 from lewm_cli.report.training import TrainingView
 from lewm_cli.report.trees import dataset_tree, details_tree, inventory_tree
@@ -23,5 +24,6 @@ __all__ = [
     "inventory_tree",
     "preset_tables",
     "preset_text",
+    "probe_tables",
     "training_tables",
 ]

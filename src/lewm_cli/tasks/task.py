@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
 
 
@@ -23,6 +24,7 @@ class Task:
         demonstrator: what acts when episodes are recorded, for the attributes of the file.
         start_columns: recorded columns that, joined, are the state to start from.
         goal_columns: recorded columns that, joined, are the goal.
+        probe_targets: physical quantities that latents are probed for.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -34,6 +36,7 @@ class Task:
     demonstrator: str | None = None
     start_columns: tuple[str, ...] = ()
     goal_columns: tuple[str, ...] = ()
+    probe_targets: tuple[ProbeTarget, ...] = ()
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property

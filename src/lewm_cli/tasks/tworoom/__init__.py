@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
 from lewm_cli.tasks.task import Task
 
@@ -22,5 +23,9 @@ TWOROOM = Task(
     demonstrator="scripted expert of stable_worldmodel, action noise 2.0",
     start_columns=("proprio",),
     goal_columns=("proprio",),
+    probe_targets=(
+        ProbeTarget("agent x", "proprio", 0, "px"),
+        ProbeTarget("agent y", "proprio", 1, "px"),
+    ),
     make_simulator=_make_simulator,
 )

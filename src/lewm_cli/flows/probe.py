@@ -1,0 +1,67 @@
+"""Probe a run: find unseen episodes, draw frames, fit, and keep the result beside the run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.data import HDF5Frames
+from lewm_cli.flows.progress import Progress
+from lewm_cli.flows.results import keep_result
+from lewm_cli.flows.unseen import find_unseen
+from lewm_cli.model import resolve_device
+from lewm_cli.probe import STAGES, ProbeResult, draw_samples, probe
+from lewm_cli.store import Home, load_run
+from lewm_cli.tasks import GENERIC, find_task
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """What to probe.
+
+    Args:
+        run: run name.
+        dataset: where frames come from; the episodes that the run held out if not given.
+        frames: how many frames to draw.
+        seed: of the draw and the probes.
+        device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
+    """
+
+    run: str
+    dataset: str | None
+    frames: int
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A result and where it was stored."""
+
+    result: ProbeResult
+    path: Path
+
+
+def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], progress: Progress) -> Probed:
+    """Probe frozen latents for every quantity that the task names.
+
+    Args:
+        home: where the run and the recording lie.
+        request: what to probe.
+        say: told what was chosen on the user's behalf.
+        progress: shows the probes fitted.
+
+    Raises:
+        LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
+    """
+    run = load_run(home, request.run, resolve_device(request.device))
+    task = find_task(run.card.inputs.task) or GENERIC
+    unseen = find_unseen(home, run, task, request.dataset, say)
+    samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=request.frames, seed=request.seed)
+    for name, reason in samples.left_out.items():
+        say(f"left out: {name} {reason}")
+    frames = HDF5Frames(unseen.dataset.path, run.card.model.image_size)
+    with progress("probing", STAGES, "probes") as advance:
+        result = probe(
+            run, unseen.dataset, frames, samples, held_out=unseen.held_out, seed=request.seed, advance=advance
+        )
+    return Probed(result, keep_result(home, run, "probe", result))

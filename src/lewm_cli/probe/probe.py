@@ -1,0 +1,128 @@
+"""Probe a run: features of the same frames from several sources, two probes each, every quantity scored."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.data import Dataset, Frames
+from lewm_cli.probe.features import latents, pixel_components, untrained
+from lewm_cli.probe.regression import RECIPE, fit_linear, fit_mlp
+from lewm_cli.probe.result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe.samples import ProbeSamples
+from lewm_cli.probe.score import score
+from lewm_cli.provenance import command_line, installed_versions
+from lewm_cli.store import Run
+
+SHOWN_POINTS = 600
+"""Test frames kept in the result for pictures."""
+
+STAGES = 2 * len(FEATURES)
+"""Probes fitted, for progress."""
+
+
+def probe(
+    run: Run,
+    dataset: Dataset,
+    frames: Frames,
+    samples: ProbeSamples,
+    *,
+    held_out: bool,
+    seed: int,
+    advance: Callable[[int], None],
+) -> ProbeResult:
+    """Fit a linear and an MLP probe from each kind of features to all quantities, and score them on test episodes.
+
+    Args:
+        run: the model, in eval mode on its device.
+        dataset: where the frames come from.
+        frames: at the model's image size.
+        samples: which frames, and what was true in them.
+        held_out: whether the model was trained on none of the episodes; stored.
+        seed: of the untrained encoder, the MLPs, the shuffle and the bootstrap.
+        advance: told the number of probes fitted since the last call, `STAGES` in all.
+    """
+    begun = time.monotonic()
+    test = samples.test
+    truth = torch.from_numpy(samples.values)
+    actual = _z_score(truth, ~test)
+    width = run.card.model.latent
+    own = latents(run, run.model, frames, samples.rows)
+    sources: dict[Feature, Tensor] = {
+        "model": own,
+        "untrained": latents(run, untrained(run, seed), frames, samples.rows),
+        "pixels": pixel_components(frames, samples.rows, ~test, width, seed),
+        "shuffled": own,
+    }
+    linear: dict[Feature, Tensor] = {}
+    mlp: dict[Feature, Tensor] = {}
+    for feature, values in sources.items():
+        inputs, targets = _z_score(values, ~test), actual[~test]
+        if feature == "shuffled":
+            targets = targets[np.random.default_rng(seed).permutation(len(targets))]
+        linear[feature] = fit_linear(inputs[~test], targets, inputs[test])
+        advance(1)
+        mlp[feature] = fit_mlp(inputs[~test], targets, inputs[test], seed)
+        advance(1)
+
+    def scores(predicted: dict[Feature, Tensor], k: int) -> dict[Feature, ProbeScore]:
+        owners = samples.episodes[test]
+        return {
+            feature: score(values[:, k].numpy(), actual[test][:, k].numpy(), owners, seed)
+            for feature, values in predicted.items()
+        }
+
+    mean, std = truth[~test].mean(dim=0), truth[~test].std(dim=0, unbiased=False)
+    explained, plane = _plane(own[~test], own[test])
+    shown = np.sort(np.random.default_rng(seed).permutation(int(test.sum()))[:SHOWN_POINTS])
+    columns = [samples.rows[test], truth[test], linear["model"] * std + mean, mlp["model"] * std + mean, plane]
+    return ProbeResult(
+        run=run.name,
+        weights_sha256=run.sha256,
+        task=run.card.inputs.task,
+        dataset=dataset.identity,
+        held_out=held_out,
+        train_frames=int((~test).sum()),
+        test_frames=int(test.sum()),
+        train_episodes=tuple(np.unique(samples.episodes[~test]).tolist()),
+        test_episodes=tuple(np.unique(samples.episodes[test]).tolist()),
+        latent=width,
+        recipe=RECIPE,
+        seed=seed,
+        targets=tuple(
+            TargetResult(name=target.name, unit=target.unit, linear=scores(linear, k), mlp=scores(mlp, k))
+            for k, target in enumerate(samples.targets)
+        ),
+        left_out=samples.left_out,
+        map_explained=explained,
+        points=tuple(
+            ProbePoint(row=row, actual=true, linear=line, mlp=net, map=place)
+            for row, true, line, net, place in zip(*(column[shown].tolist() for column in columns), strict=True)
+        ),
+        seconds=time.monotonic() - begun,
+        device=str(next(run.model.parameters()).device),
+        versions=installed_versions(),
+        command=command_line(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _z_score(values: Tensor, train: np.ndarray) -> Tensor:
+    """Standardize (N, D) by mean and standard deviation of the training rows; a constant dimension becomes 0."""
+    fitted = values[train]
+    std = fitted.std(dim=0, unbiased=False)
+    return (values - fitted.mean(dim=0)) / torch.where(std > 0, std, torch.ones_like(std))
+
+
+def _plane(fitted: Tensor, shown: Tensor) -> tuple[tuple[float, float], Tensor]:
+    """Principal plane of latents: the share of variance along each axis, and (M, 2) coordinates of others in it."""
+    mean = fitted.mean(dim=0)
+    _, singular, axes = torch.linalg.svd(fitted - mean, full_matrices=False)
+    share = singular.square() / singular.square().sum().clamp_min(1e-30)
+    coordinates = (shown - mean) @ axes[:2].T
+    if len(axes) == 1:  # a latent of one dimension has a line
+        return (share[0].item(), 0.0), torch.cat([coordinates, torch.zeros_like(coordinates)], dim=1)
+    return (share[0].item(), share[1].item()), coordinates

@@ -1,0 +1,79 @@
+"""What a probe found."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from lewm_cli.config import DatasetIdentity, Section
+
+Feature = Literal["model", "untrained", "pixels", "shuffled"]
+FEATURES: tuple[Feature, ...] = ("model", "untrained", "pixels", "shuffled")
+"""The model's latents; an untrained encoder's; the first principal components of raw pixels, as many as the latent has
+dimensions; the model's latents with the targets shuffled."""
+
+
+class ProbeScore(Section):
+    """How well one probe reads one quantity on test episodes.
+
+    `mse` is on z-scored targets, `r` Pearson's correlation, `r2` the share of variance explained, with a 95 %
+    bootstrap interval over test episodes.
+    """
+
+    mse: float
+    r: float
+    r2: float
+    r2_low: float
+    r2_high: float
+
+
+class TargetResult(Section):
+    """One quantity, read by a linear probe and by an MLP from each kind of features."""
+
+    name: str
+    unit: str
+    linear: dict[Feature, ProbeScore]
+    mlp: dict[Feature, ProbeScore]
+
+
+class ProbePoint(Section):
+    """One test frame of the model's probes, for pictures.
+
+    `actual`, `linear` and `mlp` hold one value per target, in the target's unit; `map` the first two principal
+    components of the model's latent.
+    """
+
+    row: int
+    actual: tuple[float, ...]
+    linear: tuple[float, ...]
+    mlp: tuple[float, ...]
+    map: tuple[float, float]
+
+
+class ProbeResult(Section):
+    """Every quantity of a task, and where the numbers come from."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    dataset: DatasetIdentity
+    held_out: bool
+    """Whether none of the episodes was trained on by the model."""
+    train_frames: PositiveInt
+    test_frames: PositiveInt
+    train_episodes: tuple[int, ...]
+    test_episodes: tuple[int, ...]
+    latent: PositiveInt
+    recipe: str
+    seed: int
+    targets: tuple[TargetResult, ...]
+    left_out: dict[str, str]
+    """Quantities that could not be probed, and why."""
+    map_explained: tuple[float, float]
+    """Share of the latents' variance along each axis of the map."""
+    points: tuple[ProbePoint, ...]
+    """A sample of the test frames."""
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str

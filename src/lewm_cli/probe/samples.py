@@ -1,0 +1,85 @@
+"""Frames and what was true in them, from episodes that the model has not seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lewm_cli.data import Dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.tasks import ProbeTarget, Task
+
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class ProbeSamples:
+    """Rows to probe, split by episode.
+
+    Args:
+        rows: (N,) rows of the recording.
+        episodes: (N,) episode number of each.
+        test: (N,) bool, whether the row belongs to a test episode.
+        targets: the quantities that can be probed, K of them.
+        values: (N, K) float64 in the units of the targets.
+        left_out: quantities that cannot be probed, and why.
+    """
+
+    rows: np.ndarray
+    episodes: np.ndarray
+    test: np.ndarray
+    targets: tuple[ProbeTarget, ...]
+    values: np.ndarray
+    left_out: dict[str, str]
+
+
+def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int) -> ProbeSamples:
+    """Draw frames from episodes, a fifth of which (whole ones) become the test set.
+
+    Args:
+        dataset: the recording.
+        task: names the quantities.
+        episodes: (V,) numbers of the episodes that may be used.
+        frames: how many to draw; all there are if fewer.
+        seed: of split and draw.
+
+    Raises:
+        LewmError: the task names no quantity, there are fewer than five episodes, or nothing in them can be probed.
+    """
+    if not task.probe_targets:
+        raise LewmError(f"the task {task.name} names no quantity to probe; only tasks with a simulator do")
+    if len(episodes) < 5:
+        raise LewmError(
+            f"only {len(episodes)} episodes of {dataset.name} may be used, too few to train and test a probe on "
+            "different ones; record more and name them with --dataset"
+        )
+    generator = np.random.default_rng(seed)
+    mixed = generator.permutation(episodes)
+    tested = set(mixed[: max(2, round(TEST_SHARE * len(episodes)))].tolist())
+    every = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in sorted(episodes)])
+    owners = np.concatenate([np.full(dataset.lengths[e], e) for e in sorted(episodes)])
+    kept = np.sort(generator.permutation(len(every))[:frames])
+    rows, owners = every[kept], owners[kept]
+    test = np.isin(owners, list(tested))
+    targets, columns, left_out = [], [], {}
+    for target in task.probe_targets:
+        values = dataset.read(target.column, rows).reshape(len(rows), -1)[:, target.index].astype(np.float64)
+        reason = _unprobeable(values, test)
+        if reason:
+            left_out[target.name] = reason
+        else:
+            targets.append(target)
+            columns.append(values)
+    if not targets:
+        reasons = ", ".join(f"{name} {reason}" for name, reason in left_out.items())
+        raise LewmError(f"nothing in {dataset.name} can be probed: {reasons}")
+    return ProbeSamples(rows, owners, test, tuple(targets), np.stack(columns, axis=1), left_out)
+
+
+def _unprobeable(values: np.ndarray, test: np.ndarray) -> str | None:
+    if np.isnan(values).all():
+        return "is NaN in every row"
+    if not np.isfinite(values).all():
+        return "is not finite in some rows"
+    if values[test].std() == 0 or values[~test].std() == 0:
+        return "is constant"
+    return None

@@ -1,0 +1,41 @@
+"""How good a prediction is, with an interval over episodes."""
+
+import numpy as np
+
+from lewm_cli.probe.result import ProbeScore
+
+RESAMPLES = 1000
+
+
+def score(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> ProbeScore:
+    """Compare predictions of one quantity with the truth.
+
+    Args:
+        predicted, actual: (M,) z-scored.
+        episodes: (M,) episode number of each; whole episodes are drawn anew for the interval.
+        seed: of the bootstrap.
+    """
+    # Sums per episode are all that R2 needs, so that a resample costs nothing.
+    _, owners = np.unique(episodes, return_inverse=True)
+    sums = np.stack(
+        [
+            np.bincount(owners, weights=values)
+            for values in (np.ones(len(actual)), actual, actual**2, _errors(predicted, actual))
+        ]
+    )
+    groups = sums.shape[1]
+    drawn = np.random.default_rng(seed).integers(groups, size=(RESAMPLES, groups))
+    low, high = np.percentile(_r2(sums[:, drawn].sum(axis=2)), [2.5, 97.5])
+    r = np.corrcoef(predicted, actual)[0, 1] if predicted.std() > 0 else 0.0
+    return ProbeScore(
+        mse=_errors(predicted, actual).mean(), r=float(r), r2=float(_r2(sums.sum(axis=1))), r2_low=low, r2_high=high
+    )
+
+
+def _errors(predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    return (predicted - actual) ** 2
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    count, total, squares, errors = sums
+    return 1 - errors / np.maximum(squares - total**2 / count, 1e-12)

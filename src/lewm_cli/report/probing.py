@@ -1,0 +1,47 @@
+"""Probe results as a table."""
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from lewm_cli.probe import FEATURES, Feature, ProbeResult
+
+TITLES: dict[Feature, str] = {
+    "model": "model",
+    "untrained": "untrained encoder",
+    "pixels": "pixel components",
+    "shuffled": "shuffled labels",
+}
+"""What each kind of features is called, in tables and on pages."""
+
+
+def probe_tables(result: ProbeResult) -> list[RenderableType]:
+    """One row per quantity and kind of features; R2 with its interval."""
+    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL WAS TRAINED ON"
+    table = Table(
+        title=f"{result.run} on {result.dataset.name}, {seen}",
+        title_justify="left",
+        caption=f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, "
+        f"{result.test_frames:,} of {len(result.test_episodes)} others to test.\n"
+        "MSE of z-scored quantities; intervals are 95 % over test episodes.",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for heading in ("quantity", "probe", "features", "MSE", "r", "R2"):
+        table.add_column(heading, no_wrap=True)
+    for target in result.targets:
+        for probe, scores in (("linear", target.linear), ("MLP", target.mlp)):
+            for feature in FEATURES:
+                score, first = scores[feature], feature == FEATURES[0]
+                table.add_row(
+                    f"{target.name}, {target.unit}" if first and probe == "linear" else "",
+                    probe if first else "",
+                    TITLES[feature],
+                    f"{score.mse:.3f}",
+                    f"{score.r:.3f}",
+                    f"{score.r2:.3f} [{score.r2_low:.3f}, {score.r2_high:.3f}]",
+                    end_section=feature == FEATURES[-1] and probe == "MLP",
+                )
+    return [table]
