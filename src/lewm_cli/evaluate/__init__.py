@@ -1,8 +1,21 @@
 """Success at reaching recorded goals by planning, with its interval and its floor."""
 
 from lewm_cli.evaluate.evaluate import Film, evaluate
+from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.pairs import Pair, draw_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult
 from lewm_cli.evaluate.statistics import Rate
 
-__all__ = ["EpisodeResult", "EvalResult", "Film", "GroupResult", "Pair", "Rate", "draw_pairs", "evaluate"]
+__all__ = [
+    "Candidates",
+    "EpisodeResult",
+    "EvalResult",
+    "Film",
+    "FilmResult",
+    "GroupResult",
+    "Pair",
+    "PlanFilm",
+    "Rate",
+    "draw_pairs",
+    "evaluate",
+]

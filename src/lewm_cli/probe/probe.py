@@ -78,7 +78,7 @@ def probe(
     mean, std = truth[~test].mean(dim=0), truth[~test].std(dim=0, unbiased=False)
     explained, plane = _plane(own[~test], own[test])
     shown = np.sort(np.random.default_rng(seed).permutation(int(test.sum()))[:SHOWN_POINTS])
-    columns = [samples.rows[test], truth[test], linear["model"] * std + mean, mlp["model"] * std + mean, plane]
+    columns = [torch.from_numpy(samples.rows)[test], truth[test], linear["model"] * std + mean, mlp["model"] * std + mean, plane]
     return ProbeResult(
         run=run.name,
         weights_sha256=run.sha256,
@@ -100,7 +100,7 @@ def probe(
         map_explained=explained,
         points=tuple(
             ProbePoint(row=row, actual=true, linear=line, mlp=net, map=place)
-            for row, true, line, net, place in zip(*(column[shown].tolist() for column in columns), strict=True)
+            for row, true, line, net, place in zip(*(column[shown].round(decimals=3).tolist() for column in columns), strict=True)
         ),
         seconds=time.monotonic() - begun,
         device=str(next(run.model.parameters()).device),

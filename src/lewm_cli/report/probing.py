@@ -8,9 +8,9 @@ from lewm_cli.probe import FEATURES, Feature, ProbeResult
 
 TITLES: dict[Feature, str] = {
     "model": "model",
-    "untrained": "untrained encoder",
-    "pixels": "pixel components",
-    "shuffled": "shuffled labels",
+    "untrained": "untrained",
+    "pixels": "pixel PCA",
+    "shuffled": "shuffled",
 }
 """What each kind of features is called, in tables and on pages."""
 
@@ -23,7 +23,8 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
         title_justify="left",
         caption=f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, "
         f"{result.test_frames:,} of {len(result.test_episodes)} others to test.\n"
-        "MSE of z-scored quantities; intervals are 95 % over test episodes.",
+        "MSE of z-scored quantities; intervals are 95 % over test episodes. Untrained: the same encoder before\n"
+        "training; pixel PCA: as many principal components of raw pixels as the latent has dimensions.",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

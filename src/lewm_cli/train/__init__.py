@@ -10,7 +10,7 @@ from lewm_cli.train.events import (
     TrainingStarted,
     Warned,
 )
-from lewm_cli.train.log import JsonLog
+from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
 from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.presets import Preset, all_presets, find_preset, task_preset
@@ -29,9 +29,11 @@ __all__ = [
     "TrainingData",
     "TrainingEvent",
     "TrainingFinished",
+    "TrainingHistory",
     "TrainingStarted",
     "Warned",
     "all_presets",
     "find_preset",
+    "read_log",
     "task_preset",
 ]

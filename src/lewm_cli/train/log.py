@@ -1,14 +1,16 @@
-"""The log of a run: one JSON object per event, appended."""
+"""The log of a run: one JSON object per event, appended, and read again for pictures."""
 
 import errno
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from lewm_cli.files import explained
-from lewm_cli.train.events import TrainingEvent
+from lewm_cli.train.events import HeldOutMeasured, StepsTaken, TrainingEvent, TrainingFinished, TrainingStarted, Warned
 
 
 class JsonLog:
@@ -31,3 +33,56 @@ class JsonLog:
                 if log.write(line) < len(line):  # the disk is full; half a line would spoil the next one
                     log.truncate(whole)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@dataclass(frozen=True)
+class TrainingHistory:
+    """A log read again, each step once: what a resumed run did over replaces what it had done before.
+
+    Args:
+        steps: training losses, by step.
+        held_out: measurements, by step.
+        warnings: by step.
+        seconds: spent training since it was last resumed; None while it is not finished.
+    """
+
+    steps: tuple[StepsTaken, ...]
+    held_out: tuple[HeldOutMeasured, ...]
+    warnings: tuple[Warned, ...]
+    seconds: float | None
+
+
+def read_log(path: Path) -> TrainingHistory:
+    """Read a log; lines cut short by a kill, and of other versions, are passed over. No file is no history."""
+    steps: dict[int, StepsTaken] = {}
+    held_out: dict[int, HeldOutMeasured] = {}
+    warnings: dict[int, Warned] = {}
+    seconds = None
+    for event in _events(path):
+        match event:
+            case TrainingStarted():
+                for past in (steps, held_out, warnings):
+                    for step in [step for step in past if step > event.first_step]:
+                        del past[step]
+            case StepsTaken():
+                steps[event.step] = event
+            case HeldOutMeasured():
+                held_out[event.step] = event
+            case Warned():
+                warnings[event.step] = event
+            case TrainingFinished():
+                seconds = event.seconds
+    return TrainingHistory(tuple(steps.values()), tuple(held_out.values()), tuple(warnings.values()), seconds)
+
+
+def _events(path: Path) -> list[TrainingEvent]:
+    kinds = (TrainingStarted, StepsTaken, HeldOutMeasured, Warned, TrainingFinished)
+    readers = {kind.__name__: TypeAdapter(kind) for kind in kinds}
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            tree = json.loads(line)
+            events.append(readers[tree["event"]].validate_python(tree))
+        except (ValueError, KeyError, TypeError, ValidationError):
+            continue
+    return events

@@ -1,0 +1,63 @@
+"""Films of planning: what the camera saw, and where the candidates of a plan would have led."""
+
+from pydantic import NonNegativeInt
+
+from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+
+Picture = str
+"""A frame as a base64 PNG."""
+
+Path = tuple[tuple[float, float], ...]
+"""Positions x, y in pixels of the frame, one per environment step, the first one included."""
+
+
+class Candidates(Section):
+    """Some candidates of one iteration of the planner, by latent cost, each followed in the simulator."""
+
+    iteration: NonNegativeInt
+    """From 1."""
+    costs: tuple[float, ...]
+    paths: tuple[Path, ...]
+
+
+class PlanFilm(Section):
+    """One pair: its first plan as it came to be, then how the episode went."""
+
+    number: NonNegativeInt
+    """Of the pair in the evaluation."""
+    episode: int
+    start_row: int
+    goal_row: int
+    groups: tuple[str, ...]
+    success: bool
+    first_hit: int | None
+    frame_size: int
+    """Side of a frame, pixels, which positions refer to."""
+    start: Picture
+    goal: Picture
+    goal_position: tuple[float, float]
+    candidates: tuple[Candidates, ...]
+    plan: Path
+    """Where the plan that was chosen leads in the simulator."""
+    path: Path
+    """Where the agent went until the goal was reached or the budget was used up."""
+    steps: tuple[int, ...]
+    frames: tuple[Picture, ...]
+    """What the camera saw at these environment steps."""
+
+
+class FilmResult(Section):
+    """Some pairs of an evaluation, filmed."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    dataset: DatasetIdentity
+    held_out: bool
+    protocol: EvalProtocol
+    films: tuple[PlanFilm, ...]
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str

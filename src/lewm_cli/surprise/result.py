@@ -1,0 +1,100 @@
+"""What a surprise measurement found."""
+
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from lewm_cli.config import DatasetIdentity, Section
+
+Detector = Literal["model", "untrained", "latent", "pixels"]
+DETECTORS: tuple[Detector, ...] = ("model", "untrained", "latent", "pixels")
+"""The model's surprise; that of an untrained model; the squared step between latents, which needs no prediction; the
+mean squared difference between frames in [0, 1], which needs no model."""
+
+Curve = tuple[float | None, ...]
+"""One value per model step: value k is about the frame (k + 1) * frameskip rows after the episode's first. None where
+an action on the way there was not recorded."""
+
+
+class EpisodeCurves(Section):
+    """What every detector says along one recorded episode."""
+
+    episode: int
+    curves: dict[Detector, Curve]
+
+
+class SurpriseResult(Section):
+    """Surprise along recorded episodes, and where the numbers come from."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    dataset: DatasetIdentity
+    held_out: bool
+    """Whether the model was trained on none of the episodes."""
+    frameskip: PositiveInt
+    episodes: tuple[EpisodeCurves, ...]
+    left_out: tuple[int, ...]
+    """Episodes too short for one step."""
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str
+
+
+class PerturbedEpisode(Section):
+    """One episode simulated twice with the same actions, untouched and changed at an event.
+
+    `event` is the index of the first value of the curves that sees the change; `size` says how large the change was,
+    in the unit of the perturbation.
+    """
+
+    episode: int
+    event: NonNegativeInt
+    size: float
+    untouched: dict[Detector, Curve]
+    perturbed: dict[Detector, Curve]
+
+
+class DetectorScore(Section):
+    """How clearly a detector tells perturbed from untouched episodes; intervals are 95 % over episodes.
+
+    `ratio` is the mean over episodes at the event, perturbed over untouched; `log_ratio` the mean natural logarithm of
+    the ratio per episode; `after` the ratio over the steps after the event. `t_test` is the p-value of a paired t-test of
+    the values at the event (the paper's), `wilcoxon` that of a signed-rank test. `auroc` is the share of pairs of one
+    perturbed and one untouched episode in which the perturbed one scores higher at the event.
+    """
+
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    log_ratio: float
+    log_ratio_low: float
+    log_ratio_high: float
+    after: float
+    t_test: float
+    wilcoxon: float
+    auroc: float
+
+
+class PerturbationResult(Section):
+    """Episodes with and without a violation of expectation, and how well each detector tells them apart."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    perturbation: str
+    size_unit: str
+    """Unit of the episodes' `size`: px, or RGB."""
+    dataset: DatasetIdentity
+    held_out: bool
+    frameskip: PositiveInt
+    seed: int
+    scores: dict[Detector, DetectorScore]
+    episodes: tuple[PerturbedEpisode, ...]
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str
