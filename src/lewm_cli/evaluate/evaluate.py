@@ -3,20 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.data import Dataset, resize
+from lewm_cli.data import Dataset
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, summarize_groups
 from lewm_cli.evaluate.statistics import Rate
-from lewm_cli.model import normalize_pixels
 from lewm_cli.plan import LatentCost, Solver
-from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 from lewm_cli.tasks import Simulator, Task
 
@@ -60,14 +56,14 @@ def evaluate(
     """
     begun = time.monotonic()
     trials = [_Trial.begin(task.make_simulator(), pair, number, protocol.seed) for number, pair in enumerate(pairs)]
-    goals = _embed(run, [trial.simulator.goal_frame() for trial in trials])
+    goals = run.embed(np.stack([trial.simulator.goal_frame() for trial in trials]))
     plans, planning = 0, 0.0
     block = run.card.inputs.frameskip
     for step in range(0, protocol.budget, protocol.planner.receding * block):
         open_trials = [trial for trial in trials if trial.first_hit is None]
         if open_trials:
             goal = goals[[trial.number for trial in open_trials]]
-            starts = _embed(run, [trial.simulator.frame() for trial in open_trials])
+            starts = run.embed(np.stack([trial.simulator.frame() for trial in open_trials]))
             cost = LatentCost(run.model, starts.unsqueeze(1), goal)
             plan = solver.solve(cost, run.card.inputs.block_dim, [trial.generator for trial in open_trials])
             plans, planning = plans + len(open_trials), planning + plan.seconds
@@ -83,32 +79,19 @@ def evaluate(
             film(trial.take_film())
     episodes = [trial.result(protocol) for trial in trials]
     clusters = np.array([one.episode for one in episodes])
-    return EvalResult(
-        run=run.name,
-        weights_sha256=run.sha256,
-        task=task.name,
-        dataset=dataset.identity,
+    return EvalResult.of(
+        run,
+        dataset,
         held_out=held_out,
+        begun=begun,
         protocol=protocol,
         overall=GroupResult.of("all", episodes),
         solved_at_start=Rate.of(np.array([one.solved_at_start for one in episodes]), clusters),
         groups=summarize_groups(episodes),
         plans=plans,
         seconds_per_plan=planning / max(1, plans),
-        seconds=time.monotonic() - begun,
-        device=str(goals.device),
-        versions=installed_versions(),
-        command=command_line(),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
         episodes=tuple(episodes),
     )
-
-
-@torch.inference_mode()
-def _embed(run: Run, frames: list[np.ndarray]) -> Tensor:
-    small = torch.from_numpy(resize(np.stack(frames), run.card.model.image_size))
-    pixels = normalize_pixels(small.to(next(run.model.parameters()).device), run.card.inputs.pixels)
-    return torch.cat([run.model.embed(part.unsqueeze(1))[:, 0] for part in pixels.split(64)])
 
 
 @dataclass

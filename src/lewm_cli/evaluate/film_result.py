@@ -2,7 +2,8 @@
 
 from pydantic import NonNegativeInt
 
-from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.store import Measurement
 
 Picture = str
 """A frame as a base64 PNG."""
@@ -46,18 +47,8 @@ class PlanFilm(Section):
     """What the camera saw at these environment steps."""
 
 
-class FilmResult(Section):
+class FilmResult(Measurement):
     """Some pairs of an evaluation, filmed."""
 
-    run: str
-    weights_sha256: str
-    task: str
-    dataset: DatasetIdentity
-    held_out: bool
     protocol: EvalProtocol
     films: tuple[PlanFilm, ...]
-    seconds: float
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str

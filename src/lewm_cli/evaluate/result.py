@@ -4,8 +4,9 @@ from typing import Self
 
 import numpy as np
 
-from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.evaluate.statistics import Rate
+from lewm_cli.store import Measurement
 
 
 class EpisodeResult(Section):
@@ -47,27 +48,15 @@ class GroupResult(Section):
         )
 
 
-class EvalResult(Section):
-    """A success rate with its interval, its floor on the same pairs, and where it comes from."""
+class EvalResult(Measurement):
+    """A success rate with its interval and its floor on the same pairs."""
 
-    run: str
-    weights_sha256: str
-    task: str
-    dataset: DatasetIdentity
-    held_out: bool
-    """Whether none of the pairs' episodes was trained on."""
     protocol: EvalProtocol
     overall: GroupResult
     solved_at_start: Rate
     groups: tuple[GroupResult, ...]
     plans: int
     seconds_per_plan: float
-    seconds: float
-    """Of the whole evaluation, after imports."""
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str
     episodes: tuple[EpisodeResult, ...]
 
 

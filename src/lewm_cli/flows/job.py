@@ -9,7 +9,7 @@ import torch
 from lewm_cli.config import Layer, RunCard, TrainConfig, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.store import Home, RunFiles, dataset_task, read_card
+from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 from lewm_cli.train import task_preset
 
@@ -140,18 +140,16 @@ def _prefix(what: str) -> str:
 
 def _newest_stopped(home: Home, what: str, say: Callable[[str], None]) -> str:
     task = find_task(what)
-    stopped = []
-    for name, path in home.run_files():
-        try:
-            card = read_card(path)
-        except LewmError:
-            continue  # damaged, or of another tool: not what stopped here
-        mine = card.inputs.task == task.name if task else name.startswith(f"{_prefix(what)}/")
-        if mine and RunFiles(path.with_suffix("")).stopped:
-            stopped.append((path.stat().st_mtime, name))
+    stopped = [
+        run
+        for run in list_runs(home)
+        if run.card  # else damaged, or of another tool: not what stopped here
+        and (run.card.inputs.task == task.name if task else run.name.startswith(f"{_prefix(what)}/"))
+        and RunFiles(run.path.with_suffix("")).stopped
+    ]
     if not stopped:
         raise LewmError(f"no run of {what} has stopped before its end; start one with: lewm train {what}")
-    name = max(stopped)[1]
+    name = max(stopped, key=lambda run: run.modified).name
     say(f"resuming {name}, the newest run of {what} that stopped")
     return name
 

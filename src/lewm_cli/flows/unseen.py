@@ -35,11 +35,8 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
     """
     provenance = run.card.provenance
     dataset = home.find_dataset(name or provenance.dataset.name)
-    recorded = dataset.task or dataset_task(dataset).name
-    if find_task(recorded) not in (task, GENERIC):
-        raise LewmError(f"{dataset.name} is a recording of {recorded}, and {run.name} was trained on {task.name}")
-    trained_on = set(provenance.trained_on)
-    unseen = np.array([digest not in trained_on for digest in dataset.episode_digests])
+    refuse_unfit(run, task, dataset)
+    unseen = is_unseen(run, dataset)
     if unseen.all():
         say(f"episodes: all {dataset.episodes} of {dataset.name}; the run was trained on none of them")
     elif unseen.any():
@@ -53,3 +50,26 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
             f"lewm collect {task.name} --episodes 100 --seed 1 --name {task.name}/test"
         )
     return UnseenEpisodes(dataset, np.flatnonzero(unseen), held_out=True)
+
+
+def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
+    """Whether the run was never trained on each episode (E,), told by content."""
+    trained_on = set(run.card.provenance.trained_on)
+    return np.array([digest not in trained_on for digest in dataset.episode_digests])
+
+
+def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:
+    """Check that a recording is one that a run can say something about.
+
+    Raises:
+        LewmError: it is of another task, or its actions have another width.
+    """
+    recorded = dataset.task or dataset_task(dataset).name
+    if find_task(recorded) not in (task, GENERIC):
+        raise LewmError(f"{dataset.name} is a recording of {recorded}, and {run.name} was trained on {task.name}")
+    width, dims = dataset.actions.shape[1], run.card.inputs.actions.dim
+    if width != dims:
+        raise LewmError(
+            f"{dataset.name} has {width} action dimensions, and {run.name} was trained with {dims}; "
+            "`lewm ls` lists the recordings and runs there are"
+        )

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from lewm_cli.data import Frames
-from lewm_cli.model import LeWM, normalize_pixels
 from lewm_cli.store import Run
 
 FRAMES_AT_ONCE = 256
@@ -13,23 +12,12 @@ FITTED_FRAMES = 2000
 """Training frames that principal components are found in."""
 
 
-@torch.inference_mode()
-def latents(run: Run, model: LeWM, frames: Frames, rows: np.ndarray) -> Tensor:
-    """Latents (N, D) float64 of the frames at `rows`, on the CPU, by a model in eval mode."""
-    device = next(model.parameters()).device
-    parts = []
-    for start in range(0, len(rows), FRAMES_AT_ONCE):
-        pixels = torch.from_numpy(np.ascontiguousarray(frames.rows(rows[start : start + FRAMES_AT_ONCE]))).to(device)
-        parts.append(model.embed(normalize_pixels(pixels, run.card.inputs.pixels).unsqueeze(1))[:, 0].double().cpu())
-    return torch.cat(parts)
-
-
-def untrained(run: Run, seed: int) -> LeWM:
-    """A model of the same sizes that has learned nothing, in eval mode on the same device."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        fresh = LeWM(run.card.model, run.card.inputs.block_dim)
-    return fresh.to(next(run.model.parameters()).device).eval()
+def latents(run: Run, frames: Frames, rows: np.ndarray) -> Tensor:
+    """Latents (N, D) float64 of the frames at `rows`, on the CPU."""
+    parts = [
+        run.embed(frames.rows(rows[start : start + FRAMES_AT_ONCE])) for start in range(0, len(rows), FRAMES_AT_ONCE)
+    ]
+    return torch.cat(parts).double().cpu()
 
 
 def pixel_components(frames: Frames, rows: np.ndarray, train: np.ndarray, width: int, seed: int) -> Tensor:

@@ -2,19 +2,17 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
-from lewm_cli.probe.features import latents, pixel_components, untrained
+from lewm_cli.probe.features import latents, pixel_components
 from lewm_cli.probe.regression import RECIPE, fit_linear, fit_mlp
 from lewm_cli.probe.result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.probe.samples import ProbeSamples
 from lewm_cli.probe.score import score
-from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 
 SHOWN_POINTS = 600
@@ -50,10 +48,10 @@ def probe(
     truth = torch.from_numpy(samples.values)
     actual = _z_score(truth, ~test)
     width = run.card.model.latent
-    own = latents(run, run.model, frames, samples.rows)
+    own = latents(run, frames, samples.rows)
     sources: dict[Feature, Tensor] = {
         "model": own,
-        "untrained": latents(run, untrained(run, seed), frames, samples.rows),
+        "untrained": latents(run.untrained(seed), frames, samples.rows),
         "pixels": pixel_components(frames, samples.rows, ~test, width, seed),
         "shuffled": own,
     }
@@ -78,13 +76,14 @@ def probe(
     mean, std = truth[~test].mean(dim=0), truth[~test].std(dim=0, unbiased=False)
     explained, plane = _plane(own[~test], own[test])
     shown = np.sort(np.random.default_rng(seed).permutation(int(test.sum()))[:SHOWN_POINTS])
-    columns = [torch.from_numpy(samples.rows)[test], truth[test], linear["model"] * std + mean, mlp["model"] * std + mean, plane]
-    return ProbeResult(
-        run=run.name,
-        weights_sha256=run.sha256,
-        task=run.card.inputs.task,
-        dataset=dataset.identity,
+    in_units = (truth[test], linear["model"] * std + mean, mlp["model"] * std + mean)
+    columns = (torch.from_numpy(samples.rows)[test], *in_units, plane)
+    points = zip(*(column[shown].round(decimals=3).tolist() for column in columns), strict=True)
+    return ProbeResult.of(
+        run,
+        dataset,
         held_out=held_out,
+        begun=begun,
         train_frames=int((~test).sum()),
         test_frames=int(test.sum()),
         train_episodes=tuple(np.unique(samples.episodes[~test]).tolist()),
@@ -99,14 +98,8 @@ def probe(
         left_out=samples.left_out,
         map_explained=explained,
         points=tuple(
-            ProbePoint(row=row, actual=true, linear=line, mlp=net, map=place)
-            for row, true, line, net, place in zip(*(column[shown].round(decimals=3).tolist() for column in columns), strict=True)
+            ProbePoint(row=row, actual=true, linear=line, mlp=net, map=place) for row, true, line, net, place in points
         ),
-        seconds=time.monotonic() - begun,
-        device=str(next(run.model.parameters()).device),
-        versions=installed_versions(),
-        command=command_line(),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from lewm_cli.config import DatasetIdentity, Section
+from lewm_cli.config import Section
+from lewm_cli.store import Measurement
 
 Feature = Literal["model", "untrained", "pixels", "shuffled"]
 FEATURES: tuple[Feature, ...] = ("model", "untrained", "pixels", "shuffled")
@@ -49,15 +50,9 @@ class ProbePoint(Section):
     map: tuple[float, float]
 
 
-class ProbeResult(Section):
-    """Every quantity of a task, and where the numbers come from."""
+class ProbeResult(Measurement):
+    """Every quantity of a task."""
 
-    run: str
-    weights_sha256: str
-    task: str
-    dataset: DatasetIdentity
-    held_out: bool
-    """Whether none of the episodes was trained on by the model."""
     train_frames: PositiveInt
     test_frames: PositiveInt
     train_episodes: tuple[int, ...]
@@ -72,8 +67,3 @@ class ProbeResult(Section):
     """Share of the latents' variance along each axis of the map."""
     points: tuple[ProbePoint, ...]
     """A sample of the test frames."""
-    seconds: float
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str

@@ -4,6 +4,7 @@ from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.output import Output
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.probing import probe_tables
+from lewm_cli.report.surprising import surprise_tables
 from lewm_cli.report.tables import dataset_tables, details_tables, evaluation_tables, inventory_tables, training_tables
 from lewm_cli.report.training import TrainingView
 from lewm_cli.report.trees import dataset_tree, details_tree, inventory_tree
@@ -25,5 +26,6 @@ __all__ = [
     "preset_tables",
     "preset_text",
     "probe_tables",
+    "surprise_tables",
     "training_tables",
 ]

@@ -1,7 +1,8 @@
 """The checkpoint store at $STABLEWM_HOME: where datasets and runs lie, what they are called, how runs are read."""
 
 from lewm_cli.store.home import Home
-from lewm_cli.store.inventory import DatasetEntry, Inventory, RunEntry, take_inventory
+from lewm_cli.store.inventory import DatasetEntry, Inventory, RunEntry, list_runs, take_inventory
+from lewm_cli.store.measurement import Measurement
 from lewm_cli.store.names import check_name, dataset_task
 from lewm_cli.store.objects import restore_model
 from lewm_cli.store.runs import AutoCostModel, Run, RunFiles, load, load_run, read_card, save_derived, save_run
@@ -11,11 +12,13 @@ __all__ = [
     "DatasetEntry",
     "Home",
     "Inventory",
+    "Measurement",
     "Run",
     "RunEntry",
     "RunFiles",
     "check_name",
     "dataset_task",
+    "list_runs",
     "load",
     "load_run",
     "read_card",

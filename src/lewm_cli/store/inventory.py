@@ -49,8 +49,13 @@ def take_inventory(home: Home) -> Inventory:
     """Look at everything; damaged files are listed with what is wrong with them."""
     return Inventory(
         datasets=tuple(_dataset_entry(name, path) for name, path in home.dataset_files()),
-        runs=tuple(_run_entry(name, path) for name, path in home.run_files()),
+        runs=list_runs(home),
     )
+
+
+def list_runs(home: Home) -> tuple[RunEntry, ...]:
+    """All runs, in the order they are searched."""
+    return tuple(_run_entry(name, path) for name, path in home.run_files())
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:

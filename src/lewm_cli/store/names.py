@@ -1,5 +1,6 @@
 """What datasets and runs may be called."""
 
+from math import prod
 from pathlib import PurePosixPath
 
 from lewm_cli.data import Dataset
@@ -45,7 +46,10 @@ def _stays_visible(path: PurePosixPath) -> bool:
 
 
 def dataset_task(dataset: Dataset) -> Task:
-    """The task that a recording belongs to: as the file says, else by the name of a released file, else generic."""
+    """The task of a recording: as the file says, else by a released file's name, else by its columns, else generic."""
     if dataset.task is not None:
         return find_task(dataset.task) or GENERIC
-    return next((task for task in TASKS if task.released_dataset == dataset.path.stem), GENERIC)
+    named = (task for task in TASKS if task.released_dataset == dataset.path.stem)
+    widths = {(column.name, prod(column.shape)) for column in dataset.columns}
+    recognized = (task for task in TASKS if task.recognized_by and widths.issuperset(task.recognized_by))
+    return [*named, *recognized, GENERIC][0]

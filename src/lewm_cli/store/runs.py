@@ -1,21 +1,28 @@
 """A run on disk: `<name>.safetensors` is the truth, what other tools want is derived from it."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from lewm_cli.config import RunCard
+from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
-from lewm_cli.model import LeWM
+from lewm_cli.model import LeWM, normalize_pixels
 from lewm_cli.store.home import Home
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import save_object
+
+EMBEDDED_AT_ONCE = 64
+"""Frames in one pass of the encoder."""
 
 HEADER = "lewm"
 """The metadata entry of a safetensors file that holds the run card as JSON."""
@@ -96,6 +103,28 @@ class Run:
     card: RunCard
     tensors: int
     sha256: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @torch.inference_mode()
+    def embed(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+        """Latents (N, D), on the run's device, of frames (N, H, W, 3) uint8 of any square size."""
+        small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
+        parts = []
+        for start in range(0, len(small), EMBEDDED_AT_ONCE):
+            part = small[start : start + EMBEDDED_AT_ONCE].to(self.device)
+            parts.append(self.model.embed(normalize_pixels(part, self.card.inputs.pixels).unsqueeze(1))[:, 0])
+        return torch.cat(parts)
+
+    def untrained(self, seed: int) -> "Run":
+        """The same run with a model of the same sizes that has learned nothing."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            fresh = LeWM(self.card.model, self.card.inputs.block_dim)
+        return replace(self, model=fresh.to(self.device).eval())
 
 
 def save_run(files: RunFiles, model: LeWM, card: RunCard) -> None:

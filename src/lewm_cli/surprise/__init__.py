@@ -1,6 +1,8 @@
 """Violation of expectation: how far what is seen lies from what was predicted."""
 
 from lewm_cli.surprise.bands import Band, bands
+from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
+from lewm_cli.surprise.recorded import measure_surprise
 from lewm_cli.surprise.result import (
     DETECTORS,
     Curve,
@@ -11,6 +13,7 @@ from lewm_cli.surprise.result import (
     PerturbedEpisode,
     SurpriseResult,
 )
+from lewm_cli.surprise.score import score
 
 __all__ = [
     "DETECTORS",
@@ -23,4 +26,8 @@ __all__ = [
     "PerturbedEpisode",
     "SurpriseResult",
     "bands",
+    "draw_episodes",
+    "measure_perturbation",
+    "measure_surprise",
+    "score",
 ]

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from lewm_cli.config import DatasetIdentity, Section
+from lewm_cli.config import Section
+from lewm_cli.store import Measurement
 
 Detector = Literal["model", "untrained", "latent", "pixels"]
 DETECTORS: tuple[Detector, ...] = ("model", "untrained", "latent", "pixels")
@@ -23,24 +24,13 @@ class EpisodeCurves(Section):
     curves: dict[Detector, Curve]
 
 
-class SurpriseResult(Section):
-    """Surprise along recorded episodes, and where the numbers come from."""
+class SurpriseResult(Measurement):
+    """Surprise along recorded episodes."""
 
-    run: str
-    weights_sha256: str
-    task: str
-    dataset: DatasetIdentity
-    held_out: bool
-    """Whether the model was trained on none of the episodes."""
     frameskip: PositiveInt
     episodes: tuple[EpisodeCurves, ...]
     left_out: tuple[int, ...]
     """Episodes too short for one step."""
-    seconds: float
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str
 
 
 class PerturbedEpisode(Section):
@@ -61,9 +51,9 @@ class DetectorScore(Section):
     """How clearly a detector tells perturbed from untouched episodes; intervals are 95 % over episodes.
 
     `ratio` is the mean over episodes at the event, perturbed over untouched; `log_ratio` the mean natural logarithm of
-    the ratio per episode; `after` the ratio over the steps after the event. `t_test` is the p-value of a paired t-test of
-    the values at the event (the paper's), `wilcoxon` that of a signed-rank test. `auroc` is the share of pairs of one
-    perturbed and one untouched episode in which the perturbed one scores higher at the event.
+    the ratio per episode; `after` the ratio over the steps after the event. `t_test` is the p-value of a paired t-test
+    of the values at the event (the paper's), `wilcoxon` that of a signed-rank test. `auroc` is the share of pairs of
+    one perturbed and one untouched episode in which the perturbed one scores higher at the event.
     """
 
     ratio: float
@@ -78,23 +68,13 @@ class DetectorScore(Section):
     auroc: float
 
 
-class PerturbationResult(Section):
+class PerturbationResult(Measurement):
     """Episodes with and without a violation of expectation, and how well each detector tells them apart."""
 
-    run: str
-    weights_sha256: str
-    task: str
     perturbation: str
     size_unit: str
-    """Unit of the episodes' `size`: px, or RGB."""
-    dataset: DatasetIdentity
-    held_out: bool
+    """Unit of the episodes' `size`."""
     frameskip: PositiveInt
     seed: int
     scores: dict[Detector, DetectorScore]
     episodes: tuple[PerturbedEpisode, ...]
-    seconds: float
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str

@@ -2,6 +2,7 @@
 
 from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.generic import GENERIC
+from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
 from lewm_cli.tasks.task import Task
@@ -10,7 +11,7 @@ from lewm_cli.tasks.tworoom import TWOROOM
 TASKS = (TWOROOM,)
 """Every task that has a simulator."""
 
-__all__ = ["GENERIC", "TASKS", "Episode", "ProbeTarget", "Simulator", "Task", "find_task"]
+__all__ = ["GENERIC", "TASKS", "Episode", "Perturbation", "ProbeTarget", "Simulator", "Task", "find_task"]
 
 
 def find_task(name: str) -> Task | None:

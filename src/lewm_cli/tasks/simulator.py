@@ -43,8 +43,16 @@ class Simulator(Protocol):
         """What the camera would see at the goal: (H, W, 3) uint8."""
         ...
 
+    def perturb(self, name: str, generator: np.random.Generator) -> float:
+        """Stage one of the task's perturbations now, until the next `begin`.
+
+        Returns:
+            how large the change is, in the unit of the perturbation.
+        """
+        ...
+
     def position(self) -> np.ndarray:
-        """Where the controlled thing is, for paths: (P,)."""
+        """Where the controlled thing is: (2,) x and y in pixels of the frame."""
         ...
 
     def distance(self) -> float:
@@ -64,5 +72,5 @@ class Simulator(Protocol):
         ...
 
     def route_valid(self, path: np.ndarray) -> bool | None:
-        """Whether a path of positions (T, P) respects the walls; None where the task has none."""
+        """Whether a path of positions (T, 2) respects the walls; None where the task has none."""
         ...

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
 
@@ -25,6 +26,8 @@ class Task:
         start_columns: recorded columns that, joined, are the state to start from.
         goal_columns: recorded columns that, joined, are the goal.
         probe_targets: physical quantities that latents are probed for.
+        perturbations: violations of expectation that the simulator can stage.
+        recognized_by: recorded columns and their widths by which a recording that names no task is known.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -37,6 +40,8 @@ class Task:
     start_columns: tuple[str, ...] = ()
     goal_columns: tuple[str, ...] = ()
     probe_targets: tuple[ProbeTarget, ...] = ()
+    perturbations: tuple[Perturbation, ...] = ()
+    recognized_by: tuple[tuple[str, int], ...] = ()
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property

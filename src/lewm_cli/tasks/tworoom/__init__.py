@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
 from lewm_cli.tasks.task import Task
@@ -27,5 +28,10 @@ TWOROOM = Task(
         ProbeTarget("agent x", "proprio", 0, "px"),
         ProbeTarget("agent y", "proprio", 1, "px"),
     ),
+    perturbations=(
+        Perturbation("teleport", "the agent jumps to a random free place", "px"),
+        Perturbation("color", "the agent takes a random color", "RGB levels"),
+    ),
+    recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     make_simulator=_make_simulator,
 )

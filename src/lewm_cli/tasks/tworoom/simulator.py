@@ -18,6 +18,9 @@ MAX_STEPS = 100
 FAR_APART = 32.0
 """Pixels between start and goal beyond which a pair is not solved by wandering."""
 
+OTHER_COLOR = 128.0
+"""RGB levels between two colors that nobody takes for the same."""
+
 
 class TwoRoomSimulator:
     """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224."""
@@ -84,6 +87,14 @@ class TwoRoomSimulator:
         """The same world with the agent at the target: (224, 224, 3) uint8."""
         return self._environment._target_img.numpy().transpose(1, 2, 0)
 
+    def perturb(self, name: str, generator: np.random.Generator) -> float:
+        """Move the agent to a free place at least 32 pixels away (`teleport`), or recolor it (`color`).
+
+        Returns:
+            the jump in pixels, or the distance between the colors in RGB levels.
+        """
+        return {"teleport": self._teleport, "color": self._recolor}[name](generator)
+
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
         return self._environment.agent_position.numpy().copy()
@@ -113,6 +124,25 @@ class TwoRoomSimulator:
         The simulator itself looks at walls only where a step ends.
         """
         return self._walls.free(path)
+
+    def _teleport(self, generator: np.random.Generator) -> float:
+        before, space = self.position(), self._environment.variation_space["agent"]["position"]
+        while True:
+            place = generator.uniform(space.low, space.high).astype(np.float32)
+            jump = float(np.linalg.norm(place - before))
+            if jump >= FAR_APART and self._environment._constrain_agent_not_in_wall(place):
+                self._environment._set_state(place)
+                return jump
+
+    def _recolor(self, generator: np.random.Generator) -> float:
+        space, background = (self._environment.variation_space[part]["color"] for part in ("agent", "background"))
+        before = space.value.astype(float)
+        while True:
+            color = generator.integers(256, size=3)
+            change, contrast = (float(np.linalg.norm(color - other)) for other in (before, background.value))
+            if min(change, contrast) >= OTHER_COLOR:  # another color, and not that of the floor
+                space.set_value(color.astype(np.uint8))
+                return change
 
     @property
     def _walls(self) -> Walls:

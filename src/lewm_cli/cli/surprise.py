@@ -1,0 +1,55 @@
+"""`lewm surprise`: where the world does not go as predicted."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm surprise video.h5",
+    "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.png",
+    "lewm surprise tworoom/test --perturb teleport --episodes 64",
+    "lewm surprise tworoom/test --perturb color --json",
+)
+
+
+def command(
+    dataset: Annotated[
+        str, typer.Argument(metavar="RECORDING", help="A recording, by path or by name.", show_default=False)
+    ],
+    run: Annotated[
+        str | None, typer.Option(help="Run name.", show_default="newest run that fits the recording")
+    ] = None,
+    perturb: Annotated[
+        str | None,
+        typer.Option(metavar="teleport|color", help="Simulate episodes with this change.", show_default=False),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the changes and the untrained model.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it: .svg, .png or .pdf.", show_default="beside the result")
+    ] = None,
+    device: options.Device = "auto",
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure how far every next latent lies from the predicted one.
+
+    With --perturb, episodes are simulated again with the same actions, untouched and with the agent moved or recolored
+    from the middle on. Beside the model stand detectors that know less: an untrained model, the step between latents,
+    the difference between frames.
+    """
+    from lewm_cli.flows.surprise import SurpriseRequest, measure
+    from lewm_cli.report import Output, surprise_tables
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device)
+    surprised = measure(Home.locate(home), request, output.say, output.progress)
+    output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
+    output.say(f"stored: {surprised.path}")

@@ -1,0 +1,165 @@
+"""Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lewm_cli.data import Dataset, HDF5Frames
+from lewm_cli.errors import LewmError
+from lewm_cli.flows.progress import Progress
+from lewm_cli.flows.results import keep_result
+from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
+from lewm_cli.model import resolve_device
+from lewm_cli.store import Home, Run, RunEntry, dataset_task, list_runs, load_run
+from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
+from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
+
+PERTURBED_EPISODES = 32
+"""How many are simulated twice unless another number is asked for."""
+
+
+@dataclass(frozen=True)
+class SurpriseRequest:
+    """What to measure.
+
+    Args:
+        dataset: recording, by name or path.
+        run: run name; the newest run that fits the recording if not given.
+        perturb: name of a perturbation; None measures the recording as it is.
+        episodes: at most so many; all of a recording, or 32 perturbed ones, if not given.
+        seed: of the perturbations and the untrained model.
+        device: auto, cpu, cuda or mps.
+    """
+
+    dataset: str
+    run: str | None = None
+    perturb: str | None = None
+    episodes: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Surprised:
+    """A result and where it was stored."""
+
+    result: SurpriseResult | PerturbationResult
+    path: Path
+
+
+def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], progress: Progress) -> Surprised:
+    """Measure surprise, and store the result under `<run>.run/results/`.
+
+    Args:
+        home: where run and recording lie.
+        request: what to measure.
+        say: told what was chosen on the user's behalf.
+        progress: shows the episodes done.
+
+    Raises:
+        LewmError: no such recording or run, one that does not fit the other, or episodes that are too short.
+    """
+    device = resolve_device(request.device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # one episode at a time is too small a load for more
+    dataset = home.find_dataset(request.dataset)
+    run = load_run(home, request.run or _choose_run(home, dataset, say), device)
+    task = find_task(run.card.inputs.task) or GENERIC
+    refuse_unfit(run, task, dataset)
+    if request.perturb is None:
+        result = _recorded(run, dataset, request, say, progress)
+        return Surprised(result, keep_result(home, run, "surprise", result))
+    perturbation = _find_perturbation(task, run, request.perturb)
+    perturbed = _perturbed(home, run, task, perturbation, request, say, progress)
+    return Surprised(perturbed, keep_result(home, run, f"perturb-{perturbation.name}", perturbed))
+
+
+def _recorded(
+    run: Run, dataset: Dataset, request: SurpriseRequest, say: Callable[[str], None], progress: Progress
+) -> SurpriseResult:
+    unseen = is_unseen(run, dataset)
+    episodes = range(dataset.episodes)[: request.episodes]
+    if not unseen[: len(episodes)].all():
+        say(f"note: {run.name} was trained on {np.sum(~unseen[: len(episodes)])} of these {len(episodes)} episodes")
+    frames = HDF5Frames(dataset.path, run.card.model.image_size)
+    with progress("measuring", len(episodes), "episodes") as advance:
+        result = measure_surprise(
+            run,
+            dataset,
+            frames,
+            episodes,
+            held_out=bool(unseen[: len(episodes)].all()),
+            seed=request.seed,
+            advance=advance,
+        )
+    if result.left_out:
+        say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
+    return result
+
+
+def _perturbed(
+    home: Home,
+    run: Run,
+    task: Task,
+    perturbation: Perturbation,
+    request: SurpriseRequest,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> PerturbationResult:
+    unseen = find_unseen(home, run, task, request.dataset, say)
+    wanted = request.episodes or PERTURBED_EPISODES
+    episodes = draw_episodes(run, unseen.dataset, unseen.episodes, count=wanted, seed=request.seed)
+    if len(episodes) < wanted:
+        say(f"only {len(episodes)} of them are long enough to be perturbed")
+    with progress(f"simulating {perturbation.name}", len(episodes), "episodes") as advance:
+        return measure_perturbation(
+            run,
+            task,
+            unseen.dataset,
+            episodes,
+            perturbation,
+            held_out=unseen.held_out,
+            seed=request.seed,
+            advance=advance,
+        )
+
+
+def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str:
+    """The newest run of the recording's task; of any task where the recording names none and nothing else fits."""
+    task, width = dataset_task(dataset), dataset.actions.shape[1]
+    runs = [run for run in list_runs(home) if run.card]
+    same_width = [run for run in runs if run.card.inputs.actions.dim == width]
+    fitting = [run for run in same_width if run.card.inputs.task == task.name]
+    chosen = fitting or (same_width if task is GENERIC else [])
+    if not chosen:
+        raise LewmError(
+            f"no run fits {dataset.name} ({task.name}, {width} action dimensions); {_there_is(runs)}; "
+            f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
+        )
+    newest = max(chosen, key=lambda run: run.modified)
+    which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
+    say(f"run: {newest.name}, {which} (--run chooses another)")
+    return newest.name
+
+
+def _there_is(runs: list[RunEntry]) -> str:
+    if not runs:
+        return "there is no run yet"
+    listed = [f"{run.name} ({run.card.inputs.task}, {run.card.inputs.actions.dim})" for run in runs if run.card]
+    return f"there is {', '.join(listed[:8])}" + (", and more: `lewm ls`" if len(listed) > 8 else "")
+
+
+def _find_perturbation(task: Task, run: Run, name: str) -> Perturbation:
+    if not task.perturbations:
+        raise LewmError(
+            f"{run.name} was trained on {run.card.inputs.task}, which has no simulator to perturb; "
+            "leave out --perturb to measure the recording as it is"
+        )
+    for perturbation in task.perturbations:
+        if perturbation.name == name:
+            return perturbation
+    known = ", ".join(perturbation.name for perturbation in task.perturbations)
+    raise LewmError(f"{task.name} has no perturbation {name!r}; there is {known}")

@@ -1,0 +1,83 @@
+"""Surprise as tables."""
+
+import numpy as np
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from lewm_cli.surprise import DETECTORS, Detector, EpisodeCurves, PerturbationResult, SurpriseResult
+
+SHOWN = 12
+"""Episodes listed, those with the highest peak first; the stored result holds all."""
+
+DETECTOR_TITLES: dict[Detector, str] = {
+    "model": "model",
+    "untrained": "untrained",
+    "latent": "latent step",
+    "pixels": "pixel step",
+}
+"""What each detector is called, in tables and on pages."""
+
+
+def surprise_tables(result: SurpriseResult | PerturbationResult) -> list[RenderableType]:
+    """Where recorded episodes surprise most, or how clearly a perturbation is told."""
+    return _recorded(result) if isinstance(result, SurpriseResult) else _perturbed(result)
+
+
+def _recorded(result: SurpriseResult) -> list[RenderableType]:
+    ranked = sorted(result.episodes, key=_peak, reverse=True)
+    table = _table(f"surprise of {result.run} on {result.dataset.name}, highest peaks first")
+    for heading in ("episode", "steps", "median", "peak", "peak at row"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for episode in ranked[:SHOWN]:
+        values = np.array(episode.curves["model"], float)
+        if np.isnan(values).all():
+            table.add_row(str(episode.episode), str(len(values)), "no actions", "", "")
+            continue
+        row = (int(np.nanargmax(values)) + 1) * result.frameskip
+        table.add_row(
+            str(episode.episode), str(len(values)), f"{np.nanmedian(values):.4f}", f"{np.nanmax(values):.4f}", str(row)
+        )
+    more = f" {len(ranked) - SHOWN} more in the stored result." if len(ranked) > SHOWN else ""
+    return [
+        table,
+        "Surprise: squared error between predicted and actual next latent, summed over\n"
+        f"dimensions. One step is {result.frameskip} environment steps.{more}",
+    ]
+
+
+def _peak(episode: EpisodeCurves) -> float:
+    return max((value for value in episode.curves["model"] if value is not None), default=-1.0)
+
+
+def _perturbed(result: PerturbationResult) -> list[RenderableType]:
+    sizes = [episode.size for episode in result.episodes]
+    table = _table(
+        f"{result.perturbation}, {min(sizes):.0f} to {max(sizes):.0f} {result.size_unit}: {result.run} on "
+        f"{len(sizes)} episodes of {result.dataset.name}"
+    )
+    for heading in ("detector", "ratio", "log ratio", "after", "p", "AUROC"):
+        table.add_column(heading, no_wrap=True)
+    for detector in DETECTORS:
+        score = result.scores[detector]
+        table.add_row(
+            DETECTOR_TITLES[detector],
+            f"{score.ratio:.3g} [{score.ratio_low:.3g}, {score.ratio_high:.3g}]",
+            f"{score.log_ratio:.2f} [{score.log_ratio_low:.2f}, {score.log_ratio_high:.2f}]",
+            f"{score.after:.2f}",
+            f"{score.t_test:.0e}",
+            f"{score.auroc:.3f}",
+        )
+    return [
+        table,
+        "Perturbed over untouched at the event, same episodes and actions; 95 % intervals\n"
+        "over episodes. After: ratio over later steps. p: paired t-test. Only the first row\n"
+        "predicts with what was learned: a jump is easy to see.",
+    ]
+
+
+def _table(title: str) -> Table:
+    # Without frames it fits a terminal of 80 columns.
+    return Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )

@@ -1,0 +1,42 @@
+"""How clearly a detector tells perturbed from untouched episodes."""
+
+import numpy as np
+from scipy import stats
+
+from lewm_cli.surprise.result import DetectorScore
+
+RESAMPLES = 2000
+
+LEAST = 1e-12
+"""Stands for 0 where a ratio is taken: nothing moved between two frames."""
+
+
+def score(
+    untouched: np.ndarray, perturbed: np.ndarray, untouched_after: np.ndarray, perturbed_after: np.ndarray, seed: int
+) -> DetectorScore:
+    """Compare one detector's values over the same N episodes.
+
+    Args:
+        untouched, perturbed: (N,) at the event.
+        untouched_after, perturbed_after: (N,) means over the steps after it.
+        seed: of the bootstrap over episodes.
+    """
+    untouched, perturbed = np.maximum(untouched, LEAST), np.maximum(perturbed, LEAST)
+    episodes = len(untouched)
+    drawn = np.random.default_rng(seed).integers(episodes, size=(RESAMPLES, episodes))
+    ratio_low, ratio_high = np.percentile(perturbed[drawn].mean(axis=1) / untouched[drawn].mean(axis=1), [2.5, 97.5])
+    logs = np.log(perturbed / untouched)
+    half = stats.t.ppf(0.975, episodes - 1) * stats.sem(logs)
+    changed = bool((perturbed != untouched).any())  # else there is nothing to test
+    return DetectorScore(
+        ratio=perturbed.mean() / untouched.mean(),
+        ratio_low=ratio_low,
+        ratio_high=ratio_high,
+        log_ratio=logs.mean(),
+        log_ratio_low=logs.mean() - half,
+        log_ratio_high=logs.mean() + half,
+        after=max(perturbed_after.mean(), LEAST) / max(untouched_after.mean(), LEAST),
+        t_test=stats.ttest_rel(perturbed, untouched).pvalue if changed else 1.0,
+        wilcoxon=stats.wilcoxon(perturbed, untouched).pvalue if changed else 1.0,
+        auroc=stats.mannwhitneyu(perturbed, untouched).statistic / episodes**2,
+    )
