@@ -17,7 +17,7 @@ FLOORS = (
     {"tasks", "config"},
     {"data", "model"},
     {"store", "plan"},
-    {"fetch", "train", "evaluate", "probe", "surprise"},
+    {"fetch", "train", "evaluate", "probe", "surprise", "doctor"},
     {"report"},
     {"flows"},
     {"cli"},

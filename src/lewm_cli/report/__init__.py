@@ -1,6 +1,7 @@
 """Typed results in; text, tables and videos out."""
 
 from lewm_cli.report.details import DatasetDetails, RunDetails
+from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.output import Output
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.probing import probe_tables
@@ -20,6 +21,8 @@ __all__ = [
     "dataset_tree",
     "details_tables",
     "details_tree",
+    "diagnosis_tables",
+    "diagnosis_tree",
     "evaluation_tables",
     "inventory_tables",
     "inventory_tree",

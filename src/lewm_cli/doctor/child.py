@@ -1,0 +1,84 @@
+"""Trying things that may abort, hang or print: each in a process of its own, which is gone afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+
+HARNESS = """
+import os, sys
+try:
+    exec(sys.argv[1])
+except BaseException as error:
+    message = " ".join(str(error).split())
+    print(f"{type(error).__name__}: {message}" if message else type(error).__name__, file=sys.stderr, flush=True)
+    os._exit(1)  # what libraries say while they are torn down would come after it
+"""
+
+LONGEST_MESSAGE = 200
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a program ended.
+
+    Args:
+        works: it ran to its end.
+        says: "works", or how it failed: its last line, the signal that ended it, or the time that it was given.
+    """
+
+    works: bool
+    says: str
+
+
+def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = None) -> Attempt:
+    """Run a Python program in a child process; whatever it does, this one goes on.
+
+    Args:
+        program: Python source; its output is kept from the terminal.
+        seconds: after which the child, and every process that it started, is killed.
+        variables: environment variables to set.
+    """
+    # A file, not a pipe: reading a pipe waits for whoever else holds it.
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", HARNESS, program],
+            env=os.environ | (variables or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return Attempt(False, f"hangs: no end after {seconds:g} s")
+        finally:
+            _kill_group(child)
+        output.seek(0)
+        lines = output.read().decode(errors="replace").split("\n")
+    if code == 0:
+        return Attempt(True, "works")
+    if code < 0:
+        return Attempt(False, f"aborts ({_signal_name(-code)})")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
+    return Attempt(False, f"fails: {last if len(last) <= LONGEST_MESSAGE else last[: LONGEST_MESSAGE - 3] + '...'}")
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:  # nothing is left of it
+        pass
+    except PermissionError:  # what macOS says of a group that has ended
+        pass
+    child.wait()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,134 @@
+"""What draws: TwoRoom's own renderer, videos, and MuJoCo's back-ends, each tried for real in a child process."""
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from lewm_cli.doctor.child import attempt
+from lewm_cli.doctor.finding import Finding, State
+from lewm_cli.doctor.versions import IMPORTED_EVERYWHERE, install
+
+SIMULATOR = """
+import numpy as np
+from lewm_cli.tasks import find_task
+simulator = find_task("tworoom").make_simulator()
+simulator.begin(np.array([60.0, 60.0], np.float32), np.array([160.0, 160.0], np.float32))
+frame = simulator.frame()
+assert frame.shape == (224, 224, 3) and frame.std() > 0, "the frame is empty"
+"""
+
+VIDEO = """
+import tempfile
+from pathlib import Path
+import imageio.v3 as imageio
+import numpy as np
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder, "video.mp4")
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    imageio.imwrite(path, frames, plugin="FFMPEG", fps=4, codec="libx264")
+    assert len(imageio.imread(path, plugin="FFMPEG")) == 4, "what was written cannot be read"
+"""
+
+SCENE = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><light pos='0 0 3'/><geom type='sphere' size='.2' rgba='1 0 0 1'/></worldbody></mujoco>"
+)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 64, 64) as renderer:
+    renderer.update_scene(data)
+    assert renderer.render().std() > 0, "the frame is empty"
+"""
+
+SYSTEM_PACKAGES = {
+    "egl": "apt-get install libegl1 libgl1-mesa-dri",
+    "osmesa": "apt-get install libosmesa6",
+    "glfw": "apt-get install libegl1 libgl1-mesa-dri",  # it wants a screen, EGL does not
+}
+"""What to type for each value of MUJOCO_GL where none works."""
+
+SIMULATOR_SECONDS, VIDEO_SECONDS, BACKEND_SECONDS = 180.0, 60.0, 30.0
+"""Given to each: an import from a cold network disk takes long, a hung driver forever."""
+
+
+def rendering(say: Callable[[str], None]) -> Iterator[Finding]:
+    """Try everything that draws.
+
+    Args:
+        say: told what is being tried, because it takes seconds.
+    """
+    say("trying the TwoRoom simulator, about 6 s ...")
+    yield simulator()
+    say("trying to write a video ...")
+    yield video()
+    yield from backends(say)
+
+
+def simulator() -> Finding:
+    """Build the TwoRoom simulator and take a frame."""
+    tried = attempt(SIMULATOR, seconds=SIMULATOR_SECONDS)
+    return Finding(
+        name="TwoRoom simulator",
+        state=State.OK if tried.works else State.BROKEN,
+        says=tried.says,
+        advice=None if tried.works else _repair(tried.says),
+    )
+
+
+def video() -> Finding:
+    """Write an mp4 with the ffmpeg of imageio-ffmpeg, as `lewm eval --video` does."""
+    tried = attempt(VIDEO, seconds=VIDEO_SECONDS)
+    return Finding(
+        name="video (ffmpeg)",
+        state=State.OK if tried.works else State.WARNING,
+        says=tried.says,
+        advice=None if tried.works else "pip install --force-reinstall imageio-ffmpeg",
+    )
+
+
+def backends(say: Callable[[str], None]) -> Iterator[Finding]:
+    """Every value of MUJOCO_GL; a failing one gives way to one that works, if there is one."""
+    if importlib.util.find_spec("mujoco") is None:
+        for name in SYSTEM_PACKAGES:
+            yield Finding(
+                name=f"MUJOCO_GL={name}",
+                state=State.OPTIONAL,
+                says="mujoco is not installed",
+                advice='pip install "mujoco<4"',
+            )
+        return
+    found = []
+    for name in SYSTEM_PACKAGES:
+        say(f"trying MUJOCO_GL={name} ...")
+        found.append(backend(name))
+    working = next((finding.name for finding in found if finding.state is State.OK), None)
+    for finding in found:
+        failing = finding.state is not State.OK
+        yield replace(finding, advice=f"export {working}") if failing and working else finding
+
+
+def backend(name: str, program: str = SCENE, seconds: float = BACKEND_SECONDS) -> Finding:
+    """Draw one scene with one of MuJoCo's back-ends.
+
+    Args:
+        name: value of MUJOCO_GL.
+        program: Python source that draws.
+        seconds: after which it hangs.
+    """
+    tried = attempt(program, seconds=seconds, variables={"MUJOCO_GL": name})
+    return Finding(
+        name=f"MUJOCO_GL={name}",
+        state=State.OK if tried.works else State.OPTIONAL,
+        says=tried.says,
+        advice=None if tried.works else SYSTEM_PACKAGES[name],
+    )
+
+
+def _repair(said: str) -> str:
+    missing = re.search(r"No module named '(\w+)", said)
+    if missing:
+        module = missing.group(1)
+        return install(IMPORTED_EVERYWHERE.get(module, module.replace("_", "-")))
+    return install("stable-worldmodel").replace("install", "install --force-reinstall --no-deps")
