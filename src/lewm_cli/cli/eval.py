@@ -29,6 +29,9 @@ def command(
     video: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
     ] = None,
+    films: Annotated[
+        int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
+    ] = 4,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -52,10 +55,10 @@ def command(
         layers.append(Layer("--seed", {"seed": seed}))
     evaluated = evaluate_run(
         Home.locate(home),
-        EvalRequest(run, dataset, tuple(layers), device),
+        EvalRequest(run, dataset, tuple(layers), device, films),
         say=output.say,
         progress=output.progress,
-        film=VideoFolder(video, output.say) if video else None,
+        video=VideoFolder(video, output.say) if video else None,
     )
     output.result(evaluated.result.model_dump(mode="json", by_alias=True), lambda: evaluation_tables(evaluated.result))
     output.say(f"stored: {evaluated.path}")

@@ -2,6 +2,7 @@
 
 from lewm_cli.evaluate.evaluate import Film, evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
+from lewm_cli.evaluate.films import choose_episodes, film
 from lewm_cli.evaluate.pairs import Pair, draw_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult
 from lewm_cli.evaluate.statistics import Rate
@@ -16,6 +17,8 @@ __all__ = [
     "Pair",
     "PlanFilm",
     "Rate",
+    "choose_episodes",
     "draw_pairs",
     "evaluate",
+    "film",
 ]

@@ -19,11 +19,20 @@ from lewm_cli.tasks import Simulator, Task
 
 @dataclass(frozen=True)
 class Film:
-    """What the camera saw of one pair: frames (T, H, W, 3) from the start on, and the goal (H, W, 3)."""
+    """What the camera saw of one pair.
+
+    Args:
+        number: of the pair.
+        frames: (T, H, W, 3) uint8, from the start on.
+        goal: (H, W, 3) uint8.
+        path: (T, 2) positions, in pixels of the frame.
+        success: whether the goal was reached.
+    """
 
     number: int
     frames: np.ndarray
     goal: np.ndarray
+    path: np.ndarray
     success: bool
 
 
@@ -131,7 +140,8 @@ class _Trial:
     def take_film(self) -> Film:
         """What the camera saw; its frames are given away, for they are large."""
         frames, self.frames = [*self.frames, self.simulator.frame()], []
-        return Film(self.number, np.stack(frames), self.simulator.goal_frame(), self.first_hit is not None)
+        goal, path = self.simulator.goal_frame(), np.stack(self.path)
+        return Film(self.number, np.stack(frames), goal, path, self.first_hit is not None)
 
     def result(self, protocol: EvalProtocol) -> EpisodeResult:
         """The outcome, and that of random actions from the same start (which moves the simulator)."""

@@ -55,12 +55,18 @@ def draw_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, *, offset: in
     while len(chosen) < count:
         chosen += [(episode, starts[episode].pop()) for episode in order if starts[episode]]
     rows = [(episode, int(dataset.offsets[episode]) + step) for episode, step in sorted(chosen[:count])]
-    start_states = _states(dataset, task.start_columns, np.array([row for _, row in rows]))
-    goal_states = _states(dataset, task.goal_columns, np.array([row + offset for _, row in rows]))
-    return [
-        Pair(episode, row, row + offset, start, goal)
-        for (episode, row), start, goal in zip(rows, start_states, goal_states, strict=True)
-    ]
+    return recorded_pairs(dataset, task, [(episode, row, row + offset) for episode, row in rows])
+
+
+def recorded_pairs(dataset: Dataset, task: Task, rows: list[tuple[int, int, int]]) -> list[Pair]:
+    """Pairs by episode number, start row and goal row.
+
+    Raises:
+        LewmError: a state column is missing.
+    """
+    starts = _states(dataset, task.start_columns, np.array([start for _, start, _ in rows]))
+    goals = _states(dataset, task.goal_columns, np.array([goal for _, _, goal in rows]))
+    return [Pair(*numbers, start, goal) for numbers, start, goal in zip(rows, starts, goals, strict=True)]
 
 
 def _states(dataset: Dataset, columns: tuple[str, ...], rows: np.ndarray) -> np.ndarray:

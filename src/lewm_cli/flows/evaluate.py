@@ -8,7 +8,7 @@ import torch
 
 from lewm_cli.config import EvalProtocol, Layer, merge_layers
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import EvalResult, Film, draw_pairs, evaluate
+from lewm_cli.evaluate import EvalResult, Film, choose_episodes, draw_pairs, evaluate, film
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
@@ -27,17 +27,19 @@ class EvalRequest:
         dataset: where starts and goals come from; the episodes that the run held out if not given.
         settings: laid over the task's protocol.
         device: auto, cpu, cuda or mps.
+        films: pairs kept as filmstrips for the page, candidates of the planner included.
     """
 
     run: str
     dataset: str | None = None
     settings: tuple[Layer, ...] = ()
     device: str = "auto"
+    films: int = 4
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A result and where it was stored."""
+    """A result and where it was stored; the films of it lie beside it."""
 
     result: EvalResult
     path: Path
@@ -48,7 +50,7 @@ def evaluate_run(
     request: EvalRequest,
     say: Callable[[str], None],
     progress: Progress,
-    film: Callable[[Film], None] | None = None,
+    video: Callable[[Film], None] | None = None,
 ) -> Evaluated:
     """Evaluate by planning in the simulator, and store the result under `<run>.run/results/`.
 
@@ -57,7 +59,7 @@ def evaluate_run(
         request: what to evaluate.
         say: told what was chosen on the user's behalf.
         progress: shows the environment steps done.
-        film: takes what the camera saw, pair by pair.
+        video: takes what the camera saw, pair by pair.
 
     Raises:
         UsageError: a protocol that cannot mean anything.
@@ -90,6 +92,11 @@ def evaluate_run(
             CEM(protocol.planner),
             held_out=unseen.held_out,
             advance=advance,
-            film=film,
+            film=video,
         )
-    return Evaluated(result, keep_result(home, run, "eval", result))
+    path = keep_result(home, run, "eval", result)
+    chosen = choose_episodes(result, request.films)
+    if chosen:
+        with progress("filming", len(chosen) * protocol.budget, "steps") as advance:
+            keep_result(home, run, "films", film(run, task, unseen.dataset, result, chosen, advance))
+    return Evaluated(result, path)

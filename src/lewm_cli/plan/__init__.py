@@ -2,7 +2,7 @@
 
 from lewm_cli.plan.cem import CEM
 from lewm_cli.plan.cost import LatentCost
-from lewm_cli.plan.plan import Plan
+from lewm_cli.plan.plan import Iteration, Plan
 from lewm_cli.plan.solver import Solver
 
-__all__ = ["CEM", "LatentCost", "Plan", "Solver"]
+__all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Solver"]

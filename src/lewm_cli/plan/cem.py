@@ -7,7 +7,7 @@ import torch
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.plan.cost import LatentCost
-from lewm_cli.plan.plan import Plan
+from lewm_cli.plan.plan import Iteration, Plan
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,11 @@ class CEM:
 
     Args:
         config: candidates, elites, iterations, horizon, initial standard deviation.
+        remember: keep every iteration's candidates in the plan, for pictures; they take memory.
     """
 
     config: PlannerConfig
+    remember: bool = False
 
     @torch.inference_mode()
     def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
@@ -29,15 +31,17 @@ class CEM:
         mean = torch.zeros(cost.environments, config.horizon, block_dim, device=device)
         std = torch.full_like(mean, config.std)
         elite_cost = torch.empty(0)
+        history = []
         for _ in range(config.iterations):
             noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
             candidates = noise * std.unsqueeze(1) + mean.unsqueeze(1)
             candidates[:, 0] = mean
-            elite_cost, best = cost(candidates).topk(config.elites, dim=1, largest=False)
+            costs = cost(candidates)
+            if self.remember:
+                history.append(Iteration(candidates.cpu(), costs.cpu()))
+            elite_cost, best = costs.topk(config.elites, dim=1, largest=False)
             elites = candidates.take_along_dim(best[:, :, None, None], dim=1)
             mean, std = elites.mean(dim=1), elites.std(dim=1)
-        plan, plan_cost = (
-            mean.cpu(),
-            elite_cost.mean(dim=1).cpu(),
-        )  # before the clock is read: the device may still compute
-        return Plan(plan, plan_cost, time.monotonic() - begun)
+        # Before the clock is read: the device may still compute.
+        actions, mean_cost = mean.cpu(), elite_cost.mean(dim=1).cpu()
+        return Plan(actions, mean_cost, time.monotonic() - begun, tuple(history))
