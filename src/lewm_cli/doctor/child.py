@@ -1,5 +1,6 @@
 """Trying things that may abort, hang or print: each in a process of its own, which is gone afterwards."""
 
+import math
 import os
 import signal
 import subprocess
@@ -8,7 +9,8 @@ import tempfile
 from dataclasses import dataclass
 
 HARNESS = """
-import os, sys
+import os, signal, sys
+signal.alarm(int(sys.argv[2]))  # should the parent be killed before it can end this
 try:
     exec(sys.argv[1])
 except BaseException as error:
@@ -18,6 +20,9 @@ except BaseException as error:
 """
 
 LONGEST_MESSAGE = 200
+
+ALARM_SECONDS = 5
+"""After its time is over, a child that nobody has ended ends itself."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = 
     # A file, not a pipe: reading a pipe waits for whoever else holds it.
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", HARNESS, program],
+            [sys.executable, "-P", "-c", HARNESS, program, str(math.ceil(seconds) + ALARM_SECONDS)],
             env=os.environ | (variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,

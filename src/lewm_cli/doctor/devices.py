@@ -110,15 +110,15 @@ def _gpu(number: int) -> DeviceFinding:
     try:
         properties = torch.cuda.get_device_properties(number)
         free, memory = torch.cuda.mem_get_info(number)
-        with torch.cuda.device(number):
-            supported = torch.cuda.is_bf16_supported(including_emulation=False)
-        speed = _bf16_speed(name, GPU_SIDE)
+        supported = properties.major >= 8 or torch.version.hip is not None
+        torch.ones(2, device=name).sum().item()  # a GPU that torch knows may still be one that it has no kernels for
+        speed = _bf16_speed(name, GPU_SIDE) if supported else None
     except RuntimeError as error:  # no kernels for this GPU, no memory left, an ailing driver
         return DeviceFinding(
             name=name,
             state=State.BROKEN if number == 0 else State.WARNING,  # the first one is what auto takes
             says=f"fails: {str(error).strip().splitlines()[0]}",
-            advice="--device cpu, or see what uses it: nvidia-smi",
+            advice="nvidia-smi (what uses it? which driver?); meanwhile: --device cpu",
         )
     return DeviceFinding(
         name=name,
@@ -130,7 +130,7 @@ def _gpu(number: int) -> DeviceFinding:
         memory_bytes=memory,
         free_bytes=free,
         capability=f"{properties.major}.{properties.minor}",
-        bf16_speed=speed if supported else None,
+        bf16_speed=speed,
     )
 
 

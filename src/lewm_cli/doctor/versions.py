@@ -21,7 +21,7 @@ IMPORTED_EVERYWHERE = {
     "hdf5plugin": "hdf5plugin",
     "cv2": "opencv-python-headless",
     "imageio": "imageio",
-    "gymnasium": "gymnasium",
+    "scipy": "scipy",
     "pydantic": "pydantic",
     "safetensors": "safetensors",
     "tomli_w": "tomli-w",
@@ -108,7 +108,7 @@ def _python() -> PackageFinding:
         needs=_specifier(needs),
         state=State.OK if good else State.WARNING,
         says=here if good else f"{here}, but lewm-cli is made for {_specifier(needs)}",
-        advice=None if good else "python3.13 -m venv venv && venv/bin/pip install lewm-cli",
+        advice=None if good else "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt .",
     )
 
 
