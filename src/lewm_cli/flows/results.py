@@ -3,22 +3,58 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
-from lewm_cli.config import Section
+from pydantic import ValidationError
+
+from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.files import write_text
-from lewm_cli.store import Home, Run, RunFiles
+from lewm_cli.probe import ProbeResult
+from lewm_cli.report import StoredResults
+from lewm_cli.store import Home, Measurement, Run, RunFiles
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
+
+Kind = TypeVar("Kind", bound=Measurement)
 
 
-def keep_result(home: Home, run: Run, kind: str, result: Section) -> Path:
+def results_folder(home: Home, run: Run) -> Path:
+    """Where results of a run are written: beside it; in the home that takes the writes if it lies on shared storage."""
+    writable = os.access(run.files.stem.parent, os.W_OK)
+    return (run.files if writable else RunFiles(home.new_run_stem(run.name))).results
+
+
+def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
     """Write a result under `<run>.run/results/<kind>-<time>.json`.
-
-    A run on read-only shared storage keeps its results in the home that takes the writes.
 
     Raises:
         LewmError: the disk is full or the folder cannot be written.
     """
-    writable = os.access(run.files.stem.parent, os.W_OK)
-    folder = (run.files if writable else RunFiles(home.new_run_stem(run.name))).results
-    path = folder / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
-    write_text(path, result.model_dump_json(indent=1, by_alias=True))
+    path = results_folder(home, run) / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
+    write_text(path, result.model_dump_json(by_alias=True))
     return path
+
+
+def stored_results(home: Home, run: Run) -> StoredResults:
+    """Read every result of a run's present weights; those of earlier weights are passed over."""
+    folders = dict.fromkeys((run.files.results, results_folder(home, run)))
+    paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name)
+    unreadable: list[Path] = []
+
+    def read(prefix: str, kind: type[Kind]) -> tuple[Kind, ...]:
+        found = []
+        for path in paths:
+            if path.name.startswith(f"{prefix}-"):
+                try:
+                    found.append(kind.model_validate_json(path.read_text(encoding="utf-8")))
+                except (ValidationError, UnicodeDecodeError):
+                    unreadable.append(path)
+        return tuple(result for result in found if result.weights_sha256 == run.sha256)
+
+    return StoredResults(
+        evaluations=read("eval", EvalResult),
+        films=read("films", FilmResult),
+        probes=read("probe", ProbeResult),
+        surprises=read("surprise", SurpriseResult),
+        perturbations=read("perturb", PerturbationResult),
+        unreadable=tuple(unreadable),
+    )

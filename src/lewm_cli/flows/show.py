@@ -1,17 +1,12 @@
 """Look up one dataset or run of the home."""
 
-import json
-from pathlib import Path
-
-from pydantic import ValidationError
-
 from lewm_cli.errors import MissingError
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, RunDetails
-from lewm_cli.store import Home, RunFiles, load_run
+from lewm_cli.store import Home, load_run
 from lewm_cli.store.names import DATASET_SUFFIXES
-from lewm_cli.train import HeldOut
+from lewm_cli.train import read_log
 
 
 def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
@@ -36,29 +31,13 @@ def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
 
 def _run_details(home: Home, name: str) -> RunDetails:
     run = load_run(home, name)
-    results, unreadable = _results(home, run.files, name)
-    parts = profile(run.model)
-    return RunDetails(name, run.files, run.card, run.tensors, parts, _last_held_out(run.files), results, unreadable)
-
-
-def _results(home: Home, files: RunFiles, name: str) -> tuple[tuple[EvalResult, ...], tuple[Path, ...]]:
-    folders = {files.results, RunFiles(home.new_run_stem(name)).results}
-    results, unreadable = [], []
-    for path in sorted((path for folder in folders for path in folder.glob("eval-*.json")), key=lambda path: path.name):
-        try:
-            results.append(EvalResult.model_validate_json(path.read_text(encoding="utf-8")))
-        except ValidationError:
-            unreadable.append(path)
-    return tuple(results), tuple(unreadable)
-
-
-def _last_held_out(files: RunFiles) -> HeldOut | None:
-    if not files.log.exists():
-        return None
-    lines = [line for line in files.log.read_text(encoding="utf-8").splitlines() if '"HeldOutMeasured"' in line]
-    for line in reversed(lines):
-        try:
-            return HeldOut(**json.loads(line)["held_out"])
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short by a kill
-    return None
+    measured = read_log(run.files.log).held_out
+    return RunDetails(
+        name=name,
+        files=run.files,
+        card=run.card,
+        tensors=run.tensors,
+        components=profile(run.model),
+        held_out=measured[-1].held_out if measured else None,
+        results=stored_results(home, run),
+    )

@@ -26,6 +26,9 @@ class ProbeScore(Section):
     r2_low: float
     r2_high: float
 
+    def __str__(self) -> str:
+        return f"{self.r2:.3f} [{self.r2_low:.3f}, {self.r2_high:.3f}]"
+
 
 class TargetResult(Section):
     """One quantity, read by a linear probe and by an MLP from each kind of features."""

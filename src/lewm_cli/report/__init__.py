@@ -5,6 +5,9 @@ from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.output import Output
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.probing import probe_tables
+from lewm_cli.report.run_report import RunReport
+from lewm_cli.report.stored_results import StoredResults
+from lewm_cli.report.summary import report_tables, report_tree
 from lewm_cli.report.surprising import surprise_tables
 from lewm_cli.report.tables import dataset_tables, details_tables, evaluation_tables, inventory_tables, training_tables
 from lewm_cli.report.training import TrainingView
@@ -15,6 +18,8 @@ __all__ = [
     "DatasetDetails",
     "Output",
     "RunDetails",
+    "RunReport",
+    "StoredResults",
     "TrainingView",
     "VideoFolder",
     "dataset_tables",
@@ -29,6 +34,8 @@ __all__ = [
     "preset_tables",
     "preset_text",
     "probe_tables",
+    "report_tables",
+    "report_tree",
     "surprise_tables",
     "training_tables",
 ]

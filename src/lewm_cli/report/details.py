@@ -1,12 +1,11 @@
 """One dataset or run of the home in detail."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from lewm_cli.config import RunCard
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EvalResult
 from lewm_cli.model import ComponentProfile
+from lewm_cli.report.stored_results import StoredResults
 from lewm_cli.store import RunFiles
 from lewm_cli.train import HeldOut
 
@@ -29,8 +28,7 @@ class RunDetails:
         tensors: loaded strictly.
         components: parameters and FLOPs.
         held_out: the last measurement during training, if the log has one.
-        results: evaluations, oldest first.
-        unreadable: files beside them that are no results of this version.
+        results: measured on the present weights.
     """
 
     name: str
@@ -39,5 +37,4 @@ class RunDetails:
     tensors: int
     components: tuple[ComponentProfile, ...]
     held_out: HeldOut | None
-    results: tuple[EvalResult, ...]
-    unreadable: tuple[Path, ...]
+    results: StoredResults

@@ -42,7 +42,7 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
                     TITLES[feature],
                     f"{score.mse:.3f}",
                     f"{score.r:.3f}",
-                    f"{score.r2:.3f} [{score.r2_low:.3f}, {score.r2_high:.3f}]",
+                    str(score),
                     end_section=feature == FEATURES[-1] and probe == "MLP",
                 )
     return [table]

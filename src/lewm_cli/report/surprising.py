@@ -62,7 +62,7 @@ def _perturbed(result: PerturbationResult) -> list[RenderableType]:
         score = result.scores[detector]
         table.add_row(
             DETECTOR_TITLES[detector],
-            f"{score.ratio:.3g} [{score.ratio_low:.3g}, {score.ratio_high:.3g}]",
+            str(score),
             f"{score.log_ratio:.2f} [{score.log_ratio_low:.2f}, {score.log_ratio_high:.2f}]",
             f"{score.after:.2f}",
             f"{score.t_test:.0e}",

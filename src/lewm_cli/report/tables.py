@@ -7,6 +7,7 @@ from rich.table import Table
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
+from lewm_cli.report.stored_results import StoredResults
 from lewm_cli.store import Inventory
 from lewm_cli.train import HeldOut, TrainingFinished
 
@@ -113,16 +114,33 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
         parts.add_row(part.name, f"{part.parameters:,}", f"{part.flops / 1e6:,.3f}", part.per)
     parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
     tables: list[RenderableType] = [facts, parts]
-    if details.results:
+    if details.results.evaluations:
         results = Table(title="evaluations", title_justify="left")
         for heading in ("time", "pairs from", "success", "random", "s per plan"):
             results.add_column(heading, no_wrap=heading != "pairs from")
-        for result in details.results:
+        for result in details.results.evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             results.add_row(result.time[:16], result.dataset.name, *rates, f"{result.seconds_per_plan:.3f}")
         tables.append(results)
-    tables += [f"not a result of this version: {path}" for path in details.unreadable]
+    measured = _measured(details.results)
+    if measured.rows:
+        tables.append(measured)
+    tables += [f"not a result of this version: {path}" for path in details.results.unreadable]
     return tables
+
+
+def _measured(results: StoredResults) -> Table:
+    table = Table(title="probes and surprise", title_justify="left")
+    for heading in ("time", "frames from", "measured", "value"):
+        table.add_column(heading, no_wrap=heading != "frames from")
+    for probe in results.probes:
+        for target in probe.targets:
+            measured = f"MLP probe R2, {target.name}"
+            table.add_row(probe.time[:16], probe.dataset.name, measured, str(target.mlp["model"]))
+    for result in results.perturbations:
+        measured = f"surprise at {result.perturbation}"
+        table.add_row(result.time[:16], result.dataset.name, measured, f"{result.scores['model']} x")
+    return table
 
 
 def _dataset_facts(dataset: Dataset) -> Table:

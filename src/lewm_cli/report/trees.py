@@ -1,11 +1,12 @@
 """Results as trees of plain values, for --json."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from lewm_cli.data import Dataset
 from lewm_cli.report.details import DatasetDetails, RunDetails
-from lewm_cli.store import Inventory
+from lewm_cli.store import Inventory, Measurement
 
 Tree = dict[str, Any]
 
@@ -70,6 +71,13 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
         "components": [asdict(part) for part in details.components],
         "held_out": asdict(details.held_out) if details.held_out else None,
         "stopped": details.files.stopped,
-        "unreadable": [str(path) for path in details.unreadable],
-        "evaluations": [result.model_dump(mode="json", by_alias=True) for result in details.results],
+        "unreadable": [str(path) for path in details.results.unreadable],
+        "evaluations": _dumped(details.results.evaluations),
+        "probes": _dumped(details.results.probes),
+        "surprises": _dumped(details.results.surprises),
+        "perturbations": _dumped(details.results.perturbations),
     }
+
+
+def _dumped(results: Sequence[Measurement]) -> list[Tree]:
+    return [result.model_dump(mode="json", by_alias=True) for result in results]

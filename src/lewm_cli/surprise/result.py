@@ -67,6 +67,9 @@ class DetectorScore(Section):
     wilcoxon: float
     auroc: float
 
+    def __str__(self) -> str:
+        return f"{self.ratio:.3g} [{self.ratio_low:.3g}, {self.ratio_high:.3g}]"
+
 
 class PerturbationResult(Measurement):
     """Episodes with and without a violation of expectation, and how well each detector tells them apart."""

@@ -11,7 +11,7 @@ from lewm_cli.tasks.tworoom import TWOROOM
 TASKS = (TWOROOM,)
 """Every task that has a simulator."""
 
-__all__ = ["GENERIC", "TASKS", "Episode", "Perturbation", "ProbeTarget", "Simulator", "Task", "find_task"]
+__all__ = ["GENERIC", "TASKS", "TWOROOM", "Episode", "Perturbation", "ProbeTarget", "Simulator", "Task", "find_task"]
 
 
 def find_task(name: str) -> Task | None:

@@ -1,0 +1,41 @@
+"""`lewm quickstart`: everything once, on TwoRoom, without downloads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm quickstart", "lewm quickstart --home /scratch/demo --device cuda", "lewm quickstart --json"
+)
+
+
+def command(
+    home: Annotated[Path, typer.Option(help="Folder for everything that is made; no other one is read.")] = Path(
+        ".demo"
+    ),
+    device: options.Device = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Record, train, plan, probe and surprise on TwoRoom, and draw one page of it: minutes on two cores.
+
+    No downloads. Ctrl-C at any time: the same command goes on where it was.
+    """
+    from lewm_cli.flows.quickstart import QuickstartSize, quickstart
+    from lewm_cli.report import Output, TrainingView, report_tables, report_tree
+
+    output = Output(as_json=json, quiet=quiet)
+    with TrainingView(output) as view:
+        page = quickstart(home, QuickstartSize(), device, (view,), output.say, output.progress)
+    output.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
+    output.say(f"report: {page.path}")
+    output.say("next:")
+    for line in (
+        f"lewm eval {page.report.name} --home {home} --dataset tworoom/test --video videos",
+        f"lewm train tworoom --home {home} --dataset tworoom/demos --preset small --lambda 0.3",
+        "lewm train my-recording.h5",
+    ):
+        output.say(f"  {line}")

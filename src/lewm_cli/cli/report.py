@@ -1,0 +1,34 @@
+"""`lewm report`: everything about a run on one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples("lewm report tworoom/lewm", "lewm report tworoom/lewm --output tworoom.html")
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/report.html"),
+    ] = None,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw a self-contained page from the stored results of a run: the newest of each kind.
+
+    One file that needs no network. Nothing is measured anew.
+    """
+    from lewm_cli.flows.report import write_report
+    from lewm_cli.report import Output, report_tables, report_tree
+    from lewm_cli.store import Home
+
+    terminal = Output(as_json=json, quiet=quiet)
+    page = write_report(Home.locate(home), run, output)
+    terminal.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
+    terminal.say(f"report: {page.path}")

@@ -1,0 +1,135 @@
+"""From nothing to a report: record, train, evaluate, probe, surprise; what is there already is not done again."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.config import Layer
+from lewm_cli.errors import StoppedError
+from lewm_cli.flows.collect import CollectRequest, collect
+from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
+from lewm_cli.flows.job import TrainRequest
+from lewm_cli.flows.probe import ProbeRequest, probe_run
+from lewm_cli.flows.progress import Progress
+from lewm_cli.flows.report import Page, write_report
+from lewm_cli.flows.results import stored_results
+from lewm_cli.flows.surprise import SurpriseRequest, measure
+from lewm_cli.flows.train import train
+from lewm_cli.store import Home, RunFiles, load_run
+from lewm_cli.tasks import TWOROOM
+from lewm_cli.train import Listener
+from lewm_cli.workers import available_cores
+
+DEMOS, TEST, RUN = "tworoom/demos", "tworoom/test", "tworoom/lewm"
+
+
+@dataclass(frozen=True)
+class QuickstartSize:
+    """How much is done; the defaults take a few minutes on two cores.
+
+    Args:
+        train_episodes, test_episodes: recorded.
+        steps: of training; those of the preset if not given.
+        pairs: planned for.
+        frames: probed.
+        perturbed: episodes simulated with each perturbation.
+    """
+
+    train_episodes: int = 300
+    test_episodes: int = 100
+    steps: int | None = None
+    pairs: int = 100
+    frames: int = 10_000
+    perturbed: int = 32
+
+
+def quickstart(
+    folder: Path,
+    size: QuickstartSize,
+    device: str,
+    listeners: tuple[Listener, ...],
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Page:
+    """Do what is not done yet in a home of its own, and draw the page.
+
+    Args:
+        folder: the home; no other one is read.
+        size: how much is done.
+        device: auto, cpu, cuda or mps.
+        listeners: told every event of the training.
+        say: told each stage.
+        progress: shows how each stage gets on.
+
+    Raises:
+        LewmError: whatever stops a stage; the stages before it stay done.
+        StoppedError: Ctrl-C or SIGTERM; the same call goes on from there.
+    """
+    home = Home(write=folder.absolute(), read=(folder.absolute(),))
+    work = _Quickstart(home, size, device, listeners, say, progress)
+    try:
+        work.record()
+        work.train()
+        work.measure()
+        return write_report(home, RUN, home.write / "report.html")
+    except (KeyboardInterrupt, StoppedError) as stopped:
+        number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
+        raise StoppedError(
+            "stopped; what is done is kept, and the same command goes on from there", number
+        ) from stopped
+
+
+@dataclass(frozen=True)
+class _Quickstart:
+    home: Home
+    size: QuickstartSize
+    device: str
+    listeners: tuple[Listener, ...]
+    say: Callable[[str], None]
+    progress: Progress
+
+    def record(self) -> None:
+        for name, episodes, seed in ((DEMOS, self.size.train_episodes, 0), (TEST, self.size.test_episodes, 1)):
+            if not self.home.dataset_is_taken(name):
+                self.say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
+                request = CollectRequest(TWOROOM.name, episodes, seed, available_cores(), name, any_start=False)
+                collect(self.home, request, self.progress)
+
+    def train(self) -> None:
+        files = RunFiles(self.home.run_stem(RUN))
+        if files.object.exists():  # written after the last step
+            return
+        if files.stopped:
+            request = TrainRequest(RUN, name=RUN, device=self.device, resume=True)
+        else:
+            steps = self.size.steps
+            settings = (Layer("the quickstart", {"schedule": {"stop": f"{steps} steps"}}),) if steps else ()
+            # A training that was killed early may have left weights, and nothing to go on from.
+            request = TrainRequest(
+                TWOROOM.name, "small", DEMOS, settings=settings, name=RUN, device=self.device, overwrite=True
+            )
+        self.say("training a world model")
+        train(self.home, request, self.listeners, self.say, self.progress)
+
+    def measure(self) -> None:
+        results = stored_results(self.home, load_run(self.home, RUN))
+        if not results.evaluations or not results.films:
+            self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
+            pairs = Layer("the quickstart", {"pairs": self.size.pairs})
+            evaluate_run(self.home, EvalRequest(RUN, TEST, (pairs,), self.device), self.say, self.progress)
+        if not results.probes:
+            self.say("probing what the latents know")
+            request = ProbeRequest(RUN, TEST, self.size.frames, seed=0, device=self.device)
+            probe_run(self.home, request, self.say, self.progress)
+        if not results.surprises:
+            self.say("measuring surprise along the test episodes")
+            self._surprise(None, None)
+        staged = {result.perturbation for result in results.perturbations}
+        for perturbation in TWOROOM.perturbations:
+            if perturbation.name not in staged:
+                self.say(f"staging a surprise: {perturbation.title}")
+                self._surprise(perturbation.name, self.size.perturbed)
+
+    def _surprise(self, perturb: str | None, episodes: int | None) -> None:
+        measure(self.home, SurpriseRequest(TEST, RUN, perturb, episodes, device=self.device), self.say, self.progress)
