@@ -1,0 +1,199 @@
+"""One look for all figures.
+
+They are drawn once for both themes: with stand-in colors, which become variables of the page's style sheet in the
+finished SVG. Text stays text, in the page's font.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from lewm_cli.report.page.numbers import number, power_of_ten
+
+WIDTH = 3.9
+"""Inches. On a phone 350 pixels wide, 9 points become 11 pixels."""
+
+TEXT = 9
+
+ROLES = ("ink", "muted", "line", "paper", "model", "other", "floor", "event", "third")
+INK, MUTED, LINE, PAPER, MODEL, OTHER, FLOOR, EVENT, THIRD = (f"#0100{k:02x}" for k in range(len(ROLES)))
+"""Stand-ins. `model` is what the run itself does, `floor` what it is compared with."""
+
+LEVELS = 16
+LEVEL_COLORS = tuple(f"#0200{k:02x}" for k in range(LEVELS))
+"""Stand-ins for the steps of a perceptual color map, which leaves out what its theme's background swallows."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure for the page: what it shows in one sentence, and the picture."""
+
+    title: str
+    svg: Markup
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Figures are drawn in here, untouched by the user's matplotlib settings."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            {
+                "svg.fonttype": "none",
+                "font.size": TEXT,
+                "axes.titlesize": TEXT,
+                "axes.titlecolor": MUTED,
+                "axes.titlelocation": "left",
+                "axes.titlepad": 8,
+                "axes.labelsize": TEXT,
+                "axes.labelcolor": MUTED,
+                "axes.edgecolor": LINE,
+                "axes.facecolor": "none",
+                "axes.axisbelow": True,
+                "axes.spines.left": False,
+                "axes.spines.right": False,
+                "axes.spines.top": False,
+                "axes.grid": True,
+                "axes.grid.axis": "y",
+                "grid.color": LINE,
+                "grid.linewidth": 0.7,
+                "xtick.color": LINE,
+                "ytick.color": LINE,
+                "xtick.labelcolor": MUTED,
+                "ytick.labelcolor": MUTED,
+                "ytick.major.size": 0,
+                "ytick.minor.size": 0,
+                "xtick.major.size": 3,
+                "figure.facecolor": "none",
+                "lines.linewidth": 1.8,
+                "lines.solid_capstyle": "round",
+                "text.color": INK,
+            }
+        )
+        yield
+
+
+def new_figure(height: float = 2.7) -> tuple[Figure, Axes]:
+    """One pair of axes on a small figure, inches high."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    return figure, figure.subplots()
+
+
+def finish(figure: Figure, key: str, title: str) -> Drawing:
+    """Turn a figure into a drawing.
+
+    Args:
+        figure: drawn under `house_style`.
+        key: unique on the page; ids inside the SVG begin with it.
+        title: what is seen; the accessible name too.
+    """
+    matplotlib.rcParams["svg.hashsalt"] = key  # restored by `house_style`; ids come out the same every time
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return Drawing(title, Markup(_inlined(buffer.getvalue(), key, title)))
+
+
+def label_ends(axes: Axes, labels: list[tuple[float, str, str]]) -> None:
+    """Name lines at their right ends, in the margin, apart from each other.
+
+    Args:
+        axes: with final limits.
+        labels: data y, text, color.
+    """
+    line = TEXT * 1.35 / (72 * axes.figure.get_figheight() * 0.74)
+    place = axes.transScale + axes.transLimits
+    ends = sorted((float(place.transform((1, y))[1]), text, color) for y, text, color in labels)
+    heights = [line * (text.count("\n") + 1) for _, text, _ in ends]
+    spots = [wanted for wanted, _, _ in ends]
+    for k in range(1, len(spots)):
+        spots[k] = max(spots[k], spots[k - 1] + (heights[k - 1] + heights[k]) / 2)
+    spots[-1] = min(spots[-1], 1.0)
+    for k in reversed(range(len(spots) - 1)):
+        spots[k] = min(spots[k], spots[k + 1] - (heights[k] + heights[k + 1]) / 2)
+    for y, (_, text, color) in zip(spots, ends, strict=True):
+        axes.text(1.02, y, text, color=color, transform=axes.transAxes, va="center", linespacing=1.15)
+
+
+def log_axis(axes: Axes, which: str = "y") -> None:
+    """A logarithmic axis with plain numbers; final limits must be set."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
+    low, high = axes.get_ylim() if which == "y" else axes.get_xlim()
+    decades = np.log10(high / low)
+    subs = (1.0,) if decades > 1.7 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def log_limits(values: np.ndarray, room: float = 0.08) -> tuple[float, float]:
+    """Limits around positive values, with a share of their range as room."""
+    logs = np.log10(values[values > 0]) if (values > 0).any() else np.zeros(1)
+    low, high = logs.min(), logs.max()
+    pad = max(0.1, room * (high - low))
+    return float(10 ** (low - pad)), float(10 ** (high + pad))
+
+
+def dots(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, *, size: float = 2.6, alpha: float = 1.0) -> None:
+    """Many points of one color as one path of round line caps: a tenth of the bytes of as many markers."""
+    if len(x) == 0:
+        return
+    points = np.repeat(np.stack([x, y], axis=1), 2, axis=0)
+    path = Path(points, np.tile([Path.MOVETO, Path.LINETO], len(x)))
+    path.should_simplify = False
+    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=color, lw=size, capstyle="round", alpha=alpha))
+    axes.update_datalim(points)
+
+
+def level_colors(dark: bool) -> list[str]:
+    """The color map's steps for one theme, hex."""
+    reach = (0.22, 1.0) if dark else (0.0, 0.88)
+    return [to_hex(colormaps["viridis"](position)) for position in np.linspace(*reach, LEVELS)]
+
+
+def _plain(value: float) -> str:
+    exponent = round(np.log10(value))
+    return power_of_ten(exponent) if exponent < -4 or exponent > 5 else number(value, 1)
+
+
+def _inlined(svg: str, key: str, title: str) -> str:
+    """What matplotlib wrote, as part of a page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    box = re.search(r'viewBox="([^"]*)"', svg)
+    opening = f'<svg class="figure" viewBox="{box[1]}" role="img" aria-label="{escape(title)}">'
+    svg = opening + svg[svg.index(">") + 1 :].strip()
+    svg = re.sub(r"<[^>]+>", lambda tag: _tidied(tag[0], key), svg)
+    svg = re.sub(r"#01(?:00)([0-9a-f]{2})", lambda color: f"var(--{ROLES[int(color[1], 16)]})", svg)
+    svg = re.sub(r"#02(?:00)([0-9a-f]{2})", lambda color: f"var(--level-{int(color[1], 16)})", svg)
+    return re.sub(r">\s+<", "><", svg)
+
+
+def _tidied(tag: str, key: str) -> str:
+    if tag.startswith("<svg"):
+        return tag
+    tag = tag.replace("xlink:href", "href")
+    tag = re.sub(r'\bid="', f'id="{key}-', tag)
+    tag = re.sub(r"url\(#", f"url(#{key}-", tag)
+    tag = re.sub(r'href="#', f'href="#{key}-', tag)
+    if tag.startswith("<text"):
+        tag = re.sub(r"font-family: [^;\"]*;?\s*", "", tag)
+        tag = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", tag)
+    return re.sub(r"-?\d+\.\d{3,}", lambda digits: f"{float(digits[0]):.2f}", tag)

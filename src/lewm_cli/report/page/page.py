@@ -1,0 +1,71 @@
+"""Put everything together."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lewm_cli.probe import FEATURES
+from lewm_cli.report.page import numbers
+from lewm_cli.report.page.events import event_view
+from lewm_cli.report.page.figures import (
+    draw_latent_map,
+    draw_planning,
+    draw_probes,
+    draw_surprise,
+    draw_training,
+    house_style,
+    level_colors,
+)
+from lewm_cli.report.page.filmstrip import film_views, ramp
+from lewm_cli.report.page.origins import origins
+from lewm_cli.report.page.summary import headlines, sentences
+from lewm_cli.report.probing import TITLES
+from lewm_cli.report.run_report import RunReport
+from lewm_cli.report.surprising import DETECTOR_TITLES
+from lewm_cli.surprise import DETECTORS
+
+FOLDER = Path(__file__).parent
+
+
+def render_page(report: RunReport) -> str:
+    """The page of a run: one HTML file that loads nothing.
+
+    The same report gives the same text, byte for byte.
+    """
+    with house_style():
+        drawings = {
+            "planning": draw_planning(report.evaluation) if report.evaluation else [],
+            "training": draw_training(report.history),
+            "map": draw_latent_map(report.probe) if report.probe else [],
+            "probes": draw_probes(report.probe) if report.probe else [],
+            "surprise": draw_surprise(report.surprise) if report.surprise else [],
+        }
+        events = [event_view(result, f"event-{k}") for k, result in enumerate(report.perturbations)]
+    return _template().render(
+        report=report,
+        headlines=headlines(report),
+        sentences=sentences(report),
+        drawings=drawings,
+        events=events,
+        films=film_views(report.films) if report.films else [],
+        ramp=ramp(),
+        origins=origins(report),
+        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},
+        features=[(feature, TITLES[feature]) for feature in FEATURES],
+        detectors=[(detector, DETECTOR_TITLES[detector]) for detector in DETECTORS],
+    )
+
+
+def _template():
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for word in ("number", "decimals", "percent", "interval", "times", "duration", "p_value", "day", "listed"):
+        environment.filters[word] = getattr(numbers, word)
+    return environment.get_template("page.html.j2")

@@ -1,0 +1,136 @@
+"""A run in one row of numbers and five plain sentences."""
+
+from dataclasses import dataclass
+
+from lewm_cli.report.page.names import what_happens
+from lewm_cli.report.page.numbers import TIMES, brackets, decimals, duration, interval, listed, number, percent, times
+from lewm_cli.report.run_report import RunReport
+from lewm_cli.surprise import PerturbationResult
+from lewm_cli.tasks import find_task
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number that matters, what it is of, and what it has to be compared with."""
+
+    label: str
+    value: str
+    context: str
+
+
+def headlines(report: RunReport) -> list[Headline]:
+    """The numbers of what was measured, the most important one first."""
+    found = []
+    if report.evaluation:
+        overall = report.evaluation.overall
+        context = f"of {overall.success.trials} goals, 95% interval {interval(overall.success)}; "
+        context += f"random actions {percent(overall.random.rate)} {interval(overall.random)}"
+        found.append(Headline("Planning success", percent(overall.success.rate), context))
+    if report.probe and report.probe.targets:
+        worst = min(report.probe.targets, key=lambda target: target.mlp["model"].r2)
+        score, untrained = worst.mlp["model"], worst.mlp["untrained"]
+        context = f"{worst.name} {brackets(decimals(score.r2_low), decimals(score.r2_high))}; "
+        context += f"untrained encoder {decimals(untrained.r2, 2)}"
+        several = len(report.probe.targets) > 1
+        found.append(Headline("Lowest probe R²" if several else "Probe R²", decimals(score.r2), context))
+    event = _event(report)
+    if event:
+        score = event.scores["model"]
+        context = f"{brackets(number(score.ratio_low, 2), number(score.ratio_high, 2))}; untouched is 1{TIMES}"
+        found.append(Headline(f"Surprise, {event.perturbation}", times(score.ratio), context))
+    if report.history.seconds is not None:
+        provenance = report.card.provenance
+        found.append(
+            Headline("Training", duration(report.history.seconds), f"{provenance.step:,} steps on {provenance.device}")
+        )
+    context = f"latent of {report.card.model.latent} dimensions"
+    return [*found, Headline("Parameters", _count(report.parameters), context)]
+
+
+def sentences(report: RunReport) -> list[str]:
+    """Data, model, training, planning, and what the latent space knows: one sentence each."""
+    return [_data(report), _model(report), _training(report), _planning(report), _knowledge(report)]
+
+
+def _data(report: RunReport) -> str:
+    provenance = report.card.provenance
+    dataset = provenance.dataset
+    if provenance.held_out:
+        kept = f"{len(provenance.held_out)} of them were held out to measure on"
+    else:
+        kept = f"{percent(provenance.train.data.validation, 0)} of the clips, drawn at random, were held out"
+    task = find_task(report.card.inputs.task)
+    world = task.title if task else report.card.inputs.task
+    return (
+        f"The data are {_plural(dataset.episodes, 'episode')} ({dataset.rows:,} frames, “{dataset.name}”) of {world}; "
+        f"{kept}."
+    )
+
+
+def _model(report: RunReport) -> str:
+    model, inputs = report.card.model, report.card.inputs
+    return (
+        f"A world model of {report.parameters:,} parameters turns each frame of {model.image_size} {TIMES} "
+        f"{model.image_size} pixels into {_plural(model.latent, 'number')} and predicts the next such latent, "
+        f"{_plural(inputs.frameskip, 'environment step')} ahead, from up to {_plural(model.history, 'past one')} "
+        "and the actions taken."
+    )
+
+
+def _training(report: RunReport) -> str:
+    provenance, history = report.card.provenance, report.history
+    taken = f"{provenance.step:,} optimizer steps of {provenance.train.optimizer.batch_size} clips"
+    if history.seconds is None:
+        begun = f"It was trained for {taken} on {provenance.device}"
+    else:
+        begun = f"Training took {duration(history.seconds)} for {taken} on {provenance.device}"
+    last = history.held_out[-1].held_out if history.held_out else None
+    if last and last.finite and last.copying > 0:
+        return (
+            f"{begun}; on held-out clips its prediction error is then {percent(last.prediction / last.copying)} "
+            "of the error of copying the last latent."
+        )
+    return f"{begun}."
+
+
+def _planning(report: RunReport) -> str:
+    result = report.evaluation
+    if not result:
+        return "Whether it can plan was not measured yet."
+    seen = "never trained on" if result.held_out else "that it was trained on"
+    return (
+        f"Planning with it reached {result.overall.success.successes} of {result.overall.success.trials} goals "
+        f"{result.protocol.offset} steps ahead within {result.protocol.budget} steps, in episodes {seen}; "
+        f"random actions from the same starts reached {result.overall.random.successes}."
+    )
+
+
+def _knowledge(report: RunReport) -> str:
+    parts = []
+    if report.probe and report.probe.targets:
+        names = listed([target.name for target in report.probe.targets])
+        least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
+        parts.append(f"a small network reads {names} from the latent with R² of {least} or more")
+    event = _event(report)
+    if event:
+        ratio = times(event.scores["model"].ratio)
+        parts.append(f"when {what_happens(event)}, the model's surprise is {ratio} that of the same step untouched")
+    if not parts:
+        return "What its latent space knows was not measured yet."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _event(report: RunReport) -> PerturbationResult | None:
+    """The perturbation that the summary speaks of: the teleport, the paper's significant one, if it was measured."""
+    scored = [result for result in report.perturbations if "model" in result.scores]
+    scored.sort(key=lambda result: result.perturbation != "teleport")
+    return scored[0] if scored else None
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters:,}" if parameters < 1e6 else f"{parameters / 1e6:.{1 if parameters < 1e8 else 0}f} M"
