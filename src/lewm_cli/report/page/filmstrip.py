@@ -15,6 +15,10 @@ REACH = (0.97, 0.33)
 """The part of the ramp that reads on the dark frame, cheapest first."""
 
 
+MARGIN, LEAST_CROP = 0.06, 0.5
+"""Of a panel, as shares of the frame's side."""
+
+
 @dataclass(frozen=True)
 class Line:
     """A path over a frame.
@@ -45,6 +49,7 @@ class FilmView:
     Args:
         film: what was filmed.
         verdict: in words.
+        crop: left, top and side of the part of the frame that plans reach.
         panels: the candidates, by iteration.
         plan, path: points of SVG polylines.
         costs: the cheapest and the most expensive candidate, None where none were stored.
@@ -53,6 +58,7 @@ class FilmView:
 
     film: PlanFilm
     verdict: str
+    crop: tuple[float, float, float]
     panels: tuple[CandidatePanel, ...]
     plan: str
     path: str
@@ -76,6 +82,7 @@ def _view(film: PlanFilm, budget: int) -> FilmView:
     return FilmView(
         film=film,
         verdict=_verdict(film, budget),
+        crop=_crop(film),
         panels=_panels(film, np.array(costs)) if costs else (),
         plan=_points(film.plan),
         path=_points(film.path),
@@ -90,6 +97,18 @@ def _verdict(film: PlanFilm, budget: int) -> str:
     if film.first_hit is None:
         return "goal reached"
     return f"goal reached after {film.first_hit} step{'' if film.first_hit == 1 else 's'}"
+
+
+def _crop(film: PlanFilm) -> tuple[float, float, float]:
+    """The smallest square that holds everything drawn, with a margin; never less than half of the frame's side."""
+    size = film.frame_size
+    paths = [path for candidates in film.candidates for path in candidates.paths]
+    drawn = np.array([film.goal_position, *(point for path in (film.plan, film.path, *paths) for point in path)])
+    drawn = drawn.clip(0, size)
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    side = min(float(size), max(MARGIN * size * 2 + float((high - low).max()), LEAST_CROP * size))
+    left, top = np.clip((low + high) / 2 - side / 2, 0, size - side).round(1).tolist()
+    return left, top, round(side, 1)
 
 
 def _moment(film: PlanFilm, step: int) -> str:

@@ -14,7 +14,7 @@ def number(value: float, digits: int = 3) -> str:
     """A few significant digits: 0.0101, 2.53, 1,240; powers of ten only below 0.0001 and from ten million."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    exponent = int(f"{value:e}".partition("e")[2])
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
     if exponent < -4 or exponent >= 7:
         return _signed(f"{value / 10**exponent:.1f} {TIMES} {power_of_ten(exponent)}")
     return _signed(f"{round(value, digits - 1 - exponent):,.{max(0, digits - 1 - exponent)}f}")

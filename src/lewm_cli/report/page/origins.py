@@ -3,47 +3,28 @@
 from dataclasses import dataclass
 
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.store import Measurement
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One stored measurement."""
+    """A stored measurement, what it is called and the seed it had, if any."""
 
     kind: str
-    weights: str
-    dataset: str
-    held_out: bool
+    measurement: Measurement
     seed: int | None
-    seconds: float
-    device: str
-    time: str
-    command: str
-    versions: dict[str, str]
 
 
 def origins(report: RunReport) -> list[Origin]:
     """The measurements on the page, in its order."""
-    evaluation, films, probe, surprise = report.evaluation, report.films, report.probe, report.surprise
-    measured = [
-        ("planning", evaluation, evaluation and evaluation.protocol.seed),
-        ("films", films, films and films.protocol.seed),
-        ("probes", probe, probe and probe.seed),
-        ("surprise", surprise, None),
-        *((f"surprise, {result.perturbation}", result, result.seed) for result in report.perturbations),
-    ]
-    return [
-        Origin(
-            kind=kind,
-            weights=result.weights_sha256,
-            dataset=f"{result.dataset.name} ({result.dataset.fingerprint[:12]})",
-            held_out=result.held_out,
-            seed=seed,
-            seconds=result.seconds,
-            device=result.device,
-            time=result.time,
-            command=result.command,
-            versions=result.versions,
-        )
-        for kind, result, seed in measured
-        if result is not None
-    ]
+    found = []
+    if report.evaluation:
+        found.append(Origin("planning", report.evaluation, report.evaluation.protocol.seed))
+    if report.films:
+        found.append(Origin("films", report.films, report.films.protocol.seed))
+    if report.probe:
+        found.append(Origin("probes", report.probe, report.probe.seed))
+    if report.surprise:
+        found.append(Origin("surprise", report.surprise, None))
+    found += [Origin(f"surprise, {result.perturbation}", result, result.seed) for result in report.perturbations]
+    return found

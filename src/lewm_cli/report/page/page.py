@@ -7,8 +7,10 @@ from markupsafe import Markup
 
 from lewm_cli.probe import FEATURES
 from lewm_cli.report.page import numbers
+from lewm_cli.report.page.commands import next_commands
 from lewm_cli.report.page.events import event_view
 from lewm_cli.report.page.figures import (
+    SHOWN_EPISODES,
     draw_latent_map,
     draw_planning,
     draw_probes,
@@ -19,6 +21,7 @@ from lewm_cli.report.page.figures import (
 )
 from lewm_cli.report.page.filmstrip import film_views, ramp
 from lewm_cli.report.page.origins import origins
+from lewm_cli.report.page.peaks import highest_peaks
 from lewm_cli.report.page.summary import headlines, sentences
 from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport
@@ -50,6 +53,9 @@ def render_page(report: RunReport) -> str:
         events=events,
         films=film_views(report.films) if report.films else [],
         ramp=ramp(),
+        peaks=highest_peaks(report.surprise) if report.surprise else [],
+        shown_episodes=SHOWN_EPISODES,
+        commands=next_commands(report),
         origins=origins(report),
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},

@@ -1,0 +1,305 @@
+"""Reports of runs made by hand, for pages: one of everything, and one of nothing."""
+
+import base64
+import io
+from dataclasses import replace
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+
+from lewm_cli.config import (
+    ActionStats,
+    DatasetIdentity,
+    EvalProtocol,
+    Inputs,
+    ModelConfig,
+    Provenance,
+    RunCard,
+    TrainConfig,
+)
+from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm, Rate
+from lewm_cli.evaluate.result import summarize_groups
+from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.report.run_report import RunReport
+from lewm_cli.surprise import (
+    DETECTORS,
+    Curve,
+    DetectorScore,
+    EpisodeCurves,
+    PerturbationResult,
+    PerturbedEpisode,
+    SurpriseResult,
+)
+from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingHistory, Warned
+
+SIDE = 32
+NOTHING = TrainingHistory((), (), (), None)
+
+
+def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
+    """A run on which nothing was measured and whose log is gone."""
+    return RunReport(
+        name=name,
+        card=card(task),
+        parameters=202_094,
+        history=NOTHING,
+        evaluation=None,
+        films=None,
+        probe=None,
+        surprise=None,
+        perturbations=(),
+    )
+
+
+def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frames: str | None = None) -> RunReport:
+    """A run with one of everything.
+
+    Args:
+        name: of the run.
+        dataset: name of what it was measured on.
+        frames: base64 PNG to take instead of gray frames.
+    """
+    generator = np.random.default_rng(0)
+    made = _made(name, dataset)
+    return replace(
+        bare_report(name),
+        history=history(),
+        evaluation=evaluation(made),
+        films=films(made, generator, frames or _gray()),
+        probe=probe(made, generator),
+        surprise=surprise(made, generator),
+        perturbations=tuple(perturbation(made, generator, kind) for kind in ("teleport", "color")),
+    )
+
+
+def card(task: str = "tworoom") -> RunCard:
+    """The header of a run."""
+    return RunCard(
+        model=ModelConfig(),
+        inputs=Inputs(task=task, frameskip=5, actions=ActionStats(mean=(0.0, 0.0), std=(1.0, 1.0))),
+        provenance=Provenance(
+            dataset=_identity("tworoom/demos"),
+            held_out=(2, 5),
+            trained_on=("0" * 16,),
+            train=TrainConfig(),
+            step=300,
+            device="cpu",
+            versions={"python": "3.11.7", "torch": "2.6.0"},
+            command="lewm train tworoom --preset small",
+            finished="2026-01-01T00:00:00+00:00",
+        ),
+    )
+
+
+def history(steps: int = 12) -> TrainingHistory:
+    """A training that goes well, with a warning."""
+    taken = tuple(
+        StepsTaken(
+            step=25 * k,
+            total_steps=25 * steps,
+            loss=1 / k,
+            prediction=0.3 / k,
+            sigreg=9.0 / k + 1,
+            lr=1e-3,
+            gradient_norm=1.0,
+            data_seconds=0.001,
+            update_seconds=0.08,
+            clips_per_second=700.0,
+            eta_seconds=1.0,
+        )
+        for k in range(1, steps + 1)
+    )
+    measured = tuple(
+        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, 3.0 / k, 0.9, 0.7, 7.0, 0.01)) for k in range(1, steps // 4 + 1)
+    )
+    return TrainingHistory(taken, measured, (Warned(50, "the latent space is <collapsing> & narrow"),), 131.2)
+
+
+def evaluation(made: dict[str, Any]) -> EvalResult:
+    """Forty pairs in two groups."""
+    episodes = [
+        EpisodeResult(
+            episode=k,
+            start_row=30 * k,
+            goal_row=30 * k + 25,
+            groups=("at least 32 px apart", "other room") if k % 3 == 0 else ("at least 32 px apart",),
+            solved_at_start=k % 20 == 0,
+            success=k % 8 > 0,
+            first_hit=(0 if k % 20 == 0 else 10 + k) if k % 8 > 0 else None,
+            final_distance=3.0,
+            route_valid=k % 2 == 0,
+            random_success=k % 5 == 0,
+        )
+        for k in range(40)
+    ]
+    solved = np.array([one.solved_at_start for one in episodes])
+    return EvalResult(
+        protocol=EvalProtocol(pairs=40),
+        overall=GroupResult.of("all", episodes),
+        solved_at_start=Rate.of(solved, np.arange(40)),
+        groups=summarize_groups(episodes),
+        plans=44,
+        seconds_per_plan=0.42,
+        episodes=tuple(episodes),
+        **made,
+    )
+
+
+def films(made: dict[str, Any], generator: np.random.Generator, frame: str) -> FilmResult:
+    """One pair that was reached and one that was missed; the second holds no candidates."""
+
+    def path(scale: float) -> tuple[tuple[float, float], ...]:
+        steps = generator.normal(scale=scale, size=(25, 2)).cumsum(axis=0) + SIDE / 2
+        return ((SIDE / 2, SIDE / 2), *map(tuple, steps.round(1).tolist()))
+
+    cloud = tuple(
+        Candidates(
+            iteration=iteration,
+            costs=tuple(sorted(generator.uniform(0, 9 / iteration, 6).tolist())),
+            paths=tuple(path(2 / iteration) for _ in range(6)),
+        )
+        for iteration in (1, 3, 30)
+    )
+    pairs = tuple(
+        PlanFilm(
+            number=number,
+            episode=number,
+            start_row=number,
+            goal_row=number + 25,
+            groups=("other room",),
+            success=success,
+            first_hit=20 if success else None,
+            frame_size=SIDE,
+            start=frame,
+            goal=frame,
+            goal_position=(20.0, 8.0),
+            candidates=candidates,
+            plan=path(0.5),
+            path=path(0.5),
+            steps=(0, 10, 20),
+            frames=(frame,) * 3,
+        )
+        for number, success, candidates in ((3, True, cloud), (7, False, ()))
+    )
+    return FilmResult(protocol=EvalProtocol(pairs=40), films=pairs, **made)
+
+
+def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
+    """Two quantities, one without a unit."""
+
+    def scores(best: float) -> dict[str, ProbeScore]:
+        found = (best, 0.5, 0.3, -0.01)
+        return {
+            feature: ProbeScore(mse=1 - r2, r=abs(r2) ** 0.5, r2=r2, r2_low=r2 - 0.02, r2_high=r2 + 0.01)
+            for feature, r2 in zip(FEATURES, found, strict=True)
+        }
+
+    places = generator.normal(size=(80, 2))
+    points = tuple(
+        ProbePoint(
+            row=row,
+            actual=(100 + 40 * x, y),
+            linear=(100 + 30 * x, 0.8 * y),
+            mlp=(100 + 39 * x, y),
+            map=(x, y),
+        )
+        for row, (x, y) in enumerate(places.tolist())
+    )
+    return ProbeResult(
+        train_frames=800,
+        test_frames=200,
+        train_episodes=tuple(range(16)),
+        test_episodes=tuple(range(16, 20)),
+        latent=8,
+        recipe="least squares",
+        seed=0,
+        targets=(
+            TargetResult(name="agent x", unit="px", linear=scores(0.93), mlp=scores(0.998)),
+            TargetResult(name="heading", unit="", linear=scores(0.4), mlp=scores(0.95)),
+        ),
+        left_out={"speed": "is constant"},
+        map_explained=(0.63, 0.19),
+        points=points,
+        **made,
+    )
+
+
+def surprise(made: dict[str, Any], generator: np.random.Generator) -> SurpriseResult:
+    """Episodes of several lengths, the first value of some unknown, a zero among the values."""
+    episodes = tuple(
+        EpisodeCurves(
+            episode=k,
+            curves={detector: (None if k % 2 else 0.0, *_curve(generator, length)) for detector in DETECTORS},
+        )
+        for k, length in enumerate((18, 12, 15, 9, 18, 18, 4))
+    )
+    return SurpriseResult(frameskip=5, episodes=episodes, left_out=(9,), **made)
+
+
+def perturbation(made: dict[str, Any], generator: np.random.Generator, kind: str) -> PerturbationResult:
+    """A change that every detector but the untrained one sees."""
+    event, jump = 8, {"model": 200.0, "untrained": 1.1, "latent": 20.0, "pixels": 5.0}
+    episodes = []
+    for number in range(6):
+        untouched = {detector: _curve(generator, 18) for detector in DETECTORS}
+        perturbed = {
+            detector: (*curve[:event], curve[event] * jump[detector], *curve[event + 1 :])
+            for detector, curve in untouched.items()
+        }
+        size = 60.0 + number
+        episodes.append(
+            PerturbedEpisode(episode=number, event=event, size=size, untouched=untouched, perturbed=perturbed)
+        )
+    return PerturbationResult(
+        perturbation=kind,
+        size_unit="px",
+        frameskip=5,
+        seed=0,
+        scores={
+            detector: DetectorScore(
+                ratio=ratio,
+                ratio_low=0.7 * ratio,
+                ratio_high=1.4 * ratio,
+                log_ratio=float(np.log(ratio)),
+                log_ratio_low=float(np.log(ratio)) - 0.3,
+                log_ratio_high=float(np.log(ratio)) + 0.3,
+                after=30.0 if kind == "color" else 1.1,
+                t_test=2e-9 if ratio > 2 else 0.3,
+                wilcoxon=0.0 if ratio > 100 else 0.03,
+                auroc=1.0 if ratio > 2 else 0.52,
+            )
+            for detector, ratio in jump.items()
+        },
+        episodes=tuple(episodes),
+        **made,
+    )
+
+
+def _made(run: str, dataset: str) -> dict[str, Any]:
+    return {
+        "run": run,
+        "weights_sha256": "d9" * 32,
+        "task": "tworoom",
+        "dataset": _identity(dataset),
+        "held_out": True,
+        "seconds": 31.2,
+        "device": "cpu",
+        "versions": {"python": "3.11.7"},
+        "command": f"lewm eval {run}",
+        "time": "2026-01-01T00:10:00+00:00",
+    }
+
+
+def _identity(name: str) -> DatasetIdentity:
+    return DatasetIdentity(name=name, episodes=20, rows=1800, fingerprint="ab" * 32)
+
+
+def _curve(generator: np.random.Generator, length: int) -> Curve:
+    return tuple((0.01 * np.exp(generator.normal(scale=0.7, size=length))).tolist())
+
+
+def _gray() -> str:
+    file = io.BytesIO()
+    imageio.imwrite(file, np.full((SIDE, SIDE, 3), 200, np.uint8), extension=".png")
+    return base64.b64encode(file.getvalue()).decode()

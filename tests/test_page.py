@@ -1,0 +1,358 @@
+"""The page of a run: everything that was measured, nothing that was not, and no request for anything."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from lewm_cli.report.page import render_page
+from lewm_cli.report.page.figures.style import WIDTH, level_colors
+from lewm_cli.report.page.numbers import decimals, duration, number, p_value, percent, times
+from lewm_cli.report.page.summary import headlines, sentences
+from lewm_cli.report.run_report import RunReport
+from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory
+from reports import bare_report, full_report, history
+
+NASTY = """tworoom/<script>alert("1")</script>&'x"""
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """What is on a page; raises where tags do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.used: set[str] = set()
+        self.loaded: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for name, value in attributes:
+            if name == "id":
+                self.ids[value] += 1
+            if name in ("src", "href", "srcset", "data", "poster", "action"):
+                (self.used.add(value[1:]) if value.startswith("#") else self.loaded.append(value))
+            self.used.update(re.findall(r"url\(#([^)]+)\)", value or ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    """The page of a run with one of everything."""
+    return render_page(full_report())
+
+
+# What is on it
+
+
+def test_page_with_everything_has_every_section(full):
+    for heading in ("Planning", "Training", "Latent map", "Probes", "Surprise", "Teleport", "Color", "Provenance"):
+        assert re.search(rf"<h[23][^>]*>{heading}</h", full)
+    assert full.count('class="figure"') == 2 + 4 + 2 + 2 + 1 + 2 + 2
+    assert full.count("candidate plans of iteration") == 3
+    assert "goal reached after 20 steps" in full
+    assert "goal not reached within 50 steps" in full
+
+
+def test_numbers_stand_beside_their_floor(full):
+    text = Page(full).text
+    report = full_report()
+    for rate in (report.evaluation.overall.success, report.evaluation.overall.random):
+        assert f"{100 * rate.rate:.1f}%" in text
+        assert f"[{100 * rate.low:.0f},\N{NO-BREAK SPACE}{100 * rate.high:.0f}]" in text
+    for words in ("untrained", "pixel PCA", "shuffled", "latent step", "pixel step", "copying"):
+        assert words in text
+
+
+def test_page_without_measurements_names_the_commands():
+    html = render_page(bare_report())
+    text = " ".join(Page(html).text.split())
+    for command in (
+        "lewm eval tworoom/lewm",
+        "lewm probe tworoom/lewm",
+        "lewm surprise tworoom/demos --run tworoom/lewm --perturb teleport",
+    ):
+        assert command in text
+    assert "<figure" not in html
+
+
+def test_task_without_simulator_is_not_told_to_evaluate():
+    text = " ".join(Page(render_page(bare_report(task="generic"))).text.split())
+    assert "lewm eval" not in text
+    assert "lewm probe" not in text
+    assert "--perturb" not in text
+    assert "lewm surprise tworoom/demos --run tworoom/lewm" in text
+
+
+@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "surprise"])
+def test_any_part_may_be_missing(part):
+    Page(render_page(replace(full_report(), **{part: None})))
+
+
+def test_episodes_trained_on_are_called_so():
+    report = full_report()
+    seen = replace(bare_report(), evaluation=report.evaluation.model_copy(update={"held_out": False}))
+    assert "episodes the model was trained on" in render_page(seen)
+
+
+@pytest.mark.parametrize("report", [bare_report(), full_report()], ids=["bare", "full"])
+def test_summary_is_five_sentences(report: RunReport):
+    said = sentences(report)
+    assert len(said) == 5
+    assert all(re.fullmatch(r"[A-Z].*\.", sentence) for sentence in said)
+
+
+def test_headlines_come_from_what_was_measured():
+    assert [one.label for one in headlines(bare_report())] == ["Parameters"]
+    labels = [one.label for one in headlines(full_report())]
+    assert labels == ["Planning success", "Lowest probe R²", "Surprise, teleport", "Training", "Parameters"]
+    assert headlines(full_report())[1].value == "0.950"  # of heading, the worse of the two
+
+
+# Strange reports
+
+
+def test_numbers_that_are_none_of_a_diverged_training_are_left_out():
+    diverged = history()
+    steps = (*diverged.steps[:-1], replace(diverged.steps[-1], prediction=float("nan"), loss=float("inf")))
+    last = HeldOutMeasured(400, HeldOut(float("nan"), 0.0, float("inf"), 0.0, 0.0, 1.0, 1.0))
+    held_out = (*diverged.held_out, last)
+    html = render_page(replace(full_report(), history=replace(diverged, steps=steps, held_out=held_out)))
+    assert not re.search(r"\b(nan|inf)\b", Page(html).text)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_short_training_has_curves(steps):
+    short = history()
+    short = TrainingHistory(short.steps[:steps], short.held_out[:steps], (), None)
+    Page(render_page(replace(bare_report(), history=short)))
+
+
+def test_results_without_points_episodes_or_scores():
+    report = full_report()
+    first, *others = report.perturbations
+    html = render_page(
+        replace(
+            report,
+            probe=report.probe.model_copy(update={"points": ()}),
+            surprise=report.surprise.model_copy(update={"episodes": ()}),
+            perturbations=(first.model_copy(update={"episodes": (), "scores": {}}), *others),
+        )
+    )
+    assert "Latent map" not in html
+
+
+def test_constant_quantity_and_zero_surprise():
+    report = full_report()
+    points = tuple(point.model_copy(update={"actual": (5.0, 5.0), "map": (0.0, 0.0)}) for point in report.probe.points)
+    flat = tuple(
+        one.model_copy(update={"curves": dict.fromkeys(one.curves, (0.0, 0.0))}) for one in report.surprise.episodes
+    )
+    Page(
+        render_page(
+            replace(
+                report,
+                probe=report.probe.model_copy(update={"points": points}),
+                surprise=report.surprise.model_copy(update={"episodes": flat}),
+            )
+        )
+    )
+
+
+# As a file
+
+
+def test_names_are_text():
+    html = render_page(full_report(NASTY, NASTY))
+    page = Page(html)
+    assert page.tags["script"] == 0
+    assert "<script" not in html
+    assert page.text.count('<script>alert("1")</script>') > 3
+
+
+def test_frames_that_are_no_base64_stay_inside_their_attribute():
+    films = full_report(frames='"><script>alert(1)</script>').films
+    html = render_page(replace(bare_report(), films=films))
+    assert Page(html).tags["script"] == 0
+
+
+def test_everything_is_inside(full):
+    page = Page(full)
+    assert all(target.startswith("data:") for target in page.loaded)
+    assert "http:" not in full
+    assert "https:" not in full
+    assert "@import" not in full
+    assert not re.findall(r"url\((?!#)", full)
+
+
+def test_ids_are_unique_and_found(full):
+    page = Page(full)
+    assert page.ids.total() == len(page.ids)
+    assert page.used <= set(page.ids)
+
+
+def test_no_stand_in_color_is_left(full):
+    assert not re.findall(r"#0[12]00[0-9a-f]{2}", full)
+    assert not re.findall(r"fill: #000000|stroke: #000000", full)
+    declared = set(re.findall(r"(--[a-z0-9-]+):", full))
+    assert set(re.findall(r"var\((--[a-z0-9-]+)\)", full)) <= declared
+
+
+def test_figures_have_names_and_text(full):
+    for figure in re.findall(r'<svg class="figure".*?</svg>', full, re.DOTALL):
+        assert re.match(r'<svg class="figure" viewBox="[0-9. ]+" role="img" aria-label="[^"]{10,}">', figure)
+        assert "<text" in figure
+        assert "font-family" not in figure
+
+
+def test_figures_are_as_narrow_as_a_phone(full):
+    for figure in re.findall(r'<svg class="figure" viewBox="0 0 ([0-9.]+)', full):
+        assert float(figure) == pytest.approx(72 * WIDTH, abs=0.1)
+
+
+def test_same_report_same_bytes_and_settings_left_alone(full):
+    before = dict(matplotlib.rcParams)
+    assert render_page(full_report()) == full
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_users_matplotlib_settings_do_not_matter(full):
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert render_page(full_report()) == full
+
+
+def test_level_colors_differ_between_themes():
+    light, dark = level_colors(dark=False), level_colors(dark=True)
+    assert len(light) == len(dark) == len(set(light)) == len(set(dark))
+    assert light != dark
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (number(0.0101), "0.0101"),
+        (number(2.527), "2.53"),
+        (number(1240.0), "1,240"),
+        (number(99.96), "100"),
+        (number(-0.5, 2), "\N{MINUS SIGN}0.50"),
+        (number(0.0), "0"),
+        (number(1.2e-7), "1.2 \N{MULTIPLICATION SIGN} 10⁻⁷"),
+        (decimals(-0.0001, 2), "0.00"),
+        (percent(1.0), "100%"),
+        (percent(0.9867), "98.7%"),
+        (times(212.4), "212\N{MULTIPLICATION SIGN}"),
+        (times(3.87), "3.9\N{MULTIPLICATION SIGN}"),
+        (duration(131.2), "131 s"),
+        (duration(18_000), "5.0 h"),
+        (duration(1800), "30 min"),
+        (p_value(0.0421), "0.042"),
+        (p_value(2e-9), "< 10⁻⁸"),
+        (p_value(0.0), "< 10⁻³⁰⁰"),
+    ],
+)
+def test_numbers_read_well(text, expected):
+    assert text == expected
+
+
+def test_every_power_of_ten_is_a_number():
+    for exponent in np.arange(-12, 12):
+        assert "e" not in number(float(3 * 10.0**exponent))
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless Chromium that is installed on this machine."""
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is on PATH")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync.sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=found, args=[*quiet, "--disable-component-update", "--disable-sync"]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def pages(full: str) -> dict[str, str]:
+    """Pages that may be hard to lay out."""
+    name = "tworoom/" + "a_very_long_name" * 8
+    return {"full": full, "bare": render_page(bare_report(NASTY)), "long name": render_page(full_report(name, name))}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("kind", ["full", "bare", "long name"])
+def test_page_opens_offline_without_a_word_and_fits(browser, tmp_path: Path, pages, kind: str, width: int, theme: str):
+    path = tmp_path / "report.html"
+    path.write_text(pages[kind], encoding="utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
+    context.set_offline(True)
+    page = context.new_page()
+    said: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_load_state("load")
+    assert said == []
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert _unreadable(page) == []
+    context.close()
+
+
+def _unreadable(page) -> list[str]:
+    """Texts of figures that reach out of their figure or over another text."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('svg.figure')].flatMap(figure => {
+            const frame = figure.getBoundingClientRect();
+            const texts = [...figure.querySelectorAll('text')];
+            const boxes = texts.map(text => text.getBoundingClientRect());
+            return texts.filter((text, k) => {
+                const own = boxes[k];
+                const cut = own.left < frame.left - 1 || own.right > frame.right + 1
+                    || own.top < frame.top - 1 || own.bottom > frame.bottom + 1;
+                const covered = boxes.some((other, j) => j < k
+                    && Math.min(own.right, other.right) - Math.max(own.left, other.left) > 1
+                    && Math.min(own.bottom, other.bottom) - Math.max(own.top, other.top) > 3);
+                return cut || covered;
+            }).map(text => text.textContent);
+        })"""
+    )
