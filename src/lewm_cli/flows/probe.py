@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lewm_cli.data import HDF5Frames
+import torch
+
+from lewm_cli.data import HDF5Frames, find_packed
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
-from lewm_cli.probe import STAGES, ProbeResult, draw_samples, probe
+from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, probe
 from lewm_cli.store import Home, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
@@ -48,20 +50,26 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
         home: where the run and the recording lie.
         request: what to probe.
         say: told what was chosen on the user's behalf.
-        progress: shows the probes fitted.
+        progress: shows frames encoded and probes fitted.
 
     Raises:
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
     run = load_run(home, request.run, resolve_device(request.device))
+    threads = run.card.provenance.train.threads
+    if threads:
+        torch.set_num_threads(threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, request.dataset, say)
     samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=request.frames, seed=request.seed)
     for name, reason in samples.left_out.items():
         say(f"left out: {name} {reason}")
-    frames = HDF5Frames(unseen.dataset.path, run.card.model.image_size)
-    with progress("probing", STAGES, "probes") as advance:
+    size = run.card.model.image_size
+    frames = find_packed(unseen.dataset, size, home.cache) or HDF5Frames(unseen.dataset.path, size)
+    with progress("encoding", len(samples.rows), "frames") as advance:
+        features = encode(run, frames, samples.rows, ~samples.test, request.seed, advance)
+    with progress("fitting", STAGES, "probes") as advance:
         result = probe(
-            run, unseen.dataset, frames, samples, held_out=unseen.held_out, seed=request.seed, advance=advance
+            run, unseen.dataset, samples, features, held_out=unseen.held_out, seed=request.seed, advance=advance
         )
     return Probed(result, keep_result(home, run, "probe", result))

@@ -14,6 +14,8 @@ from lewm_cli.report import StoredResults
 from lewm_cli.store import Home, Measurement, Run, RunFiles
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
+TIME = len("20260101-000000-000000.json")
+
 Kind = TypeVar("Kind", bound=Measurement)
 
 
@@ -37,7 +39,7 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
 def stored_results(home: Home, run: Run) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
     folders = dict.fromkeys((run.files.results, results_folder(home, run)))
-    paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name)
+    paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name[-TIME:])
     unreadable: list[Path] = []
 
     def read(prefix: str, kind: type[Kind]) -> tuple[Kind, ...]:

@@ -63,10 +63,11 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
         LewmError: no such recording or run, one that does not fit the other, or episodes that are too short.
     """
     device = resolve_device(request.device)
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # one episode at a time is too small a load for more
     dataset = home.find_dataset(request.dataset)
     run = load_run(home, request.run or _choose_run(home, dataset, say), device)
+    threads = run.card.provenance.train.threads
+    if threads:
+        torch.set_num_threads(threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:

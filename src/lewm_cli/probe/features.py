@@ -1,5 +1,8 @@
 """What the probes read from: the model's latents, and references that should know less."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,35 +15,64 @@ FITTED_FRAMES = 2000
 """Training frames that principal components are found in."""
 
 
-def latents(run: Run, frames: Frames, rows: np.ndarray) -> Tensor:
-    """Latents (N, D) float64 of the frames at `rows`, on the CPU."""
-    parts = [
-        run.embed(frames.rows(rows[start : start + FRAMES_AT_ONCE])) for start in range(0, len(rows), FRAMES_AT_ONCE)
-    ]
-    return torch.cat(parts).double().cpu()
-
-
-def pixel_components(frames: Frames, rows: np.ndarray, train: np.ndarray, width: int, seed: int) -> Tensor:
-    """Coordinates (N, width) float64 along the first principal components of raw training pixels.
+@dataclass(frozen=True)
+class Features:
+    """The same N frames seen in three ways, float64 on the CPU.
 
     Args:
+        model: (N, D) latents.
+        untrained: (N, D) latents of a model of the same sizes that has learned nothing.
+        pixels: (N, D) coordinates along the first principal components of raw pixels.
+    """
+
+    model: Tensor
+    untrained: Tensor
+    pixels: Tensor
+
+
+def encode(
+    run: Run, frames: Frames, rows: np.ndarray, train: np.ndarray, seed: int, advance: Callable[[int], None]
+) -> Features:
+    """Look at every frame once.
+
+    Args:
+        run: the model, in eval mode on its device.
         frames: at the model's image size.
         rows: (N,) which frames.
-        train: (N,) bool, whose pixels the components are found in; at most 2000 of them.
-        width: how many components.
-        seed: which of them, and of the randomized decomposition.
+        train: (N,) bool, whose pixels the principal components are found in; at most 2000 of them.
+        seed: of the untrained model, of those frames and of the decomposition.
+        advance: told the number of frames done since the last call.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])
-    fitted = _flat(frames.rows(chosen))
-    mean = fitted.mean(dim=0)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        _, _, components = torch.pca_lowrank(fitted - mean, q=width, center=False, niter=4)
-    parts = [
-        (_flat(frames.rows(rows[start : start + FRAMES_AT_ONCE])) - mean) @ components
-        for start in range(0, len(rows), FRAMES_AT_ONCE)
-    ]
-    return torch.cat(parts).double()
+    untrained = run.untrained(seed)
+    components = _Components.find(frames, rows[train], run.card.model.latent, seed)
+    parts = []
+    for start in range(0, len(rows), FRAMES_AT_ONCE):
+        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
+        parts.append((run.embed(seen), untrained.embed(seen), components.project(seen)))
+        advance(len(seen))
+    model, reference, pixels = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))
+    return Features(model, reference, pixels)
+
+
+@dataclass(frozen=True)
+class _Components:
+    """The first principal components of raw pixels."""
+
+    mean: Tensor
+    axes: Tensor
+
+    @classmethod
+    def find(cls, frames: Frames, rows: np.ndarray, width: int, seed: int) -> "_Components":
+        chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:FITTED_FRAMES])
+        fitted = _flat(frames.rows(chosen))
+        mean = fitted.mean(dim=0)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            _, _, axes = torch.pca_lowrank(fitted - mean, q=min(width, len(fitted)), center=False, niter=4)
+        return cls(mean, axes)
+
+    def project(self, frames: np.ndarray) -> Tensor:
+        return (_flat(frames) - self.mean) @ self.axes
 
 
 def _flat(frames: np.ndarray) -> Tensor:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lewm_cli.data import Dataset, Frames
-from lewm_cli.probe.features import latents, pixel_components
+from lewm_cli.data import Dataset
+from lewm_cli.probe.features import Features
 from lewm_cli.probe.regression import RECIPE, fit_linear, fit_mlp
 from lewm_cli.probe.result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.probe.samples import ProbeSamples
@@ -25,8 +25,8 @@ STAGES = 2 * len(FEATURES)
 def probe(
     run: Run,
     dataset: Dataset,
-    frames: Frames,
     samples: ProbeSamples,
+    features: Features,
     *,
     held_out: bool,
     seed: int,
@@ -35,25 +35,23 @@ def probe(
     """Fit a linear and an MLP probe from each kind of features to all quantities, and score them on test episodes.
 
     Args:
-        run: the model, in eval mode on its device.
+        run: the model.
         dataset: where the frames come from.
-        frames: at the model's image size.
         samples: which frames, and what was true in them.
+        features: of these frames.
         held_out: whether the model was trained on none of the episodes; stored.
-        seed: of the untrained encoder, the MLPs, the shuffle and the bootstrap.
+        seed: of the MLPs, the shuffle and the bootstrap; stored.
         advance: told the number of probes fitted since the last call, `STAGES` in all.
     """
     begun = time.monotonic()
     test = samples.test
     truth = torch.from_numpy(samples.values)
     actual = _z_score(truth, ~test)
-    width = run.card.model.latent
-    own = latents(run, frames, samples.rows)
     sources: dict[Feature, Tensor] = {
-        "model": own,
-        "untrained": latents(run.untrained(seed), frames, samples.rows),
-        "pixels": pixel_components(frames, samples.rows, ~test, width, seed),
-        "shuffled": own,
+        "model": features.model,
+        "untrained": features.untrained,
+        "pixels": features.pixels,
+        "shuffled": features.model,
     }
     linear: dict[Feature, Tensor] = {}
     mlp: dict[Feature, Tensor] = {}
@@ -74,11 +72,11 @@ def probe(
         }
 
     mean, std = truth[~test].mean(dim=0), truth[~test].std(dim=0, unbiased=False)
-    explained, plane = _plane(own[~test], own[test])
+    explained, plane = _plane(features.model[~test], features.model[test])
     shown = np.sort(np.random.default_rng(seed).permutation(int(test.sum()))[:SHOWN_POINTS])
     in_units = (truth[test], linear["model"] * std + mean, mlp["model"] * std + mean)
-    columns = (torch.from_numpy(samples.rows)[test], *in_units, plane)
-    points = zip(*(column[shown].round(decimals=3).tolist() for column in columns), strict=True)
+    columns = (samples.rows[test][shown], *(column[shown].round(decimals=3) for column in (*in_units, plane)))
+    points = zip(*(column.tolist() for column in columns), strict=True)
     return ProbeResult.of(
         run,
         dataset,
@@ -88,7 +86,7 @@ def probe(
         test_frames=int(test.sum()),
         train_episodes=tuple(np.unique(samples.episodes[~test]).tolist()),
         test_episodes=tuple(np.unique(samples.episodes[test]).tolist()),
-        latent=width,
+        latent=run.card.model.latent,
         recipe=RECIPE,
         seed=seed,
         targets=tuple(
