@@ -11,9 +11,10 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test lint fast soak results clean
 
 demo: $(STAMP)
-	env -u OMP_NUM_THREADS scripts/demo $(BIN)/lewm $(DEMO)
+	env -u OMP_NUM_THREADS $(BIN)/lewm quickstart --home $(DEMO)
 
 test: lint
+	scripts/browser
 	$(BIN)/pytest -m "not soak"
 
 lint: $(STAMP)
