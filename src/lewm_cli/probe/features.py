@@ -14,6 +14,9 @@ FRAMES_AT_ONCE = 256
 FITTED_FRAMES = 2000
 """Training frames that principal components are found in."""
 
+SPARE = 8
+"""Components found and not kept: the last ones of a randomized decomposition are inexact."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -68,8 +71,9 @@ class _Components:
         mean = fitted.mean(dim=0)
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            _, _, axes = torch.pca_lowrank(fitted - mean, q=min(width, len(fitted)), center=False, niter=4)
-        return cls(mean, axes)
+            found = min(width + SPARE, *fitted.shape)
+            _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
+        return cls(mean, axes[:, :width])
 
     def project(self, frames: np.ndarray) -> Tensor:
         return (_flat(frames) - self.mean) @ self.axes

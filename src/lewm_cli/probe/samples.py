@@ -43,7 +43,8 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
         seed: of split and draw.
 
     Raises:
-        LewmError: the task names no quantity, there are fewer than five episodes, or nothing in them can be probed.
+        LewmError: the task names no quantity, there are fewer than five episodes, their frames are nearly all of one
+            side of the split, or nothing in them can be probed.
     """
     if not task.probe_targets:
         raise LewmError(f"the task {task.name} names no quantity to probe; only tasks with a simulator do")
@@ -60,6 +61,11 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
     kept = np.sort(generator.permutation(len(every))[:frames])
     rows, owners = every[kept], owners[kept]
     test = np.isin(owners, list(tested))
+    if min(test.sum(), np.sum(~test)) < 2:
+        raise LewmError(
+            f"of the {len(rows)} frames drawn from {dataset.name}, {test.sum()} are of test episodes, and at least two "
+            "are needed to train a probe and two to test it; draw more with --frames, or record longer episodes"
+        )
     targets, columns, left_out = [], [], {}
     for target in task.probe_targets:
         values = dataset.read(target.column, rows).reshape(len(rows), -1)[:, target.index].astype(np.float64)
@@ -80,6 +86,6 @@ def _unprobeable(values: np.ndarray, test: np.ndarray) -> str | None:
         return "is NaN in every row"
     if not np.isfinite(values).all():
         return "is not finite in some rows"
-    if values[test].std() == 0 or values[~test].std() == 0:
+    if np.ptp(values[test]) == 0 or np.ptp(values[~test]) == 0:
         return "is constant"
     return None
