@@ -65,7 +65,8 @@ def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:
         LewmError: it is of another task, or its actions have another width.
     """
     recorded = dataset.task or dataset_task(dataset).name
-    if find_task(recorded) not in (task, GENERIC):
+    # Of a task without a simulator, whatever it is called there, is what a generic run was trained on too.
+    if find_task(recorded) not in (task, GENERIC) and dataset_task(dataset) is not task:
         raise LewmError(f"{dataset.name} is a recording of {recorded}, and {run.name} was trained on {task.name}")
     width, dims = dataset.actions.shape[1], run.card.inputs.actions.dim
     if width != dims:
