@@ -1,0 +1,428 @@
+"""What `lewm probe` measures: honest splits, the numbers of other implementations, and references that know less."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.linalg import subspace_angles
+from scipy.stats import pearsonr
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_squared_error, r2_score
+from torch import Tensor, nn
+
+from commands import flat, lewm_here
+from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig, RunCard
+from lewm_cli.data import Dataset, HDF5Frames, open_dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.model import LeWM
+from lewm_cli.probe import FEATURES, STAGES, Features, ProbeResult, ProbeSamples, draw_samples, encode, probe
+from lewm_cli.probe.score import RESAMPLES, score
+from lewm_cli.store import Run, RunFiles, save_run
+from lewm_cli.tasks import GENERIC, TWOROOM
+from synthetic import write_recording
+
+SIZE = 16
+LENGTHS = (40, 25, 30, 50, 35, 20, 45, 30)
+RUN = "tworoom/lewm"
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLP probes that are trained as long as these small problems need."""
+    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 100)
+    monkeypatch.setattr("lewm_cli.probe.regression.BATCH", 64)
+
+
+@pytest.fixture(scope="module")
+def tiny_config() -> ModelConfig:
+    return ModelConfig(
+        image_size=SIZE,
+        latent=6,
+        encoder=EncoderConfig(patch_size=8, width=16, depth=1, heads=2, mlp=32),
+        projector=ProjectorConfig(hidden=16),
+        predictor=PredictorConfig(depth=1, heads=2, head_dim=8, mlp=32),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_config: ModelConfig, scramble: Callable, small_card: Callable[[LeWM], RunCard]) -> Run:
+    model = scramble(LeWM(tiny_config, block_dim=10)).eval()
+    return Run(RUN, RunFiles(tmp_path / "lewm"), model, small_card(model), tensors=1, sha256="")
+
+
+def record(
+    path: Path, states: np.ndarray | None = None, lengths: Sequence[int] = LENGTHS, **attributes: str
+) -> Dataset:
+    """A recording with a blob where the state says, 1 px per unit; the states are random if not given."""
+    generator = np.random.default_rng(5)
+    if states is None:
+        states = generator.uniform(2, SIZE - 2, (sum(lengths), 2)).astype(np.float32)
+    grid = np.arange(SIZE)
+    places = np.nan_to_num(states[:, :, None].astype(float), nan=0.0, posinf=0.0)
+    x, y = (np.exp(-((grid - places[:, k]) ** 2) / width) for k, width in enumerate((6, 25)))
+    frames = (255 * y[:, :, None, None] * x[:, None, :, None] * np.array([1.0, 0.6, 0.3])).astype(np.uint8)
+    columns = {"pixels": frames, "proprio": states}
+    write_recording(path, lengths, dims=2, columns=columns, **({"task": "tworoom"} | attributes))
+    return open_dataset(path, path.stem)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return record(tmp_path / "frames.h5")
+
+
+def draw(dataset: Dataset, *, frames: int = 10_000, seed: int = 0) -> ProbeSamples:
+    return draw_samples(dataset, TWOROOM, np.arange(dataset.episodes), frames=frames, seed=seed)
+
+
+def see(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> Features:
+    told: list[int] = []
+    features = encode(run, HDF5Frames(dataset.path, SIZE), samples.rows, ~samples.test, seed, told.append)
+    assert sum(told) == len(samples.rows)
+    return features
+
+
+def measure(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> ProbeResult:
+    told: list[int] = []
+    features = see(run, dataset, samples, seed)
+    result = probe(run, dataset, samples, features, held_out=True, seed=seed, advance=told.append)
+    assert sum(told) == STAGES
+    return result
+
+
+# As others compute it
+
+
+def test_linear_probe_is_least_squares_and_its_scores_are_those_of_scikit_learn(run: Run, dataset: Dataset):
+    samples = draw(dataset)
+    result = measure(run, dataset, samples)
+    test, values = samples.test, samples.values
+    features = see(run, dataset, samples)
+    for feature in ("model", "untrained", "pixels"):
+        inputs = getattr(features, feature)
+        fitted = LinearRegression().fit(inputs[~test].numpy(), values[~test])
+        predicted = fitted.predict(inputs[test].numpy())
+        for k, target in enumerate(result.targets):
+            ours, actual = target.linear[feature], values[test][:, k]
+            assert ours.r2 == pytest.approx(r2_score(actual, predicted[:, k]), abs=1e-8)
+            assert ours.r == pytest.approx(pearsonr(actual, predicted[:, k]).statistic, abs=1e-8)
+            unit = values[~test][:, k].std()
+            assert ours.mse == pytest.approx(mean_squared_error(actual / unit, predicted[:, k] / unit), abs=1e-8)
+            if feature == "model":
+                rows = samples.rows[test].tolist()
+                for point in result.points:
+                    assert point.linear[k] == pytest.approx(predicted[rows.index(point.row), k], abs=6e-4)
+                    assert point.actual[k] == pytest.approx(actual[rows.index(point.row)], abs=6e-4)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 20])
+def test_interval_resamples_whole_episodes(groups: int):
+    generator = np.random.default_rng(groups)
+    episodes = generator.integers(groups, size=150) * 7 + 3
+    actual = generator.normal(size=150)
+    predicted = actual + generator.normal(scale=0.5, size=150)
+    found = score(predicted, actual, episodes, seed=4)
+
+    names, resampled = np.unique(episodes), []
+    for drawn in np.random.default_rng(4).integers(len(names), size=(RESAMPLES, len(names))):
+        rows = np.concatenate([np.flatnonzero(episodes == names[number]) for number in drawn])
+        resampled.append(r2_score(actual[rows], predicted[rows]))
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    assert (found.r2_low, found.r2_high) == (pytest.approx(low), pytest.approx(high))
+    assert found.r2 == pytest.approx(r2_score(actual, predicted))
+    assert found.r2_low <= found.r2 <= found.r2_high
+
+
+def test_prediction_that_never_changes_correlates_with_nothing():
+    actual = np.random.default_rng(0).normal(size=40)
+    found = score(np.zeros(40), actual, np.arange(40) // 4, seed=0)
+    assert found.r == 0
+    assert found.r2 <= 0
+
+
+def test_pixel_components_span_the_principal_subspace(run: Run, dataset: Dataset):
+    samples = draw(dataset)
+    ours = see(run, dataset, samples, seed=1).pixels.numpy()
+    flat_frames = HDF5Frames(dataset.path, SIZE).rows(samples.rows).reshape(len(samples.rows), -1) / 255
+    pca = PCA(6, svd_solver="full").fit(flat_frames[~samples.test])
+    theirs = pca.transform(flat_frames)
+    assert ours.shape == theirs.shape
+    for kept in range(1, 7):
+        angles = subspace_angles(*(part[:, :kept] - part[:, :kept].mean(axis=0) for part in (ours, theirs)))
+        assert np.rad2deg(angles.max()) < 2
+    explained = ours[~samples.test].var(axis=0, ddof=1)
+    assert explained == pytest.approx(pca.explained_variance_, rel=5e-3)
+
+
+def test_map_is_the_principal_plane_of_the_latents(run: Run, dataset: Dataset):
+    samples = draw(dataset)
+    result = measure(run, dataset, samples)
+    embedded = see(run, dataset, samples).model.numpy()
+    pca = PCA().fit(embedded[~samples.test])
+    assert result.map_explained == pytest.approx(tuple(pca.explained_variance_ratio_[:2]), abs=1e-6)
+    rows = samples.rows.tolist()
+    shown = [rows.index(point.row) for point in result.points]
+    assert samples.test[shown].all()
+    theirs = pca.transform(embedded[shown])[:, :2]
+    ours = np.array([point.map for point in result.points])
+    assert np.abs(ours) == pytest.approx(np.abs(theirs), abs=1e-3)  # an axis has no sign
+
+
+# What probes can and cannot find
+
+
+class Reader(nn.Module):
+    """Latents that are a fixed linear function of the first pixel's colors."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.randn(3, latent, generator=torch.Generator().manual_seed(2)))
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        return pixels[:, :, :, 0, 0] @ self.mix
+
+
+def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_not(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 400)
+    generator = np.random.default_rng(0)
+    rows = 12 * 50
+    frames = generator.integers(0, 256, (rows, SIZE, SIZE, 3), dtype=np.uint8)
+    colors = frames[:, 0, 0].astype(np.float32)
+    states = colors[:, :2] @ np.array([[0.3, -0.1], [0.2, 0.4]], np.float32) + 7
+    path = write_recording(tmp_path / "x.h5", [50] * 12, dims=2, columns={"pixels": frames, "proprio": states})
+    dataset = open_dataset(path, "x")
+    reading = replace(run, model=Reader(6))
+    result = measure(reading, dataset, draw(dataset))
+    for target in result.targets:
+        assert target.linear["model"].r2 == pytest.approx(1, abs=1e-6)
+        assert target.linear["model"].mse == pytest.approx(0, abs=1e-6)
+        assert target.mlp["model"].r2 > 0.98
+        for scores in (target.linear, target.mlp):
+            assert scores["shuffled"].r2 < 0.1
+            assert abs(scores["shuffled"].r) < 0.3
+            assert scores["model"].r2_low <= scores["model"].r2 <= scores["model"].r2_high
+        for feature in ("untrained", "pixels"):  # one pixel among noise
+            assert target.linear[feature].r2 < 0.5
+
+
+def test_same_seed_gives_the_same_result_and_another_one_another(run: Run, dataset: Dataset):
+    def found(seed: int) -> dict:
+        torch.rand(3)  # whatever was drawn before
+        result = measure(run, dataset, draw(dataset, frames=200, seed=seed), seed)
+        return result.model_dump(exclude={"seconds", "time"})
+
+    first = found(3)
+    assert found(3) == first
+    other = found(4)
+    assert other["test_episodes"] != first["test_episodes"] or other["points"] != first["points"]
+
+
+def test_random_generator_of_others_is_left_alone(run: Run, dataset: Dataset):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    measure(run, dataset, draw(dataset, frames=100))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("latent", [1, 2, 40, 192])
+def test_latent_of_any_width_can_be_probed(
+    tmp_path: Path,
+    tiny_config: ModelConfig,
+    scramble: Callable,
+    small_card: Callable[[LeWM], RunCard],
+    dataset: Dataset,
+    latent: int,
+):
+    model = scramble(LeWM(tiny_config.model_copy(update={"latent": latent}), block_dim=10)).eval()
+    run = Run(RUN, RunFiles(tmp_path / "lewm"), model, small_card(model), tensors=1, sha256="")
+    result = measure(run, dataset, draw(dataset, frames=100))  # the fewest that can be asked for
+    assert result.latent == latent
+    assert 0 <= result.map_explained[1] <= result.map_explained[0] <= 1 + 1e-9
+
+
+def test_collapsed_latents_know_nothing(run: Run, dataset: Dataset):
+    run.model.projector.net[-1].weight.data.zero_()
+    result = measure(run, dataset, draw(dataset))
+    assert result.map_explained == (0, 0)
+    for target in result.targets:
+        assert target.linear["model"].r2 == pytest.approx(0, abs=0.2)
+        assert target.linear["model"].r == pytest.approx(0, abs=1e-6)
+
+
+# Which frames
+
+
+@given(data=st.data(), frames=st.integers(100, 600), seed=st.integers(0, 99))
+def test_training_and_test_never_share_an_episode(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, frames: int, seed: int
+):
+    lengths = data.draw(st.lists(st.integers(8, 60), min_size=5, max_size=12))
+    episodes = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=5))))
+    rows = sum(lengths)
+    states = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+    path = tmp_path_factory.mktemp("probe") / "x.h5"
+    dataset = open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"proprio": states}), "x")
+    samples = draw_samples(dataset, TWOROOM, episodes, frames=frames, seed=seed)
+    allowed = int(dataset.lengths[episodes].sum())
+    assert len(samples.rows) == len(set(samples.rows.tolist())) == min(frames, allowed)
+    assert set(samples.episodes.tolist()) <= set(episodes.tolist())
+    for row, episode in zip(samples.rows, samples.episodes, strict=True):
+        assert dataset.offsets[episode] <= row < dataset.offsets[episode] + lengths[episode]
+    train, test = (set(samples.episodes[part].tolist()) for part in (~samples.test, samples.test))
+    assert train
+    assert test
+    assert not train & test
+    assert len(test) <= max(2, round(0.2 * len(episodes)))
+    if frames >= allowed:
+        assert len(test) == max(2, round(0.2 * len(episodes)))
+    assert (samples.values == np.stack([2 * samples.rows, 2 * samples.rows + 1], axis=1)).all()
+    assert [target.name for target in samples.targets] == ["agent x", "agent y"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda values: np.full_like(values, 3.0), "is constant"),
+        (lambda values: np.full_like(values, np.nan), "is NaN in every row"),
+        (lambda values: np.where(np.arange(len(values)) % 7, values, np.nan), "is not finite in some rows"),
+        (lambda values: np.where(np.arange(len(values)) % 7, values, np.inf), "is not finite in some rows"),
+    ],
+)
+def test_quantity_that_cannot_be_probed_is_named_and_left_out(
+    run: Run, tmp_path: Path, spoil: Callable[[np.ndarray], np.ndarray], reason: str
+):
+    states = np.random.default_rng(5).uniform(2, 14, (sum(LENGTHS), 2))
+    states[:, 1] = spoil(states[:, 1])
+    dataset = record(tmp_path / "x.h5", states)
+    samples = draw(dataset)
+    assert samples.left_out == {"agent y": reason}
+    result = measure(run, dataset, samples)
+    assert [target.name for target in result.targets] == ["agent x"]
+    assert result.left_out == samples.left_out
+    states[:, 0] = spoil(states[:, 0])
+    with pytest.raises(LewmError, match=f"nothing in y can be probed: agent x {reason}, agent y {reason}"):
+        draw(record(tmp_path / "y.h5", states))
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.3, 1 / 3, 123.456])
+def test_constant_is_told_whatever_its_mean_is_rounded_to(tmp_path: Path, constant: float):
+    for rows in (20, 55, 61):
+        states = np.random.default_rng(5).uniform(2, 14, (5 * rows, 2))
+        states[:, 1] = constant
+        dataset = record(tmp_path / f"{rows}.h5", states, lengths=[rows] * 5)
+        assert draw(dataset).left_out == {"agent y": "is constant"}
+
+
+def test_too_few_episodes_are_refused(tmp_path: Path):
+    dataset = record(tmp_path / "x.h5", lengths=(30, 30, 30, 30))
+    with pytest.raises(LewmError, match="only 4 episodes of x may be used, too few"):
+        draw(dataset)
+    draw(record(tmp_path / "y.h5", lengths=(30, 30, 30, 30, 30)))
+
+
+@pytest.mark.parametrize("longest", range(5))
+def test_frames_that_are_all_of_one_side_are_refused(tmp_path: Path, longest: int):
+    lengths = [1] * 5
+    lengths[longest] = 2000
+    dataset = record(tmp_path / "x.h5", lengths=lengths)
+    with pytest.raises(
+        LewmError, match=r"of the 100 frames drawn from x, .* are of test episodes, and at least two .*--frames"
+    ):
+        draw(dataset, frames=100)
+
+
+def test_task_without_quantities_is_refused(dataset: Dataset):
+    with pytest.raises(LewmError, match="the task generic names no quantity to probe"):
+        draw_samples(dataset, GENERIC, np.arange(8), frames=100, seed=0)
+
+
+# The command
+
+
+@dataclass(frozen=True)
+class World:
+    """A home with a run that was trained on nothing that is there, and recordings."""
+
+    home: Path
+
+    def probe(self, *arguments: object):
+        return lewm_here(self.home, "probe", *arguments)
+
+
+@pytest.fixture
+def world(tmp_path: Path, run: Run) -> World:
+    home = tmp_path / "home"
+    save_run(RunFiles(home / RUN), run.model, run.card)
+    record(home / "tworoom" / "test.h5")
+    record(home / "tworoom" / "few.h5", lengths=(30, 30, 30))
+    record(home / "unnamed.h5", task="no task of ours")
+    write_recording(home / "wide.h5", dims=3, task="tworoom")
+    write_recording(home / "stateless.h5", dims=2, task="tworoom")
+    inputs = run.card.inputs.model_copy(update={"task": "generic"})
+    save_run(RunFiles(home / "robot" / "lewm"), run.model, run.card.model_copy(update={"inputs": inputs}))
+    return World(home)
+
+
+def test_json_is_the_stored_result_and_nothing_else(world: World):
+    done = world.probe(RUN, "--dataset", "tworoom/test", "--frames", 200, "--seed", 3, "--json")
+    assert done.code == 0, done.err
+    result = ProbeResult.model_validate(done.json())
+    (path,) = (world.home / "tworoom" / "lewm.run" / "results").iterdir()
+    assert path.name.startswith("probe-")
+    assert ProbeResult.model_validate_json(path.read_text(encoding="utf-8")) == result
+    assert f"stored: {path}" in done.err
+    assert (result.run, result.dataset.name, result.seed, result.held_out) == (RUN, "tworoom/test", 3, True)
+    assert result.train_frames + result.test_frames == 200
+    assert not set(result.train_episodes) & set(result.test_episodes)
+    assert set(result.targets[0].linear) == set(result.targets[0].mlp) == set(FEATURES)
+    assert all(math.isfinite(point.map[0]) for point in result.points)
+
+
+def test_table_names_every_quantity_and_reference(world: World):
+    done = world.probe(RUN, "--dataset", "tworoom/test", "--frames", 100)
+    assert done.code == 0, done.err
+    for words in ("agent x, px", "agent y, px", "linear", "MLP", "untrained", "pixel PCA", "shuffled"):
+        assert words in flat(done.out)
+    assert "episodes never trained on" in flat(done.out)
+    assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 110
+
+
+def test_quantity_that_is_left_out_is_said(world: World):
+    states = np.random.default_rng(5).uniform(2, 14, (sum(LENGTHS), 2))
+    states[:, 0] = 4
+    record(world.home / "line.h5", states)
+    done = world.probe(RUN, "--dataset", "line", "--frames", 100)
+    assert done.code == 0, done.err
+    assert "left out: agent x is constant" in done.err
+    assert "agent x" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["tworoom/lwem"], 1, "there is no run 'tworoom/lwem'"),
+        (["tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
+        ([RUN], 1, "there is no dataset 'tworoom/demo'"),  # what it was trained on is not there
+        ([RUN, "--dataset", "tworoom/nothing"], 1, "there is no dataset 'tworoom/nothing'"),
+        ([RUN, "--dataset", "tworoom/few"], 1, "only 3 episodes of tworoom/few may be used"),
+        ([RUN, "--dataset", "unnamed"], 1, "unnamed is a recording of no task of ours"),
+        ([RUN, "--dataset", "wide"], 1, "wide has 3 action dimensions, and tworoom/lewm was trained with 2"),
+        ([RUN, "--dataset", "stateless"], 1, "has no column 'proprio'"),
+        (["robot/lewm", "--dataset", "unnamed"], 1, "the task generic names no quantity to probe"),
+        ([RUN, "--frames", 99], 2, "--frames"),
+        ([RUN, "--seed", -1], 2, "--seed"),
+        ([RUN, "--device", "abacus"], 2, "abacus"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(world: World, arguments: list, code: int, said: str):
+    assert said in world.probe(*arguments).sentence(code)
+    assert not (world.home / "tworoom" / "lewm.run" / "results").exists()
