@@ -9,7 +9,7 @@ from lewm_cli.cli import options
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
-    "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.png",
+    "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise tworoom/test --perturb color --json",
 )
@@ -31,7 +31,7 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the changes and the untrained model.")] = 0,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it: .svg, .png or .pdf.", show_default="beside the result")
+        Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
     ] = None,
     device: options.Device = "auto",
     home: options.Home = None,
@@ -49,7 +49,8 @@ def command(
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device)
+    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot)
     surprised = measure(Home.locate(home), request, output.say, output.progress)
     output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
     output.say(f"stored: {surprised.path}")
+    output.say(f"plot: {surprised.plot}")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from lewm_cli.data import Dataset, HDF5Frames
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.files import write_text
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
@@ -32,6 +33,7 @@ class SurpriseRequest:
         episodes: at most so many; all of a recording, or 32 perturbed ones, if not given.
         seed: of the perturbations and the untrained model.
         device: auto, cpu, cuda or mps.
+        plot: the SVG file to draw; beside the result if not given.
     """
 
     dataset: str
@@ -40,14 +42,16 @@ class SurpriseRequest:
     episodes: int | None = None
     seed: int = 0
     device: str = "auto"
+    plot: Path | None = None
 
 
 @dataclass(frozen=True)
 class Surprised:
-    """A result and where it was stored."""
+    """A result, where it was stored, and where it was drawn."""
 
     result: SurpriseResult | PerturbationResult
     path: Path
+    plot: Path
 
 
 def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], progress: Progress) -> Surprised:
@@ -60,8 +64,11 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
         progress: shows the episodes done.
 
     Raises:
+        UsageError: the plot is no SVG file.
         LewmError: no such recording or run, one that does not fit the other, or episodes that are too short.
     """
+    if request.plot and request.plot.suffix != ".svg":
+        raise UsageError(f"{str(request.plot)!r} does not end in .svg, and that is what plots are drawn as")
     device = resolve_device(request.device)
     dataset = home.find_dataset(request.dataset)
     run = load_run(home, request.run or _choose_run(home, dataset, say), device)
@@ -71,11 +78,17 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:
-        result = _recorded(run, dataset, request, say, progress)
-        return Surprised(result, keep_result(home, run, "surprise", result))
-    perturbation = _find_perturbation(task, run, request.perturb)
-    perturbed = _perturbed(home, run, task, perturbation, request, say, progress)
-    return Surprised(perturbed, keep_result(home, run, f"perturb-{perturbation.name}", perturbed))
+        kind, result = "surprise", _recorded(run, dataset, request, say, progress)
+    else:
+        perturbation = _find_perturbation(task, run, request.perturb)
+        kind = f"perturb-{perturbation.name}"
+        result = _perturbed(home, run, task, perturbation, request, say, progress)
+    path = keep_result(home, run, kind, result)
+    from lewm_cli.report.plot import surprise_svg  # late: matplotlib
+
+    plot = request.plot or path.with_suffix(".svg")
+    write_text(plot, surprise_svg(result))
+    return Surprised(result, path, plot)
 
 
 def _recorded(

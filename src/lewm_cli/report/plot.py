@@ -1,0 +1,38 @@
+"""Surprise as one picture: a plain SVG that any viewer shows."""
+
+import re
+from html import escape
+from importlib import resources
+
+from lewm_cli.report.page.figures import Drawing, draw_perturbation, draw_surprise, house_style
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
+
+WIDTH, TITLE, GAP = 600, 36, 24
+"""Pixels: of a drawing, above it for its title, and around it."""
+
+
+def surprise_svg(result: SurpriseResult | PerturbationResult) -> str:
+    """Draw recorded episodes, or what happens around the event; the page's drawings, in its light colors."""
+    with house_style():
+        recorded = isinstance(result, SurpriseResult)
+        drawings = draw_surprise(result) if recorded else draw_perturbation(result, "event")
+    style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
+    return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], _stacked(drawings))
+
+
+def _stacked(drawings: list[Drawing]) -> str:
+    parts, top = [], GAP
+    for drawing in drawings:
+        svg = str(drawing.svg)  # no longer Markup, which would escape what is put in
+        width, height = (float(side) for side in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+        high = round(WIDTH * height / width)
+        title = f'<text x="{GAP}" y="{top + 14}" font-size="14" font-weight="600" fill="var(--ink)">'
+        parts.append(f"{title}{escape(drawing.title)}</text>")
+        parts.append(svg.replace("<svg", f'<svg x="{GAP}" y="{top + TITLE}" width="{WIDTH}" height="{high}"', 1))
+        top += TITLE + high + GAP
+    size = f'width="{WIDTH + 2 * GAP}" height="{top}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">'
+        f'<rect {size} fill="var(--card)"/>{"".join(parts)}</svg>'
+    )
