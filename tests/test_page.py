@@ -14,7 +14,7 @@ import pytest
 
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.figures.style import WIDTH, level_colors
-from lewm_cli.report.page.numbers import decimals, duration, number, p_value, percent, times
+from lewm_cli.report.page.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page.summary import headlines, sentences
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory
@@ -266,6 +266,8 @@ def test_level_colors_differ_between_themes():
         (number(-0.5, 2), "\N{MINUS SIGN}0.50"),
         (number(0.0), "0"),
         (number(1.2e-7), "1.2 \N{MULTIPLICATION SIGN} 10⁻⁷"),
+        (setting(5e-5), "5 \N{MULTIPLICATION SIGN} 10⁻⁵"),
+        (setting(0.09), "0.09"),
         (decimals(-0.0001, 2), "0.00"),
         (percent(1.0), "100%"),
         (percent(0.9867), "98.7%"),

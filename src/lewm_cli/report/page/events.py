@@ -11,7 +11,10 @@ from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.surprise import PerturbationResult
 
 SEEN_AUROC = 0.9
-"""From here on a detector is said to see the change."""
+"""From here on a detector is said to tell the change."""
+
+STAYING_SHARE = 0.1
+"""Of the jump; surprise that keeps more than this is said to stay."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class EventView:
         drawings: its figures.
         happens: what the event is, as a clause.
         size: median size of the change; None without episodes.
-        remark: how much of it is seen without a trained model.
+        remark: what simpler detectors tell of it, and what happens after it.
     """
 
     result: PerturbationResult
@@ -41,20 +44,20 @@ def event_view(result: PerturbationResult, key: str) -> EventView:
 
 
 def _remark(result: PerturbationResult) -> str:
-    simple = {detector: score for detector, score in result.scores.items() if detector != "model"}
-    if not simple:
+    simpler = {detector: score for detector, score in result.scores.items() if detector != "model"}
+    if not simpler:
         return ""
     seeing = [
         f"{DETECTOR_TITLES[detector]} (AUROC {decimals(score.auroc, 2)})"
-        for detector, score in simple.items()
+        for detector, score in simpler.items()
         if score.auroc >= SEEN_AUROC
     ]
-    remark = f"Nothing but the trained model tells it clearly (AUROC of {SEEN_AUROC} or more)."
+    remark = f"No simpler detector tells it clearly (AUROC of {SEEN_AUROC} or more)."
     if seeing:
-        remark = f"A jump alone proves little: it is told without a trained model too, by {listed(seeing)}."
-    if "model" in result.scores and result.scores["model"].after >= 2:
-        remark += (
-            f" Here the model's surprise does not go back: over the steps after the event it stays at "
-            f"{times(result.scores['model'].after)} the untouched."
-        )
+        remark = f"A jump alone proves little, since simpler detectors tell it too: {listed(seeing)}."
+    if "model" in result.scores:
+        score = result.scores["model"]
+        stays = score.after >= STAYING_SHARE * score.ratio
+        then = "stays at" if stays else "falls back to"
+        remark += f" Over the steps after the event the model's surprise {then} {times(score.after)} the untouched."
     return remark

@@ -30,6 +30,12 @@ def power_of_ten(exponent: int) -> str:
     return "10" + str(exponent).translate(_SUPERSCRIPT)
 
 
+def setting(value: float) -> str:
+    """A setting as it was typed: 0.09, 0.001, 5 times a power of ten."""
+    mantissa, _, exponent = f"{value:g}".partition("e")
+    return f"{mantissa} {TIMES} {power_of_ten(int(exponent))}" if exponent else mantissa
+
+
 def percent(share: float, places: int = 1) -> str:
     """A share as percent; all and nothing without decimals."""
     return f"{100 * share:.0f}%" if share in (0, 1) else f"{100 * share:.{places}f}%"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lewm_cli.probe import FEATURES
@@ -64,7 +64,7 @@ def render_page(report: RunReport) -> str:
     )
 
 
-def _template():
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -72,6 +72,17 @@ def _template():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for word in ("number", "decimals", "percent", "interval", "times", "duration", "p_value", "day", "listed"):
+    for word in (
+        "number",
+        "decimals",
+        "setting",
+        "percent",
+        "interval",
+        "times",
+        "duration",
+        "p_value",
+        "day",
+        "listed",
+    ):
         environment.filters[word] = getattr(numbers, word)
     return environment.get_template("page.html.j2")

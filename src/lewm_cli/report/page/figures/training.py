@@ -3,6 +3,8 @@
 import math
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lewm_cli.report.page.figures.style import (
     FLOOR,
@@ -111,7 +113,7 @@ def _cosine(curves: dict[str, np.ndarray]) -> Drawing:
     return finish(figure, "cosine", f"Latents of different clips have a mean cosine of {decimals(cosine[-1], 2)}")
 
 
-def _over_steps(curves: dict[str, np.ndarray]):
+def _over_steps(curves: dict[str, np.ndarray]) -> tuple[Figure, Axes]:
     figure, axes = new_figure()
     axes.set_xlim(0, curves["step"][-1] or 1)
     axes.set_xlabel("optimizer step", loc="left")
