@@ -196,6 +196,16 @@ def test_names_are_text():
     assert page.text.count('<script>alert("1")</script>') > 3
 
 
+def test_names_in_figures_are_no_formulas_and_no_colors():
+    strange = r"$\frac$ #0100ff <b> 1.23456"
+    report = full_report()
+    targets = tuple(one.model_copy(update={"name": strange, "unit": strange}) for one in report.probe.targets)
+    events = tuple(one.model_copy(update={"perturbation": strange}) for one in report.perturbations[:1])
+    probe = report.probe.model_copy(update={"targets": targets})
+    page = Page(render_page(replace(report, probe=probe, perturbations=events)))
+    assert page.text.count(strange) > 5
+
+
 def test_frames_that_are_no_base64_stay_inside_their_attribute():
     films = full_report(frames='"><script>alert(1)</script>').films
     html = render_page(replace(bare_report(), films=films))

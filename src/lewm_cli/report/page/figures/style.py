@@ -54,6 +54,7 @@ def house_style() -> Iterator[None]:
         matplotlib.rcParams.update(
             {
                 "svg.fonttype": "none",
+                "text.parse_math": False,
                 "font.size": TEXT,
                 "axes.titlesize": TEXT,
                 "axes.titlecolor": MUTED,
@@ -181,8 +182,6 @@ def _inlined(svg: str, key: str, title: str) -> str:
     opening = f'<svg class="figure" viewBox="{box[1]}" role="img" aria-label="{escape(title)}">'
     svg = opening + svg[svg.index(">") + 1 :].strip()
     svg = re.sub(r"<[^>]+>", lambda tag: _tidied(tag[0], key), svg)
-    svg = re.sub(r"#01(?:00)([0-9a-f]{2})", lambda color: f"var(--{ROLES[int(color[1], 16)]})", svg)
-    svg = re.sub(r"#02(?:00)([0-9a-f]{2})", lambda color: f"var(--level-{int(color[1], 16)})", svg)
     return re.sub(r">\s+<", "><", svg)
 
 
@@ -196,4 +195,6 @@ def _tidied(tag: str, key: str) -> str:
     if tag.startswith("<text"):
         tag = re.sub(r"font-family: [^;\"]*;?\s*", "", tag)
         tag = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"#0100([0-9a-f]{2})", lambda color: f"var(--{ROLES[int(color[1], 16)]})", tag)
+    tag = re.sub(r"#0200([0-9a-f]{2})", lambda color: f"var(--level-{int(color[1], 16)})", tag)
     return re.sub(r"-?\d+\.\d{3,}", lambda digits: f"{float(digits[0]):.2f}", tag)
