@@ -1,0 +1,148 @@
+"""The documentation says what is so: links lead somewhere, commands parse, and no field of a result is left out."""
+
+import inspect
+import re
+import shlex
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from lewm_cli.cli.main import app
+from lewm_cli.config import RunCard, Section, TrainConfig
+from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.probe import ProbeResult
+from lewm_cli.store import Measurement
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands
+STORED = (EvalResult, FilmResult, ProbeResult, SurpriseResult, PerturbationResult, RunCard)
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+@every_page
+def test_relative_links_lead_to_files_and_headings(page: Path) -> None:
+    for text, target in re.findall(r"\[([^\]]+)\]\(([^)\s]+)\)", _prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        place, _, anchor = target.partition("#")
+        file = (page.parent / place).resolve() if place else page
+        assert file.exists(), f"[{text}]({target}) leads nowhere"
+        if anchor:
+            assert anchor in _anchors(file), f"[{text}]({target}): {file.name} has no such heading"
+
+
+@every_page
+def test_commands_in_code_blocks_parse(page: Path) -> None:
+    for line in _code(page):
+        for words in _commands(line):
+            name, *arguments = [word for word in words if word != "--debug"]
+            if name in ("--version", "--help"):
+                continue
+            assert name in COMMANDS, f"{line!r}: there is no command {name!r}"
+            # Parses and checks every argument, and runs nothing.
+            COMMANDS[name].make_context(name, arguments)
+
+
+@every_page
+def test_commands_in_sentences_exist(page: Path) -> None:
+    for span in re.findall(r"`(lewm [^`]*)`", _prose(page)):
+        name, *arguments = span.split()[1:]
+        if name.startswith("--") or name.isupper():
+            continue
+        assert name in COMMANDS, f"`{span}`: there is no command {name!r}"
+        known = _options(name)
+        unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in known]
+        assert not unknown, f"`{span}`: {name} has no {unknown[0]}"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"doctor"}))  # it has only those that all commands have
+def test_every_command_has_a_page_with_all_of_its_options(name: str) -> None:
+    page = ROOT / "docs" / "commands" / f"{name}.md"
+    assert page.exists(), f"{page.name} is missing"
+    first_column = _first_column(page.read_text(encoding="utf-8"))
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", first_column))
+    assert named == _options(name) - {"--help", "-h"}
+
+
+def test_every_field_of_a_stored_result_is_explained() -> None:
+    tables = _tables(ROOT / "docs" / "results-schema.md")
+    for section in {Measurement, *_sections(*STORED)} - _sections(TrainConfig):
+        fields = {field.alias or name for name, field in section.model_fields.items()}
+        if section is not Measurement and issubclass(section, Measurement):
+            fields -= set(Measurement.model_fields)  # they have a table of their own
+        assert section.__name__ in tables, f"results-schema.md has no table for {section.__name__}"
+        assert tables[section.__name__] == fields, section.__name__
+
+
+def test_every_setting_is_explained() -> None:
+    assert _tables(ROOT / "docs" / "training.md")["Every setting"] == set(TrainConfig.keys())
+
+
+def _prose(page: Path) -> str:
+    """A page without its code blocks."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
+
+
+def _code(page: Path) -> list[str]:
+    """The lines of a page's code blocks, fenced and indented ones; a continued line is one."""
+    text = page.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(?:sh|bash|console|text)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    without = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    (.*)$", without, flags=re.MULTILINE)
+    return "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines()
+
+
+def _commands(line: str) -> Iterator[list[str]]:
+    """What follows `lewm` in every command of a shell line; nothing for output and other programs."""
+    if not re.match(r"\$? *(\w+=\S+ +)*(\S*bin/)?lewm ", line.strip()):
+        return
+    for part in re.split(r" +(?:&&|\|\||\||;) +", line.strip().removeprefix("$ ")):
+        words = shlex.split(re.sub(r" [0-9&]?>.*", "", part), comments=True)
+        while words and re.match(r"\w+=", words[0]):
+            words.pop(0)
+        if words and words[0].rpartition("/")[2] == "lewm":
+            yield words[1:]
+
+
+def _options(name: str) -> set[str]:
+    return {option for one in COMMANDS[name].params for option in one.opts if option.startswith("-")} | {"--help", "-h"}
+
+
+def _anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ +(.+?) *$", _prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _tables(page: Path) -> dict[str, set[str]]:
+    """The names in the first column of the tables under every heading."""
+    parts = re.split(r"^#+ +(.+?) *$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    bodies = zip(parts[1::2], parts[2::2], strict=True)
+    return {heading: set(re.findall(r"`([\w.]+)`", _first_column(body))) for heading, body in bodies}
+
+
+def _first_column(text: str) -> str:
+    """The cells of tables that begin with a name in backticks."""
+    return "\n".join(re.findall(r"^\| *(`[^|]*)\|", text, re.MULTILINE))
+
+
+def _sections(*sections: type[Section]) -> set[type[Section]]:
+    """These models and every model inside them."""
+    found: set[type[Section]] = set()
+    waiting: list[type] = list(sections)
+    while waiting:
+        one = waiting.pop()
+        if inspect.isclass(one) and issubclass(one, Section):
+            if one not in found:
+                found.add(one)
+                waiting += [field.annotation for field in one.model_fields.values() if field.annotation]
+        else:
+            waiting += typing.get_args(one)
+    return found
