@@ -7,11 +7,13 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer.main
 
 from lewm_cli.cli.main import app
 from lewm_cli.config import RunCard, Section, TrainConfig
+from lewm_cli.data import open_dataset
 from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Measurement
@@ -82,6 +84,17 @@ def test_every_field_of_a_stored_result_is_explained() -> None:
 
 def test_every_setting_is_explained() -> None:
     assert _tables(ROOT / "docs" / "training.md")["Every setting"] == set(TrainConfig.keys())
+
+
+def test_the_recording_that_datasets_shows_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lengths = np.array([20, 25])
+    frames, actions = np.zeros((45, 64, 64, 3), np.uint8), np.zeros((45, 7), np.float32)
+    monkeypatch.chdir(tmp_path)
+    exec(snippet, {"frames": frames, "actions": actions, "lengths": lengths})
+    dataset = open_dataset(tmp_path / "recording.h5", "recording")
+    assert (dataset.episodes, dataset.rows) == (2, 45)
 
 
 def _prose(page: Path) -> str:
