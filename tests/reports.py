@@ -199,6 +199,7 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
     points = tuple(
         ProbePoint(
             row=row,
+            episode=16 + row % 4,
             actual=(100 + 40 * x, y),
             linear=(100 + 30 * x, 0.8 * y),
             mlp=(100 + 39 * x, y),

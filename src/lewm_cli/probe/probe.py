@@ -75,7 +75,8 @@ def probe(
     explained, plane = _plane(features.model[~test], features.model[test])
     shown = np.sort(np.random.default_rng(seed).permutation(int(test.sum()))[:SHOWN_POINTS])
     in_units = (truth[test], linear["model"] * std + mean, mlp["model"] * std + mean)
-    columns = (samples.rows[test][shown], *(column[shown].round(decimals=3) for column in (*in_units, plane)))
+    owners = (samples.rows[test][shown], samples.episodes[test][shown])
+    columns = (*owners, *(column[shown].round(decimals=3) for column in (*in_units, plane)))
     points = zip(*(column.tolist() for column in columns), strict=True)
     return ProbeResult.of(
         run,
@@ -96,7 +97,8 @@ def probe(
         left_out=samples.left_out,
         map_explained=explained,
         points=tuple(
-            ProbePoint(row=row, actual=true, linear=line, mlp=net, map=place) for row, true, line, net, place in points
+            ProbePoint(row=row, episode=episode, actual=true, linear=line, mlp=net, map=place)
+            for row, episode, true, line, net, place in points
         ),
     )
 

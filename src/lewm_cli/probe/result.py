@@ -47,6 +47,7 @@ class ProbePoint(Section):
     """
 
     row: int
+    episode: int
     actual: tuple[float, ...]
     linear: tuple[float, ...]
     mlp: tuple[float, ...]

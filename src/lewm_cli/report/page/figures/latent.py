@@ -17,10 +17,11 @@ def draw_latent_map(result: ProbeResult) -> list[Drawing]:
         return []
     places = np.array([point.map for point in result.points])
     actual = np.array([point.actual for point in result.points])
-    return [_map(result, places, actual[:, k], k) for k in range(min(COLORED, len(result.targets)))]
+    episodes = np.array([point.episode for point in result.points])
+    return [_map(result, places, actual[:, k], episodes, k) for k in range(min(COLORED, len(result.targets)))]
 
 
-def _map(result: ProbeResult, places: np.ndarray, values: np.ndarray, k: int) -> Drawing:
+def _map(result: ProbeResult, places: np.ndarray, values: np.ndarray, episodes: np.ndarray, k: int) -> Drawing:
     target = result.targets[k]
     figure, axes = new_figure(3.1)
     low, high = float(values.min()), float(values.max())
@@ -35,7 +36,7 @@ def _map(result: ProbeResult, places: np.ndarray, values: np.ndarray, k: int) ->
     axes.grid(axis="x", visible=True)
     unit = f" {target.unit}" if target.unit else ""
     _scale(axes, low, high, f"{target.name} ({target.unit})" if target.unit else target.name)
-    near, far = _differences(places, values)
+    near, far = _differences(places, values, episodes)
     title = f"Neighbors on the map differ by {near}{unit} in {target.name}, random pairs by {far}{unit}"
     return finish(figure, f"map-{k}", title)
 
@@ -56,10 +57,14 @@ def _scale(axes: Axes, low: float, high: float, name: str) -> None:
         axes.text(x, 1.071, words, transform=axes.transAxes, ha=side, va="center", color=MUTED)
 
 
-def _differences(places: np.ndarray, values: np.ndarray) -> tuple[str, str]:
-    """Median difference of a quantity between nearest neighbors on the map, and between all pairs."""
+def _differences(places: np.ndarray, values: np.ndarray, episodes: np.ndarray) -> tuple[str, str]:
+    """Median difference of a quantity between nearest neighbors on the map, and between all pairs.
+
+    Neighbors are looked for in other episodes: the next frame of the same one is near whatever the map is like.
+    """
     apart = np.square(places[:, None] - places[None]).sum(axis=2)
-    np.fill_diagonal(apart, np.inf)
+    same = episodes[:, None] == episodes[None]
+    apart[same if not same.all() else np.eye(len(values), dtype=bool)] = np.inf
     difference = np.abs(values[:, None] - values[None])
     near = np.median(difference[np.arange(len(values)), apart.argmin(axis=1)])
     far = np.median(difference[np.triu_indices(len(values), 1)]) if len(values) > 1 else 0.0
