@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.store.names import DATASET_SUFFIXES, RESERVED, WEIGHT_SUFFIXES, check_name, dataset_task
+from lewm_cli.store.names import DATASET_SUFFIXES, RESERVED, WEIGHT_SUFFIXES, check_name, dataset_task, is_name
 from lewm_cli.tasks import Task
 
 
@@ -58,7 +58,7 @@ class Home:
         if typed.suffix in DATASET_SUFFIXES and typed.exists():
             return open_dataset(typed.absolute(), str(typed.absolute()))
         plain = name.removesuffix(typed.suffix) if typed.suffix in DATASET_SUFFIXES else name
-        path = self._dataset_file(plain)
+        path = self._dataset_file(plain) if plain == name or is_name(plain) else None
         if path is None and plain != name:
             raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
         if path is None:

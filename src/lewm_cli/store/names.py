@@ -34,10 +34,15 @@ def check_name(name: str, kind: str) -> str:
             raise UsageError(
                 f"{name!r} is a file; a {kind} goes by its name without suffix: {name.removesuffix(suffix)!r}"
             )
-    path = PurePosixPath(name)
-    if not _stays_visible(path) or str(path) != name or len(name) > LONGEST:
+    if not is_name(name):
         raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether something could be called this: a path that stays under the home, as short as can be written."""
+    path = PurePosixPath(name)
+    return _stays_visible(path) and str(path) == name and len(name) <= LONGEST
 
 
 def _stays_visible(path: PurePosixPath) -> bool:
