@@ -7,7 +7,9 @@ import typer
 
 from lewm_cli.cli import options
 
-EXAMPLES = options.examples("lewm report tworoom/lewm", "lewm report tworoom/lewm --output tworoom.html")
+EXAMPLES = options.examples(
+    "lewm report tworoom/lewm", "lewm report tworoom/lewm --output tworoom.html", "lewm report tworoom/lewm --json"
+)
 
 
 def command(

@@ -71,8 +71,8 @@ def _perturbed(result: PerturbationResult) -> list[RenderableType]:
     return [
         table,
         "Perturbed over untouched at the event, same episodes and actions; 95 % intervals\n"
-        "over episodes. After: ratio over later steps. p: paired t-test. Only the first row\n"
-        "predicts with what was learned: a jump is easy to see.",
+        "over episodes. After: ratio over later steps. p: paired t-test. Only the first\n"
+        "row predicts with what was learned: a jump is easy to see.",
     ]
 
 
