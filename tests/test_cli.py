@@ -22,7 +22,7 @@ from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
 
-COMMANDS = ("collect", "train", "eval", "ls", "show", "presets")
+COMMANDS = ("quickstart", "collect", "train", "eval", "probe", "surprise", "report", "ls", "show", "presets", "doctor")
 
 
 @pytest.fixture
