@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
+from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.files import write_text
 from lewm_cli.flows.results import results_folder, stored_results
 from lewm_cli.model import profile
@@ -47,7 +48,7 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
 def run_report(run: Run, results: StoredResults) -> RunReport:
     """The newest of everything; films only of the newest evaluation."""
     evaluation = results.evaluations[-1] if results.evaluations else None
-    films = [film for film in results.films if evaluation and film.dataset == evaluation.dataset]
+    films = [film for film in results.films if evaluation and _is_of(film, evaluation)]
     return RunReport(
         name=run.name,
         card=run.card,
@@ -59,6 +60,10 @@ def run_report(run: Run, results: StoredResults) -> RunReport:
         surprise=results.surprises[-1] if results.surprises else None,
         perturbations=tuple({one.perturbation: one for one in results.perturbations}.values()),
     )
+
+
+def _is_of(film: FilmResult, evaluation: EvalResult) -> bool:
+    return (film.dataset, film.protocol) == (evaluation.dataset, evaluation.protocol)
 
 
 def _first_step(run: Run) -> str:

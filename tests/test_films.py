@@ -1,0 +1,305 @@
+"""Films of an evaluation: the pairs worth seeing, planned for again with the same outcome, told truthfully."""
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commands import lewm_here
+from lewm_cli.config import Layer, PlannerConfig
+from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, Pair, PlanFilm, choose_episodes
+from lewm_cli.evaluate.evaluate import _pair_seed
+from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
+from lewm_cli.plan import CEM, LatentCost
+from lewm_cli.store import Home, Run, load_run
+from lewm_cli.tasks import Simulator, find_task
+
+pytest_plugins = ("recordings",)
+
+RUN = "tworoom/lewm"
+PLANNER = {"candidates": 128, "elites": 32, "iterations": 4}
+PIXEL = 0.051
+"""Positions are kept to a tenth of a pixel."""
+
+
+# Which pairs
+
+
+def outcome(number: int, first_hit: int | None) -> EpisodeResult:
+    return EpisodeResult(
+        episode=number // 2,
+        start_row=10 * number,
+        goal_row=10 * number + 25,
+        groups=(),
+        solved_at_start=first_hit == 0,
+        success=first_hit is not None,
+        first_hit=first_hit,
+        final_distance=1.0,
+        route_valid=None,
+        random_success=False,
+    )
+
+
+def evaluation(hits: list[int | None]) -> EvalResult:
+    """Of these first hits; nothing else of it matters here."""
+    return EvalResult.model_construct(episodes=tuple(outcome(number, hit) for number, hit in enumerate(hits)))
+
+
+@given(hits=st.lists(st.none() | st.integers(0, 50), max_size=30), count=st.integers(0, 6))
+def test_one_failure_and_the_longest_successes_are_chosen(hits: list[int | None], count: int):
+    found = evaluation(hits)
+    chosen = choose_episodes(found, count)
+    assert [one.start_row for one in chosen] == sorted({one.start_row for one in chosen})
+    assert all(one in found.episodes for one in chosen)
+    assert not any(one.solved_at_start for one in chosen)
+    failures = [one for one in found.episodes if not one.success]
+    successes = [one for one in found.episodes if one.first_hit]
+    assert len(chosen) == min(count, min(1, len(failures)) + len(successes))
+    assert [one for one in chosen if not one.success] == failures[: min(1, count)]
+    filmed = [one.first_hit for one in chosen if one.success]
+    missed = [one.first_hit for one in successes if one not in chosen]
+    assert min(filmed, default=51) >= max(missed, default=0) or not filmed
+
+
+# The planner remembers
+
+
+class Slope(LatentCost):
+    """A cost that does not ask a model; the same for every environment."""
+
+    def __init__(self, environments: int) -> None:
+        self.start = torch.zeros(environments, 1, 1)
+
+    def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
+        return (candidates - torch.arange(candidates.shape[-1]) / 4).square().sum(dim=(2, 3))
+
+
+def seeded(count: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in range(count)]
+
+
+def test_planner_that_remembers_finds_the_same_plan():
+    config = PlannerConfig(candidates=40, elites=6, iterations=5, horizon=3, receding=2)
+    plain = CEM(config).solve(Slope(3), 4, seeded(3))
+    remembering = CEM(config, remember=True).solve(Slope(3), 4, seeded(3))
+    assert plain.history == ()
+    assert torch.equal(plain.actions, remembering.actions)
+    assert torch.equal(plain.cost, remembering.cost)
+    assert len(remembering.history) == 5
+    for iteration in remembering.history:
+        assert iteration.actions.shape == (3, 40, 3, 4)
+        assert torch.equal(iteration.cost, Slope(3)(iteration.actions))
+    last = remembering.history[-1]
+    best = last.cost.argsort(dim=1)[:, :6]
+    elites = torch.stack([last.actions[environment, best[environment]] for environment in range(3)])
+    assert torch.allclose(elites.mean(dim=1), plain.actions, atol=1e-6)
+    means = [iteration.cost.topk(6, dim=1, largest=False).values.mean().item() for iteration in remembering.history]
+    assert means == sorted(means, reverse=True)
+
+
+# Of a real evaluation
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """An evaluation and its films, with what they were made from."""
+
+    home: Home
+    run: Run
+    dataset: Dataset
+    result: EvalResult
+    films: FilmResult
+    said: list[str]
+
+
+@contextmanager
+def silent(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Progress that has to add up."""
+    done: list[int] = []
+    yield done.append
+    assert sum(done) == total, label
+
+
+@pytest.fixture(scope="module")
+def world(trained: Path, other_demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a run and a recording that it was not trained on, `tworoom/test`."""
+    folder = tmp_path_factory.mktemp("films") / "home"
+    shutil.copytree(trained, folder)
+    shutil.copy(other_demos / "tworoom" / "demos.h5", folder / "tworoom" / "test.h5")
+    return Home(folder, (folder,))
+
+
+@pytest.fixture(scope="module")
+def filmed(world: Home) -> Filmed:
+    said: list[str] = []
+    settings = (Layer("the test", {"planner": PLANNER, "pairs": 6}),)
+    done = evaluate_run(world, EvalRequest(RUN, "tworoom/test", settings, "cpu", films=3), said.append, silent)
+    (path,) = done.path.parent.glob("films-*.json")
+    films = FilmResult.model_validate_json(path.read_text(encoding="utf-8"))
+    dataset = open_dataset(world.write / "tworoom" / "test.h5", "tworoom/test")
+    return Filmed(world, load_run(world, RUN), dataset, done.result, films, said)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return find_task("tworoom").make_simulator()
+
+
+def states(filmed: Filmed, film: PlanFilm) -> tuple[np.ndarray, np.ndarray]:
+    start, goal = filmed.dataset.read("proprio", np.array([film.start_row, film.goal_row]))
+    return start, goal
+
+
+def picture(encoded: str) -> np.ndarray:
+    return imageio.imread(base64.b64decode(encoded), extension=".png")
+
+
+@pytest.mark.slow
+def test_films_are_of_the_chosen_pairs_with_the_outcome_of_the_evaluation(filmed: Filmed):
+    chosen = choose_episodes(filmed.result, 3)
+    assert len(filmed.films.films) == len(chosen) > 0
+    for film, one in zip(filmed.films.films, chosen, strict=True):
+        assert filmed.result.episodes[film.number] == one
+        for field in ("episode", "start_row", "goal_row", "groups", "success", "first_hit"):
+            assert getattr(film, field) == getattr(one, field)
+    for field in ("run", "weights_sha256", "dataset", "held_out", "protocol", "task"):
+        assert getattr(filmed.films, field) == getattr(filmed.result, field)
+
+
+@pytest.mark.slow
+def test_paths_begin_at_the_start_and_the_episode_ends_as_it_did(filmed: Filmed):
+    for film in filmed.films.films:
+        start, goal = states(filmed, film)
+        paths = [film.path, film.plan, *(path for tried in film.candidates for path in tried.paths)]
+        for path in paths:
+            assert path[0] == pytest.approx(start, abs=PIXEL)
+        assert film.goal_position == pytest.approx(goal, abs=PIXEL)
+        taken = 50 if film.first_hit is None else film.first_hit
+        assert len(film.path) == taken + 1
+        distance = np.linalg.norm(np.array(film.path[-1]) - goal)
+        assert (distance < 16 + 2 * PIXEL) == film.success
+        # Fewer pairs in a batch are rounded otherwise, and what a hardly trained model plans hangs on little.
+        assert distance == pytest.approx(filmed.result.episodes[film.number].final_distance, abs=2)
+        assert len(film.plan) == 5 * 5 + 1
+        # The first plan is followed until the goal is reached.
+        assert film.path[: min(26, taken + 1)] == film.plan[: min(26, taken + 1)]
+
+
+@pytest.mark.slow
+def test_candidates_are_ordered_by_cost_and_approach_the_plan(filmed: Filmed):
+    for film in filmed.films.films:
+        assert [tried.iteration for tried in film.candidates] == [1, 3, 4]
+        spreads = []
+        for tried in film.candidates:
+            assert len(tried.costs) == len(tried.paths) == 40
+            assert list(tried.costs) == sorted(tried.costs)
+            assert {len(path) for path in tried.paths} == {26}
+            spreads.append(np.array([path[-1] for path in tried.paths]).std(axis=0).mean())
+        assert spreads[-1] < spreads[0]
+        assert film.candidates[-1].costs[0] <= film.candidates[0].costs[0]
+
+
+@pytest.mark.slow
+def test_plan_is_the_one_that_the_planner_finds_for_this_pair_alone(filmed: Filmed, simulator: Simulator):
+    """Found again from nothing but the stored rows, protocol and seed."""
+    inputs, protocol = filmed.run.card.inputs, filmed.films.protocol
+    for film in filmed.films.films:
+        start, goal = states(filmed, film)
+        simulator.begin(start, goal)
+        latents = filmed.run.embed(np.stack([simulator.frame(), simulator.goal_frame()]))
+        pair = Pair(film.episode, film.start_row, film.goal_row, start, goal)
+        generator = torch.Generator().manual_seed(_pair_seed(protocol.seed, pair, stream=0))
+        cost = LatentCost(filmed.run.model, latents[:1].unsqueeze(1), latents[1:])
+        plan = CEM(protocol.planner).solve(cost, inputs.block_dim, [generator])
+        path = [simulator.position()]
+        for action in inputs.actions.denormalize(plan.actions[0].numpy().reshape(-1, inputs.actions.dim)):
+            simulator.step(action)
+            path.append(simulator.position())
+        assert np.array(film.plan) == pytest.approx(np.stack(path), abs=0.2)
+
+
+@pytest.mark.slow
+def test_frames_show_what_happened(filmed: Filmed, simulator: Simulator):
+    for film in filmed.films.films:
+        _, goal = states(filmed, film)
+        frames = [picture(frame) for frame in film.frames]
+        assert film.frame_size == 224
+        assert {frame.shape for frame in frames} == {(224, 224, 3)}
+        assert film.steps == tuple(sorted(set(film.steps)))
+        assert (film.steps[0], film.steps[-1]) == (0, len(film.path) - 1)
+        assert len(frames) == len(film.steps) == min(8, len(film.path))
+        assert (frames[0] == picture(film.start)).all()
+        recorded = filmed.dataset.read("pixels", np.array([film.start_row, film.goal_row]))
+        assert (picture(film.start) == recorded[0]).all()
+        assert (picture(film.goal) == recorded[1]).all()
+        for step, frame in zip(film.steps, frames, strict=True):
+            simulator.begin(np.array(film.path[step], np.float32), goal)
+            assert np.abs(simulator.frame().astype(int) - frame).mean() < 1
+
+
+@pytest.mark.slow
+def test_evaluation_without_films_keeps_none(filmed: Filmed):
+    folder = filmed.run.files.results
+    before = set(folder.iterdir())
+    settings = ("--set", "planner.candidates=8", "--set", "planner.elites=2", "--set", "planner.iterations=1")
+    arguments = ("--dataset", "tworoom/test", "--episodes", 2, "--films", 0, *settings)
+    done = lewm_here(filmed.home.write, "eval", RUN, *arguments, "--json")
+    assert done.code == 0, done.err
+    (added,) = set(folder.iterdir()) - before
+    assert added.name.startswith("eval-")
+    assert "filming" not in done.err
+    assert "--films" in lewm_here(filmed.home.write, "eval", RUN, "--films", -1).sentence(code=2)
+
+
+@pytest.mark.slow
+def test_report_shows_films_of_the_evaluation_that_it_shows_or_none(filmed: Filmed, tmp_path: Path):
+    from lewm_cli.flows.report import run_report
+    from lewm_cli.flows.results import stored_results
+
+    home = tmp_path / "home"
+    shutil.copytree(filmed.home.write / "tworoom", home / "tworoom")
+    run = load_run(Home(home, (home,)), RUN)
+    folder = run.files.results
+    for path in folder.iterdir():
+        path.unlink()
+
+    def write(name: str, result: EvalResult | FilmResult) -> None:
+        (folder / name).write_text(result.model_dump_json(by_alias=True), encoding="utf-8")
+
+    def shown() -> FilmResult | None:
+        return run_report(run, stored_results(Home(home, (home,)), run)).films
+
+    write("eval-1.json", filmed.result)
+    assert shown() is None
+    write("films-1.json", filmed.films)
+    assert shown() == filmed.films
+    # Another evaluation of the same recording that was not filmed.
+    protocol = filmed.result.protocol.model_copy(update={"seed": 43})
+    write("eval-2.json", filmed.result.model_copy(update={"protocol": protocol}))
+    assert shown() is None
+    newer = filmed.films.model_copy(update={"protocol": protocol})
+    write("films-2.json", newer)
+    assert shown() == newer
+
+
+@pytest.mark.slow
+def test_films_are_strict_json(filmed: Filmed):
+    (path,) = filmed.run.files.results.glob("films-*.json")
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    tree = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert len(tree["films"]) == len(filmed.films.films)
+    assert path.stat().st_size < 2e6
