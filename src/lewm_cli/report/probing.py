@@ -21,11 +21,6 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
     table = Table(
         title=f"{result.run} on {result.dataset.name}, {seen}",
         title_justify="left",
-        caption=f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, "
-        f"{result.test_frames:,} of {len(result.test_episodes)} others to test.\n"
-        "MSE of z-scored quantities; intervals are 95 % over test episodes. Untrained: the same encoder before\n"
-        "training; pixel PCA: as many principal components of raw pixels as the latent has dimensions.",
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -45,4 +40,10 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
                     str(score),
                     end_section=feature == FEATURES[-1] and probe == "MLP",
                 )
-    return [table]
+    return [
+        table,
+        f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, {result.test_frames:,} of "
+        f"{len(result.test_episodes)} others to test. MSE of z-scored\n"
+        "quantities; 95 % intervals over test episodes. Untrained: the same encoder before\n"
+        "training; pixel PCA: as many principal components as the latent has dimensions.",
+    ]
