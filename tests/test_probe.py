@@ -36,7 +36,7 @@ RUN = "tworoom/lewm"
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLP probes that are trained as long as these small problems need."""
-    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 100)
+    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 30)
     monkeypatch.setattr("lewm_cli.probe.regression.BATCH", 64)
 
 
