@@ -48,7 +48,7 @@ def stored_results(home: Home, run: Run) -> StoredResults:
             if path.name.startswith(f"{prefix}-"):
                 try:
                     found.append(kind.model_validate_json(path.read_text(encoding="utf-8")))
-                except (ValidationError, UnicodeDecodeError):
+                except (ValidationError, UnicodeDecodeError, OSError):
                     unreadable.append(path)
         return tuple(result for result in found if result.weights_sha256 == run.sha256)
 
