@@ -93,7 +93,7 @@ def explained(path: Path) -> Iterator[None]:
             raise
         raise LewmError(
             f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
-            "choose another folder with --home or $LEWM_WRITE_HOME"
+            "choose a folder that can be (for what goes into the home: --home or $LEWM_WRITE_HOME)"
         ) from error
 
 
