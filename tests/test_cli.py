@@ -22,7 +22,7 @@ from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
 
-COMMANDS = ("collect", "train", "eval", "ls", "show", "presets")
+COMMANDS = ("collect", "train", "eval", "ls", "show", "verify", "rm", "presets")
 
 
 @pytest.fixture
