@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from shlex import quote
 
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
@@ -68,8 +69,9 @@ def record_again(dataset: Dataset) -> str:
     own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
     if not own or task is None or starts not in ("any", "task") or dataset.name == str(dataset.path):
         return FETCH_AGAIN
+    name = quote(dataset.name)
     return (
-        f"record the same again: lewm rm --dataset {dataset.name} && lewm collect {task.name} "
-        f"--episodes {dataset.episodes} --seed {dataset.seed} --name {dataset.name}"
+        f"record the same again: lewm rm --dataset {name} && lewm collect {task.name} "
+        f"--episodes {dataset.episodes} --seed {dataset.seed} --name {name}"
         + (" --any-room" if starts == "any" else "")
     )

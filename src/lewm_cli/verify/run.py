@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 import torch
 from pydantic import ValidationError
@@ -109,19 +110,19 @@ class _Look:
         spoiled = whole + cut - self.counts.log_entries
         if whole and not self.counts.log_entries:
             says = f"{self.files.log.name} is damaged: none of its {whole} lines can be read"
-            yield Problem(says, f"the weights do not need it: rm {self.files.log}")
+            yield Problem(says, f"the weights do not need it: rm {quote(str(self.files.log))}")
         elif spoiled > 0:
             yield Remark(f"{spoiled} lines of {self.files.log.name} cannot be read, as a kill leaves them")
 
     def resume(self) -> str:
-        return f"lewm train {self.task} --name {self.name} --resume"
+        return f"lewm train {self.task} --name {quote(self.name)} --resume"
 
     def train_again(self) -> str:
         if self.weights.card is None:
             return TRAIN_AGAIN
-        dataset = self.weights.card.provenance.dataset.name
-        config = f" --config {self.files.config}" if self.files.config.exists() else ""
-        return f"train it again: lewm train {dataset} --name {self.name}{config} --overwrite"
+        dataset = quote(self.weights.card.provenance.dataset.name)
+        config = f" --config {quote(str(self.files.config))}" if self.files.config.exists() else ""
+        return f"train it again: lewm train {dataset} --name {quote(self.name)}{config} --overwrite"
 
     @property
     def task(self) -> str:
@@ -161,7 +162,7 @@ def _unreadable_result(path: Path) -> Finding:
         writer = None
     if isinstance(writer, str) and writer != __version__:
         return Remark(f"{path.name} was written by lewm-cli {writer} and cannot be read by this version")
-    return Problem(f"{path.name} is no result that can be read", f"measure again, after: rm {path}")
+    return Problem(f"{path.name} is no result that can be read", f"measure again, after: rm {quote(str(path))}")
 
 
 def _is_event(line: bytes) -> bool:
