@@ -407,8 +407,8 @@ def test_interrupted_it_stops_between_two_names(home: Path, run: RunFiles, datas
     assert len(list((home / "cache").glob("*.npy"))) == 2
 
 
-def test_interrupted_at_the_last_name_it_is_done(home: Path, run: RunFiles):
-    assert killed(home, 2, signal.SIGINT, "rm", RUN, "--yes").code == 0
+def test_interrupted_at_the_last_name_it_is_done_all_the_same(home: Path, run: RunFiles):
+    assert killed(home, 2, signal.SIGINT, "rm", RUN, "--yes").code == 130
     assert everything(home) == set()
 
 
