@@ -235,7 +235,7 @@ def surprise(made: dict[str, Any], generator: np.random.Generator) -> SurpriseRe
         )
         for k, length in enumerate((18, 12, 15, 9, 18, 18, 4))
     )
-    return SurpriseResult(frameskip=5, episodes=episodes, left_out=(9,), **made)
+    return SurpriseResult(frameskip=5, seed=0, episodes=episodes, left_out=(9,), **made)
 
 
 def perturbation(made: dict[str, Any], generator: np.random.Generator, kind: str) -> PerturbationResult:
@@ -266,6 +266,8 @@ def perturbation(made: dict[str, Any], generator: np.random.Generator, kind: str
                 log_ratio_low=float(np.log(ratio)) - 0.3,
                 log_ratio_high=float(np.log(ratio)) + 0.3,
                 after=30.0 if kind == "color" else 1.1,
+                after_low=20.0 if kind == "color" else 0.9,
+                after_high=40.0 if kind == "color" else 1.3,
                 t_test=2e-9 if ratio > 2 else 0.3,
                 wilcoxon=0.0 if ratio > 100 else 0.03,
                 auroc=1.0 if ratio > 2 else 0.52,

@@ -47,6 +47,11 @@ STRICT = {"held_out": True, "seed": 0, "advance": lambda done: None}
 Build = Callable[..., Run]
 
 
+def frames_of(run: Run, dataset: Dataset) -> HDF5Frames:
+    """The frames that a run sees."""
+    return HDF5Frames(dataset.path, run.card.model.image_size)
+
+
 @pytest.fixture
 def build(
     tmp_path: Path, small_config: ModelConfig, scramble: Callable, small_card: Callable[[LeWM], RunCard]
@@ -297,7 +302,7 @@ def test_event_is_where_the_change_is_seen_first(build: Build, tmp_path: Path, h
     path = write_recording(tmp_path / "x.h5", lengths, dims=2, size=1, columns={"proprio": states})
     dataset = open_dataset(path, "x")
     task = dataclasses.replace(TWOROOM, make_simulator=lambda: lamp)
-    result = measure_perturbation(run, task, dataset, np.arange(4), LAMP, **STRICT)
+    result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.arange(4), LAMP, **STRICT)
     assert [one.episode for one in result.episodes] == [0, 1, 2, 3]
     assert (result.perturbation, result.size_unit, result.frameskip) == ("lamp", "lamps", 5)
     for number, one in enumerate(result.episodes):
@@ -330,8 +335,8 @@ def test_change_of_an_episode_does_not_depend_on_the_others(build: Build, tmp_pa
 
     def sizes(episodes: list[int], seed: int) -> dict[int, float]:
         task = dataclasses.replace(TWOROOM, make_simulator=lambda: Lamp(lasting=True))
-        strict = STRICT | {"seed": seed}
-        result = measure_perturbation(build(), task, dataset, np.array(episodes), LAMP, **strict)
+        run, strict = build(), STRICT | {"seed": seed}
+        result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.array(episodes), LAMP, **strict)
         return {one.episode: one.size for one in result.episodes}
 
     together = sizes([0, 1, 2, 3], seed=7)

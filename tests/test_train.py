@@ -35,10 +35,9 @@ from lewm_cli.data import (
 )
 from lewm_cli.errors import LewmError
 from lewm_cli.files import locked
-from lewm_cli.model import LeWM, Objective
+from lewm_cli.model import LeWM, Objective, recalibrated
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
-from lewm_cli.train.monitor import recalibrated
 from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)

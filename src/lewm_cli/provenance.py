@@ -5,7 +5,7 @@ import shlex
 import sys
 from importlib.metadata import version
 
-PACKAGES = ("lewm-cli", "torch", "numpy", "stable-worldmodel", "gymnasium", "h5py")
+PACKAGES = ("lewm-cli", "torch", "numpy", "stable-worldmodel", "gymnasium", "h5py", "scipy")
 
 
 def installed_versions() -> dict[str, str]:

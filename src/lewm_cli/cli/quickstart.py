@@ -1,5 +1,6 @@
 """`lewm quickstart`: everything once, on TwoRoom, without downloads."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,10 @@ def command(
     output.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
     output.say(f"report: {page.path}")
     output.say("next:")
+    folder = shlex.quote(str(home))
     for line in (
-        f"lewm eval {page.report.name} --home {home} --dataset tworoom/test --video videos",
-        f"lewm train tworoom --home {home} --dataset tworoom/demos --preset small --lambda 0.3",
+        f"lewm eval {page.report.name} --home {folder} --dataset tworoom/test --video videos",
+        f"lewm train tworoom --home {folder} --dataset tworoom/demos --preset small --lambda 0.3",
         "lewm train my-recording.h5",
     ):
         output.say(f"  {line}")

@@ -24,7 +24,7 @@ def command(
     ] = None,
     perturb: Annotated[
         str | None,
-        typer.Option(metavar="teleport|color", help="Simulate episodes with this change.", show_default=False),
+        typer.Option(metavar="NAME", help="Stage a change: teleport or color in TwoRoom.", show_default=False),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")
@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Measure how far every next latent lies from the predicted one.
 
-    With --perturb, episodes are simulated again with the same actions, untouched and with the agent moved or recolored
-    from the middle on. Beside the model stand detectors that know less: an untrained model, the step between latents,
+    With --perturb, episodes are simulated again with the same actions, untouched and with a change in the middle that
+    no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
     """
     from lewm_cli.flows.surprise import SurpriseRequest, measure

@@ -3,7 +3,7 @@
 from lewm_cli.data.batches import Clip, ClipBatches
 from lewm_cli.data.clips import ClipIndex, Split, split_clips
 from lewm_cli.data.dataset import Column, Dataset, open_dataset
-from lewm_cli.data.frames import Frames, HDF5Frames, find_packed, pack_frames, packed_paths, resize
+from lewm_cli.data.frames import Frames, HDF5Frames, find_packed, open_frames, pack_frames, packed_paths, resize
 from lewm_cli.data.recording import record
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Split",
     "find_packed",
     "open_dataset",
+    "open_frames",
     "pack_frames",
     "packed_paths",
     "record",

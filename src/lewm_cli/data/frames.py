@@ -97,6 +97,11 @@ def find_packed(dataset: Dataset, size: int, folder: Path) -> PackedFrames | Non
     return PackedFrames(path) if path.exists() else None
 
 
+def open_frames(dataset: Dataset, size: int, folder: Path) -> Frames:
+    """The frames of a recording at one size: packed if they have been, else decoded at every access."""
+    return find_packed(dataset, size, folder) or HDF5Frames(dataset.path, size)
+
+
 def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
     """Decode and resize every frame of a recording once; waits while another process does.
 

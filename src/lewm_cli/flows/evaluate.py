@@ -15,7 +15,7 @@ from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.plan import CEM
 from lewm_cli.store import Home, load_run
-from lewm_cli.tasks import find_task
+from lewm_cli.tasks import Task, find_task
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def evaluate_run(
             "so it cannot be evaluated by planning"
         )
     say(f"run: {run.name} ({run.tensors}/{run.tensors} tensors from {run.files.weights})")
-    merged = merge_layers([Layer(f"the protocol of {task.name}", task.protocol), *request.settings])
-    protocol = EvalProtocol.build(merged.tree, merged.source)
+    protocol = task_protocol(task, request.settings)
     unseen = find_unseen(home, run, task, request.dataset, say)
     pairs = draw_pairs(
         unseen.dataset, task, unseen.episodes, offset=protocol.offset, count=protocol.pairs, seed=protocol.seed
@@ -100,3 +99,13 @@ def evaluate_run(
         with progress("filming", len(chosen) * protocol.budget, "steps") as advance:
             keep_result(home, run, "films", film(run, task, unseen.dataset, result, chosen, advance))
     return Evaluated(result, path)
+
+
+def task_protocol(task: Task, settings: tuple[Layer, ...] = ()) -> EvalProtocol:
+    """A task's protocol with settings laid over it.
+
+    Raises:
+        UsageError: it cannot mean anything.
+    """
+    merged = merge_layers([Layer(f"the protocol of {task.name}", task.protocol), *settings])
+    return EvalProtocol.build(merged.tree, merged.source)

@@ -1,12 +1,13 @@
 """Probe a run: find unseen episodes, draw frames, fit, and keep the result beside the run."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from lewm_cli.data import HDF5Frames, find_packed
+from lewm_cli.data import open_frames
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
@@ -65,11 +66,19 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
     for name, reason in samples.left_out.items():
         say(f"left out: {name} {reason}")
     size = run.card.model.image_size
-    frames = find_packed(unseen.dataset, size, home.cache) or HDF5Frames(unseen.dataset.path, size)
+    frames = open_frames(unseen.dataset, size, home.cache)
+    begun = time.monotonic()
     with progress("encoding", len(samples.rows), "frames") as advance:
         features = encode(run, frames, samples.rows, ~samples.test, request.seed, advance)
     with progress("fitting", STAGES, "probes") as advance:
         result = probe(
-            run, unseen.dataset, samples, features, held_out=unseen.held_out, seed=request.seed, advance=advance
+            run,
+            unseen.dataset,
+            samples,
+            features,
+            held_out=unseen.held_out,
+            begun=begun,
+            seed=request.seed,
+            advance=advance,
         )
     return Probed(result, keep_result(home, run, "probe", result))

@@ -5,23 +5,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError
+from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.flows.collect import CollectRequest, collect
-from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
+from lewm_cli.flows.evaluate import EvalRequest, evaluate_run, task_protocol
 from lewm_cli.flows.job import TrainRequest
 from lewm_cli.flows.probe import ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
-from lewm_cli.flows.report import Page, write_report
+from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
 from lewm_cli.flows.surprise import SurpriseRequest, measure
 from lewm_cli.flows.train import train
-from lewm_cli.store import Home, RunFiles, load_run
+from lewm_cli.probe import ProbeResult
+from lewm_cli.report import StoredResults
+from lewm_cli.store import Home, Measurement, RunFiles, load_run
+from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
 from lewm_cli.tasks import TWOROOM
 from lewm_cli.train import Listener
 from lewm_cli.workers import available_cores
 
 DEMOS, TEST, RUN = "tworoom/demos", "tworoom/test", "tworoom/lewm"
+
+SEED = 0
+"""Of probes and perturbations."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,14 @@ def quickstart(
         LewmError: whatever stops a stage; the stages before it stay done.
         StoppedError: Ctrl-C or SIGTERM; the same call goes on from there.
     """
-    home = Home(write=folder.absolute(), read=(folder.absolute(),))
+    folder = folder.expanduser().absolute()
+    home = Home(write=folder, read=(folder,))
     work = _Quickstart(home, size, device, listeners, say, progress)
     try:
         work.record()
         work.train()
         work.measure()
-        return write_report(home, RUN, home.write / "report.html")
+        return draw_page(load_run(home, RUN), work.measured(), folder / "report.html")
     except (KeyboardInterrupt, StoppedError) as stopped:
         number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
         raise StoppedError(
@@ -113,14 +123,13 @@ class _Quickstart:
         train(self.home, request, self.listeners, self.say, self.progress)
 
     def measure(self) -> None:
-        results = stored_results(self.home, load_run(self.home, RUN))
+        results = self.measured()
         if not results.evaluations or not results.films:
             self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
-            pairs = Layer("the quickstart", {"pairs": self.size.pairs})
-            evaluate_run(self.home, EvalRequest(RUN, TEST, (pairs,), self.device), self.say, self.progress)
+            evaluate_run(self.home, EvalRequest(RUN, TEST, self._settings, self.device), self.say, self.progress)
         if not results.probes:
             self.say("probing what the latents know")
-            request = ProbeRequest(RUN, TEST, self.size.frames, seed=0, device=self.device)
+            request = ProbeRequest(RUN, TEST, self.size.frames, SEED, self.device)
             probe_run(self.home, request, self.say, self.progress)
         if not results.surprises:
             self.say("measuring surprise along the test episodes")
@@ -131,5 +140,39 @@ class _Quickstart:
                 self.say(f"staging a surprise: {perturbation.title}")
                 self._surprise(perturbation.name, self.size.perturbed)
 
+    def measured(self) -> StoredResults:
+        """What a quickstart of this size measures, among whatever else was measured on the run."""
+        run, test = load_run(self.home, RUN), self.home.find_dataset(TEST)
+        protocol = task_protocol(TWOROOM, self._settings)
+        drawn = draw_episodes(run, test, np.arange(test.episodes), count=self.size.perturbed, seed=SEED)
+        every = stored_results(self.home, run)
+
+        def here(one: Measurement) -> bool:
+            match one:
+                case EvalResult() | FilmResult():
+                    alike = one.protocol == protocol
+                case ProbeResult():
+                    frames = one.train_frames + one.test_frames
+                    alike = (one.seed, frames) == (SEED, min(self.size.frames, test.rows))
+                case SurpriseResult():
+                    episodes = len(one.episodes) + len(one.left_out)
+                    alike = (one.seed, episodes) == (SEED, test.episodes)
+                case PerturbationResult():
+                    alike = (one.seed, len(one.episodes)) == (SEED, len(drawn))
+            return alike and one.dataset == test.identity
+
+        return StoredResults(
+            evaluations=tuple(filter(here, every.evaluations)),
+            films=tuple(filter(here, every.films)),
+            probes=tuple(filter(here, every.probes)),
+            surprises=tuple(filter(here, every.surprises)),
+            perturbations=tuple(filter(here, every.perturbations)),
+        )
+
+    @property
+    def _settings(self) -> tuple[Layer, ...]:
+        return (Layer("the quickstart", {"pairs": self.size.pairs}),)
+
     def _surprise(self, perturb: str | None, episodes: int | None) -> None:
-        measure(self.home, SurpriseRequest(TEST, RUN, perturb, episodes, device=self.device), self.say, self.progress)
+        request = SurpriseRequest(TEST, RUN, perturb, episodes, SEED, self.device)
+        measure(self.home, request, self.say, self.progress)

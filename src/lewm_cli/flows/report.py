@@ -39,10 +39,18 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
     results = stored_results(home, run)
     if results.empty:
         raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; {_first_step(run)}")
+    return draw_page(run, results, output or results_folder(home, run).parent / "report.html")
+
+
+def draw_page(run: Run, results: StoredResults, path: Path) -> Page:
+    """Draw the newest of each kind of results.
+
+    Raises:
+        LewmError: the file cannot be written.
+    """
     report = run_report(run, results)
     from lewm_cli.report.page import render_page  # late: matplotlib
 
-    path = output or results_folder(home, run).parent / "report.html"
     write_text(path, render_page(report))
     return Page(report, path)
 

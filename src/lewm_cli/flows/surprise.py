@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lewm_cli.data import Dataset, HDF5Frames
+from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.flows.progress import Progress
@@ -78,7 +78,7 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:
-        kind, result = "surprise", _recorded(run, dataset, request, say, progress)
+        kind, result = "surprise", _recorded(home, run, dataset, request, say, progress)
     else:
         perturbation = _find_perturbation(task, run, request.perturb)
         kind = f"perturb-{perturbation.name}"
@@ -92,13 +92,13 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
 
 
 def _recorded(
-    run: Run, dataset: Dataset, request: SurpriseRequest, say: Callable[[str], None], progress: Progress
+    home: Home, run: Run, dataset: Dataset, request: SurpriseRequest, say: Callable[[str], None], progress: Progress
 ) -> SurpriseResult:
     unseen = is_unseen(run, dataset)
     episodes = range(dataset.episodes)[: request.episodes]
     if not unseen[: len(episodes)].all():
         say(f"note: {run.name} was trained on {np.sum(~unseen[: len(episodes)])} of these {len(episodes)} episodes")
-    frames = HDF5Frames(dataset.path, run.card.model.image_size)
+    frames = open_frames(dataset, run.card.model.image_size, home.cache)
     with progress("measuring", len(episodes), "episodes") as advance:
         result = measure_surprise(
             run,
@@ -127,12 +127,15 @@ def _perturbed(
     wanted = request.episodes or PERTURBED_EPISODES
     episodes = draw_episodes(run, unseen.dataset, unseen.episodes, count=wanted, seed=request.seed)
     if len(episodes) < wanted:
-        say(f"only {len(episodes)} of them are long enough to be perturbed")
+        usable = f"only {len(episodes)} of the {len(unseen.episodes)} episodes can be simulated"
+        say(f"{usable}: long enough, and with every action recorded" if len(unseen.episodes) >= wanted else usable)
+    frames = open_frames(unseen.dataset, run.card.model.image_size, home.cache)
     with progress(f"simulating {perturbation.name}", len(episodes), "episodes") as advance:
         return measure_perturbation(
             run,
             task,
             unseen.dataset,
+            frames,
             episodes,
             perturbation,
             held_out=unseen.held_out,

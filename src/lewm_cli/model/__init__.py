@@ -6,6 +6,7 @@ from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
 from lewm_cli.model.predictor import Predictor
 from lewm_cli.model.profile import ComponentProfile, profile
+from lewm_cli.model.recalibration import recalibrated
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer
 from lewm_cli.model.world_model import WorldModel
@@ -21,5 +22,6 @@ __all__ = [
     "WorldModel",
     "normalize_pixels",
     "profile",
+    "recalibrated",
     "resolve_device",
 ]

@@ -1,6 +1,5 @@
 """Probe a run: features of the same frames from several sources, two probes each, every quantity scored."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -29,6 +28,7 @@ def probe(
     features: Features,
     *,
     held_out: bool,
+    begun: float,
     seed: int,
     advance: Callable[[int], None],
 ) -> ProbeResult:
@@ -40,10 +40,10 @@ def probe(
         samples: which frames, and what was true in them.
         features: of these frames.
         held_out: whether the model was trained on none of the episodes; stored.
+        begun: when the frames began to be encoded, by `time.monotonic`.
         seed: of the MLPs, the shuffle and the bootstrap; stored.
         advance: told the number of probes fitted since the last call, `STAGES` in all.
     """
-    begun = time.monotonic()
     test = samples.test
     truth = torch.from_numpy(samples.values)
     actual = _z_score(truth, ~test)

@@ -38,6 +38,12 @@ class TargetResult(Section):
     linear: dict[Feature, ProbeScore]
     mlp: dict[Feature, ProbeScore]
 
+    @property
+    def beats_references(self) -> bool:
+        """Whether the MLP reads it better from the model than from any reference, intervals apart."""
+        references = (self.mlp[feature].r2_high for feature in FEATURES if feature != "model")
+        return self.mlp["model"].r2_low > max(references)
+
 
 class ProbePoint(Section):
     """One test frame of the model's probes, for pictures.

@@ -10,6 +10,9 @@ from lewm_cli.tasks import ProbeTarget, Task
 
 TEST_SHARE = 0.2
 
+FEWEST_TEST = 5
+"""Test episodes that an interval over episodes needs, where half of all are as many."""
+
 
 @dataclass(frozen=True)
 class ProbeSamples:
@@ -55,7 +58,7 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
         )
     generator = np.random.default_rng(seed)
     mixed = generator.permutation(episodes)
-    tested = set(mixed[: max(2, round(TEST_SHARE * len(episodes)))].tolist())
+    tested = set(mixed[: max(min(FEWEST_TEST, len(episodes) // 2), round(TEST_SHARE * len(episodes)))].tolist())
     every = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in sorted(episodes)])
     owners = np.concatenate([np.full(dataset.lengths[e], e) for e in sorted(episodes)])
     kept = np.sort(generator.permutation(len(every))[:frames])

@@ -6,6 +6,9 @@ from lewm_cli.probe.result import ProbeScore
 
 RESAMPLES = 1000
 
+LEAST_VARIANCE = 0.05
+"""Of the quantity in a resample, as a share of that in all test episodes."""
+
 
 def score(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> ProbeScore:
     """Compare predictions of one quantity with the truth.
@@ -25,7 +28,10 @@ def score(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed:
     )
     groups = sums.shape[1]
     drawn = np.random.default_rng(seed).integers(groups, size=(RESAMPLES, groups))
-    low, high = np.percentile(_r2(sums[:, drawn].sum(axis=2)), [2.5, 97.5])
+    resampled = sums[:, drawn].sum(axis=2)
+    # Resamples in which the quantity hardly varies explain nothing; they come up where there are few episodes.
+    varies = _variance(resampled) > LEAST_VARIANCE * _variance(sums.sum(axis=1))
+    low, high = np.percentile(_r2(resampled[:, varies]), [2.5, 97.5])
     r = np.corrcoef(predicted, actual)[0, 1] if predicted.std() > 0 else 0.0
     return ProbeScore(
         mse=_errors(predicted, actual).mean(), r=float(r), r2=float(_r2(sums.sum(axis=1))), r2_low=low, r2_high=high
@@ -36,6 +42,11 @@ def _errors(predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return (predicted - actual) ** 2
 
 
+def _variance(sums: np.ndarray) -> np.ndarray:
+    count, total, squares, _ = sums
+    return squares / count - (total / count) ** 2
+
+
 def _r2(sums: np.ndarray) -> np.ndarray:
-    count, total, squares, errors = sums
-    return 1 - errors / np.maximum(squares - total**2 / count, 1e-12)
+    count, _, _, errors = sums
+    return 1 - errors / count / np.maximum(_variance(sums), 1e-12)

@@ -1,6 +1,6 @@
 """The headline numbers of a run, as a table and as a tree."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,19 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.evaluate import Rate
 from lewm_cli.report.run_report import RunReport
 
 
 @dataclass(frozen=True)
 class _Line:
+    """One number, its interval where it has one, how it is written, and what it is to be compared with."""
+
     what: str
-    value: str
+    value: float
+    low: float | None
+    high: float | None
+    text: str
     beside: str
 
 
@@ -24,17 +30,13 @@ def report_tables(report: RunReport) -> list[RenderableType]:
     for heading in ("measured", "value", "beside it"):
         table.add_column(heading, overflow="fold")
     for line in _lines(report):
-        table.add_row(line.what, line.value, line.beside)
+        table.add_row(line.what, line.text, line.beside)
     return [table]
 
 
 def report_tree(report: RunReport, path: Path) -> dict[str, Any]:
     """The same for programs, and where the page is."""
-    return {
-        "run": report.name,
-        "report": str(path),
-        "measured": [{"what": line.what, "value": line.value, "beside": line.beside} for line in _lines(report)],
-    }
+    return {"run": report.name, "report": str(path), "measured": [asdict(line) for line in _lines(report)]}
 
 
 def _lines(report: RunReport) -> list[_Line]:
@@ -47,36 +49,42 @@ def _training(report: RunReport) -> list[_Line]:
     last = report.history.held_out[-1].held_out
     ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
     return [
-        _Line("held-out prediction error", f"{last.prediction:.4f}", ratio),
-        _Line("latent std per dimension", f"{last.std:.2f}", "healthy near 1, collapsed near 0"),
+        _Line("held-out prediction", last.prediction, None, None, f"{last.prediction:.4f}", ratio),
+        _Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "healthy 1, collapsed 0"),
     ]
 
 
 def _planning(report: RunReport) -> list[_Line]:
     if not report.evaluation:
         return []
-    groups = (report.evaluation.overall, *report.evaluation.groups)
-    return [_Line(f"success, {group.name}", str(group.success), f"random policy {group.random}") for group in groups]
+    seen = "" if report.evaluation.held_out else "; EPISODES IT WAS TRAINED ON"
+    lines = []
+    for group in (report.evaluation.overall, *report.evaluation.groups):
+        beside = f"{group.success.trials} pairs; random {group.random}{seen}"
+        lines.append(_rate(f"success, {group.name}", group.success, beside))
+        if group.route_valid:
+            lines.append(_rate("  clear of walls", group.route_valid, "success on a route that overlaps none"))
+    return lines
+
+
+def _rate(what: str, rate: Rate, beside: str) -> _Line:
+    return _Line(what, rate.rate, rate.low, rate.high, str(rate), beside)
 
 
 def _probing(report: RunReport) -> list[_Line]:
-    return [
-        _Line(
-            f"MLP probe R2, {target.name}",
-            str(target.mlp["model"]),
-            f"untrained {target.mlp['untrained'].r2:.2f}, pixel PCA {target.mlp['pixels'].r2:.2f}, "
-            f"linear {target.linear['model'].r2:.2f}",
-        )
-        for target in (report.probe.targets if report.probe else ())
-    ]
+    lines = []
+    for target in report.probe.targets if report.probe else ():
+        score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
+        beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
+        lines.append(_Line(f"MLP R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside))
+    return lines
 
 
 def _surprise(report: RunReport) -> list[_Line]:
-    return [
-        _Line(
-            f"surprise at {result.perturbation}",
-            f"{result.scores['model']} x",
-            f"p {result.scores['model'].t_test:.0e}, pixel step {result.scores['pixels'].ratio:.2g} x",
-        )
-        for result in report.perturbations
-    ]
+    lines = []
+    for result in report.perturbations:
+        score, simple = result.scores["model"], result.scores["pixels"]
+        beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
+        what = f"surprise, {result.perturbation}"
+        lines.append(_Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside))
+    return lines

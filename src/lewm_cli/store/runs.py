@@ -117,7 +117,20 @@ class Run:
         for start in range(0, len(small), EMBEDDED_AT_ONCE):
             part = small[start : start + EMBEDDED_AT_ONCE].to(self.device)
             parts.append(self.model.embed(normalize_pixels(part, self.card.inputs.pixels).unsqueeze(1))[:, 0])
-        return torch.cat(parts)
+        return self.finite(torch.cat(parts))
+
+    def finite(self, computed: Tensor) -> Tensor:
+        """What the model computed, if it is numbers.
+
+        Raises:
+            LewmError: some are not finite.
+        """
+        if not computed.isfinite().all():
+            raise LewmError(
+                f"{self.name} computes numbers that are not finite: its weights are damaged, or its training diverged; "
+                f"train it again: lewm train {self.card.inputs.task} --name {self.name} --overwrite"
+            )
+        return computed
 
     def untrained(self, seed: int) -> "Run":
         """The same run with a model of the same sizes that has learned nothing."""

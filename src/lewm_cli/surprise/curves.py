@@ -58,7 +58,7 @@ def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
     if len(blocks) > window:
         contexts = (part.unfold(0, window, 1)[1:].transpose(1, 2) for part in (latents[:-1], actions))
         predicted.append(model.predict(*contexts)[:, -1])
-    return (torch.cat(predicted) - latents[1:]).square().sum(dim=1)
+    return run.finite((torch.cat(predicted) - latents[1:]).square().sum(dim=1))
 
 
 def _curve(values: Tensor, known: list[bool] | None = None) -> Curve:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import detect, model_steps
+from lewm_cli.surprise.reference import untrained_reference
 from lewm_cli.surprise.result import DETECTORS, Detector, DetectorScore, PerturbationResult, PerturbedEpisode
 from lewm_cli.surprise.score import score
 from lewm_cli.tasks import Perturbation, Simulator, Task
@@ -41,6 +42,7 @@ def measure_perturbation(
     run: Run,
     task: Task,
     dataset: Dataset,
+    frames: Frames,
     episodes: np.ndarray,
     perturbation: Perturbation,
     *,
@@ -54,6 +56,7 @@ def measure_perturbation(
         run: the model, in eval mode on its device.
         task: with a simulator that knows the perturbation.
         dataset: where states and actions come from.
+        frames: of it, at the model's image size; the untrained model is calibrated on them.
         episodes: (N,) at least two, long enough (`draw_episodes`).
         perturbation: what happens.
         held_out: whether the run was trained on none of the episodes; stored.
@@ -61,19 +64,19 @@ def measure_perturbation(
         advance: told the number of episodes done since the last call.
     """
     begun = time.monotonic()
-    simulator, reference = task.make_simulator(), run.untrained(seed)
+    simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, episodes, seed)
     found = []
     for episode in episodes:
         script = _Script.of(run, task, dataset, int(episode))
         untouched, _ = script.play(simulator, None, np.random.default_rng())
-        frames, size = script.play(simulator, perturbation, np.random.default_rng([seed, int(episode)]))
+        changed, size = script.play(simulator, perturbation, np.random.default_rng([seed, int(episode)]))
         found.append(
             PerturbedEpisode(
                 episode=int(episode),
                 event=script.event - 1,  # of the curves, whose first value is about the second frame
                 size=size,
                 untouched=detect(run, reference, untouched, script.actions),
-                perturbed=detect(run, reference, frames, script.actions),
+                perturbed=detect(run, reference, changed, script.actions),
             )
         )
         advance(1)
@@ -86,7 +89,7 @@ def measure_perturbation(
         size_unit=perturbation.unit,
         frameskip=run.card.inputs.frameskip,
         seed=seed,
-        scores={detector: _score(found, detector, seed) for detector in DETECTORS},
+        scores={detector: _score(found, detector, run.model.history, seed) for detector in DETECTORS},
         episodes=tuple(found),
     )
 
@@ -127,7 +130,7 @@ class _Script:
         return np.stack(frames), size
 
 
-def _score(episodes: list[PerturbedEpisode], detector: Detector, seed: int) -> DetectorScore:
+def _score(episodes: list[PerturbedEpisode], detector: Detector, history: int, seed: int) -> DetectorScore:
     untouched = [np.array(one.untouched[detector], float) for one in episodes]
     perturbed = [np.array(one.perturbed[detector], float) for one in episodes]
 
@@ -135,6 +138,7 @@ def _score(episodes: list[PerturbedEpisode], detector: Detector, seed: int) -> D
         return np.array([curve[one.event] for curve, one in zip(curves, episodes, strict=True)])
 
     def after(curves: list[np.ndarray]) -> np.ndarray:
-        return np.array([curve[one.event + 1 :].mean() for curve, one in zip(curves, episodes, strict=True)])
+        # From where no frame before the event is in the context of the prediction.
+        return np.array([curve[one.event + history :].mean() for curve, one in zip(curves, episodes, strict=True)])
 
     return score(at_event(untouched), at_event(perturbed), after(untouched), after(perturbed), seed)

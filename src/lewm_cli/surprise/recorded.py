@@ -9,6 +9,7 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import detect, model_steps
+from lewm_cli.surprise.reference import untrained_reference
 from lewm_cli.surprise.result import EpisodeCurves, SurpriseResult
 
 
@@ -30,7 +31,7 @@ def measure_surprise(
         frames: of it, at the model's image size.
         episodes: which ones.
         held_out: whether the run was trained on none of them; stored.
-        seed: of the untrained model.
+        seed: of the untrained model; stored.
         advance: told the number of episodes done since the last call.
 
     Raises:
@@ -44,7 +45,7 @@ def measure_surprise(
             f"{dataset.path}: the longest episode has {dataset.lengths[list(episodes)].max()} rows, but one step of "
             f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
         )
-    reference = run.untrained(seed)
+    reference = untrained_reference(run, dataset, frames, long_enough, seed)
     found = []
     for episode in long_enough:
         first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
@@ -58,6 +59,7 @@ def measure_surprise(
         held_out=held_out,
         begun=begun,
         frameskip=skip,
+        seed=seed,
         episodes=tuple(found),
         left_out=tuple(sorted({int(episode) for episode in episodes} - {int(episode) for episode in long_enough})),
     )

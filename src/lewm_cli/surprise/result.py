@@ -28,6 +28,7 @@ class SurpriseResult(Measurement):
     """Surprise along recorded episodes."""
 
     frameskip: PositiveInt
+    seed: int
     episodes: tuple[EpisodeCurves, ...]
     left_out: tuple[int, ...]
     """Episodes too short for one step."""
@@ -51,9 +52,10 @@ class DetectorScore(Section):
     """How clearly a detector tells perturbed from untouched episodes; intervals are 95 % over episodes.
 
     `ratio` is the mean over episodes at the event, perturbed over untouched; `log_ratio` the mean natural logarithm of
-    the ratio per episode; `after` the ratio over the steps after the event. `t_test` is the p-value of a paired t-test
-    of the values at the event (the paper's), `wilcoxon` that of a signed-rank test. `auroc` is the share of pairs of
-    one perturbed and one untouched episode in which the perturbed one scores higher at the event.
+    the ratio per episode; `after` the ratio over the later steps whose whole context lies behind the event. `t_test` is
+    the p-value of a paired t-test of the values at the event (the paper's), `wilcoxon` that of a signed-rank test.
+    `auroc` is the share of pairs of one perturbed and one untouched episode in which the perturbed one scores higher at
+    the event.
     """
 
     ratio: float
@@ -63,6 +65,8 @@ class DetectorScore(Section):
     log_ratio_low: float
     log_ratio_high: float
     after: float
+    after_low: float
+    after_high: float
     t_test: float
     wilcoxon: float
     auroc: float

@@ -21,21 +21,30 @@ def score(
         untouched_after, perturbed_after: (N,) means over the steps after it.
         seed: of the bootstrap over episodes.
     """
-    untouched, perturbed = np.maximum(untouched, LEAST), np.maximum(perturbed, LEAST)
+    untouched, perturbed, untouched_after, perturbed_after = (
+        np.maximum(values, LEAST) for values in (untouched, perturbed, untouched_after, perturbed_after)
+    )
     episodes = len(untouched)
     drawn = np.random.default_rng(seed).integers(episodes, size=(RESAMPLES, episodes))
-    ratio_low, ratio_high = np.percentile(perturbed[drawn].mean(axis=1) / untouched[drawn].mean(axis=1), [2.5, 97.5])
+
+    def ratio(of: np.ndarray, to: np.ndarray) -> tuple[float, float, float]:
+        low, high = np.percentile(of[drawn].mean(axis=1) / to[drawn].mean(axis=1), [2.5, 97.5])
+        return of.mean() / to.mean(), low, high
+
+    at_event, after = ratio(perturbed, untouched), ratio(perturbed_after, untouched_after)
     logs = np.log(perturbed / untouched)
     half = stats.t.ppf(0.975, episodes - 1) * stats.sem(logs)
     changed = bool((perturbed != untouched).any())  # else there is nothing to test
     return DetectorScore(
-        ratio=perturbed.mean() / untouched.mean(),
-        ratio_low=ratio_low,
-        ratio_high=ratio_high,
+        ratio=at_event[0],
+        ratio_low=at_event[1],
+        ratio_high=at_event[2],
         log_ratio=logs.mean(),
         log_ratio_low=logs.mean() - half,
         log_ratio_high=logs.mean() + half,
-        after=max(perturbed_after.mean(), LEAST) / max(untouched_after.mean(), LEAST),
+        after=after[0],
+        after_low=after[1],
+        after_high=after[2],
         t_test=stats.ttest_rel(perturbed, untouched).pvalue if changed else 1.0,
         wilcoxon=stats.wilcoxon(perturbed, untouched).pvalue if changed else 1.0,
         auroc=stats.mannwhitneyu(perturbed, untouched).statistic / episodes**2,

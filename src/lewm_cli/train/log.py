@@ -43,7 +43,7 @@ class TrainingHistory:
         steps: training losses, by step.
         held_out: measurements, by step.
         warnings: by step.
-        seconds: spent training since it was last resumed; None while it is not finished.
+        seconds: spent training; None while it is not finished, and where it was resumed.
     """
 
     steps: tuple[StepsTaken, ...]
@@ -57,10 +57,11 @@ def read_log(path: Path) -> TrainingHistory:
     steps: dict[int, StepsTaken] = {}
     held_out: dict[int, HeldOutMeasured] = {}
     warnings: dict[int, Warned] = {}
-    seconds = None
+    seconds, resumed = None, False
     for event in _events(path):
         match event:
             case TrainingStarted():
+                seconds, resumed = None, event.first_step > 0
                 for past in (steps, held_out, warnings):
                     for step in [step for step in past if step > event.first_step]:
                         del past[step]
@@ -71,7 +72,7 @@ def read_log(path: Path) -> TrainingHistory:
             case Warned():
                 warnings[event.step] = event
             case TrainingFinished():
-                seconds = event.seconds
+                seconds = None if resumed else event.seconds
     return TrainingHistory(tuple(steps.values()), tuple(held_out.values()), tuple(warnings.values()), seconds)
 
 

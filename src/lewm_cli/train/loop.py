@@ -14,7 +14,7 @@ from torch import Tensor, optim
 from lewm_cli.config import RunCard, TrainConfig
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.model import LeWM, Losses, Objective, normalize_pixels
+from lewm_cli.model import LeWM, Losses, Objective, normalize_pixels, recalibrated
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.train.events import (
@@ -27,7 +27,7 @@ from lewm_cli.train.events import (
     TrainingStarted,
     Warned,
 )
-from lewm_cli.train.monitor import HeldOut, recalibrated
+from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import ResumeState
 from lewm_cli.train.schedule import Schedule
 

@@ -57,7 +57,7 @@ def _remark(result: PerturbationResult) -> str:
         remark = f"A jump alone proves little, since simpler detectors tell it too: {listed(seeing)}."
     if "model" in result.scores:
         score = result.scores["model"]
-        stays = score.after >= STAYING_SHARE * score.ratio
-        then = "stays at" if stays else "falls back to"
+        stays = score.after - 1 >= STAYING_SHARE * (score.ratio - 1)
+        then = "is" if score.ratio_low <= 1 else "stays at" if stays else "falls back to"
         remark += f" Over the steps after the event the model's surprise {then} {times(score.after)} the untouched."
     return remark

@@ -25,6 +25,6 @@ def origins(report: RunReport) -> list[Origin]:
     if report.probe:
         found.append(Origin("probes", report.probe, report.probe.seed))
     if report.surprise:
-        found.append(Origin("surprise", report.surprise, None))
+        found.append(Origin("surprise", report.surprise, report.surprise.seed))
     found += [Origin(f"surprise, {result.perturbation}", result, result.seed) for result in report.perturbations]
     return found

@@ -110,7 +110,11 @@ def _knowledge(report: RunReport) -> str:
     if report.probe and report.probe.targets:
         names = listed([target.name for target in report.probe.targets])
         least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
-        parts.append(f"a small network reads {names} from the latent with R² of {least} or more")
+        better = all(target.beats_references for target in report.probe.targets)
+        beside = (
+            "more than in an untrained encoder or in pixels" if better else "not always more than without the model"
+        )
+        parts.append(f"a small network finds {names} in the latent with R² of {least} or more, {beside}")
     event = _event(report)
     if event:
         ratio = times(event.scores["model"].ratio)
@@ -122,10 +126,11 @@ def _knowledge(report: RunReport) -> str:
 
 
 def _event(report: RunReport) -> PerturbationResult | None:
-    """The perturbation that the summary speaks of: the teleport, the paper's significant one, if it was measured."""
-    scored = [result for result in report.perturbations if "model" in result.scores]
-    scored.sort(key=lambda result: result.perturbation != "teleport")
-    return scored[0] if scored else None
+    """The perturbation that the summary speaks of: the first of the task's that was measured."""
+    scored = {result.perturbation: result for result in report.perturbations if "model" in result.scores}
+    task = find_task(report.card.inputs.task)
+    names = [perturbation.name for perturbation in task.perturbations] if task else []
+    return next((scored[name] for name in names if name in scored), None)
 
 
 def _plural(count: int, noun: str) -> str:

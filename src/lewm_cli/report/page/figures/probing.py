@@ -34,5 +34,8 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
     for line, (name, r2, color) in enumerate(scores):
         text = f"{name}, R² {decimals(r2)}"
         axes.text(0.03, 0.96 - 0.075 * line, text, color=color, transform=axes.transAxes, va="top", fontweight="bold")
-    title = f"A small network reads {target.name} from the latent with R² {decimals(target.mlp['model'].r2)}"
+    r2 = decimals(target.mlp["model"].r2)
+    title = f"A small network reads {target.name} from the latent with R² {r2}"
+    if not target.beats_references:
+        title = f"{target.name[0].upper()}{target.name[1:]} from the latent: R² {r2}, no better than without the model"
     return finish(figure, f"probe-{k}", title)

@@ -124,9 +124,8 @@ def _ratios(result: PerturbationResult, key: str) -> Drawing:
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
     axes.set_xlabel("changed over untouched (ratio, log scale)", loc="left")
-    top = max(score.ratio for score in scores)
-    best = next(detector for detector in known if result.scores[detector].ratio == top)
-    title = f"{result.perturbation.capitalize()}: {DETECTOR_TITLES[best]} jumps most of all detectors, {times(top)}"
+    ratios = [f"{DETECTOR_TITLES[detector]} {times(result.scores[detector].ratio)}" for detector in known]
+    title = f"{result.perturbation.capitalize()} at the event: {', '.join(ratios)}"
     return finish(figure, f"{key}-ratios", title)
 
 

@@ -96,7 +96,8 @@ def _spread(curves: dict[str, np.ndarray]) -> Drawing:
     last, least = curves["std"][-1], curves["std_min"][-1]
     ends = [(last, "mean", MODEL), (least, "narrowest", THIRD), (COLLAPSED_STD / 2, "collapsed", OTHER)]
     label_ends(axes, [*ends, (1.0, "healthy", MUTED)])
-    state = "has collapsed" if last < COLLAPSED_STD else "stays open"
+    partly = "has lost a dimension" if least < COLLAPSED_STD else "stays open"
+    state = "has collapsed" if last < COLLAPSED_STD else partly
     title = f"The latent space {state}: mean spread {decimals(last, 2)}, narrowest dimension {decimals(least, 2)}"
     return finish(figure, "spread", title)
 

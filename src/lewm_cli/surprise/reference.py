@@ -1,0 +1,48 @@
+"""The untrained model that the trained one is compared with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.data import Dataset, Frames
+from lewm_cli.model import normalize_pixels, recalibrated
+from lewm_cli.store import Run
+from lewm_cli.surprise.curves import model_steps
+
+CALIBRATION_EPISODES = 16
+
+
+def untrained_reference(run: Run, dataset: Dataset, frames: Frames, episodes: Sequence[int], seed: int) -> Run:
+    """The same run with random weights, and BatchNorm statistics that fit them.
+
+    With the statistics that a new model starts with, its latents would hardly move, and it would be no floor.
+
+    Args:
+        run: the model.
+        dataset: the recording.
+        frames: of it, at the model's image size.
+        episodes: each long enough for one step; the first 16 give the statistics.
+        seed: of the weights.
+    """
+    fresh = run.untrained(seed)
+    clips = _clips(run, dataset, frames, episodes[:CALIBRATION_EPISODES])
+    return replace(fresh, model=recalibrated(fresh.model, clips))
+
+
+def _clips(run: Run, dataset: Dataset, frames: Frames, episodes: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every window of an episode: pixels (B, T, 3, H, W) and the blocks between and after them (B, T, block_dim)."""
+    inputs = run.card.inputs
+    for episode in episodes:
+        first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], inputs.frameskip)
+        if steps < 2:
+            continue  # one prediction has no statistics
+        seen = frames.rows(first + inputs.frameskip * np.arange(steps + 1))
+        pixels = normalize_pixels(torch.from_numpy(seen).to(run.device), inputs.pixels)
+        taken = inputs.actions.normalize(dataset.actions[first : first + inputs.frameskip * steps])
+        blocks = torch.from_numpy(taken.reshape(steps, -1)).to(run.device)
+        blocks = torch.cat([blocks, torch.zeros_like(blocks[:1])])  # after the last frame; predicts nothing
+        window = min(run.model.history, steps) + 1
+        yield pixels.unfold(0, window, 1).movedim(-1, 1), blocks.unfold(0, window, 1).movedim(-1, 1)
