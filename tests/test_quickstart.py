@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,13 +208,29 @@ def test_no_other_home_is_read(whole: tuple[Path, Page, list[str]]):
 
 
 @pytest.mark.slow
+def test_what_else_was_measured_on_the_run_is_not_taken_for_its_own(
+    whole: tuple[Path, Page, list[str]], tmp_path: Path
+):
+    source, page, _ = whole
+    home = tmp_path / "home"
+    shutil.copytree(source, home)
+    settings = ("--set", "planner.iterations=2", "--films", 0, "--dataset", "tworoom/test")
+    assert lewm_here(home, "eval", "tworoom/lewm", "--episodes", 2, *settings).code == 0
+    assert lewm_here(home, "probe", "tworoom/lewm", "--dataset", "tworoom/test", "--frames", 200).code == 0
+    assert lewm_here(home, "surprise", "tworoom/test", "--episodes", 2, "--perturb", "color").code == 0
+    again, said = small_quickstart(home)
+    assert said == []  # nothing had to be measured again
+    assert again.report == page.report
+
+
+@pytest.mark.slow
 def test_run_can_be_reported_and_shown_afterwards(whole: tuple[Path, Page, list[str]], tmp_path: Path):
     home, page, _ = whole
     done = lewm_here(home, "report", "tworoom/lewm", "--output", tmp_path / "page.html", "--json")
     assert done.code == 0, done.err
     tree = done.json()
     assert (tree["run"], tree["report"]) == ("tworoom/lewm", str(tmp_path / "page.html"))
-    measured = {line["what"]: line["value"] for line in tree["measured"]}
+    measured = {line["what"]: line["text"] for line in tree["measured"]}
     assert measured["success, all"] == str(page.report.evaluation.overall.success)
     assert {"surprise at teleport", "surprise at color", "MLP probe R2, agent x"} <= set(measured)
     assert (tmp_path / "page.html").read_bytes() == page.path.read_bytes()

@@ -128,7 +128,8 @@ def test_json_is_strict_and_alone_on_stdout(home: Path, tmp_path: Path):
     tree = done.json()
     assert (tree["run"], tree["report"]) == (RUN, str(page))
     assert [line["what"] for line in tree["measured"]] == ["MLP probe R2, agent x", "surprise at teleport"]
-    assert tree["measured"][0]["value"] == "0.900 [0.800, 0.950]"
+    assert tree["measured"][0]["text"] == "0.900 [0.800, 0.950]"
+    assert [tree["measured"][0][key] for key in ("value", "low", "high")] == [0.9, 0.8, 0.95]
     assert page.exists()
     quiet = lewm_here(home, "report", RUN, "-o", page, "--json", "-q")
     assert (quiet.code, quiet.err, quiet.json()) == (0, "", tree)

@@ -499,7 +499,7 @@ def test_episodes_too_few_to_perturb_are_said(world: Path):
     done = lewm_here(world, "surprise", "tworoom/test", "--perturb", "color", "--episodes", 1000, "--json")
     assert done.code == 0, done.err
     measured = len(done.json()["episodes"])
-    assert f"only {measured} of them are long enough to be perturbed" in done.err
+    assert f"only {measured} of the 12 episodes can be simulated" in done.err
 
 
 @pytest.mark.slow

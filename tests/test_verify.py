@@ -401,7 +401,7 @@ def write_result(files: RunFiles, name: str, digest: str, **changes: Any) -> Non
         "command": "lewm surprise",
         "time": "2026-01-01T00:00:00+00:00",
     }
-    tree |= {"frameskip": 5, "episodes": [], "left_out": []}
+    tree |= {"frameskip": 5, "seed": 0, "episodes": [], "left_out": []}
     (files.results / name).write_text(json.dumps(tree | changes), encoding="utf-8")
 
 

@@ -76,7 +76,7 @@ def _probing(report: RunReport) -> list[_Line]:
     for target in report.probe.targets if report.probe else ():
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
         beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
-        lines.append(_Line(f"MLP R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside))
+        lines.append(_Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside))
     return lines
 
 
@@ -85,6 +85,6 @@ def _surprise(report: RunReport) -> list[_Line]:
     for result in report.perturbations:
         score, simple = result.scores["model"], result.scores["pixels"]
         beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
-        what = f"surprise, {result.perturbation}"
+        what = f"surprise at {result.perturbation}"
         lines.append(_Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside))
     return lines

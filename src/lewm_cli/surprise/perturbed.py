@@ -64,7 +64,7 @@ def measure_perturbation(
         advance: told the number of episodes done since the last call.
     """
     begun = time.monotonic()
-    simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, episodes, seed)
+    simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, seed)
     found = []
     for episode in episodes:
         script = _Script.of(run, task, dataset, int(episode))

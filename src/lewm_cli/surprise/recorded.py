@@ -45,7 +45,7 @@ def measure_surprise(
             f"{dataset.path}: the longest episode has {dataset.lengths[list(episodes)].max()} rows, but one step of "
             f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
         )
-    reference = untrained_reference(run, dataset, frames, long_enough, seed)
+    reference = untrained_reference(run, dataset, frames, seed)
     found = []
     for episode in long_enough:
         first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
