@@ -56,9 +56,8 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
     run = load_run(home, request.run, resolve_device(request.device))
-    threads = run.card.provenance.train.threads
-    if threads:
-        torch.set_num_threads(threads)  # as in its training: more would wait for each other
+    if run.card.threads:
+        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, request.dataset, say)
     samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=request.frames, seed=request.seed)

@@ -72,9 +72,8 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
     device = resolve_device(request.device)
     dataset = home.find_dataset(request.dataset)
     run = load_run(home, request.run or _choose_run(home, dataset, say), device)
-    threads = run.card.provenance.train.threads
-    if threads:
-        torch.set_num_threads(threads)  # as in its training: more would wait for each other
+    if run.card.threads:
+        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:

@@ -108,7 +108,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     held_out = set(split.held_out_episodes.tolist())
     trained_on = {digest for number, digest in enumerate(dataset.episode_digests) if number not in held_out}
     if parent:
-        trained_on |= set(parent.card.provenance.trained_on)
+        trained_on |= parent.card.trained_on
     provenance = Provenance(
         dataset=dataset.identity,
         held_out=tuple(sorted(held_out)),
