@@ -22,7 +22,10 @@ from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
 
-COMMANDS = ("quickstart", "collect", "train", "eval", "probe", "surprise", "report", "ls", "show", "presets", "doctor")
+COMMANDS = (
+    *("quickstart", "collect", "train", "eval", "probe", "surprise", "report"),
+    *("ls", "show", "verify", "rm", "presets", "doctor"),
+)
 
 
 @pytest.fixture

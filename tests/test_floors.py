@@ -17,7 +17,7 @@ FLOORS = (
     {"tasks", "config"},
     {"data", "model"},
     {"store", "plan"},
-    {"fetch", "train", "evaluate", "probe", "surprise", "doctor"},
+    {"fetch", "train", "evaluate", "probe", "surprise", "doctor", "verify"},
     {"report"},
     {"flows"},
     {"cli"},

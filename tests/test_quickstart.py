@@ -224,6 +224,14 @@ def test_run_can_be_reported_and_shown_afterwards(whole: tuple[Path, Page, list[
     assert "surprise at teleport" in flat(lewm_here(home, "show", "tworoom/lewm").out)
 
 
+def test_home_that_cannot_be_written_is_a_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("kept")
+    for home in ("file", "file/home"):
+        said = lewm_here(tmp_path / "nowhere", "quickstart", "--home", tmp_path / home).sentence()
+        assert "cannot be written" in said
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 # Interrupted
 
 

@@ -25,6 +25,8 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_first_signal_is_remembered_and_the_second_stops_at_once(number: int):
+    for one in SIGNALS:
+        signal.signal(one, lambda number, frame: None)
     before = [signal.getsignal(one) for one in SIGNALS]
     with StopRequest() as stop:
         assert stop.signal_number is None
@@ -34,6 +36,23 @@ def test_first_signal_is_remembered_and_the_second_stops_at_once(number: int):
             os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.exit_code == 128 + signal.SIGTERM
     assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+def _fail() -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    raise ValueError("this one")
+
+
+def test_signal_that_came_too_late_to_stop_anything_is_passed_on():
+    heard = []
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    with StopRequest():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+    with pytest.raises(KeyboardInterrupt), StopRequest():
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(ValueError, match="this one"), StopRequest() as stop:
+        stop.signal_number = _fail()
 
 
 def test_being_stopped_is_no_failure_that_anything_recovers_from():

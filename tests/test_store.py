@@ -515,7 +515,7 @@ def test_other_errors_of_a_writer_are_its_own(tmp_path: Path, error):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(30, "Read-only file system"), r"cannot be written \(Read-only file system\); choose another folder"),
+        (OSError(30, "Read-only file system"), r"cannot be written \(Read-only file system\); choose a folder"),
         (PermissionError(13, "Permission denied"), r"cannot be written \(Permission denied\)"),
         (OSError(28, "No space left on device"), r"the disk under .* is full, so file\.txt was not written"),
     ],

@@ -541,6 +541,8 @@ def test_json_is_the_stored_result_and_nothing_else(home: Path, save: Callable[.
     (path,) = (home / "tworoom" / "lewm.run" / "results").glob("surprise-*.json")
     assert SurpriseResult.model_validate_json(path.read_text(encoding="utf-8")) == result
     assert f"stored: {path}" in done.err
+    assert f"plot: {path.with_suffix('.svg')}" in done.err
+    assert path.with_suffix(".svg").read_text(encoding="utf-8").startswith("<svg ")
     assert [len(one.curves["model"]) for one in result.episodes] == [5, 4, 7]
     assert (result.held_out, result.left_out, result.frameskip) == (True, (), 5)
     table = lewm_here(home, "surprise", "tworoom/test")
@@ -739,6 +741,7 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         (["short", "--perturb", "teleport"], 1, "1 of 3 episodes of short have every action and the 31 rows"),
         (["test", "--episodes", 1], 2, "--episodes"),
         (["test", "--seed", -1], 2, "--seed"),
+        (["test", "--plot", "surprise.png"], 2, "'surprise.png' does not end in .svg"),
         (["test", "--device", "abacus"], 2, "abacus"),
         ([], 2, "recording"),
     ],

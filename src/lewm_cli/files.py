@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from lewm_cli.errors import LewmError
 
@@ -57,24 +58,53 @@ def write_text(path: Path, text: str) -> None:
 def locked(path: Path, busy: str | None) -> Iterator[None]:
     """Hold the lock that guards `path` against a second writer, which gets the sentence `busy`, or waits without one.
 
-    The lock file stays behind (removing it would race with a process that has just opened it); the kernel
-    frees the lock when its holder dies, so that nothing has to be cleaned up after a crash.
+    The lock file stays behind, unless `path` itself is removed; the kernel frees the lock when its holder dies, so
+    that nothing has to be cleaned up after a crash.
     """
-    lock = path.with_name(f".{path.name}.lock")
-    with explained(path):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("a")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError as error:
-            raise LewmError(busy) from error
-        yield
+    lock = lock_path(path)
+    while True:
+        with explained(path):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("a")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            except BlockingIOError as error:
+                raise LewmError(busy) from error
+            # Whoever held it may have removed the lock file with `path`; the next one would lock another file.
+            if _is_at(handle, lock):
+                yield
+                return
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process writes `path` now; works where nothing can be written.
+
+    It asks by sharing the lock for a moment: a writer that begins in this very moment is refused.
+    """
+    try:
+        with lock_path(path).open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no lock, or it cannot be asked
+        return False
+    return False
+
+
+def lock_path(path: Path) -> Path:
+    """The file whose lock guards `path`; it may only be removed while holding that lock."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def stale_parts(path: Path) -> list[Path]:
+    """What a killed writer of `path` left behind."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*{PART_SUFFIX}"))
 
 
 def remove_stale_parts(path: Path) -> None:
     """Remove what a killed writer of `path` left behind; only call it while holding the lock of `path`."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART_SUFFIX}"):
+    for part in stale_parts(path):
         part.unlink(missing_ok=True)
 
 
@@ -93,7 +123,7 @@ def explained(path: Path) -> Iterator[None]:
             raise
         raise LewmError(
             f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
-            "choose another folder with --home or $LEWM_WRITE_HOME"
+            "choose a folder that can be (for what goes into the home: --home or $LEWM_WRITE_HOME)"
         ) from error
 
 
@@ -119,6 +149,13 @@ def disk_is_full(error: BaseException) -> bool:
     """Whether `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left on device" in str(error) or "errno = 28" in str(error)
+
+
+def _is_at(handle: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _umask() -> int:

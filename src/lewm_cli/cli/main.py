@@ -12,7 +12,21 @@ import typer
 from typer.exceptions import TyperException
 
 from lewm_cli import __version__
-from lewm_cli.cli import collect, doctor, eval, ls, presets, probe, quickstart, report, show, surprise, train
+from lewm_cli.cli import (
+    collect,
+    doctor,
+    eval,
+    ls,
+    presets,
+    probe,
+    quickstart,
+    report,
+    rm,
+    show,
+    surprise,
+    train,
+    verify,
+)
 from lewm_cli.errors import LewmError, StoppedError
 
 app = typer.Typer(
@@ -23,7 +37,7 @@ app = typer.Typer(
     help="LeWorldModel from one command: record, train, plan, measure.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (quickstart, collect, train, eval, probe, surprise, report, ls, show, presets, doctor):
+for module in (quickstart, collect, train, eval, probe, surprise, report, ls, show, verify, rm, presets, doctor):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
 
 

@@ -3,7 +3,7 @@
 from lewm_cli.data.batches import Clip, ClipBatches
 from lewm_cli.data.clips import ClipIndex, Split, split_clips
 from lewm_cli.data.dataset import Column, Dataset, open_dataset
-from lewm_cli.data.frames import Frames, HDF5Frames, find_packed, pack_frames, resize
+from lewm_cli.data.frames import Frames, HDF5Frames, find_packed, pack_frames, packed_paths, resize
 from lewm_cli.data.recording import record
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "find_packed",
     "open_dataset",
     "pack_frames",
+    "packed_paths",
     "record",
     "resize",
     "split_clips",

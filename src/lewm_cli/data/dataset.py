@@ -143,9 +143,7 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:  # the system's, not the HDF5 library's
             raise
-        raise LewmError(
-            f"{path} cannot be read as HDF5 (cut short, damaged, or another format): {error}; fetch or record it again"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def open_dataset(path: Path, name: str) -> Dataset:
@@ -155,7 +153,21 @@ def open_dataset(path: Path, name: str) -> Dataset:
         LewmError: not an HDF5 file, a truncated one, or one whose schema or bookkeeping is wrong.
     """
     with readable(path), h5py.File(path, "r", locking="best-effort") as file:
-        return _read_schema(file, path, name)
+        try:
+            return _read_schema(file, path, name)
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            RuntimeError,
+        ) as error:  # what h5py makes of damaged types and links
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> LewmError:
+    return LewmError(
+        f"{path} cannot be read as HDF5 (cut short, damaged, or another format): {error}; fetch or record it again"
+    )
 
 
 def _read_schema(file: h5py.File, path: Path, name: str) -> Dataset:

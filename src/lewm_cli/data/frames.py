@@ -118,8 +118,21 @@ def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[in
     return PackedFrames(path)
 
 
+def packed_paths(dataset: Dataset, folder: Path) -> list[Path]:
+    """The packed frames of a recording, at every size.
+
+    Raises:
+        LewmError: the recording is damaged, so that it cannot be said which are its own.
+    """
+    return sorted(folder.glob(f"{_packed_stem(dataset)}-*-area.npy"))
+
+
 def _packed_path(dataset: Dataset, size: int, folder: Path) -> Path:
-    return folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
+    return folder / f"{_packed_stem(dataset)}-{size}-area.npy"
+
+
+def _packed_stem(dataset: Dataset) -> str:
+    return dataset.identity.fingerprint[:16]
 
 
 def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:

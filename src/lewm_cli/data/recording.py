@@ -107,6 +107,7 @@ class _Writer:
                 maxshape=(None, *shape),
                 dtype=np.uint8,
                 chunks=(FRAMES_PER_CHUNK, *shape),
+                fletcher32=True,  # a checksum; of flipped bits, LZ4 by itself notices one in three
                 **hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
             )
         pixels = self.file["pixels"]

@@ -34,6 +34,8 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
         LewmError: no such run, nothing was measured on it, or the file cannot be written.
     """
     run = load_run(home, name)
+    if output and output.is_dir():
+        raise LewmError(f"{output} is a folder; name the HTML file in it: --output {output / 'report.html'}")
     results = stored_results(home, run)
     if results.empty:
         raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; {_first_step(run)}")

@@ -16,13 +16,28 @@ from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 TIME = len("20260101-000000-000000.json")
 
+KINDS: dict[str, type[Measurement]] = {
+    "eval": EvalResult,
+    "films": FilmResult,
+    "probe": ProbeResult,
+    "surprise": SurpriseResult,
+    "perturb": PerturbationResult,
+}
+"""What a stored result is, by the first word of its file name."""
+
 Kind = TypeVar("Kind", bound=Measurement)
 
 
 def results_folder(home: Home, run: Run) -> Path:
     """Where results of a run are written: beside it; in the home that takes the writes if it lies on shared storage."""
-    writable = os.access(run.files.stem.parent, os.W_OK)
-    return (run.files if writable else RunFiles(home.new_run_stem(run.name))).results
+    return results_folders(home, run.name, run.files)[-1]
+
+
+def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
+    """Where results of a run lie: beside it, and where they are written if that is elsewhere."""
+    writable = os.access(files.stem.parent, os.W_OK)
+    own = files if writable else RunFiles(home.new_run_stem(name))
+    return tuple(dict.fromkeys((files.results, own.results)))
 
 
 def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
@@ -38,25 +53,26 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
 
 def stored_results(home: Home, run: Run) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
-    folders = dict.fromkeys((run.files.results, results_folder(home, run)))
+    folders = results_folders(home, run.name, run.files)
     paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name[-TIME:])
     unreadable: list[Path] = []
 
-    def read(prefix: str, kind: type[Kind]) -> tuple[Kind, ...]:
+    def read(kind: type[Kind]) -> tuple[Kind, ...]:
+        prefix = next(prefix for prefix, known in KINDS.items() if known is kind)
         found = []
         for path in paths:
             if path.name.startswith(f"{prefix}-"):
                 try:
                     found.append(kind.model_validate_json(path.read_text(encoding="utf-8")))
-                except (ValidationError, UnicodeDecodeError):
+                except (ValidationError, UnicodeDecodeError, OSError):
                     unreadable.append(path)
         return tuple(result for result in found if result.weights_sha256 == run.sha256)
 
     return StoredResults(
-        evaluations=read("eval", EvalResult),
-        films=read("films", FilmResult),
-        probes=read("probe", ProbeResult),
-        surprises=read("surprise", SurpriseResult),
-        perturbations=read("perturb", PerturbationResult),
+        evaluations=read(EvalResult),
+        films=read(FilmResult),
+        probes=read(ProbeResult),
+        surprises=read(SurpriseResult),
+        perturbations=read(PerturbationResult),
         unreadable=tuple(unreadable),
     )

@@ -59,20 +59,20 @@ def inventory_tables(inventory: Inventory) -> list[RenderableType]:
         datasets.add_column(heading, overflow="fold")
     for entry in inventory.datasets:
         if entry.dataset is None:
-            datasets.add_row(entry.name, "unusable", "", "", _size(entry.size), entry.problem)
+            datasets.add_row(entry.name, "unusable", "", "", size_text(entry.size), entry.problem)
         else:
             counts = (f"{entry.dataset.episodes:,}", f"{entry.dataset.rows:,}")
-            datasets.add_row(entry.name, entry.task, *counts, _size(entry.size), str(entry.path))
+            datasets.add_row(entry.name, entry.task, *counts, size_text(entry.size), str(entry.path))
     runs = Table(title="runs", title_justify="left")
     for heading in ("name", "task", "step", "trained on", "size", "path"):
         runs.add_column(heading, overflow="fold")
     for run in inventory.runs:
         if run.card is None:
-            runs.add_row(run.name, "unusable", "", "", _size(run.size), run.problem)
+            runs.add_row(run.name, "unusable", "", "", size_text(run.size), run.problem)
         else:
             provenance = run.card.provenance
             what = (run.card.inputs.task, f"{provenance.step:,}", provenance.dataset.name)
-            runs.add_row(run.name, *what, _size(run.size), str(run.path))
+            runs.add_row(run.name, *what, size_text(run.size), str(run.path))
     return [datasets, runs]
 
 
@@ -145,7 +145,7 @@ def _measured(results: StoredResults) -> Table:
 
 def _dataset_facts(dataset: Dataset) -> Table:
     facts = _facts(dataset.name)
-    facts.add_row("file", f"{dataset.path} ({_size(dataset.path.stat().st_size)})")
+    facts.add_row("file", f"{dataset.path} ({size_text(dataset.path.stat().st_size)})")
     lengths = dataset.lengths
     facts.add_row(
         "episodes", f"{dataset.episodes:,}, {lengths.min()} to {lengths.max()} rows, mean {lengths.mean():.1f}"
@@ -178,7 +178,8 @@ def _facts(title: str) -> Table:
     return table
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """A number of bytes as a person reads it."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:

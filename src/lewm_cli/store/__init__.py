@@ -5,7 +5,18 @@ from lewm_cli.store.inventory import DatasetEntry, Inventory, RunEntry, list_run
 from lewm_cli.store.measurement import Measurement
 from lewm_cli.store.names import check_name, dataset_task
 from lewm_cli.store.objects import restore_model
-from lewm_cli.store.runs import AutoCostModel, Run, RunFiles, load, load_run, read_card, save_derived, save_run
+from lewm_cli.store.runs import (
+    AutoCostModel,
+    Run,
+    RunFiles,
+    load,
+    load_run,
+    read_card,
+    read_tensors,
+    save_derived,
+    save_run,
+    weights_digest,
+)
 
 __all__ = [
     "AutoCostModel",
@@ -22,8 +33,10 @@ __all__ = [
     "load",
     "load_run",
     "read_card",
+    "read_tensors",
     "restore_model",
     "save_derived",
     "save_run",
     "take_inventory",
+    "weights_digest",
 ]

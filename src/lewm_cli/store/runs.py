@@ -160,12 +160,47 @@ def read_card(path: Path) -> RunCard:
         with safe_open(path, framework="pt") as file:
             return RunCard.model_validate_json((file.metadata() or {})[HEADER])
     except (SafetensorError, OSError) as error:
-        raise LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again") from error
+        raise _damaged(path, error) from error
     except (KeyError, ValidationError) as error:
         raise LewmError(
             f"{path} carries no usable lewm header, so its sizes and normalization are unknown; "
             "it was not written by this version of lewm"
         ) from error
+
+
+def read_tensors(path: Path, model: LeWM) -> dict[str, Tensor]:
+    """The tensors of a weight file, which are exactly the model's, by name and shape.
+
+    Args:
+        path: the weight file.
+        model: what they are for; it may be on the device "meta".
+
+    Raises:
+        LewmError: the file is damaged, or tensors are missing, extra or of another shape.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+    expected = model.state_dict()
+    wrong = sorted(
+        key
+        for key in state.keys() | expected.keys()
+        if key not in state or key not in expected or state[key].shape != expected[key].shape
+    )
+    if wrong:
+        raise LewmError(
+            f"{path}: {len(wrong)} of {len(expected)} tensors are missing, extra or of another shape, "
+            f"first {wrong[0]!r}: the file does not belong to its own header; train or fetch it again"
+        )
+    return state
+
+
+def weights_digest(path: Path) -> str:
+    """The sha256 of a weight file, by which stored measurements name it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_run(home: Home, name: str, device: torch.device | str = "cpu") -> Run:
@@ -185,22 +220,9 @@ def load_run(home: Home, name: str, device: torch.device | str = "cpu") -> Run:
         raise home.missing_run(name)
     card = read_card(files.weights)
     model = LeWM(card.model, card.inputs.block_dim)
-    with safe_open(files.weights, framework="pt") as file:
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
-    expected = model.state_dict()
-    wrong = sorted(
-        key
-        for key in state.keys() | expected.keys()
-        if key not in state or key not in expected or state[key].shape != expected[key].shape
-    )
-    if wrong:
-        raise LewmError(
-            f"{files.weights}: {len(wrong)} of {len(expected)} tensors are missing, extra or of another shape, "
-            f"first {wrong[0]!r}; the file does not belong to its own header"
-        )
+    state = read_tensors(files.weights, model)
     model.load_state_dict(state, strict=True)
-    digest = hashlib.sha256(files.weights.read_bytes()).hexdigest()
-    return Run(name, files, model.to(device).eval(), card, tensors=len(state), sha256=digest)
+    return Run(name, files, model.to(device).eval(), card, tensors=len(state), sha256=weights_digest(files.weights))
 
 
 def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu") -> Run:
@@ -234,3 +256,7 @@ def AutoCostModel(run_name: str, cache_dir: str | Path | None = None) -> LeWM:  
         LewmError: there is no such run, or it cannot be loaded strictly.
     """
     return load(run_name, cache_dir).model
+
+
+def _damaged(path: Path, error: Exception) -> LewmError:
+    return LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again")

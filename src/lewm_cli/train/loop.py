@@ -141,7 +141,7 @@ class Trainer:
                     window = _Window(done)
                 if saving:
                     held_out = self._measure_and_save(done)
-                if stop.signal_number is not None and done < last:
+                if stop.signal_number is not None:
                     raise StoppedError(
                         f"stopped after step {done} of {last} with everything saved; "
                         f"go on with: lewm train {self.card.inputs.task} --name {self.name} --resume",

@@ -1,0 +1,59 @@
+"""`lewm rm`: take runs and datasets out of the home."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm rm tworoom/lewm-2",
+    "lewm rm tworoom/lewm tworoom/demos --dry-run",
+    "lewm rm tworoom/demos --dataset --yes",
+)
+
+
+def command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of runs and datasets.", show_default=False)],
+    run: Annotated[bool, typer.Option("--run", help="The run, where a dataset has the same name.")] = False,
+    dataset: Annotated[bool, typer.Option("--dataset", help="The dataset, where a run has the same name.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Remove runs with everything measured on them, or datasets with their packed frames.
+
+    What goes is shown first, and asked about. Nothing outside the home that takes the writes is touched.
+    """
+    from lewm_cli.errors import LewmError, UsageError
+    from lewm_cli.flows.rm import plan_removals, remove_all
+    from lewm_cli.report import Output, removal_tables, removal_text, removal_tree
+    from lewm_cli.store import Home
+
+    if run and dataset:
+        raise UsageError("--run and --dataset exclude each other; type the command once for each")
+    output = Output(as_json=json, quiet=quiet)
+    where = Home.locate(home)
+    removals = plan_removals(where, names, "run" if run else "dataset" if dataset else None)
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise LewmError(
+            "nothing is removed without an answer, and this is no terminal; add --yes, or --dry-run to look"
+        )
+    if dry_run:
+        output.result(removal_tree(removals, removed=False), lambda: removal_tables(removals))
+        return
+    if not json:
+        output.result(None, lambda: removal_tables(removals))
+    what = f"{', '.join(removal.name for removal in removals)} ({removal_text(removals)})"
+    if not yes and not typer.confirm(f"remove {what}?", err=True):
+        if json:
+            output.result(removal_tree(removals, removed=False), list)
+        output.say("nothing was removed")
+        return
+    remove_all(where, removals, output.say)
+    if json:
+        output.result(removal_tree(removals, removed=True), list)
+    output.say(f"removed {what}")

@@ -1,0 +1,36 @@
+"""`lewm verify`: is what lies in the home whole?"""
+
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm verify", "lewm verify tworoom/lewm", "lewm verify recording.h5", "lewm verify --json > verified.json"
+)
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a run or a dataset, or an HDF5 file.", show_default="everything")
+    ] = None,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Check runs and datasets to the last tensor and frame; exit code 1 if anything is wrong.
+
+    Every frame is decoded, which takes long for a large recording. Nothing is written.
+    """
+    from lewm_cli.errors import LewmError
+    from lewm_cli.flows.verify import verify
+    from lewm_cli.report import Output, verification_tables, verification_tree
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    verification = verify(Home.locate(home), name, output.say, output.progress)
+    output.result(verification_tree(verification), lambda: verification_tables(verification))
+    if verification.wrong:
+        names = ", ".join(dict.fromkeys(check.name for check in verification.wrong))
+        raise LewmError(f"wrong: {names}; what to type is said with the result")

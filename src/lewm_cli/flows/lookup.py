@@ -1,0 +1,48 @@
+"""What a name on the command line stands for, without opening it: for commands that take damaged files too."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.config import nearest
+from lewm_cli.errors import MissingError
+from lewm_cli.store import Home, RunFiles, check_name
+
+
+@dataclass(frozen=True)
+class Named:
+    """The run and the dataset of one name; None where there is none.
+
+    Args:
+        name: as typed.
+        run: where the run lies.
+        dataset: the HDF5 file.
+    """
+
+    name: str
+    run: RunFiles | None
+    dataset: Path | None
+
+
+def find_named(home: Home, name: str) -> Named:
+    """Find a run and a dataset by name, as `lewm ls` lists them.
+
+    Raises:
+        UsageError: it is no name; the error says which to type.
+        MissingError: there is neither; the nearest name is offered.
+    """
+    for kind in ("run", "dataset"):
+        check_name(name, kind)
+    runs, datasets = dict(home.run_files()), dict(home.dataset_files())
+    weights = runs.get(name)
+    if weights is None and name not in datasets:
+        raise missing(name, [*runs, *datasets])
+    return Named(name, RunFiles(weights.with_suffix("")) if weights else None, datasets.get(name))
+
+
+def missing(name: str, known: list[str]) -> MissingError:
+    """The error for a name that nothing has."""
+    near = nearest(name, known)
+    return MissingError(
+        f"there is no run or dataset {name!r}; "
+        + (f"did you mean {near!r}?" if near else "`lewm ls` lists what there is")
+    )

@@ -1,0 +1,82 @@
+"""Take runs and datasets out of the home: all that is named, or nothing of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from lewm_cli.errors import LewmError, StoppedError, UsageError
+from lewm_cli.flows.lookup import Named, find_named
+from lewm_cli.stop import StopRequest
+from lewm_cli.store import Home, RunFiles, check_name
+from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
+
+
+def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[Removal, ...]:
+    """What would go.
+
+    Args:
+        home: only what lies in the one that takes the writes goes.
+        names: of runs and datasets.
+        kind: "run" or "dataset", where a name is both.
+
+    Raises:
+        UsageError: a name is none, or is both a run and a dataset.
+        MissingError: nothing has a name; the nearest is offered.
+        LewmError: something lies outside the home, may not be removed, or is another tool's.
+    """
+    removals: list[Removal] = []
+    for name in dict.fromkeys(names):
+        removal = _plan(home, name, kind)
+        # Copies of one recording share their packed frames.
+        claimed = {file for earlier in removals for file in earlier.files}
+        removals.append(replace(removal, files=tuple(file for file in removal.files if file not in claimed)))
+    return tuple(removals)
+
+
+def remove_all(home: Home, removals: Sequence[Removal], say: Callable[[str], None]) -> None:
+    """Remove what was planned, one after the other; Ctrl-C stops between two of them.
+
+    Raises:
+        LewmError: another process writes one of them, or it has changed.
+        StoppedError: Ctrl-C or SIGTERM.
+    """
+    with StopRequest() as stop:
+        for number, removal in enumerate(removals):
+            if stop.signal_number is not None:
+                left = ", ".join(removal.name for removal in removals[number:])
+                raise StoppedError(f"stopped; still there: {left}", stop.signal_number)
+            remove(home, removal)
+            _say_what_stands_there_now(home, removal, say)
+
+
+def _plan(home: Home, name: str, kind: str | None) -> Removal:
+    named = _named(home, name, kind)
+    if named.run and named.dataset and kind is None:
+        raise UsageError(f"{name!r} is both a run and a dataset; say which with --run or --dataset")
+    if named.run and kind != "dataset":
+        return plan_run_removal(home, name, named.run)
+    if named.dataset and kind != "run":
+        return plan_dataset_removal(home, name, named.dataset)
+    raise UsageError(f"{name!r} is no {kind} but a {'run' if named.run else 'dataset'}; leave out --{kind}")
+
+
+def _named(home: Home, name: str, kind: str | None) -> Named:
+    try:
+        return find_named(home, name)
+    except LewmError as error:
+        if isinstance(error, UsageError) or kind == "dataset":
+            raise
+        # A training that was killed before it saved weights leaves a folder, which takes the name.
+        left = RunFiles(home.new_run_stem(check_name(name, "run")))
+        if left.folder.is_dir():
+            return Named(name, left, None)
+        for path in (left.object, left.state_dict):
+            if path.exists():
+                raise LewmError(f"{path} is another tool's checkpoint; lewm removes only what it wrote") from error
+        raise
+
+
+def _say_what_stands_there_now(home: Home, removal: Removal, say: Callable[[str], None]) -> None:
+    files = home.run_files() if removal.kind == "run" else home.dataset_files()
+    other = dict(files).get(removal.name)
+    if other is not None:
+        say(f"{removal.name} is now the {removal.kind} at {other}")

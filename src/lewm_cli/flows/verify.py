@@ -1,0 +1,55 @@
+"""Look at everything in the home, or at what one name stands for."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lewm_cli.flows.lookup import find_named
+from lewm_cli.flows.progress import Progress
+from lewm_cli.flows.results import KINDS, results_folders
+from lewm_cli.store import Home, RunFiles
+from lewm_cli.store.names import DATASET_SUFFIXES
+from lewm_cli.verify import Check, DatasetCheck, RunCheck, Verification, check_dataset, check_run
+
+
+def verify(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Verification:
+    """Look at runs and datasets; what is wrong with one does not keep from looking at the next.
+
+    Args:
+        home: where they lie.
+        name: of a run, of a dataset or of both; or path of an HDF5 file. None for everything.
+        say: told what is being looked at.
+        progress: shows how the decoding of frames gets on.
+
+    Raises:
+        UsageError: it is no name.
+        MissingError: nothing has this name.
+    """
+    return Verification(tuple(_checks(home, name, say, progress)))
+
+
+def _checks(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Iterator[Check]:
+    runs: list[tuple[str, RunFiles]] = []
+    datasets: list[tuple[str, Path]] = []
+    if name is None:
+        runs = [(each, RunFiles(path.with_suffix(""))) for each, path in home.run_files()]
+        datasets = list(home.dataset_files())
+    elif name.endswith(DATASET_SUFFIXES) and Path(name).exists():
+        datasets = [(str(Path(name).absolute()), Path(name).absolute())]
+    else:
+        named = find_named(home, name)
+        runs = [(name, named.run)] if named.run else []
+        datasets = [(name, named.dataset)] if named.dataset else []
+    # Runs first: they take a moment, and frames take long.
+    for each, files in runs:
+        say(f"looking at run {each}")
+        yield _run(home, each, files)
+    for each, path in datasets:
+        yield _dataset(each, path, progress)
+
+
+def _run(home: Home, name: str, files: RunFiles) -> RunCheck:
+    return check_run(name, files, results_folders(home, name, files), KINDS)
+
+
+def _dataset(name: str, path: Path, progress: Progress) -> DatasetCheck:
+    return check_dataset(name, path, lambda rows: progress(f"decoding {name}", rows, "rows"))

@@ -1,0 +1,67 @@
+"""What `lewm verify` finds: one table, and a tree."""
+
+from dataclasses import asdict
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lewm_cli.report.trees import Tree
+from lewm_cli.verify import Check, DatasetCheck, RunCheck, Verification
+
+
+def verification_tables(verification: Verification) -> list[RenderableType]:
+    """Everything that was looked at, with what is wrong; then what to type, in lines that can be copied."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("name", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for check in verification.checks:
+        said = [*(finding.says for finding in check.problems), *_facts(check), *(each.says for each in check.remarks)]
+        # Text, because a name may look like markup.
+        state = Text("ok", style="green") if check.ok else Text("wrong", style="bold red")
+        table.add_row(Text(check.name), check.kind, state, Text("\n".join(said)))
+    if not verification.checks:
+        return ["nothing is there yet: start with lewm collect tworoom --episodes 300"]
+    advice = {
+        f"{check.name}: {each.advice}": None for check in verification.wrong for each in check.problems if each.advice
+    }
+    return [table, "\n".join(["", "What to type", *advice])] if advice else [table]
+
+
+def verification_tree(verification: Verification) -> Tree:
+    """Everything that was looked at."""
+    return {"ok": not verification.wrong, "checked": [_tree(check) for check in verification.checks]}
+
+
+def _tree(check: Check) -> Tree:
+    facts = asdict(check)
+    del facts["findings"]
+    return {
+        "kind": check.kind,
+        "state": "ok" if check.ok else "wrong",
+        **facts,
+        "problems": [asdict(problem) for problem in check.problems],
+        "remarks": [remark.says for remark in check.remarks],
+    }
+
+
+def _facts(check: Check) -> list[str]:
+    match check:
+        case RunCheck(tensors=int(tensors)):
+            facts = [f"{tensors}/{tensors} tensors"]
+            if check.derived == 2:
+                facts.append("derived files equal")
+            facts.append(f"results: {check.results}")
+            if check.older_results:
+                facts[-1] += f" and {check.older_results} of earlier weights"
+            facts.append(f"log entries: {check.log_entries:,}")
+            return [", ".join(facts)]
+        case DatasetCheck(rows=int(rows), episodes=int(episodes)):
+            sums = (
+                "with checksums" if check.checksums else "no checksums, so a flipped bit may have passed as a picture"
+            )
+            return [f"{episodes:,} episodes, {rows:,} rows, {check.decoded:,} frames decoded ({sums})"]
+    return []

@@ -1,0 +1,132 @@
+"""What one look at a run or a dataset finds: typed, and with what to type."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from lewm_cli.errors import LewmError, StoppedError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong.
+
+    Args:
+        says: one phrase.
+        advice: what to do about it, where the phrase does not say it itself.
+    """
+
+    says: str
+    advice: str | None = None
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something worth knowing that is not wrong."""
+
+    says: str
+
+
+Finding = Problem | Remark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A thing that was looked at.
+
+    Args:
+        name: as on the command line.
+        path: its main file.
+        findings: in the order of the look.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    path: Path
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong."""
+        return tuple(finding for finding in self.findings if isinstance(finding, Problem))
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What is worth knowing."""
+        return tuple(finding for finding in self.findings if isinstance(finding, Remark))
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCheck(Check):
+    """A run.
+
+    Args:
+        tensors: read, all of them by name and shape; None if they could not be.
+        derived: derived files that equal the weights tensor by tensor.
+        results: stored measurements of the present weights.
+        older_results: stored measurements of earlier weights.
+        log_entries: events in the log of the training.
+    """
+
+    kind = "run"
+
+    tensors: int | None = None
+    derived: int = 0
+    results: int = 0
+    older_results: int = 0
+    log_entries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCheck(Check):
+    """A dataset.
+
+    Args:
+        episodes, rows: as its bookkeeping says; None if it cannot be opened.
+        decoded: rows whose frames were decoded.
+        checksums: whether its frames carry checksums, so that no flipped bit can pass.
+    """
+
+    kind = "dataset"
+
+    episodes: int | None = None
+    rows: int | None = None
+    decoded: int = 0
+    checksums: bool = False
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Everything that was looked at."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def wrong(self) -> tuple[Check, ...]:
+        """What has a problem."""
+        return tuple(check for check in self.checks if not check.ok)
+
+
+def guarded(what: str, look: Callable[[], Iterable[Finding]], advice: str) -> Iterator[Finding]:
+    """What a look finds; damage that ends it is a finding too, because the rest is worth knowing all the same.
+
+    Args:
+        what: is looked at.
+        look: finds something.
+        advice: what to do if it breaks off.
+    """
+    try:
+        yield from look()
+    except StoppedError:
+        raise
+    except LewmError as error:
+        yield Problem(str(error))  # it says itself what to do
+    except Exception as error:  # a damaged file can make the libraries that read it raise anything
+        yield Problem(f"{what} cannot be read ({type(error).__name__}: {error})", advice)

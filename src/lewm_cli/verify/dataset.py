@@ -1,0 +1,77 @@
+"""Is a recording what it says: schema, episodes, columns, and every frame."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from shlex import quote
+
+from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.tasks import find_task
+from lewm_cli.verify.bookkeeping import bookkeeping_findings, rows_of_file
+from lewm_cli.verify.check import DatasetCheck, Finding, Problem, guarded
+from lewm_cli.verify.columns import action_findings, column_findings
+from lewm_cli.verify.frames import FramesRead, frame_findings
+
+RowProgress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Enters a stage of so many rows, and yields what is told the number of rows done since the last call."""
+
+FETCH_AGAIN = "fetch or record it again"
+
+
+def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
+    """Look at everything in a recording; damage is a finding, never an error.
+
+    Args:
+        name: as on the command line.
+        path: the HDF5 file.
+        progress: shows how the decoding gets on, which takes long.
+    """
+    opened: list[Dataset] = []
+
+    def opening() -> Iterator[Finding]:
+        try:
+            opened.append(open_dataset(path, name))
+        except LewmError as error:
+            yield Problem(str(error))  # it says itself what to do
+
+    findings = list(guarded(path.name, opening, FETCH_AGAIN))
+    if not opened:
+        return DatasetCheck(name=name, path=path, findings=tuple(findings))
+    dataset = opened[0]
+    again = record_again(dataset)
+    read = FramesRead()
+
+    def frames() -> Iterator[Finding]:
+        with progress(rows_of_file(dataset)) as advance:
+            yield from frame_findings(dataset, again, advance, read)
+
+    findings += guarded("ep_len and ep_offset", lambda: bookkeeping_findings(dataset, again), again)
+    findings += guarded("action", lambda: action_findings(dataset, again), again)
+    findings += guarded("a column", lambda: column_findings(dataset, again), again)
+    findings += guarded("pixels", frames, again)
+    return DatasetCheck(
+        name=name,
+        path=path,
+        findings=tuple(findings),
+        episodes=dataset.episodes,
+        rows=dataset.rows,
+        decoded=read.decoded,
+        checksums=read.checksums,
+    )
+
+
+def record_again(dataset: Dataset) -> str:
+    """How to get a recording again; what `lewm collect` made comes out the same, because the seed decides it."""
+    task = find_task(dataset.task) if dataset.task else None
+    with dataset.opened() as file:
+        starts = file.attrs.get("starts")
+    own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
+    if not own or task is None or starts not in ("any", "task") or dataset.name == str(dataset.path):
+        return FETCH_AGAIN
+    name = quote(dataset.name)
+    return (
+        f"record the same again: lewm rm --dataset {name} && lewm collect {task.name} "
+        f"--episodes {dataset.episodes} --seed {dataset.seed} --name {name}"
+        + (" --any-room" if starts == "any" else "")
+    )

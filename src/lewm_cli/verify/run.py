@@ -1,0 +1,172 @@
+"""Is a run what its weights say: header, tensors, derived files, measurements, log."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from lewm_cli import __version__
+from lewm_cli.config import RunCard
+from lewm_cli.errors import LewmError
+from lewm_cli.files import is_locked
+from lewm_cli.model import LeWM
+from lewm_cli.store import Measurement, RunFiles, read_card, read_tensors, weights_digest
+from lewm_cli.store.derived import check_sums
+from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, guarded
+from lewm_cli.verify.derived import derived_findings
+
+TRAIN_AGAIN = "train or fetch it again"
+
+
+@dataclass
+class _Weights:
+    """What could be read of the weight file."""
+
+    card: RunCard | None = None
+    state: dict[str, Tensor] | None = None
+    digest: str | None = None
+
+
+@dataclass
+class _Counts:
+    derived: int = 0
+    results: int = 0
+    older_results: int = 0
+    log_entries: int = 0
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at one run; counts on the way."""
+
+    name: str
+    files: RunFiles
+    folders: Sequence[Path]
+    kinds: Mapping[str, type[Measurement]]
+    weights: _Weights = field(default_factory=_Weights)
+    counts: _Counts = field(default_factory=_Counts)
+
+    def tensors(self) -> Iterator[Finding]:
+        self.weights.card = card = read_card(self.files.weights)
+        self.weights.digest = weights_digest(self.files.weights)
+        with torch.device("meta"):  # names and shapes are all that is needed of the model
+            model = LeWM(card.model, card.inputs.block_dim)
+        state = read_tensors(self.files.weights, model)
+        self.weights.state = state
+        endless = [key for key, value in state.items() if not torch.isfinite(value).all()]
+        if endless:
+            says = f"{len(endless)} of {len(state)} tensors hold NaN or infinity, first {endless[0]!r}"
+            yield Problem(says, self.train_again())
+
+    def derived(self) -> Iterator[Finding]:
+        card, state = self.weights.card, self.weights.state
+        if card is None or state is None:
+            return  # there is nothing to compare with
+        if is_locked(self.files.weights):
+            yield Remark(f"being trained now, step {card.provenance.step:,}")
+            return
+        if self.files.stopped:
+            try:
+                check_sums(self.files.resume)
+            except LewmError as error:
+                yield Problem(f"training stopped, and {error}", self.train_again())
+                return
+            yield Remark(f"training stopped after step {card.provenance.step:,}; go on with: {self.resume()}")
+        again = f"write it again: {self.resume()}" if self.files.resume.exists() else self.train_again()
+        for finding in derived_findings(self.files, card, state, again):
+            if isinstance(finding, Path):
+                self.counts.derived += 1
+            else:
+                yield finding
+
+    def results(self) -> Iterator[Finding]:
+        paths = (path for folder in dict.fromkeys(self.folders) for path in sorted(folder.glob("*.json")))
+        for path in paths:
+            kind = self.kinds.get(path.name.partition("-")[0])
+            if kind is None:
+                yield Remark(f"{path.name} is no kind of result that this version knows")
+                continue
+            try:
+                result = kind.model_validate_json(path.read_bytes())
+            except ValidationError:
+                yield _unreadable_result(path)
+                continue
+            if result.weights_sha256 == self.weights.digest:
+                self.counts.results += 1
+            else:
+                self.counts.older_results += 1
+
+    def log(self) -> Iterator[Finding]:
+        if not self.files.log.exists():
+            return
+        content = self.files.log.read_bytes()
+        whole, cut = content.count(b"\n"), not content.endswith(b"\n") and bool(content)
+        self.counts.log_entries = sum(map(_is_event, content.split(b"\n")))
+        spoiled = whole + cut - self.counts.log_entries
+        if whole and not self.counts.log_entries:
+            says = f"{self.files.log.name} is damaged: none of its {whole} lines can be read"
+            yield Problem(says, f"the weights do not need it: rm {quote(str(self.files.log))}")
+        elif spoiled > 0:
+            yield Remark(f"{spoiled} lines of {self.files.log.name} cannot be read, as a kill leaves them")
+
+    def resume(self) -> str:
+        return f"lewm train {self.task} --name {quote(self.name)} --resume"
+
+    def train_again(self) -> str:
+        if self.weights.card is None:
+            return TRAIN_AGAIN
+        dataset = quote(self.weights.card.provenance.dataset.name)
+        config = f" --config {quote(str(self.files.config))}" if self.files.config.exists() else ""
+        return f"train it again: lewm train {dataset} --name {quote(self.name)}{config} --overwrite"
+
+    @property
+    def task(self) -> str:
+        return self.weights.card.inputs.task if self.weights.card else "TASK"
+
+
+def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mapping[str, type[Measurement]]) -> RunCheck:
+    """Look at everything that belongs to a run; damage is a finding, never an error.
+
+    Args:
+        name: run name.
+        files: where it lies.
+        folders: where its stored measurements lie.
+        kinds: what a stored measurement is, by the first word of its file name.
+    """
+    look = _Look(name, files, folders, kinds)
+    findings = [*guarded(files.weights.name, look.tensors, TRAIN_AGAIN)]
+    again = look.train_again()
+    findings += guarded("what is derived from the weights", look.derived, again)
+    findings += guarded("a stored result", look.results, "measure again")
+    findings += guarded(files.log.name, look.log, "the weights do not need it")
+    state = look.weights.state
+    return RunCheck(
+        name=name,
+        path=files.weights,
+        findings=tuple(findings),
+        tensors=None if state is None else len(state),
+        **vars(look.counts),
+    )
+
+
+def _unreadable_result(path: Path) -> Finding:
+    try:
+        versions = json.loads(path.read_bytes())["versions"]
+        writer = versions["lewm-cli"]
+    except (ValueError, LookupError, TypeError):
+        writer = None
+    if isinstance(writer, str) and writer != __version__:
+        return Remark(f"{path.name} was written by lewm-cli {writer} and cannot be read by this version")
+    return Problem(f"{path.name} is no result that can be read", f"measure again, after: rm {quote(str(path))}")
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        return "event" in json.loads(line)
+    except (ValueError, TypeError):
+        return False
