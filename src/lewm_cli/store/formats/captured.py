@@ -11,8 +11,12 @@ from lewm_cli.store.formats.standins import Captured, StoredTensor, Value
 from lewm_cli.store.formats.state import Named, blank_model
 
 DEEPEST = 16
-MOST_MODULES = 10_000
-"""A module may occur in itself or many times over in a hostile file."""
+MOST_MODULES = 2000
+MOST_IN_ONE = 500
+"""Parameters, buffers or children. A module may occur in itself or many times over in a hostile file."""
+
+PARTS = {"predictor": "Predictor", "action_encoder": "Embedder", "projector": "MLP", "pred_proj": "MLP"}
+"""Kinds of the children of a LeWM beside its encoder."""
 
 _SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.LayerNorm: ("eps", "elementwise_affine", "normalized_shape"),
@@ -72,6 +76,9 @@ def read_configuration(modules: dict[str, Captured], named: Named) -> tuple[Mode
             raise RefusalError(f"the pickled module lacks {named.their_name(key)}, so it is no LeWM")
         return tensors[key].shape[dimension]
 
+    for name, kind in PARTS.items():
+        if name not in modules or modules[name].kind != kind:
+            raise RefusalError(f"the pickled module has no {kind} as {name}, so it is no LeWM")
     block = "predictor.transformer.layers.0"
     latent = length("projector.net.3.weight", 0)
     width = length("predictor.transformer.norm.weight", 0)
@@ -119,8 +126,8 @@ def _descend(module: Value, name: str, depth: int) -> Iterator[tuple[str, Captur
 
 def _table(module: Captured, name: str) -> dict[Any, Value]:
     table = module.state.get(name, {})
-    if not isinstance(table, dict):
-        raise DamagedError(f"a module in it has {name} that is no dictionary")
+    if not isinstance(table, dict) or len(table) > MOST_IN_ONE:
+        raise DamagedError(f"a module in it has {name} that no module has")
     return table
 
 
@@ -138,9 +145,10 @@ def _vit_settings(modules: dict[str, Captured]) -> dict[str, int]:
         settings[name] = _whole(config.state.get(name), f"encoder.config.{name}")
     for name in ("image_size", "patch_size"):
         size = config.state.get(name)
-        if isinstance(size, list | tuple) and len(size) == 2 and size[0] == size[1]:
-            size = size[0]
-        settings[name] = _whole(size, f"encoder.config.{name}")
+        sides = size if isinstance(size, list | tuple) and len(size) == 2 else (size, size)
+        height, settings[name] = (_whole(side, f"encoder.config.{name}") for side in sides)
+        if height != settings[name]:
+            raise RefusalError(f"the {name} of its ViT is {height} x {settings[name]}, and only squares are supported")
     heads = _same(modules, _ATTENTION, "num_attention_heads")
     if heads != settings["num_attention_heads"]:
         raise RefusalError(f"its ViT computes with {heads} heads and says {settings['num_attention_heads']}")

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.store.formats.architecture import read_architecture
 from lewm_cli.store.formats.captured import read_configuration, walk
 from lewm_cli.store.formats.refusals import DamagedError, RefusalError
@@ -69,10 +69,10 @@ def read_checkpoint(path: Path, config: Path | None = None) -> Checkpoint:
         if _is_safetensors(path):
             return _from_entries(_safetensors(path), path, config, "safetensors")
         return _from_torch(read_torch_file(path), config)
-    except RefusalError as error:
+    except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
         raise LewmError(f"{path}: {error}") from error
     except OSError as error:
-        raise LewmError(f"{path} cannot be read: {error.strerror}") from error
+        raise LewmError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:

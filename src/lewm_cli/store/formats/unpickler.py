@@ -12,16 +12,19 @@ from typing import BinaryIO, ClassVar
 from lewm_cli.store.formats.refusals import DamagedError, ForeignError
 from lewm_cli.store.formats.standins import Captured, Value, construct, resolve
 
-MOST_INSTRUCTIONS = 400_000
-"""A pickled model of the released size takes about a tenth."""
+MOST_INSTRUCTIONS = 200_000
+"""A pickled model of the released size takes a quarter."""
 
 LARGEST_PICKLE = 16 * 2**20
-"""Bytes without the tensors; a pickled model of the released size takes under 1 MB."""
+"""Bytes without the tensors; a pickled model of the released size takes 0.1 MB."""
 
 LONGEST_STRING = 2**20
 LONGEST_KEY = 1024
 LONGEST_INTEGER = 128
 """Bits: torch's own magic number has 77."""
+
+LARGEST_KEY = 2**32
+"""Of numbers as keys and of places in the memo: larger ones can be made to collide in a dictionary."""
 
 _PUSHES_ARGUMENT = frozenset(
     {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
@@ -102,11 +105,12 @@ class _Machine:
         if name in _IGNORED:
             return
         if name in _MEMO_PUTS:
-            self._memo[_integer(argument)] = self._top()
+            self._memo[_place(argument)] = self._top()
         elif name in _MEMO_GETS:
-            if argument not in self._memo:
+            place = _place(argument)
+            if place not in self._memo:
                 raise DamagedError("its pickle recalls what it never remembered")
-            self._stack.append(self._memo[_integer(argument)])
+            self._stack.append(self._memo[place])
         elif name in _PUSHES_ARGUMENT:
             self._stack.append(_checked(argument))
         elif name in _CONSTANTS:
@@ -156,7 +160,7 @@ class _Machine:
             raise DamagedError("its pickle fills something else than a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Other keys would be hashed and compared, which a stranger can make take for ever.
-            if type(key) not in (str, int) or (isinstance(key, str) and len(key) > LONGEST_KEY):
+            if not ((type(key) is str and len(key) <= LONGEST_KEY) or (type(key) is int and abs(key) < LARGEST_KEY)):
                 raise DamagedError("a dictionary in its pickle has a key that is no name and no number")
             target[key] = value
 
@@ -273,7 +277,7 @@ def _checked(argument: Value) -> Value:
     return argument
 
 
-def _integer(argument: Value) -> int:
-    if not isinstance(argument, int):
-        raise DamagedError("its pickle is garbled")
+def _place(argument: Value) -> int:
+    if not isinstance(argument, int) or not 0 <= argument < LARGEST_KEY:
+        raise DamagedError("its pickle remembers something in no place")
     return argument
