@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 
@@ -43,3 +44,12 @@ def assert_one_sentence(error: BaseException) -> None:
     message = str(error)
     assert 20 < len(message) < 700
     assert message.isprintable(), ascii(message)
+
+
+def with_value(content: bytes, key: str, value: bytes) -> bytes:
+    """A pickle in which the value that follows the first mention of an attribute is another one (same opcode)."""
+    instructions = [(opcode.name, argument, position) for opcode, argument, position in pickletools.genops(content)]
+    at = next(i for i, (_, argument, _) in enumerate(instructions) if argument == key)
+    values = (i for i in range(at + 1, len(instructions)) if "PUT" not in instructions[i][0])
+    first = next(values)
+    return content[: instructions[first][2]] + value + content[instructions[first + 1][2] :]

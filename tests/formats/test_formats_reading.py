@@ -1,6 +1,7 @@
 """Checkpoints of every generation become exactly our tensors, or a sentence says what does not fit."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence
+from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence, in_zip, take_apart, with_value
 from safetensors.torch import load_file, save_file
 
 from lewm_cli.config import EncoderConfig, ModelConfig
@@ -200,6 +201,40 @@ def test_objects_carry_heads_and_dropout():
     assert (model.encoder.heads, model.predictor.heads, model.predictor.head_dim) == (2, 2, 4)
     assert (model.predictor.dropout, model.predictor.embedding_dropout) == (0.1, 0.0)
     assert model == read_checkpoint(STATES[0]).model
+
+
+def number(value: float) -> bytes:
+    return b"G" + struct.pack(">d", value)
+
+
+def word(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+@pytest.mark.parametrize("name", ["swm_tf4_object.ckpt", "swm_tf5_object.ckpt"])
+@pytest.mark.parametrize(
+    ("attribute", "value", "told"),
+    [
+        ("layer_norm_eps", number(1e-6), "its ViT has layer_norm_eps 1e-06, and only 1e-12 is supported"),
+        ("hidden_act", word("relu"), "its ViT has hidden_act 'relu'"),
+        ("hidden_dropout_prob", number(0.5), "its ViT has hidden_dropout_prob 0.5"),
+        ("num_attention_heads", b"K\x04", "computes with 2 heads and says 4"),
+        ("num_hidden_layers", b"K\x02", "has nothing as encoder.layers.1.layernorm_before"),
+        ("intermediate_size", b"K\x05", "tensors fit; another shape: encoder."),
+        ("num_frames", b"K\x04", "its predictor has 3 positions and says num_frames 4"),
+        ("heads", b"K\x03", "another shape: predictor.transformer.layers.0.attn.to_qkv.weight"),
+        ("heads", b"K\x00", "is 0, not a positive whole number"),
+        ("heads", b"N", "is None, not a positive whole number"),
+        ("approximate", word("tanh"), "has approximate 'tanh', and only none is supported"),
+        ("momentum", number(0.2), "its projector.net.1 has momentum 0.2"),
+        ("padding", b")", "has padding a tuple"),
+    ],
+)
+def test_objects_that_compute_something_else_are_refused(name, attribute, value, told, tmp_path):
+    content, storages = take_apart(FIXTURES / name)
+    path = tmp_path / name
+    path.write_bytes(in_zip(with_value(content, attribute, value), storages))
+    assert told in reason(path, config=None)
 
 
 def test_trusted_reading_agrees(state, tmp_path):

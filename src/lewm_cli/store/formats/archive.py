@@ -8,7 +8,7 @@ from lewm_cli.store.formats.refusals import DamagedError, shown
 
 MAGIC = b"PK\x03\x04"
 
-LARGEST_DIRECTORY = 16 * 2**20
+LARGEST_DIRECTORY = 2 * 2**20
 """Bytes of a central directory; that of the released weights takes 30 KB."""
 
 _END = struct.Struct("<4s4H2LH")

@@ -83,10 +83,14 @@ def read_configuration(modules: dict[str, Captured], named: Named) -> tuple[Mode
     latent = length("projector.net.3.weight", 0)
     width = length("predictor.transformer.norm.weight", 0)
     heads = _same(modules, ("Attention",), "heads")
+    history = length("predictor.pos_embedding", 1)
+    frames = modules["predictor"].state.get("num_frames", history)  # the authors' code has no such attribute
+    if frames != history:
+        raise RefusalError(f"its predictor has {history} positions and says num_frames {told(frames)}")
     tree: dict[str, Any] = {
         "image_size": vit["image_size"],
         "latent": latent,
-        "history": length("predictor.pos_embedding", 1),
+        "history": history,
         "encoder": {
             "patch_size": vit["patch_size"],
             "width": vit["hidden_size"],
