@@ -165,7 +165,7 @@ def test_without_configuration_another_architecture_is_refused_with_what_shapes_
     message = reason(written(tmp_path, state), config=None)
     assert "not the released architecture" in message
     assert "predictor heads" in message
-    assert "--config" in message
+    assert "put its config.json beside the weights" in message
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_own_object_checkpoint_is_read(small_model, tmp_path):
 
 
 def test_object_checkpoint_needs_no_configuration():
-    assert "leave --config away" in reason(OBJECTS[0])
+    assert "another one is not taken" in reason(OBJECTS[0])
 
 
 def test_objects_carry_heads_and_dropout():

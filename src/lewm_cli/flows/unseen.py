@@ -56,7 +56,9 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
 
 
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
-    """Whether the run was never trained on each episode (E,), told by content."""
+    """Whether the run is known never to have been trained on each episode (E,), told by content."""
+    if run.card.provenance is None:
+        return np.zeros(dataset.episodes, bool)
     return np.array([digest not in run.card.trained_on for digest in dataset.episode_digests])
 
 

@@ -109,7 +109,7 @@ def _from_torch(file: TorchFile, config: Path | None) -> Checkpoint:
     if isinstance(content, dict):
         return _from_entries(_entries(file, content), file.path, config, "state dict")
     if isinstance(content, Captured) and config is not None:
-        raise RefusalError("an object checkpoint carries its configuration; leave --config away")
+        raise RefusalError("an object checkpoint carries its configuration, and another one is not taken")
     if isinstance(content, Captured) and content.kind == RESTORE:
         return _from_ours(file, content)
     if isinstance(content, Captured) and content.kind == "LeWM":
