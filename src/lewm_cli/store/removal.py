@@ -75,9 +75,9 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     parts = [part for path in written for part in stale_parts(path)]
     paths = [*inner, *parts, *(path for path in written if os.path.lexists(path))]
     removed = tuple(map(_described, paths))
-    return _allowed(
-        home, Removal(name, "run", files.weights, removed, (*folders, *around), guards=(files.weights,), run=files)
-    )
+    # Of a folder that goes as a whole the lock lies beside it.
+    guards = (around[-1] if around else files.weights,)
+    return _allowed(home, Removal(name, "run", files.weights, removed, (*folders, *around), guards, run=files))
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
@@ -139,7 +139,8 @@ def _planned_again(home: Home, removal: Removal) -> Removal:
 def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
     """The weights of a run in all their forms, the ones it goes by last, and folders that hold nothing else."""
     if files.within and files.within.name.startswith("models--"):  # a repository in a cache of the Hub
-        return _contents(files.within)
+        paths, folders = _contents(files.within)
+        return sorted(paths, key=lambda path: path == files.weights), folders
     if files.within:  # which may hold other things too
         named = [path for path in sorted(files.within.glob("weights*.pt")) if path != files.foreign]
         return [*named, files.within / "config.json", files.weights], ()
