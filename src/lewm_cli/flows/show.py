@@ -6,7 +6,7 @@ from lewm_cli.errors import MissingError
 from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, RunDetails
-from lewm_cli.store import Home, LoadedWeights, load_weights, with_statistics
+from lewm_cli.store import Home, LoadedWeights, load_weights, stored_card, with_statistics
 from lewm_cli.store.load import silent
 from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
@@ -50,7 +50,7 @@ def look_up(
 
 def _run_details(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Callable[[str], None]) -> RunDetails:
     # Nothing is computed unless it is asked for: to look at a run, its normalization need not be known.
-    card = loaded.card if stats_from is None else with_statistics(home, loaded, stats_from, say).card
+    card = stored_card(home, loaded) if stats_from is None else with_statistics(home, loaded, stats_from, say).card
     measured = read_log(loaded.files.log).held_out
     return RunDetails(
         name=loaded.name,

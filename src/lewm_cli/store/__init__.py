@@ -2,7 +2,7 @@
 
 from lewm_cli.store.home import Home
 from lewm_cli.store.inventory import DatasetEntry, Inventory, RunEntry, list_runs, take_inventory
-from lewm_cli.store.load import AutoCostModel, LoadedWeights, load, load_run, load_weights, with_statistics
+from lewm_cli.store.load import AutoCostModel, LoadedWeights, load, load_run, load_weights, stored_card, with_statistics
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.measurement import Measurement
 from lewm_cli.store.names import check_name, dataset_task
@@ -34,6 +34,7 @@ __all__ = [
     "restore_model",
     "save_derived",
     "save_run",
+    "stored_card",
     "stored_statistics",
     "take_inventory",
     "weights_digest",

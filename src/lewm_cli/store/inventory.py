@@ -91,7 +91,7 @@ def _run_entry(home: Home, run: FoundRun) -> RunEntry:
         if run.own:
             card = read_card(path)
         else:
-            statistics = next((found for _, found in stored_statistics(home, run.name, run.files)), None)
+            statistics = next(stored_statistics(home, run.name, run.files), None)
     except LewmError as error:
         problem = str(error)
     return RunEntry(run.name, path, status.st_size, modified, run.kind, card, statistics, problem)

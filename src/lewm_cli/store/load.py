@@ -30,7 +30,7 @@ class LoadedWeights:
         name: of the run; not what was typed, if that was an alias.
         files: where it lies.
         model: in eval mode.
-        card: sizes, normalization and provenance; None if nothing is known of the normalization.
+        card: sizes, normalization and provenance; None if another tool made it.
         tensors: how many were loaded, all of them by name and shape.
         sha256: of the weight file.
         source: what the file was, if another tool made it.
@@ -71,9 +71,9 @@ def load_weights(
     files = found.files
     if found.name != name:
         say(f"{name}: {found.name} is what goes by this name here")
-    card: RunCard | None
+    card = source = None
     if found.own:
-        card, source = read_card(files.weights), None
+        card = read_card(files.weights)
         model = LeWM(card.model, card.inputs.block_dim)
         state = read_tensors(files.weights, model)
         digest = weights_digest(files.weights)
@@ -81,7 +81,6 @@ def load_weights(
         read = _read(files.weights, trust=trust)
         source, state, digest = read.source, read.state, weights_digest(files.weights)
         model = LeWM(read.model, read.block_dim)
-        card = _stored_card(home, found.name, files, read, digest)
     model.load_state_dict(state, strict=True)
     return LoadedWeights(found.name, files, model.to(device).eval(), card, len(state), digest, source)
 
@@ -130,10 +129,26 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
     """
     if stats_from is not None and loaded.source is None:
         raise UsageError(f"{loaded.name} carries its own statistics, and they are always used; leave out --stats-from")
-    card = loaded.card
-    if stats_from is not None or card is None:
+    # What is stored may be damaged, and is then replaced.
+    card = stored_card(home, loaded) if stats_from is None else None
+    if card is None:
         card = _computed_card(home, loaded, stats_from or _released_recording(home, loaded), say)
     return Run(loaded.name, loaded.files, loaded.model, card, loaded.tensors, loaded.sha256, loaded.source)
+
+
+def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
+    """The card that weights carry, or the one that stored statistics make for them; None if there is neither.
+
+    Raises:
+        LewmError: a file of statistics cannot be read.
+    """
+    if loaded.card:
+        return loaded.card
+    for stored in stored_statistics(home, loaded.name, loaded.files):
+        # Those of other weights that had the name before are passed over.
+        if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
+            return RunCard(model=loaded.model.config, inputs=stored.inputs, statistics_from=stored.dataset)
+    return None
 
 
 def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu", stats_from: str | None = None) -> Run:
@@ -181,14 +196,6 @@ def _read(path: Path, *, trust: bool) -> Checkpoint:
         if not trust:
             raise
         return read_trusted(path)
-
-
-def _stored_card(home: Home, name: str, files: RunFiles, read: Checkpoint, digest: str) -> RunCard | None:
-    for _, stored in stored_statistics(home, name, files):
-        # Those of other weights that had the name before are passed over.
-        if stored.weights_sha256 == digest and stored.inputs.block_dim == read.block_dim:
-            return RunCard(model=read.model, inputs=stored.inputs, statistics_from=stored.dataset)
-    return None
 
 
 def _computed_card(home: Home, loaded: LoadedWeights, recording: str, say: Say) -> RunCard:

@@ -57,21 +57,21 @@ def named_task(name: str) -> Task | None:
     return next((task for task in found if task not in (None, GENERIC)), None)
 
 
-def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[tuple[Path, StoredStatistics]]:
-    """The statistics beside a run, then those in the home that takes the writes.
+def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
+    """The statistics beside a run and in the home that takes the writes; first where they would be written now.
 
     Raises:
         LewmError: a file of them cannot be read.
     """
-    places = (files.stem, home.new_run_stem(name))
+    places = (home.noting_stem(name, files.stem), files.stem, home.new_run_stem(name))
     for path in dict.fromkeys(RunFiles(stem).statistics for stem in places):
         try:
-            yield path, StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
+            yield StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except (ValidationError, UnicodeDecodeError, OSError) as error:
             raise LewmError(
-                f"{path} holds no statistics that can be read; remove it, and compute them again with: "
+                f"{path} holds no statistics that can be read; compute them again with: "
                 f"lewm show {name} --stats-from DATASET"
             ) from error
 
