@@ -177,7 +177,9 @@ def test_several_checkpoints_of_one_name_are_named(home: Path, places: tuple[str
         place(home, where)
     said = refused(home, "show", "run")
     assert all(where in said for where in places)
-    assert "different checkpoints; leave only one of them there" in said
+    named = places == ("run/one.pt", "run/two.ckpt")
+    advice = "type 'run/one' or 'run/two'" if named else "leave only one of them there"
+    assert f"different checkpoints; {advice}" in said
     if "run" in listed(home):
         assert "different checkpoints" in listed(home)["run"]["problem"]
         assert "different checkpoints" in refused(home, "rm", "run", "--yes")

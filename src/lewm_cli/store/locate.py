@@ -1,8 +1,9 @@
 """What a run name means in one folder: our own run, or a checkpoint of any generation of another tool."""
 
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -80,19 +81,26 @@ def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
         found = epochs
     if len(found) < 2:
         return found[0] if found else None
+    return FoundRun(name, found[0].files, "ambiguous", _which(base, name, found))
+
+
+def _which(base: Path, name: str, found: list[FoundRun]) -> str:
+    """Why a name means nothing, and what to do."""
     paths = " and ".join(one.files.weights.relative_to(base).as_posix() for one in found)
-    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; leave only one of them there"
-    return FoundRun(name, found[0].files, "ambiguous", problem)
+    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; "
+    if any(one.name == name for one in found):
+        return problem + "leave only one of them there"
+    return problem + f"type {' or '.join(repr(one.name) for one in found)}"
 
 
 def _is_own(weights: Path) -> bool:
+    if not os.path.lexists(weights):
+        return False
     try:
         with safe_open(weights, framework="pt") as file:
             return HEADER in (file.metadata() or {})
-    except FileNotFoundError:
-        return weights.is_symlink()  # it leads nowhere, and loading says so
     except (SafetensorError, OSError):
-        return True  # damaged, and loading says so
+        return True  # damaged, or a link that leads nowhere, and loading says so
 
 
 def _files(base: Path, name: str) -> list[FoundRun]:
@@ -139,7 +147,7 @@ def _in_hub(base: Path, name: str, step: int | None) -> list[FoundRun]:
         others = [one for one in names if one.endswith(CHECKPOINTS) and one != _RELEASE and not _EPOCH.fullmatch(one)]
         found += [FoundRun(name, RunFiles(cached, folder / one, cached), "Hub cache") for one in others]
         if found:
-            return [FoundRun(one.name, _held_in(one.files, cached), one.kind) for one in found]
+            return [replace(one, files=replace(one.files, within=cached)) for one in found]
     return []
 
 
@@ -159,7 +167,3 @@ def _weights_in(stem: Path, name: str, folder: Path, names: list[str], step: int
         files = RunFiles(stem.with_name(f"{stem.name}{numbered}"), folder / epochs[epoch], folder)
         found.append(FoundRun(f"{name}{numbered}", files, f"epoch {epoch}"))
     return found
-
-
-def _held_in(files: RunFiles, folder: Path) -> RunFiles:
-    return RunFiles(files.stem, files.foreign, folder)
