@@ -118,7 +118,7 @@ def test_any_part_may_be_missing(part):
 def test_episodes_trained_on_are_called_so():
     report = full_report()
     seen = replace(bare_report(), evaluation=report.evaluation.model_copy(update={"held_out": False}))
-    assert "episodes the model was trained on" in render_page(seen)
+    assert "episodes the model may have been trained on" in render_page(seen)
 
 
 @pytest.mark.parametrize("report", [bare_report(), full_report()], ids=["bare", "full"])

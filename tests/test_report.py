@@ -281,7 +281,7 @@ def test_results_of_a_run_on_storage_that_cannot_be_written_go_to_the_home_that_
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     own = tmp_path / "own"
-    monkeypatch.setattr("lewm_cli.flows.results.os.access", lambda path, mode: Path(path).is_relative_to(own))
+    monkeypatch.setattr("lewm_cli.store.home.os.access", lambda path, mode: Path(path).is_relative_to(own))
     before = sorted(measured.rglob("*"))
     done = lewm_here(measured, "surprise", "tworoom/demo", "--run", RUN, "--home", own, "--json")
     assert done.code == 0, done.err

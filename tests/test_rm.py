@@ -236,14 +236,11 @@ def test_without_a_terminal_an_answer_is_needed(home: Path, run: RunFiles, monke
         ([DATASET, "--run"], 2, "is no run but a dataset"),
         ([DATASET, "--run", "--dataset"], 2, "exclude each other"),
         ([], 2, "NAME"),
-        (["pusht/lejepa"], 1, "is another tool's checkpoint; lewm removes only what it wrote"),
     ],
 )
 def test_refused_and_nothing_touched(
     home: Path, run: RunFiles, dataset: Path, arguments: list[str], code: int, said: str
 ):
-    (home / "pusht").mkdir()
-    (home / "pusht" / "lejepa_object.ckpt").touch()
     before = everything(home)
     assert said in lewm_here(home, "rm", *arguments, "--yes").sentence(code)
     assert everything(home) == before

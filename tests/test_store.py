@@ -97,7 +97,8 @@ def assert_same_model(model: torch.nn.Module, reference: LeWM) -> None:
         ("pusht/lewm_weights.ckpt", "run", "pusht/lewm"),
         ("pusht/lewm.safetensors", "run", "pusht/lewm"),
         ("pusht/lewm.run", "run", "pusht/lewm"),
-        ("pusht/weights.pt", "run", "pusht/weights"),
+        ("pusht/weights.pt", "run", "pusht"),
+        ("pusht/weights_epoch_7.pt", "run", "pusht@7"),
         ("pusht_expert_train.h5", "dataset", "pusht_expert_train"),
         ("robot.hdf5", "dataset", "robot"),
     ],
@@ -380,7 +381,7 @@ def test_card_of_another_kind_is_refused(home: Home, saved: RunFiles, card):
 
 def test_weights_without_a_card_are_refused(home: Home, saved: RunFiles):
     save_file(load_file(saved.weights), saved.weights)
-    with pytest.raises(LewmError, match="no usable lewm header"):
+    with pytest.raises(LewmError, match=r"not the released architecture.*put its config\.json beside the weights"):
         load_run(home, NAME)
 
 

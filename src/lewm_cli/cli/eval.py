@@ -32,6 +32,8 @@ def command(
     films: Annotated[
         int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
     ] = 4,
+    stats_from: options.StatsFrom = None,
+    trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -55,7 +57,7 @@ def command(
         layers.append(Layer("--seed", {"seed": seed}))
     evaluated = evaluate_run(
         Home.locate(home),
-        EvalRequest(run, dataset, tuple(layers), device, films),
+        EvalRequest(run, dataset, tuple(layers), device, films, stats_from, trust),
         say=output.say,
         progress=output.progress,
         video=VideoFolder(video, output.say) if video else None,

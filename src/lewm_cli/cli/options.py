@@ -18,6 +18,19 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be given several times."),
 ]
+StatsFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--stats-from",
+        metavar="DATASET",
+        help="The recording it was trained on, for weights that another tool made: action statistics come from it.",
+        show_default="what is stored beside them",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Runs code from the file if it asks for it: only for weights whose maker you trust."),
+]
 
 
 def examples(*lines: str) -> str:

@@ -20,6 +20,8 @@ def command(
     ] = None,
     frames: Annotated[int, typer.Option(min=100, help="Frames drawn; all there are if fewer.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Decides the draw, the split and the probes.")] = 0,
+    stats_from: options.StatsFrom = None,
+    trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -35,7 +37,7 @@ def command(
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = ProbeRequest(run, dataset, frames, seed, device)
+    request = ProbeRequest(run, dataset, frames, seed, device, stats_from, trust)
     probed = probe_run(Home.locate(home), request, output.say, output.progress)
     output.result(probed.result.model_dump(mode="json"), lambda: probe_tables(probed.result))
     output.say(f"stored: {probed.path}")

@@ -11,6 +11,8 @@ EXAMPLES = options.examples("lewm show tworoom/lewm", "lewm show tworoom/demos",
 
 def command(
     name: Annotated[str, typer.Argument(help="Name of a run or a dataset.", show_default=False)],
+    stats_from: options.StatsFrom = None,
+    trust: options.Trust = False,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -21,5 +23,5 @@ def command(
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    details = look_up(Home.locate(home), name)
+    details = look_up(Home.locate(home), name, stats_from, trust=trust, say=output.say)
     output.result(details_tree(details), lambda: details_tables(details))

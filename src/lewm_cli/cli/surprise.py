@@ -33,6 +33,8 @@ def command(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
     ] = None,
+    stats_from: options.StatsFrom = None,
+    trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -49,7 +51,7 @@ def command(
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot)
+    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot, stats_from, trust)
     surprised = measure(Home.locate(home), request, output.say, output.progress)
     output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
     output.say(f"stored: {surprised.path}")

@@ -1,8 +1,8 @@
 """What travels with the weights, in the header of `<run>.safetensors`."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from lewm_cli.config.inputs import Inputs
 from lewm_cli.config.model import ModelConfig
@@ -37,9 +37,36 @@ class Provenance(Section):
 
 
 class RunCard(Section):
-    """The header of a run: enough to rebuild the model, to feed it rightly and to say where it came from."""
+    """The header of a run: enough to rebuild the model, to feed it rightly and to say where it came from.
+
+    What another tool trained has no provenance; its normalization was computed from a recording afterwards.
+    """
 
     format: Literal[1] = 1
     model: ModelConfig
     inputs: Inputs
-    provenance: Provenance
+    provenance: Provenance | None = None
+    statistics_from: DatasetIdentity | None = Field(None, description="of a run that was trained elsewhere")
+
+    @model_validator(mode="after")
+    def _origin_known(self) -> Self:
+        if (self.provenance is None) == (self.statistics_from is None):
+            raise ValueError("a run was trained here or elsewhere: give provenance or statistics_from")
+        return self
+
+    @property
+    def dataset(self) -> DatasetIdentity:
+        """What it was trained on, or, if that is not known, what its normalization was computed from."""
+        known = self.provenance.dataset if self.provenance else self.statistics_from
+        assert known is not None
+        return known
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Digests of the episodes that it is known to have been trained on."""
+        return frozenset(self.provenance.trained_on if self.provenance else ())
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads of its training, where they were chosen."""
+        return self.provenance.train.threads if self.provenance else None

@@ -28,6 +28,8 @@ class EvalRequest:
         settings: laid over the task's protocol.
         device: auto, cpu, cuda or mps.
         films: pairs kept as filmstrips for the page, candidates of the planner included.
+        stats_from: recording to compute the normalization of a run from elsewhere from.
+        trust: run the code in a checkpoint from elsewhere if it asks for it.
     """
 
     run: str
@@ -35,6 +37,8 @@ class EvalRequest:
     settings: tuple[Layer, ...] = ()
     device: str = "auto"
     films: int = 4
+    stats_from: str | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,13 @@ def evaluate_run(
     device = resolve_device(request.device)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
-    run = load_run(home, request.run, device)
+    run = load_run(home, request.run, device, stats_from=request.stats_from, trust=request.trust, say=say)
     task = find_task(run.card.inputs.task)
     if task is None or task.make_simulator is None:
         raise LewmError(
             f"{run.name} was trained on a recording without a simulator ({run.card.inputs.task}), "
             "so it cannot be evaluated by planning"
         )
-    say(f"run: {run.name} ({run.tensors}/{run.tensors} tensors from {run.files.weights})")
     protocol = task_protocol(task, request.settings)
     unseen = find_unseen(home, run, task, request.dataset, say)
     pairs = draw_pairs(

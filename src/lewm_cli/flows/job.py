@@ -10,6 +10,7 @@ from lewm_cli.config import Layer, RunCard, TrainConfig, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card
+from lewm_cli.store.names import split_step
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 from lewm_cli.train import task_preset
 
@@ -73,6 +74,8 @@ def new_job(home: Home, request: TrainRequest, device: torch.device, say: Callab
         if task.make_simulator is None:
             say(f"no simulator belongs to {dataset.name}: it can be trained on, not evaluated")
         config = _settle_config(task, request, device, say)
+    if request.name and split_step(request.name)[1] is not None:
+        raise UsageError(f"{request.name!r} would mean a state of a run; choose a --name without @ and a number")
     name = request.name or home.next_run_name(f"{_prefix(request.what)}/lewm")
     return Job(name, RunFiles(home.new_run_stem(name)), task, dataset, config)
 
@@ -91,9 +94,13 @@ def resumed_job(home: Home, request: TrainRequest, say: Callable[[str], None]) -
         )
     name = request.name or _newest_stopped(home, request.what, say)
     files = RunFiles(home.run_stem(name))
+    if any(run.name == name and not run.own for run in home.runs()):
+        raise _trained_elsewhere(name, request.what)
     if not files.weights.exists():
         raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
     card = read_card(files.weights)
+    if card.provenance is None:
+        raise _trained_elsewhere(name, request.what)
     trained_on = card.provenance.dataset
     dataset = home.find_dataset(request.dataset or trained_on.name)
     if trained_on.fingerprint != dataset.identity.fingerprint:
@@ -102,6 +109,13 @@ def resumed_job(home: Home, request: TrainRequest, say: Callable[[str], None]) -
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
     return Job(name, files, find_task(card.inputs.task) or GENERIC, dataset, card.provenance.train, card)
+
+
+def _trained_elsewhere(name: str, what: str) -> LewmError:
+    return LewmError(
+        f"{name} was trained by another tool, which left nothing to resume; "
+        f"start a run from its weights: lewm train {what} --init-from {name}"
+    )
 
 
 def _named_recording(home: Home, request: TrainRequest) -> Dataset:

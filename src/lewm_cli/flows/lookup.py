@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lewm_cli.config import nearest
 from lewm_cli.errors import MissingError
-from lewm_cli.store import Home, RunFiles, check_name
+from lewm_cli.store import FoundRun, Home, check_name
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,12 @@ class Named:
 
     Args:
         name: as typed.
-        run: where the run lies.
+        run: as it was found.
         dataset: the HDF5 file.
     """
 
     name: str
-    run: RunFiles | None
+    run: FoundRun | None
     dataset: Path | None
 
 
@@ -32,11 +32,10 @@ def find_named(home: Home, name: str) -> Named:
     """
     for kind in ("run", "dataset"):
         check_name(name, kind)
-    runs, datasets = dict(home.run_files()), dict(home.dataset_files())
-    weights = runs.get(name)
-    if weights is None and name not in datasets:
+    runs, datasets = {run.name: run for run in home.runs()}, dict(home.dataset_files())
+    if name not in runs and name not in datasets:
         raise missing(name, [*runs, *datasets])
-    return Named(name, RunFiles(weights.with_suffix("")) if weights else None, datasets.get(name))
+    return Named(name, runs.get(name), datasets.get(name))
 
 
 def missing(name: str, known: list[str]) -> MissingError:

@@ -27,6 +27,8 @@ class ProbeRequest:
         frames: how many frames to draw.
         seed: of the draw and the probes.
         device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
+        stats_from: recording to compute the normalization of a run from elsewhere from.
+        trust: run the code in a checkpoint from elsewhere if it asks for it.
     """
 
     run: str
@@ -34,6 +36,8 @@ class ProbeRequest:
     frames: int
     seed: int
     device: str
+    stats_from: str | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,10 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
     Raises:
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
-    run = load_run(home, request.run, resolve_device(request.device))
-    threads = run.card.provenance.train.threads
-    if threads:
-        torch.set_num_threads(threads)  # as in its training: more would wait for each other
+    device = resolve_device(request.device)
+    run = load_run(home, request.run, device, stats_from=request.stats_from, trust=request.trust, say=say)
+    if run.card.threads:
+        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, request.dataset, say)
     samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=request.frames, seed=request.seed)

@@ -80,4 +80,4 @@ def _first_step(run: Run) -> str:
     task = find_task(run.card.inputs.task)
     if task and task.make_simulator:
         return f"start with: lewm eval {run.name}"
-    return f"start with: lewm surprise {run.card.provenance.dataset.name} --run {run.name}"
+    return f"start with: lewm surprise {run.card.dataset.name} --run {run.name}"

@@ -1,6 +1,5 @@
 """Measurements kept beside the run they are of."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +10,7 @@ from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.files import write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report import StoredResults
-from lewm_cli.store import Home, Measurement, Run, RunFiles
+from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 TIME = len("20260101-000000-000000.json")
@@ -35,8 +34,7 @@ def results_folder(home: Home, run: Run) -> Path:
 
 def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
     """Where results of a run lie: beside it, and where they are written if that is elsewhere."""
-    writable = os.access(files.stem.parent, os.W_OK)
-    own = files if writable else RunFiles(home.new_run_stem(name))
+    own = RunFiles(home.noting_stem(name, files.stem))
     return tuple(dict.fromkeys((files.results, own.results)))
 
 
@@ -51,7 +49,7 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
     return path
 
 
-def stored_results(home: Home, run: Run) -> StoredResults:
+def stored_results(home: Home, run: Run | LoadedWeights) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
     folders = results_folders(home, run.name, run.files)
     paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name[-TIME:])

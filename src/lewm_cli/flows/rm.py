@@ -6,7 +6,7 @@ from dataclasses import replace
 from lewm_cli.errors import LewmError, StoppedError, UsageError
 from lewm_cli.flows.lookup import Named, find_named
 from lewm_cli.stop import StopRequest
-from lewm_cli.store import Home, RunFiles, check_name
+from lewm_cli.store import FoundRun, Home, RunFiles, check_name
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
 
 
@@ -21,7 +21,7 @@ def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[R
     Raises:
         UsageError: a name is none, or is both a run and a dataset.
         MissingError: nothing has a name; the nearest is offered.
-        LewmError: something lies outside the home, may not be removed, or is another tool's.
+        LewmError: something lies outside the home, or may not be removed, or several checkpoints go by the name.
     """
     removals: list[Removal] = []
     for name in dict.fromkeys(names):
@@ -53,7 +53,9 @@ def _plan(home: Home, name: str, kind: str | None) -> Removal:
     if named.run and named.dataset and kind is None:
         raise UsageError(f"{name!r} is both a run and a dataset; say which with --run or --dataset")
     if named.run and kind != "dataset":
-        return plan_run_removal(home, name, named.run)
+        if named.run.problem:
+            raise LewmError(named.run.problem)
+        return plan_run_removal(home, name, named.run.files)
     if named.dataset and kind != "run":
         return plan_dataset_removal(home, name, named.dataset)
     raise UsageError(f"{name!r} is no {kind} but a {'run' if named.run else 'dataset'}; leave out --{kind}")
@@ -68,10 +70,7 @@ def _named(home: Home, name: str, kind: str | None) -> Named:
         # A training that was killed before it saved weights leaves a folder, which takes the name.
         left = RunFiles(home.new_run_stem(check_name(name, "run")))
         if left.folder.is_dir():
-            return Named(name, left, None)
-        for path in (left.object, left.state_dict):
-            if path.exists():
-                raise LewmError(f"{path} is another tool's checkpoint; lewm removes only what it wrote") from error
+            return Named(name, FoundRun(name, left, "lewm"), None)
         raise
 
 

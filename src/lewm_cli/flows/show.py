@@ -1,16 +1,33 @@
 """Look up one dataset or run of the home."""
 
+from collections.abc import Callable
+
 from lewm_cli.errors import MissingError
 from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, RunDetails
-from lewm_cli.store import Home, load_run
+from lewm_cli.store import Home, LoadedWeights, load_weights, stored_card, with_statistics
+from lewm_cli.store.load import silent
 from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
 
 
-def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
+def look_up(
+    home: Home,
+    name: str,
+    stats_from: str | None = None,
+    *,
+    trust: bool = False,
+    say: Callable[[str], None] = silent,
+) -> DatasetDetails | RunDetails:
     """Find out what a name stands for; a run wins over a dataset of the same name.
+
+    Args:
+        home: where to look.
+        name: of a run or a dataset, or path of an HDF5 file.
+        stats_from: recording to compute the normalization of a run from elsewhere from.
+        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        say: told what was found and computed.
 
     Raises:
         LewmError: nothing has this name, or it is damaged.
@@ -18,9 +35,11 @@ def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
     if name.endswith(DATASET_SUFFIXES):
         return DatasetDetails(home.find_dataset(name))
     try:
-        return _run_details(home, name)
+        loaded = load_weights(home, name, trust=trust, say=say)
     except MissingError:
         pass
+    else:
+        return _run_details(home, loaded, stats_from, say)
     try:
         return DatasetDetails(home.find_dataset(name))
     except MissingError:
@@ -29,15 +48,19 @@ def look_up(home: Home, name: str) -> DatasetDetails | RunDetails:
         raise MissingError(f"there is no run or dataset {name!r}; there is {everything}") from None
 
 
-def _run_details(home: Home, name: str) -> RunDetails:
-    run = load_run(home, name)
-    measured = read_log(run.files.log).held_out
+def _run_details(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Callable[[str], None]) -> RunDetails:
+    # Nothing is computed unless it is asked for: to look at a run, its normalization need not be known.
+    card = stored_card(home, loaded) if stats_from is None else with_statistics(home, loaded, stats_from, say).card
+    measured = read_log(loaded.files.log).held_out
     return RunDetails(
-        name=name,
-        files=run.files,
-        card=run.card,
-        tensors=run.tensors,
-        components=profile(run.model),
+        name=loaded.name,
+        files=loaded.files,
+        model=loaded.model.config,
+        block_dim=loaded.model.block_dim,
+        card=card,
+        tensors=loaded.tensors,
+        source=loaded.source,
+        components=profile(loaded.model),
         held_out=measured[-1].held_out if measured else None,
-        results=stored_results(home, run),
+        results=stored_results(home, loaded),
     )

@@ -34,6 +34,8 @@ class SurpriseRequest:
         seed: of the perturbations and the untrained model.
         device: auto, cpu, cuda or mps.
         plot: the SVG file to draw; beside the result if not given.
+        stats_from: recording to compute the normalization of a run from elsewhere from.
+        trust: run the code in a checkpoint from elsewhere if it asks for it.
     """
 
     dataset: str
@@ -43,6 +45,8 @@ class SurpriseRequest:
     seed: int = 0
     device: str = "auto"
     plot: Path | None = None
+    stats_from: str | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,10 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
         raise UsageError(f"{str(request.plot)!r} does not end in .svg, and that is what plots are drawn as")
     device = resolve_device(request.device)
     dataset = home.find_dataset(request.dataset)
-    run = load_run(home, request.run or _choose_run(home, dataset, say), device)
-    threads = run.card.provenance.train.threads
-    if threads:
-        torch.set_num_threads(threads)  # as in its training: more would wait for each other
+    name = request.run or _choose_run(home, dataset, say)
+    run = load_run(home, name, device, stats_from=request.stats_from, trust=request.trust, say=say)
+    if run.card.threads:
+        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:
@@ -97,7 +101,8 @@ def _recorded(
     unseen = is_unseen(run, dataset)
     episodes = range(dataset.episodes)[: request.episodes]
     if not unseen[: len(episodes)].all():
-        say(f"note: {run.name} was trained on {np.sum(~unseen[: len(episodes)])} of these {len(episodes)} episodes")
+        was = "was" if run.card.provenance else "may have been"
+        say(f"note: {run.name} {was} trained on {np.sum(~unseen[: len(episodes)])} of these {len(episodes)} episodes")
     frames = open_frames(dataset, run.card.model.image_size, home.cache)
     with progress("measuring", len(episodes), "episodes") as advance:
         result = measure_surprise(

@@ -49,7 +49,7 @@ def train(
             remove_stale_parts(path)  # of a training that was killed
         config = job.config
         split = split_clips(job.dataset, config.data, config.model.history + 1, config.seed)
-        parent = load_run(home, request.init_from) if request.init_from else None
+        parent = load_run(home, request.init_from, say=say) if request.init_from else None
         card = _continued(job.card, device) if job.card else _new_card(job, split, device, parent)
         model = _initial_model(card, parent)
         frames = _frames(home, job.dataset, config, progress)
@@ -97,8 +97,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     )
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(
-            f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; "
-            f"train with its own: --config {parent.files.config}"
+            f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; " + _its_sizes(parent)
         )
     if inputs.actions.dim != dataset.actions.shape[1]:
         raise LewmError(
@@ -108,7 +107,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     held_out = set(split.held_out_episodes.tolist())
     trained_on = {digest for number, digest in enumerate(dataset.episode_digests) if number not in held_out}
     if parent:
-        trained_on |= set(parent.card.provenance.trained_on)
+        trained_on |= parent.card.trained_on
     provenance = Provenance(
         dataset=dataset.identity,
         held_out=tuple(sorted(held_out)),
@@ -122,6 +121,17 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _its_sizes(parent: Run) -> str:
+    """How to train with the sizes of a run: its own configuration, if it left one."""
+    if parent.files.config.exists():
+        return f"train with its own: --config {parent.files.config}"
+    model, inputs = parent.card.model, parent.card.inputs
+    return (
+        f"set model.latent={model.latent}, model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
+        f"the others that `lewm show {parent.name} --json` has"
+    )
 
 
 def _continued(card: RunCard, device: torch.device) -> RunCard:

@@ -33,15 +33,18 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
     Raises:
         LewmError: no such recording, one of another task, or one that was trained on as a whole.
     """
-    provenance = run.card.provenance
-    dataset = home.find_dataset(name or provenance.dataset.name)
+    card = run.card
+    dataset = home.find_dataset(name or card.dataset.name)
     refuse_unfit(run, task, dataset)
+    if card.provenance is None:
+        say(f"episodes: all {dataset.episodes} of {dataset.name}; nobody knows which of them the run was trained on")
+        return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=False)
     unseen = is_unseen(run, dataset)
     if unseen.all():
         say(f"episodes: all {dataset.episodes} of {dataset.name}; the run was trained on none of them")
     elif unseen.any():
         say(f"episodes: the {unseen.sum()} of {dataset.episodes} in {dataset.name} that the run was not trained on")
-    elif provenance.train.data.split == "clip" and dataset.identity.fingerprint == provenance.dataset.fingerprint:
+    elif card.provenance.train.data.split == "clip" and dataset.identity.fingerprint == card.dataset.fingerprint:
         say(f"episodes: of {dataset.name}, and the run was trained on them (it held out clips, not episodes)")
         return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=False)
     else:
@@ -53,9 +56,10 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
 
 
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
-    """Whether the run was never trained on each episode (E,), told by content."""
-    trained_on = set(run.card.provenance.trained_on)
-    return np.array([digest not in trained_on for digest in dataset.episode_digests])
+    """Whether the run is known never to have been trained on each episode (E,), told by content."""
+    if run.card.provenance is None:
+        return np.zeros(dataset.episodes, bool)
+    return np.array([digest not in run.card.trained_on for digest in dataset.episode_digests])
 
 
 def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:

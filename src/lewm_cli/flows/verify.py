@@ -6,9 +6,9 @@ from pathlib import Path
 from lewm_cli.flows.lookup import find_named
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import KINDS, results_folders
-from lewm_cli.store import Home, RunFiles
+from lewm_cli.store import FoundRun, Home
 from lewm_cli.store.names import DATASET_SUFFIXES
-from lewm_cli.verify import Check, DatasetCheck, RunCheck, Verification, check_dataset, check_run
+from lewm_cli.verify import Check, DatasetCheck, Problem, RunCheck, Verification, check_dataset, check_run
 
 
 def verify(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Verification:
@@ -28,27 +28,29 @@ def verify(home: Home, name: str | None, say: Callable[[str], None], progress: P
 
 
 def _checks(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Iterator[Check]:
-    runs: list[tuple[str, RunFiles]] = []
+    runs: list[FoundRun] = []
     datasets: list[tuple[str, Path]] = []
     if name is None:
-        runs = [(each, RunFiles(path.with_suffix(""))) for each, path in home.run_files()]
+        runs = list(home.runs())
         datasets = list(home.dataset_files())
     elif name.endswith(DATASET_SUFFIXES) and Path(name).exists():
         datasets = [(str(Path(name).absolute()), Path(name).absolute())]
     else:
         named = find_named(home, name)
-        runs = [(name, named.run)] if named.run else []
+        runs = [named.run] if named.run else []
         datasets = [(name, named.dataset)] if named.dataset else []
     # Runs first: they take a moment, and frames take long.
-    for each, files in runs:
-        say(f"looking at run {each}")
-        yield _run(home, each, files)
+    for run in runs:
+        say(f"looking at run {run.name}")
+        yield _run(home, run)
     for each, path in datasets:
         yield _dataset(each, path, progress)
 
 
-def _run(home: Home, name: str, files: RunFiles) -> RunCheck:
-    return check_run(name, files, results_folders(home, name, files), KINDS)
+def _run(home: Home, run: FoundRun) -> RunCheck:
+    if run.problem:
+        return RunCheck(name=run.name, path=run.files.weights, findings=(Problem(run.problem),))
+    return check_run(run.name, run.files, results_folders(home, run.name, run.files), KINDS)
 
 
 def _dataset(name: str, path: Path, progress: Progress) -> DatasetCheck:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.config import RunCard
+from lewm_cli.config import ModelConfig, RunCard
 from lewm_cli.data import Dataset
 from lewm_cli.model import ComponentProfile
 from lewm_cli.report.stored_results import StoredResults
@@ -24,8 +24,11 @@ class RunDetails:
     Args:
         name: run name.
         files: where it lies.
-        card: configuration, normalization, provenance.
+        model: its sizes.
+        block_dim: width of an action block.
+        card: configuration, normalization, provenance; None if its normalization is not known.
         tensors: loaded strictly.
+        source: what the file was, if another tool made it.
         components: parameters and FLOPs.
         held_out: the last measurement during training, if the log has one.
         results: measured on the present weights.
@@ -33,8 +36,11 @@ class RunDetails:
 
     name: str
     files: RunFiles
-    card: RunCard
+    model: ModelConfig
+    block_dim: int
+    card: RunCard | None
     tensors: int
+    source: str | None
     components: tuple[ComponentProfile, ...]
     held_out: HeldOut | None
     results: StoredResults

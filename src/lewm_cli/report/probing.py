@@ -17,7 +17,7 @@ TITLES: dict[Feature, str] = {
 
 def probe_tables(result: ProbeResult) -> list[RenderableType]:
     """One row per quantity and kind of features; R2 with its interval."""
-    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL WAS TRAINED ON"
+    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
     table = Table(
         title=f"{result.run} on {result.dataset.name}, {seen}",
         title_justify="left",

@@ -4,18 +4,19 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.config import Inputs, Provenance
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.stored_results import StoredResults
-from lewm_cli.store import Inventory
+from lewm_cli.store import Inventory, RunEntry
 from lewm_cli.train import HeldOut, TrainingFinished
 
 
 def evaluation_tables(result: EvalResult) -> list[RenderableType]:
     """Success and its floor over all pairs and over each group."""
     protocol = result.protocol
-    seen = "episodes never trained on" if result.held_out else "EPISODES IT WAS TRAINED ON"
+    seen = "episodes never trained on" if result.held_out else "EPISODES IT MAY HAVE BEEN TRAINED ON"
     table = Table(
         title=f"{result.run} on {result.dataset.name}: goals {protocol.offset} steps ahead, "
         f"{protocol.budget} steps allowed, {seen}",
@@ -67,13 +68,22 @@ def inventory_tables(inventory: Inventory) -> list[RenderableType]:
     for heading in ("name", "task", "step", "trained on", "size", "path"):
         runs.add_column(heading, overflow="fold")
     for run in inventory.runs:
-        if run.card is None:
+        if run.problem:
             runs.add_row(run.name, "unusable", "", "", size_text(run.size), run.problem)
         else:
-            provenance = run.card.provenance
-            what = (run.card.inputs.task, f"{provenance.step:,}", provenance.dataset.name)
-            runs.add_row(run.name, *what, size_text(run.size), str(run.path))
+            runs.add_row(run.name, *_what_run(run), size_text(run.size), str(run.path))
     return [datasets, runs]
+
+
+def _what_run(run: RunEntry) -> tuple[str, str, str]:
+    """Task, step and what it was trained on."""
+    if run.card and run.card.provenance:
+        return run.card.inputs.task, f"{run.card.provenance.step:,}", run.card.provenance.dataset.name
+    stored = run.card or run.statistics
+    if stored is None:
+        return "", "", f"elsewhere ({run.kind}); needs --stats-from"
+    dataset = run.card.dataset if run.card else run.statistics.dataset
+    return stored.inputs.task, "", f"elsewhere ({run.kind}); statistics of {dataset.name}"
 
 
 def details_tables(details: DatasetDetails | RunDetails) -> list[RenderableType]:
@@ -84,27 +94,27 @@ def details_tables(details: DatasetDetails | RunDetails) -> list[RenderableType]
 
 
 def _run_tables(details: RunDetails) -> list[RenderableType]:
-    provenance, inputs, model = details.card.provenance, details.card.inputs, details.card.model
+    model, card = details.model, details.card
     facts = _facts(details.name)
     facts.add_row("weights", f"{details.files.weights} ({details.tensors}/{details.tensors} tensors)")
-    facts.add_row("task", inputs.task)
+    if details.source:
+        facts.add_row("from elsewhere", details.source)
+    facts.add_row("task", card.inputs.task if card else "not known")
+    actions = (
+        f"frameskip {card.inputs.frameskip}, {card.inputs.actions.dim} action dimensions"
+        if card
+        else f"{details.block_dim} numbers per action block"
+    )
     facts.add_row(
         "model",
-        f"latent {model.latent}, history {model.history}, frames {model.image_size} x {model.image_size}, "
-        f"frameskip {inputs.frameskip}, {inputs.actions.dim} action dimensions",
+        f"latent {model.latent}, history {model.history}, frames {model.image_size} x {model.image_size}, {actions}",
     )
-    facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
-    facts.add_row("held out", f"{len(provenance.held_out)} episodes")
-    unfinished = f"; stopped, go on with: lewm train {inputs.task} --name {details.name} --resume"
-    facts.add_row(
-        "steps",
-        f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}"
-        + (unfinished if details.files.stopped else ""),
-    )
-    facts.add_row("lambda", f"{provenance.train.objective.lambda_:g}")
-    facts.add_row("seed", str(provenance.train.seed))
-    facts.add_row("command", provenance.command)
-    facts.add_row("finished", provenance.finished)
+    if card is None:
+        facts.add_row("statistics", f"none yet; compute them: lewm show {details.name} --stats-from DATASET")
+    elif card.provenance is None:
+        facts.add_row("statistics", f"of {card.dataset.name}: {card.dataset.rows:,} rows")
+    else:
+        _add_provenance(facts, details, card.inputs, card.provenance)
     if details.held_out:
         _add_held_out(facts, details.held_out)
     parts = Table(title="components", title_justify="left")
@@ -127,6 +137,21 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
         tables.append(measured)
     tables += [f"not a result of this version: {path}" for path in details.results.unreadable]
     return tables
+
+
+def _add_provenance(facts: Table, details: RunDetails, inputs: Inputs, provenance: Provenance) -> None:
+    facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
+    facts.add_row("held out", f"{len(provenance.held_out)} episodes")
+    unfinished = f"; stopped, go on with: lewm train {inputs.task} --name {details.name} --resume"
+    facts.add_row(
+        "steps",
+        f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}"
+        + (unfinished if details.files.stopped else ""),
+    )
+    facts.add_row("lambda", f"{provenance.train.objective.lambda_:g}")
+    facts.add_row("seed", str(provenance.train.seed))
+    facts.add_row("command", provenance.command)
+    facts.add_row("finished", provenance.finished)
 
 
 def _measured(results: StoredResults) -> Table:

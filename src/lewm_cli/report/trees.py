@@ -50,8 +50,10 @@ def inventory_tree(inventory: Inventory) -> Tree:
                 "path": str(run.path),
                 "bytes": run.size,
                 "modified": run.modified.isoformat(timespec="seconds"),
-                "task": run.card.inputs.task if run.card else None,
-                "step": run.card.provenance.step if run.card else None,
+                "kind": run.kind,
+                "task": card.inputs.task if (card := run.card or run.statistics) else None,
+                "step": run.card.provenance.step if run.card and run.card.provenance else None,
+                "needs_statistics": not run.problem and not (run.card or run.statistics),
                 "problem": run.problem,
             }
             for run in inventory.runs
@@ -67,7 +69,9 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
         "name": details.name,
         "path": str(details.files.weights),
         "tensors": details.tensors,
-        "card": details.card.model_dump(mode="json", by_alias=True),
+        "source": details.source,
+        "model": details.model.model_dump(mode="json", by_alias=True),
+        "card": details.card.model_dump(mode="json", by_alias=True) if details.card else None,
         "components": [asdict(part) for part in details.components],
         "held_out": asdict(details.held_out) if details.held_out else None,
         "stopped": details.files.stopped,

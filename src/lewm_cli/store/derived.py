@@ -12,7 +12,7 @@ from torch import Tensor
 from lewm_cli.errors import LewmError
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import restore_model
-from lewm_cli.store.runs import RunFiles
+from lewm_cli.store.run_files import RunFiles
 
 
 @dataclass(frozen=True)

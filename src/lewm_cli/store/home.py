@@ -5,9 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from lewm_cli.config import nearest
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.store.names import DATASET_SUFFIXES, RESERVED, WEIGHT_SUFFIXES, check_name, dataset_task, is_name
+from lewm_cli.store.locate import FoundRun, find_in, run_names
+from lewm_cli.store.names import (
+    DATASET_SUFFIXES,
+    RESERVED,
+    WEIGHT_SUFFIXES,
+    check_name,
+    dataset_task,
+    is_name,
+    other_names,
+    split_step,
+)
+from lewm_cli.store.walk import walk
 from lewm_cli.tasks import Task
 
 
@@ -89,7 +101,13 @@ class Home:
 
     def dataset_files(self) -> Iterator[tuple[str, Path]]:
         """Names and paths of all HDF5 files, each name once."""
-        yield from self._files("datasets", ".h5")
+        seen = set()
+        for base in self._bases("datasets"):
+            for path in walk(base, ".h5"):
+                name = path.relative_to(base).with_suffix("").as_posix()
+                if name.partition("/")[0] not in RESERVED and name not in seen:
+                    seen.add(name)
+                    yield name, path
 
     def next_dataset_name(self, stem: str) -> str:
         """`stem`, or the first of `stem-2`, `stem-3`, ... that no dataset has."""
@@ -109,18 +127,55 @@ class Home:
         here = (self.write / name, self.write / "checkpoints" / name)
         return next((stem for stem in here if _holds_weights(stem)), self._writing("checkpoints") / name)
 
+    def find_run(self, typed: str) -> FoundRun:
+        """Find a run, ours or another tool's, by name or by an alias of it.
+
+        Raises:
+            UsageError: it is no name; the error says which to type.
+            MissingError: there is none; the nearest name is offered.
+            LewmError: several checkpoints go by this name, or the state after `@` is not kept.
+        """
+        check_name(typed, "run")
+        plain, step = split_step(typed)
+        for name in (plain, *other_names(plain)):
+            for base in self._bases("checkpoints"):
+                found = find_in(base, name, step)
+                if found is None:
+                    continue
+                if found.problem:
+                    raise LewmError(found.problem)
+                return found
+        raise self.missing_run(typed)
+
+    def runs(self) -> Iterator[FoundRun]:
+        """All runs, each name once, in the order they are searched; several checkpoints of one name as a problem."""
+        seen = set()
+        for base in self._bases("checkpoints"):
+            for name in run_names(base):
+                found = None if name in seen else find_in(base, name)
+                if found:
+                    seen.add(name)
+                    yield found
+
     def run_files(self) -> Iterator[tuple[str, Path]]:
         """Names and weight files of all runs, each name once."""
-        yield from self._files("checkpoints", ".safetensors")
+        yield from ((run.name, run.files.weights) for run in self.runs())
 
     def next_run_name(self, stem: str) -> str:
         """`stem`, or the first of `stem-2`, `stem-3`, ... that no run has."""
         return _first_free(stem, self.run_is_taken)
 
     def missing_run(self, name: str) -> MissingError:
-        """The error for a run that is not there."""
+        """The error for a run that is not there; what is called nearly so, or lies in such a folder, is offered."""
         known = [known for known, _ in self.run_files()]
-        return MissingError(f"there is no run {name!r} under {self._places()}; {_offer(known, '`lewm train tworoom`')}")
+        inside = (known_name for known_name in known if known_name.startswith(f"{name}/"))
+        near = next(inside, None) or nearest(name, known)
+        offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
+        return MissingError(f"there is no run {name!r} under {self._places()}; {offer}")
+
+    def noting_stem(self, name: str, stem: Path) -> Path:
+        """Path without suffix where notes on a run go: beside it, else into the home that takes the writes."""
+        return stem if os.access(stem.parent, os.W_OK) else self.new_run_stem(name)
 
     @property
     def cache(self) -> Path:
@@ -137,19 +192,13 @@ class Home:
         return next((up for up in parents if any(map(_holds_weights, self._candidates("checkpoints", up)))), None)
 
     def _candidates(self, kind: str, name: str) -> Iterator[Path]:
-        for folder in self.read:
-            yield folder / name
-            yield folder / kind / name
+        yield from (base / name for base in self._bases(kind))
 
-    def _files(self, kind: str, suffix: str) -> Iterator[tuple[str, Path]]:
-        seen = set()
+    def _bases(self, kind: str) -> Iterator[Path]:
+        """The folders that names are paths under: of every home first the flat layout, then the newer one."""
         for folder in self.read:
-            for base in (folder, folder / kind):
-                for path in _walk(base, suffix):
-                    name = path.relative_to(base).with_suffix("").as_posix()
-                    if name.partition("/")[0] not in RESERVED and name not in seen:
-                        seen.add(name)
-                        yield name, path
+            yield folder
+            yield folder / kind
 
     def _writing(self, kind: str) -> Path:
         nested = any((self.write / layout).is_dir() for layout in ("datasets", "checkpoints"))
@@ -161,19 +210,6 @@ class Home:
 
 def _holds_weights(stem: Path) -> bool:
     return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
-
-
-def _walk(base: Path, suffix: str) -> Iterator[Path]:
-    """Files of a suffix under a folder, by name; into linked folders too, once, and into nothing hidden or of a run."""
-    entered = set()
-    for folder, inner, files in os.walk(base, followlinks=True):
-        inner[:] = sorted(name for name in inner if not name.startswith(".") and not name.endswith(".run"))
-        real = os.path.realpath(folder)
-        if real in entered:
-            inner.clear()
-            continue
-        entered.add(real)
-        yield from (Path(folder, name) for name in sorted(files) if name.endswith(suffix) and name[0] != ".")
 
 
 def _first_free(stem: str, taken: Callable[[str], bool]) -> str:

@@ -9,8 +9,10 @@ from lewm_cli.config import RunCard
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.store.home import Home
+from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task
 from lewm_cli.store.runs import read_card
+from lewm_cli.store.statistics import StoredStatistics, stored_statistics
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,25 @@ class DatasetEntry:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A run in the home; `problem` says why it cannot be used, and then `card` is None."""
+    """A run in the home; nothing of its tensors has been looked at.
+
+    Args:
+        name, path: of the run and its weights.
+        size: of its weights, in bytes.
+        modified: when its weights were written.
+        kind: what its weights are; "lewm" if they are ours.
+        card: of our own.
+        statistics: stored for weights of another tool; None if they have to be computed before the run can be used.
+        problem: why it cannot be used, if that is known.
+    """
 
     name: str
     path: Path
     size: int
     modified: datetime
+    kind: str
     card: RunCard | None
+    statistics: StoredStatistics | None = None
     problem: str | None = None
 
 
@@ -55,7 +69,7 @@ def take_inventory(home: Home) -> Inventory:
 
 def list_runs(home: Home) -> tuple[RunEntry, ...]:
     """All runs, in the order they are searched."""
-    return tuple(_run_entry(name, path) for name, path in home.run_files())
+    return tuple(_run_entry(home, run) for run in home.runs())
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:
@@ -67,13 +81,20 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
     return DatasetEntry(name, path, size, dataset_task(dataset).name, dataset)
 
 
-def _run_entry(name: str, path: Path) -> RunEntry:
+def _run_entry(home: Home, run: FoundRun) -> RunEntry:
+    path = run.files.weights
     status = _status(path)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    card = statistics = None
+    problem = run.problem
     try:
-        return RunEntry(name, path, status.st_size, modified, read_card(path))
+        if run.own:
+            card = read_card(path)
+        else:
+            statistics = next(stored_statistics(home, run.name, run.files), None)
     except LewmError as error:
-        return RunEntry(name, path, status.st_size, modified, None, str(error))
+        problem = str(error)
+    return RunEntry(run.name, path, status.st_size, modified, run.kind, card, statistics, problem)
 
 
 def _status(path: Path) -> os.stat_result:

@@ -1,21 +1,54 @@
 """Parameter names of the ViT changed between transformers 4, which the released weights use, and 5, which we use."""
 
 import re
+from collections.abc import Iterable
 
-_RELEASED = (
-    (r"^encoder\.layers\.(\d+)\.", r"encoder.encoder.layer.\1."),
-    (r"(layer\.\d+)\.attention\.q_proj\.", r"\1.attention.attention.query."),
-    (r"(layer\.\d+)\.attention\.k_proj\.", r"\1.attention.attention.key."),
-    (r"(layer\.\d+)\.attention\.v_proj\.", r"\1.attention.attention.value."),
-    (r"(layer\.\d+)\.attention\.o_proj\.", r"\1.attention.output.dense."),
-    (r"(layer\.\d+)\.mlp\.fc1\.", r"\1.intermediate.dense."),
-    (r"(layer\.\d+)\.mlp\.fc2\.", r"\1.output.dense."),
-)
+from lewm_cli.errors import LewmError
+
+_PARTS = {
+    "attention.q_proj": "attention.attention.query",
+    "attention.k_proj": "attention.attention.key",
+    "attention.v_proj": "attention.attention.value",
+    "attention.o_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+_THEIR_PARTS = {theirs: ours for ours, theirs in _PARTS.items()}
+
+_OURS = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(\w+)")
+_THEIRS = re.compile(r"encoder\.encoder\.layer\.(\d+)\.(.+)\.(\w+)")
 
 
 def released_key(key: str) -> str:
     """Our name of a tensor to the one it has in the released weights; only names under `encoder.` differ."""
-    if key.startswith("encoder."):
-        for ours, theirs in _RELEASED:
-            key = re.sub(ours, theirs, key)
+    if match := _OURS.fullmatch(key):
+        layer, part, tensor = match.groups()
+        return f"encoder.encoder.layer.{layer}.{_PARTS.get(part, part)}.{tensor}"
     return key
+
+
+def our_key(key: str) -> str:
+    """The name that a tensor has in the released weights to ours; `released_key` backward."""
+    if match := _THEIRS.fullmatch(key):
+        layer, part, tensor = match.groups()
+        return f"encoder.layers.{layer}.{_THEIR_PARTS.get(part, part)}.{tensor}"
+    return key
+
+
+def transformers_generation(keys: Iterable[str]) -> int:
+    """The major version of transformers whose names these are, 4 or 5; 5 if no ViT layer is among them.
+
+    Raises:
+        LewmError: names of both, and so two sets of weights in one file.
+    """
+    first: dict[int, str] = {}
+    for key in keys:
+        for generation, prefix in ((4, "encoder.encoder.layer."), (5, "encoder.layers.")):
+            if key.startswith(prefix):
+                first.setdefault(generation, key)
+    if len(first) == 2:
+        raise LewmError(
+            f"it mixes the names of transformers 4 ({first[4]!r}) and 5 ({first[5]!r}), "
+            "and which weights are meant cannot be told"
+        )
+    return next(iter(first), 5)

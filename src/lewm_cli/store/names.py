@@ -1,5 +1,6 @@
 """What datasets and runs may be called."""
 
+import re
 from math import prod
 from pathlib import PurePosixPath
 
@@ -7,13 +8,19 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
-WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors")
+WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors", ".pt", ".ckpt")
 """Of files that hold a run, ours or another tool's."""
 
-RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".ckpt", ".pt", ".run")
+RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
 DATASET_SUFFIXES = (".h5", ".hdf5")
 RESERVED = ("datasets", "checkpoints", "cache")
 """Folders of a home with a meaning of their own."""
+
+RELEASED = ("lewm-release", "lejepa")
+"""What the released weights of a task are called; the second is the old name of LeWM."""
+
+_FOLDER_WEIGHTS = re.compile(r"(.+)/weights(?:_epoch_(\d+))?")
+"""Weights, without suffix, that go by the name of the folder they lie in."""
 
 LONGEST = 200
 """Characters of a name; file systems take 255 bytes, and suffixes come to it."""
@@ -31,12 +38,39 @@ def check_name(name: str, kind: str) -> str:
     """
     for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:
         if name.endswith(suffix):
-            raise UsageError(
-                f"{name!r} is a file; a {kind} goes by its name without suffix: {name.removesuffix(suffix)!r}"
-            )
+            plain = run_name(name) if kind == "run" else name.removesuffix(suffix)
+            raise UsageError(f"{name!r} is a file; a {kind} goes by its name without suffix: {plain!r}")
     if not is_name(name):
         raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
     return name
+
+
+def run_name(path: str) -> str:
+    """The name of the run that a weight file belongs to: `pusht` for pusht/weights.pt, `pusht@7` for an epoch there.
+
+    Args:
+        path: under the home, with its suffix.
+    """
+    plain = next((path.removesuffix(suffix) for suffix in RUN_SUFFIXES if path.endswith(suffix)), path)
+    inside = _FOLDER_WEIGHTS.fullmatch(plain) if path.endswith(".pt") else None
+    if inside is None:
+        return plain
+    folder, epoch = inside.groups()
+    return f"{folder}@{epoch}" if epoch else str(folder)
+
+
+def split_step(name: str) -> tuple[str, int | None]:
+    """A run name and the state of it that is asked for: `pusht/lewm@7` is state 7 of pusht/lewm."""
+    plain, at, step = name.rpartition("@")
+    return (plain, int(step)) if at and plain and step.isdecimal() else (name, None)
+
+
+def other_names(name: str) -> tuple[str, ...]:
+    """What else a run may be called: `T/lejepa` and `T/lewm-release` are one; `T/lewm` is either if no run has it."""
+    folder, _, last = name.rpartition("/")
+    if not folder or last not in ("lewm", *RELEASED):
+        return ()
+    return tuple(f"{folder}/{other}" for other in RELEASED if other != last)
 
 
 def is_name(name: str) -> bool:

@@ -10,8 +10,8 @@ from lewm_cli.data import open_dataset, packed_paths
 from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
 from lewm_cli.store.home import Home
-from lewm_cli.store.names import RESERVED
-from lewm_cli.store.runs import RunFiles
+from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES
+from lewm_cli.store.run_files import RunFiles
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Removal:
         files: in the order in which they go.
         folders: that are empty then, inner ones first.
         guards: files whose locks are held meanwhile, and go too.
+        run: of a run, where it lies.
         remarks: what a person should know.
     """
 
@@ -49,6 +50,7 @@ class Removal:
     files: tuple[RemovedFile, ...]
     folders: tuple[Path, ...]
     guards: tuple[Path, ...]
+    run: RunFiles | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -68,11 +70,14 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     # typed again; or it is gone altogether. The resume state first: without the files derived at the end of training,
     # it would make the run look like one that stopped on the way.
     inner.sort(key=lambda path: path != files.resume)
-    written = (files.object, files.state_dict, files.weights)
+    weights, around = _weights(files)
+    written = (files.statistics, *weights)
     parts = [part for path in written for part in stale_parts(path)]
     paths = [*inner, *parts, *(path for path in written if os.path.lexists(path))]
-    removal = Removal(name, "run", files.weights, tuple(map(_described, paths)), folders, guards=(files.weights,))
-    return _allowed(home, removal)
+    removed = tuple(map(_described, paths))
+    # Of a folder that goes as a whole the lock lies beside it.
+    guards = (around[-1] if around else files.weights,)
+    return _allowed(home, Removal(name, "run", files.weights, removed, (*folders, *around), guards, run=files))
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
@@ -92,7 +97,8 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     # The recording last: its content is what leads to its packed frames.
     paths = [*packed, *(part for each in (*packed, path) for part in stale_parts(each)), path]
     guards = (path, *packed)
-    return _allowed(home, Removal(name, "dataset", path, tuple(map(_described, paths)), (), guards, tuple(remarks)))
+    removed = tuple(map(_described, paths))
+    return _allowed(home, Removal(name, "dataset", path, removed, (), guards, remarks=tuple(remarks)))
 
 
 def remove(home: Home, removal: Removal) -> None:
@@ -125,9 +131,23 @@ def remove(home: Home, removal: Removal) -> None:
 
 
 def _planned_again(home: Home, removal: Removal) -> Removal:
-    if removal.kind == "run":
-        return plan_run_removal(home, removal.name, RunFiles(removal.main.with_suffix("")))
+    if removal.run:
+        return plan_run_removal(home, removal.name, removal.run)
     return plan_dataset_removal(home, removal.name, removal.main)
+
+
+def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
+    """The weights of a run in all their forms, the ones it goes by last, and folders that hold nothing else."""
+    if files.within and files.within.name.startswith("models--"):  # a repository in a cache of the Hub
+        paths, folders = _contents(files.within)
+        return sorted(paths, key=lambda path: path == files.weights), folders
+    if files.within:  # which may hold other things too
+        named = [path for path in sorted(files.within.glob("weights*.pt")) if path != files.foreign]
+        return [*named, files.within / "config.json", files.weights], ()
+    if files.foreign:
+        forms = [Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES]
+        return [*(path for path in forms if path != files.foreign), files.foreign], ()
+    return [files.object, files.state_dict, files.weights], ()
 
 
 def _contents(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:

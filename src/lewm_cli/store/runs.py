@@ -17,71 +17,12 @@ from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
 from lewm_cli.model import LeWM, normalize_pixels
-from lewm_cli.store.home import Home
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import save_object
+from lewm_cli.store.run_files import HEADER, RunFiles
 
 EMBEDDED_AT_ONCE = 64
 """Frames in one pass of the encoder."""
-
-HEADER = "lewm"
-"""The metadata entry of a safetensors file that holds the run card as JSON."""
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """Where the files of a run lie.
-
-    Args:
-        stem: path without suffix.
-    """
-
-    stem: Path
-
-    @property
-    def weights(self) -> Path:
-        """Weights and card."""
-        return Path(f"{self.stem}.safetensors")
-
-    @property
-    def state_dict(self) -> Path:
-        """Derived: the state dict under the names of the released weights."""
-        return Path(f"{self.stem}_weight.ckpt")
-
-    @property
-    def object(self) -> Path:
-        """Derived: the module as a pickle, for stable_worldmodel."""
-        return Path(f"{self.stem}_object.ckpt")
-
-    @property
-    def folder(self) -> Path:
-        """Everything else about the run; never named like the run, for stable_worldmodel would look only inside."""
-        return Path(f"{self.stem}.run")
-
-    @property
-    def resume(self) -> Path:
-        """State to go on training from."""
-        return self.folder / "resume.pt"
-
-    @property
-    def stopped(self) -> bool:
-        """Whether training ended before its last step: what is derived is written after it."""
-        return self.resume.exists() and not self.object.exists()
-
-    @property
-    def config(self) -> Path:
-        """The resolved training configuration."""
-        return self.folder / "config.toml"
-
-    @property
-    def log(self) -> Path:
-        """One JSON object per event."""
-        return self.folder / "log.jsonl"
-
-    @property
-    def results(self) -> Path:
-        """Measurements, one JSON file each."""
-        return self.folder / "results"
 
 
 @dataclass(frozen=True)
@@ -95,6 +36,7 @@ class Run:
         card: sizes, normalization and provenance.
         tensors: how many were loaded, all of them by name and shape.
         sha256: of the weight file.
+        source: what the file was, if another tool made it.
     """
 
     name: str
@@ -103,6 +45,7 @@ class Run:
     card: RunCard
     tensors: int
     sha256: str
+    source: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +71,7 @@ class Run:
         if not computed.isfinite().all():
             raise LewmError(
                 f"{self.name} computes numbers that are not finite: its weights are damaged, or its training diverged; "
-                f"train it again: lewm train {self.card.inputs.task} --name {self.name} --overwrite"
+                "train or fetch it again"
             )
         return computed
 
@@ -214,61 +157,6 @@ def weights_digest(path: Path) -> str:
     """The sha256 of a weight file, by which stored measurements name it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_run(home: Home, name: str, device: torch.device | str = "cpu") -> Run:
-    """Find a run by name and load it strictly.
-
-    Args:
-        home: where to look.
-        name: run name, `pusht/lewm`.
-        device: where the model goes.
-
-    Raises:
-        UsageError: the name has a suffix.
-        LewmError: there is no such run, or its tensors are not exactly the model's.
-    """
-    files = RunFiles(home.run_stem(name))
-    if not files.weights.exists():
-        raise home.missing_run(name)
-    card = read_card(files.weights)
-    model = LeWM(card.model, card.inputs.block_dim)
-    state = read_tensors(files.weights, model)
-    model.load_state_dict(state, strict=True)
-    return Run(name, files, model.to(device).eval(), card, tensors=len(state), sha256=weights_digest(files.weights))
-
-
-def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu") -> Run:
-    """Load a trained run by name.
-
-    Args:
-        run_name: path under the home without suffix, `tworoom/lewm`.
-        cache_dir: a home to search first; the usual ones otherwise.
-        device: where the model goes.
-
-    Returns:
-        the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
-
-    Raises:
-        LewmError: there is no such run, or it cannot be loaded strictly.
-    """
-    return load_run(Home.locate(Path(cache_dir) if cache_dir else None), run_name, device)
-
-
-def AutoCostModel(run_name: str, cache_dir: str | Path | None = None) -> LeWM:  # noqa: N802  (its name elsewhere)
-    """The model of a run in eval mode, as stable_worldmodel's solvers and policies take it.
-
-    Args:
-        run_name: path under the home without suffix, `tworoom/lewm`.
-        cache_dir: a home to search first; the usual ones otherwise.
-
-    Returns:
-        a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.
-
-    Raises:
-        LewmError: there is no such run, or it cannot be loaded strictly.
-    """
-    return load(run_name, cache_dir).model
 
 
 def _damaged(path: Path, error: Exception) -> LewmError:

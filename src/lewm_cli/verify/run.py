@@ -15,12 +15,14 @@ from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
 from lewm_cli.model import LeWM
-from lewm_cli.store import Measurement, RunFiles, read_card, read_tensors, weights_digest
+from lewm_cli.store import Measurement, RunFiles, StoredStatistics, read_card, read_tensors, weights_digest
 from lewm_cli.store.derived import check_sums
+from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, guarded
 from lewm_cli.verify.derived import derived_findings
 
 TRAIN_AGAIN = "train or fetch it again"
+COPY_AGAIN = "fetch or copy it again"
 
 
 @dataclass
@@ -52,21 +54,45 @@ class _Look:
     counts: _Counts = field(default_factory=_Counts)
 
     def tensors(self) -> Iterator[Finding]:
-        self.weights.card = card = read_card(self.files.weights)
+        if self.files.foreign:
+            self.weights.state = read_checkpoint(self.files.foreign).state
+        else:
+            self.own_tensors()
         self.weights.digest = weights_digest(self.files.weights)
-        with torch.device("meta"):  # names and shapes are all that is needed of the model
-            model = LeWM(card.model, card.inputs.block_dim)
-        state = read_tensors(self.files.weights, model)
-        self.weights.state = state
+        state = self.weights.state or {}
         endless = [key for key, value in state.items() if not torch.isfinite(value).all()]
         if endless:
             says = f"{len(endless)} of {len(state)} tensors hold NaN or infinity, first {endless[0]!r}"
-            yield Problem(says, self.train_again())
+            yield Problem(says, self.again())
+
+    def own_tensors(self) -> None:
+        self.weights.card = card = read_card(self.files.weights)
+        with torch.device("meta"):  # names and shapes are all that is needed of the model
+            model = LeWM(card.model, card.inputs.block_dim)
+        self.weights.state = read_tensors(self.files.weights, model)
+
+    def statistics(self) -> Iterator[Finding]:
+        """Of weights that do not carry their own."""
+        if not self.files.foreign:
+            return
+        paths = {RunFiles(stem).statistics for stem in (self.files.stem, *map(_stem_of_results, self.folders))}
+        there = [path for path in sorted(paths) if path.exists()]
+        if not there:
+            yield Remark("no statistics yet: evaluating it needs --stats-from DATASET")
+        for path in there:
+            compute = f"compute them again: lewm show {quote(self.name)} --stats-from DATASET"
+            try:
+                stored = StoredStatistics.model_validate_json(path.read_bytes())
+            except ValidationError:
+                yield Problem(f"{path.name} holds no statistics that can be read", compute)
+                continue
+            if stored.weights_sha256 != self.weights.digest:
+                yield Remark(f"{path.name} is of earlier weights; {compute}")
 
     def derived(self) -> Iterator[Finding]:
         card, state = self.weights.card, self.weights.state
-        if card is None or state is None:
-            return  # there is nothing to compare with
+        if card is None or card.provenance is None or state is None:
+            return  # there is nothing to compare with, or nothing was derived
         if is_locked(self.files.weights):
             yield Remark(f"being trained now, step {card.provenance.step:,}")
             return
@@ -74,10 +100,10 @@ class _Look:
             try:
                 check_sums(self.files.resume)
             except LewmError as error:
-                yield Problem(f"training stopped, and {error}", self.train_again())
+                yield Problem(f"training stopped, and {error}", self.again())
                 return
             yield Remark(f"training stopped after step {card.provenance.step:,}; go on with: {self.resume()}")
-        again = f"write it again: {self.resume()}" if self.files.resume.exists() else self.train_again()
+        again = f"write it again: {self.resume()}" if self.files.resume.exists() else self.again()
         for finding in derived_findings(self.files, card, state, again):
             if isinstance(finding, Path):
                 self.counts.derived += 1
@@ -117,10 +143,13 @@ class _Look:
     def resume(self) -> str:
         return f"lewm train {self.task} --name {quote(self.name)} --resume"
 
-    def train_again(self) -> str:
-        if self.weights.card is None:
+    def again(self) -> str:
+        if self.files.foreign:
+            return COPY_AGAIN
+        card = self.weights.card
+        if card is None or card.provenance is None:
             return TRAIN_AGAIN
-        dataset = quote(self.weights.card.provenance.dataset.name)
+        dataset = quote(card.provenance.dataset.name)
         config = f" --config {quote(str(self.files.config))}" if self.files.config.exists() else ""
         return f"train it again: lewm train {dataset} --name {quote(self.name)}{config} --overwrite"
 
@@ -139,8 +168,9 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
         kinds: what a stored measurement is, by the first word of its file name.
     """
     look = _Look(name, files, folders, kinds)
-    findings = [*guarded(files.weights.name, look.tensors, TRAIN_AGAIN)]
-    again = look.train_again()
+    findings = [*guarded(files.weights.name, look.tensors, COPY_AGAIN if files.foreign else TRAIN_AGAIN)]
+    again = look.again()
+    findings += guarded("the statistics", look.statistics, again)
     findings += guarded("what is derived from the weights", look.derived, again)
     findings += guarded("a stored result", look.results, "measure again")
     findings += guarded(files.log.name, look.log, "the weights do not need it")
@@ -163,6 +193,10 @@ def _unreadable_result(path: Path) -> Finding:
     if isinstance(writer, str) and writer != __version__:
         return Remark(f"{path.name} was written by lewm-cli {writer} and cannot be read by this version")
     return Problem(f"{path.name} is no result that can be read", f"measure again, after: rm {quote(str(path))}")
+
+
+def _stem_of_results(folder: Path) -> Path:
+    return folder.parent.with_suffix("")
 
 
 def _is_event(line: bytes) -> bool:

@@ -19,7 +19,7 @@ class Commands:
 def next_commands(report: RunReport) -> Commands:
     """The commands that would fill the page of a run."""
     task = find_task(report.card.inputs.task)
-    dataset = report.evaluation.dataset if report.evaluation else report.card.provenance.dataset
+    dataset = report.evaluation.dataset if report.evaluation else report.card.dataset
     surprise = ["lewm", "surprise", dataset.name, "--run", report.name]
     if task and task.perturbations:
         surprise += ["--perturb", task.perturbations[0].name]

@@ -38,8 +38,8 @@ def headlines(report: RunReport) -> list[Headline]:
         score = event.scores["model"]
         context = f"{brackets(number(score.ratio_low, 2), number(score.ratio_high, 2))}; untouched is 1{TIMES}"
         found.append(Headline(f"Surprise, {event.perturbation}", times(score.ratio), context))
-    if report.history.seconds is not None:
-        provenance = report.card.provenance
+    provenance = report.card.provenance
+    if report.history.seconds is not None and provenance:
         found.append(
             Headline("Training", duration(report.history.seconds), f"{provenance.step:,} steps on {provenance.device}")
         )
@@ -53,8 +53,9 @@ def sentences(report: RunReport) -> list[str]:
 
 
 def _data(report: RunReport) -> str:
-    provenance = report.card.provenance
-    dataset = provenance.dataset
+    provenance, dataset = report.card.provenance, report.card.dataset
+    if provenance is None:
+        return f"Another tool trained it, on data that are not recorded; actions are scaled as in “{dataset.name}”."
     if provenance.held_out:
         kept = f"{len(provenance.held_out)} of them were held out to measure on"
     else:
@@ -79,6 +80,8 @@ def _model(report: RunReport) -> str:
 
 def _training(report: RunReport) -> str:
     provenance, history = report.card.provenance, report.history
+    if provenance is None:
+        return "How it was trained is not recorded."
     taken = f"{provenance.step:,} optimizer steps of {provenance.train.optimizer.batch_size} clips"
     if history.seconds is None:
         begun = f"It was trained for {taken} on {provenance.device}"
@@ -97,7 +100,7 @@ def _planning(report: RunReport) -> str:
     result = report.evaluation
     if not result:
         return "Whether it can plan was not measured yet."
-    seen = "never trained on" if result.held_out else "that it was trained on"
+    seen = "never trained on" if result.held_out else "that it may have been trained on"
     return (
         f"Planning with it reached {result.overall.success.successes} of {result.overall.success.trials} goals "
         f"{result.protocol.offset} steps ahead within {result.protocol.budget} steps, in episodes {seen}; "

@@ -1,0 +1,191 @@
+"""The one way in: a checkpoint of any generation to state, configuration and a word on what it was."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lewm_cli.config import ModelConfig
+from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.store.formats.architecture import read_architecture
+from lewm_cli.store.formats.captured import read_configuration, walk
+from lewm_cli.store.formats.refusals import DamagedError, RefusalError
+from lewm_cli.store.formats.release import recognize_release
+from lewm_cli.store.formats.standins import RESTORE, Captured, StoredTensor, Value
+from lewm_cli.store.formats.state import Entry, read_state, under_our_names
+from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
+
+LIGHTNING = "model."
+"""What Lightning puts before every name of the model."""
+
+NOT_THE_MODEL = ("sigreg.",)
+"""Beside it in a Lightning checkpoint: the training loss, which holds nothing that was learned."""
+
+CONFIG = "config.json"
+
+_SAFETENSORS = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of a LeWM from another tool, exactly the tensors of `LeWM(model, block_dim)`.
+
+    Args:
+        state: by our names, float32 (the counters of BatchNorm int64), on the CPU.
+        model: the configuration.
+        block_dim: width of an action block.
+        source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
+    """
+
+    state: dict[str, Tensor]
+    model: ModelConfig
+    block_dim: int
+    source: str
+
+
+def read_checkpoint(path: Path, config: Path | None = None) -> Checkpoint:
+    """Read a checkpoint without running anything in it.
+
+    Args:
+        path: a state dict of torch.save or Lightning, an object checkpoint, or safetensors; told by content.
+        config: its config.json; the one beside it if not given, and without either only the released architecture
+            is recognized. Object checkpoints carry their configuration.
+
+    Raises:
+        MissingError: there is no such file.
+        LewmError: in one sentence, why it is not read.
+    """
+    for file in (path, config):
+        if file is not None and not file.is_file():
+            raise MissingError(f"there is no file {file}")
+    try:
+        if _is_safetensors(path):
+            return _from_entries(_safetensors(path), path, config, "safetensors")
+        return _from_torch(read_torch_file(path), config)
+    except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
+        raise LewmError(f"{path}: {error}") from error
+    except OSError as error:
+        raise LewmError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
+    """Read a checkpoint by running what it says, for those who trust whoever made it.
+
+    Args:
+        path: a state dict or a pickled module whose classes can be imported here.
+        config: as for `read_checkpoint`, and needed for a module of another than the released architecture.
+
+    Raises:
+        LewmError: its code fails, or what it makes is no LeWM.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # whatever a stranger's code raises
+        raise LewmError(f"{path}: its code failed with {type(error).__name__}: {error}".splitlines()[0]) from error
+    state = content.state_dict() if isinstance(content, torch.nn.Module) else content
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise LewmError(f"{path}: it holds neither a module nor a state dict")
+    entries = {
+        str(key): Entry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for key, tensor in state.items()
+    }
+    try:
+        return _from_entries(entries, path, config, "trusted pickle")
+    except RefusalError as error:
+        raise LewmError(f"{path}: {error}") from error
+
+
+def _from_torch(file: TorchFile, config: Path | None) -> Checkpoint:
+    content = file.content
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        return _from_entries(_entries(file, content["state_dict"]), file.path, config, "Lightning checkpoint")
+    if isinstance(content, dict):
+        return _from_entries(_entries(file, content), file.path, config, "state dict")
+    if isinstance(content, Captured) and config is not None:
+        raise RefusalError("an object checkpoint carries its configuration, and another one is not taken")
+    if isinstance(content, Captured) and content.kind == RESTORE:
+        return _from_ours(file, content)
+    if isinstance(content, Captured) and content.kind == "LeWM":
+        return _from_object(file, content)
+    raise RefusalError("it holds neither the tensors of a model nor a LeWM")
+
+
+def _from_object(file: TorchFile, root: Captured) -> Checkpoint:
+    modules, tensors = walk(root)
+    named = under_our_names(_entries(file, dict(tensors)))
+    model, block_dim = read_configuration(modules, named)
+    source = f"object checkpoint ({root.name}, transformers {named.generation} names)"
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
+
+
+def _from_ours(file: TorchFile, call: Captured) -> Checkpoint:
+    if len(call.arguments) != 3:
+        raise DamagedError("restore_model is called with other arguments than it takes")
+    written, block_dim, state = call.arguments
+    if not isinstance(written, str) or type(block_dim) is not int or not isinstance(state, dict):
+        raise DamagedError("restore_model is called with other arguments than it takes")
+    try:
+        model = ModelConfig.model_validate_json(written)
+    except ValidationError as error:
+        raise DamagedError("the configuration in it is not one of this version of lewm") from error
+    named = under_our_names(_entries(file, state))
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)")
+
+
+def _from_entries(entries: dict[str, Entry], path: Path, config: Path | None, kind: str) -> Checkpoint:
+    named = under_our_names(_without_lightning(entries))
+    beside = path.with_name(CONFIG)
+    if config is None and beside.is_file():
+        config = beside
+    model, block_dim = recognize_release(named) if config is None else read_architecture(config)
+    known_by = "released architecture" if config is None else config.name
+    source = f"{kind} (transformers {named.generation} names, {known_by})"
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
+
+
+def _without_lightning(entries: dict[str, Entry]) -> dict[str, Entry]:
+    if not all(key.startswith((LIGHTNING, *NOT_THE_MODEL)) for key in entries):
+        return entries
+    return {key.removeprefix(LIGHTNING): entry for key, entry in entries.items() if key.startswith(LIGHTNING)}
+
+
+def _entries(file: TorchFile, state: dict[str, Value]) -> dict[str, Entry]:
+    """The tensors of a state dict; together no larger than the file, however often a storage is used."""
+    entries = {}
+    for key, tensor in state.items():
+        if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
+            raise RefusalError("it is a dictionary, but not of tensors by name, and so no state dict")
+        entries[key] = Entry(tensor.shape, tensor.storage.dtype, partial(file.read, tensor))
+    taken = sum(tensor.nbytes for tensor in state.values() if isinstance(tensor, StoredTensor))
+    if taken > sum(extent.size for extent in file.storages.values()):
+        raise RefusalError("several of its tensors share the same numbers, and those of a LeWM do not")
+    return entries
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    # The length of the header, then its JSON; no pickle and no zip archive starts so.
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+
+
+def _safetensors(path: Path) -> dict[str, Entry]:
+    try:
+        file = safe_open(path, framework="pt")
+        entries = {}
+        for key in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118  (not a dictionary)
+            view = file.get_slice(key)  # type: ignore[no-untyped-call]
+            kind = _SAFETENSORS.get(view.get_dtype())
+            if kind is None:
+                raise RefusalError(f"its numbers are {view.get_dtype()}, not float32, float16 or bfloat16")
+            entries[key] = Entry(tuple(view.get_shape()), kind, partial(file.get_tensor, key))
+    except SafetensorError as error:
+        raise DamagedError(f"its safetensors header does not hold ({error})") from error
+    return entries

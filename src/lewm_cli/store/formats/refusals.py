@@ -1,0 +1,40 @@
+"""Why a checkpoint is not read: reasons that the entry point turns into one sentence with the file's name."""
+
+from lewm_cli.errors import LewmError
+
+LONGEST_SHOWN = 100
+"""Characters of a name out of a file that a message repeats."""
+
+
+class RefusalError(LewmError):
+    """The file asks for something that reading weights does not need, or holds another model."""
+
+
+class ForeignError(RefusalError):
+    """The pickle refers to something beyond the fixed list; nothing was run."""
+
+    def __init__(self, asks: str) -> None:
+        super().__init__(
+            f"refused: the pickle {asks}, which no LeWM checkpoint needs; nothing was run; --trust would run it"
+        )
+
+
+class DamagedError(RefusalError):
+    """The file is truncated, corrupt, lies about its sizes, or is no checkpoint."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"damaged or not a checkpoint: {reason}; fetch or copy it again")
+
+
+def shown(name: object) -> str:
+    """A name from a stranger's file as a terminal may print it: short, printable, on one line."""
+    text = str(name) if isinstance(name, str) else repr(type(name).__name__)
+    text = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return text if text.isprintable() else ascii(text)
+
+
+def told(value: object) -> str:
+    """A value from a stranger's file as a message may repeat it; structures, which may be endless, by their type."""
+    if isinstance(value, str | int | float | None):
+        return shown(repr(value))
+    return f"a {type(value).__name__}"

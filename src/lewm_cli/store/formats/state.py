@@ -1,0 +1,128 @@
+"""From named tensors in a file to the state of our model: every name, shape and dtype, or a refusal."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lewm_cli.config import ModelConfig
+from lewm_cli.errors import LewmError
+from lewm_cli.model import LeWM
+from lewm_cli.store.formats.refusals import RefusalError, shown
+from lewm_cli.store.keys import our_key, released_key, transformers_generation
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+COUNTER = "num_batches_tracked"
+"""BatchNorm's count of batches, the one integer in a state."""
+
+DEEPEST = 256
+LARGEST = 2**20
+"""Of depth and of any width in a configuration: far beyond every LeWM, and small enough to build without tensors."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor in a file that has not been read yet."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Named:
+    """The tensors of a file under our names.
+
+    Args:
+        entries: by our name.
+        generation: major version of transformers whose names the file uses.
+    """
+
+    entries: Mapping[str, Entry]
+    generation: int
+
+    def their_name(self, key: str) -> str:
+        """Our name of a tensor as this file would call it."""
+        return released_key(key) if self.generation == 4 else key
+
+
+def under_our_names(entries: Mapping[str, Entry]) -> Named:
+    """Rename the tensors of a state dict of either generation.
+
+    Raises:
+        RefusalError: it mixes both.
+    """
+    try:
+        generation = transformers_generation(entries)
+    except LewmError as error:
+        raise RefusalError(str(error)) from error
+    if generation == 5:
+        return Named(entries, generation)
+    return Named({our_key(key): entry for key, entry in entries.items()}, generation)
+
+
+def blank_model(model: ModelConfig, block_dim: int) -> LeWM:
+    """The model without memory for its tensors (on the meta device).
+
+    Raises:
+        RefusalError: no LeWM is that large.
+    """
+    encoder, predictor, actions = model.encoder, model.predictor, model.action_encoder
+    sizes = [model.latent, model.history, model.projector.hidden, block_dim, encoder.width, encoder.mlp]
+    sizes += [predictor.width or 1, predictor.mlp, predictor.heads * predictor.head_dim]
+    sizes += [actions.smoothed, actions.expansion * model.latent]
+    grid = model.image_size // encoder.patch_size
+    sizes += [grid * grid, encoder.patch_size]
+    depth = max(encoder.depth, predictor.depth)
+    if max(sizes) > LARGEST or depth > DEEPEST or block_dim < 1:
+        raise RefusalError("its configuration asks for a model larger than any LeWM")
+    with torch.device("meta"):
+        return LeWM(model, block_dim)
+
+
+def check(named: Named, model: ModelConfig, block_dim: int) -> None:
+    """Every tensor of the model by name, shape and dtype, and no other.
+
+    Raises:
+        RefusalError: with the count of those that fit and the first that does not.
+    """
+    expected = {key: tuple(value.shape) for key, value in blank_model(model, block_dim).state_dict().items()}
+    missing = [key for key in expected if key not in named.entries]
+    extra = [key for key in named.entries if key not in expected]
+    reshaped = [key for key, shape in expected.items() if key not in missing and named.entries[key].shape != shape]
+    if missing or extra or reshaped:
+        fitting = len(expected) - len(missing) - len(reshaped)
+        told = [f"{fitting}/{len(expected)} tensors fit"]
+        if missing:
+            told.append(f"missing: {named.their_name(missing[0])}" + _more(missing))
+        if extra:
+            told.append(f"extra: {shown(named.their_name(extra[0]))}" + _more(extra))
+        if reshaped:
+            key = reshaped[0]
+            shapes = f"{list(named.entries[key].shape)} instead of {list(expected[key])}"
+            told.append(f"another shape: {named.their_name(key)} {shapes}" + _more(reshaped))
+        raise RefusalError("; ".join(told))
+    for key, entry in named.entries.items():
+        wanted = (torch.int64,) if key.endswith(COUNTER) else FLOATS
+        if entry.dtype not in wanted:
+            kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in wanted)
+            raise RefusalError(f"{named.their_name(key)} is {str(entry.dtype).removeprefix('torch.')}, not {kinds}")
+
+
+def read_state(named: Named, model: ModelConfig, block_dim: int) -> dict[str, Tensor]:
+    """Read the tensors of a model, floats as float32, one after the other.
+
+    Raises:
+        RefusalError: they are not exactly the model's, or the file is damaged.
+    """
+    check(named, model, block_dim)
+    return {key: _as_ours(entry.read()) for key, entry in named.entries.items()}
+
+
+def _as_ours(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _more(keys: list[str]) -> str:
+    return f" and {len(keys) - 1} more" if len(keys) > 1 else ""

@@ -1,0 +1,216 @@
+"""From a run name to a model: strictly, whichever tool wrote the weights, and without running anything in them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lewm_cli.config import RunCard
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.model import LeWM
+from lewm_cli.store.formats import Checkpoint, read_checkpoint, read_trusted
+from lewm_cli.store.home import Home
+from lewm_cli.store.run_files import RunFiles
+from lewm_cli.store.runs import Run, read_card, read_tensors, weights_digest
+from lewm_cli.store.statistics import StoredStatistics, named_task, store_statistics, stored_statistics
+
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Take a line and say nothing."""
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A model, and everything that its files say about it.
+
+    Args:
+        name: of the run; not what was typed, if that was an alias.
+        files: where it lies.
+        model: in eval mode.
+        card: sizes, normalization and provenance; None if another tool made it.
+        tensors: how many were loaded, all of them by name and shape.
+        sha256: of the weight file.
+        source: what the file was, if another tool made it.
+    """
+
+    name: str
+    files: RunFiles
+    model: LeWM
+    card: RunCard | None
+    tensors: int
+    sha256: str
+    source: str | None
+
+    @property
+    def origin(self) -> str:
+        """What was loaded, from where: "303/303 tensors from FILE (state dict ...)"."""
+        said = f"{self.tensors}/{self.tensors} tensors from {self.files.weights}"
+        return f"{said} ({self.source})" if self.source else said
+
+
+def load_weights(
+    home: Home, name: str, device: torch.device | str = "cpu", *, trust: bool = False, say: Say = silent
+) -> LoadedWeights:
+    """Find a run by name and load its model strictly; nothing needs to be known of its normalization.
+
+    Args:
+        home: where to look.
+        name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
+        device: where the model goes.
+        trust: read what the restricted reader refuses by running its code.
+        say: told what the name stands for, if that is not plain.
+
+    Raises:
+        UsageError: the name has a suffix.
+        LewmError: there is no such run, several, or its tensors are not exactly the model's.
+    """
+    found = home.find_run(name)
+    files = found.files
+    if found.name != name:
+        say(f"{name}: {found.name} is what goes by this name here")
+    card = source = None
+    if found.own:
+        card = read_card(files.weights)
+        model = LeWM(card.model, card.inputs.block_dim)
+        state = read_tensors(files.weights, model)
+        digest = weights_digest(files.weights)
+    else:
+        read = _read(files.weights, trust=trust)
+        source, state, digest = read.source, read.state, weights_digest(files.weights)
+        model = LeWM(read.model, read.block_dim)
+    model.load_state_dict(state, strict=True)
+    return LoadedWeights(found.name, files, model.to(device).eval(), card, len(state), digest, source)
+
+
+def load_run(
+    home: Home,
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    stats_from: str | None = None,
+    trust: bool = False,
+    say: Say = silent,
+) -> Run:
+    """Find a run by name and load it strictly, with its normalization.
+
+    Args:
+        home: where to look.
+        name: run name, `pusht/lewm`.
+        device: where the model goes.
+        stats_from: a recording; the normalization of a run from elsewhere is computed from it, and stored.
+        trust: read what the restricted reader refuses by running its code.
+        say: told what was found, loaded and computed.
+
+    Raises:
+        UsageError: the name has a suffix, or the run carries its normalization and one is to be computed.
+        LewmError: there is no such run, its tensors are not exactly the model's, or its normalization is not known.
+    """
+    loaded = load_weights(home, name, device, trust=trust, say=say)
+    say(f"run: {loaded.name} ({loaded.origin})")
+    return with_statistics(home, loaded, stats_from, say)
+
+
+def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Say = silent) -> Run:
+    """A run that can be fed: with the normalization it carries, or that is stored, or that is computed now.
+
+    Args:
+        home: where recordings lie.
+        loaded: the weights.
+        stats_from: compute it from this recording. Without, what is stored is used, and if nothing is, the released
+            recording of the task if it lies in the home.
+        say: told what was computed.
+
+    Raises:
+        UsageError: the run carries its own.
+        LewmError: nothing is known, or the recording does not fit.
+    """
+    if stats_from is not None and loaded.source is None:
+        raise UsageError(f"{loaded.name} carries its own statistics, and they are always used; leave out --stats-from")
+    # What is stored may be damaged, and is then replaced.
+    card = stored_card(home, loaded) if stats_from is None else None
+    if card is None:
+        card = _computed_card(home, loaded, stats_from or _released_recording(home, loaded), say)
+    return Run(loaded.name, loaded.files, loaded.model, card, loaded.tensors, loaded.sha256, loaded.source)
+
+
+def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
+    """The card that weights carry, or the one that stored statistics make for them; None if there is neither.
+
+    Raises:
+        LewmError: a file of statistics cannot be read.
+    """
+    if loaded.card:
+        return loaded.card
+    for stored in stored_statistics(home, loaded.name, loaded.files):
+        # Those of other weights that had the name before are passed over.
+        if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
+            return RunCard(model=loaded.model.config, inputs=stored.inputs, statistics_from=stored.dataset)
+    return None
+
+
+def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu", stats_from: str | None = None) -> Run:
+    """Load a trained run by name.
+
+    Args:
+        run_name: path under the home without suffix, `tworoom/lewm`.
+        cache_dir: a home to search first; the usual ones otherwise.
+        device: where the model goes.
+        stats_from: a recording, from which the normalization of weights that another tool made is computed, once.
+
+    Returns:
+        the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
+
+    Raises:
+        LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
+    """
+    return load_run(_home(cache_dir), run_name, device, stats_from=stats_from)
+
+
+def AutoCostModel(run_name: str, cache_dir: str | Path | None = None) -> LeWM:  # noqa: N802  (its name elsewhere)
+    """The model of a run in eval mode, as stable_worldmodel's solvers and policies take it.
+
+    Args:
+        run_name: path under the home without suffix, `tworoom/lewm`.
+        cache_dir: a home to search first; the usual ones otherwise.
+
+    Returns:
+        a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.
+
+    Raises:
+        LewmError: there is no such run, or it cannot be loaded strictly.
+    """
+    return load_weights(_home(cache_dir), run_name).model
+
+
+def _home(cache_dir: str | Path | None) -> Home:
+    return Home.locate(Path(cache_dir) if cache_dir else None)
+
+
+def _read(path: Path, *, trust: bool) -> Checkpoint:
+    try:
+        return read_checkpoint(path)
+    except LewmError:
+        if not trust:
+            raise
+        return read_trusted(path)
+
+
+def _computed_card(home: Home, loaded: LoadedWeights, recording: str, say: Say) -> RunCard:
+    dataset = home.find_dataset(recording)
+    statistics = StoredStatistics.compute(loaded.name, dataset, loaded.model.block_dim, loaded.sha256)
+    path = store_statistics(home, loaded.name, loaded.files, statistics)
+    say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {path}")
+    return RunCard(model=loaded.model.config, inputs=statistics.inputs, statistics_from=statistics.dataset)
+
+
+def _released_recording(home: Home, loaded: LoadedWeights) -> str:
+    task = named_task(loaded.name)
+    if task and task.released_dataset and home.dataset_is_taken(task.released_dataset):
+        return task.released_dataset
+    raise LewmError(
+        f"{loaded.name} carries no statistics of actions, for another tool made it; compute them from the recording "
+        f"that it was trained on: lewm show {loaded.name} --stats-from DATASET"
+    )

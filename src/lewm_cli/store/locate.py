@@ -1,0 +1,169 @@
+"""What a run name means in one folder: our own run, or a checkpoint of any generation of another tool."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from lewm_cli.errors import LewmError
+from lewm_cli.store.names import RESERVED, run_name, split_step
+from lewm_cli.store.run_files import HEADER, RunFiles
+from lewm_cli.store.walk import names_in, walk
+
+CHECKPOINTS = (".safetensors", ".ckpt", ".pt")
+
+_RELEASE = "weights.pt"
+_EPOCH = re.compile(r"weights_epoch_(\d+)\.pt")
+_HUB = re.compile(r"models--(.+?)--(.+)")
+_STATES = ("_weight", "_weights", "_object")
+"""Before `.ckpt`, they are no part of a name."""
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run that was found by name.
+
+    Args:
+        name: what it is called, if an alias or its folder was typed.
+        files: where it lies.
+        kind: what its weights are, as far as file names tell.
+        problem: why it cannot be used: the name stands for several checkpoints.
+    """
+
+    name: str
+    files: RunFiles
+    kind: str
+    problem: str | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether lewm wrote it."""
+        return self.files.foreign is None
+
+
+def run_names(base: Path) -> Iterator[str]:
+    """Names of all runs under a folder, each once."""
+    seen = set()
+    for path in walk(base, CHECKPOINTS):
+        place = path.relative_to(base)
+        hub = _HUB.fullmatch(place.parts[0]) if len(place.parts) > 1 else None
+        name = "/".join(hub.groups()) if hub else split_step(run_name(place.as_posix()))[0]
+        if name.partition("/")[0] not in RESERVED and name not in seen:
+            seen.add(name)
+            yield name
+
+
+def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
+    """What a run name stands for under a folder; our own run before everything else.
+
+    Args:
+        base: a home, or `checkpoints` in it.
+        name: of the run.
+        step: the state that is asked for; the last one if not given.
+
+    Raises:
+        LewmError: it is there, but has no such state.
+    """
+    if _is_own(RunFiles(base / name).weights):
+        if step is not None:
+            raise LewmError(
+                f"{name}@{step} is not kept: lewm keeps only the last state of its own runs; type {name!r} for it"
+            )
+        return FoundRun(name, RunFiles(base / name), "lewm")
+    found = [*_files(base, name), *_in_folder(base, name, base / name, step), *_in_hub(base, name, step)]
+    if step is not None:
+        epochs = [one for one in found if one.name == f"{name}@{step}"]
+        if found and not epochs:
+            raise LewmError(f"there is no {name}@{step}: {name} is one file, without a number; type {name!r} for it")
+        found = epochs
+    if len(found) < 2:
+        return found[0] if found else None
+    return FoundRun(name, found[0].files, "ambiguous", _which(base, name, found))
+
+
+def _which(base: Path, name: str, found: list[FoundRun]) -> str:
+    """Why a name means nothing, and what to do."""
+    paths = " and ".join(one.files.weights.relative_to(base).as_posix() for one in found)
+    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; "
+    if any(one.name == name for one in found):
+        return problem + "leave only one of them there"
+    return problem + f"type {' or '.join(repr(one.name) for one in found)}"
+
+
+def _is_own(weights: Path) -> bool:
+    if not os.path.lexists(weights):
+        return False
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return True  # damaged, or a link that leads nowhere, and loading says so
+
+
+def _files(base: Path, name: str) -> list[FoundRun]:
+    """Files of that stem; of an object and a state dict the object, which carries its sizes."""
+    stem = base / name
+
+    def at(suffix: str, kind: str) -> list[FoundRun]:
+        path = Path(f"{stem}{suffix}")
+        return [FoundRun(name, RunFiles(stem, foreign=path), kind)] if path.is_file() else []
+
+    found = at("_object.ckpt", "object checkpoint")
+    if not found:
+        found = [*at("_weight.ckpt", "state dict"), *at("_weights.ckpt", "state dict")]
+    found += at(".safetensors", "safetensors")
+    if run_name(f"{name}.pt") == name:
+        found += at(".pt", "torch file")
+    if not name.endswith(_STATES):
+        found += at(".ckpt", "torch file")
+    return found
+
+
+def _in_folder(base: Path, name: str, folder: Path, step: int | None) -> list[FoundRun]:
+    names = names_in(folder)
+    found = _weights_in(base / name, name, folder, names, step)
+    others = {run_name(f"{name}/{one}"): None for one in names if one.endswith(CHECKPOINTS) and one != _RELEASE}
+    inner = [find_in(base, other) for other in others if split_step(other)[0] != name]
+    # A folder of our runs is a folder, not a run.
+    if any(one is not None and one.own for one in inner):
+        return found
+    return [*found, *(one for one in inner if one is not None)]
+
+
+def _in_hub(base: Path, name: str, step: int | None) -> list[FoundRun]:
+    """In a cache of the Hub: the files lie plainly in the folder of the repository, or in a snapshot of it."""
+    user, _, repository = name.partition("/")
+    if not repository or "/" in repository:
+        return []
+    cached = base / f"models--{user}--{repository}"
+    snapshots = [cached / "snapshots" / revision for revision in names_in(cached / "snapshots")]
+    snapshots.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in (cached, *snapshots):
+        names = names_in(folder)
+        found = _weights_in(cached, name, folder, names, step)
+        others = [one for one in names if one.endswith(CHECKPOINTS) and one != _RELEASE and not _EPOCH.fullmatch(one)]
+        found += [FoundRun(name, RunFiles(cached, folder / one, cached), "Hub cache") for one in others]
+        if found:
+            return [replace(one, files=replace(one.files, within=cached)) for one in found]
+    return []
+
+
+def _weights_in(stem: Path, name: str, folder: Path, names: list[str], step: int | None) -> list[FoundRun]:
+    """`weights.pt` and the newest epoch of a folder, or the epoch that is asked for."""
+    found = []
+    if _RELEASE in names:
+        kind = "Hub release" if "config.json" in names else "state dict"
+        found.append(FoundRun(name, RunFiles(stem, folder / _RELEASE, folder), kind))
+    epochs = {int(match[1]): match[0] for one in names if (match := _EPOCH.fullmatch(one))}
+    if step is not None and epochs and step not in epochs:
+        kept = ", ".join(f"{name}@{epoch}" for epoch in sorted(epochs))
+        raise LewmError(f"there is no {name}@{step} in {folder}; there is {kept}")
+    if epochs:
+        epoch = max(epochs) if step is None else step
+        numbered = "" if step is None else f"@{step}"
+        files = RunFiles(stem.with_name(f"{stem.name}{numbered}"), folder / epochs[epoch], folder)
+        found.append(FoundRun(f"{name}{numbered}", files, f"epoch {epoch}"))
+    return found

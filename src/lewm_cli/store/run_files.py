@@ -1,0 +1,72 @@
+"""Where the files of a run lie, ours or another tool's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER = "lewm"
+"""The metadata entry of a safetensors file that holds the run card as JSON."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the files of a run lie.
+
+    Args:
+        stem: path without suffix.
+        foreign: its weights, if another tool made them.
+        within: the folder that is the run, if the weights lie in one of their own.
+    """
+
+    stem: Path
+    foreign: Path | None = None
+    within: Path | None = None
+
+    @property
+    def weights(self) -> Path:
+        """Weights and card; of another tool, weights alone."""
+        return self.foreign or Path(f"{self.stem}.safetensors")
+
+    @property
+    def statistics(self) -> Path:
+        """The normalization of weights that do not carry it themselves."""
+        return Path(f"{self.stem}.stats.json")
+
+    @property
+    def state_dict(self) -> Path:
+        """Derived: the state dict under the names of the released weights."""
+        return Path(f"{self.stem}_weight.ckpt")
+
+    @property
+    def object(self) -> Path:
+        """Derived: the module as a pickle, for stable_worldmodel."""
+        return Path(f"{self.stem}_object.ckpt")
+
+    @property
+    def folder(self) -> Path:
+        """Everything else about the run; never named like the run, for stable_worldmodel would look only inside."""
+        return Path(f"{self.stem}.run")
+
+    @property
+    def resume(self) -> Path:
+        """State to go on training from."""
+        return self.folder / "resume.pt"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training ended before its last step: what is derived is written after it."""
+        return self.resume.exists() and not self.object.exists()
+
+    @property
+    def config(self) -> Path:
+        """The resolved training configuration."""
+        return self.folder / "config.toml"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object per event."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """Measurements, one JSON file each."""
+        return self.folder / "results"

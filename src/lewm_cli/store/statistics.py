@@ -1,0 +1,87 @@
+"""The normalization of weights that do not carry it: computed once from a recording, and stored beside them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from lewm_cli.config import ActionStats, DatasetIdentity, Inputs, Section
+from lewm_cli.data import Dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.files import write_text
+from lewm_cli.store.home import Home
+from lewm_cli.store.names import dataset_task, split_step
+from lewm_cli.store.run_files import RunFiles
+from lewm_cli.tasks import GENERIC, Task, find_task
+
+
+class StoredStatistics(Section):
+    """What `<run>.stats.json` holds."""
+
+    format: Literal[1] = 1
+    weights_sha256: str
+    dataset: DatasetIdentity
+    inputs: Inputs
+
+    @classmethod
+    def compute(cls, name: str, dataset: Dataset, block_dim: int, weights_sha256: str) -> "StoredStatistics":
+        """Fit them to the actions of a recording.
+
+        Args:
+            name: of the run; its parts name the task where the recording names none.
+            dataset: the recording.
+            block_dim: width of an action block of the model.
+            weights_sha256: of the weight file.
+
+        Raises:
+            LewmError: the model takes no whole number of such actions.
+        """
+        dims = dataset.actions.shape[1]
+        if block_dim % dims:
+            raise LewmError(
+                f"{name} takes {block_dim} numbers per action block, which is no whole number of the {dims} action "
+                f"dimensions of {dataset.name}; name the recording that it was trained on with --stats-from"
+            )
+        task = dataset_task(dataset)
+        if task is GENERIC:
+            task = named_task(name) or GENERIC
+        inputs = Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
+        return cls(weights_sha256=weights_sha256, dataset=dataset.identity, inputs=inputs)
+
+
+def named_task(name: str) -> Task | None:
+    """The task that a run name speaks of: `tworoom/lejepa`, or `quentinll/lewm-tworooms` as the Hub has it."""
+    parts = split_step(name)[0].split("/")
+    found = (find_task(part) or find_task(part.removeprefix("lewm-")) for part in parts)
+    return next((task for task in found if task not in (None, GENERIC)), None)
+
+
+def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
+    """The statistics beside a run and in the home that takes the writes; first where they would be written now.
+
+    Raises:
+        LewmError: a file of them cannot be read.
+    """
+    places = (home.noting_stem(name, files.stem), files.stem, home.new_run_stem(name))
+    for path in dict.fromkeys(RunFiles(stem).statistics for stem in places):
+        try:
+            yield StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (ValidationError, UnicodeDecodeError, OSError) as error:
+            raise LewmError(
+                f"{path} holds no statistics that can be read; compute them again with: "
+                f"lewm show {name} --stats-from DATASET"
+            ) from error
+
+
+def store_statistics(home: Home, name: str, files: RunFiles, statistics: StoredStatistics) -> Path:
+    """Write them beside the run, or into the home that takes the writes if that cannot be written.
+
+    Raises:
+        LewmError: the disk is full, or nothing can be written there either.
+    """
+    path = RunFiles(home.noting_stem(name, files.stem)).statistics
+    write_text(path, statistics.model_dump_json())
+    return path

@@ -1,0 +1,55 @@
+"""Building files of torch.save by hand: from a pickle, honest or not, and the bytes of its storages."""
+
+import io
+import pickle
+import pickletools
+import zipfile
+from pathlib import Path
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "checkpoints"
+OBJECTS = sorted(FIXTURES.glob("*_object.ckpt")) + sorted(FIXTURES.glob("*_legacy.ckpt"))
+STATES = [FIXTURES / "tf4_weight.ckpt", FIXTURES / "tf5_weight.ckpt", FIXTURES / "lightning_tf4.ckpt"]
+
+
+def in_zip(content: bytes, storages: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
+    """The zip format around a pickle."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/byteorder", b"little")
+        for key, value in (storages or {}).items():
+            archive.writestr(f"archive/data/{key}", value)
+    return buffer.getvalue()
+
+
+def in_legacy(content: bytes) -> bytes:
+    """The legacy format around a pickle without storages."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    head = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, 1001, system))
+    return head + content + pickle.dumps([], 2)
+
+
+def take_apart(path: Path) -> tuple[bytes, dict[str, bytes]]:
+    """Pickle and storages of a file in the zip format."""
+    with zipfile.ZipFile(path) as archive:
+        root = archive.namelist()[0].split("/")[0]
+        named = {name.removeprefix(f"{root}/data/"): archive.read(name) for name in archive.namelist()}
+        storages = {key: value for key, value in named.items() if not key.startswith(root)}
+        return archive.read(f"{root}/data.pkl"), storages
+
+
+def assert_one_sentence(error: BaseException) -> None:
+    """A message that fits on a terminal, tells what is wrong, and holds nothing that a terminal would obey."""
+    message = str(error)
+    assert 20 < len(message) < 700
+    assert message.isprintable(), ascii(message)
+
+
+def with_value(content: bytes, key: str, value: bytes) -> bytes:
+    """A pickle in which the value that follows the first mention of an attribute is another one (same opcode)."""
+    instructions = [(opcode.name, argument, position) for opcode, argument, position in pickletools.genops(content)]
+    at = next(i for i, (_, argument, _) in enumerate(instructions) if argument == key)
+    values = (i for i in range(at + 1, len(instructions)) if "PUT" not in instructions[i][0])
+    first = next(values)
+    return content[: instructions[first][2]] + value + content[instructions[first + 1][2] :]

@@ -1,0 +1,526 @@
+"""Checkpoints of other tools go by name in every layout and every command, or a sentence says why not."""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+import torch
+from safetensors.torch import save_file
+
+import lewm_cli
+from commands import flat, lewm, lewm_here
+from lewm_cli.config import ActionStats, ModelConfig, RunCard
+from lewm_cli.data import open_dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.model import LeWM
+from lewm_cli.store import RunFiles, StoredStatistics, read_card, save_derived, save_run
+from lewm_cli.store.formats import read_checkpoint
+from synthetic import write_recording
+
+pytest_plugins = ("recordings",)
+
+FIXTURES = Path(__file__).parent / "fixtures" / "checkpoints"
+STATE, OBJECT = "tf4_weight.ckpt", "jepa_tf4_object.ckpt"
+HUB = "checkpoints/models--quentinll--lewm-pusht"
+
+LAYOUTS = {
+    "pusht/lejepa_object.ckpt": (OBJECT, "pusht/lejepa"),
+    "checkpoints/pusht/lejepa_object.ckpt": ("swm_tf5_object.ckpt", "pusht/lejepa"),
+    "checkpoints/pusht/lejepa_weight.ckpt": (STATE, "pusht/lejepa"),
+    "pusht/lejepa_weights.ckpt": ("tf5_weight.ckpt", "pusht/lejepa"),
+    "pusht/best.pt": ("jepa_tf5_legacy.ckpt", "pusht/best"),
+    "dmc/reacher/best.ckpt": ("lightning_tf4.ckpt", "dmc/reacher/best"),
+    "pusht/lejepa/weights.pt": (STATE, "pusht/lejepa"),
+    "checkpoints/run/weights_epoch_3.pt": ("tf5_weight.ckpt", "run"),
+    f"{HUB}/weights.pt": (STATE, "quentinll/lewm-pusht"),
+    f"{HUB}/snapshots/22b330c/weights.pt": (STATE, "quentinll/lewm-pusht"),
+    f"{HUB}/snapshots/22b330c/other.ckpt": (OBJECT, "quentinll/lewm-pusht"),
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def place(home: Path, where: str, fixture: str = STATE) -> Path:
+    """Put a checkpoint into a home, with its config.json if it is a state dict."""
+    path = home / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(FIXTURES / fixture, path)
+    if "object" not in fixture and "legacy" not in fixture:
+        shutil.copy(FIXTURES / "config.json", path.parent)
+    return path
+
+
+def record(home: Path, name: str = "tworoom/demos", **options: Any) -> Path:
+    return write_recording(home / f"{name}.h5", **({"dims": 2, "size": 16, "task": "tworoom"} | options))
+
+
+def refused(home: Path, *arguments: object, code: int = 1) -> str:
+    return lewm_here(home, *arguments).sentence(code)
+
+
+def shown(home: Path, *arguments: object) -> dict[str, Any]:
+    done = lewm_here(home, "show", *arguments, "--json")
+    assert done.code == 0, done.err
+    return done.json()
+
+
+def listed(home: Path) -> dict[str, dict[str, Any]]:
+    return {run["name"]: run for run in lewm_here(home, "ls", "--json").json()["runs"]}
+
+
+# Names and layouts
+
+
+@pytest.mark.parametrize("where", LAYOUTS)
+def test_every_layout_loads_by_name(home: Path, where: str):
+    fixture, name = LAYOUTS[where]
+    path = place(home, where, fixture)
+    expected = read_checkpoint(path)
+    model = lewm_cli.AutoCostModel(name, cache_dir=home)
+    assert not model.training
+    assert all(torch.equal(value, expected.state[key]) for key, value in model.state_dict().items())
+    found = shown(home, name)
+    assert (found["name"], found["path"], found["tensors"]) == (name, str(path), len(expected.state))
+    assert (found["source"], found["card"]) == (expected.source, None)
+    (run,) = listed(home).values()
+    assert (run["name"], run["path"], run["problem"], run["needs_statistics"]) == (name, str(path), None, True)
+    done = lewm_here(home, "verify", name)
+    assert done.code == 0, done.err
+    assert f"{len(expected.state)}/{len(expected.state)} tensors" in flat(done.out)
+
+
+def test_folder_with_one_file_is_that_file(home: Path):
+    place(home, "solo/anything.pt")
+    assert shown(home, "solo")["name"] == "solo/anything"
+    assert "solo: solo/anything is what goes by this name here" in lewm_here(home, "show", "solo").err
+    assert list(listed(home)) == ["solo/anything"]
+
+
+def test_foreign_safetensors_are_read(home: Path):
+    (home / "a").mkdir(parents=True)
+    state = torch.load(FIXTURES / STATE, weights_only=True)
+    save_file({key: value.contiguous() for key, value in state.items()}, home / "a" / "run.safetensors")
+    shutil.copy(FIXTURES / "config.json", home / "a")
+    assert shown(home, "a/run")["source"] == "safetensors (transformers 4 names, config.json)"
+
+
+def test_epochs_have_numbers(home: Path):
+    for epoch in (9, 10, 2):
+        place(home, f"checkpoints/run/weights_epoch_{epoch}.pt")
+    assert shown(home, "run")["path"].endswith("weights_epoch_10.pt")
+    assert shown(home, "run@2")["path"].endswith("weights_epoch_2.pt")
+    assert shown(home, "run@2")["name"] == "run@2"
+    assert list(listed(home)) == ["run"]
+    assert "there is no run@3 in " in (said := refused(home, "show", "run@3"))
+    assert "there is run@2, run@9, run@10" in said
+    assert "goes by its name without suffix: 'run@9'" in refused(home, "show", "run/weights_epoch_9.pt", code=2)
+
+
+def test_one_file_and_our_own_runs_have_no_numbers(home: Path, small_model: LeWM, small_card):
+    place(home, "pusht/lejepa_weight.ckpt")
+    assert "pusht/lejepa is one file, without a number" in refused(home, "eval", "pusht/lejepa@3")
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    assert "lewm keeps only the last state of its own runs; type 'tworoom/lewm'" in refused(
+        home, "eval", "tworoom/lewm@3"
+    )
+    record(home)
+    said = refused(home, "train", "tworoom", "--preset", "small", "--name", "tworoom/a@3", code=2)
+    assert "choose a --name without @" in said
+
+
+def test_newest_snapshot_of_a_cache_is_taken(home: Path):
+    for age, revision in enumerate(("new", "old")):
+        folder = place(home, f"{HUB}/snapshots/{revision}/weights.pt").parent
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    assert "/snapshots/new/" in shown(home, "quentinll/lewm-pusht")["path"]
+
+
+def test_own_weights_win_over_everything_of_their_name(home: Path, small_model: LeWM, small_card):
+    files = RunFiles(home / "tworoom" / "lewm")
+    save_run(files, small_model, small_card(small_model))
+    save_derived(files, small_model)
+    for where in ("tworoom/lewm.pt", "tworoom/lewm/weights.pt"):
+        place(home, where)
+    assert shown(home, "tworoom/lewm")["path"] == str(files.weights)
+    assert list(listed(home)) == ["tworoom/lewm"]
+
+
+def test_object_stands_for_its_state_dict_too(home: Path):
+    path = place(home, "a/run_object.ckpt", OBJECT)
+    place(home, "a/run_weight.ckpt")
+    assert shown(home, "a/run")["path"] == str(path)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("run/weights.pt", "run/other.pt"),
+        ("run/one.pt", "run/two.ckpt"),
+        ("run.pt", "run_weight.ckpt"),
+        ("run_weight.ckpt", "run_weights.ckpt"),
+        ("run.pt", "run/weights.pt"),
+        ("run/weights.pt", "run/weights_epoch_1.pt"),
+    ],
+)
+def test_several_checkpoints_of_one_name_are_named(home: Path, places: tuple[str, ...]):
+    for where in places:
+        place(home, where)
+    said = refused(home, "show", "run")
+    assert all(where in said for where in places)
+    named = places == ("run/one.pt", "run/two.ckpt")
+    advice = "type 'run/one' or 'run/two'" if named else "leave only one of them there"
+    assert f"different checkpoints; {advice}" in said
+    if "run" in listed(home):
+        assert "different checkpoints" in listed(home)["run"]["problem"]
+        assert "different checkpoints" in refused(home, "rm", "run", "--yes")
+        assert lewm_here(home, "verify", "run").code == 1
+
+
+def test_released_weights_have_three_names(home: Path, small_model: LeWM, small_card):
+    place(home, "tworoom/lejepa_object.ckpt", OBJECT)
+    for name in ("tworoom/lewm-release", "tworoom/lewm"):
+        assert shown(home, name)["name"] == "tworoom/lejepa"
+        assert f"{name}: tworoom/lejepa is what goes by this name here" in lewm_here(home, "show", name).err
+    place(home, "tworoom/lewm-release_object.ckpt", OBJECT)
+    assert shown(home, "tworoom/lewm")["name"] == "tworoom/lewm-release"
+    assert shown(home, "tworoom/lejepa")["name"] == "tworoom/lejepa"
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    assert shown(home, "tworoom/lewm")["source"] is None
+
+
+@pytest.mark.parametrize("name", ["pusht/lejep", "pusht/lejeap", "psht/lejepa"])
+def test_near_misses_are_offered(home: Path, name: str):
+    place(home, "pusht/lejepa_object.ckpt", OBJECT)
+    place(home, "pusht/other_object.ckpt", OBJECT)
+    assert "did you mean 'pusht/lejepa'?" in refused(home, "eval", name)
+
+
+def test_folder_of_our_runs_is_no_run(home: Path, small_model: LeWM, small_card):
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    place(home, "tworoom/other.pt")
+    assert "did you mean 'tworoom/lewm'?" in refused(home, "eval", "tworoom")
+
+
+def test_other_homes_are_read_and_the_own_one_is_written(home: Path, tmp_path: Path, monkeypatch):
+    path = place(home, "tworoom/lejepa/weights.pt")
+    record(home)
+    own = tmp_path / "own"
+    monkeypatch.setattr("lewm_cli.store.home.os.access", lambda place, mode: Path(place).is_relative_to(own))
+    before = sorted(home.rglob("*"))
+    found = shown(home, "tworoom/lejepa", "--stats-from", "tworoom/demos", "--home", own)
+    assert found["path"] == str(path)
+    assert (own / "tworoom" / "lejepa.stats.json").exists()
+    assert shown(home, "tworoom/lejepa", "--home", own)["card"] is not None
+    done = lewm_here(home, "surprise", "tworoom/demos", "--run", "tworoom/lejepa", "--home", own)
+    assert done.code == 0, done.err
+    assert list((own / "tworoom" / "lejepa.run" / "results").glob("surprise-*.json"))
+    assert sorted(home.rglob("*")) == before
+    assert "outside the home that takes the writes" in refused(home, "rm", "tworoom/lejepa", "--yes", "--home", own)
+
+
+# Statistics
+
+
+def test_statistics_are_computed_once_and_stored(home: Path):
+    path = place(home, "tworoom/run_object.ckpt", OBJECT)
+    recording = record(home)
+    said = refused(home, "surprise", "tworoom/demos", "--run", "tworoom/run")
+    assert "lewm show tworoom/run --stats-from DATASET" in said
+    with pytest.raises(LewmError, match="--stats-from"):
+        lewm_cli.load("tworoom/run", cache_dir=home)
+    run = lewm_cli.load("tworoom/run", cache_dir=home, stats_from="tworoom/demos")
+    dataset = open_dataset(recording, "tworoom/demos")
+    assert run.card.inputs.actions == ActionStats.fit(dataset.actions)
+    assert (run.card.inputs.task, run.card.inputs.frameskip) == ("tworoom", 2)
+    assert (run.card.provenance, run.card.statistics_from) == (None, dataset.identity)
+    stored = StoredStatistics.model_validate_json((home / "tworoom" / "run.stats.json").read_text())
+    assert (stored.inputs, stored.weights_sha256) == (run.card.inputs, run.sha256)
+    assert lewm_cli.load("tworoom/run", cache_dir=home).card == run.card
+    assert shown(home, "tworoom/run")["card"]["statistics_from"]["name"] == "tworoom/demos"
+    entry = listed(home)["tworoom/run"]
+    assert (entry["task"], entry["needs_statistics"]) == ("tworoom", False)
+    assert "elsewhere" in flat(lewm_here(home, "ls").out)
+    assert "of tworoom/demos: 174 rows" in flat(lewm_here(home, "show", "tworoom/run").out)
+
+    shutil.copy(FIXTURES / "swm_tf4_object.ckpt", path)  # other weights
+    assert "--stats-from" in refused(home, "surprise", "tworoom/demos", "--run", "tworoom/run")
+    assert "of earlier weights" in flat(lewm_here(home, "verify", "tworoom/run").out)
+    (home / "tworoom" / "run.stats.json").write_text("{")
+    assert "holds no statistics that can be read" in refused(home, "surprise", "tworoom/demos", "--run", "tworoom/run")
+    assert lewm_here(home, "verify", "tworoom/run").code == 1
+    assert not lewm_cli.AutoCostModel("tworoom/run", cache_dir=home).training  # needs none
+    assert shown(home, "tworoom/run", "--stats-from", "tworoom/demos")["card"] is not None
+    assert shown(home, "tworoom/run")["card"] is not None
+
+
+@pytest.mark.parametrize("name", ["tworoom/lejepa", "tworooms/best", "quentinll/lewm-tworooms"])
+def test_released_recording_of_the_task_is_used_and_named(home: Path, name: str):
+    where = "checkpoints/models--quentinll--lewm-tworooms/weights.pt" if "quentinll" in name else f"{name}.pt"
+    place(home, where)
+    released = write_recording(home / "tworoom.h5", dims=2, size=16)
+    done = lewm_here(home, "surprise", "tworoom", "--run", name)
+    assert done.code == 0, done.err
+    assert f"statistics: computed from tworoom ({released})" in done.err
+    assert "tensors from " in done.err
+    assert "(state dict (transformers 4 names, config.json))" in done.err
+    assert "computed" not in lewm_here(home, "surprise", "tworoom", "--run", name).err
+
+
+def test_task_is_that_of_the_recording_else_that_of_the_name(home: Path):
+    place(home, "tworoom/run.pt")
+    place(home, "robot/run.pt")
+    write_recording(home / "arm.h5", dims=2, size=16)
+    assert shown(home, "tworoom/run", "--stats-from", "arm")["card"]["inputs"]["task"] == "tworoom"
+    assert shown(home, "robot/run", "--stats-from", "arm")["card"]["inputs"]["task"] == "generic"
+    write_recording(home / "wide.h5", dims=3, size=16)
+    said = refused(home, "show", "robot/run", "--stats-from", "wide")
+    assert "takes 4 numbers per action block, which is no whole number of the 3 action dimensions of wide" in said
+    assert "there is no dataset 'nowhere'" in refused(home, "show", "robot/run", "--stats-from", "nowhere")
+
+
+def test_own_run_takes_no_other_statistics(home: Path, small_model: LeWM, small_card):
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    record(home)
+    for command in (("show",), ("eval",), ("probe",), ("surprise", "tworoom/demos", "--run")):
+        said = refused(home, *command, "tworoom/lewm", "--stats-from", "tworoom/demos", code=2)
+        assert "tworoom/lewm carries its own statistics" in said
+
+
+# Trust
+
+
+class Canary:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_in_a_checkpoint_runs_without_trust(home: Path, tmp_path: Path):
+    canary = tmp_path / "canary"
+    (home / "evil").mkdir(parents=True)
+    torch.save({"a": Canary(canary)}, home / "evil" / "run_object.ckpt")
+    (home / "evil" / "plain.pt").write_bytes(pickle.dumps(Canary(canary)))
+    for name in ("evil/run", "evil/plain"):
+        for command in (("show",), ("verify",), ("eval",), ("probe",)):
+            done = lewm_here(home, *command, name)
+            assert done.code == 1
+            assert len(done.err.splitlines()) == 1 or command == ("verify",)
+        assert "lewm: unexpected" not in done.err
+    lewm_here(home, "ls")
+    with pytest.raises(LewmError):
+        lewm_cli.AutoCostModel("evil/run", cache_dir=home)
+    assert not canary.exists()
+    assert "nothing was run; --trust would run it" in refused(home, "show", "evil/run")
+    assert "neither a module nor a state dict" in refused(home, "show", "evil/run", "--trust")
+    assert canary.exists()
+
+
+class Wrapped(dict):
+    """A state dict of a class of its own, which the restricted reader does not know."""
+
+
+def test_trust_reads_what_is_refused_without(home: Path):
+    path = place(home, "a/run.pt")
+    state = Wrapped(torch.load(FIXTURES / STATE, weights_only=True))
+    torch.save(state, path)
+    assert "--trust would run it" in refused(home, "show", "a/run")
+    found = shown(home, "a/run", "--trust")
+    assert found["source"].startswith("trusted pickle")
+    record(home)
+    done = lewm_here(
+        home, "surprise", "tworoom/demos", "--run", "a/run", "--stats-from", "tworoom/demos", "--trust", "--json"
+    )
+    assert done.code == 0, done.err
+
+
+# The other commands
+
+
+def config_of(model: ModelConfig, block_dim: int) -> dict[str, Any]:
+    """A config.json as the Hub has it."""
+    mlp = {"_target_": "stable_worldmodel.wm.lewm.module.MLP", "output_dim": model.latent}
+    mlp |= {"hidden_dim": model.projector.hidden, "norm_fn": {"_target_": "torch.nn.BatchNorm1d", "_partial_": True}}
+    encoder, predictor, actions = model.encoder, model.predictor, model.action_encoder
+    return {
+        "_target_": "stable_worldmodel.wm.lewm.LeWM",
+        "encoder": {
+            "_target_": "stable_pretraining.backbone.utils.vit_hf",
+            "patch_size": encoder.patch_size,
+            "image_size": model.image_size,
+            "use_mask_token": False,
+            "hidden_size": encoder.width,
+            "num_hidden_layers": encoder.depth,
+            "num_attention_heads": encoder.heads,
+            "intermediate_size": encoder.mlp,
+        },
+        "predictor": {
+            "_target_": "stable_worldmodel.wm.lewm.module.Predictor",
+            "num_frames": model.history,
+            "input_dim": model.latent,
+            "hidden_dim": predictor.width or model.latent,
+            "output_dim": model.latent,
+            "depth": predictor.depth,
+            "heads": predictor.heads,
+            "mlp_dim": predictor.mlp,
+            "dim_head": predictor.head_dim,
+            "dropout": predictor.dropout,
+            "emb_dropout": predictor.embedding_dropout,
+        },
+        "action_encoder": {
+            "_target_": "stable_worldmodel.wm.lewm.module.Embedder",
+            "input_dim": block_dim,
+            "smoothed_dim": actions.smoothed,
+            "emb_dim": model.latent,
+            "mlp_scale": actions.expansion,
+        },
+        "projector": mlp | {"input_dim": encoder.width},
+        "pred_proj": mlp | {"input_dim": model.latent},
+    }
+
+
+def as_another_tool_has_it(files: RunFiles) -> tuple[str, str]:
+    """Copies of a run as an object checkpoint, and as a state dict in a folder with its configuration."""
+    folder = files.stem.parent
+    card = read_card(files.weights)
+    shutil.copy(files.object, folder / "module_object.ckpt")
+    (folder / "state").mkdir()
+    shutil.copy(files.state_dict, folder / "state" / "weights.pt")
+    (folder / "state" / "config.json").write_text(json.dumps(config_of(card.model, card.inputs.block_dim)))
+    return f"{folder.name}/module", f"{folder.name}/state"
+
+
+def test_copy_of_our_run_measures_the_same_surprise(
+    home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+):
+    recording = record(home, size=64)
+    card = small_card(small_model)
+    actions = ActionStats.fit(open_dataset(recording, "demos").actions)
+    card = card.model_copy(update={"inputs": card.inputs.model_copy(update={"actions": actions})})
+    files = RunFiles(home / "tworoom" / "lewm")
+    save_run(files, small_model, card)
+    save_derived(files, small_model)
+    theirs = as_another_tool_has_it(files)
+
+    def measured(name: str, *options: object) -> tuple[Any, Any]:
+        done = lewm_here(home, "surprise", "tworoom/demos", "--run", name, *options, "--json")
+        assert done.code == 0, done.err
+        result = done.json()
+        held_out = result["held_out"]
+        for field in ("run", "weights_sha256", "held_out", "seconds", "command", "time"):
+            del result[field]
+        return held_out, result
+
+    held_out, expected = measured("tworoom/lewm")
+    assert held_out is True
+    for name in theirs:
+        held_out, result = measured(name, "--stats-from", "tworoom/demos")
+        assert held_out is False
+        assert result == expected
+        assert "may have been trained on 6 of these 6 episodes" in (
+            lewm_here(home, "surprise", "tworoom/demos", "--run", name).err
+        )
+    for page in (lewm_here(home, "report", theirs[1]), lewm_here(home, "show", theirs[1])):
+        assert page.code == 0, page.err
+    assert "by another tool" in (home / "tworoom" / "state.run" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_probe_of_a_copy_says_what_is_not_known(home: Path, small_model: LeWM, small_card):
+    files = RunFiles(home / "tworoom" / "lewm")
+    save_run(files, small_model, small_card(small_model))
+    save_derived(files, small_model)
+    name, _ = as_another_tool_has_it(files)
+    lengths = (30,) * 8
+    states = np.random.default_rng(0).normal(size=(240, 2)).astype(np.float32)
+    record(home, lengths=lengths, size=64, columns={"proprio": states})
+    done = lewm_here(home, "probe", name, "--frames", 120, "--stats-from", "tworoom/demos")
+    assert done.code == 0, done.err
+    assert "nobody knows which of them the run was trained on" in done.err
+    assert "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON" in flat(done.out)
+
+
+def test_training_starts_from_foreign_weights_and_never_resumes_them(home: Path, tiny: Path):
+    write_recording(home / "robot" / "pick.h5", dims=2, size=16)
+    place(home, "robot/old_object.ckpt", OBJECT)
+    arguments = ("train", "robot/pick", "--name", "robot/new", "--init-from", "robot/old", "--config", tiny)
+    assert "lewm show robot/old --stats-from DATASET" in refused(home, *arguments)
+    assert lewm_here(home, "show", "robot/old", "--stats-from", "robot/pick").code == 0
+    said = refused(home, *arguments)
+    assert "set model.latent=4, model.image_size=16, data.frameskip=2" in said
+    model = read_checkpoint(FIXTURES / OBJECT).model
+    tree = {"model": model.model_dump(exclude_none=True), "data": {"packed": True, "workers": 0, "frameskip": 2}}
+    theirs = home / "theirs.toml"
+    theirs.write_text(tomli_w.dumps(tree))
+    done = lewm_here(home, *arguments[:-1], theirs, "--preset", "small", "--steps", 2, "--batch-size", 8)
+    assert done.code == 0, done.err
+    started = read_card(home / "robot" / "new.safetensors")
+    assert started.provenance is not None
+    assert started.provenance.init_from == "robot/old"
+    said = refused(home, "train", "robot/pick", "--name", "robot/old", "--resume")
+    assert "another tool, which left nothing to resume" in said
+
+
+@pytest.mark.parametrize("where", ["a/run_weight.ckpt", "a/run/weights_epoch_4.pt", f"{HUB}/snapshots/1/weights.pt"])
+def test_rm_removes_what_belongs_to_the_name_only(home: Path, where: str):
+    name = "quentinll/lewm-pusht" if "models--" in where else "a/run"
+    path = place(home, where)
+    if "snapshots" in where:  # as huggingface_hub keeps them
+        blob = home / HUB / "blobs" / "5d41402abc4b2a76"
+        blob.parent.mkdir()
+        path.rename(blob)
+        path.symlink_to(Path("../../blobs") / blob.name)
+    other = place(home, "b/other.pt")
+    record(home)
+    assert lewm_here(home, "show", name, "--stats-from", "tworoom/demos").code == 0
+    done = lewm_here(home, "rm", name, "--yes")
+    assert done.code == 0, done.err
+    left = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    kept = {"b/other.pt", "b/config.json", "tworoom/demos.h5"}
+    assert left == (kept | {"a/config.json"} if where.startswith("a/run_") else kept)
+    assert other.exists()
+
+
+def test_damaged_and_endless_weights_are_found(home: Path):
+    path = place(home, "a/run.pt")
+    path.write_bytes(path.read_bytes()[:-100])
+    done = lewm_here(home, "verify", "a/run")
+    assert done.code == 1
+    assert "damaged or not a checkpoint" in flat(done.out)
+    state = torch.load(FIXTURES / STATE, weights_only=True)
+    state["projector.net.0.bias"][0] = float("nan")
+    torch.save(state, path)
+    assert "1 of " in flat(lewm_here(home, "verify", "a/run").out)
+
+
+@pytest.mark.slow
+def test_copies_of_our_run_plan_the_same(trained: Path, other_demos: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    shutil.copytree(trained, home)
+    shutil.copy(other_demos / "tworoom" / "demos.h5", home / "tworoom" / "test.h5")
+    theirs = as_another_tool_has_it(RunFiles(home / "tworoom" / "lewm"))
+    arguments = ("--dataset", "tworoom/test", "--episodes", 4, "--set", "planner.iterations=3", "--films", 0)
+
+    def planned(name: str, said: str, *options: object) -> tuple[Any, Any]:
+        done = lewm(home, "eval", name, *arguments, *options, "--json")
+        assert done.code == 0, done.err
+        assert "104/104 tensors from " in done.err
+        assert said in done.err
+        return done.json()["overall"], done.json()["episodes"]
+
+    expected = planned("tworoom/lewm", "lewm.safetensors)")
+    for name, said in zip(theirs, ("(object checkpoint (lewm))", "transformers 4 names, config.json"), strict=True):
+        assert planned(name, said, "--stats-from", "tworoom/demos") == expected
