@@ -24,7 +24,7 @@ pytest_plugins = ("recordings",)
 
 COMMANDS = (
     *("quickstart", "collect", "train", "eval", "probe", "surprise", "report"),
-    *("ls", "show", "verify", "rm", "presets", "doctor"),
+    *("ls", "show", "verify", "convert", "rm", "presets", "doctor"),
 )
 
 

@@ -4,7 +4,8 @@ import errno
 import fcntl
 import glob
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -42,6 +43,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success its files are flushed to disk and it is renamed to `path`.
+
+    On any error, an interrupt included, the temporary folder is removed.
+
+    Args:
+        path: what it will be called; may be there already.
+        replaces: the files that may be in it then, in the order in which they go just before the renaming.
+
+    Raises:
+        LewmError: the folder cannot be written or the disk is full.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+    try:
+        with full_disk_explained(path):
+            yield part
+        with explained(path):
+            for file in part.iterdir():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+            _sync_folder(part)
+            for name in replaces:
+                (path / name).unlink(missing_ok=True)
+            part.rename(path)  # over an empty folder, or nothing
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -148,6 +182,8 @@ def full_disk_explained(path: Path) -> Iterator[None]:
 def disk_is_full(error: BaseException) -> bool:
     """Whether `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if error.__context__ is not None:  # torch fails again while it closes the archive, and says something else
+        full = full or disk_is_full(error.__context__)
     return full or "No space left on device" in str(error) or "errno = 28" in str(error)
 
 

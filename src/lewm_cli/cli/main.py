@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from lewm_cli import __version__
 from lewm_cli.cli import (
     collect,
+    convert,
     doctor,
     eval,
     ls,
@@ -37,7 +38,22 @@ app = typer.Typer(
     help="LeWorldModel from one command: record, train, plan, measure.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (quickstart, collect, train, eval, probe, surprise, report, ls, show, verify, rm, presets, doctor):
+for module in (
+    quickstart,
+    collect,
+    train,
+    eval,
+    probe,
+    surprise,
+    report,
+    ls,
+    show,
+    verify,
+    convert,
+    rm,
+    presets,
+    doctor,
+):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
 
 
@@ -91,7 +107,8 @@ def _explain(error: BaseException) -> int:
         case TyperException():
             context = getattr(error, "ctx", None)
             help_command = f"{context.command_path if context else 'lewm'} --help"
-            return _say(f"{error.format_message().rstrip('.')}; see: {help_command}", error.exit_code)
+            message = " ".join(error.format_message().split())  # it lists choices on lines of their own
+            return _say(f"{message.rstrip('.')}; see: {help_command}", error.exit_code)
         case KeyboardInterrupt() | typer.Abort():
             return _say("interrupted; nothing half-written was left behind", 130)
         case BrokenPipeError():

@@ -1,5 +1,6 @@
 """Typed results in; text, tables and videos out."""
 
+from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.output import Output
@@ -17,6 +18,7 @@ from lewm_cli.report.verifying import verification_tables, verification_tree
 from lewm_cli.report.video import VideoFolder
 
 __all__ = [
+    "Conversion",
     "DatasetDetails",
     "Output",
     "RunDetails",
@@ -24,6 +26,9 @@ __all__ = [
     "StoredResults",
     "TrainingView",
     "VideoFolder",
+    "WrittenFile",
+    "conversion_tables",
+    "conversion_tree",
     "dataset_tables",
     "dataset_tree",
     "details_tables",

@@ -100,10 +100,15 @@ def save_run(files: RunFiles, model: LeWM, card: RunCard) -> None:
 
 def save_derived(files: RunFiles, model: LeWM) -> None:
     """Write `<name>_weight.ckpt` and `<name>_object.ckpt` for tools that know only these."""
-    state = {released_key(key): value.detach().cpu() for key, value in model.state_dict().items()}
-    with atomic_path(files.state_dict) as part, part.open("wb") as file:
-        torch.save(state, file)
+    save_state_dict(model, files.state_dict)
     save_object(model, files.object)
+
+
+def save_state_dict(model: LeWM, path: Path) -> None:
+    """Write a state dict under the names of the released weights."""
+    state = {released_key(key): value.detach().cpu() for key, value in model.state_dict().items()}
+    with atomic_path(path) as part, part.open("wb") as file:
+        torch.save(state, file)
 
 
 def read_card(path: Path) -> RunCard:

@@ -1,0 +1,55 @@
+"""`lewm convert`: a run in the formats of other tools."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm convert tworoom/lewm --to hub",
+    "lewm convert tworoom/lewm --to safetensors --output lewm.safetensors",
+    "lewm convert tworoom/lewm --to swm-object --output lewm_object.ckpt --json",
+)
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    to: Annotated[
+        Literal["safetensors", "object", "weights", "hub", "swm-object"],
+        typer.Option("--to", help="The format.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A file, or for hub a folder.",
+            show_default="object and weights beside the run, the others here",
+        ),
+    ] = None,
+    names: Annotated[
+        Literal["transformers-4", "transformers-5"] | None,
+        typer.Option(help="What tensors are called in a hub folder.", show_default="transformers-4, as released"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a run as one file or folder that other tools load; every tensor stays the same, bit for bit.
+
+    safetensors: weights and run card
+    object: lewm's module as a pickle
+    weights: a state dict under the released names
+    hub: a folder like a release on the Hugging Face Hub
+    swm-object: stable_worldmodel's module as a pickle
+    """
+    from lewm_cli.flows.convert import ConvertRequest, convert_run
+    from lewm_cli.report import Output, conversion_tables, conversion_tree
+    from lewm_cli.store import Home
+    from lewm_cli.store.convert import Names, Target
+
+    request = ConvertRequest(run, Target(to), output, Names(names) if names else None, overwrite)
+    conversion = convert_run(Home.locate(home), request)
+    Output(as_json=json, quiet=quiet).result(conversion_tree(conversion), lambda: conversion_tables(conversion))

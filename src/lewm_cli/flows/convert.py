@@ -1,0 +1,133 @@
+"""Write a run in another format: find it, decide where the result goes, and overwrite nothing unasked."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.files import locked
+from lewm_cli.report import Conversion, WrittenFile
+from lewm_cli.store import Home, Run, RunFiles, load_run, read_card, weights_digest
+from lewm_cli.store.convert import HUB_FILES, Names, Target, write_as
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What to convert, and to what.
+
+    Args:
+        run: its name.
+        target: the format.
+        output: a file, or for hub a folder; the usual place if not given.
+        names: of the tensors in a hub folder.
+        overwrite: replace what is there.
+    """
+
+    run: str
+    target: Target
+    output: Path | None = None
+    names: Names | None = None
+    overwrite: bool = False
+
+
+def convert_run(home: Home, request: ConvertRequest) -> Conversion:
+    """Write a run in another format.
+
+    Raises:
+        UsageError: the name has a suffix, or tensors are named for a format that has its own names.
+        MissingError: there is no such run.
+        LewmError: something is there already, the format cannot hold the run, or the place cannot be written.
+    """
+    target, names = request.target, request.names or Names.RELEASED
+    if request.names and target is not Target.HUB:
+        raise UsageError(f"--names is about hub folders; {target} has names of its own: leave it out")
+    files = RunFiles(home.run_stem(request.run))
+    if not files.weights.exists():
+        raise home.missing_run(request.run)
+    path = request.output.resolve() if request.output else _usual_place(request.run, files, target)
+    derived = _is_derived(files, path, target)
+    if derived and files.stopped:
+        raise LewmError(
+            f"the training of {request.run} was stopped, and {path.name} is written at its end; go on with lewm train "
+            f"{read_card(files.weights).inputs.task} --name {request.run} --resume, or name another file with --output"
+        )
+    if not derived:
+        _check_place(path, request)
+    busy = f"another process is writing {request.run!r}; wait for its end, or name another file with --output"
+    with locked(files.weights, busy) if derived else nullcontext():
+        run = load_run(home, request.run)
+        written = write_as(target, run, path, names)
+    return Conversion(
+        run=run.name,
+        target=str(target),
+        names=str(names) if target is Target.HUB else None,
+        tensors=run.tensors,
+        path=path,
+        files=tuple(WrittenFile(file, file.stat().st_size, weights_digest(file)) for file in written),
+        remarks=_remarks(run, target, names),
+    )
+
+
+def _usual_place(name: str, files: RunFiles, target: Target) -> Path:
+    plain = name.replace("/", "-")
+    match target:
+        case Target.OBJECT:
+            return files.object
+        case Target.WEIGHTS:
+            return files.state_dict
+        case Target.SAFETENSORS:
+            return Path.cwd() / f"{plain}.safetensors"
+        case Target.SWM_OBJECT:
+            return Path.cwd() / f"{plain}_object.ckpt"
+        case Target.HUB:
+            return Path.cwd() / f"{plain}-hub"
+
+
+def _is_derived(files: RunFiles, path: Path, target: Target) -> bool:
+    """Whether it is a file that goes with the run, in the format that it has there.
+
+    Raises:
+        LewmError: it goes with the run in another format.
+    """
+    own = {files.weights: None, files.object: Target.OBJECT, files.state_dict: Target.WEIGHTS}
+    for file, its in own.items():
+        if file.resolve() == path.resolve():
+            if its is not target:
+                raise LewmError(f"{path} belongs to the run itself; choose another place with --output")
+            return True
+    return False
+
+
+def _check_place(path: Path, request: ConvertRequest) -> None:
+    if request.target is Target.HUB:
+        if path.exists() and not path.is_dir():
+            raise LewmError(f"{path} is a file, and hub is a folder; choose another place with --output")
+        there = sorted(file.name for file in path.iterdir()) if path.exists() else []
+        others = [name for name in there if name not in HUB_FILES]
+        if others:
+            # A second weight file would make the folder ambiguous, too.
+            raise LewmError(f"{path} holds other files ({others[0]!r}); choose another folder with --output")
+        taken = bool(there)
+    else:
+        if path.is_dir():
+            raise LewmError(f"{path} is a folder, and {request.target} is a file; name one with --output")
+        taken = path.exists()
+    if taken and not request.overwrite:
+        raise LewmError(f"{path} is there already; add --overwrite, or choose another place with --output")
+
+
+def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
+    inputs = run.card.inputs
+    lost = f"normalization of pixels and actions, frameskip {inputs.frameskip} and task {inputs.task}"
+    match target:
+        case Target.SAFETENSORS:
+            return ()
+        case Target.HUB:
+            other = next(name for name in Names if name is not names)
+            version = names.rpartition("-")[2]
+            return (
+                f"weights.pt loads with transformers {version}; for the other version: --names {other}",
+                f"{lost} are in card.json, which other tools do not read",
+            )
+        case _:
+            return (f"not in it: {lost}; lewm show {run.name} --json has them",)

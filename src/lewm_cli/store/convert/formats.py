@@ -1,0 +1,94 @@
+"""What a run can be written as; tensors stay what they are, bit for bit."""
+
+import json
+import shutil
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lewm_cli.errors import LewmError
+from lewm_cli.files import atomic_folder, atomic_path, explained
+from lewm_cli.model import LeWM
+from lewm_cli.store.convert.layout import layout
+from lewm_cli.store.convert.theirs import as_theirs
+from lewm_cli.store.keys import released_key
+from lewm_cli.store.objects import save_object
+from lewm_cli.store.runs import Run, save_state_dict, weights_digest
+
+
+class Target(StrEnum):
+    """A format."""
+
+    SAFETENSORS = "safetensors"
+    OBJECT = "object"
+    WEIGHTS = "weights"
+    HUB = "hub"
+    SWM_OBJECT = "swm-object"
+
+
+class Names(StrEnum):
+    """What the tensors of the encoder are called in the weights of a hub folder, which are loaded strictly."""
+
+    RELEASED = "transformers-4"
+    CURRENT = "transformers-5"
+
+
+HUB_FILES = ("config.json", "weights.pt", "card.json")
+"""Of a hub folder. The configuration first: a folder without it is not loaded."""
+
+
+def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> tuple[Path, ...]:
+    """Write a run in one step, over what is there.
+
+    Args:
+        target: the format.
+        run: on the CPU.
+        path: a file, or for hub a folder that holds nothing but `HUB_FILES`.
+        names: of the tensors in a hub folder.
+
+    Returns:
+        the files written.
+
+    Raises:
+        LewmError: the format has no such model, a package is missing, or the place cannot be written.
+    """
+    match target:
+        case Target.SAFETENSORS:
+            _copy(run, path)
+        case Target.OBJECT:
+            save_object(run.model, path)
+        case Target.WEIGHTS:
+            save_state_dict(run.model, path)
+        case Target.HUB:
+            return _write_hub(run, path, names)
+        case Target.SWM_OBJECT:
+            module = as_theirs(run.model)
+            with atomic_path(path) as part, part.open("wb") as file:
+                torch.save(module, file)
+    return (path,)
+
+
+def _copy(run: Run, path: Path) -> None:
+    with atomic_path(path) as part:
+        with explained(path):
+            shutil.copyfile(run.files.weights, part)
+        if weights_digest(part) != run.sha256:
+            raise LewmError(f"{run.name} was written anew while it was copied; type the command again")
+
+
+def _write_hub(run: Run, path: Path, names: Names) -> tuple[Path, ...]:
+    config = layout(run.model.config, run.model.block_dim)
+    with atomic_folder(path, replaces=HUB_FILES) as part:
+        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
+            torch.save(_named(run.model, names), file)
+        card = run.card.model_dump_json(by_alias=True, indent=2)
+        (part / "card.json").write_text(f"{card}\n", encoding="utf-8")
+    return tuple(path / name for name in HUB_FILES)
+
+
+def _named(model: LeWM, names: Names) -> dict[str, Tensor]:
+    rename = names is Names.RELEASED
+    return {released_key(key) if rename else key: value.detach() for key, value in model.state_dict().items()}

@@ -1,0 +1,349 @@
+"""`lewm convert` keeps every tensor bit for bit, what others load computes the same, and no file is lost."""
+
+import json
+import os
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
+
+from commands import Done, left_behind, lewm, lewm_here
+from lewm_cli.cli import convert as convert_command
+from lewm_cli.config import EncoderConfig, ModelConfig, RunCard
+from lewm_cli.errors import LewmError
+from lewm_cli.files import atomic_folder, locked
+from lewm_cli.flows.convert import ConvertRequest, convert_run
+from lewm_cli.model import LeWM
+from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
+from lewm_cli.store.convert import HUB_FILES, Names, Target
+from lewm_cli.store.convert import theirs as adapter
+from lewm_cli.store.convert.layout import layout
+from lewm_cli.store.derived import read_object, read_state_dict
+from lewm_cli.store.keys import released_key
+
+pytest_plugins = ("recordings",)
+
+NAME = "tworoom/lewm"
+BLOCK_DIM = 10
+INSTALLED = Names(f"transformers-{transformers.__version__.partition('.')[0]}")
+RELEASED_KEYS = Path(__file__).parent / "parity" / "released_keys.txt"
+
+
+@pytest.fixture
+def files(home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard], tmp_path, monkeypatch) -> RunFiles:
+    """A finished run, and an empty current directory."""
+    files = RunFiles(home.run_stem(NAME))
+    save_run(files, small_model, small_card(small_model))
+    save_derived(files, small_model)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return files
+
+
+def convert(home: Home, *arguments: object) -> Done:
+    return lewm_here(home.write, "convert", NAME, "--to", *arguments)
+
+
+def content(home: Home) -> dict[Path, bytes]:
+    """Everything in the home and in the current directory."""
+    folders = (home.write, Path.cwd())
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in paths if path.suffix != ".lock"}
+
+
+def assert_same_tensors(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key].dtype == value.dtype
+        assert torch.equal(found[key], value), key
+
+
+def released(model: LeWM) -> dict[str, torch.Tensor]:
+    return {released_key(key): value for key, value in model.state_dict().items()}
+
+
+def named_as_installed(model: LeWM) -> dict[str, torch.Tensor]:
+    """The tensors under the names that they have in the installed transformers."""
+    return model.state_dict() if INSTALLED is Names.CURRENT else released(model)
+
+
+@torch.no_grad()
+def assert_computes_the_same(module: torch.nn.Module, model: LeWM) -> None:
+    """Encodes, predicts and judges plans as our model does, to 1e-4."""
+    assert not module.training
+    generator = torch.Generator().manual_seed(0)
+    size, block = model.config.image_size, model.block_dim
+    frames = torch.randn(2, 2, 3, size, size, generator=generator)
+    blocks = torch.randn(2, 2, block, generator=generator)
+    ours, theirs = ({"pixels": frames, "action": blocks} for _ in range(2))
+    ours, theirs = model.encode(ours), module.encode(theirs)
+    for key in ("emb", "act_emb"):
+        assert ours[key].abs().max() > 1e-3
+        torch.testing.assert_close(theirs[key], ours[key], rtol=0, atol=1e-4)
+    emb, act_emb = ours["emb"], ours["act_emb"]
+    torch.testing.assert_close(module.predict(emb, act_emb), model.predict(emb, act_emb), rtol=0, atol=1e-4)
+
+    planned = torch.randn(1, 6, 5, block, generator=generator)
+    start, goal = torch.randn(2, 1, 1, 1, 3, size, size, generator=generator).expand(-1, -1, 6, -1, -1, -1, -1)
+    info = {"pixels": start, "goal": goal, "action": torch.zeros(1, 6, 1, block)}
+    costs = model.get_cost(dict(info), planned)
+    assert costs.std() > 1e-3
+    torch.testing.assert_close(module.get_cost(dict(info), planned), costs, rtol=1e-4, atol=1e-4)
+
+
+# Formats
+
+
+def test_safetensors_is_a_copy_with_the_card(home: Home, files: RunFiles, small_model: LeWM):
+    done = convert(home, "safetensors", "--output", "deep/copy.safetensors", "--json")
+    assert done.code == 0, done.err
+    copy = Path("deep/copy.safetensors").resolve()
+    assert copy.read_bytes() == files.weights.read_bytes()
+    assert read_card(copy) == read_card(files.weights)
+    assert_same_tensors(load_file(copy), small_model.state_dict())
+    tree = done.json()
+    assert tree["files"] == [{"path": str(copy), "bytes": copy.stat().st_size, "sha256": weights_digest(copy)}]
+    assert (tree["run"], tree["target"], tree["path"], tree["tensors"]) == (NAME, "safetensors", str(copy), 104)
+
+
+@pytest.mark.parametrize("target", ["object", "weights"])
+@pytest.mark.parametrize("state", ["missing", "damaged", "good"])
+def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFiles, small_model: LeWM, target, state):
+    path = files.object if target == "object" else files.state_dict
+    if state == "missing":
+        path.unlink()
+    elif state == "damaged":
+        path.write_bytes(b"damaged")
+    done = convert(home, target, "--json")
+    assert done.code == 0, done.err
+    assert [file["path"] for file in done.json()["files"]] == [str(path)]
+    assert_same_tensors(read_state_dict(files), released(small_model))
+    assert_same_tensors(read_object(files).state, small_model.state_dict())
+    assert lewm_here(home.write, "verify", NAME).code == 0
+
+
+def test_object_elsewhere_is_the_model(home: Home, files: RunFiles, small_model: LeWM):
+    assert convert(home, "object", "--output", "mine_object.ckpt", "-q").code == 0
+    model = their_AutoCostModel("mine", cache_dir=Path.cwd())
+    assert_same_tensors(model.state_dict(), small_model.state_dict())
+
+
+def test_object_of_stable_worldmodel_computes_the_same(home: Home, files: RunFiles, small_model: LeWM):
+    done = convert(home, "swm-object", "--output", "swm_object.ckpt")
+    assert done.code == 0, done.err
+    module = torch.load("swm_object.ckpt", weights_only=False)
+    assert type(module).__module__.startswith("stable_worldmodel.")
+    assert_same_tensors(module.state_dict(), named_as_installed(small_model))
+    assert_computes_the_same(module, small_model)
+    assert_computes_the_same(their_AutoCostModel("swm", cache_dir=Path.cwd()), small_model)
+
+
+@pytest.mark.parametrize("names", [None, *Names])
+def test_hub_folder_holds_every_tensor_and_the_card(home: Home, files: RunFiles, small_model: LeWM, names):
+    done = convert(home, "hub", *(["--names", names] if names else []), "--json")
+    assert done.code == 0, done.err
+    folder = Path.cwd() / "tworoom-lewm-hub"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(HUB_FILES)
+    expected = small_model.state_dict() if names is Names.CURRENT else released(small_model)
+    assert_same_tensors(torch.load(folder / "weights.pt", weights_only=True), expected)
+    assert RunCard.model_validate_json((folder / "card.json").read_text()) == read_card(files.weights)
+    tree = done.json()
+    assert tree["names"] == str(names or Names.RELEASED)
+    assert {file["path"]: file["sha256"] for file in tree["files"]} == {
+        str(folder / name): weights_digest(folder / name) for name in HUB_FILES
+    }
+    # The module that the layout describes, built by hand.
+    module = adapter.build(json.loads((folder / "config.json").read_text()))
+    module.load_state_dict(named_as_installed(small_model), strict=True)
+    assert_computes_the_same(module.eval(), small_model)
+
+
+def test_hub_folder_loads_in_stable_worldmodel(home: Home, files: RunFiles, small_model: LeWM):
+    pytest.importorskip("hydra")
+    pytest.importorskip("stable_pretraining")
+    from stable_worldmodel.wm.utils import load_pretrained
+
+    assert convert(home, "hub", "--names", INSTALLED).code == 0
+    module = load_pretrained(str(Path.cwd() / "tworoom-lewm-hub"))
+    assert_same_tensors(module.state_dict(), named_as_installed(small_model))
+    assert_computes_the_same(module.eval(), small_model)
+
+
+def test_layout_of_the_release_is_the_released_one():
+    expected = """
+    {"_target_": "stable_worldmodel.wm.lewm.LeWM",
+     "encoder": {"_target_": "stable_pretraining.backbone.utils.vit_hf", "size": "tiny", "patch_size": 14,
+                 "image_size": 224, "pretrained": false, "use_mask_token": false},
+     "predictor": {"_target_": "stable_worldmodel.wm.lewm.module.Predictor", "num_frames": 3, "input_dim": 192,
+                   "hidden_dim": 192, "output_dim": 192, "depth": 6, "heads": 16, "mlp_dim": 2048, "dim_head": 64,
+                   "dropout": 0.1, "emb_dropout": 0.0},
+     "action_encoder": {"_target_": "stable_worldmodel.wm.lewm.module.Embedder", "input_dim": 10, "emb_dim": 192,
+                        "smoothed_dim": 10, "mlp_scale": 4},
+     "projector": {"_target_": "stable_worldmodel.wm.lewm.module.MLP", "input_dim": 192, "output_dim": 192,
+                   "hidden_dim": 2048, "norm_fn": {"_target_": "torch.nn.BatchNorm1d", "_partial_": true}},
+     "pred_proj": {"_target_": "stable_worldmodel.wm.lewm.module.MLP", "input_dim": 192, "output_dim": 192,
+                   "hidden_dim": 2048, "norm_fn": {"_target_": "torch.nn.BatchNorm1d", "_partial_": true}}}
+    """
+    assert layout(ModelConfig(), BLOCK_DIM) == json.loads(expected)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "size", "own"),
+    [
+        (EncoderConfig(width=384, heads=6, mlp=1536), "small", {}),
+        (EncoderConfig(width=768, heads=12, mlp=3072), "base", {}),
+        (EncoderConfig(depth=6), "tiny", {"num_hidden_layers": 6}),
+        (EncoderConfig(width=384, heads=6), "tiny", {"hidden_size": 384, "num_attention_heads": 6}),
+    ],
+)
+def test_encoder_of_any_size_is_a_named_one_with_settings_of_its_own(encoder: EncoderConfig, size: str, own: dict):
+    tree = layout(ModelConfig(encoder=encoder), BLOCK_DIM)["encoder"]
+    plain = layout(ModelConfig(), BLOCK_DIM)["encoder"]
+    assert tree == {**plain, "size": size, **own}
+
+
+def test_release_has_its_303_tensors_in_the_module_of_the_layout():
+    ours = LeWM(ModelConfig(), BLOCK_DIM)
+    module = adapter.as_theirs(ours)
+    assert_same_tensors(module.state_dict(), named_as_installed(ours))
+    names = {f"{key}\t{list(value.shape)}" for key, value in released(ours).items()}
+    assert names == set(RELEASED_KEYS.read_text().splitlines())
+
+
+@pytest.mark.parametrize("target", ["hub", "swm-object"])
+def test_model_that_stable_worldmodel_does_not_have_is_refused(home, files, small_config, small_card, target):
+    predictor = small_config.predictor.model_copy(update={"heads": 1, "head_dim": 8})
+    model = LeWM(small_config.model_copy(update={"predictor": predictor}), BLOCK_DIM)
+    save_run(files, model, small_card(model))
+    assert "predictor.heads 1" in convert(home, target).sentence()
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_command_offers_every_format_and_every_naming():
+    hints = typing.get_type_hints(convert_command.command)
+    assert typing.get_args(hints["to"]) == tuple(Target)
+    assert typing.get_args(typing.get_args(hints["names"])[0]) == tuple(Names)
+
+
+def test_missing_package_is_said_with_what_to_type(home: Home, files: RunFiles, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert convert(home, "swm-object").sentence().endswith("pip install stable-worldmodel==0.1.1 transformers")
+    assert convert(home, "hub").code == 0  # needs neither
+
+
+# What is there already
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_other_files_are_overwritten_only_when_asked(home: Home, files: RunFiles, target: Target):
+    output = Path("place")
+    if target is Target.HUB:
+        output.mkdir()
+        for name in HUB_FILES:
+            (output / name).write_text("old")
+    else:
+        output.write_text("old")
+    before = content(home)
+    assert "--overwrite" in convert(home, target, "--output", output).sentence()
+    assert content(home) == before
+    assert convert(home, target, "--output", output, "--overwrite").code == 0
+    assert b"old" not in [path.read_bytes() for path in (output.iterdir() if output.is_dir() else [output])]
+    assert left_behind(Path.cwd()) == []
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_files_of_the_run_are_never_written_in_another_format(home: Home, files: RunFiles, target: Target):
+    before = content(home)
+    own = {files.weights: None, files.object: Target.OBJECT, files.state_dict: Target.WEIGHTS}
+    for path, its in own.items():
+        if its is not target:
+            said = convert(home, target, "--output", path, "--overwrite").sentence()
+            assert "belongs to the run itself" in said
+    assert content(home) == before
+
+
+def test_place_of_another_kind_is_refused(home: Home, files: RunFiles):
+    Path("folder").mkdir()
+    Path("folder/weights_epoch_3.pt").touch()
+    Path("file").touch()
+    before = content(home)
+    assert "is a folder" in convert(home, "weights", "--output", "folder", "--overwrite").sentence()
+    assert "is a file" in convert(home, "hub", "--output", "file", "--overwrite").sentence()
+    assert "'weights_epoch_3.pt'" in convert(home, "hub", "--output", "folder", "--overwrite").sentence()
+    assert "cannot be written" in convert(home, "hub", "--output", "file/inside").sentence()
+    assert content(home) == before
+
+
+@pytest.mark.parametrize("target", ["object", "weights"])
+def test_derived_files_wait_for_the_end_of_a_training(home: Home, files: RunFiles, target: str):
+    with locked(files.weights, "busy"):
+        assert "another process is writing" in convert(home, target).sentence()
+        assert convert(home, target, "--output", "elsewhere").code == 0
+    files.object.unlink()
+    files.folder.mkdir()
+    files.resume.touch()
+    assert "lewm train tworoom --name tworoom/lewm --resume" in convert(home, target).sentence()
+    assert files.stopped
+
+
+def test_names_are_for_hub_folders_only(home: Home, files: RunFiles):
+    assert "leave it out" in convert(home, "weights", "--names", "transformers-5").sentence(code=2)
+
+
+def test_wrong_usage_and_missing_runs_are_sentences(home: Home, files: RunFiles):
+    assert "onnx" in convert(home, "onnx").sentence(code=2)
+    assert "--to" in lewm_here(home.write, "convert", NAME).sentence(code=2)
+    assert "there is no run" in lewm_here(home.write, "convert", "tworoom/no", "--to", "hub").sentence()
+    assert "'tworoom/lewm'" in lewm_here(home.write, "convert", f"{NAME}.safetensors", "--to", "hub").sentence(code=2)
+    files.weights.write_bytes(files.weights.read_bytes()[:-100])
+    assert "damaged" in convert(home, "safetensors").sentence()
+    assert list(Path.cwd().iterdir()) == []
+
+
+# Half of anything
+
+
+def test_copy_of_a_file_that_changes_meanwhile_is_refused(home: Home, files: RunFiles, small_card, monkeypatch):
+    def changed_after_loading(home: Home, name: str):
+        run = load_run(home, name)
+        save_run(files, LeWM(run.model.config, BLOCK_DIM), run.card)
+        return run
+
+    monkeypatch.setattr("lewm_cli.flows.convert.load_run", changed_after_loading)
+    with pytest.raises(LewmError, match="written anew while it was copied"):
+        convert_run(home, ConvertRequest(NAME, Target.SAFETENSORS))
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_interrupted_folder_is_the_old_one_or_none(tmp_path: Path, old: bool):
+    folder = tmp_path / "hub"
+    if old:
+        folder.mkdir()
+        (folder / "config.json").write_text("old")
+
+    def interrupted() -> None:
+        with atomic_folder(folder, replaces=HUB_FILES) as part:
+            (part / "config.json").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == (["hub"] if old else [])
+    if old:
+        assert (folder / "config.json").read_text() == "old"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", list(Target))
+def test_full_disk_leaves_nothing(home: Home, files: RunFiles, small_disk, target: Target):
+    disk = small_disk("256k")
+    done = lewm(home.write, "convert", NAME, "--to", target, "--output", disk / "place", cwd=disk)
+    assert "is full" in done.sentence()
+    assert os.listdir(disk) == []
