@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import typing
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import transformers
 from safetensors.torch import load_file
 from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 
+import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
 from lewm_cli.cli import convert as convert_command
 from lewm_cli.config import EncoderConfig, ModelConfig, RunCard
@@ -26,6 +28,7 @@ from lewm_cli.store.convert import theirs as adapter
 from lewm_cli.store.convert.layout import layout
 from lewm_cli.store.derived import read_object, read_state_dict
 from lewm_cli.store.keys import released_key
+from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -310,8 +313,8 @@ def test_wrong_usage_and_missing_runs_are_sentences(home: Home, files: RunFiles)
 
 
 def test_copy_of_a_file_that_changes_meanwhile_is_refused(home: Home, files: RunFiles, small_card, monkeypatch):
-    def changed_after_loading(home: Home, name: str):
-        run = load_run(home, name)
+    def changed_after_loading(home: Home, name: str, **options: object):
+        run = load_run(home, name, **options)
         save_run(files, LeWM(run.model.config, BLOCK_DIM), run.card)
         return run
 
@@ -347,3 +350,43 @@ def test_full_disk_leaves_nothing(home: Home, files: RunFiles, small_disk, targe
     done = lewm(home.write, "convert", NAME, "--to", target, "--output", disk / "place", cwd=disk)
     assert "is full" in done.sentence()
     assert os.listdir(disk) == []
+
+
+# Of other tools
+
+
+def test_run_of_another_tool_becomes_one_of_ours(tmp_path: Path):
+    """Its statistics are computed once; afterwards it needs neither them nor its config.json."""
+    fixtures = Path(__file__).parent / "fixtures" / "checkpoints"
+    source, home = tmp_path / "theirs", tmp_path / "ours"
+    (source / "tworoom").mkdir(parents=True)
+    shutil.copy(fixtures / "jepa_tf4_object.ckpt", source / "tworoom" / "lejepa_object.ckpt")
+    before = (source / "tworoom" / "lejepa_object.ckpt").read_bytes()
+    target = home / "tworoom" / "mine.safetensors"
+    target.parent.mkdir(parents=True)
+    arguments = ("convert", "tworoom/lejepa", "--to", "safetensors", "--output", target)
+    assert "--stats-from" in lewm_here(source, *arguments).sentence()
+    write_recording(source / "tworoom" / "demos.h5", dims=2, size=16, task="tworoom")
+    done = lewm_here(source, *arguments, "--stats-from", "tworoom/demos", "--json")
+    assert done.code == 0, done.err
+    ours, theirs = lewm_cli.load("tworoom/mine", home), lewm_cli.load("tworoom/lejepa", source)
+    assert ours.card == theirs.card
+    assert ours.card.provenance is None
+    for key, tensor in theirs.model.state_dict().items():
+        assert torch.equal(tensor, ours.model.state_dict()[key]), key
+    assert (source / "tworoom" / "lejepa_object.ckpt").read_bytes() == before
+
+
+def test_run_of_another_tool_is_never_written_over_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fixtures = Path(__file__).parent / "fixtures" / "checkpoints"
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / "tworoom").mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.chdir(here)
+    shutil.copy(fixtures / "jepa_tf4_object.ckpt", home / "tworoom" / "lejepa_object.ckpt")
+    write_recording(home / "tworoom" / "demos.h5", dims=2, size=16, task="tworoom")
+    arguments = ("convert", "tworoom/lejepa", "--to", "object", "--stats-from", "tworoom/demos")
+    assert lewm_here(home, *arguments).code == 0
+    assert [path.name for path in here.iterdir()] == ["tworoom-lejepa_object.ckpt"]
+    taken = lewm_here(home, *arguments[:4], "--output", home / "tworoom" / "lejepa_object.ckpt")
+    assert "is there already" in taken.sentence()

@@ -25,7 +25,7 @@ def command(
         typer.Option(
             metavar="PATH",
             help="A file, or for hub a folder.",
-            show_default="object and weights beside the run, the others here",
+            show_default="object and weights beside an own run, the others here",
         ),
     ] = None,
     names: Annotated[
@@ -33,6 +33,8 @@ def command(
         typer.Option(help="What tensors are called in a hub folder.", show_default="transformers-4, as released"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    stats_from: options.StatsFrom = None,
+    trust: options.Trust = False,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -50,6 +52,8 @@ def command(
     from lewm_cli.store import Home
     from lewm_cli.store.convert import Names, Target
 
-    request = ConvertRequest(run, Target(to), output, Names(names) if names else None, overwrite)
-    conversion = convert_run(Home.locate(home), request)
-    Output(as_json=json, quiet=quiet).result(conversion_tree(conversion), lambda: conversion_tables(conversion))
+    terminal = Output(as_json=json, quiet=quiet)
+    wanted = Names(names) if names else None
+    request = ConvertRequest(run, Target(to), output, wanted, overwrite, stats_from, trust)
+    conversion = convert_run(Home.locate(home), request, terminal.say)
+    terminal.result(conversion_tree(conversion), lambda: conversion_tables(conversion))

@@ -7,8 +7,9 @@ from pathlib import Path
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
 from lewm_cli.report import Conversion, WrittenFile
-from lewm_cli.store import Home, Run, RunFiles, load_run, read_card, weights_digest
+from lewm_cli.store import FoundRun, Home, Run, RunFiles, load_run, read_card, weights_digest
 from lewm_cli.store.convert import HUB_FILES, Names, Target, write_as
+from lewm_cli.store.load import Say, silent
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class ConvertRequest:
         output: a file, or for hub a folder; the usual place if not given.
         names: of the tensors in a hub folder.
         overwrite: replace what is there.
+        stats_from: recording to compute the normalization of a run from elsewhere from.
+        trust: run the code in a checkpoint from elsewhere if it asks for it.
     """
 
     run: str
@@ -28,9 +31,11 @@ class ConvertRequest:
     output: Path | None = None
     names: Names | None = None
     overwrite: bool = False
+    stats_from: str | None = None
+    trust: bool = False
 
 
-def convert_run(home: Home, request: ConvertRequest) -> Conversion:
+def convert_run(home: Home, request: ConvertRequest, say: Say = silent) -> Conversion:
     """Write a run in another format.
 
     Raises:
@@ -41,11 +46,10 @@ def convert_run(home: Home, request: ConvertRequest) -> Conversion:
     target, names = request.target, request.names or Names.RELEASED
     if request.names and target is not Target.HUB:
         raise UsageError(f"--names is about hub folders; {target} has names of its own: leave it out")
-    files = RunFiles(home.run_stem(request.run))
-    if not files.weights.exists():
-        raise home.missing_run(request.run)
-    path = request.output.resolve() if request.output else _usual_place(request.run, files, target)
-    derived = _is_derived(files, path, target)
+    found = home.find_run(request.run)
+    files = found.files
+    path = request.output.resolve() if request.output else _usual_place(found, target)
+    derived = found.own and _is_derived(files, path, target)
     if derived and files.stopped:
         raise LewmError(
             f"the training of {request.run} was stopped, and {path.name} is written at its end; go on with lewm train "
@@ -55,7 +59,7 @@ def convert_run(home: Home, request: ConvertRequest) -> Conversion:
         _check_place(path, request)
     busy = f"another process is writing {request.run!r}; wait for its end, or name another file with --output"
     with locked(files.weights, busy) if derived else nullcontext():
-        run = load_run(home, request.run)
+        run = load_run(home, request.run, stats_from=request.stats_from, trust=request.trust, say=say)
         written = write_as(target, run, path, names)
     return Conversion(
         run=run.name,
@@ -68,13 +72,17 @@ def convert_run(home: Home, request: ConvertRequest) -> Conversion:
     )
 
 
-def _usual_place(name: str, files: RunFiles, target: Target) -> Path:
-    plain = name.replace("/", "-")
+def _usual_place(found: FoundRun, target: Target) -> Path:
+    plain = found.name.replace("/", "-")
     match target:
+        case Target.OBJECT if found.own:
+            return found.files.object
+        case Target.WEIGHTS if found.own:
+            return found.files.state_dict
         case Target.OBJECT:
-            return files.object
+            return Path.cwd() / f"{plain}_object.ckpt"
         case Target.WEIGHTS:
-            return files.state_dict
+            return Path.cwd() / f"{plain}_weight.ckpt"
         case Target.SAFETENSORS:
             return Path.cwd() / f"{plain}.safetensors"
         case Target.SWM_OBJECT:

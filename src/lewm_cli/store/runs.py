@@ -84,13 +84,18 @@ class Run:
 
 
 def save_run(files: RunFiles, model: LeWM, card: RunCard) -> None:
+    """Write weights and card where they belong; see `save_weights`."""
+    save_weights(files.weights, model, card)
+
+
+def save_weights(path: Path, model: LeWM, card: RunCard) -> None:
     """Write weights and card into one file, in one step.
 
     Raises:
         LewmError: the disk is full or the folder cannot be written; the earlier file, if any, is as it was.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with atomic_path(files.weights) as part:
+    with atomic_path(path) as part:
         try:
             save_file(state, part, metadata={"format": "pt", HEADER: card.model_dump_json(by_alias=True)})
         except SafetensorError as error:

@@ -15,7 +15,7 @@ from lewm_cli.store.convert.layout import layout
 from lewm_cli.store.convert.theirs import as_theirs
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import save_object
-from lewm_cli.store.runs import Run, save_state_dict, weights_digest
+from lewm_cli.store.runs import Run, save_state_dict, save_weights, weights_digest
 
 
 class Target(StrEnum):
@@ -55,6 +55,8 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         LewmError: the format has no such model, a package is missing, or the place cannot be written.
     """
     match target:
+        case Target.SAFETENSORS if run.files.foreign:
+            save_weights(path, run.model, run.card)
         case Target.SAFETENSORS:
             _copy(run, path)
         case Target.OBJECT:
