@@ -57,7 +57,7 @@ def _training(report: RunReport) -> list[_Line]:
 def _planning(report: RunReport) -> list[_Line]:
     if not report.evaluation:
         return []
-    seen = "" if report.evaluation.held_out else "; EPISODES IT WAS TRAINED ON"
+    seen = "" if report.evaluation.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
     lines = []
     for group in (report.evaluation.overall, *report.evaluation.groups):
         beside = f"{group.success.trials} pairs; random {group.random}{seen}"
