@@ -17,7 +17,7 @@ from lewm_cli.flows.probe import ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
-from lewm_cli.flows.surprise import SurpriseRequest, measure
+from lewm_cli.flows.surprise import PERTURBED_EPISODES, SurpriseRequest, measure
 from lewm_cli.flows.train import train
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report import StoredResults
@@ -50,7 +50,7 @@ class QuickstartSize:
     steps: int | None = None
     pairs: int = 100
     frames: int = 10_000
-    perturbed: int = 32
+    perturbed: int = PERTURBED_EPISODES
 
 
 def quickstart(
