@@ -10,7 +10,6 @@ from lewm_cli.flows.results import results_folder, stored_results
 from lewm_cli.model import profile
 from lewm_cli.report import RunReport, StoredResults
 from lewm_cli.store import Home, Run, load_run
-from lewm_cli.tasks import find_task
 from lewm_cli.train import read_log
 
 
@@ -38,7 +37,11 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
         raise LewmError(f"{output} is a folder; name the HTML file in it: --output {output / 'report.html'}")
     results = stored_results(home, run)
     if results.empty:
-        raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; {_first_step(run)}")
+        from lewm_cli.report.page import next_commands  # late: matplotlib
+
+        commands = next_commands(run_report(run, results))
+        first = commands.plan or commands.surprise
+        raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; start with: {first}")
     return draw_page(run, results, output or results_folder(home, run).parent / "report.html")
 
 
@@ -74,10 +77,3 @@ def run_report(run: Run, results: StoredResults) -> RunReport:
 
 def _is_of(film: FilmResult, evaluation: EvalResult) -> bool:
     return (film.dataset, film.protocol) == (evaluation.dataset, evaluation.protocol)
-
-
-def _first_step(run: Run) -> str:
-    task = find_task(run.card.inputs.task)
-    if task and task.make_simulator:
-        return f"start with: lewm eval {run.name}"
-    return f"start with: lewm surprise {run.card.dataset.name} --run {run.name}"
