@@ -289,14 +289,15 @@ def test_missing_package_is_said_with_what_to_type(run: Run, here: Path, monkeyp
     assert os.listdir(here) == []
 
 
-def test_models_that_differ_too_much_are_not_put_in_place(run: Run, here: Path, exported: dict[str, bytes]):
+@pytest.mark.parametrize("wrong", [0.01, np.nan])
+def test_models_that_differ_too_much_are_not_put_in_place(run: Run, here: Path, exported: dict[str, bytes], wrong):
     place = here / "tworoom-lewm-onnx"
     place.mkdir()
     (place / "encoder.onnx").write_text("old")
     model = onnx.load_from_string(exported["predictor"])
     (positions,) = [one for one in model.graph.initializer if list(one.dims) == [1, 3, 8]]
     values = np.frombuffer(positions.raw_data, np.float32).copy()
-    values[-1] += 0.01  # in the last place of a full window
+    values[-1] += wrong  # in the last place of a full window
     positions.raw_data = values.tobytes()
     exported["predictor"] = model.SerializeToString()
     sentence = convert(run, "--overwrite").sentence()
