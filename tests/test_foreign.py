@@ -296,6 +296,82 @@ def test_own_run_takes_no_other_statistics(home: Path, small_model: LeWM, small_
         assert "tworoom/lewm carries its own statistics" in said
 
 
+# Sizes
+
+
+def elsewhere(home: Path, tree: Any) -> Path:
+    """A configuration that lies beside no weights."""
+    path = home.parent / "sizes.json"
+    path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+    return path
+
+
+WRITTEN = json.loads((FIXTURES / "config.json").read_text())
+
+
+def test_sizes_may_lie_elsewhere(home: Path, tmp_path: Path):
+    path = place(home, "a/run.pt")
+    expected = read_checkpoint(path)
+    (home / "a" / "config.json").unlink()
+    record(home)
+    assert "put its config.json beside the weights, or name it: --config FILE" in refused(home, "show", "a/run")
+    sizes = elsewhere(home, WRITTEN)
+    found = shown(home, "a/run", "--config", sizes)
+    assert found["source"] == "state dict (transformers 4 names, sizes.json)"
+    for model in (
+        lewm_cli.AutoCostModel("a/run", cache_dir=home, config=sizes),
+        lewm_cli.load("a/run", cache_dir=home, stats_from="tworoom/demos", config=str(sizes)).model,
+    ):
+        assert all(torch.equal(value, expected.state[key]) for key, value in model.state_dict().items())
+    # What was stored knows the statistics and no sizes.
+    surprise = ("surprise", "tworoom/demos", "--run", "a/run")
+    assert "--config FILE" in refused(home, *surprise)
+    done = lewm_here(home, *surprise, "--config", sizes)
+    assert done.code == 0, done.err
+    copied = tmp_path / "run.safetensors"
+    done = lewm_here(home, "convert", "a/run", "--to", "safetensors", "--output", copied, "--config", sizes)
+    assert done.code == 0, done.err
+    assert read_card(copied).model == expected.model
+    for command in ("eval", "probe"):
+        assert "transformers 4 names, sizes.json)" in lewm_here(home, command, "a/run", "--config", sizes).err
+    shutil.copy(sizes, home / "a" / "config.json")
+    assert lewm_here(home, *surprise).code == 0
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ("{", "sizes.json is no JSON"),
+        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of a LeWM"),
+        ({"_target_": "jepa.JEPA"}, "sizes.json lacks encoder, predictor, action_encoder, projector, pred_proj; add"),
+        ({**WRITTEN, "history_size": 9}, "sizes.json contradicts itself: history_size is 9"),
+        ({**WRITTEN, "encoder": {**WRITTEN["encoder"], "num_hidden_layers": 9}}, "tensors fit; missing: encoder."),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(home: Path, tree: Any, said: str):
+    place(home, "a/run.pt")
+    sizes = elsewhere(home, tree)
+    assert said in refused(home, "show", "a/run", "--config", sizes)
+    assert said in refused(home, "eval", "a/run", "--config", sizes, "--trust")
+
+
+def test_unreadable_sizes_are_named(home: Path):
+    place(home, "a/run.pt")
+    for path, why in ((home / "nothing.json", "No such file"), (home / "a", "Is a directory")):
+        assert f"{path} cannot be read: {why}" in refused(home, "show", "a/run", "--config", path)
+
+
+def test_what_carries_its_sizes_takes_no_others(home: Path, small_model: LeWM, small_card):
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    place(home, "a/run_object.ckpt", OBJECT)
+    record(home)
+    sizes = elsewhere(home, WRITTEN)
+    for command in (("show",), ("eval",), ("probe",), ("surprise", "tworoom/demos", "--run")):
+        said = refused(home, *command, "tworoom/lewm", "--config", sizes, code=2)
+        assert "tworoom/lewm carries its own sizes, and they are always used; leave out --config" in said
+    assert "leave out --config" in refused(home, "show", "a/run", "--config", sizes)
+
+
 # Trust
 
 

@@ -13,7 +13,7 @@ from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, probe
-from lewm_cli.store import Home, load_run
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
 
@@ -27,8 +27,7 @@ class ProbeRequest:
         frames: how many frames to draw.
         seed: of the draw and the probes.
         device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     run: str
@@ -36,8 +35,7 @@ class ProbeRequest:
     frames: int
     seed: int
     device: str
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
     device = resolve_device(request.device)
-    run = load_run(home, request.run, device, stats_from=request.stats_from, trust=request.trust, say=say)
+    run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     if run.card.threads:
         torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC

@@ -14,7 +14,7 @@ from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
-from lewm_cli.store import Home, Run, RunEntry, dataset_task, list_runs, load_run
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, RunEntry, dataset_task, list_runs, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
 
@@ -34,8 +34,7 @@ class SurpriseRequest:
         seed: of the perturbations and the untrained model.
         device: auto, cpu, cuda or mps.
         plot: the SVG file to draw; beside the result if not given.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     dataset: str
@@ -45,8 +44,7 @@ class SurpriseRequest:
     seed: int = 0
     device: str = "auto"
     plot: Path | None = None
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
     device = resolve_device(request.device)
     dataset = home.find_dataset(request.dataset)
     name = request.run or _choose_run(home, dataset, say)
-    run = load_run(home, name, device, stats_from=request.stats_from, trust=request.trust, say=say)
+    run = load_run(home, name, device, foreign=request.foreign, say=say)
     if run.card.threads:
         torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
     task = find_task(run.card.inputs.task) or GENERIC

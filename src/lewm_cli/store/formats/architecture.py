@@ -208,7 +208,9 @@ def _explain(path: Path, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{path.name} has an unknown key, {key}"
     if first["type"] == "missing":
-        return f"{path.name} lacks {key}"
+        lacking = [each for each in error.errors() if each["type"] == "missing"]
+        values = ", ".join(".".join(shown(str(part)) for part in each["loc"]) for each in lacking)
+        return f"{path.name} lacks {values}; add what is missing, or name another file: --config FILE"
     value = told(first["input"])
     if key.endswith("_target_"):
         return f"{path.name}: {key} is {value}, which is no part of a LeWM that is known here; it was not imported"

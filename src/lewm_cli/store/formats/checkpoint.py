@@ -1,5 +1,7 @@
 """The one way in: a checkpoint of any generation to state, configuration and a word on what it was."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,17 +64,12 @@ def read_checkpoint(path: Path, config: Path | None = None) -> Checkpoint:
         MissingError: there is no such file.
         LewmError: in one sentence, why it is not read.
     """
-    for file in (path, config):
-        if file is not None and not file.is_file():
-            raise MissingError(f"there is no file {file}")
-    try:
+    if not path.is_file():
+        raise MissingError(f"there is no file {path}")
+    with _explained(path):
         if _is_safetensors(path):
             return _from_entries(_safetensors(path), path, config, "safetensors")
         return _from_torch(read_torch_file(path), config)
-    except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
-        raise LewmError(f"{path}: {error}") from error
-    except OSError as error:
-        raise LewmError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
@@ -96,10 +93,18 @@ def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
     entries = {
         str(key): Entry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for key, tensor in state.items()
     }
-    try:
+    with _explained(path):
         return _from_entries(entries, path, config, "trusted pickle")
-    except RefusalError as error:
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
         raise LewmError(f"{path}: {error}") from error
+    except OSError as error:  # also of the configuration
+        raise LewmError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
 def _from_torch(file: TorchFile, config: Path | None) -> Checkpoint:
@@ -109,7 +114,7 @@ def _from_torch(file: TorchFile, config: Path | None) -> Checkpoint:
     if isinstance(content, dict):
         return _from_entries(_entries(file, content), file.path, config, "state dict")
     if isinstance(content, Captured) and config is not None:
-        raise RefusalError("an object checkpoint carries its configuration, and another one is not taken")
+        raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
     if isinstance(content, Captured) and content.kind == RESTORE:
         return _from_ours(file, content)
     if isinstance(content, Captured) and content.kind == "LeWM":
