@@ -202,7 +202,7 @@ def load(
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
     run_name: str, cache_dir: str | Path | None = None, config: str | Path | None = None
 ) -> LeWM:
-    """The model of a run in eval mode, as stable_worldmodel's solvers and policies take it.
+    """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
         run_name: path under the home without suffix, `tworoom/lewm`.
@@ -215,7 +215,8 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
     Raises:
         LewmError: there is no such run, or it cannot be loaded strictly.
     """
-    return load_weights(_home(cache_dir), run_name, foreign=Foreign(config=_path(config))).model
+    # Solvers that follow gradients follow them to the actions, and would leave some on the weights as well.
+    return load_weights(_home(cache_dir), run_name, foreign=Foreign(config=_path(config))).model.requires_grad_(False)
 
 
 def _home(cache_dir: str | Path | None) -> Home:

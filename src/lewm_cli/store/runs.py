@@ -52,15 +52,16 @@ class Run:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def prepare(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+        """Frames (N, H, W, 3) uint8 of any square size as the model takes them: (N, 3, h, w), on the run's device."""
+        small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
+        return normalize_pixels(small.to(self.device), self.card.inputs.pixels)
+
     @torch.inference_mode()
     def embed(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """Latents (N, D), on the run's device, of frames (N, H, W, 3) uint8 of any square size."""
-        small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
-        parts = []
-        for start in range(0, len(small), EMBEDDED_AT_ONCE):
-            part = small[start : start + EMBEDDED_AT_ONCE].to(self.device)
-            parts.append(self.model.embed(normalize_pixels(part, self.card.inputs.pixels).unsqueeze(1))[:, 0])
-        return self.finite(torch.cat(parts))
+        parts = (frames[start : start + EMBEDDED_AT_ONCE] for start in range(0, len(frames), EMBEDDED_AT_ONCE))
+        return self.finite(torch.cat([self.model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
 
     def finite(self, computed: Tensor) -> Tensor:
         """What the model computed, if it is numbers.
