@@ -233,7 +233,7 @@ def test_calls_are_refused_before_anything_runs(name, container, canary, tmp_pat
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         path = tmp_path / "lewm_object.ckpt"
         path.write_bytes(CONTAINERS[container](pickle.dumps(CALLS[name], protocol)))
-        assert "nothing was run; --trust would run it" in refusal(path)
+        assert "; nothing was run" in refusal(path)
     assert not canary.exists()
     assert "antigravity" not in sys.modules
 

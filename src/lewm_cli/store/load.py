@@ -9,7 +9,7 @@ import torch
 from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.model import LeWM
-from lewm_cli.store.formats import Checkpoint, read_checkpoint, read_trusted
+from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import Run, read_card, read_tensors, weights_digest
@@ -230,10 +230,12 @@ def _path(given: str | Path | None) -> Path | None:
 def _read(path: Path, foreign: Foreign) -> Checkpoint:
     try:
         return read_checkpoint(path, foreign.config)
-    except LewmError:
-        if not foreign.trust:
-            raise
-        return read_trusted(path, foreign.config)
+    except LewmError as error:
+        if foreign.trust:
+            return read_trusted(path, foreign.config)
+        if isinstance(error.__cause__, ForeignError):
+            raise LewmError(f"{error}; --trust would run it") from error
+        raise
 
 
 def _computed_card(home: Home, loaded: LoadedWeights, recording: str, say: Say) -> RunCard:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 from pydantic import ConfigDict, Field, PositiveInt, ValidationError
 
@@ -15,6 +15,9 @@ from lewm_cli.config import (
 )
 from lewm_cli.config.section import Section
 from lewm_cli.store.formats.refusals import RefusalError, shown, told
+
+Sizes: TypeAlias = tuple[ModelConfig, int]
+"""The configuration of a model, and the width of its action blocks."""
 
 LARGEST_FILE = 2**20
 """Bytes; the released ones take 1.2 KB."""
@@ -163,7 +166,7 @@ class _Model(_Written):
         )
 
 
-def read_architecture(path: Path) -> tuple[ModelConfig, int]:
+def read_architecture(path: Path) -> Sizes:
     """The configuration and the width of an action block that a config.json describes.
 
     Raises:
