@@ -6,7 +6,6 @@ from lewm_cli.store.load import (
     NOTHING_SAID,
     AutoCostModel,
     Foreign,
-    LoadedWeights,
     load,
     load_run,
     load_weights,
@@ -18,7 +17,7 @@ from lewm_cli.store.measurement import Measurement
 from lewm_cli.store.names import check_name, dataset_task
 from lewm_cli.store.objects import restore_model
 from lewm_cli.store.run_files import RunFiles
-from lewm_cli.store.runs import Run, read_card, read_tensors, save_derived, save_run, weights_digest
+from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, save_derived, save_run, weights_digest
 from lewm_cli.store.statistics import StoredStatistics, stored_statistics
 
 __all__ = [

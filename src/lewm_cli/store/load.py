@@ -11,8 +11,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.model import LeWM
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
-from lewm_cli.store.run_files import RunFiles
-from lewm_cli.store.runs import Run, read_card, read_tensors, weights_digest
+from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
 from lewm_cli.store.statistics import StoredStatistics, named_task, store_statistics, stored_statistics
 
 Say = Callable[[str], None]
@@ -38,35 +37,6 @@ NOTHING_SAID = Foreign()
 
 def silent(line: str) -> None:
     """Take a line and say nothing."""
-
-
-@dataclass(frozen=True)
-class LoadedWeights:
-    """A model, and everything that its files say about it.
-
-    Args:
-        name: of the run; not what was typed, if that was an alias.
-        files: where it lies.
-        model: in eval mode.
-        card: sizes, normalization and provenance; None if another tool made it.
-        tensors: how many were loaded, all of them by name and shape.
-        sha256: of the weight file.
-        source: what the file was, if another tool made it.
-    """
-
-    name: str
-    files: RunFiles
-    model: LeWM
-    card: RunCard | None
-    tensors: int
-    sha256: str
-    source: str | None
-
-    @property
-    def origin(self) -> str:
-        """What was loaded, from where: "303/303 tensors from FILE (state dict ...)"."""
-        said = f"{self.tensors}/{self.tensors} tensors from {self.files.weights}"
-        return f"{said} ({self.source})" if self.source else said
 
 
 def load_weights(

@@ -26,14 +26,14 @@ EMBEDDED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trained model with everything needed to use it.
+class LoadedWeights:
+    """A model, and everything that its files say about it.
 
     Args:
-        name: as typed on the command line.
+        name: of the run; not what was typed, if that was an alias.
         files: where it lies.
         model: in eval mode.
-        card: sizes, normalization and provenance.
+        card: sizes, normalization and provenance; None if another tool made it.
         tensors: how many were loaded, all of them by name and shape.
         sha256: of the weight file.
         source: what the file was, if another tool made it.
@@ -42,10 +42,27 @@ class Run:
     name: str
     files: RunFiles
     model: LeWM
-    card: RunCard
+    card: RunCard | None
     tensors: int
     sha256: str
     source: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """What was loaded, from where: "303/303 tensors from FILE (state dict ...)"."""
+        said = f"{self.tensors}/{self.tensors} tensors from {self.files.weights}"
+        return f"{said} ({self.source})" if self.source else said
+
+
+@dataclass(frozen=True)
+class Run(LoadedWeights):
+    """A trained model with everything needed to use it: its normalization is known.
+
+    Args:
+        card: as it carries it; of weights that another tool made, with what was computed for them.
+    """
+
+    card: RunCard
 
     @property
     def device(self) -> torch.device:
