@@ -570,6 +570,73 @@ def test_rm_removes_what_belongs_to_the_name_only(home: Path, where: str):
     assert other.exists()
 
 
+def remaining(home: Path) -> set[str]:
+    return {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+
+
+def test_release_is_verified_and_removed_under_either_of_its_names(home: Path):
+    place(home, "tworoom/lejepa_object.ckpt", OBJECT)
+    for name in ("tworoom/lewm-release", "tworoom/lewm"):
+        done = lewm_here(home, "verify", name, "--json")
+        assert (done.code, done.json()["checked"][0]["name"]) == (0, "tworoom/lejepa")
+    done = lewm_here(home, "rm", "tworoom/lewm-release", "tworoom/lejepa", "--dry-run")
+    assert "tworoom/lejepa" in done.out
+    assert "tworoom/lewm-release" not in done.out
+    # Typed twice after a run of one's own, this would take the release.
+    said = refused(home, "rm", "tworoom/lewm", "--yes")
+    assert "there is no run or dataset 'tworoom/lewm'; did you mean 'tworoom/lejepa'?" in said
+    done = lewm_here(home, "rm", "tworoom/lewm-release", "tworoom/lejepa", "--yes")
+    assert done.code == 0, done.err
+    assert "removed tworoom/lejepa (1 file," in done.err
+    assert remaining(home) == set()
+
+
+def test_folder_of_one_file_is_verified_and_removed_by_its_own_name_only(home: Path):
+    place(home, "solo/anything.pt")
+    assert lewm_here(home, "verify", "solo").code == 0
+    assert "did you mean 'solo/anything'?" in refused(home, "rm", "solo", "--yes")
+
+
+def test_one_epoch_is_verified_and_removed(home: Path):
+    for epoch in (2, 9, 10):
+        path = place(home, f"checkpoints/run/weights_epoch_{epoch}.pt")
+    path.write_bytes(path.read_bytes()[:-100])
+    record(home)
+    assert lewm_here(home, "show", "run@9", "--stats-from", "tworoom/demos").code == 0
+    assert lewm_here(home, "verify", "run").code == 1  # the last one
+    done = lewm_here(home, "verify", "run@9", "--json")
+    assert (done.code, done.json()["checked"][0]["name"]) == (0, "run@9")
+    assert "there is no run@3" in refused(home, "verify", "run@3")
+    assert "there is no run@3" in refused(home, "rm", "run@3", "--yes")
+    others = {"tworoom/demos.h5", *(f"checkpoints/run/{name}" for name in ("config.json", "weights_epoch_2.pt"))}
+    done = lewm_here(home, "rm", "run@9", "run@10", "run@9", "--yes")
+    assert done.code == 0, done.err
+    assert remaining(home) == others
+    assert lewm_here(home, "verify", "run").code == 0
+    done = lewm_here(home, "rm", "run@2", "--yes")  # with the last epoch its configuration goes
+    assert done.code == 0, done.err
+    assert remaining(home) == {"tworoom/demos.h5"}
+
+
+def test_run_and_an_epoch_of_it_go_together(home: Path):
+    for epoch in (1, 2):
+        place(home, f"run/weights_epoch_{epoch}.pt")
+    for names in (("run", "run@1"), ("run@1", "run")):
+        done = lewm_here(home, "rm", *names, "--dry-run", "--json")
+        assert len(done.json()["removals"]) == (1 if names[0] == "run" else 2)
+    done = lewm_here(home, "rm", "run@1", "run", "--yes")
+    assert done.code == 0, done.err
+    assert remaining(home) == set()
+
+
+def test_cache_of_the_hub_is_removed_as_a_whole(home: Path):
+    for epoch in (1, 2):
+        place(home, f"{HUB}/snapshots/1/weights_epoch_{epoch}.pt")
+    assert lewm_here(home, "verify", "quentinll/lewm-pusht@1").code == 0
+    said = refused(home, "rm", "quentinll/lewm-pusht@1", "--yes")
+    assert "a cache of the Hub, and goes as a whole; type its name without @" in said
+
+
 def test_damaged_and_endless_weights_are_found(home: Path):
     path = place(home, "a/run.pt")
     path.write_bytes(path.read_bytes()[:-100])
