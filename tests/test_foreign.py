@@ -296,6 +296,33 @@ def test_own_run_takes_no_other_statistics(home: Path, small_model: LeWM, small_
         assert "tworoom/lewm carries its own statistics" in said
 
 
+def test_surprise_chooses_own_runs_then_others_that_can_be_fed_then_the_release(home: Path, small_model, small_card):
+    def chosen() -> str:
+        done = lewm_here(home, "surprise", "tworoom/demos")
+        assert done.code == 0, done.err
+        return next(line for line in done.err.splitlines() if line.startswith("run: "))
+
+    record(home, size=64)
+    said = refused(home, "surprise", "tworoom/demos")
+    assert "there is no run yet" in said
+    place(home, "tworoom/lejepa.pt")
+    place(home, "pusht/lejepa.pt")
+    assert "no run fits tworoom/demos" in refused(home, "surprise", "tworoom/demos")
+    write_recording(home / "tworoom.h5", dims=2, size=16)
+    assert chosen() == "run: tworoom/lejepa, the released weights of tworoom (--run chooses another)"
+    path = place(home, "mine/best_object.ckpt", OBJECT)
+    os.utime(path, (1e9, 1e9))
+    assert lewm_here(home, "show", "mine/best", "--stats-from", "tworoom/demos").code == 0
+    (home / "tworoom" / "lejepa.stats.json").unlink()
+    assert chosen() == "run: mine/best, the newest run of tworoom that another tool made (--run chooses another)"
+    shutil.copy(FIXTURES / "swm_tf4_object.ckpt", path)  # other weights: what is stored is not theirs
+    assert chosen() == "run: tworoom/lejepa, the released weights of tworoom (--run chooses another)"
+    files = RunFiles(home / "tworoom" / "old")
+    save_run(files, small_model, small_card(small_model))
+    os.utime(files.weights, (1e8, 1e8))
+    assert chosen() == "run: tworoom/old, the newest run of tworoom (--run chooses another)"
+
+
 # Sizes
 
 

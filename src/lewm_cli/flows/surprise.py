@@ -14,7 +14,19 @@ from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, RunEntry, dataset_task, list_runs, load_run
+from lewm_cli.store import (
+    NOTHING_SAID,
+    Foreign,
+    Home,
+    Run,
+    RunEntry,
+    dataset_task,
+    list_runs,
+    load_run,
+    weights_digest,
+)
+from lewm_cli.store.names import names_release
+from lewm_cli.store.statistics import named_task
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
 
@@ -148,27 +160,38 @@ def _perturbed(
 
 
 def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str:
-    """The newest run of the recording's task; of any task where the recording names none and nothing else fits."""
+    """The newest run of the recording's task; of any task where the recording names none and nothing else fits.
+
+    Runs of lewm come first, then those of other tools that can be fed, then the released weights.
+    """
     task, width = dataset_task(dataset), dataset.actions.shape[1]
-    runs = [run for run in list_runs(home) if run.card]
-    same_width = [run for run in runs if run.card.inputs.actions.dim == width]
-    fitting = [run for run in same_width if run.card.inputs.task == task.name]
-    chosen = fitting or (same_width if task is GENERIC else [])
-    if not chosen:
-        raise LewmError(
-            f"no run fits {dataset.name} ({task.name}, {width} action dimensions); {_there_is(runs)}; "
-            f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
-        )
-    newest = max(chosen, key=lambda run: run.modified)
-    which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
-    say(f"run: {newest.name}, {which} (--run chooses another)")
-    return newest.name
+    runs = [run for run in list_runs(home) if run.problem is None]
+    own = [run for run in runs if run.card]
+    others = [run for run in runs if run.statistics and run.statistics.weights_sha256 == weights_digest(run.path)]
+    for candidates, whose in ((own, ""), (others, " that another tool made")):
+        same_width = [run for run in candidates if run.inputs.actions.dim == width]
+        fitting = [run for run in same_width if run.inputs.task == task.name]
+        chosen = fitting or (same_width if task is GENERIC else [])
+        if chosen:
+            newest = max(chosen, key=lambda run: run.modified)
+            which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
+            say(f"run: {newest.name}, {which}{whose} (--run chooses another)")
+            return newest.name
+    if task.released_dataset and home.dataset_is_taken(task.released_dataset):  # its statistics can be computed
+        for run in runs:
+            if names_release(run.name) and named_task(run.name) is task:
+                say(f"run: {run.name}, the released weights of {task.name} (--run chooses another)")
+                return run.name
+    raise LewmError(
+        f"no run fits {dataset.name} ({task.name}, {width} action dimensions); {_there_is([*own, *others])}; "
+        f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
+    )
 
 
 def _there_is(runs: list[RunEntry]) -> str:
     if not runs:
         return "there is no run yet"
-    listed = [f"{run.name} ({run.card.inputs.task}, {run.card.inputs.actions.dim})" for run in runs if run.card]
+    listed = [f"{run.name} ({run.inputs.task}, {run.inputs.actions.dim})" for run in runs]
     return f"there is {', '.join(listed[:8])}" + (", and more: `lewm ls`" if len(listed) > 8 else "")
 
 
