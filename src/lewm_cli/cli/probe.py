@@ -18,7 +18,9 @@ def command(
     dataset: Annotated[
         str | None, typer.Option(help="Where frames come from.", show_default="episodes the run held out")
     ] = None,
-    frames: Annotated[int, typer.Option(min=100, help="Frames drawn; all there are if fewer.")] = 10_000,
+    frames: Annotated[
+        int | None, typer.Option(min=100, help="Frames drawn; all there are if fewer.", show_default="10000")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the draw, the split and the probes.")] = 0,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,

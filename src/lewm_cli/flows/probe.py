@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lewm_cli.data import open_frames
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
@@ -16,6 +14,9 @@ from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, probe
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
+PROBED_FRAMES = 10_000
+"""How many are drawn unless another number is asked for."""
+
 
 @dataclass(frozen=True)
 class ProbeRequest:
@@ -24,7 +25,7 @@ class ProbeRequest:
     Args:
         run: run name.
         dataset: where frames come from; the episodes that the run held out if not given.
-        frames: how many frames to draw.
+        frames: how many frames to draw; 10,000 if not given.
         seed: of the draw and the probes.
         device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
         foreign: how weights of another tool are read.
@@ -32,7 +33,7 @@ class ProbeRequest:
 
     run: str
     dataset: str | None
-    frames: int
+    frames: int | None
     seed: int
     device: str
     foreign: Foreign = NOTHING_SAID
@@ -60,11 +61,12 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
     """
     device = resolve_device(request.device)
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
-    if run.card.threads:
-        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
+    run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, request.dataset, say)
-    samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=request.frames, seed=request.seed)
+    samples = draw_samples(
+        unseen.dataset, task, unseen.episodes, frames=request.frames or PROBED_FRAMES, seed=request.seed
+    )
     for name, reason in samples.left_out.items():
         say(f"left out: {name} {reason}")
     size = run.card.model.image_size

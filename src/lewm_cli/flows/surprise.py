@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
@@ -87,8 +86,7 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
     dataset = home.find_dataset(request.dataset)
     name = request.run or _choose_run(home, dataset, say)
     run = load_run(home, name, device, foreign=request.foreign, say=say)
-    if run.card.threads:
-        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
+    run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:

@@ -69,6 +69,11 @@ class Run(LoadedWeights):
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def use_threads(self) -> None:
+        """Compute with the CPU threads of its training, where they were chosen: more would wait for each other."""
+        if self.card.threads:
+            torch.set_num_threads(self.card.threads)
+
     def prepare(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """Frames (N, H, W, 3) uint8 of any square size as the model takes them: (N, 3, h, w), on the run's device."""
         small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
