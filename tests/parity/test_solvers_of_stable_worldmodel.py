@@ -139,7 +139,8 @@ def test_first_plan_is_that_of_the_object_that_their_loader_finds(run: Run, worl
 
 @pytest.mark.slow
 def test_example_of_the_page_evaluates_a_trained_run(trained: Path, monkeypatch, capsys):
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", STORE_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    snippets = re.findall(r"^```python\n(.*?)^```", STORE_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (snippet,) = (snippet for snippet in snippets if "WorldModelPolicy" in snippet)
     monkeypatch.setenv("STABLEWM_HOME", str(trained))
     monkeypatch.chdir(trained)
     names: dict[str, Any] = {}
