@@ -35,6 +35,7 @@ def command(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
     trust: options.Trust = False,
     home: options.Home = None,
     json: options.Json = False,
@@ -51,11 +52,11 @@ def command(
     """
     from lewm_cli.flows.convert import ConvertRequest, convert_run
     from lewm_cli.report import Output, conversion_tables, conversion_tree
-    from lewm_cli.store import Home
+    from lewm_cli.store import Foreign, Home
     from lewm_cli.store.convert import Names, Target
 
     terminal = Output(as_json=json, quiet=quiet)
     wanted = Names(names) if names else None
-    request = ConvertRequest(run, Target(to), output, wanted, overwrite, stats_from, trust)
+    request = ConvertRequest(run, Target(to), output, wanted, overwrite, Foreign(stats_from, trust, sizes))
     conversion = convert_run(Home.locate(home), request, terminal.say)
     terminal.result(conversion_tree(conversion), lambda: conversion_tables(conversion))

@@ -34,6 +34,7 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
     ] = None,
     stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
     trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
@@ -48,10 +49,10 @@ def command(
     """
     from lewm_cli.flows.surprise import SurpriseRequest, measure
     from lewm_cli.report import Output, surprise_tables
-    from lewm_cli.store import Home
+    from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot, stats_from, trust)
+    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot, Foreign(stats_from, trust, sizes))
     surprised = measure(Home.locate(home), request, output.say, output.progress)
     output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
     output.say(f"stored: {surprised.path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
 from lewm_cli.report import Conversion, WrittenFile
-from lewm_cli.store import FoundRun, Home, Run, RunFiles, load_run, read_card, weights_digest
+from lewm_cli.store import NOTHING_SAID, Foreign, FoundRun, Home, Run, RunFiles, load_run, read_card, weights_digest
 from lewm_cli.store.convert import FOLDERS, Names, Target, write_as
 from lewm_cli.store.load import Say, silent
 
@@ -22,8 +22,7 @@ class ConvertRequest:
         output: a file, or for hub and onnx a folder; the usual place if not given.
         names: of the tensors in a hub folder.
         overwrite: replace what is there.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     run: str
@@ -31,8 +30,7 @@ class ConvertRequest:
     output: Path | None = None
     names: Names | None = None
     overwrite: bool = False
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 def convert_run(home: Home, request: ConvertRequest, say: Say = silent) -> Conversion:
@@ -59,7 +57,7 @@ def convert_run(home: Home, request: ConvertRequest, say: Say = silent) -> Conve
         _check_place(path, request)
     busy = f"another process is writing {request.run!r}; wait for its end, or name another file with --output"
     with locked(files.weights, busy) if derived else nullcontext():
-        run = load_run(home, request.run, stats_from=request.stats_from, trust=request.trust, say=say)
+        run = load_run(home, request.run, foreign=request.foreign, say=say)
         written = write_as(target, run, path, names)
     return Conversion(
         run=run.name,
