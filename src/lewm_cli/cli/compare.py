@@ -18,7 +18,7 @@ def command(
     results: Annotated[
         list[str],
         typer.Argument(
-            metavar="RESULT...",
+            metavar="RESULT",
             help="Runs, of which the newest evaluation is taken, or files of stored evaluations; the first is what "
             "the others are compared with.",
             show_default=False,
