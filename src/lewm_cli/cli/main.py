@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from lewm_cli import __version__
 from lewm_cli.cli import (
     collect,
+    compare,
     convert,
     doctor,
     eval,
@@ -43,6 +44,7 @@ for module in (
     collect,
     train,
     eval,
+    compare,
     probe,
     surprise,
     report,
