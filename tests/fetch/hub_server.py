@@ -4,7 +4,7 @@
         url = hub.put("/data/pusht.h5.zst", b"...")                  # a plain file
         hub.add(ServedRepo("someone/lewm-pusht", {"weights.pt": ServedFile(b"...")}))
         hub.share(DriveFile("1r31os0d4", "lejepa.tar.zst", b"..."))
-        hub.script(Cut(after=100), Answer(500), on="/data/")         # the next two requests for it; then it behaves
+        hub.script(Cut(100), Answer(500), on="/data/")         # the next two requests for it; then it behaves
         ...
         assert hub.sent(on="/data/") == 1100                         # bytes of bodies that went out
 
