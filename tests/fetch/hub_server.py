@@ -17,6 +17,7 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -25,6 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -52,7 +54,7 @@ class ServedFile:
         length: whether its length is said beforehand; otherwise it comes in chunks.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     tag: str = "strong"
     modified: str | None = MODIFIED
     content_type: str = "application/octet-stream"
@@ -241,6 +243,17 @@ class WrongLength(Fault):
 
 
 @dataclass(frozen=True)
+class NoLength(Fault):
+    """Say no length at all, as old servers do: the end of the connection is the end of the file."""
+
+    def of_reply(self, reply: Reply) -> Reply:
+        return replace(reply, headers={**reply.headers, "Connection": "close"})
+
+    def after(self, connection: socket.socket) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
 class Corrupt(Fault):
     """Turn one byte of the body into another."""
 
@@ -265,7 +278,7 @@ class IgnoreRange(Fault):
 class Changed(Fault):
     """Serve another file, with another ETag; `tag` and `modified` may hide that it is another one."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     tag: str = "strong"
     modified: str | None = "Tue, 06 Jan 2026 10:00:00 GMT"
 
@@ -311,9 +324,10 @@ class HubServer:
 
     Args:
         page: files in one page of a tree listing.
+        certificate: a certificate and its key in one PEM file; with it everything is served over TLS.
     """
 
-    def __init__(self, page: int = 1000) -> None:
+    def __init__(self, page: int = 1000, certificate: Path | None = None) -> None:
         self.page = page
         self.requests: list[Seen] = []
         self._files: dict[str, ServedFile] = {}
@@ -323,8 +337,9 @@ class HubServer:
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._servers = [self._server(), self._server()]
-        self.url, self.cdn_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
+        self._servers = [self._server(certificate), self._server(certificate)]
+        scheme = "https" if certificate else "http"
+        self.url, self.cdn_url = (f"{scheme}://127.0.0.1:{server.server_address[1]}" for server in self._servers)
 
     def __enter__(self) -> Self:
         for server in self._servers:
@@ -379,10 +394,13 @@ class HubServer:
 
     # Answering
 
-    def _server(self) -> ThreadingHTTPServer:
+    def _server(self, certificate: Path | None) -> ThreadingHTTPServer:
         handler = type("Handler", (_Handler,), {"hub": self})
         server = _Server(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         return server
 
     def _fault(self, seen: Seen) -> Fault:
@@ -570,6 +588,10 @@ _RESOLVE_CACHE = re.compile(rf"/api/resolve-cache/(?P<kind>models|datasets)/{_NA
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is what is tested here, nothing to report."""
 
@@ -599,7 +621,7 @@ class _Handler(BaseHTTPRequestHandler):
         seen.status = reply.status
         headers = dict(reply.headers)
         chunked = headers.get("Transfer-Encoding") == "chunked"
-        if not chunked:
+        if not chunked and headers.get("Connection") != "close":
             headers.setdefault("Content-Length", str(len(reply.body)))
         self.send_response(reply.status)
         for key, value in headers.items():

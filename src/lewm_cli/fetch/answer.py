@@ -13,7 +13,7 @@ class Answer:
     """Bytes that begin to come.
 
     Args:
-        origin: what they are a part of; its size is None where the source does not say it.
+        origin: what they are a part of; its size is None where it is not said, and then it ends where the pieces end.
         offset: which byte of the file is the first of them: the one that was asked for, or 0.
         pieces: the bytes, as they come; they may end too early.
     """

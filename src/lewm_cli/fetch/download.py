@@ -171,7 +171,7 @@ class _Filling:
                     "it is another file, so nothing was downloaded"
                 )
             announced = self._remote.size
-        origin = answer.origin.model_copy(update={"size": announced})
+        origin = answer.origin.with_size(announced)
         started = answer.offset > 0
         if started:
             partial.learn(origin)
@@ -193,8 +193,8 @@ class _Filling:
             self._advance(len(piece))
         if not started:  # an empty file
             self._start(origin)
-        if announced is None:  # the end of what came is the end of the file
-            partial.learn(origin.model_copy(update={"size": partial.size}))
+        if answer.origin.size is None:  # the end of what came is the end of the file
+            partial.learn(origin.with_size(partial.size))
 
     def _start(self, origin: Origin) -> None:
         """Begin with nothing, though not too often: what is lost then counts as progress the next time.

@@ -45,6 +45,10 @@ class Origin(Section):
         """What becomes another one when the file does."""
         return self.etag or self.modified
 
+    def with_size(self, size: int | None) -> "Origin":
+        """The same, of so many bytes."""
+        return self.model_copy(update={"size": size})
+
     def begins(self, remote: Remote) -> bool:
         """Whether what begins this file begins `remote` too, as far as can be known before asking."""
         if None not in (remote.size, self.size) and remote.size != self.size:

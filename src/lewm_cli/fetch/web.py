@@ -94,11 +94,14 @@ class Web:
         if status == httpx2.codes.PARTIAL_CONTENT:
             return self._part(response, offset, origin)
         now = self._origin(response, _length(response))
-        if now.size is None and "Transfer-Encoding" not in response.headers and self._remote.sha256 is None:
-            raise LewmError(
-                f"{self._remote.name} was not downloaded: {_host(response)} does not say how long it is, so that half "
-                "of it could not be told from the whole; download it by other means"
-            )
+        if now.size is None and "Transfer-Encoding" not in response.headers:
+            # Nothing tells the end of the file from the end of the connection, but what was known beforehand.
+            now = now.with_size(self._remote.size)
+            if now.size is None and now.sha256 is None:
+                raise LewmError(
+                    f"{self._remote.name} was not downloaded: {_host(response)} does not say how long it is, so that "
+                    "half of it could not be told from the whole; download it by other means"
+                )
         return Answer(now, 0, self._file(response))
 
     def _part(self, response: httpx2.Response, offset: int, origin: Origin | None) -> Answer:
@@ -111,13 +114,13 @@ class Web:
         size = now.size if now.size is not None else origin.size
         if size is None:  # nothing says where the file ends
             raise OtherFileError
-        return Answer(now.model_copy(update={"size": size}), offset, response.iter_raw())
+        return Answer(now.with_size(size), offset, response.iter_raw())
 
     def _nothing_more(self, response: httpx2.Response, offset: int, origin: Origin | None) -> Answer:
         """What was asked for begins behind the end: of the whole file, or of another one."""
         found = re.fullmatch(r"bytes\s+\*/(\d+)", response.headers.get("Content-Range", "").strip())
         now = self._origin(response, None if found is None else int(found[1]))
-        if origin is None or now.size != offset or not origin.is_part_of(now):
+        if now.size != offset or (origin is not None and not origin.with_size(now.size).is_part_of(now)):
             raise OtherFileError
         return Answer(now, offset, iter(()))
 
