@@ -356,7 +356,9 @@ class HubServer:
 
     def put(self, path: str, file: ServedFile | bytes) -> str:
         """Serve a plain file; returns its URL."""
-        self._files[path] = file if isinstance(file, ServedFile) else ServedFile(file)
+        served = file if isinstance(file, ServedFile) else ServedFile(file)
+        _ = served.etag  # now, and not while a client waits
+        self._files[path] = served
         return self.url + quote(path)
 
     def add(self, repo: ServedRepo) -> None:
