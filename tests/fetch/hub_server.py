@@ -634,8 +634,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with suppress(OSError):  # the client went away
             for piece in fault.pieces(memoryview(reply.body), closed):
+                seen.sent += len(piece)  # before it is sent, so that a client that has it finds it counted
                 self.connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                seen.sent += len(piece)
             good = fault.after(self.connection)
             if chunked and good:
                 self.connection.sendall(b"0\r\n\r\n")

@@ -660,6 +660,14 @@ def test_refusal_of_the_hub_says_what_to_do(
     assert said in place.refused(remote(f"{hub.url}/{repo}/resolve/main/{path}", headers=headers))
 
 
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_secr\u00e9t", "hf_\u2026secret", "hf_secret\r\nX-Other: 1"])
+def test_token_that_cannot_be_sent_is_not_repeated(hub: HubServer, place: Place, url: str, token: str):
+    said = place.refused(remote(url, headers=(("Authorization", f"Bearer {token}"),)))
+    assert "check HF_TOKEN" in said
+    assert "secr" not in said
+    assert hub.requests == []
+
+
 def test_revision_that_is_not_there(hub: HubServer, place: Place):
     hub.add(ServedRepo("someone/lewm", {"weights.pt": ServedFile(DATA)}))
     said = place.refused(remote(f"{hub.url}/someone/lewm/resolve/v2/weights.pt"))

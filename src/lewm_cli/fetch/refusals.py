@@ -61,7 +61,9 @@ def broken_connection(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidUR
         )
     if isinstance(error, httpx2.TooManyRedirects):
         return LewmError(f"{start}{host} only sends from one address to another; check the address {remote.url}")
-    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
+    if isinstance(error, httpx2.LocalProtocolError):
+        return unusable_header(remote)
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
         return LewmError(f"{start}{remote.url} leads to no web address ({error}); it has to begin with https://")
     if isinstance(error, httpx2.ProxyError):
         return LewmError(f"{start}the proxy of this network refused ({error}); check HTTPS_PROXY and NO_PROXY")
@@ -72,6 +74,15 @@ def broken_connection(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidUR
     if isinstance(error, httpx2.ConnectError):
         return _unconnected(host, error)
     return Trouble(f"the connection to {host} was cut", advice="check the network")
+
+
+def unusable_header(remote: Remote) -> LewmError:
+    """What was to be sent cannot be; it is not repeated, because it may be a token."""
+    names = ", ".join(name for name, _ in remote.headers) or "a header"
+    return LewmError(
+        f"{remote.name} was not downloaded: what {names} would say cannot be sent; "
+        "check HF_TOKEN for line breaks and for letters that no token has"
+    )
 
 
 def unusable_proxy(remote: Remote, error: Exception) -> LewmError:

@@ -14,7 +14,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.fetch.answer import Answer, OtherFileError, Trouble
 from lewm_cli.fetch.partial import Origin
 from lewm_cli.fetch.patience import Patience
-from lewm_cli.fetch.refusals import broken_connection, refusal, unusable_proxy
+from lewm_cli.fetch.refusals import broken_connection, refusal, unusable_header, unusable_proxy
 from lewm_cli.fetch.remote import Remote
 
 MOST_REDIRECTS = 10
@@ -78,6 +78,8 @@ class Web:
         try:
             with self._client.stream("GET", self._remote.url, headers=headers) as response:
                 yield self._answer(response, offset, origin)
+        except UnicodeEncodeError as error:
+            raise unusable_header(self._remote) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise broken_connection(self._remote, error) from error
 
