@@ -40,9 +40,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.download import Advance, Downloaded, Transfer, download
+from lewm_cli.fetch.download import Downloaded, download
 from lewm_cli.fetch.patience import Patience, Pause
 from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.watching import Advance, Transfer
 from lewm_cli.files import locked
 
 pytest_plugins = ("recordings",)
@@ -98,7 +99,7 @@ class Place:
 
     def get(self, what: Remote, patience: Patience = QUICK, watched: Watched | None = None) -> Downloaded:
         watched = watched or Watched()
-        return download(what, self.path, watched.begin, watched.pauses.append, patience)
+        return download(what, self.path, watched.begin, pausing=watched.pauses.append, patience=patience)
 
     def refused(self, what: Remote, patience: Patience = QUICK) -> str:
         """The sentence that it ends with."""
@@ -314,6 +315,17 @@ def cut_at(hub: HubServer, place: Place, what: Remote, size: int) -> None:
     hub.requests.clear()
 
 
+def test_what_is_read_again_is_told(hub: HubServer, place: Place, url: str):
+    reread = Watched()
+    cut_at(hub, place, remote(url), 100_000)
+    download(remote(url), place.path, rereading=reread.begin, patience=QUICK)
+    assert reread.transfers == [Transfer(100_000, 0)]
+    assert sum(reread.counts) == 100_000
+    place.path.unlink()
+    download(remote(url), place.path, rereading=reread.begin, patience=QUICK)
+    assert len(reread.transfers) == 1
+
+
 def test_after_a_power_failure_only_what_was_synced_is_trusted(hub: HubServer, place: Place, url: str):
     cut_at(hub, place, remote(url), 1000)
     with place.part.open("ab") as file:  # a file that grew, and whose last blocks were never written
@@ -422,8 +434,17 @@ def test_server_without_ranges_sends_all_of_it_again(hub: HubServer, place: Plac
 def test_server_without_ranges_is_not_asked_for_ever(hub: HubServer, place: Place):
     url = hub.put("/f", ServedFile(DATA, ranges=False))
     hub.always(Cut(200_000))
-    assert "the server cannot go on in the middle of it" in place.refused(remote(url))
+    said = place.refused(remote(url))
+    assert "the server cannot go on in the middle of it" in said
+    assert "kept" not in said
     assert len(hub.requests) <= 2 * QUICK.attempts
+
+
+def test_empty_answer_does_not_cost_what_is_there(hub: HubServer, place: Place, url: str):
+    cut_at(hub, place, remote(url, DATA), 1000)
+    hub.script(Answer(200, {"Connection": "close"}))
+    assert place.get(remote(url, DATA)).transferred == len(DATA) - 1000
+    assert asked(hub) == ["bytes=1000-", "bytes=1000-"]
 
 
 def test_range_behind_the_end(hub: HubServer, place: Place):

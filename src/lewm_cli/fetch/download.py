@@ -12,31 +12,12 @@ from lewm_cli.fetch.local import Local
 from lewm_cli.fetch.partial import Origin, Partial, has_partial, partial_file
 from lewm_cli.fetch.patience import Patience, Pause
 from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.watching import Advance, Begin, Transfer, unwatched
 from lewm_cli.fetch.web import Web
 from lewm_cli.files import lock_path, locked
 
 PAGES = (".html", ".htm")
 """Suffixes of files that may be web pages."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What is about to be downloaded.
-
-    Args:
-        total: bytes of the whole file; None if nobody knows.
-        already: how many of them are there, and will not be transferred.
-    """
-
-    total: int | None
-    already: int
-
-
-Advance = Callable[[int], None]
-"""Is told the number of bytes that came since it was told last."""
-
-Begin = Callable[[Transfer], Advance]
-"""Is told what is about to come, and gives what is told the bytes; once more if all has to come anew."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +37,11 @@ class Downloaded:
     etag: str | None
 
 
-def unwatched(transfer: Transfer) -> Advance:
-    """Let a download get on without showing it."""
-    return lambda count: None
-
-
 def download(
     remote: Remote,
     path: Path,
     begin: Begin = unwatched,
+    rereading: Begin = unwatched,
     pausing: Callable[[Pause], None] = lambda pause: None,
     patience: Patience | None = None,
 ) -> Downloaded:
@@ -78,6 +55,8 @@ def download(
         remote: what to download, and its size and hash if they are known.
         path: what to call it.
         begin: is told what is about to come.
+        rereading: is told that what an earlier call left is about to be read from disk once more, for its hash; tens of
+            gigabytes of it take minutes.
         pausing: is told before every wait for a better time.
         patience: how long to wait, and how often to try again.
 
@@ -88,7 +67,7 @@ def download(
     """
     with locked(path, f"another process is downloading {path.name} into {path.parent}; wait for it, or stop it"):
         try:
-            with partial_file(path, remote) as partial:
+            with partial_file(path, remote, rereading) as partial:
                 filling = _Filling(remote, partial, begin, pausing, patience or Patience())
                 filling.fill()
                 _check(remote, partial)
@@ -191,7 +170,7 @@ class _Filling:
                 )
             partial.append(piece)
             self._advance(len(piece))
-        if not started:  # an empty file
+        if not started and not announced:  # an empty file
             self._start(origin)
         if answer.origin.size is None:  # the end of what came is the end of the file
             partial.learn(origin.with_size(partial.size))
@@ -205,6 +184,7 @@ class _Filling:
         if self._furthest > 0:
             self._begun_anew += 1
             if self._begun_anew >= self._patience.attempts:
+                self._partial.forget()
                 raise self._given_up(
                     f"the connection was cut {self._begun_anew} times, and the server cannot go on in the middle of it",
                     advice="download it where the network is better",

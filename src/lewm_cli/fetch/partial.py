@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.watching import Begin, Transfer
 from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_parts, write_text
 
 READ_AT_ONCE = 2**20
@@ -110,8 +111,12 @@ class Partial:
         """Of the bytes that are there."""
         return self._hash.hexdigest()
 
-    def take_up(self, remote: Remote) -> None:
+    def take_up(self, remote: Remote, rereading: Begin) -> None:
         """Go on with what an earlier process left, if it is the beginning of `remote`.
+
+        Args:
+            remote: the file that is wanted.
+            rereading: is told how much is about to be read for its hash.
 
         Raises:
             LewmError: it cannot be read or written.
@@ -126,7 +131,7 @@ class Partial:
                 # After a power failure a file may be longer than what was really written.
                 trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
                 if trusted <= (size if note.origin.size is None else note.origin.size):
-                    self._reopen(trusted, note.origin)
+                    self._reopen(trusted, note.origin, rereading)
 
     def start(self, origin: Origin) -> None:
         """Begin anew, with nothing.
@@ -200,13 +205,15 @@ class Partial:
             self._file.close()
             self._file = None
 
-    def _reopen(self, size: int, origin: Origin) -> None:
+    def _reopen(self, size: int, origin: Origin, rereading: Begin) -> None:
         file = self._part.open("r+b", buffering=0)
         self._file = file
         file.truncate(size)
         buffer = memoryview(bytearray(READ_AT_ONCE))
-        while got := file.readinto(buffer):
+        advance = rereading(Transfer(size, 0)) if size else None
+        while advance is not None and (got := file.readinto(buffer)):
             self._hash.update(buffer[:got])
+            advance(got)
         self.size, self.origin = size, origin
 
     def _read_note(self) -> _Note | None:
@@ -239,7 +246,7 @@ class Partial:
 
 
 @contextmanager
-def partial_file(path: Path, remote: Remote) -> Iterator[Partial]:
+def partial_file(path: Path, remote: Remote, rereading: Begin) -> Iterator[Partial]:
     """Yield what there is of `remote` under the name `path`; whatever happens, the bytes are flushed and kept.
 
     Raises:
@@ -247,7 +254,7 @@ def partial_file(path: Path, remote: Remote) -> Iterator[Partial]:
     """
     partial = Partial(path)
     try:
-        partial.take_up(remote)
+        partial.take_up(remote, rereading)
         yield partial
     except BaseException:
         with suppress(OSError, LewmError):  # what went wrong first is what is told
