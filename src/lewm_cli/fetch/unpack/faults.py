@@ -9,7 +9,16 @@ class Damage(Exception):  # noqa: N818  (it is about the archive; the error that
 
 
 class Refusal(Exception):  # noqa: N818
-    """The archive is whole for all we know, but holds what is not unpacked here."""
+    """The archive is whole for all we know, but holds what is not unpacked here.
+
+    Args:
+        says: what it holds.
+        advice: what to do about it.
+    """
+
+    def __init__(self, says: str, advice: str = "download it from where it was published, or do without it") -> None:
+        super().__init__(says)
+        self.advice = advice
 
 
 def quoted(name: str) -> str:

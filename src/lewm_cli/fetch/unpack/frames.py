@@ -111,7 +111,8 @@ class FrameReader:
         if window > WINDOW_LIMIT:
             raise Refusal(
                 f"unpacking it takes {window >> 20} MiB of memory for looking back (zstd --long), and at most "
-                f"{WINDOW_LIMIT >> 20} MiB are given to it: pack it again with `zstd -d --long=31 | zstd -19`"
+                f"{WINDOW_LIMIT >> 20} MiB are given to it",
+                "unpack it with `zstd -d --long=31`",
             )
         self.declared += size
         self._expect(3, self._block)

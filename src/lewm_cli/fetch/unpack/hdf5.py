@@ -37,6 +37,7 @@ def check_stands_alone(path: Path, name: str) -> None:
 
 def _fault(file: h5py.File) -> str | None:
     count = 0
+    soft: list[bytes] = []
 
     def look(link: bytes, info: h5py.h5l.LinkInfo) -> str | None:
         nonlocal count
@@ -48,14 +49,27 @@ def _fault(file: h5py.File) -> str | None:
             target, _ = file.id.links.get_val(link)
             return f"takes {name} from the file {quoted(_text(target))}"
         if info.type == h5py.h5l.TYPE_SOFT:
-            return None if link in file else f"has the link {name} that leads nowhere"
+            soft.append(link)
+            return None
         if info.type != h5py.h5l.TYPE_HARD:
             return f"has the link {name} of an unknown kind"
         found = h5py.h5o.open(file.id, link)
         return _storage_fault(name, found) if isinstance(found, h5py.h5d.DatasetID) else None
 
     fault: str | None = file.id.links.visit(look, info=True)
-    return fault
+    if fault:
+        return fault
+    # Only now: to follow one may be to follow an external one that it leads through.
+    dangling = next((link for link in soft if not _leads_somewhere(file, link)), None)
+    return f"has the link {quoted(_text(dangling))} that leads nowhere" if dangling is not None else None
+
+
+def _leads_somewhere(file: h5py.File, link: bytes) -> bool:
+    try:
+        h5py.h5o.open(file.id, link)
+    except (KeyError, OSError, RuntimeError):  # nothing there, or round and round
+        return False
+    return True
 
 
 def _storage_fault(name: str, dataset: h5py.h5d.DatasetID) -> str | None:

@@ -10,6 +10,8 @@ HEAD_BYTES = BLOCK
 
 READABLE = "only .tar.zst, .tar, .zst and HDF5 files are unpacked here"
 
+UNPACK_IT = "should it hold a dataset, unpack it with a tool for such files"
+
 OTHERS = (
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "a zip archive without files"),
@@ -52,5 +54,5 @@ def recognize(head: bytes) -> Kind:
         raise Damage("it is a web page, which a server sends in place of a file that it does not give away")
     for start, name in OTHERS:
         if head.startswith(start):
-            raise Refusal(f"it is {name}, and {READABLE}")
-    raise Refusal(f"its first bytes ({head[:8].hex(' ')}) are those of no format known here, and {READABLE}")
+            raise Refusal(f"it is {name}, and {READABLE}", UNPACK_IT)
+    raise Refusal(f"its first bytes ({head[:8].hex(' ')}) are those of no format known here, and {READABLE}", UNPACK_IT)

@@ -24,14 +24,15 @@ NAME, SIZE, CHECKSUM, KIND, LINK = slice(0, 100), slice(124, 136), slice(148, 15
 MAGIC, PREFIX = slice(257, 263), slice(345, 500)
 
 FILES = (b"0", b"\0", b"7")
-FOLDER, LONG_NAME, EXTENSION, GLOBAL_EXTENSION, SPARSE = b"5", b"L", b"x", b"g", b"S"
+FOLDER, SPARSE = b"5", b"S"
+LONG_NAME, LONG_LINK, EXTENSION, GLOBAL_EXTENSION = b"L", b"K", b"x", b"g"
+HEADERS = (LONG_NAME, LONG_LINK, EXTENSION, GLOBAL_EXTENSION)
 REFUSED = {
     b"1": "is a hard link",
     b"2": "is a symbolic link",
     b"3": "is a device",
     b"4": "is a device",
     b"6": "is a pipe",
-    b"K": "is a link",
     SPARSE: "is a sparse file (pack it again without `tar --sparse`)",
     b"M": "continues a file of another archive",
     b"V": "is a volume label",
@@ -127,17 +128,18 @@ def _next_header(stream: Stream) -> tuple[bytes | None, Extension]:
         if not is_header(block):
             raise Damage("the header of a member is damaged")
         kind = block[KIND]
-        if kind not in (LONG_NAME, EXTENSION, GLOBAL_EXTENSION):
+        if kind not in HEADERS:
             return block, extension
         size = _number(block[SIZE], "the size of a header")
         if size > EXTENSION_BYTES:
             raise Refusal(f"the headers of one of its members take {gigabytes(size)}")
         content = stream.take(size, "a header")
         stream.take(-size % BLOCK, "a header")
-        found = Extension(path=_terminated(content)) if kind == LONG_NAME else _records(content)
-        if kind != GLOBAL_EXTENSION:
-            extension |= found
-        elif found != Extension():
+        if kind == LONG_NAME:
+            extension |= Extension(path=_terminated(content))
+        elif kind == EXTENSION:
+            extension |= _records(content)
+        elif kind == GLOBAL_EXTENSION and _records(content) != Extension():
             raise Refusal("one of its headers gives all its members the same name or size")
     raise Refusal(f"one of its members has more than {MAX_ENTRIES} headers")
 

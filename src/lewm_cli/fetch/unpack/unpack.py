@@ -21,6 +21,7 @@ from lewm_cli.files import explained
 HDF5_SUFFIXES = (".h5", ".hdf5")
 ARCHIVE_SUFFIXES = (".zst", ".tzst", ".tar")
 
+HDF5_ONLY = "download the same dataset as HDF5"
 LANCE_FOLDERS = ("_versions", "_transactions", "_indices", "data")
 
 
@@ -39,6 +40,8 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
         LewmError: the archive is damaged, of another kind, or holds what is not unpacked here (links, names that lead
             elsewhere, files that refer to other files, more than `limit`), or the disk is full.
     """
+    if any(folder.iterdir()):
+        raise LewmError(f"{folder} is not empty, so nothing is unpacked into it; choose a new folder")
     try:
         with _explained(archive):
             files = _write_all(archive, folder, limit, advance)
@@ -76,7 +79,7 @@ def _members_written(stream: Stream, writer: Writer) -> Iterator[UnpackedFile]:
         name = quoted(str(member.path))
         for above, below in zip(member.path.parts, member.path.parts[1:], strict=False):
             if above.endswith(".lance") and below in LANCE_FOLDERS:
-                raise Refusal(f"it holds the Lance dataset {quoted(above)}, and only HDF5 datasets are read here")
+                raise Refusal(f"it holds the Lance dataset {quoted(above)}, and only HDF5 is read here", HDF5_ONLY)
         if not member.is_folder:
             writer.check_fits(member.path, member.size)
             yield writer.write(member.path, stream.pieces(member.size, name))
@@ -115,10 +118,7 @@ def _explained(archive: Path) -> Iterator[None]:
     except Damage as error:
         raise LewmError(f"{archive} cannot be unpacked: {error}; remove it and fetch it again") from error
     except Refusal as error:
-        raise LewmError(
-            f"{archive} was not unpacked, and nothing of it was kept: {error}; "
-            "look at what it holds before you do anything else with it"
-        ) from error
+        raise LewmError(f"{archive} was not unpacked, and nothing of it was kept: {error}; {error.advice}") from error
 
 
 def _flush(folder: Path, files: tuple[UnpackedFile, ...]) -> None:

@@ -50,7 +50,8 @@ class Writer:
         if self._written + size > self._limit:
             raise Refusal(
                 f"with {quoted(str(path))} it unpacks to {gigabytes(self._written + size)} or more, "
-                f"and {gigabytes(self._limit)} were declared or are free"
+                f"and {gigabytes(self._limit)} were declared or are free",
+                "free some space or choose another disk with --home, and if there is enough do without it",
             )
 
     def write(self, path: PurePosixPath, pieces: Iterable[memoryview]) -> UnpackedFile:
