@@ -30,12 +30,14 @@ from lewm_cli.fetch.unpack import unpack
 FRAME = 224 * 224 * 3
 
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from lewm_cli.fetch.unpack import unpack
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # of this program alone; getrusage knows the parent's too
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 unpack(Path(sys.argv[1]), Path(sys.argv[2]), limit=1 << 40, advance=lambda count: None)
-print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(before, peak())
 """
 
 
@@ -48,18 +50,18 @@ class Timing:
 
 
 def write_recording(path: Path, frames: int, compressible: bool) -> None:
-    """Frames of noise, or of noise in blocks of eight pixels of 32 colors."""
+    """Frames of noise, or of gray noise of 32 levels."""
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         pixels = file.create_dataset("pixels", (frames, 224, 224, 3), np.uint8, chunks=(100, 224, 224, 3))
         for start in range(0, frames, 100):
             count = min(100, frames - start)
             if compressible:
-                flat = np.repeat(rng.integers(0, 32, count * FRAME // 8, dtype=np.uint8), 3)
-                flat = np.resize(flat, count * FRAME)
+                gray = rng.integers(0, 32, (count, 224, 224, 1), dtype=np.uint8)
+                noise = np.repeat(gray, 3, axis=3)
             else:
-                flat = rng.integers(0, 256, count * FRAME, dtype=np.uint8)
-            pixels[start : start + count] = flat.reshape(count, 224, 224, 3)
+                noise = rng.integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+            pixels[start : start + count] = noise
 
 
 def flush(folder: Path) -> None:
@@ -123,9 +125,11 @@ def measure(archive: Path, rounds: int, size: int) -> None:
     """Unpack an archive in turn, and print how that went."""
     unpackers = contenders(archive)
     timings: dict[str, list[Timing]] = {name: [] for name in unpackers}
+    order = list(unpackers)
     for _ in range(rounds + 1):
-        for name, work in unpackers.items():
-            timings[name].append(timed(work, archive.parent))
+        for name in order:
+            timings[name].append(timed(unpackers[name], archive.parent))
+        order = order[1:] + order[:1]  # whoever comes after a large file is removed has it easier
     walls = {name: [timing.wall for timing in kept[1:]] for name, kept in timings.items()}
     cpus = {name: [timing.cpu for timing in kept[1:]] for name, kept in timings.items()}
     ours = next(iter(unpackers))

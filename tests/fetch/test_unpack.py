@@ -265,15 +265,18 @@ def test_control_c_leaves_the_folder_empty(tmp_path):
 
 
 MEASURED = """
-import resource, sys
+import sys
 from pathlib import Path
 from lewm_cli.fetch.unpack import unpack
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # of this program alone; getrusage knows the parent's too
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 (file,) = unpack(Path(sys.argv[1]), Path(sys.argv[2]), limit=1 << 40, advance=lambda count: None)
-print(file.size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(file.size, peak() - before)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory_is_constant(tmp_path):
     size = 2048 * (1 << 17)
     head = header(b"zeros", size)
@@ -285,7 +288,7 @@ def test_memory_is_constant(tmp_path):
     )
     found, kibibytes = map(int, child.stdout.split())
     assert found == size
-    assert kibibytes < 40_000
+    assert 1_000 < kibibytes < 40_000
 
 
 @pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="no /dev/full")
