@@ -192,8 +192,6 @@ def test_member_is_refused_by_name(case):
     assert says in attempt(zst(tar(member(b"first", b"y"), members)))
 
 
-SPARSE_MAP = zst(tar(member(b"a", b"x")) + bytes(1 << 20))
-
 DAMAGED = {
     "no members": (tar(), "holds no files"),
     "folders only": (tar(member(b"d/", b"", b"5")), "holds no files"),
@@ -252,16 +250,12 @@ def test_frame_that_needs_a_dictionary():
 
 
 def test_bomb_that_declares_its_size_is_refused_before_anything_is_written():
-    frame = rle_frame(1 << 14, declared=1 << 31)
+    there: list[Path] = []
     with guarded() as (archive, folder):
-        archive.write_bytes(zst(HDF5) + frame)
+        archive.write_bytes(zst(HDF5) + rle_frame(1 << 14, declared=1 << 31))
         with pytest.raises(LewmError, match=r"unpacks to 2\.1 GB or more"):
-            unpack(
-                archive,
-                folder,
-                limit=LIMIT,
-                advance=lambda count: pytest.fail("wrote") if any(folder.iterdir()) else None,
-            )
+            unpack(archive, folder, limit=LIMIT, advance=lambda count: there.extend(folder.iterdir()))
+    assert there == []
 
 
 def test_bomb_that_does_not_declare_its_size_ends_at_the_limit():
@@ -342,16 +336,13 @@ def test_recording_that_refers_to_another_file(fill, says):
         assert says in attempt(archive)
 
 
-def test_recording_behind_other_bytes_is_found():
-    shifted = padded(b"not HDF5 at first sight") + hdf5(external_storage)
-    buffer = bytearray(hdf5(external_storage))
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "x.h5"
-        with h5py.File(path, "w", userblock_size=512) as file:
-            external_storage(file)
-        shifted = path.read_bytes()
-    assert buffer[:8] != shifted[:8]
-    assert "keeps the values of 'secret'" in attempt(tar(member(b"x.txt", shifted)))
+def test_recording_behind_other_bytes_is_found(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        external_storage(file)
+    content = path.read_bytes()
+    assert not any(content[:512])
+    assert "keeps the values of 'secret'" in attempt(tar(member(b"x.txt", content)))
 
 
 # Archives that are altered at random
@@ -434,7 +425,7 @@ def test_random_headers(parts, compressed):
 
 @pytest.mark.soak
 @given(st.lists(blocks, max_size=12), st.booleans())
-@settings(max_examples=10_000, **TOLERANT)
+@settings(max_examples=3_000, **TOLERANT)
 def test_random_headers_for_long(parts, compressed):
     check_headers(parts, compressed)
 

@@ -10,6 +10,9 @@ from lewm_cli.fetch.unpack.faults import Damage, Refusal, quoted
 MAX_LINKS = 10_000
 """Names in one file; recordings have some twenty."""
 
+MAX_CHARACTERS = 1 << 20
+"""In the names of one file, with the groups above them."""
+
 SAME_FILE = "."
 
 
@@ -36,32 +39,35 @@ def check_stands_alone(path: Path, name: str) -> None:
 
 
 def _fault(file: h5py.File) -> str | None:
-    count = 0
-    soft: list[bytes] = []
+    links: list[tuple[bytes, int]] = []
+    characters = 0
 
-    def look(link: bytes, info: h5py.h5l.LinkInfo) -> str | None:
-        nonlocal count
-        count += 1
-        if count > MAX_LINKS:
-            return f"holds more than {MAX_LINKS:,} objects"
-        name = quoted(_text(link))
-        if info.type == h5py.h5l.TYPE_EXTERNAL:
-            target, _ = file.id.links.get_val(link)
-            return f"takes {name} from the file {quoted(_text(target))}"
-        if info.type == h5py.h5l.TYPE_SOFT:
-            soft.append(link)
-            return None
-        if info.type != h5py.h5l.TYPE_HARD:
-            return f"has the link {name} of an unknown kind"
-        found = h5py.h5o.open(file.id, link)
-        return _storage_fault(name, found) if isinstance(found, h5py.h5d.DatasetID) else None
+    def remember(link: bytes, info: h5py.h5l.LinkInfo) -> bool | None:  # nothing that can fail: h5py does not expect it
+        nonlocal characters
+        links.append((link, info.type))
+        characters += len(link)
+        return True if len(links) > MAX_LINKS or characters > MAX_CHARACTERS else None
 
-    fault: str | None = file.id.links.visit(look, info=True)
-    if fault:
-        return fault
-    # Only now: to follow one may be to follow an external one that it leads through.
-    dangling = next((link for link in soft if not _leads_somewhere(file, link)), None)
-    return f"has the link {quoted(_text(dangling))} that leads nowhere" if dangling is not None else None
+    if file.id.links.visit(remember, info=True):
+        return f"holds more than {MAX_LINKS:,} objects, or endless names"
+    # Soft links come last: to follow one may be to follow an external one that it leads through.
+    for link, kind in sorted(links, key=lambda found: found[1] == h5py.h5l.TYPE_SOFT):
+        if fault := _link_fault(file, link, kind):
+            return fault
+    return None
+
+
+def _link_fault(file: h5py.File, link: bytes, kind: int) -> str | None:
+    name = quoted(_text(link))
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        target, _ = file.id.links.get_val(link)
+        return f"takes {name} from the file {quoted(_text(target))}"
+    if kind == h5py.h5l.TYPE_SOFT:
+        return None if _leads_somewhere(file, link) else f"has the link {name} that leads nowhere"
+    if kind != h5py.h5l.TYPE_HARD:
+        return f"has the link {name} of an unknown kind"
+    found = h5py.h5o.open(file.id, link)
+    return _storage_fault(name, found) if isinstance(found, h5py.h5d.DatasetID) else None
 
 
 def _leads_somewhere(file: h5py.File, link: bytes) -> bool:
