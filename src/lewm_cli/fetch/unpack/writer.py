@@ -11,7 +11,7 @@ from lewm_cli.fetch.unpack.stream import Stream
 from lewm_cli.files import explained
 
 WRITE_BYTES = 1 << 17
-"""Written at once. Whole buffers took a fifth more processor time for a bare `.zst` on one machine; why is not known."""
+"""Written at once. Whole buffers took a fifth more processor time for a bare `.zst` on one machine; why is unknown."""
 
 
 @dataclass(frozen=True)
