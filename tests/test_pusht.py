@@ -134,7 +134,7 @@ def test_angle_is_probed_for_as_sine_and_cosine(tmp_path: Path):
     states[:, 4] = angles
     path = write_recording(tmp_path / "x.h5", dims=2, columns={"state": states})
     samples = draw_samples(open_dataset(path, "x"), PUSHT, np.arange(6), frames=174, seed=0)
-    assert [target.name for target in samples.targets][4:] == ["sine of block angle", "cosine of block angle"]
+    assert [target.name for target in samples.targets][4:] == ["sin block angle", "cos block angle"]
     assert np.array_equal(samples.values[:, :4], states[:, :4])
     assert np.allclose(samples.values[:, 4:], np.stack([np.sin(angles), np.cos(angles)], axis=1))
 
@@ -409,7 +409,7 @@ def test_run_can_be_probed(world: Path, tmp_path: Path, monkeypatch: pytest.Monk
     done = lewm_here(home, "probe", RUN, "--dataset", "pusht/test", "--frames", 200)
     assert done.code == 0, done.err
     assert "agent x, px" in done.out
-    assert "sine of block angle," not in done.out
+    assert "sin block angle," not in done.out
     stored = max((home / "pusht" / "lewm.run" / "results").glob("probe-*.json"))
     result = ProbeResult.model_validate_json(stored.read_text(encoding="utf-8"))
     assert [target.name for target in result.targets] == [target.name for target in PUSHT.probe_targets]

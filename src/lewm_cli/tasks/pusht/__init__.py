@@ -33,8 +33,8 @@ PUSHT = Task(
         ProbeTarget("block x", "state", 2, "px"),
         ProbeTarget("block y", "state", 3, "px"),
         # Not the angle itself: no probe should be scored on the jump from 2 pi to 0.
-        ProbeTarget("sine of block angle", "state", 4, "", np.sin),
-        ProbeTarget("cosine of block angle", "state", 4, "", np.cos),
+        ProbeTarget("sin block angle", "state", 4, "", np.sin),
+        ProbeTarget("cos block angle", "state", 4, "", np.cos),
     ),
     perturbations=(
         Perturbation("teleport", "agent and block jump to random free places", "px"),
