@@ -32,13 +32,13 @@ class PushTSimulator:
     """
 
     def __init__(self) -> None:
-        self._environment = make_environment("swm/PushT-v1")
+        self._environment = environment = make_environment("swm/PushT-v1")
         from stable_worldmodel.envs.pusht import WeakPolicy
 
         self._policy = WeakPolicy()
-        # It acts on batches only.
-        batch = SimpleNamespace(envs=[self._environment], action_space=SimpleNamespace(shape=(1, 2)))
-        self._policy.set_env(SimpleNamespace(**vars(batch), spec=self._environment.spec))
+        # It acts on batches only, and this is one.
+        space = SimpleNamespace(shape=(1, *environment.action_space.shape))
+        self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record the weak policy for 124 steps, the reset frame included; it has no goal and never ends early.
