@@ -95,7 +95,7 @@ class Place:
 
     @property
     def note(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.origin.part")
+        return self.path.with_name(f".{self.path.name}.identity.part")
 
     def get(self, what: Remote, patience: Patience = QUICK, watched: Watched | None = None) -> Downloaded:
         watched = watched or Watched()
@@ -348,7 +348,7 @@ def test_killed_between_the_last_byte_and_the_name(hub: HubServer, place: Place,
     assert place.path.read_bytes() == DATA
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", '{"origin": 3}', None])
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"identity": 3}', None])
 def test_bytes_of_unknown_origin_are_not_gone_on_with(hub: HubServer, place: Place, url: str, note: str | None):
     place.path.parent.mkdir()
     place.part.write_bytes(OTHER[:1000])

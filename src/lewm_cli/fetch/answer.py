@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from lewm_cli.fetch.partial import Origin
+from lewm_cli.fetch.partial import Identity
 
 
 @dataclass(frozen=True)
@@ -13,12 +13,12 @@ class Answer:
     """Bytes that begin to come.
 
     Args:
-        origin: what they are a part of; its size is None where it is not said, and then it ends where the pieces end.
+        identity: what they are a part of; its size is None where it is not said, and then it ends where the pieces end.
         offset: which byte of the file is the first of them: the one that was asked for, or 0.
         pieces: the bytes, as they come; they may end too early.
     """
 
-    origin: Origin
+    identity: Identity
     offset: int
     pieces: Iterator[bytes]
 
@@ -26,12 +26,12 @@ class Answer:
 class Source(Protocol):
     """Where the bytes of one file come from."""
 
-    def ask(self, offset: int, origin: Origin | None) -> AbstractContextManager[Answer]:
+    def ask(self, offset: int, identity: Identity | None) -> AbstractContextManager[Answer]:
         """Ask for everything from a byte on.
 
         Args:
             offset: the byte; 0 for the whole file.
-            origin: what the bytes before it are a part of.
+            identity: what the bytes before it are a part of.
 
         Raises:
             Trouble: also out of the pieces.

@@ -9,7 +9,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.answer import Answer, OtherFileError, Trouble
 from lewm_cli.fetch.local import Local
-from lewm_cli.fetch.partial import Origin, Partial, has_partial, partial_file
+from lewm_cli.fetch.partial import Identity, Partial, has_partial, partial_file
 from lewm_cli.fetch.patience import Patience, Pause
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.watching import Advance, Begin, Transfer, unwatched
@@ -75,7 +75,7 @@ def download(
         finally:
             if not path.exists() and not has_partial(path):
                 lock_path(path).unlink(missing_ok=True)
-    etag = partial.origin.etag if partial.origin is not None else None
+    etag = partial.identity.etag if partial.identity is not None else None
     return Downloaded(partial.size, partial.sha256, filling.transferred, etag)
 
 
@@ -111,7 +111,7 @@ class _Filling:
         failures = 0
         with closing(self._source()) as source:
             while not partial.whole:
-                if partial.origin is not None and not partial.origin.begins(self._remote):
+                if partial.identity is not None and not partial.identity.begins(self._remote):
                     partial.forget()  # nothing says whether the server still has the same file
                 trouble = self._attempt(source)
                 if partial.size > self._furthest:
@@ -119,8 +119,8 @@ class _Filling:
                 if trouble is not None:
                     failures += 1
                     self._pause(trouble, failures)
-        if self._advance is None and partial.origin is not None:
-            self._begin(Transfer(partial.origin.size, partial.size))
+        if self._advance is None and partial.identity is not None:
+            self._begin(Transfer(partial.identity.size, partial.size))
 
     def _source(self) -> Local | Web:
         if self._remote.url.lower().startswith("file:"):
@@ -130,7 +130,7 @@ class _Filling:
 
     def _attempt(self, source: Local | Web) -> Trouble | None:
         try:
-            with source.ask(self._partial.size, self._partial.origin) as answer:
+            with source.ask(self._partial.size, self._partial.identity) as answer:
                 self._answered = True
                 self._receive(answer)
         except OtherFileError:
@@ -142,7 +142,7 @@ class _Filling:
         return None if self._partial.whole else Trouble("the server gave less than all of it")
 
     def _receive(self, answer: Answer) -> None:
-        partial, announced = self._partial, answer.origin.size
+        partial, announced = self._partial, answer.identity.size
         if self._remote.size is not None:
             if announced not in (None, self._remote.size):
                 raise LewmError(
@@ -150,14 +150,14 @@ class _Filling:
                     "it is another file, so nothing was downloaded"
                 )
             announced = self._remote.size
-        origin = answer.origin.with_size(announced)
+        identity = answer.identity.with_size(announced)
         started = answer.offset > 0
         if started:
-            partial.learn(origin)
+            partial.learn(identity)
         for piece in answer.pieces:
             if not started:
                 # Not before something has come: the server may fail once more, and this destroys what is there.
-                self._start(origin)
+                self._start(identity)
                 started = True
             if self._advance is None:
                 self._advance = self._begin(Transfer(announced, partial.size))
@@ -171,11 +171,11 @@ class _Filling:
             partial.append(piece)
             self._advance(len(piece))
         if not started and not announced:  # an empty file
-            self._start(origin)
-        if answer.origin.size is None:  # the end of what came is the end of the file
-            partial.learn(origin.with_size(partial.size))
+            self._start(identity)
+        if answer.identity.size is None:  # the end of what came is the end of the file
+            partial.learn(identity.with_size(partial.size))
 
-    def _start(self, origin: Origin) -> None:
+    def _start(self, identity: Identity) -> None:
         """Begin with nothing, though not too often: what is lost then counts as progress the next time.
 
         Raises:
@@ -189,7 +189,7 @@ class _Filling:
                     f"the connection was cut {self._begun_anew} times, and the server cannot go on in the middle of it",
                     advice="download it where the network is better",
                 )
-        self._partial.start(origin)
+        self._partial.start(identity)
         self._furthest = 0
         self._advance = None
 

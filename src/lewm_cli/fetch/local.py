@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.answer import Answer
-from lewm_cli.fetch.partial import Origin
+from lewm_cli.fetch.partial import Identity
 from lewm_cli.fetch.remote import Remote
 
 READ_AT_ONCE = 2**20
@@ -27,7 +27,7 @@ class Local:
         self._remote = remote
 
     @contextmanager
-    def ask(self, offset: int, origin: Origin | None) -> Iterator[Answer]:
+    def ask(self, offset: int, identity: Identity | None) -> Iterator[Answer]:
         """See `Source`; a file that has changed meanwhile is read from its beginning.
 
         Raises:
@@ -37,13 +37,13 @@ class Local:
         try:
             with path.open("rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
-                now = Origin(
+                now = Identity(
                     same_as=self._remote.same_as,
                     modified=str(status.st_mtime_ns),
                     size=status.st_size,
                     sha256=self._remote.sha256 and self._remote.sha256.lower(),
                 )
-                start = offset if origin is not None and origin.is_part_of(now) else 0
+                start = offset if identity is not None and identity.is_part_of(now) else 0
                 file.seek(start)
                 yield Answer(now, start, self._pieces(file))
         except OSError as error:

@@ -15,7 +15,7 @@ from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.watching import Begin, Transfer
-from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_parts, write_text
+from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_parts, sync, write_text
 
 READ_AT_ONCE = 2**20
 """Bytes."""
@@ -24,7 +24,7 @@ SYNC_SECONDS = 10.0
 """How much of a download a power failure may cost."""
 
 
-class Origin(Section):
+class Identity(Section):
     """Which file some bytes are the beginning of.
 
     Args:
@@ -46,7 +46,7 @@ class Origin(Section):
         """What becomes another one when the file does."""
         return self.etag or self.modified
 
-    def with_size(self, size: int | None) -> "Origin":
+    def with_size(self, size: int | None) -> "Identity":
         """The same, of so many bytes."""
         return self.model_copy(update={"size": size})
 
@@ -58,7 +58,7 @@ class Origin(Section):
             return self.sha256 == remote.sha256.lower()
         return self.same_as == remote.same_as and (self.validator is not None or remote.sha256 is not None)
 
-    def is_part_of(self, now: "Origin") -> bool:
+    def is_part_of(self, now: "Identity") -> bool:
         """Whether it is still the same file, from what its source says of it now."""
         if None not in (self.size, now.size) and self.size != now.size:
             return False
@@ -73,12 +73,12 @@ class _Note(Section):
     """What is kept beside the bytes.
 
     Args:
-        origin: what they are the beginning of.
+        identity: what they are the beginning of.
         synced: how many of them are on the disk for certain.
         boot: the run of the operating system that wrote the others.
     """
 
-    origin: Origin
+    identity: Identity
     synced: int
     boot: str | None
 
@@ -89,13 +89,13 @@ class Partial:
     Attributes:
         path: what the file will be called.
         size: how many bytes are there.
-        origin: what they are the beginning of; None if there are none.
+        identity: what they are the beginning of; None if there are none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self.origin: Origin | None = None
+        self.identity: Identity | None = None
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
         self._part, self._note = _part_path(path), _note_path(path)
@@ -104,7 +104,7 @@ class Partial:
     @property
     def whole(self) -> bool:
         """Whether nothing is missing."""
-        return self.origin is not None and self.size == self.origin.size
+        return self.identity is not None and self.size == self.identity.size
 
     @property
     def sha256(self) -> str:
@@ -124,16 +124,16 @@ class Partial:
         with explained(self.path):
             remove_stale_parts(self._note)
             note = self._read_note()
-            if note is None or not note.origin.begins(remote):
+            if note is None or not note.identity.begins(remote):
                 return
             with suppress(FileNotFoundError):
                 size = self._part.stat().st_size
                 # After a power failure a file may be longer than what was really written.
                 trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
-                if trusted <= (size if note.origin.size is None else note.origin.size):
-                    self._reopen(trusted, note.origin, rereading)
+                if trusted <= (size if note.identity.size is None else note.identity.size):
+                    self._reopen(trusted, note.identity, rereading)
 
-    def start(self, origin: Origin) -> None:
+    def start(self, identity: Identity) -> None:
         """Begin anew, with nothing.
 
         Raises:
@@ -142,12 +142,12 @@ class Partial:
         with explained(self.path):
             self.close()
             self._file = self._part.open("wb", buffering=0)
-        self.size, self.origin, self._hash = 0, origin, hashlib.sha256()
+        self.size, self.identity, self._hash = 0, identity, hashlib.sha256()
         self._write_note(synced=0)
 
     def forget(self) -> None:
         """Hold the bytes for useless; they stay on the disk until others come."""
-        self.size, self.origin, self._hash = 0, None, hashlib.sha256()
+        self.size, self.identity, self._hash = 0, None, hashlib.sha256()
 
     def append(self, data: bytes) -> None:
         """Add what comes next; every now and then it is made to survive a power failure.
@@ -166,13 +166,13 @@ class Partial:
             if time.monotonic() - self._synced_at > SYNC_SECONDS:
                 self.sync()
 
-    def learn(self, origin: Origin) -> None:
+    def learn(self, identity: Identity) -> None:
         """Keep what the source says of the file now."""
-        self.origin = origin
+        self.identity = identity
 
     def sync(self) -> None:
         """Make the bytes survive a power failure."""
-        if self._file is not None and self.origin is not None:
+        if self._file is not None and self.identity is not None:
             os.fsync(self._file)
             with suppress(LewmError):  # on a full disk the older one goes on to be true
                 self._write_note(synced=self.size)
@@ -189,7 +189,7 @@ class Partial:
             os.fsync(self._file)
             self.close()
             self._part.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
             self._note.unlink(missing_ok=True)
 
     def discard(self) -> None:
@@ -205,7 +205,7 @@ class Partial:
             self._file.close()
             self._file = None
 
-    def _reopen(self, size: int, origin: Origin, rereading: Begin) -> None:
+    def _reopen(self, size: int, identity: Identity, rereading: Begin) -> None:
         file = self._part.open("r+b", buffering=0)
         self._file = file
         file.truncate(size)
@@ -214,7 +214,7 @@ class Partial:
         while advance is not None and (got := file.readinto(buffer)):
             self._hash.update(buffer[:got])
             advance(got)
-        self.size, self.origin = size, origin
+        self.size, self.identity = size, identity
 
     def _read_note(self) -> _Note | None:
         try:
@@ -223,8 +223,8 @@ class Partial:
             return None
 
     def _write_note(self, synced: int) -> None:
-        assert self.origin is not None
-        note = _Note(origin=self.origin, synced=synced, boot=_boot())
+        assert self.identity is not None
+        note = _Note(identity=self.identity, synced=synced, boot=_boot())
         write_text(self._note, note.model_dump_json())
         self._synced_at = time.monotonic()
 
@@ -274,7 +274,7 @@ def _part_path(path: Path) -> Path:
 
 
 def _note_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.origin{PART_SUFFIX}")
+    return path.with_name(f".{path.name}.identity{PART_SUFFIX}")
 
 
 def _boot() -> str | None:
@@ -282,11 +282,3 @@ def _boot() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,7 @@ import httpx2
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.answer import Answer, OtherFileError, Trouble
-from lewm_cli.fetch.partial import Origin
+from lewm_cli.fetch.partial import Identity
 from lewm_cli.fetch.patience import Patience
 from lewm_cli.fetch.refusals import broken_connection, refusal, unusable_header, unusable_proxy
 from lewm_cli.fetch.remote import Remote
@@ -62,7 +62,7 @@ class Web:
         self._client.close()
 
     @contextmanager
-    def ask(self, offset: int, origin: Origin | None) -> Iterator[Answer]:
+    def ask(self, offset: int, identity: Identity | None) -> Iterator[Answer]:
         """See `Source`.
 
         Raises:
@@ -71,30 +71,30 @@ class Web:
             LewmError: the server refuses, gives a web page instead of the file, or cannot be talked to.
         """
         headers = dict(self._remote.headers)
-        if offset and origin is not None:
+        if offset and identity is not None:
             headers["Range"] = f"bytes={offset}-"
-            if origin.same_as == self._remote.same_as and origin.validator is not None:
-                headers["If-Range"] = origin.validator
+            if identity.same_as == self._remote.same_as and identity.validator is not None:
+                headers["If-Range"] = identity.validator
         try:
             with self._client.stream("GET", self._remote.url, headers=headers) as response:
-                yield self._answer(response, offset, origin)
+                yield self._answer(response, offset, identity)
         except UnicodeEncodeError as error:
             raise unusable_header(self._remote) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise broken_connection(self._remote, error) from error
 
-    def _answer(self, response: httpx2.Response, offset: int, origin: Origin | None) -> Answer:
+    def _answer(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         status = response.status_code
         if status in PASSING:
             raise Trouble(f"{_host(response)} answered {_said(response)}", wait=_wait(response))
         if status == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-            return self._nothing_more(response, offset, origin)
+            return self._nothing_more(response, offset, identity)
         if status not in (httpx2.codes.OK, httpx2.codes.PARTIAL_CONTENT):
             raise refusal(self._remote, response)
         if not self._page_expected and "html" in response.headers.get("Content-Type", ""):
             raise self._page(response, _head(response.iter_raw(), PAGE)[0])
         if status == httpx2.codes.PARTIAL_CONTENT:
-            return self._part(response, offset, origin)
+            return self._part(response, offset, identity)
         now = self._origin(response, _length(response))
         if now.size is None and "Transfer-Encoding" not in response.headers:
             # Nothing tells the end of the file from the end of the connection, but what was known beforehand.
@@ -106,29 +106,29 @@ class Web:
                 )
         return Answer(now, 0, self._file(response))
 
-    def _part(self, response: httpx2.Response, offset: int, origin: Origin | None) -> Answer:
+    def _part(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         found = re.fullmatch(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != offset:
             raise OtherFileError
         now = self._origin(response, None if found[3] == "*" else int(found[3]))
-        if origin is None or not origin.is_part_of(now):
+        if identity is None or not identity.is_part_of(now):
             raise OtherFileError
-        size = now.size if now.size is not None else origin.size
+        size = now.size if now.size is not None else identity.size
         if size is None:  # nothing says where the file ends
             raise OtherFileError
         return Answer(now.with_size(size), offset, response.iter_raw())
 
-    def _nothing_more(self, response: httpx2.Response, offset: int, origin: Origin | None) -> Answer:
+    def _nothing_more(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         """What was asked for begins behind the end: of the whole file, or of another one."""
         found = re.fullmatch(r"bytes\s+\*/(\d+)", response.headers.get("Content-Range", "").strip())
         now = self._origin(response, None if found is None else int(found[1]))
-        if now.size != offset or (origin is not None and not origin.with_size(now.size).is_part_of(now)):
+        if now.size != offset or (identity is not None and not identity.with_size(now.size).is_part_of(now)):
             raise OtherFileError
         return Answer(now, offset, iter(()))
 
-    def _origin(self, response: httpx2.Response, size: int | None) -> Origin:
+    def _origin(self, response: httpx2.Response, size: int | None) -> Identity:
         etag = response.headers.get("ETag")
-        return Origin(
+        return Identity(
             same_as=self._remote.same_as,
             # A weak one stays the same when bytes change.
             etag=None if etag is None or etag.startswith("W/") else etag,

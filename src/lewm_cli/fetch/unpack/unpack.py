@@ -1,6 +1,5 @@
 """The whole way of an archive: recognized, decoded, written and hashed, looked into, flushed; or removed again."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from lewm_cli.fetch.unpack.sources import Decoded, Plain
 from lewm_cli.fetch.unpack.stream import Stream
 from lewm_cli.fetch.unpack.tar import members
 from lewm_cli.fetch.unpack.writer import UnpackedFile, Writer
-from lewm_cli.files import explained
+from lewm_cli.files import explained, sync
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 ARCHIVE_SUFFIXES = (".zst", ".tzst", ".tar")
@@ -126,11 +125,7 @@ def _flush(folder: Path, files: tuple[UnpackedFile, ...]) -> None:
     folders = {folder / above for file in files for above in file.path.parents}
     for path in (*sorted(paths), *sorted(folders, reverse=True)):
         with explained(path):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync(path)
 
 
 def _clear(folder: Path) -> None:
