@@ -1,5 +1,6 @@
 """The environments. One folder per task; a new environment is one new folder and one line here."""
 
+from lewm_cli.tasks.cube import CUBE
 from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.generic import GENERIC
 from lewm_cli.tasks.perturbation import Perturbation
@@ -9,7 +10,7 @@ from lewm_cli.tasks.simulator import Simulator
 from lewm_cli.tasks.task import Task
 from lewm_cli.tasks.tworoom import TWOROOM
 
-TASKS = (TWOROOM, REACHER)
+TASKS = (TWOROOM, CUBE, REACHER)
 """Every task that has a simulator."""
 
 __all__ = ["GENERIC", "TASKS", "TWOROOM", "Episode", "Perturbation", "ProbeTarget", "Simulator", "Task", "find_task"]
