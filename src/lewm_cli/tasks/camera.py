@@ -2,13 +2,14 @@
 
 import atexit
 import os
+from importlib import import_module
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks.rendering import VARIABLE
+from lewm_cli.tasks.rendering import HEADLESS, VARIABLE
 
 MOST_GEOMS = 10_000
 """Shapes that a scene may hold; a few hundred are there."""
@@ -35,7 +36,7 @@ class Camera:
         self._option, self._scene = mujoco.MjvOption(), mujoco.MjvScene(model, MOST_GEOMS)
         self._rectangle = mujoco.MjrRect(0, 0, size, size)
         try:
-            self._context = mujoco.GLContext(size, size)
+            self._context = _context(size)
             self._context.make_current()
             self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
         except Exception as error:  # every back-end fails in its own way
@@ -76,3 +77,10 @@ class Camera:
         self._context.make_current()
         self._renderer.free()
         self._context.free()
+
+
+def _context(size: int) -> Any:
+    # By its module: mujoco.GLContext is settled by whoever imports mujoco first, maybe before a back-end was chosen.
+    chosen = os.environ.get(VARIABLE, "").strip().lower()
+    module = import_module(f"mujoco.{chosen}") if chosen in HEADLESS else mujoco
+    return module.GLContext(size, size)

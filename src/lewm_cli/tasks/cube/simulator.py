@@ -43,7 +43,8 @@ class CubeSimulator:
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record the noisy expert from a reset on, the reset frame included; every reset is taken.
 
-        A target that is reached is not changed, so that an episode moves the block once.
+        A plan takes about half an episode. After it the simulator asks for the same target again, and the expert
+        lifts the block once more and puts it back.
         """
         reset_seed, expert_seed = seed.spawn(2)
         observation, info = self._reset(reset_seed)
