@@ -11,11 +11,12 @@ EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 300",
     "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
     "lewm collect tworoom --episodes 300 --any-room",
+    "lewm collect reacher --episodes 100",
 )
 
 
 def command(
-    task: Annotated[str, typer.Argument(help="What to record: tworoom.", show_default=False)],
+    task: Annotated[str, typer.Argument(help="What to record: tworoom, cube or reacher.", show_default=False)],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
     workers: Annotated[
@@ -31,7 +32,7 @@ def command(
 ) -> None:
     """Record demonstrations in the real simulator, in the schema of the released datasets.
 
-    By default start and target lie in different rooms, as in the paper. The same seed gives the same content.
+    In TwoRoom start and target lie in different rooms by default, as in the paper. The same seed gives the same content.
     """
     from lewm_cli.flows.collect import CollectRequest, collect
     from lewm_cli.report import Output, dataset_tables, dataset_tree
