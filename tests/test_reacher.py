@@ -16,7 +16,7 @@ from lewm_cli.store.names import dataset_task
 from lewm_cli.tasks import REACHER, Episode, find_task
 from lewm_cli.tasks.reacher.match import joint_errors, matches
 from lewm_cli.tasks.swm import make_environment
-from synthetic import write_recording
+from synthetic import join_recordings, write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -250,48 +250,64 @@ QUICK = ("--set", "planner.candidates=32", "--set", "planner.elites=8", "--set",
 
 
 @pytest.fixture(scope="module")
-def world(episode: Episode, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with recordings to train on and to test on, and a run."""
+def unset(episode: Episode) -> Iterator[None]:
+    """Every command chooses the back-end itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MUJOCO_GL", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(unset: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a run, and with a recording of which the run knows one half and `reacher/test` is the other."""
     home = tmp_path_factory.mktemp("reacher")
-    for name, seed, workers in (("reacher/demos", 0, 2), ("reacher/test", 1, 1)):
-        done = lewm(home, "collect", "reacher", "--episodes", 2, "--seed", seed, "--workers", workers, "--name", name)
-        assert done.code == 0, done.err
-        assert "Warning" not in done.err
+    done = lewm(home, "collect", "reacher", "--episodes", 4, "--workers", 1, "--name", "reacher/all")
+    assert done.code == 0, done.err
+    assert "Warning" not in done.err
+    recorded = open_dataset(home / "reacher" / "all.h5", "reacher/all")
+    for name, episodes in (("demos", [0, 1]), ("test", [2, 3])):
+        join_recordings(home / "reacher" / f"{name}.h5", [(recorded, episodes)], task="reacher")
     done = lewm(home, "train", "reacher", "--dataset", "reacher/demos", "--preset", "small", "--config", tiny)
     assert done.code == 0, done.err
     return home
 
 
 @pytest.mark.slow
-def test_workers_record_what_this_process_does(world: Path, episode: Episode):
-    dataset = open_dataset(world / "reacher" / "demos.h5", "reacher/demos")
-    assert (dataset.task, dataset.lengths.tolist()) == ("reacher", [201, 201])
-    for name, values in {"action": episode.action, **episode.columns}.items():
+def test_worker_records_what_this_process_does(world: Path, episode: Episode):
+    dataset = open_dataset(world / "reacher" / "all.h5", "reacher/all")
+    assert (dataset.task, dataset.lengths.tolist()) == ("reacher", [201] * 4)
+    for name, values in {"action": episode.action, "pixels": episode.pixels, **episode.columns}.items():
         recorded = dataset.read(name, slice(0, 201))
         assert np.array_equal(recorded, values, equal_nan=values.dtype.kind == "f"), name
-    with dataset.opened() as file:
-        assert np.array_equal(file["pixels"][:201], episode.pixels)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unset", [False, True])
-def test_evaluation_plans_and_films(world: Path, monkeypatch: pytest.MonkeyPatch, unset: bool):
-    if unset:
-        monkeypatch.delenv("MUJOCO_GL", raising=False)
+def test_evaluation_plans_and_films(world: Path):
     done = lewm(world, "eval", "reacher/lewm", "--dataset", "reacher/test", "--episodes", 4, *QUICK, "--json")
     assert done.code == 0, done.err
     result = done.json()
     assert result["overall"]["success"]["trials"] == 4
     assert {one["route_valid"] for one in result["episodes"]} == {None}
+    assert list((world / "reacher" / "lewm.run" / "results").glob("films-*.json"))
 
 
 @pytest.mark.slow
-def test_probe_and_perturbations(world: Path):
-    probed = lewm(world, "probe", "reacher/lewm", "--dataset", "reacher/test", "--frames", 200, "--json")
+@pytest.mark.parametrize(
+    ("perturbation", "unit"), [("teleport", "cm"), pytest.param("color", "RGB levels", marks=pytest.mark.soak)]
+)
+def test_perturbations_are_staged(world: Path, perturbation: str, unit: str):
+    done = lewm(world, "surprise", "reacher/test", "--perturb", perturbation, "--json")
+    assert done.code == 0, done.err
+    assert done.json()["size_unit"] == unit
+    # Until the event both are the same episode, and of the same frames.
+    for one in done.json()["episodes"]:
+        assert one["untouched"]["pixels"][: one["event"]] == one["perturbed"]["pixels"][: one["event"]]
+
+
+@pytest.mark.soak
+def test_every_quantity_is_probed(world: Path):
+    done = lewm(world, "collect", "reacher", "--episodes", 4, "--seed", 1, "--name", "reacher/probe")
+    assert done.code == 0, done.err
+    probed = lewm(world, "probe", "reacher/lewm", "--dataset", "reacher/probe", "--frames", 300, "--json")
     assert probed.code == 0, probed.err
-    named = {target["name"] for target in probed.json()["targets"]}
-    assert named == {"shoulder angle", "wrist angle", "finger x", "finger y"}
-    for perturbation, unit in (("teleport", "cm"), ("color", "RGB levels")):
-        done = lewm(world, "surprise", "reacher/test", "--perturb", perturbation, "--json")
-        assert done.code == 0, done.err
-        assert done.json()["size_unit"] == unit
+    assert all(target.name in probed.out for target in REACHER.probe_targets)
