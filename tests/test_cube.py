@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import lewm
+from commands import lewm, lewm_here
 from drawing import drawing_simulator
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.store import Home
 from lewm_cli.store.names import dataset_task
 from lewm_cli.tasks import CUBE, Episode, find_task
 from lewm_cli.tasks.swm import make_environment
@@ -276,6 +277,14 @@ def test_recordings_are_recognized(tmp_path: Path):
         assert dataset_task(open_dataset(path, path.stem)) is CUBE
 
 
+def test_released_recording_comes_first_and_keeps_its_name(home: Home):
+    write_recording(home.write / "cube" / "demos.h5", dims=5, task="cube")
+    write_recording(home.write / "ogbench" / "cube_single_expert.h5", dims=5)
+    assert [dataset.name for dataset in home.datasets_of(CUBE)] == ["ogbench/cube_single_expert", "cube/demos"]
+    refused = lewm_here(home.write, "collect", "cube", "--episodes", 1, "--name", "ogbench/cube_single_expert")
+    assert "is the name of a released dataset" in refused.sentence(2)
+
+
 def test_every_probe_target_is_recorded():
     for target in CUBE.probe_targets:
         shape, _ = SCHEMA[target.column]
@@ -286,20 +295,48 @@ def test_every_probe_target_is_recorded():
 # Through the real command
 
 
+@pytest.fixture(scope="module")
+def recorded(episode: Episode, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with short recordings to train on and to test on."""
+    folder, simulator = tmp_path_factory.mktemp("cube"), CUBE.make_simulator()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lewm_cli.tasks.cube.simulator.STEPS", 40)
+        for number, name, count in ((0, "demos", 2), (1, "test", 5)):
+            seeds = [np.random.SeedSequence([number, k]) for k in range(count)]
+            episodes = [simulator.demonstrate(seed, any_start=False) for seed in seeds]
+            columns = {
+                "pixels": np.concatenate([one.pixels for one in episodes]),
+                "action": np.concatenate([one.action for one in episodes]),
+                **{column: np.concatenate([one.columns[column] for one in episodes]) for column in SCHEMA},
+            }
+            write_recording(folder / "cube" / f"{name}.h5", [41] * count, dims=5, columns=columns, task="cube")
+    return folder
+
+
 @pytest.mark.soak
-def test_whole_way_through_the_command(tmp_path: Path, tiny: Path):
-    drawing_simulator("cube")
-    for name, seed in (("cube/demos", 0), ("cube/test", 1)):
-        done = lewm(tmp_path, "collect", "cube", "--episodes", 2, "--seed", seed, "--workers", 2, "--name", name)
-        assert done.code == 0, done.err
-        assert "Warning" not in done.err
-    done = lewm(tmp_path, "train", "cube", "--dataset", "cube/demos", "--preset", "small", "--config", tiny)
+def test_whole_way_through_the_command(recorded: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)  # every command chooses itself
+    done = lewm(recorded, "train", "cube", "--dataset", "cube/demos", "--preset", "small", "--config", tiny)
     assert done.code == 0, done.err
     settings = ("--set", "planner.candidates=32", "--set", "planner.elites=8", "--set", "planner.iterations=3")
-    evaluated = lewm(tmp_path, "eval", "cube/lewm", "--dataset", "cube/test", "--episodes", 4, *settings, "--json")
+    evaluated = lewm(recorded, "eval", "cube/lewm", "--dataset", "cube/test", "--episodes", 4, *settings, "--json")
     assert evaluated.code == 0, evaluated.err
-    probed = lewm(tmp_path, "probe", "cube/lewm", "--dataset", "cube/test", "--frames", 200, "--json")
+    assert evaluated.json()["overall"]["success"]["trials"] == 4
+    probed = lewm(recorded, "probe", "cube/lewm", "--dataset", "cube/test", "--frames", 200, "--json")
     assert probed.code == 0, probed.err
-    for perturbation in ("teleport", "color"):
-        done = lewm(tmp_path, "surprise", "cube/test", "--perturb", perturbation, "--json")
+    for perturbation, unit in (("teleport", "cm"), ("color", "RGB levels")):
+        done = lewm(recorded, "surprise", "cube/test", "--perturb", perturbation, "--episodes", 2, "--json")
         assert done.code == 0, done.err
+        assert done.json()["size_unit"] == unit
+
+
+@pytest.mark.soak
+def test_worker_records_what_this_process_does(tmp_path: Path, episode: Episode, long_episode: Episode):
+    done = lewm(tmp_path, "collect", "cube", "--episodes", 1)
+    assert done.code == 0, done.err
+    assert "Warning" not in done.err
+    dataset = open_dataset(tmp_path / "cube" / "demos.h5", "cube/demos")
+    for name, values in {"action": long_episode.action, **long_episode.columns}.items():
+        there = dataset.read(name, slice(None))
+        assert np.array_equal(there, values, equal_nan=values.dtype.kind == "f"), name
+    assert np.array_equal(dataset.read("pixels", slice(0, STEPS + 1)), episode.pixels)

@@ -306,7 +306,7 @@ def test_perturbations_are_staged(world: Path, perturbation: str, unit: str):
 
 @pytest.mark.soak
 def test_every_quantity_is_probed(world: Path):
-    done = lewm(world, "collect", "reacher", "--episodes", 4, "--seed", 1, "--name", "reacher/probe")
+    done = lewm(world, "collect", "reacher", "--episodes", 6, "--seed", 1, "--name", "reacher/probe")
     assert done.code == 0, done.err
     probed = lewm(world, "probe", "reacher/lewm", "--dataset", "reacher/probe", "--frames", 300, "--json")
     assert probed.code == 0, probed.err

@@ -88,6 +88,14 @@ def test_driver_that_aborts_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path for path in home.rglob("*") if path.suffix in (".h5", ".part")] == []
 
 
+@pytest.mark.slow
+def test_back_end_that_is_set_and_does_not_draw_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    done = lewm(tmp_path, "collect", "reacher", "--episodes", 1, "--workers", 1)
+    assert done.sentence().startswith("lewm: MuJoCo cannot draw with MUJOCO_GL=disable (")
+    assert done.sentence().endswith("type: unset MUJOCO_GL")
+
+
 @pytest.mark.parametrize(("task", "package"), [("cube", "ogbench"), ("reacher", "dm_control"), ("cube", "mujoco")])
 def test_missing_extra_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, package: str):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else object())

@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Record demonstrations in the real simulator, in the schema of the released datasets.
 
-    In TwoRoom start and target lie in different rooms by default, as in the paper. The same seed gives the same content.
+    In TwoRoom start and target lie in different rooms, as in the paper. The same seed gives the same content.
     """
     from lewm_cli.flows.collect import CollectRequest, collect
     from lewm_cli.report import Output, dataset_tables, dataset_tree

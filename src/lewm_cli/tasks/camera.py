@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -36,7 +37,9 @@ class Camera:
         self._option, self._scene = mujoco.MjvOption(), mujoco.MjvScene(model, MOST_GEOMS)
         self._rectangle = mujoco.MjrRect(0, 0, size, size)
         try:
-            self._context = _context(size)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what they warn of fails in the next line
+                self._context = _context(size)
             self._context.make_current()
             self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
         except Exception as error:  # every back-end fails in its own way

@@ -26,9 +26,8 @@ FLOOR = np.array([51.0, 76.0, 102.0])
 class ReacherSimulator:
     """stable_worldmodel's `swm/ReacherDMControl-v0`; joint angles in radians, places in meters.
 
-    Two things differ from its `step`, which ends an episode inside a step and begins another one in the next: the
-    physics is stepped directly, and goes on from where it is. Within a step the simulator's rule is kept: the step
-    that reaches the goal stops there.
+    Its own `step` ends an episode inside a step and begins another one in the next. Here the physics is stepped
+    directly and goes on from where it is, with the simulator's rule kept: the step that reaches the goal stops there.
     """
 
     def __init__(self) -> None:
