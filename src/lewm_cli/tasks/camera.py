@@ -38,9 +38,9 @@ class Camera:
         self._rectangle = mujoco.MjrRect(0, 0, size, size)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what they warn of fails in the next line
+                warnings.simplefilter("ignore")  # what they warn of fails below
                 self._context = _context(size)
-            self._context.make_current()
+                self._context.make_current()
             self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
         except Exception as error:  # every back-end fails in its own way
             raise LewmError(
