@@ -14,6 +14,7 @@ from lewm_cli.tasks import CUBE, REACHER, find_task
 from lewm_cli.tasks.rendering import choose_backend, try_backend
 
 pytestmark = pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed")
+needs_reacher = pytest.mark.skipif(find_spec("dm_control") is None, reason="dm_control is not installed")
 
 Planted = Callable[[str], list[str]]
 
@@ -74,6 +75,7 @@ def test_back_end_is_tried_for_real():
     assert try_backend("egl", program="import os; os.abort()").says == "aborts (SIGABRT)"
 
 
+@needs_reacher
 @pytest.mark.slow
 def test_driver_that_aborts_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "planted" / "mujoco").mkdir(parents=True)
@@ -88,6 +90,7 @@ def test_driver_that_aborts_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path for path in home.rglob("*") if path.suffix in (".h5", ".part")] == []
 
 
+@needs_reacher
 @pytest.mark.slow
 def test_back_end_that_is_set_and_does_not_draw_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MUJOCO_GL", "disable")
