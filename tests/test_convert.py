@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import shutil
+import signal
 import sys
 import typing
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 
 import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
+from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.cli import convert as convert_command
 from lewm_cli.config import EncoderConfig, ModelConfig, RunCard
 from lewm_cli.errors import LewmError
@@ -23,7 +26,7 @@ from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import ConvertRequest, convert_run
 from lewm_cli.model import LeWM
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
-from lewm_cli.store.convert import HUB_FILES, Names, Target
+from lewm_cli.store.convert import FOLDERS, HUB_FILES, Names, Target
 from lewm_cli.store.convert import theirs as adapter
 from lewm_cli.store.convert.layout import layout
 from lewm_cli.store.derived import read_object, read_state_dict
@@ -126,8 +129,9 @@ def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFil
     done = convert(home, target, "--json")
     assert done.code == 0, done.err
     assert [file["path"] for file in done.json()["files"]] == [str(path)]
-    assert_same_tensors(read_state_dict(files), released(small_model))
-    assert_same_tensors(read_object(files).state, small_model.state_dict())
+    card = read_card(files.weights)
+    assert_same_tensors(read_state_dict(files, card), small_model.state_dict())
+    assert_same_tensors(read_object(files, card), small_model.state_dict())
     assert lewm_here(home.write, "verify", NAME).code == 0
 
 
@@ -246,9 +250,9 @@ def test_missing_package_is_said_with_what_to_type(home: Home, files: RunFiles, 
 @pytest.mark.parametrize("target", list(Target))
 def test_other_files_are_overwritten_only_when_asked(home: Home, files: RunFiles, target: Target):
     output = Path("place")
-    if target is Target.HUB:
+    if target in FOLDERS:
         output.mkdir()
-        for name in HUB_FILES:
+        for name in FOLDERS[target]:
             (output / name).write_text("old")
     else:
         output.write_text("old")
@@ -277,8 +281,9 @@ def test_place_of_another_kind_is_refused(home: Home, files: RunFiles):
     Path("file").touch()
     before = content(home)
     assert "is a folder" in convert(home, "weights", "--output", "folder", "--overwrite").sentence()
-    assert "is a file" in convert(home, "hub", "--output", "file", "--overwrite").sentence()
-    assert "'weights_epoch_3.pt'" in convert(home, "hub", "--output", "folder", "--overwrite").sentence()
+    for target in FOLDERS:
+        assert f"{target} is a folder" in convert(home, target, "--output", "file", "--overwrite").sentence()
+        assert "'weights_epoch_3.pt'" in convert(home, target, "--output", "folder", "--overwrite").sentence()
     assert "cannot be written" in convert(home, "hub", "--output", "file/inside").sentence()
     assert content(home) == before
 
@@ -300,7 +305,7 @@ def test_names_are_for_hub_folders_only(home: Home, files: RunFiles):
 
 
 def test_wrong_usage_and_missing_runs_are_sentences(home: Home, files: RunFiles):
-    assert "onnx" in convert(home, "onnx").sentence(code=2)
+    assert "tflite" in convert(home, "tflite").sentence(code=2)
     assert "--to" in lewm_here(home.write, "convert", NAME).sentence(code=2)
     assert "there is no run" in lewm_here(home.write, "convert", "tworoom/no", "--to", "hub").sentence()
     assert "'tworoom/lewm'" in lewm_here(home.write, "convert", f"{NAME}.safetensors", "--to", "hub").sentence(code=2)
@@ -341,6 +346,75 @@ def test_interrupted_folder_is_the_old_one_or_none(tmp_path: Path, old: bool):
     assert [path.name for path in tmp_path.iterdir()] == (["hub"] if old else [])
     if old:
         assert (folder / "config.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("cases", [5, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("target", [target for target in Target if target not in FOLDERS])
+def test_killed_at_any_point_it_leaves_the_old_file_or_the_new_one(home: Home, files: RunFiles, target, cases: int):
+    place = Path("place").resolve()
+
+    def write() -> None:
+        done = convert(home, target, "--output", place, "--overwrite")
+        assert done.code == 0, done.err
+
+    write()
+    new = place.read_bytes()
+    points = kill_points(place, write)
+    assert len(points) > 20
+    chance = random.Random(cases)
+    found = set()
+    for step, calls in chance.sample(points, min(cases - 2, len(points))):
+        place.write_bytes(b"old")
+        assert killed_at_step(step, calls, place, write) in (-signal.SIGKILL, 0)  # 0: the calls go beyond its end
+        assert place.read_bytes() in (b"old", new), (step, calls)
+        found.add(place.read_bytes())
+    assert cases == 5 or found == {b"old", new}
+    for size in chance.sample(range(len(new)), min(cases // 2, 20)):
+        place.write_bytes(b"old")
+        assert killed_at_byte(size, write) == -signal.SIGXFSZ
+        assert place.read_bytes() == b"old"
+    write()
+    assert place.read_bytes() == new
+
+
+@pytest.mark.parametrize("cases", [5, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("target", [target for target in Target if target not in FOLDERS])
+def test_full_disk_leaves_the_old_file(home: Home, files: RunFiles, small_disk, target, cases: int):
+    """However much of the new one it would have held."""
+    disk = small_disk("2m")
+    place, ballast = disk / "place", disk / "ballast"
+    arguments = (target, "--output", place, "--overwrite")
+    assert convert(home, *arguments).code == 0
+    size = place.stat().st_size
+    chance = random.Random(cases)
+    for _ in range(cases):
+        ballast.unlink(missing_ok=True)
+        place.write_bytes(b"old")
+        ballast.write_bytes(bytes(shutil.disk_usage(disk).free - chance.randrange(size)))
+        assert "is full" in convert(home, *arguments).sentence()
+        assert place.read_bytes() == b"old"
+        assert sorted(os.listdir(disk)) == ["ballast", "place"]
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_folder_is_replaced_whole(tmp_path: Path, monkeypatch, exchanges: bool):
+    """Also where the system cannot exchange two folders; a link to the folder stays one."""
+    if not exchanges:
+        monkeypatch.setattr("lewm_cli.files._exchanged", lambda first, second: False)
+    folder, link = tmp_path / "hub", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    for name in HUB_FILES:
+        (folder / name).write_text("old")
+    with atomic_folder(link, replaces=HUB_FILES) as part:
+        (part / "config.json").write_text("new")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"config.json": "new"}
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(LewmError, match=r"'notes\.txt'"), atomic_folder(folder, replaces=HUB_FILES):
+        pass
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "notes.txt"]
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hub", "link"]
 
 
 @pytest.mark.slow

@@ -296,6 +296,109 @@ def test_own_run_takes_no_other_statistics(home: Path, small_model: LeWM, small_
         assert "tworoom/lewm carries its own statistics" in said
 
 
+def test_surprise_chooses_own_runs_then_others_that_can_be_fed_then_the_release(home: Path, small_model, small_card):
+    def chosen() -> str:
+        done = lewm_here(home, "surprise", "tworoom/demos")
+        assert done.code == 0, done.err
+        return next(line for line in done.err.splitlines() if line.startswith("run: "))
+
+    record(home, size=64)
+    said = refused(home, "surprise", "tworoom/demos")
+    assert "there is no run yet" in said
+    place(home, "tworoom/lejepa.pt")
+    place(home, "pusht/lejepa.pt")
+    assert "no run fits tworoom/demos" in refused(home, "surprise", "tworoom/demos")
+    write_recording(home / "tworoom.h5", dims=2, size=16)
+    assert chosen() == "run: tworoom/lejepa, the released weights of tworoom (--run chooses another)"
+    path = place(home, "mine/best_object.ckpt", OBJECT)
+    os.utime(path, (1e9, 1e9))
+    assert lewm_here(home, "show", "mine/best", "--stats-from", "tworoom/demos").code == 0
+    (home / "tworoom" / "lejepa.stats.json").unlink()
+    assert chosen() == "run: mine/best, the newest run of tworoom that another tool made (--run chooses another)"
+    shutil.copy(FIXTURES / "swm_tf4_object.ckpt", path)  # other weights: what is stored is not theirs
+    assert chosen() == "run: tworoom/lejepa, the released weights of tworoom (--run chooses another)"
+    files = RunFiles(home / "tworoom" / "old")
+    save_run(files, small_model, small_card(small_model))
+    os.utime(files.weights, (1e8, 1e8))
+    assert chosen() == "run: tworoom/old, the newest run of tworoom (--run chooses another)"
+
+
+# Sizes
+
+
+def elsewhere(home: Path, tree: Any) -> Path:
+    """A configuration that lies beside no weights."""
+    path = home.parent / "sizes.json"
+    path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+    return path
+
+
+WRITTEN = json.loads((FIXTURES / "config.json").read_text())
+
+
+def test_sizes_may_lie_elsewhere(home: Path, tmp_path: Path):
+    path = place(home, "a/run.pt")
+    expected = read_checkpoint(path)
+    (home / "a" / "config.json").unlink()
+    record(home)
+    assert "put its config.json beside the weights, or name it: --config FILE" in refused(home, "show", "a/run")
+    sizes = elsewhere(home, WRITTEN)
+    found = shown(home, "a/run", "--config", sizes)
+    assert found["source"] == "state dict (transformers 4 names, sizes.json)"
+    for model in (
+        lewm_cli.AutoCostModel("a/run", cache_dir=home, config=sizes),
+        lewm_cli.load("a/run", cache_dir=home, stats_from="tworoom/demos", config=str(sizes)).model,
+    ):
+        assert all(torch.equal(value, expected.state[key]) for key, value in model.state_dict().items())
+    # What was stored knows the statistics and no sizes.
+    surprise = ("surprise", "tworoom/demos", "--run", "a/run")
+    assert "--config FILE" in refused(home, *surprise)
+    done = lewm_here(home, *surprise, "--config", sizes)
+    assert done.code == 0, done.err
+    copied = tmp_path / "run.safetensors"
+    done = lewm_here(home, "convert", "a/run", "--to", "safetensors", "--output", copied, "--config", sizes)
+    assert done.code == 0, done.err
+    assert read_card(copied).model == expected.model
+    for command in ("eval", "probe"):
+        assert "transformers 4 names, sizes.json)" in lewm_here(home, command, "a/run", "--config", sizes).err
+    shutil.copy(sizes, home / "a" / "config.json")
+    assert lewm_here(home, *surprise).code == 0
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ("{", "sizes.json is no JSON"),
+        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of a LeWM"),
+        ({"_target_": "jepa.JEPA"}, "sizes.json lacks encoder, predictor, action_encoder, projector, pred_proj; add"),
+        ({**WRITTEN, "history_size": 9}, "sizes.json contradicts itself: history_size is 9"),
+        ({**WRITTEN, "encoder": {**WRITTEN["encoder"], "num_hidden_layers": 9}}, "tensors fit; missing: encoder."),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(home: Path, tree: Any, said: str):
+    place(home, "a/run.pt")
+    sizes = elsewhere(home, tree)
+    assert said in refused(home, "show", "a/run", "--config", sizes)
+    assert said in refused(home, "eval", "a/run", "--config", sizes, "--trust")
+
+
+def test_unreadable_sizes_are_named(home: Path):
+    place(home, "a/run.pt")
+    for path, why in ((home / "nothing.json", "No such file"), (home / "a", "Is a directory")):
+        assert f"{path} cannot be read: {why}" in refused(home, "show", "a/run", "--config", path)
+
+
+def test_what_carries_its_sizes_takes_no_others(home: Path, small_model: LeWM, small_card):
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    place(home, "a/run_object.ckpt", OBJECT)
+    record(home)
+    sizes = elsewhere(home, WRITTEN)
+    for command in (("show",), ("eval",), ("probe",), ("surprise", "tworoom/demos", "--run")):
+        said = refused(home, *command, "tworoom/lewm", "--config", sizes, code=2)
+        assert "tworoom/lewm carries its own sizes, and they are always used; leave out --config" in said
+    assert "leave out --config" in refused(home, "show", "a/run", "--config", sizes)
+
+
 # Trust
 
 
@@ -492,6 +595,73 @@ def test_rm_removes_what_belongs_to_the_name_only(home: Path, where: str):
     kept = {"b/other.pt", "b/config.json", "tworoom/demos.h5"}
     assert left == (kept | {"a/config.json"} if where.startswith("a/run_") else kept)
     assert other.exists()
+
+
+def remaining(home: Path) -> set[str]:
+    return {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+
+
+def test_release_is_verified_and_removed_under_either_of_its_names(home: Path):
+    place(home, "tworoom/lejepa_object.ckpt", OBJECT)
+    for name in ("tworoom/lewm-release", "tworoom/lewm"):
+        done = lewm_here(home, "verify", name, "--json")
+        assert (done.code, done.json()["checked"][0]["name"]) == (0, "tworoom/lejepa")
+    done = lewm_here(home, "rm", "tworoom/lewm-release", "tworoom/lejepa", "--dry-run")
+    assert "tworoom/lejepa" in done.out
+    assert "tworoom/lewm-release" not in done.out
+    # Typed twice after a run of one's own, this would take the release.
+    said = refused(home, "rm", "tworoom/lewm", "--yes")
+    assert "there is no run or dataset 'tworoom/lewm'; did you mean 'tworoom/lejepa'?" in said
+    done = lewm_here(home, "rm", "tworoom/lewm-release", "tworoom/lejepa", "--yes")
+    assert done.code == 0, done.err
+    assert "removed tworoom/lejepa (1 file," in done.err
+    assert remaining(home) == set()
+
+
+def test_folder_of_one_file_is_verified_and_removed_by_its_own_name_only(home: Path):
+    place(home, "solo/anything.pt")
+    assert lewm_here(home, "verify", "solo").code == 0
+    assert "did you mean 'solo/anything'?" in refused(home, "rm", "solo", "--yes")
+
+
+def test_one_epoch_is_verified_and_removed(home: Path):
+    for epoch in (2, 9, 10):
+        path = place(home, f"checkpoints/run/weights_epoch_{epoch}.pt")
+    path.write_bytes(path.read_bytes()[:-100])
+    record(home)
+    assert lewm_here(home, "show", "run@9", "--stats-from", "tworoom/demos").code == 0
+    assert lewm_here(home, "verify", "run").code == 1  # the last one
+    done = lewm_here(home, "verify", "run@9", "--json")
+    assert (done.code, done.json()["checked"][0]["name"]) == (0, "run@9")
+    assert "there is no run@3" in refused(home, "verify", "run@3")
+    assert "there is no run@3" in refused(home, "rm", "run@3", "--yes")
+    others = {"tworoom/demos.h5", *(f"checkpoints/run/{name}" for name in ("config.json", "weights_epoch_2.pt"))}
+    done = lewm_here(home, "rm", "run@9", "run@10", "run@9", "--yes")
+    assert done.code == 0, done.err
+    assert remaining(home) == others
+    assert lewm_here(home, "verify", "run").code == 0
+    done = lewm_here(home, "rm", "run@2", "--yes")  # with the last epoch its configuration goes
+    assert done.code == 0, done.err
+    assert remaining(home) == {"tworoom/demos.h5"}
+
+
+def test_run_and_an_epoch_of_it_go_together(home: Path):
+    for epoch in (1, 2):
+        place(home, f"run/weights_epoch_{epoch}.pt")
+    for names in (("run", "run@1"), ("run@1", "run")):
+        done = lewm_here(home, "rm", *names, "--dry-run", "--json")
+        assert len(done.json()["removals"]) == (1 if names[0] == "run" else 2)
+    done = lewm_here(home, "rm", "run@1", "run", "--yes")
+    assert done.code == 0, done.err
+    assert remaining(home) == set()
+
+
+def test_cache_of_the_hub_is_removed_as_a_whole(home: Path):
+    for epoch in (1, 2):
+        place(home, f"{HUB}/snapshots/1/weights_epoch_{epoch}.pt")
+    assert lewm_here(home, "verify", "quentinll/lewm-pusht@1").code == 0
+    said = refused(home, "rm", "quentinll/lewm-pusht@1", "--yes")
+    assert "a cache of the Hub, and goes as a whole; type its name without @" in said
 
 
 def test_damaged_and_endless_weights_are_found(home: Path):

@@ -517,16 +517,24 @@ class Sly:
 @pytest.mark.parametrize("suffix", ["_weight.ckpt", "_object.ckpt"])
 def test_strange_pickle_is_refused_and_runs_nothing(home: Path, run: RunFiles, tmp_path: Path, suffix: str):
     torch.save(Sly(f"touch {tmp_path}/ran"), f"{run.stem}{suffix}")
-    assert "holds something else than lewm writes" in problems(home)
+    assert f"lewm{suffix}: refused: the pickle names posix.system, which no LeWM" in problems(home)
     assert not (tmp_path / "ran").exists()
     torch.save([1, 2], f"{run.stem}{suffix}")
-    assert f"lewm{suffix} " in problems(home)
+    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM" in problems(home)
+
+
+def test_derived_files_in_each_others_place(home: Path, run: RunFiles):
+    run.object.rename(run.stem)
+    run.state_dict.rename(run.object)
+    run.stem.rename(run.state_dict)
+    said = problems(home)
+    assert "lewm_weight.ckpt holds something else than lewm writes: object checkpoint (lewm)" in said
+    assert "lewm_object.ckpt holds something else than lewm writes: state dict (transformers 4 names" in said
 
 
 def test_object_of_other_sizes(home: Path, run: RunFiles, small_model: LeWM):
-    small_model.block_dim = 5
-    save_object(small_model, run.object)
-    assert "lewm_object.ckpt holds a model of other sizes" in problems(home)
+    save_object(LeWM(small_model.config, block_dim=5), run.object)
+    assert "lewm_object.ckpt: it holds a model of other sizes" in problems(home)
 
 
 def test_stopped_run_is_no_problem(home: Path, run: RunFiles):

@@ -1,5 +1,6 @@
 """Files that are either the old one or the new one, never half of it: temp file, fsync, rename, lock."""
 
+import ctypes
 import errno
 import fcntl
 import glob
@@ -37,10 +38,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield part
         with explained(path):
             part.chmod(0o666 & ~_umask())  # safetensors makes its files private
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
+            sync(part)
             part.replace(path)
-            _sync_folder(path.parent)
+            sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -49,15 +49,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success its files are flushed to disk and it is renamed to `path`.
 
-    On any error, an interrupt included, the temporary folder is removed.
+    On any error, an interrupt included, the temporary folder is removed, and `path` is the old folder or the new one.
+    Where the system cannot exchange two folders in one step, a kill in the last moment leaves `path` without files.
 
     Args:
         path: what it will be called; may be there already.
-        replaces: the files that may be in it then, in the order in which they go just before the renaming.
+        replaces: the files that may be in it then, in the order in which they go if folders cannot be exchanged.
 
     Raises:
-        LewmError: the folder cannot be written or the disk is full.
+        LewmError: the folder cannot be written, the disk is full, or other files are in `path`.
     """
+    path = path.resolve()  # a link stays one
     part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,13 +69,16 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
             yield part
         with explained(path):
             for file in part.iterdir():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-            _sync_folder(part)
-            for name in replaces:
-                (path / name).unlink(missing_ok=True)
-            part.rename(path)  # over an empty folder, or nothing
-            _sync_folder(path.parent)
+                sync(file)
+            sync(part)
+            others = sorted({file.name for file in path.iterdir()} - {*replaces}) if path.exists() else []
+            if others:
+                raise LewmError(f"{path} holds other files ({others[0]!r}); choose another folder")
+            if not _exchanged(part, path):
+                for name in replaces:
+                    (path / name).unlink(missing_ok=True)
+                part.rename(path)  # over an empty folder, or nothing
+            sync(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -187,6 +192,16 @@ def disk_is_full(error: BaseException) -> bool:
     return full or "No space left on device" in str(error) or "errno = 28" in str(error)
 
 
+def _exchanged(first: Path, second: Path) -> bool:
+    """Let two paths change their names in one step; False if one is not there, or the system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux, and not in the standard library
+    if renameat2 is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    done: int = renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange)
+    return done == 0
+
+
 def _is_at(handle: IO[str], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
@@ -201,8 +216,9 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file, or what was renamed in a folder, survive a power failure."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

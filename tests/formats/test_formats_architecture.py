@@ -151,6 +151,14 @@ def test_what_is_unknown_or_contradictory_is_refused_by_name(key, value, told, t
     assert "antigravity" not in sys.modules
 
 
+def test_everything_that_is_missing_is_named_at_once(tmp_path):
+    tree = changed(changed(released(), "predictor.heads", ...), "encoder.use_mask_token", ...)
+    with pytest.raises(LewmError) as caught:
+        read_architecture(file(tmp_path, tree))
+    assert "config.json lacks encoder.use_mask_token, predictor.heads; " in str(caught.value)
+    assert "--config FILE" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [

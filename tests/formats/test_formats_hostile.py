@@ -15,8 +15,10 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections import OrderedDict
+from argparse import Namespace
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,12 @@ CALLS = {
     "state of a foreign object": Stateful(io.BytesIO, (b"abc", 0, {})),
     "state of a known object": Stateful(OrderedDict, {"a": Call(eval, CODE)}),
     "a class of this process": Call(Call, os.system),
-    "foreign class": Call(Path, "/"),
+    "foreign class": Call(Fraction, 1),
+    "among settings": {"state_dict": {}, "hyper_parameters": {"root": Path("/"), "at": Call(os.system, SHELL)}},
+    "argument of something inert": Call(Path, Call(os.system, SHELL)),
+    "state of something inert": Stateful(Namespace, {"a": Call(eval, CODE)}),
+    "item of something inert": defaultdict(list, a=Call(exec, CODE)),
+    "something inert that is made anew": defaultdict(Call(os.system, SHELL)),
 }
 
 STREAMS = {
@@ -137,6 +144,20 @@ STREAMS = {
     "state that is no dictionary": b"\x80\x02" + LINEAR + b")\x81K\x01b.",
     "state twice": b"\x80\x02" + LINEAR + b")\x81}" + text("a") + b"K\x01sb}" + text("a") + b"K\x02sb.",
     "a stored function called": b"ctorch._C._nn\ngelu\n)R.",
+    "something inert called": b"cpathlib\nPosixPath\n" + text("/") + b"\x85R" + RUN,
+    "something inert with keywords": b"\x80\x04cbuiltins\ndict\n)}" + text("a") + b"K\x01s\x92.",
+    "something inert without a tuple": b"cpathlib\nPosixPath\n" + text("/") + b"R.",
+    "something inert as a model": b"cpathlib\nPosixPath\n)R.",
+    "something inert as a tensor": b"}" + text("state_dict") + b"}" + text("a") + b"cnumpy\nndarray\n)Rss.",
+    "something inert as a storage": TENSOR + b"(cnumpy\nndarray\n)RK\x00K\x01\x85K\x01\x85I00\n}tR.",
+    "something inert as a shape": TENSOR + b"(" + STORAGE + b"K\x00ctyping\nAny\n)RK\x01\x85I00\n}tR.",
+    "something inert as a length": TENSOR + b"(" + STORAGE + b"K\x00cbuiltins\nint\n)R\x85K\x01\x85I00\n}tR.",
+    "something inert as a kind of storage": b"("
+    + text("storage")
+    + b"cnumpy\ndtype\n"
+    + text("0")
+    + text("cpu")
+    + b"K\x01tQ.",
     "a result called": b"ccollections\nOrderedDict\n)R)R.",
     "PERSID": b"Pos.system\n.",
     "BINPERSID of a number": b"K\x01Q.",
@@ -233,7 +254,7 @@ def test_calls_are_refused_before_anything_runs(name, container, canary, tmp_pat
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         path = tmp_path / "lewm_object.ckpt"
         path.write_bytes(CONTAINERS[container](pickle.dumps(CALLS[name], protocol)))
-        assert "nothing was run; --trust would run it" in refusal(path)
+        assert "; nothing was run" in refusal(path)
     assert not canary.exists()
     assert "antigravity" not in sys.modules
 

@@ -10,54 +10,16 @@ import pytest
 import torch
 from stable_worldmodel.policy import PlanConfig
 from stable_worldmodel.solver.cem import CEMSolver
-from stable_worldmodel.wm.lewm import LeWM as TheirLeWM
-from stable_worldmodel.wm.lewm import module as their_parts
 from stable_worldmodel.wm.loss import SIGReg as TheirSIGReg
+from theirs import BLOCK_DIM, build_theirs
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import ViTConfig, ViTModel
 
 from lewm_cli.config import ModelConfig, ObjectiveConfig
 from lewm_cli.model import LeWM, Objective, SIGReg
 from lewm_cli.store.keys import released_key
 
-BLOCK_DIM = 10
 RELEASED_KEYS = Path(__file__).parent / "released_keys.txt"
-
-
-def build_theirs(config: ModelConfig) -> TheirLeWM:
-    latent, hidden, predictor = config.latent, config.projector.hidden, config.predictor
-    vit = ViTConfig(
-        image_size=config.image_size,
-        patch_size=config.encoder.patch_size,
-        hidden_size=config.encoder.width,
-        num_hidden_layers=config.encoder.depth,
-        num_attention_heads=config.encoder.heads,
-        intermediate_size=config.encoder.mlp,
-    )
-    return TheirLeWM(
-        encoder=ViTModel(vit, add_pooling_layer=False),
-        predictor=their_parts.Predictor(
-            num_frames=config.history,
-            input_dim=latent,
-            hidden_dim=predictor.width or latent,
-            output_dim=latent,
-            depth=predictor.depth,
-            heads=predictor.heads,
-            dim_head=predictor.head_dim,
-            mlp_dim=predictor.mlp,
-            dropout=predictor.dropout,
-            emb_dropout=predictor.embedding_dropout,
-        ),
-        action_encoder=their_parts.Embedder(
-            input_dim=BLOCK_DIM,
-            smoothed_dim=config.action_encoder.smoothed,
-            emb_dim=latent,
-            mlp_scale=config.action_encoder.expansion,
-        ),
-        projector=their_parts.MLP(config.encoder.width, hidden, latent, norm_fn=nn.BatchNorm1d),
-        pred_proj=their_parts.MLP(latent, hidden, latent, norm_fn=nn.BatchNorm1d),
-    )
 
 
 @pytest.fixture(scope="module")

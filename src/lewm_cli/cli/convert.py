@@ -11,20 +11,21 @@ EXAMPLES = options.examples(
     "lewm convert tworoom/lewm --to hub",
     "lewm convert tworoom/lewm --to safetensors --output lewm.safetensors",
     "lewm convert tworoom/lewm --to swm-object --output lewm_object.ckpt --json",
+    "lewm convert tworoom/lewm --to onnx",
 )
 
 
 def command(
     run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
     to: Annotated[
-        Literal["safetensors", "object", "weights", "hub", "swm-object"],
+        Literal["safetensors", "object", "weights", "hub", "swm-object", "onnx"],
         typer.Option("--to", help="The format.", show_default=False),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="A file, or for hub a folder.",
+            help="A file, or for hub and onnx a folder.",
             show_default="object and weights beside an own run, the others here",
         ),
     ] = None,
@@ -34,26 +35,28 @@ def command(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
     trust: options.Trust = False,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a run as one file or folder that other tools load; every tensor stays the same, bit for bit.
+    """Write a run as one file or folder that other tools load; but for onnx, every tensor stays the same, bit for bit.
 
     safetensors: weights and run card
     object: lewm's module as a pickle
     weights: a state dict under the released names
     hub: a folder like a release on the Hugging Face Hub
     swm-object: stable_worldmodel's module as a pickle
+    onnx: a folder of models for onnxruntime, without torch: encoder, action encoder, predictor
     """
     from lewm_cli.flows.convert import ConvertRequest, convert_run
     from lewm_cli.report import Output, conversion_tables, conversion_tree
-    from lewm_cli.store import Home
+    from lewm_cli.store import Foreign, Home
     from lewm_cli.store.convert import Names, Target
 
     terminal = Output(as_json=json, quiet=quiet)
     wanted = Names(names) if names else None
-    request = ConvertRequest(run, Target(to), output, wanted, overwrite, stats_from, trust)
+    request = ConvertRequest(run, Target(to), output, wanted, overwrite, Foreign(stats_from, trust, sizes))
     conversion = convert_run(Home.locate(home), request, terminal.say)
     terminal.result(conversion_tree(conversion), lambda: conversion_tables(conversion))

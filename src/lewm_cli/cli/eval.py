@@ -33,6 +33,7 @@ def command(
         int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
     ] = 4,
     stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
     trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
@@ -47,7 +48,7 @@ def command(
     from lewm_cli.config import Layer, parse_setting
     from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
     from lewm_cli.report import Output, VideoFolder, evaluation_tables
-    from lewm_cli.store import Home
+    from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
@@ -57,7 +58,7 @@ def command(
         layers.append(Layer("--seed", {"seed": seed}))
     evaluated = evaluate_run(
         Home.locate(home),
-        EvalRequest(run, dataset, tuple(layers), device, films, stats_from, trust),
+        EvalRequest(run, dataset, tuple(layers), device, films, Foreign(stats_from, trust, sizes)),
         say=output.say,
         progress=output.progress,
         video=VideoFolder(video, output.say) if video else None,

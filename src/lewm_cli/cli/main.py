@@ -14,9 +14,11 @@ from typer.exceptions import TyperException
 from lewm_cli import __version__
 from lewm_cli.cli import (
     collect,
+    compare,
     convert,
     doctor,
     eval,
+    fetch,
     ls,
     presets,
     probe,
@@ -40,9 +42,11 @@ app = typer.Typer(
 )
 for module in (
     quickstart,
+    fetch,
     collect,
     train,
     eval,
+    compare,
     probe,
     surprise,
     report,

@@ -27,6 +27,15 @@ StatsFrom = Annotated[
         show_default="what is stored beside them",
     ),
 ]
+Sizes = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Its sizes, for weights that another tool made: a JSON file like the config.json of a release.",
+        show_default="config.json beside them",
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Runs code from the file if it asks for it: only for weights whose maker you trust."),

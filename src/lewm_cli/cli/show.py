@@ -12,6 +12,7 @@ EXAMPLES = options.examples("lewm show tworoom/lewm", "lewm show tworoom/demos",
 def command(
     name: Annotated[str, typer.Argument(help="Name of a run or a dataset.", show_default=False)],
     stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
     trust: options.Trust = False,
     home: options.Home = None,
     json: options.Json = False,
@@ -20,8 +21,8 @@ def command(
     """Show columns and episodes, or parameters, FLOPs, provenance and results."""
     from lewm_cli.flows.show import look_up
     from lewm_cli.report import Output, details_tables, details_tree
-    from lewm_cli.store import Home
+    from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
-    details = look_up(Home.locate(home), name, stats_from, trust=trust, say=output.say)
+    details = look_up(Home.locate(home), name, Foreign(stats_from, trust, sizes), output.say)
     output.result(details_tree(details), lambda: details_tables(details))

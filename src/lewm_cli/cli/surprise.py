@@ -11,7 +11,7 @@ EXAMPLES = options.examples(
     "lewm surprise video.h5",
     "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
-    "lewm surprise tworoom/test --perturb color --json",
+    "lewm surprise pusht/test --perturb color --json",
 )
 
 
@@ -24,7 +24,7 @@ def command(
     ] = None,
     perturb: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Stage a change: teleport or color in TwoRoom.", show_default=False),
+        typer.Option(metavar="NAME", help="Stage a change: teleport or color.", show_default=False),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")
@@ -34,6 +34,7 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
     ] = None,
     stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
     trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
@@ -48,10 +49,10 @@ def command(
     """
     from lewm_cli.flows.surprise import SurpriseRequest, measure
     from lewm_cli.report import Output, surprise_tables
-    from lewm_cli.store import Home
+    from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot, stats_from, trust)
+    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot, Foreign(stats_from, trust, sizes))
     surprised = measure(Home.locate(home), request, output.say, output.progress)
     output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
     output.say(f"stored: {surprised.path}")

@@ -3,21 +3,27 @@
 from lewm_cli.evaluate.evaluate import Film, evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.films import choose_episodes, film
+from lewm_cli.evaluate.paired import ComparedResult, Difference, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, draw_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult
 from lewm_cli.evaluate.statistics import Rate
 
 __all__ = [
     "Candidates",
+    "ComparedResult",
+    "Difference",
     "EpisodeResult",
     "EvalResult",
     "Film",
     "FilmResult",
     "GroupResult",
+    "NamedResult",
     "Pair",
+    "PairedComparison",
     "PlanFilm",
     "Rate",
     "choose_episodes",
+    "compare",
     "draw_pairs",
     "evaluate",
     "film",

@@ -7,8 +7,8 @@ from pathlib import Path
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
 from lewm_cli.report import Conversion, WrittenFile
-from lewm_cli.store import FoundRun, Home, Run, RunFiles, load_run, read_card, weights_digest
-from lewm_cli.store.convert import HUB_FILES, Names, Target, write_as
+from lewm_cli.store import NOTHING_SAID, Foreign, FoundRun, Home, Run, RunFiles, load_run, read_card, weights_digest
+from lewm_cli.store.convert import FOLDERS, Names, Target, write_as
 from lewm_cli.store.load import Say, silent
 
 
@@ -19,11 +19,10 @@ class ConvertRequest:
     Args:
         run: its name.
         target: the format.
-        output: a file, or for hub a folder; the usual place if not given.
+        output: a file, or for hub and onnx a folder; the usual place if not given.
         names: of the tensors in a hub folder.
         overwrite: replace what is there.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     run: str
@@ -31,8 +30,7 @@ class ConvertRequest:
     output: Path | None = None
     names: Names | None = None
     overwrite: bool = False
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 def convert_run(home: Home, request: ConvertRequest, say: Say = silent) -> Conversion:
@@ -59,7 +57,7 @@ def convert_run(home: Home, request: ConvertRequest, say: Say = silent) -> Conve
         _check_place(path, request)
     busy = f"another process is writing {request.run!r}; wait for its end, or name another file with --output"
     with locked(files.weights, busy) if derived else nullcontext():
-        run = load_run(home, request.run, stats_from=request.stats_from, trust=request.trust, say=say)
+        run = load_run(home, request.run, foreign=request.foreign, say=say)
         written = write_as(target, run, path, names)
     return Conversion(
         run=run.name,
@@ -67,7 +65,8 @@ def convert_run(home: Home, request: ConvertRequest, say: Say = silent) -> Conve
         names=str(names) if target is Target.HUB else None,
         tensors=run.tensors,
         path=path,
-        files=tuple(WrittenFile(file, file.stat().st_size, weights_digest(file)) for file in written),
+        files=tuple(WrittenFile(file, file.stat().st_size, weights_digest(file)) for file in written.files),
+        largest_difference=written.difference,
         remarks=_remarks(run, target, names),
     )
 
@@ -89,6 +88,8 @@ def _usual_place(found: FoundRun, target: Target) -> Path:
             return Path.cwd() / f"{plain}_object.ckpt"
         case Target.HUB:
             return Path.cwd() / f"{plain}-hub"
+        case Target.ONNX:
+            return Path.cwd() / f"{plain}-onnx"
 
 
 def _is_derived(files: RunFiles, path: Path, target: Target) -> bool:
@@ -107,13 +108,13 @@ def _is_derived(files: RunFiles, path: Path, target: Target) -> bool:
 
 
 def _check_place(path: Path, request: ConvertRequest) -> None:
-    if request.target is Target.HUB:
+    if request.target in FOLDERS:
         if path.exists() and not path.is_dir():
-            raise LewmError(f"{path} is a file, and hub is a folder; choose another place with --output")
+            raise LewmError(f"{path} is a file, and {request.target} is a folder; choose another place with --output")
         there = sorted(file.name for file in path.iterdir()) if path.exists() else []
-        others = [name for name in there if name not in HUB_FILES]
+        others = [name for name in there if name not in FOLDERS[request.target]]
         if others:
-            # A second weight file would make the folder ambiguous, too.
+            # A second weight file would make a hub folder ambiguous, too.
             raise LewmError(f"{path} holds other files ({others[0]!r}); choose another folder with --output")
         taken = bool(there)
     else:
@@ -136,6 +137,13 @@ def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
             return (
                 f"weights.pt loads with transformers {version}; for the other version: --names {other}",
                 f"{lost} are in card.json, which other tools do not read",
+            )
+        case Target.ONNX:
+            size = run.card.model.image_size
+            return (
+                f"frames go in as uint8 and actions in the environment's units: their normalization is inside; resize "
+                f"frames to {size} x {size} by area before",
+                "card.json has everything else: sizes, history, frameskip, statistics",
             )
         case _:
             return (f"not in it: {lost}; lewm show {run.name} --json has them",)

@@ -14,7 +14,7 @@ from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.plan import CEM
-from lewm_cli.store import Home, load_run
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import Task, find_task
 
 
@@ -28,8 +28,7 @@ class EvalRequest:
         settings: laid over the task's protocol.
         device: auto, cpu, cuda or mps.
         films: pairs kept as filmstrips for the page, candidates of the planner included.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     run: str
@@ -37,8 +36,7 @@ class EvalRequest:
     settings: tuple[Layer, ...] = ()
     device: str = "auto"
     films: int = 4
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def evaluate_run(
     device = resolve_device(request.device)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
-    run = load_run(home, request.run, device, stats_from=request.stats_from, trust=request.trust, say=say)
+    run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     task = find_task(run.card.inputs.task)
     if task is None or task.make_simulator is None:
         raise LewmError(

@@ -14,7 +14,7 @@ class Named:
 
     Args:
         name: as typed.
-        run: as it was found.
+        run: as it was found, under its own name.
         dataset: the HDF5 file.
     """
 
@@ -24,18 +24,22 @@ class Named:
 
 
 def find_named(home: Home, name: str) -> Named:
-    """Find a run and a dataset by name, as `lewm ls` lists them.
+    """Find a run and a dataset by name, as `lewm ls` lists them; or else a run by an alias, or a state of one.
 
     Raises:
         UsageError: it is no name; the error says which to type.
         MissingError: there is neither; the nearest name is offered.
+        LewmError: the run does not have such a state.
     """
     for kind in ("run", "dataset"):
         check_name(name, kind)
     runs, datasets = {run.name: run for run in home.runs()}, dict(home.dataset_files())
-    if name not in runs and name not in datasets:
-        raise missing(name, [*runs, *datasets])
-    return Named(name, runs.get(name), datasets.get(name))
+    if name in runs or name in datasets:
+        return Named(name, runs.get(name), datasets.get(name))
+    try:
+        return Named(name, home.find_run(name), None)
+    except MissingError:
+        raise missing(name, [*runs, *datasets]) from None
 
 
 def missing(name: str, known: list[str]) -> MissingError:

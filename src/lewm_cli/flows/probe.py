@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lewm_cli.data import open_frames
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, probe
-from lewm_cli.store import Home, load_run
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import GENERIC, find_task
+
+PROBED_FRAMES = 10_000
+"""How many are drawn unless another number is asked for."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,18 @@ class ProbeRequest:
     Args:
         run: run name.
         dataset: where frames come from; the episodes that the run held out if not given.
-        frames: how many frames to draw.
+        frames: how many frames to draw; 10,000 if not given.
         seed: of the draw and the probes.
         device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     run: str
     dataset: str | None
-    frames: int
+    frames: int | None
     seed: int
     device: str
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,13 @@ def probe_run(home: Home, request: ProbeRequest, say: Callable[[str], None], pro
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
     device = resolve_device(request.device)
-    run = load_run(home, request.run, device, stats_from=request.stats_from, trust=request.trust, say=say)
-    if run.card.threads:
-        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
+    run = load_run(home, request.run, device, foreign=request.foreign, say=say)
+    run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, request.dataset, say)
-    samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=request.frames, seed=request.seed)
+    samples = draw_samples(
+        unseen.dataset, task, unseen.episodes, frames=request.frames or PROBED_FRAMES, seed=request.seed
+    )
     for name, reason in samples.left_out.items():
         say(f"left out: {name} {reason}")
     size = run.card.model.image_size

@@ -13,7 +13,7 @@ from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.flows.collect import CollectRequest, collect
 from lewm_cli.flows.evaluate import EvalRequest, evaluate_run, task_protocol
 from lewm_cli.flows.job import TrainRequest
-from lewm_cli.flows.probe import ProbeRequest, probe_run
+from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
@@ -49,7 +49,7 @@ class QuickstartSize:
     test_episodes: int = 100
     steps: int | None = None
     pairs: int = 100
-    frames: int = 10_000
+    frames: int = PROBED_FRAMES
     perturbed: int = PERTURBED_EPISODES
 
 

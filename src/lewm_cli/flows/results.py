@@ -49,7 +49,7 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
     return path
 
 
-def stored_results(home: Home, run: Run | LoadedWeights) -> StoredResults:
+def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
     folders = results_folders(home, run.name, run.files)
     paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name[-TIME:])

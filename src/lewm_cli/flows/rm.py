@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from lewm_cli.errors import LewmError, StoppedError, UsageError
+from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
 from lewm_cli.flows.lookup import Named, find_named
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import FoundRun, Home, RunFiles, check_name
+from lewm_cli.store.names import names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
 
 
@@ -26,9 +27,11 @@ def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[R
     removals: list[Removal] = []
     for name in dict.fromkeys(names):
         removal = _plan(home, name, kind)
-        # Copies of one recording share their packed frames.
+        # Copies of one recording share their packed frames, and a run may be named twice.
         claimed = {file for earlier in removals for file in earlier.files}
-        removals.append(replace(removal, files=tuple(file for file in removal.files if file not in claimed)))
+        files = tuple(file for file in removal.files if file not in claimed)
+        if files or not removal.files:
+            removals.append(replace(removal, files=files))
     return tuple(removals)
 
 
@@ -55,7 +58,7 @@ def _plan(home: Home, name: str, kind: str | None) -> Removal:
     if named.run and kind != "dataset":
         if named.run.problem:
             raise LewmError(named.run.problem)
-        return plan_run_removal(home, name, named.run.files)
+        return plan_run_removal(home, named.run.name, named.run.files)
     if named.dataset and kind != "run":
         return plan_dataset_removal(home, name, named.dataset)
     raise UsageError(f"{name!r} is no {kind} but a {'run' if named.run else 'dataset'}; leave out --{kind}")
@@ -63,7 +66,11 @@ def _plan(home: Home, name: str, kind: str | None) -> Removal:
 
 def _named(home: Home, name: str, kind: str | None) -> Named:
     try:
-        return find_named(home, name)
+        named = find_named(home, name)
+        if named.run and named.run.name != name and not names_release(name):
+            # What fills in for a name to look at is not what it asks to remove.
+            raise MissingError(f"there is no run or dataset {name!r}; did you mean {named.run.name!r}?")
+        return named
     except LewmError as error:
         if isinstance(error, UsageError) or kind == "dataset":
             raise

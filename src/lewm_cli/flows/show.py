@@ -6,7 +6,7 @@ from lewm_cli.errors import MissingError
 from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, RunDetails
-from lewm_cli.store import Home, LoadedWeights, load_weights, stored_card, with_statistics
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, LoadedWeights, load_weights, stored_card, with_statistics
 from lewm_cli.store.load import silent
 from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
@@ -15,9 +15,7 @@ from lewm_cli.train import read_log
 def look_up(
     home: Home,
     name: str,
-    stats_from: str | None = None,
-    *,
-    trust: bool = False,
+    foreign: Foreign = NOTHING_SAID,
     say: Callable[[str], None] = silent,
 ) -> DatasetDetails | RunDetails:
     """Find out what a name stands for; a run wins over a dataset of the same name.
@@ -25,8 +23,7 @@ def look_up(
     Args:
         home: where to look.
         name: of a run or a dataset, or path of an HDF5 file.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
         say: told what was found and computed.
 
     Raises:
@@ -35,11 +32,11 @@ def look_up(
     if name.endswith(DATASET_SUFFIXES):
         return DatasetDetails(home.find_dataset(name))
     try:
-        loaded = load_weights(home, name, trust=trust, say=say)
+        loaded = load_weights(home, name, foreign=foreign, say=say)
     except MissingError:
         pass
     else:
-        return _run_details(home, loaded, stats_from, say)
+        return _run_details(home, loaded, foreign.stats_from, say)
     try:
         return DatasetDetails(home.find_dataset(name))
     except MissingError:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
@@ -14,7 +13,19 @@ from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
-from lewm_cli.store import Home, Run, RunEntry, dataset_task, list_runs, load_run
+from lewm_cli.store import (
+    NOTHING_SAID,
+    Foreign,
+    Home,
+    Run,
+    RunEntry,
+    dataset_task,
+    list_runs,
+    load_run,
+    weights_digest,
+)
+from lewm_cli.store.names import names_release
+from lewm_cli.store.statistics import named_task
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
 
@@ -34,8 +45,7 @@ class SurpriseRequest:
         seed: of the perturbations and the untrained model.
         device: auto, cpu, cuda or mps.
         plot: the SVG file to draw; beside the result if not given.
-        stats_from: recording to compute the normalization of a run from elsewhere from.
-        trust: run the code in a checkpoint from elsewhere if it asks for it.
+        foreign: how weights of another tool are read.
     """
 
     dataset: str
@@ -45,8 +55,7 @@ class SurpriseRequest:
     seed: int = 0
     device: str = "auto"
     plot: Path | None = None
-    stats_from: str | None = None
-    trust: bool = False
+    foreign: Foreign = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -76,9 +85,8 @@ def measure(home: Home, request: SurpriseRequest, say: Callable[[str], None], pr
     device = resolve_device(request.device)
     dataset = home.find_dataset(request.dataset)
     name = request.run or _choose_run(home, dataset, say)
-    run = load_run(home, name, device, stats_from=request.stats_from, trust=request.trust, say=say)
-    if run.card.threads:
-        torch.set_num_threads(run.card.threads)  # as in its training: more would wait for each other
+    run = load_run(home, name, device, foreign=request.foreign, say=say)
+    run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     refuse_unfit(run, task, dataset)
     if request.perturb is None:
@@ -150,27 +158,38 @@ def _perturbed(
 
 
 def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str:
-    """The newest run of the recording's task; of any task where the recording names none and nothing else fits."""
+    """The newest run of the recording's task; of any task where the recording names none and nothing else fits.
+
+    Runs of lewm come first, then those of other tools that can be fed, then the released weights.
+    """
     task, width = dataset_task(dataset), dataset.actions.shape[1]
-    runs = [run for run in list_runs(home) if run.card]
-    same_width = [run for run in runs if run.card.inputs.actions.dim == width]
-    fitting = [run for run in same_width if run.card.inputs.task == task.name]
-    chosen = fitting or (same_width if task is GENERIC else [])
-    if not chosen:
-        raise LewmError(
-            f"no run fits {dataset.name} ({task.name}, {width} action dimensions); {_there_is(runs)}; "
-            f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
-        )
-    newest = max(chosen, key=lambda run: run.modified)
-    which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
-    say(f"run: {newest.name}, {which} (--run chooses another)")
-    return newest.name
+    runs = [run for run in list_runs(home) if run.problem is None]
+    own = [run for run in runs if run.card]
+    others = [run for run in runs if run.statistics and run.statistics.weights_sha256 == weights_digest(run.path)]
+    for candidates, whose in ((own, ""), (others, " that another tool made")):
+        same_width = [run for run in candidates if run.inputs.actions.dim == width]
+        fitting = [run for run in same_width if run.inputs.task == task.name]
+        chosen = fitting or (same_width if task is GENERIC else [])
+        if chosen:
+            newest = max(chosen, key=lambda run: run.modified)
+            which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
+            say(f"run: {newest.name}, {which}{whose} (--run chooses another)")
+            return newest.name
+    if task.released_dataset and home.dataset_is_taken(task.released_dataset):  # its statistics can be computed
+        for run in runs:
+            if names_release(run.name) and named_task(run.name) is task:
+                say(f"run: {run.name}, the released weights of {task.name} (--run chooses another)")
+                return run.name
+    raise LewmError(
+        f"no run fits {dataset.name} ({task.name}, {width} action dimensions); {_there_is([*own, *others])}; "
+        f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
+    )
 
 
 def _there_is(runs: list[RunEntry]) -> str:
     if not runs:
         return "there is no run yet"
-    listed = [f"{run.name} ({run.card.inputs.task}, {run.card.inputs.actions.dim})" for run in runs if run.card]
+    listed = [f"{run.name} ({run.inputs.task}, {run.inputs.actions.dim})" for run in runs]
     return f"there is {', '.join(listed[:8])}" + (", and more: `lewm ls`" if len(listed) > 8 else "")
 
 

@@ -1,5 +1,6 @@
 """Typed results in; text, tables and videos out."""
 
+from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
@@ -27,6 +28,7 @@ __all__ = [
     "TrainingView",
     "VideoFolder",
     "WrittenFile",
+    "comparison_tables",
     "conversion_tables",
     "conversion_tree",
     "dataset_tables",

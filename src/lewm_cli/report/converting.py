@@ -38,6 +38,7 @@ class Conversion:
         tensors: how many.
         path: the file or folder.
         files: what was written.
+        largest_difference: of a number that it computes from the run's, where its tensors are not the same.
         remarks: what a person should know.
     """
 
@@ -47,6 +48,7 @@ class Conversion:
     tensors: int
     path: Path
     files: tuple[WrittenFile, ...]
+    largest_difference: float | None
     remarks: tuple[str, ...]
 
 
@@ -58,8 +60,11 @@ def conversion_tables(conversion: Conversion) -> list[RenderableType]:
     table.add_column("sha256", no_wrap=True)
     for file in conversion.files:
         table.add_row(Text(str(file.path)), size_text(file.bytes), file.sha256[:16])
-    counts = f"{conversion.tensors}/{conversion.tensors} tensors"
-    return [table, f"{conversion.run} as {conversion.target}: {counts}", *conversion.remarks]
+    if conversion.largest_difference is None:
+        kept = f"{conversion.tensors}/{conversion.tensors} tensors"
+    else:
+        kept = f"differs from torch by {conversion.largest_difference:.1e} at most"
+    return [table, f"{conversion.run} as {conversion.target}: {kept}", *conversion.remarks]
 
 
 def conversion_tree(conversion: Conversion) -> Tree:

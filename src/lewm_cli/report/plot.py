@@ -1,10 +1,11 @@
-"""Surprise as one picture: a plain SVG that any viewer shows."""
+"""Results as one picture: a plain SVG that any viewer shows."""
 
 import re
 from html import escape
 from importlib import resources
 
-from lewm_cli.report.page.figures import Drawing, draw_perturbation, draw_surprise, house_style
+from lewm_cli.evaluate import PairedComparison
+from lewm_cli.report.page.figures import Drawing, draw_comparison, draw_perturbation, draw_surprise, house_style
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
@@ -12,10 +13,20 @@ WIDTH, TITLE, GAP = 600, 36, 24
 
 
 def surprise_svg(result: SurpriseResult | PerturbationResult) -> str:
-    """Draw recorded episodes, or what happens around the event; the page's drawings, in its light colors."""
+    """Draw recorded episodes, or what happens around the event."""
     with house_style():
         recorded = isinstance(result, SurpriseResult)
-        drawings = draw_surprise(result) if recorded else draw_perturbation(result, "event")
+        return _plain(draw_surprise(result) if recorded else draw_perturbation(result, "event"))
+
+
+def comparison_svg(comparison: PairedComparison) -> str:
+    """Draw the differences between evaluations of the same pairs."""
+    with house_style():
+        return _plain(draw_comparison(comparison))
+
+
+def _plain(drawings: list[Drawing]) -> str:
+    """Drawings one below the other, in the page's light colors."""
     style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
     light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
     return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], _stacked(drawings))

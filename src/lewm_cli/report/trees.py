@@ -51,9 +51,9 @@ def inventory_tree(inventory: Inventory) -> Tree:
                 "bytes": run.size,
                 "modified": run.modified.isoformat(timespec="seconds"),
                 "kind": run.kind,
-                "task": card.inputs.task if (card := run.card or run.statistics) else None,
+                "task": run.inputs.task if run.inputs else None,
                 "step": run.card.provenance.step if run.card and run.card.provenance else None,
-                "needs_statistics": not run.problem and not (run.card or run.statistics),
+                "needs_statistics": not run.problem and not run.inputs,
                 "problem": run.problem,
             }
             for run in inventory.runs

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lewm_cli.config import RunCard
+from lewm_cli.config import Inputs, RunCard
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.store.home import Home
@@ -49,6 +49,12 @@ class RunEntry:
     card: RunCard | None
     statistics: StoredStatistics | None = None
     problem: str | None = None
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """How it is fed, as far as that is known without loading it."""
+        known = self.card or self.statistics
+        return known.inputs if known else None
 
 
 @dataclass(frozen=True)

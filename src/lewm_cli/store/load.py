@@ -9,50 +9,43 @@ import torch
 from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.model import LeWM
-from lewm_cli.store.formats import Checkpoint, read_checkpoint, read_trusted
+from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
-from lewm_cli.store.run_files import RunFiles
-from lewm_cli.store.runs import Run, read_card, read_tensors, weights_digest
+from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
 from lewm_cli.store.statistics import StoredStatistics, named_task, store_statistics, stored_statistics
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What only a person knows about weights that another tool made.
+
+    Args:
+        stats_from: the recording they were trained on; their normalization is computed from it, and stored.
+        trust: read what the restricted reader refuses by running its code.
+        config: the file with their sizes, as config.json of a release; the one beside them if not given.
+    """
+
+    stats_from: str | None = None
+    trust: bool = False
+    config: Path | None = None
+
+
+NOTHING_SAID = Foreign()
 
 
 def silent(line: str) -> None:
     """Take a line and say nothing."""
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
-    """A model, and everything that its files say about it.
-
-    Args:
-        name: of the run; not what was typed, if that was an alias.
-        files: where it lies.
-        model: in eval mode.
-        card: sizes, normalization and provenance; None if another tool made it.
-        tensors: how many were loaded, all of them by name and shape.
-        sha256: of the weight file.
-        source: what the file was, if another tool made it.
-    """
-
-    name: str
-    files: RunFiles
-    model: LeWM
-    card: RunCard | None
-    tensors: int
-    sha256: str
-    source: str | None
-
-    @property
-    def origin(self) -> str:
-        """What was loaded, from where: "303/303 tensors from FILE (state dict ...)"."""
-        said = f"{self.tensors}/{self.tensors} tensors from {self.files.weights}"
-        return f"{said} ({self.source})" if self.source else said
-
-
 def load_weights(
-    home: Home, name: str, device: torch.device | str = "cpu", *, trust: bool = False, say: Say = silent
+    home: Home,
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    foreign: Foreign = NOTHING_SAID,
+    say: Say = silent,
 ) -> LoadedWeights:
     """Find a run by name and load its model strictly; nothing needs to be known of its normalization.
 
@@ -60,11 +53,11 @@ def load_weights(
         home: where to look.
         name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
         device: where the model goes.
-        trust: read what the restricted reader refuses by running its code.
+        foreign: how weights of another tool are read.
         say: told what the name stands for, if that is not plain.
 
     Raises:
-        UsageError: the name has a suffix.
+        UsageError: the name has a suffix, or the run carries its sizes and they are given too.
         LewmError: there is no such run, several, or its tensors are not exactly the model's.
     """
     found = home.find_run(name)
@@ -73,12 +66,14 @@ def load_weights(
         say(f"{name}: {found.name} is what goes by this name here")
     card = source = None
     if found.own:
+        if foreign.config is not None:
+            raise UsageError(f"{found.name} carries its own sizes, and they are always used; leave out --config")
         card = read_card(files.weights)
         model = LeWM(card.model, card.inputs.block_dim)
         state = read_tensors(files.weights, model)
         digest = weights_digest(files.weights)
     else:
-        read = _read(files.weights, trust=trust)
+        read = _read(files.weights, foreign)
         source, state, digest = read.source, read.state, weights_digest(files.weights)
         model = LeWM(read.model, read.block_dim)
     model.load_state_dict(state, strict=True)
@@ -90,8 +85,7 @@ def load_run(
     name: str,
     device: torch.device | str = "cpu",
     *,
-    stats_from: str | None = None,
-    trust: bool = False,
+    foreign: Foreign = NOTHING_SAID,
     say: Say = silent,
 ) -> Run:
     """Find a run by name and load it strictly, with its normalization.
@@ -100,17 +94,16 @@ def load_run(
         home: where to look.
         name: run name, `pusht/lewm`.
         device: where the model goes.
-        stats_from: a recording; the normalization of a run from elsewhere is computed from it, and stored.
-        trust: read what the restricted reader refuses by running its code.
+        foreign: how weights of another tool are read.
         say: told what was found, loaded and computed.
 
     Raises:
-        UsageError: the name has a suffix, or the run carries its normalization and one is to be computed.
+        UsageError: the name has a suffix, or the run carries what was given for weights of another tool.
         LewmError: there is no such run, its tensors are not exactly the model's, or its normalization is not known.
     """
-    loaded = load_weights(home, name, device, trust=trust, say=say)
+    loaded = load_weights(home, name, device, foreign=foreign, say=say)
     say(f"run: {loaded.name} ({loaded.origin})")
-    return with_statistics(home, loaded, stats_from, say)
+    return with_statistics(home, loaded, foreign.stats_from, say)
 
 
 def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Say = silent) -> Run:
@@ -151,7 +144,13 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
     return None
 
 
-def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu", stats_from: str | None = None) -> Run:
+def load(
+    run_name: str,
+    cache_dir: str | Path | None = None,
+    device: str = "cpu",
+    stats_from: str | None = None,
+    config: str | Path | None = None,
+) -> Run:
     """Load a trained run by name.
 
     Args:
@@ -159,6 +158,7 @@ def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu"
         cache_dir: a home to search first; the usual ones otherwise.
         device: where the model goes.
         stats_from: a recording, from which the normalization of weights that another tool made is computed, once.
+        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
 
     Returns:
         the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
@@ -166,15 +166,18 @@ def load(run_name: str, cache_dir: str | Path | None = None, device: str = "cpu"
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
-    return load_run(_home(cache_dir), run_name, device, stats_from=stats_from)
+    return load_run(_home(cache_dir), run_name, device, foreign=Foreign(stats_from, config=_path(config)))
 
 
-def AutoCostModel(run_name: str, cache_dir: str | Path | None = None) -> LeWM:  # noqa: N802  (its name elsewhere)
-    """The model of a run in eval mode, as stable_worldmodel's solvers and policies take it.
+def AutoCostModel(  # noqa: N802  (its name elsewhere)
+    run_name: str, cache_dir: str | Path | None = None, config: str | Path | None = None
+) -> LeWM:
+    """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
         run_name: path under the home without suffix, `tworoom/lewm`.
         cache_dir: a home to search first; the usual ones otherwise.
+        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
 
     Returns:
         a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.
@@ -182,20 +185,27 @@ def AutoCostModel(run_name: str, cache_dir: str | Path | None = None) -> LeWM:  
     Raises:
         LewmError: there is no such run, or it cannot be loaded strictly.
     """
-    return load_weights(_home(cache_dir), run_name).model
+    # Solvers that follow gradients follow them to the actions, and would leave some on the weights as well.
+    return load_weights(_home(cache_dir), run_name, foreign=Foreign(config=_path(config))).model.requires_grad_(False)
 
 
 def _home(cache_dir: str | Path | None) -> Home:
-    return Home.locate(Path(cache_dir) if cache_dir else None)
+    return Home.locate(_path(cache_dir))
 
 
-def _read(path: Path, *, trust: bool) -> Checkpoint:
+def _path(given: str | Path | None) -> Path | None:
+    return Path(given) if given else None
+
+
+def _read(path: Path, foreign: Foreign) -> Checkpoint:
     try:
-        return read_checkpoint(path)
-    except LewmError:
-        if not trust:
-            raise
-        return read_trusted(path)
+        return read_checkpoint(path, foreign.config)
+    except LewmError as error:
+        if foreign.trust:
+            return read_trusted(path, foreign.config)
+        if isinstance(error.__cause__, ForeignError):
+            raise LewmError(f"{error}; --trust would run it") from error
+        raise
 
 
 def _computed_card(home: Home, loaded: LoadedWeights, recording: str, say: Say) -> RunCard:

@@ -73,6 +73,11 @@ def other_names(name: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{other}" for other in RELEASED if other != last)
 
 
+def names_release(name: str) -> bool:
+    """Whether a run is called as only the released weights of a task are."""
+    return split_step(name)[0].rpartition("/")[2] in RELEASED
+
+
 def is_name(name: str) -> bool:
     """Whether something could be called this: a path that stays under the home, as short as can be written."""
     path = PurePosixPath(name)

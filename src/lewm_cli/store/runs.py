@@ -26,14 +26,14 @@ EMBEDDED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trained model with everything needed to use it.
+class LoadedWeights:
+    """A model, and everything that its files say about it.
 
     Args:
-        name: as typed on the command line.
+        name: of the run; not what was typed, if that was an alias.
         files: where it lies.
         model: in eval mode.
-        card: sizes, normalization and provenance.
+        card: sizes, normalization and provenance; None if another tool made it.
         tensors: how many were loaded, all of them by name and shape.
         sha256: of the weight file.
         source: what the file was, if another tool made it.
@@ -42,25 +42,48 @@ class Run:
     name: str
     files: RunFiles
     model: LeWM
-    card: RunCard
+    card: RunCard | None
     tensors: int
     sha256: str
     source: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """What was loaded, from where: "303/303 tensors from FILE (state dict ...)"."""
+        said = f"{self.tensors}/{self.tensors} tensors from {self.files.weights}"
+        return f"{said} ({self.source})" if self.source else said
+
+
+@dataclass(frozen=True)
+class Run(LoadedWeights):
+    """A trained model with everything needed to use it: its normalization is known.
+
+    Args:
+        card: as it carries it; of weights that another tool made, with what was computed for them.
+    """
+
+    card: RunCard
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def use_threads(self) -> None:
+        """Compute with the CPU threads of its training, where they were chosen: more would wait for each other."""
+        if self.card.threads:
+            torch.set_num_threads(self.card.threads)
+
+    def prepare(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+        """Frames (N, H, W, 3) uint8 of any square size as the model takes them: (N, 3, h, w), on the run's device."""
+        small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
+        return normalize_pixels(small.to(self.device), self.card.inputs.pixels)
+
     @torch.inference_mode()
     def embed(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """Latents (N, D), on the run's device, of frames (N, H, W, 3) uint8 of any square size."""
-        small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
-        parts = []
-        for start in range(0, len(small), EMBEDDED_AT_ONCE):
-            part = small[start : start + EMBEDDED_AT_ONCE].to(self.device)
-            parts.append(self.model.embed(normalize_pixels(part, self.card.inputs.pixels).unsqueeze(1))[:, 0])
-        return self.finite(torch.cat(parts))
+        parts = (frames[start : start + EMBEDDED_AT_ONCE] for start in range(0, len(frames), EMBEDDED_AT_ONCE))
+        return self.finite(torch.cat([self.model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
 
     def finite(self, computed: Tensor) -> Tensor:
         """What the model computed, if it is numbers.

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError
 from lewm_cli.store import RunFiles
-from lewm_cli.store.derived import read_object, read_state_dict, renamed_as_released
+from lewm_cli.store.derived import read_object, read_state_dict
 from lewm_cli.verify.check import Problem
 
 
@@ -25,7 +25,6 @@ def derived_findings(files: RunFiles, card: RunCard, state: dict[str, Tensor], a
     Yields:
         the path of every file that agrees, a problem for every one that does not.
     """
-    released = renamed_as_released(state)
     others: list[dict[str, Tensor]] = []
     there = [path for path in (files.state_dict, files.object) if path.exists()]
     if len(there) < 2 and not files.stopped:  # the end of training writes both
@@ -33,16 +32,16 @@ def derived_findings(files: RunFiles, card: RunCard, state: dict[str, Tensor], a
         yield Problem(f"missing, for other tools: {missing}", again)
     for path in there:
         try:
-            derived = _read(path, files, card)
+            derived = read_object(files, card) if path == files.object else read_state_dict(files, card)
         except LewmError as error:
             yield Problem(str(error), again)
             continue
-        differing = unequal(released, derived)
+        differing = unequal(state, derived)
         if not differing:
             yield path
             continue
         others.append(derived)
-        says = f"{path.name} holds other weights: {len(differing)} of {len(released)} tensors, first {differing[0]!r}"
+        says = f"{path.name} holds other weights: {len(differing)} of {len(state)} tensors, first {differing[0]!r}"
         yield Problem(says, again)
     if len(others) == 2 and not unequal(*others):
         says = f"both derived files agree with each other, so {files.weights.name} itself may have been damaged"
@@ -52,19 +51,6 @@ def derived_findings(files: RunFiles, card: RunCard, state: dict[str, Tensor], a
 def unequal(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors that are not the same bit for bit, or are in one of them only."""
     return sorted(key for key in state.keys() | other.keys() if not _same(state.get(key), other.get(key)))
-
-
-def _read(path: Path, files: RunFiles, card: RunCard) -> dict[str, Tensor]:
-    if path == files.state_dict:
-        return read_state_dict(files)
-    found = read_object(files)
-    try:
-        sizes = ModelConfig.model_validate_json(found.config_json), found.block_dim
-    except ValueError as error:
-        raise LewmError(f"{path.name} holds no sizes that this version can read") from error
-    if sizes != (card.model, card.inputs.block_dim):
-        raise LewmError(f"{path.name} holds a model of other sizes")
-    return renamed_as_released(found.state)
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:

@@ -1,7 +1,8 @@
-"""What a run can be written as; tensors stay what they are, bit for bit."""
+"""What a run can be written as; tensors stay what they are, bit for bit, except where the format has others."""
 
 import json
 import shutil
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path, explained
 from lewm_cli.model import LeWM
 from lewm_cli.store.convert.layout import layout
+from lewm_cli.store.convert.onnx import ONNX_FILES, write_onnx
 from lewm_cli.store.convert.theirs import as_theirs
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import save_object
@@ -26,6 +28,7 @@ class Target(StrEnum):
     WEIGHTS = "weights"
     HUB = "hub"
     SWM_OBJECT = "swm-object"
+    ONNX = "onnx"
 
 
 class Names(StrEnum):
@@ -38,21 +41,35 @@ class Names(StrEnum):
 HUB_FILES = ("config.json", "weights.pt", "card.json")
 """Of a hub folder. The configuration first: a folder without it is not loaded."""
 
+FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
+"""The formats that are folders, and their files."""
 
-def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> tuple[Path, ...]:
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Args:
+        files: where.
+        difference: the largest of a number that it computes from the run's; None where the tensors are the same.
+    """
+
+    files: tuple[Path, ...]
+    difference: float | None = None
+
+
+def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> Written:
     """Write a run in one step, over what is there.
 
     Args:
         target: the format.
         run: on the CPU.
-        path: a file, or for hub a folder that holds nothing but `HUB_FILES`.
+        path: a file, or for one of `FOLDERS` a folder that holds nothing but its files.
         names: of the tensors in a hub folder.
 
-    Returns:
-        the files written.
-
     Raises:
-        LewmError: the format has no such model, a package is missing, or the place cannot be written.
+        LewmError: the format has no such model or computes something else, a package is missing, or the place cannot
+            be written.
     """
     match target:
         case Target.SAFETENSORS if run.files.foreign:
@@ -64,12 +81,18 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.WEIGHTS:
             save_state_dict(run.model, path)
         case Target.HUB:
-            return _write_hub(run, path, names)
+            _write_hub(run, path, names)
         case Target.SWM_OBJECT:
             module = as_theirs(run.model)
             with atomic_path(path) as part, part.open("wb") as file:
                 torch.save(module, file)
-    return (path,)
+        case Target.ONNX:
+            return Written(_files(target, path), write_onnx(run, path))
+    return Written(_files(target, path))
+
+
+def _files(target: Target, path: Path) -> tuple[Path, ...]:
+    return tuple(path / name for name in FOLDERS[target]) if target in FOLDERS else (path,)
 
 
 def _copy(run: Run, path: Path) -> None:
@@ -80,7 +103,7 @@ def _copy(run: Run, path: Path) -> None:
             raise LewmError(f"{run.name} was written anew while it was copied; type the command again")
 
 
-def _write_hub(run: Run, path: Path, names: Names) -> tuple[Path, ...]:
+def _write_hub(run: Run, path: Path, names: Names) -> None:
     config = layout(run.model.config, run.model.block_dim)
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -88,7 +111,6 @@ def _write_hub(run: Run, path: Path, names: Names) -> tuple[Path, ...]:
             torch.save(_named(run.model, names), file)
         card = run.card.model_dump_json(by_alias=True, indent=2)
         (part / "card.json").write_text(f"{card}\n", encoding="utf-8")
-    return tuple(path / name for name in HUB_FILES)
 
 
 def _named(model: LeWM, names: Names) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 from pydantic import ConfigDict, Field, PositiveInt, ValidationError
 
@@ -15,6 +15,9 @@ from lewm_cli.config import (
 )
 from lewm_cli.config.section import Section
 from lewm_cli.store.formats.refusals import RefusalError, shown, told
+
+Sizes: TypeAlias = tuple[ModelConfig, int]
+"""The configuration of a model, and the width of its action blocks."""
 
 LARGEST_FILE = 2**20
 """Bytes; the released ones take 1.2 KB."""
@@ -163,7 +166,7 @@ class _Model(_Written):
         )
 
 
-def read_architecture(path: Path) -> tuple[ModelConfig, int]:
+def read_architecture(path: Path) -> Sizes:
     """The configuration and the width of an action block that a config.json describes.
 
     Raises:
@@ -208,7 +211,9 @@ def _explain(path: Path, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{path.name} has an unknown key, {key}"
     if first["type"] == "missing":
-        return f"{path.name} lacks {key}"
+        lacking = [each for each in error.errors() if each["type"] == "missing"]
+        values = ", ".join(".".join(shown(str(part)) for part in each["loc"]) for each in lacking)
+        return f"{path.name} lacks {values}; add what is missing, or name another file: --config FILE"
     value = told(first["input"])
     if key.endswith("_target_"):
         return f"{path.name}: {key} is {value}, which is no part of a LeWM that is known here; it was not imported"

@@ -1,5 +1,7 @@
 """The one way in: a checkpoint of any generation to state, configuration and a word on what it was."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.store.formats.architecture import read_architecture
+from lewm_cli.store.formats.architecture import Sizes, read_architecture
 from lewm_cli.store.formats.captured import read_configuration, walk
 from lewm_cli.store.formats.refusals import DamagedError, RefusalError
 from lewm_cli.store.formats.release import recognize_release
@@ -50,29 +52,24 @@ class Checkpoint:
     source: str
 
 
-def read_checkpoint(path: Path, config: Path | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, config: Path | Sizes | None = None) -> Checkpoint:
     """Read a checkpoint without running anything in it.
 
     Args:
         path: a state dict of torch.save or Lightning, an object checkpoint, or safetensors; told by content.
-        config: its config.json; the one beside it if not given, and without either only the released architecture
-            is recognized. Object checkpoints carry their configuration.
+        config: its config.json, or the sizes that it must have; the config.json beside it if not given, and without
+            either only the released architecture is recognized. Object checkpoints carry their configuration.
 
     Raises:
         MissingError: there is no such file.
         LewmError: in one sentence, why it is not read.
     """
-    for file in (path, config):
-        if file is not None and not file.is_file():
-            raise MissingError(f"there is no file {file}")
-    try:
+    if not path.is_file():
+        raise MissingError(f"there is no file {path}")
+    with _explained(path):
         if _is_safetensors(path):
             return _from_entries(_safetensors(path), path, config, "safetensors")
         return _from_torch(read_torch_file(path), config)
-    except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
-        raise LewmError(f"{path}: {error}") from error
-    except OSError as error:
-        raise LewmError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
@@ -96,25 +93,34 @@ def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
     entries = {
         str(key): Entry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for key, tensor in state.items()
     }
-    try:
+    with _explained(path):
         return _from_entries(entries, path, config, "trusted pickle")
-    except RefusalError as error:
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
         raise LewmError(f"{path}: {error}") from error
+    except OSError as error:  # also of the configuration
+        raise LewmError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
-def _from_torch(file: TorchFile, config: Path | None) -> Checkpoint:
+def _from_torch(file: TorchFile, config: Path | Sizes | None) -> Checkpoint:
     content = file.content
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         return _from_entries(_entries(file, content["state_dict"]), file.path, config, "Lightning checkpoint")
     if isinstance(content, dict):
         return _from_entries(_entries(file, content), file.path, config, "state dict")
-    if isinstance(content, Captured) and config is not None:
-        raise RefusalError("an object checkpoint carries its configuration, and another one is not taken")
-    if isinstance(content, Captured) and content.kind == RESTORE:
-        return _from_ours(file, content)
-    if isinstance(content, Captured) and content.kind == "LeWM":
-        return _from_object(file, content)
-    raise RefusalError("it holds neither the tensors of a model nor a LeWM")
+    if not isinstance(content, Captured) or content.kind not in (RESTORE, "LeWM"):
+        raise RefusalError("it holds neither the tensors of a model nor a LeWM")
+    if isinstance(config, Path):
+        raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
+    found = _from_ours(file, content) if content.kind == RESTORE else _from_object(file, content)
+    if config is not None and config != (found.model, found.block_dim):
+        raise RefusalError("it holds a model of other sizes")
+    return found
 
 
 def _from_object(file: TorchFile, root: Captured) -> Checkpoint:
@@ -139,13 +145,18 @@ def _from_ours(file: TorchFile, call: Captured) -> Checkpoint:
     return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)")
 
 
-def _from_entries(entries: dict[str, Entry], path: Path, config: Path | None, kind: str) -> Checkpoint:
+def _from_entries(entries: dict[str, Entry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:
     named = under_our_names(_without_lightning(entries))
     beside = path.with_name(CONFIG)
     if config is None and beside.is_file():
         config = beside
-    model, block_dim = recognize_release(named) if config is None else read_architecture(config)
-    known_by = "released architecture" if config is None else config.name
+    match config:
+        case None:
+            (model, block_dim), known_by = recognize_release(named), "released architecture"
+        case Path():
+            (model, block_dim), known_by = read_architecture(config), config.name
+        case _:
+            (model, block_dim), known_by = config, "sizes as given"
     source = f"{kind} (transformers {named.generation} names, {known_by})"
     return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
 

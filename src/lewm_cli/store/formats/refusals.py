@@ -14,9 +14,7 @@ class ForeignError(RefusalError):
     """The pickle refers to something beyond the fixed list; nothing was run."""
 
     def __init__(self, asks: str) -> None:
-        super().__init__(
-            f"refused: the pickle {asks}, which no LeWM checkpoint needs; nothing was run; --trust would run it"
-        )
+        super().__init__(f"refused: the pickle {asks}, which no LeWM checkpoint needs; nothing was run")
 
 
 class DamagedError(RefusalError):

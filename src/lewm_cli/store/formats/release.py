@@ -21,6 +21,7 @@ def recognize_release(named: Named) -> tuple[ModelConfig, int]:
     except RefusalError as error:
         raise RefusalError(
             f"{error}, so it is not the released architecture, and for another one encoder heads, predictor heads, "
-            "head width and dropout cannot be read from shapes; put its config.json beside the weights"
+            "head width and dropout cannot be read from shapes; put its config.json beside the weights, or "
+            "name it: --config FILE"
         ) from error
     return model, block_dim

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import torch
 
+from lewm_cli.store.formats.inert import INERT
 from lewm_cli.store.formats.refusals import DamagedError, ForeignError, shown
 
 Value: TypeAlias = object
@@ -36,6 +37,17 @@ class Captured:
     name: str
     arguments: tuple[Value, ...] = ()
     state: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Opaque:
+    """An object that is nothing to a model; what its pickle says about it was thrown away, so it equals nothing.
+
+    Args:
+        name: of its class, or of the function that makes it.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -129,13 +141,15 @@ def resolve(name: str) -> Named:
     Raises:
         ForeignError: it is not.
     """
-    if name in MODULES or name in CALLS or name in STORAGES or name in _VALUES:
+    if name in MODULES or name in CALLS or name in STORAGES or name in _VALUES or name in INERT:
         return Named(name)
     raise ForeignError(f"names {shown(name)}")
 
 
 def construct(target: Value, arguments: Value) -> Value:
     """What calling a known name stands for; a class gives an empty stand-in, and only known functions take arguments.
+
+    Arguments of what is inert are dropped.
 
     Raises:
         ForeignError: something else is called.
@@ -147,6 +161,8 @@ def construct(target: Value, arguments: Value) -> Value:
         raise DamagedError(f"{target.name} is called without a tuple")
     if target.name in MODULES and not arguments:
         return Captured(MODULES[target.name], target.name)
+    if target.name in INERT:
+        return Opaque(target.name)
     if target.name in CALLS:
         return CALLS[target.name](arguments)
     raise ForeignError(f"calls {target.name}")

@@ -2,7 +2,7 @@
 
 Instructions are decoded by `pickletools.genops`, which only reads. Every value stays within the types of
 `standins.Value`, so no instruction can touch an object of this process: BUILD fills the dictionary of a stand-in,
-REDUCE and NEWOBJ go through `standins.construct`.
+REDUCE and NEWOBJ go through `standins.construct`. What is put into an opaque object is dropped.
 """
 
 import pickletools
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import BinaryIO, ClassVar
 
 from lewm_cli.store.formats.refusals import DamagedError, ForeignError
-from lewm_cli.store.formats.standins import Captured, Value, construct, resolve
+from lewm_cli.store.formats.standins import Captured, Opaque, Value, construct, resolve
 
 MOST_INSTRUCTIONS = 200_000
 """A pickled model of the released size takes a quarter."""
@@ -148,6 +148,8 @@ class _Machine:
 
     def _append(self, items: list[Value]) -> None:
         target = self._top()
+        if isinstance(target, Opaque):
+            return
         if not isinstance(target, list):
             raise DamagedError("its pickle appends to something else than a list")
         target.extend(items)
@@ -156,6 +158,8 @@ class _Machine:
         self._fill(self._top(), items)
 
     def _fill(self, target: Value, items: list[Value]) -> None:
+        if isinstance(target, Opaque):
+            return
         if not isinstance(target, dict) or len(items) % 2:
             raise DamagedError("its pickle fills something else than a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -221,6 +225,8 @@ class _Machine:
 
     def _build(self, _: Value) -> None:
         state, target = self._pop(), self._top()
+        if isinstance(target, Opaque):
+            return
         if not isinstance(state, dict):
             raise DamagedError("an object in its pickle has a state that is no dictionary")
         if isinstance(target, Captured) and not target.state:

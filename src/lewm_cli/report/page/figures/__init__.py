@@ -1,5 +1,6 @@
 """Every figure of the page as an inline SVG."""
 
+from lewm_cli.report.page.figures.comparison import draw_comparison
 from lewm_cli.report.page.figures.latent import draw_latent_map
 from lewm_cli.report.page.figures.planning import draw_planning
 from lewm_cli.report.page.figures.probing import draw_probes
@@ -10,6 +11,7 @@ from lewm_cli.report.page.figures.training import draw_training
 __all__ = [
     "SHOWN_EPISODES",
     "Drawing",
+    "draw_comparison",
     "draw_latent_map",
     "draw_perturbation",
     "draw_planning",

@@ -1,0 +1,47 @@
+"""`lewm compare`: is one better, on the same pairs?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm compare tworoom/lewm tworoom/lewm-2",
+    "lewm compare tworoom/lewm tworoom/lewm-2 tworoom/lewm-3 --plot compared.svg",
+    "lewm compare one.json two.json --json",
+)
+
+
+def command(
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RESULT",
+            help="Runs, of which the newest evaluation is taken, or files of stored evaluations; the first is what "
+            "the others are compared with.",
+            show_default=False,
+        ),
+    ],
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the differences into this SVG file.", show_default=False)
+    ] = None,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare stored evaluations of the same pairs: differences with intervals, and McNemar's exact test.
+
+    Each result is compared with the first, and with the random policy on its pairs. Nothing is measured anew;
+    evaluations of different pairs are refused.
+    """
+    from lewm_cli.flows.compare import compare_stored
+    from lewm_cli.report import Output, comparison_tables
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    comparison = compare_stored(Home.locate(home), results, plot, output.say)
+    output.result(comparison.model_dump(mode="json"), lambda: comparison_tables(comparison))
+    if plot:
+        output.say(f"plot: {plot}")

@@ -1,0 +1,234 @@
+"""Evaluations compared pair by pair: what both solve or both miss says nothing about a difference."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
+from scipy.stats import binomtest
+
+from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult
+from lewm_cli.evaluate.statistics import Rate
+
+RESAMPLES = 10_000
+
+SEED = 0
+"""Of the bootstrap: the same results give the same intervals."""
+
+
+@dataclass(frozen=True)
+class NamedResult:
+    """An evaluation and what it is called beside others.
+
+    Args:
+        name: told apart from those of the others.
+        file: where it was read from.
+        result: what was found.
+    """
+
+    name: str
+    file: str
+    result: EvalResult
+
+
+class Difference(Section):
+    """Success rate minus another one on the same pairs; `rate`, `low` and `high` are shares, the interval is 95 %."""
+
+    rate: float
+    low: float
+    high: float
+    only_this: NonNegativeInt
+    """Pairs that only this one solved."""
+    only_other: NonNegativeInt
+    p: float
+    """McNemar's exact test, two-sided."""
+
+    @classmethod
+    def of(cls, this: np.ndarray, other: np.ndarray, clusters: np.ndarray) -> Self:
+        """Compare outcomes on the same N pairs.
+
+        The interval is a percentile bootstrap over whole episodes, for pairs of one episode are not independent. Two
+        imagined episodes are resampled with the real ones, one that only this solved and one that only the other
+        did: without them, outcomes that never differ, or always do, would seem certain however few they are.
+
+        Args:
+            this, other: (N,) bool.
+            clusters: (N,) episode number of each; N at least 1.
+        """
+        gains = this.astype(int) - other.astype(int)
+        low, high = np.percentile(_resampled(gains, clusters), [2.5, 97.5])
+        only_this, only_other = int(np.sum(gains > 0)), int(np.sum(gains < 0))
+        return cls(
+            rate=(only_this - only_other) / len(gains),
+            low=low,
+            high=high,
+            only_this=only_this,
+            only_other=only_other,
+            p=mcnemar(only_this, only_other),
+        )
+
+    def __str__(self) -> str:
+        return f"{_points(self.rate)} [{_points(self.low)}, {_points(self.high)}]"
+
+
+class ComparedResult(Section):
+    """One evaluation beside its own random floor, and beside the baseline unless it is that."""
+
+    name: str
+    file: str
+    run: str
+    weights_sha256: str
+    held_out: bool
+    protocol: EvalProtocol
+    success: Rate
+    random: Rate
+    above_random: Difference
+    above_baseline: Difference | None
+    p_holm: float | None
+    """`above_baseline.p` corrected for the number of comparisons; None if there is only one."""
+
+    @property
+    def beats_random(self) -> bool:
+        """Whether the difference to the random policy is shown: its interval lies above 0."""
+        return self.above_random.low > 0
+
+
+class PairedComparison(Section):
+    """Evaluations on the same pairs, each compared with the first."""
+
+    dataset: DatasetIdentity
+    offset: PositiveInt
+    budget: PositiveInt
+    pairs: PositiveInt
+    episodes: PositiveInt
+    """Recorded episodes that the pairs come from."""
+    results: tuple[ComparedResult, ...]
+
+    @property
+    def baseline(self) -> ComparedResult:
+        """What the others are compared with."""
+        return self.results[0]
+
+
+def compare(results: Sequence[NamedResult]) -> PairedComparison:
+    """Compare evaluations with the first of them.
+
+    Raises:
+        UsageError: there are fewer than two.
+        LewmError: they are not of the same pairs; the error says what differs first.
+    """
+    if len(results) < 2:
+        raise UsageError("a comparison needs at least two results; name another run or stored evaluation beside it")
+    baseline = results[0]
+    for other in results[1:]:
+        _refuse_other_pairs(baseline, other)
+    outcomes = [sorted(one.result.episodes, key=_pair) for one in results]
+    clusters = np.array([episode.episode for episode in outcomes[0]])
+    first, *others = (np.array([episode.success for episode in episodes]) for episodes in outcomes)
+    differences = [Difference.of(success, first, clusters) for success in others]
+    corrected = holm([one.p for one in differences]) if len(differences) > 1 else [None] * len(differences)
+    return PairedComparison(
+        dataset=baseline.result.dataset,
+        offset=baseline.result.protocol.offset,
+        budget=baseline.result.protocol.budget,
+        pairs=len(clusters),
+        episodes=len(np.unique(clusters)),
+        results=tuple(
+            _compared(named, episodes, clusters, difference, p_holm)
+            for named, episodes, difference, p_holm in zip(
+                results, outcomes, [None, *differences], [None, *corrected], strict=True
+            )
+        ),
+    )
+
+
+def mcnemar(only_this: int, only_other: int) -> float:
+    """Two-sided p of the exact test: are the pairs that one alone solved shared out like tosses of a coin?"""
+    discordant = only_this + only_other
+    return float(binomtest(min(only_this, only_other), discordant).pvalue) if discordant else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction: the chance of any false alarm among all comparisons stays below the level of each."""
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, k in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[k]))
+        corrected[k] = least
+    return corrected
+
+
+def _compared(
+    named: NamedResult,
+    episodes: list[EpisodeResult],
+    clusters: np.ndarray,
+    difference: Difference | None,
+    p_holm: float | None,
+) -> ComparedResult:
+    success = np.array([one.success for one in episodes])
+    random = np.array([one.random_success for one in episodes])
+    return ComparedResult(
+        name=named.name,
+        file=named.file,
+        run=named.result.run,
+        weights_sha256=named.result.weights_sha256,
+        held_out=named.result.held_out,
+        protocol=named.result.protocol,
+        success=Rate.of(success, clusters),
+        random=Rate.of(random, clusters),
+        above_random=Difference.of(success, random, clusters),
+        above_baseline=difference,
+        p_holm=p_holm,
+    )
+
+
+def _refuse_other_pairs(one: NamedResult, other: NamedResult) -> None:
+    for differs in _differences(one.result, other.result):
+        raise LewmError(
+            f"{one.name} and {other.name} were not evaluated on the same pairs: {differs}; evaluate both with the same "
+            "--dataset, --episodes, --seed, offset and budget, or name other stored evaluations by their paths"
+        )
+
+
+def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:
+    """What keeps two evaluations from being paired, the most telling first."""
+    if one.dataset.fingerprint != other.dataset.fingerprint:
+        names = one.dataset.name, other.dataset.name
+        apart = " and another of the same name" if names[0] == names[1] else f" and {names[1]}"
+        yield f"the recordings differ ({names[0]}{apart})"
+    for setting, what in (("offset", "environment steps to the goal"), ("budget", "environment steps allowed")):
+        mine, theirs = getattr(one.protocol, setting), getattr(other.protocol, setting)
+        if mine != theirs:
+            yield f"{setting} {mine} and {theirs} ({what})"
+    mine, theirs = (Counter(map(_pair, result.episodes)) for result in (one, other))
+    if mine != theirs:
+        yield f"{mine.total()} and {theirs.total()} pairs, {(mine & theirs).total()} of them shared"
+
+
+def _pair(one: EpisodeResult) -> tuple[int, int, int]:
+    return one.start_row, one.goal_row, one.episode
+
+
+def _resampled(gains: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Mean gain over episodes drawn with replacement, (RESAMPLES,)."""
+    _, numbers = np.unique(clusters, return_inverse=True)
+    pairs, sums = np.bincount(numbers), np.bincount(numbers, weights=gains)
+    mean = pairs.mean()
+    episodes = np.stack([np.append(pairs, [mean, mean]), np.append(sums, [mean, -mean])])
+    # Half of the draws from either side: to swap what is compared is to swap the ends of the interval, exactly.
+    return np.concatenate([_draws(episodes), -_draws(episodes * [[1], [-1]])])
+
+
+def _draws(episodes: np.ndarray) -> np.ndarray:
+    """Mean gains of draws from episodes (2, E), pairs and summed gain of each; equal ones are drawn as one kind."""
+    kinds, counts = np.unique(episodes, axis=1, return_counts=True)
+    size = int(counts.sum())
+    drawn = np.random.default_rng(SEED).multinomial(size, counts / size, RESAMPLES // 2)
+    return (drawn @ kinds[1]) / (drawn @ kinds[0])
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # no negative zero

@@ -1,0 +1,85 @@
+"""Evaluations compared pair by pair, as tables."""
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.evaluate import ComparedResult, PairedComparison
+
+
+def comparison_tables(comparison: PairedComparison) -> list[RenderableType]:
+    """Every rate beside its random floor, every difference to the baseline, and what to mind when reading them."""
+    return [_rates(comparison), "", _differences(comparison), "\n".join(["", *_notes(comparison)])]
+
+
+def _rates(comparison: PairedComparison) -> Table:
+    table = _table(
+        f"{comparison.pairs} pairs of {comparison.episodes} episodes of {comparison.dataset.name}: goals "
+        f"{comparison.offset} steps ahead, {comparison.budget} steps allowed"
+    )
+    _add_headings(table, "success", "random", "above random, points")
+    for one in comparison.results:
+        table.add_row(one.name, str(one.success), str(one.random), str(one.above_random))
+    return table
+
+
+def _differences(comparison: PairedComparison) -> Table:
+    table = _table(f"compared with {comparison.baseline.name}, on the same pairs")
+    corrected = comparison.results[-1].p_holm is not None
+    _add_headings(table, "difference, points", "gained", "lost", "p", *(["p, Holm"] if corrected else []))
+    for one in comparison.results[1:]:
+        difference = one.above_baseline
+        alone = (str(difference.only_this), str(difference.only_other))
+        tested = [_p(p) for p in (difference.p, one.p_holm) if p is not None]
+        table.add_row(one.name, str(difference), *alone, *tested)
+    return table
+
+
+def _notes(comparison: PairedComparison) -> Iterator[str]:
+    for one in comparison.results:
+        if one.name != one.run:
+            yield f"{one.name}: {one.file}"
+    for one in comparison.results:
+        if not one.beats_random:
+            yield f"{one.name}: not shown to beat random"
+        if not one.held_out:
+            yield f"{one.name}: EPISODES IT MAY HAVE BEEN TRAINED ON"
+    for one in comparison.results[1:]:
+        planned = ", ".join(_planned_otherwise(one, comparison.baseline))
+        if planned:
+            yield f"{one.name}: planned otherwise than {comparison.baseline.name}: {planned}"
+    yield "Intervals are 95 %, those of differences over recorded episodes. Gained, lost:"
+    yield "pairs that only this one or only the first solved; p: McNemar's exact test."
+    if comparison.episodes < comparison.pairs:
+        yield "Pairs share episodes: the test takes them for independent, the intervals do not."
+
+
+def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterator[str]:
+    """Settings of seed and planner that are not the baseline's."""
+    mine, theirs = _settings(one.protocol), _settings(baseline.protocol)
+    yield from (f"{key} {value} instead of {theirs[key]}" for key, value in mine.items() if value != theirs[key])
+
+
+def _settings(protocol: EvalProtocol) -> dict[str, float]:
+    planner = {key: getattr(protocol.planner, key) for key in PlannerConfig.model_fields}
+    return {"seed": protocol.seed, **planner}
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
+def _table(title: str) -> Table:
+    # Without frames it fits a terminal of 80 columns.
+    return Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+
+
+def _add_headings(table: Table, *headings: str) -> None:
+    table.add_column("result", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)

@@ -1,0 +1,232 @@
+"""A run as ONNX models, one per part of it: what a frame and an action are to the model is inside them."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from lewm_cli import __version__
+from lewm_cli.config import ActionStats, PixelStats
+from lewm_cli.errors import LewmError
+from lewm_cli.files import atomic_folder
+from lewm_cli.model import LeWM, normalize_pixels
+from lewm_cli.store.runs import Run
+
+ONNX_FILES = ("card.json", "encoder.onnx", "action_encoder.onnx", "predictor.onnx")
+"""Of an ONNX folder."""
+
+OPSET = 18
+"""The version of ONNX's operators; older runtimes than the newest know it, too."""
+
+TOLERANCE = 1e-4
+"""The most that a number from onnxruntime may differ from torch's."""
+
+BATCHES = (1, 2, 7)
+"""The sizes of a batch at which they are compared."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the model that becomes one file.
+
+    Args:
+        name: of the file, without suffix.
+        module: what it computes.
+        inputs: an example for every argument of the module, by name; the first axis is the batch.
+        output: name of what it returns.
+        timed: the second axis is time, of any length.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    output: str
+    timed: bool
+
+
+class FrameEncoder(nn.Module):
+    """Frames as recorded to latents."""
+
+    def __init__(self, model: LeWM, stats: PixelStats) -> None:
+        super().__init__()
+        self.model, self.stats = model, stats
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 to (B, D)."""
+        return self.model.embed(normalize_pixels(frames, self.stats).unsqueeze(1))[:, 0]
+
+
+class RawActionEncoder(nn.Module):
+    """Actions in the environment's units to embeddings."""
+
+    def __init__(self, model: LeWM, stats: ActionStats) -> None:
+        super().__init__()
+        self.model = model
+        self.mean = nn.Buffer(torch.tensor(stats.mean))
+        self.std = nn.Buffer(torch.tensor(stats.std))
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """(B, T, frameskip, A) to (B, T, D)."""
+        return self.model.embed_actions(((actions - self.mean) / self.std).flatten(2))
+
+
+class NextLatents(nn.Module):
+    """Latents and the actions taken at them to the latents one step later."""
+
+    def __init__(self, model: LeWM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: Tensor, action_embeddings: Tensor) -> Tensor:
+        """(B, T, D) and (B, T, D), T at most the history length, to (B, T, D)."""
+        return self.model.predict(latents, action_embeddings)
+
+
+def write_onnx(run: Run, path: Path) -> float:
+    """Write a folder of ONNX models, and compare them with the run before it is put in place.
+
+    Args:
+        run: on the CPU.
+        path: a folder that holds nothing but `ONNX_FILES`, if it is there.
+
+    Returns:
+        the largest difference of a number that onnxruntime computes from what torch computes.
+
+    Raises:
+        LewmError: a package is missing, the difference is too large, or the place cannot be written.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise LewmError(
+            f'onnx models are written with {error.name}, which is not installed; type: pip install "lewm-cli[onnx]"'
+        ) from error
+
+    with atomic_folder(path, replaces=ONNX_FILES) as folder:
+        for part in _parts(run):
+            (folder / f"{part.name}.onnx").write_bytes(_exported(part, run))
+        card = run.card.model_dump_json(by_alias=True, indent=2)
+        (folder / "card.json").write_text(f"{card}\n", encoding="utf-8")
+        difference = max(_differences(run, folder))
+        if difference > TOLERANCE:
+            raise LewmError(
+                f"onnxruntime computes numbers of {run.name} that differ by {difference:.1e} from torch's, and "
+                f"{TOLERANCE:.0e} is the most allowed, so nothing was written; other versions may be closer: "
+                "pip install --upgrade onnx onnxruntime onnxscript"
+            )
+    return difference
+
+
+def _parts(run: Run) -> tuple[Part, ...]:
+    model, inputs = run.model, run.card.inputs
+    size, latent = model.config.image_size, model.config.latent
+    # The exporter takes an axis of length 1 for one that is always so, which it is if the model sees one step only.
+    window = torch.zeros(2, min(2, model.history), latent)
+    return (
+        Part(
+            name="encoder",
+            module=FrameEncoder(model, inputs.pixels),
+            inputs={"frames": torch.zeros(2, size, size, 3, dtype=torch.uint8)},
+            output="latents",
+            timed=False,
+        ),
+        Part(
+            name="action_encoder",
+            module=RawActionEncoder(model, inputs.actions),
+            inputs={"actions": torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)},
+            output="action_embeddings",
+            timed=True,
+        ),
+        Part(
+            name="predictor",
+            module=NextLatents(model),
+            inputs={"latents": window, "action_embeddings": window.clone()},
+            output="next_latents",
+            timed=model.history > 1,
+        ),
+    )
+
+
+def _exported(part: Part, run: Run) -> bytes:
+    axes = {0: "batch", 1: "time"} if part.timed else {0: "batch"}
+    with _quiet():
+        program = torch.onnx.export(
+            part.module.eval(),
+            tuple(part.inputs.values()),
+            input_names=list(part.inputs),
+            output_names=[part.output],
+            dynamic_shapes=dict.fromkeys(part.inputs, axes),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        exported = program.model_proto
+    exported.graph.name = part.name
+    # What the exporter notes down for its developers: lines of source code, and where they lay on this machine.
+    graph = exported.graph
+    for noted in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        noted.ClearField("metadata_props")
+        noted.ClearField("doc_string")
+    known = {"run": run.name, "weights_sha256": run.sha256, "lewm_version": __version__}
+    for key, value in known.items():
+        exported.metadata_props.add(key=key, value=value)
+    serialized: bytes = exported.SerializeToString(deterministic=True)
+    return serialized
+
+
+@torch.inference_mode()
+def _differences(run: Run, folder: Path) -> Iterator[float]:
+    """Of every part at several sizes of a batch and all lengths of a window, for random input."""
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.log_severity_level = 4
+    encoder, action_encoder, predictor = (
+        InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+        for name in ("encoder", "action_encoder", "predictor")
+    )
+
+    def difference(session: Any, expected: Tensor, **inputs: npt.NDArray[Any]) -> float:
+        (found,) = session.run(None, inputs)
+        apart = np.abs(found - run.finite(expected).numpy())
+        return float(np.nan_to_num(apart, nan=np.inf).max())  # NaN is not larger than anything
+
+    model, actions = run.model, run.card.inputs.actions
+    size = model.config.image_size
+    draw = np.random.default_rng(0)
+    for batch in BATCHES:
+        frames = draw.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+        yield difference(encoder, run.embed(frames), frames=frames)
+        for steps in range(1, model.history + 1):
+            normal = draw.standard_normal((batch, steps, run.card.inputs.frameskip, actions.dim))
+            taken = actions.denormalize(normal)
+            blocks = torch.from_numpy(actions.normalize(taken).reshape(batch, steps, -1))
+            embedded = model.embed_actions(blocks)
+            yield difference(action_encoder, embedded, actions=taken)
+            latents = torch.from_numpy(draw.standard_normal((batch, steps, model.config.latent), dtype=np.float32))
+            expected = model.predict(latents, embedded)
+            yield difference(predictor, expected, latents=latents.numpy(), action_embeddings=embedded.numpy())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks to its developers, in warnings and through loggers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,97 @@
+"""Kills whoever writes at any point: in the middle of its bytes, or around every step that the file system sees."""
+
+import itertools
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Write = Callable[[], object]
+
+STEPS = {"open", "os.chmod", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir"}
+"""Audit events of Python."""
+
+AFTER = 4
+"""Calls of Python into C after a step, before each of which it can be killed; fsync is one of them."""
+
+
+def killed_at_byte(count: int, write: Write) -> int:
+    """Write in a process that the kernel kills as soon as a file of it gets longer than that; its exit code."""
+
+    def armed() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (count, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        write()
+
+    return _in_child(armed)
+
+
+def kill_points(place: Path, write: Write) -> list[tuple[int, int]]:
+    """All numbers for `killed_at_step`."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as told:
+        try:
+            code = _in_child(lambda: _watched(place, write, lambda step: os.write(writer, b".")))
+        finally:
+            os.close(writer)
+        assert code == 0
+        steps = len(told.read())
+    return list(itertools.product(range(1, steps + 1), range(AFTER)))
+
+
+def killed_at_step(step: int, calls: int, place: Path, write: Write) -> int:
+    """Write in a process that gets SIGKILL; its exit code.
+
+    Args:
+        step: how many steps at `place`, its temporary files included, it begins.
+        calls: how many calls into C it still makes after that, its garbage collector's not counted.
+        place: the file or folder that is written.
+        write: writes it.
+    """
+
+    def on_step(number: int) -> None:
+        if number == step:
+            if calls == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            sys.setprofile(die_at(itertools.count(1)))
+
+    def die_at(made: Iterator[int]) -> Callable[..., None]:
+        def profile(frame: object, event: str, argument: object) -> None:
+            if event == "c_call" and next(made) == calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return profile
+
+    return _in_child(lambda: _watched(place, write, on_step))
+
+
+def _watched(place: Path, write: Write, on_step: Callable[[int], object]) -> None:
+    steps = itertools.count(1)
+
+    def at_place(argument: object) -> bool:
+        if not isinstance(argument, str | Path):
+            return False
+        path = Path(argument)
+        return any(one.name == place.name or one.name.startswith(f".{place.name}.") for one in (path, path.parent))
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event in STEPS and any(map(at_place, arguments)):
+            on_step(next(steps))
+
+    sys.addaudithook(hook)  # never to be removed again, but the process ends soon
+    write()
+
+
+def _in_child(run: Callable[[], None]) -> int:
+    child = os.fork()  # what it imports is imported already
+    if child == 0:
+        try:
+            run()
+            os._exit(0)
+        finally:
+            os._exit(99)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)

@@ -1,0 +1,156 @@
+"""stable_worldmodel's policy and solvers plan with our model in its World, and as they do with its own."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import stable_worldmodel as swm
+import torch
+from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
+from stable_worldmodel.policy import PlanConfig, WorldModelPolicy
+from stable_worldmodel.solver import CEMSolver, GradientSolver
+from theirs import build_theirs
+from torch import nn
+
+import lewm_cli
+from lewm_cli.store import Home, Run, RunFiles, save_derived, save_run
+
+pytest_plugins = ("recordings",)
+
+NAME = "tworoom/lewm"
+STORE_PAGE = Path(__file__).parents[2] / "docs" / "store.md"
+ENVIRONMENTS = 2
+
+Solver = CEMSolver | GradientSolver
+
+
+@pytest.fixture
+def run(home: Home, small_model, small_card) -> Run:
+    """A scrambled run in the home, with the files that `lewm train` derives."""
+    files = RunFiles(home.run_stem(NAME))
+    save_run(files, small_model, small_card(small_model))
+    save_derived(files, small_model)
+    return lewm_cli.load(NAME)
+
+
+def a_world(seed: int) -> swm.World:
+    world = swm.World("swm/TwoRoom-v1", num_envs=ENVIRONMENTS, image_shape=(224, 224))
+    world.reset(seed=seed)
+    return world
+
+
+@pytest.fixture
+def world() -> swm.World:
+    """Two environments, each of which is to look like one that began elsewhere."""
+    world, other = a_world(3), a_world(7)
+    world.infos["goal"] = other.infos["pixels"].copy()
+    other.close()
+    yield world
+    world.close()
+
+
+def cem(model: nn.Module) -> CEMSolver:
+    return CEMSolver(model, batch_size=1, num_samples=24, n_steps=3, topk=6, seed=13)
+
+
+def gradient(model: nn.Module, batch_size: int = ENVIRONMENTS) -> GradientSolver:
+    adam = {"optimizer_cls": torch.optim.Adam, "optimizer_kwargs": {"lr": 0.1}}
+    return GradientSolver(model, n_steps=12, batch_size=batch_size, **adam)
+
+
+def one_by_one(model: nn.Module) -> GradientSolver:
+    """As their own model needs it, which is wrong about several environments at once."""
+    return gradient(model, batch_size=1)
+
+
+def policy(run: Run, solver: Solver) -> WorldModelPolicy:
+    actions = run.card.inputs.actions
+
+    def frame(image: torch.Tensor) -> torch.Tensor:
+        return run.prepare(image.permute(1, 2, 0).numpy()[None])[0]
+
+    return WorldModelPolicy(
+        solver,
+        PlanConfig(horizon=4, receding_horizon=1, action_block=run.card.inputs.frameskip),
+        process={"action": SimpleNamespace(transform=actions.normalize, inverse_transform=actions.denormalize)},
+        transform={"pixels": frame, "goal": frame},
+    )
+
+
+def planned(run: Run, world: swm.World, solver: Solver) -> np.ndarray:
+    """The first block of actions of every environment, (E, 5, 2), in its own units."""
+    acting = policy(run, solver)
+    acting.set_env(world.envs)
+    return np.stack([acting.get_action(dict(world.infos)) for _ in range(run.card.inputs.frameskip)], axis=1)
+
+
+@pytest.mark.parametrize("solver", [cem, gradient])
+def test_their_policy_moves_their_environments_with_our_model(run: Run, world: swm.World, solver):
+    before, goal = world.infos["proprio"].copy(), world.infos["goal"]
+    acting = policy(run, solver(lewm_cli.AutoCostModel(NAME)))
+    acting.set_env(world.envs)
+    taken = []
+    for _ in range(2 * run.card.inputs.frameskip):  # plans twice
+        taken.append(acting.get_action(world.infos))
+        _, _, _, _, world.infos = world.envs.step(taken[-1])
+        world.infos["goal"] = goal
+    actions = np.stack(taken)
+    assert actions.shape == (10, ENVIRONMENTS, 2)
+    assert np.isfinite(actions).all()
+    mean, std = (np.array(values) for values in (run.card.inputs.actions.mean, run.card.inputs.actions.std))
+    sizes = np.abs(actions - mean) / std
+    assert 0.05 < sizes.mean() < 3
+    assert np.linalg.norm(world.infos["proprio"] - before, axis=-1).min() > 1  # pixels
+    assert np.abs(actions[:5] - actions[5:]).max() > 1e-3, "the second plan must be another one"
+
+
+def test_their_gradient_solver_lowers_the_cost_and_leaves_the_model_alone(run: Run, world: swm.World):
+    model = lewm_cli.AutoCostModel(NAME)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    solver = gradient(model)
+    acting = policy(run, solver)
+    acting.set_env(world.envs)
+    solved: dict[str, Any] = solver.solve(acting._prepare_info(world.infos))
+    (costs,) = solved["cost"]
+    assert costs[-1] < 0.9 * costs[0]
+    assert solved["actions"].shape == (ENVIRONMENTS, 4, run.model.block_dim)
+    assert solved["actions"].abs().max() > 0.1
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("solver", [cem, one_by_one])
+def test_first_plan_is_that_of_their_own_model(run: Run, world: swm.World, solver):
+    theirs = build_theirs(run.model.config).eval()
+    theirs.load_state_dict(run.model.state_dict(), strict=True)
+    ours = planned(run, world, solver(lewm_cli.AutoCostModel(NAME)))
+    assert ours.std() > 0.01
+    np.testing.assert_allclose(planned(run, world, solver(theirs)), ours, atol=1e-3 * ours.std())
+
+
+def test_first_plan_is_that_of_the_object_that_their_loader_finds(run: Run, world: swm.World, home: Home):
+    loaded = their_AutoCostModel(NAME, cache_dir=home.write)
+    ours = planned(run, world, cem(lewm_cli.AutoCostModel(NAME)))
+    np.testing.assert_array_equal(planned(run, world, cem(loaded)), ours)
+
+
+@pytest.mark.slow
+def test_example_of_the_page_evaluates_a_trained_run(trained: Path, monkeypatch, capsys):
+    snippets = re.findall(r"^```python\n(.*?)^```", STORE_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (snippet,) = (snippet for snippet in snippets if "WorldModelPolicy" in snippet)
+    monkeypatch.setenv("STABLEWM_HOME", str(trained))
+    monkeypatch.chdir(trained)
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    result, world = names["result"], names["world"]
+    assert f"{result['success_rate']:.0f} %" in capsys.readouterr().out
+    assert len(result["episode_successes"]) == 4
+    starts = names["recording"].load_chunk([0, 1, 2, 3], [0] * 4, [1] * 4)
+    moved = [
+        np.linalg.norm(np.ravel(end) - np.ravel(start["pos_agent"]))
+        for end, start in zip(world.infos["proprio"], starts, strict=True)
+    ]
+    assert min(moved) > 1  # pixels
