@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lewm_cli.errors import LewmError
+from lewm_cli.fetch.unpack.faults import gigabytes
 from lewm_cli.fetch.watching import Begin
 from lewm_cli.files import exchanged, explained, full_disk_explained, locked, sync
 
@@ -91,8 +92,8 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
     free = free_bytes(folder)
     if needed > free:
         raise LewmError(
-            f"fetching {what} needs {needed / 1e9:,.1f} GB under {folder}, and {free / 1e9:,.1f} GB are free; free some "
-            "space, or choose another disk with --home"
+            f"fetching {what} needs {gigabytes(needed)} under {folder}, and {gigabytes(free)} are free; free some space, "
+            "or choose another disk with --home"
         )
 
 
