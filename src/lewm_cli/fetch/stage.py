@@ -92,8 +92,8 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
     free = free_bytes(folder)
     if needed > free:
         raise LewmError(
-            f"fetching {what} needs {gigabytes(needed)} under {folder}, and {gigabytes(free)} are free; free some space, "
-            "or choose another disk with --home"
+            f"fetching {what} needs {gigabytes(needed)} under {folder}, and {gigabytes(free)} are free; "
+            "free some space, or choose another disk with --home"
         )
 
 
