@@ -46,7 +46,7 @@ from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.watching import Advance, Transfer
 from lewm_cli.files import locked
 
-pytest_plugins = ("recordings",)
+pytest_plugins = ("hub_server", "recordings")
 
 QUICK = Patience(silence=20.0, connecting=5.0, attempts=4, pause=0.001, longest=60.0)
 ONCE = replace(QUICK, attempts=1)

@@ -19,6 +19,8 @@ from commands import Done, ended, lewm, lewm_here, running, wait_until
 from lewm_cli.fetch import download, drive
 from lewm_cli.fetch.patience import Patience
 
+pytest_plugins = ("hub_server",)
+
 RELEASED = "tworoom/lewm-release"
 
 

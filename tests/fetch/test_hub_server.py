@@ -17,6 +17,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+pytest_plugins = ("hub_server",)
+
 REPO = "someone/lewm"
 WEIGHTS = ServedFile(bytes(range(256)) * 20)
 CONFIG = ServedFile(b'{"_target_": "jepa.JEPA"}')
