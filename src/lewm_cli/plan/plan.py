@@ -1,7 +1,10 @@
 """What a solver returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor
 
 
@@ -33,3 +36,15 @@ class Plan:
     cost: Tensor
     seconds: float
     history: tuple[Iteration, ...] = ()
+
+    @classmethod
+    def join(cls, plans: Sequence[Self], seconds: float) -> Self:
+        """Plans for different environments as one, which took `seconds` together."""
+        if len(plans) == 1:
+            return cls(plans[0].actions, plans[0].cost, seconds, plans[0].history)
+        history = (
+            Iteration(torch.cat([one.actions for one in tried]), torch.cat([one.cost for one in tried]))
+            for tried in zip(*(plan.history for plan in plans), strict=True)
+        )
+        actions, cost = torch.cat([plan.actions for plan in plans]), torch.cat([plan.cost for plan in plans])
+        return cls(actions, cost, seconds, tuple(history))
