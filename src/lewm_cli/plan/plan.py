@@ -37,6 +37,12 @@ class Plan:
     seconds: float
     history: tuple[Iteration, ...] = ()
 
+    def of(self, number: int) -> "Plan":
+        """The plan for one of the environments; `seconds` stay those of all."""
+        one = slice(number, number + 1)
+        history = tuple(Iteration(tried.actions[one], tried.cost[one]) for tried in self.history)
+        return Plan(self.actions[one], self.cost[one], self.seconds, history)
+
     @classmethod
     def join(cls, plans: Sequence[Self], seconds: float) -> Self:
         """Plans for different environments as one, which took `seconds` together."""

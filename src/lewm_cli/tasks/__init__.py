@@ -1,6 +1,7 @@
 """The environments. One folder per task; a new environment is one new folder and one line here."""
 
 from lewm_cli.tasks.episode import Episode
+from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.generic import GENERIC
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
@@ -11,7 +12,18 @@ from lewm_cli.tasks.tworoom import TWOROOM
 TASKS = (TWOROOM,)
 """Every task that has a simulator."""
 
-__all__ = ["GENERIC", "TASKS", "TWOROOM", "Episode", "Perturbation", "ProbeTarget", "Simulator", "Task", "find_task"]
+__all__ = [
+    "GENERIC",
+    "TASKS",
+    "TWOROOM",
+    "Episode",
+    "Fidelity",
+    "Perturbation",
+    "ProbeTarget",
+    "Simulator",
+    "Task",
+    "find_task",
+]
 
 
 def find_task(name: str) -> Task | None:

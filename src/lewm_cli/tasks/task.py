@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lewm_cli.tasks.fidelity import FIDELITY, Fidelity
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
@@ -28,6 +29,7 @@ class Task:
         probe_targets: physical quantities that latents are probed for.
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
+        fidelity: how closely the simulator draws a recorded state again.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -42,6 +44,7 @@ class Task:
     probe_targets: tuple[ProbeTarget, ...] = ()
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
+    fidelity: Fidelity = FIDELITY
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property
