@@ -20,6 +20,9 @@ from lewm_cli.workers import behave_as_worker, starting_workers
 SHARED_BYTES = 32 * 224 * 224 * 3
 """Shared with each process: the frames of one answer. An answer with more goes through the pipe, which is slower."""
 
+DYING = 5.0
+"""Seconds that a process which no longer answers gets to end by itself, so that it can be said how."""
+
 LIVES = 3
 """Processes that may die over one request."""
 
@@ -125,7 +128,7 @@ class _Ship:
         self._sunk = False
         self._thread = ThreadPoolExecutor(1)
 
-    def launch(self) -> "Future[None]":
+    def launch(self) -> "Future[Answer]":
         """Start the process, and wait for its first simulator."""
         return self._thread.submit(self._exchange, None)
 
@@ -136,8 +139,9 @@ class _Ship:
     def sink(self) -> None:
         """End the process and the thread."""
         self._sunk = True
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._forget()
 
@@ -145,33 +149,38 @@ class _Ship:
         codes = []
         while len(codes) < LIVES and not self._sunk:
             try:
-                return self._received(request)
-            except (EOFError, ConnectionError, BrokenPipeError):
+                answer, shape = self._spoken(request)
+            except (EOFError, OSError):  # it ended before its answer did
                 codes.append(self._forget())
                 if not self._sunk:
                     self._say(f"a simulator process of {self._task.name} died ({codes[-1]}); starting another")
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            if shape is None:
+                return answer
+            frames = np.frombuffer(self._shared, np.uint8, count=int(np.prod(shape))).reshape(shape)
+            return replace(answer, frames=frames.copy())
         about = f" on rows {request.pair.start_row} to {request.pair.goal_row}" if request else " before its first step"
         raise LewmError(
             f"the simulator of {self._task.name} died {len(codes)} times in a row{about} ({', '.join(codes)}); "
             "`--workers 1` simulates in this process and shows what it says, and `lewm doctor` what is installed"
         )
 
-    def _received(self, request: Request | None) -> Answer:
+    def _spoken(self, request: Request | None) -> tuple[Answer | Exception, tuple[int, ...] | None]:
+        """An answer or a failure, and the shape of the frames that lie in shared memory, if they do."""
         if self._connection is None:
             self._connection, theirs = self._context.Pipe()
             with theirs:
                 arguments = (self._task, theirs, self._shared)
-                self._process = self._context.Process(target=_simulate, args=arguments, daemon=True)
+                process = self._context.Process(target=_simulate, args=arguments, daemon=True)
                 with starting_workers():
-                    self._process.start()
+                    process.start()
+            self._process = process
+            if self._sunk:  # meanwhile, by one who saw no process to end
+                raise EOFError
         self._connection.send(request)
-        answer, shape = self._connection.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        if shape is None:
-            return answer
-        frames = np.frombuffer(self._shared, np.uint8, count=int(np.prod(shape))).reshape(shape)
-        return replace(answer, frames=frames.copy())
+        return self._connection.recv()
 
     def _forget(self) -> str:
         """Be without a process; how it ended, in words."""
@@ -179,6 +188,7 @@ class _Ship:
             self._connection.close()
         code = None
         if self._process is not None:
+            self._process.join(DYING)
             self._process.kill()
             self._process.join()
             code = self._process.exitcode
