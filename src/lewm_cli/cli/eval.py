@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lewm_cli.cli import options
+from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
     "lewm eval tworoom/lewm",
@@ -32,6 +33,13 @@ def command(
     films: Annotated[
         int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
     ] = 4,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Simulator processes; 1 for none. The result is the same.", show_default="all cores"),
+    ] = available_cores(),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the episodes that an interrupted evaluation has finished.")
+    ] = False,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -58,7 +66,7 @@ def command(
         layers.append(Layer("--seed", {"seed": seed}))
     evaluated = evaluate_run(
         Home.locate(home),
-        EvalRequest(run, dataset, tuple(layers), device, films, Foreign(stats_from, trust, sizes)),
+        EvalRequest(run, dataset, tuple(layers), device, films, Foreign(stats_from, trust, sizes), workers, resume),
         say=output.say,
         progress=output.progress,
         video=VideoFolder(video, output.say) if video else None,

@@ -1,10 +1,14 @@
 """Success at reaching recorded goals by planning, with its interval and its floor."""
 
+from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.evaluate import Film, evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.films import choose_episodes, film
+from lewm_cli.evaluate.fleet import Fleet, Here, Simulators, simulators
+from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.paired import ComparedResult, Difference, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, draw_pairs
+from lewm_cli.evaluate.redrawn import Redrawn, redraw
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult
 from lewm_cli.evaluate.statistics import Rate
 
@@ -16,15 +20,24 @@ __all__ = [
     "EvalResult",
     "Film",
     "FilmResult",
+    "Fleet",
     "GroupResult",
+    "Here",
+    "Journal",
+    "Journaled",
     "NamedResult",
     "Pair",
     "PairedComparison",
     "PlanFilm",
     "Rate",
+    "Redrawn",
+    "Simulators",
+    "TimeSplit",
     "choose_episodes",
     "compare",
     "draw_pairs",
     "evaluate",
     "film",
+    "redraw",
+    "simulators",
 ]

@@ -1,7 +1,9 @@
-"""The evaluation loop: all environments planned for in one batch, then the plans followed in the simulator."""
+"""The evaluation loop: plans for all open episodes in one batch, then the plans followed in the simulators."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,12 +11,24 @@ import torch
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate.clock import Clock, TimeSplit
+from lewm_cli.evaluate.fleet import Here, Simulators, gather
+from lewm_cli.evaluate.journal import Entry, Journal
 from lewm_cli.evaluate.pairs import Pair
+from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, summarize_groups
+from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.plan import LatentCost, Solver
 from lewm_cli.store import Run
-from lewm_cli.tasks import Simulator, Task
+from lewm_cli.tasks import Task
+from lewm_cli.workers import available_cores
+
+OPEN_PER_CORE = 8
+"""Episodes open at once on a CPU, where each is planned for by itself anyway: few, so that some end early."""
+
+OPEN_ON_ACCELERATOR = 64
+"""Episodes open at once, planned for in one batch."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +61,15 @@ def evaluate(
     held_out: bool,
     advance: Callable[[int], None],
     film: Callable[[Film], None] | None = None,
+    simulators: Simulators | None = None,
+    journal: Journal | None = None,
+    redrawn: Redrawn | None = None,
 ) -> EvalResult:
     """Plan from every start towards its goal, follow the plan, replan, until the budget is used up.
 
-    What is drawn for a pair depends on the protocol's seed and the pair alone, not on the batch it is in.
+    What is drawn for a pair depends on the protocol's seed and the pair alone. On a CPU its outcome does, too, bit for
+    bit: not on the other pairs, on how many are open, or on the processes that simulate. On an accelerator the
+    others of the batch may change how a latent is rounded.
 
     Args:
         run: the model, in eval mode on its device.
@@ -62,110 +81,193 @@ def evaluate(
         held_out: whether none of the episodes was trained on; stored.
         advance: told the number of environment steps done since the last call, all pairs together.
         film: takes what the camera saw, pair by pair; frames are only rendered if given.
+        simulators: of the task; in this process if not given.
+        journal: takes every episode as it ends; those that are in it are not done again.
+        redrawn: how well recorded states were drawn again; stored.
+
+    Raises:
+        LewmError: a simulator does not take a state, or dies again and again.
     """
-    begun = time.monotonic()
-    trials = [_Trial.begin(task.make_simulator(), pair, number, protocol.seed) for number, pair in enumerate(pairs)]
-    goals = run.embed(np.stack([trial.simulator.goal_frame() for trial in trials]))
-    plans, planning = 0, 0.0
-    block = run.card.inputs.frameskip
-    for step in range(0, protocol.budget, protocol.planner.receding * block):
-        open_trials = [trial for trial in trials if trial.first_hit is None]
-        if open_trials:
-            goal = goals[[trial.number for trial in open_trials]]
-            starts = run.embed(np.stack([trial.simulator.frame() for trial in open_trials]))
-            cost = LatentCost(run.model, starts.unsqueeze(1), goal)
-            plan = solver.solve(cost, run.card.inputs.block_dim, [trial.generator for trial in open_trials])
-            plans, planning = plans + len(open_trials), planning + plan.seconds
-            steps = min(protocol.planner.receding * block, protocol.budget - step)
-            actions = plan.actions.numpy().reshape(len(open_trials), -1, run.card.inputs.actions.dim)
-            for trial, sequence in zip(open_trials, run.card.inputs.actions.denormalize(actions), strict=True):
-                trial.follow(sequence[:steps], filming=film is not None)
-                if film and trial.first_hit is not None:
-                    film(trial.take_film())
-        advance(len(trials) * min(protocol.planner.receding * block, protocol.budget - step))
-    for trial in trials if film else ():
-        if not trial.first_hit:  # those that moved and arrived have been filmed
-            film(trial.take_film())
-    episodes = [trial.result(protocol) for trial in trials]
-    clusters = np.array([one.episode for one in episodes])
+    simulators = simulators or Here(task)
+    simulators.wait()
+    begun, entries = time.monotonic(), journal.entries if journal else ()
+    if entries:
+        begun -= max(entry.seconds for entry in entries)
+    clock = Clock(max((entry.spent for entry in entries), key=lambda spent: spent.total, default=TimeSplit()))
+    loop = _Loop(run, protocol, solver, simulators, clock, advance, film)
+    episodes = {entry.number: entry.result for entry in entries}
+    advance(len(episodes) * protocol.budget)
+    for number, episode in loop.episodes({n: pair for n, pair in enumerate(pairs) if n not in episodes}):
+        episodes[number] = episode
+        if journal:
+            seconds = time.monotonic() - begun
+            journal.add(Entry(number=number, result=episode, seconds=seconds, spent=clock.spent))
+    ordered = [episodes[number] for number in range(len(pairs))]
+    clusters = np.array([one.episode for one in ordered])
+    plans = sum(_plans(one, protocol, run.card.inputs.frameskip) for one in ordered)
     return EvalResult.of(
         run,
         dataset,
         held_out=held_out,
         begun=begun,
         protocol=protocol,
-        overall=GroupResult.of("all", episodes),
-        solved_at_start=Rate.of(np.array([one.solved_at_start for one in episodes]), clusters),
-        groups=summarize_groups(episodes),
+        overall=GroupResult.of("all", ordered),
+        solved_at_start=Rate.of(np.array([one.solved_at_start for one in ordered]), clusters),
+        groups=summarize_groups(ordered),
         plans=plans,
-        seconds_per_plan=planning / max(1, plans),
-        episodes=tuple(episodes),
+        seconds_per_plan=clock.spent.planner / max(1, plans),
+        seconds_per_episode=(time.monotonic() - begun) / len(ordered),
+        split=clock.spent,
+        workers=simulators.workers,
+        redrawn=redrawn,
+        episodes=tuple(ordered),
     )
 
 
 @dataclass
-class _Trial:
-    """One pair in its own simulator."""
+class _Open:
+    """An episode that has begun.
 
-    simulator: Simulator
-    pair: Pair
+    Args:
+        number: of the pair.
+        generator: what is drawn in planning for it.
+        floor: whether random actions reach the goal.
+        goal: (D,) latent of the goal.
+        goal_frame: (H, W, 3) uint8.
+        frame: (H, W, 3) uint8, what is seen now.
+        progressed: how it stands.
+        actions: (K, A) taken so far.
+        film: frames that the camera saw before each step.
+    """
+
     number: int
-    seed: int
+    pair: Pair
     generator: torch.Generator
-    path: list[np.ndarray]
-    first_hit: int | None
-    final_distance: float
-    frames: list[np.ndarray] = field(default_factory=list)
+    floor: "Future[Answer]"
+    frame: np.ndarray
+    goal_frame: np.ndarray
+    progressed: Progressed
+    actions: np.ndarray
+    goal: torch.Tensor | None = None
+    film: list[np.ndarray] = field(default_factory=list)
 
-    @classmethod
-    def begin(cls, simulator: Simulator, pair: Pair, number: int, seed: int) -> "_Trial":
-        simulator.begin(pair.start, pair.goal)
-        generator = torch.Generator().manual_seed(_pair_seed(seed, pair, stream=0))
-        first_hit = 0 if simulator.solved() else None
-        path = [simulator.position()]
-        return cls(simulator, pair, number, seed, generator, path, first_hit, simulator.distance())
+    @property
+    def steps(self) -> int:
+        """Environment steps taken."""
+        return len(self.progressed.path) - 1
 
-    def follow(self, actions: np.ndarray, *, filming: bool) -> None:
-        """Take actions (K, A) until the goal is reached."""
-        for action in actions:
-            if filming:
-                self.frames.append(self.simulator.frame())
-            self.simulator.step(action)
-            self.path.append(self.simulator.position())
-            self.final_distance = self.simulator.distance()
-            if self.simulator.solved():
-                self.first_hit = len(self.path) - 1
-                return
 
-    def take_film(self) -> Film:
-        """What the camera saw; its frames are given away, for they are large."""
-        frames, self.frames = [*self.frames, self.simulator.frame()], []
-        goal, path = self.simulator.goal_frame(), np.stack(self.path)
-        return Film(self.number, np.stack(frames), goal, path, self.first_hit is not None)
+@dataclass(frozen=True)
+class _Loop:
+    run: Run
+    protocol: EvalProtocol
+    solver: Solver
+    simulators: Simulators
+    clock: Clock
+    advance: Callable[[int], None]
+    film: Callable[[Film], None] | None
 
-    def result(self, protocol: EvalProtocol) -> EpisodeResult:
-        """The outcome, and that of random actions from the same start (which moves the simulator)."""
+    def episodes(self, pairs: dict[int, Pair]) -> Iterator[tuple[int, EpisodeResult]]:
+        """Do these pairs, and yield each as it ends."""
+        cpu = self.run.device.type == "cpu"
+        waiting, at_once = deque(pairs.items()), OPEN_PER_CORE * available_cores() if cpu else OPEN_ON_ACCELERATOR
+        open_ones: list[_Open] = []
+        while waiting or open_ones:
+            fresh = [waiting.popleft() for _ in range(min(len(waiting), at_once - len(open_ones)))]
+            open_ones += self._begin(fresh)
+            ended = [one for one in open_ones if self._has_ended(one)]
+            if not ended:
+                self._plan_and_follow(open_ones)
+                ended = [one for one in open_ones if self._has_ended(one)]
+            open_ones = [one for one in open_ones if not self._has_ended(one)]
+            for one in ended:
+                yield one.number, self._result(one)
+
+    def _begin(self, pairs: list[tuple[int, Pair]]) -> list[_Open]:
+        """Begin episodes, and have the random policy begin, which goes on while plans are made."""
+        with self.clock("simulator"):
+            begun = gather([self.simulators.ask(number, Begin(number, pair)) for number, pair in pairs])
+        with self.clock("random"):
+            floors = [
+                self.simulators.ask(number, Wander(pair, self.protocol.budget, self._seed(pair, stream=1)))
+                for number, pair in pairs
+            ]
+        fresh = []
+        for (number, pair), answer, floor in zip(pairs, begun, floors, strict=True):
+            generator = torch.Generator().manual_seed(self._seed(pair, stream=0))
+            none = np.empty((0, self.run.card.inputs.actions.dim), np.float32)
+            frame, goal_frame = answer.frames
+            fresh.append(_Open(number, pair, generator, floor, frame, goal_frame, answer.found, none))
+        for one, goal in zip(fresh, self._embed([one.goal_frame for one in fresh]), strict=True):
+            one.goal = goal
+        return fresh
+
+    def _plan_and_follow(self, open_ones: list[_Open]) -> None:
+        """Plan once for each of these, and follow the plans."""
+        inputs, block = self.run.card.inputs, self.run.card.inputs.frameskip
+        starts = self._embed([one.frame for one in open_ones])
+        cost = LatentCost(self.run.model, starts.unsqueeze(1), torch.stack([one.goal for one in open_ones]))
+        with self.clock("planner"):
+            plan = self.solver.solve(cost, inputs.block_dim, [one.generator for one in open_ones])
+        actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))
+        with self.clock("simulator"):
+            asked = []
+            for one, sequence in zip(open_ones, actions, strict=True):
+                steps = min(self.protocol.planner.receding * block, self.protocol.budget - one.steps)
+                last = one.steps + steps == self.protocol.budget
+                request = Follow(one.number, one.pair, one.actions, sequence[:steps], last, self.film is not None)
+                asked.append((request, self.simulators.ask(one.number, request)))
+            gather([answer for _, answer in asked])
+        for one, (request, answered) in zip(open_ones, asked, strict=True):
+            answer, before = answered.result(), one.steps
+            one.progressed, one.actions = answer.found, np.concatenate([one.actions, request.actions])
+            if len(answer.frames):
+                *seen, one.frame = answer.frames
+                one.film += seen
+            self.advance(one.steps - before)
+
+    def _has_ended(self, one: _Open) -> bool:
+        return one.progressed.first_hit is not None or one.steps >= self.protocol.budget
+
+    def _result(self, one: _Open) -> EpisodeResult:
+        with self.clock("random"):
+            reached_at_random = one.floor.result().found
+        found = one.progressed
+        if self.film:
+            frames = np.stack([*one.film, one.frame])
+            self.film(Film(one.number, frames, one.goal_frame, found.path, found.first_hit is not None))
+        self.advance(self.protocol.budget - one.steps)
         return EpisodeResult(
-            episode=self.pair.episode,
-            start_row=self.pair.start_row,
-            goal_row=self.pair.goal_row,
-            groups=self.simulator.groups(self.pair.start, self.pair.goal),
-            solved_at_start=self.first_hit == 0,
-            success=self.first_hit is not None,
-            first_hit=self.first_hit,
-            final_distance=self.final_distance,
-            route_valid=self.simulator.route_valid(np.stack(self.path)),
-            random_success=self._random_success(protocol.budget),
+            episode=one.pair.episode,
+            start_row=one.pair.start_row,
+            goal_row=one.pair.goal_row,
+            groups=found.groups,
+            solved_at_start=found.first_hit == 0,
+            success=found.first_hit is not None,
+            first_hit=found.first_hit,
+            final_distance=found.final_distance,
+            route_valid=found.route_valid,
+            random_success=reached_at_random,
         )
 
-    def _random_success(self, budget: int) -> bool:
-        generator = np.random.default_rng(_pair_seed(self.seed, self.pair, stream=1))
-        self.simulator.begin(self.pair.start, self.pair.goal)
-        for _ in range(budget):
-            if self.simulator.solved():
-                return True
-            self.simulator.step(self.simulator.random_action(generator))
-        return self.simulator.solved()
+    def _embed(self, frames: list[np.ndarray]) -> torch.Tensor:
+        """Latents (N, D) of frames; on a CPU each by itself, so that no other has a say in its rounding."""
+        with self.clock("encoder"):
+            if not frames:
+                return torch.empty(0)
+            if self.run.device.type != "cpu":
+                return self.run.embed(np.stack(frames))
+            with ThreadPoolExecutor(available_cores()) as pool:
+                return torch.cat(list(pool.map(lambda frame: self.run.embed(frame[None]), frames)))
+
+    def _seed(self, pair: Pair, stream: int) -> int:
+        return _pair_seed(self.protocol.seed, pair, stream)
+
+
+def _plans(episode: EpisodeResult, protocol: EvalProtocol, block: int) -> int:
+    """How many plans an episode took."""
+    steps = protocol.budget if episode.first_hit is None else episode.first_hit
+    return -(-steps // (protocol.planner.receding * block))
 
 
 def _pair_seed(seed: int, pair: Pair, stream: int) -> int:

@@ -3,20 +3,22 @@
 import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import imageio.v3 as imageio
 import numpy as np
 import torch
 
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.evaluate import Film, evaluate
+from lewm_cli.evaluate.evaluate import Film, _pair_seed, evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, Path, Picture, PlanFilm
+from lewm_cli.evaluate.fleet import Here, Simulators
 from lewm_cli.evaluate.pairs import Pair, recorded_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
+from lewm_cli.evaluate.stage import Trace
 from lewm_cli.plan import CEM, Iteration, LatentCost, Plan
 from lewm_cli.store import Run
-from lewm_cli.tasks import Simulator, Task
+from lewm_cli.tasks import Task
 
 FRAMES = 8
 """Pictures per film, evenly spaced."""
@@ -44,6 +46,7 @@ def film(
     evaluation: EvalResult,
     chosen: list[EpisodeResult],
     advance: Callable[[int], None],
+    simulators: Simulators | None = None,
 ) -> FilmResult:
     """Plan again for some pairs of an evaluation, and keep what the camera saw and what the planner tried.
 
@@ -54,7 +57,9 @@ def film(
         evaluation: gives protocol and seeds.
         chosen: its pairs to film, none of them solved at the start.
         advance: told the number of environment steps done since the last call, all pairs together.
+        simulators: of the task; in this process if not given.
     """
+    simulators = simulators or Here(task)
     begun = time.monotonic()
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
     solver, films = _FirstPlan(CEM(evaluation.protocol.planner, remember=True)), []
@@ -68,8 +73,10 @@ def film(
         held_out=evaluation.held_out,
         advance=advance,
         film=films.append,
+        simulators=simulators,
     )
-    simulator, numbers = task.make_simulator(), {one.start_row: k for k, one in enumerate(evaluation.episodes)}
+    numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
+    seeds = [_pair_seed(evaluation.protocol.seed, pair, stream=0) for pair in pairs]
     return FilmResult.of(
         run,
         dataset,
@@ -77,9 +84,15 @@ def film(
         begun=begun,
         protocol=evaluation.protocol,
         films=tuple(
-            _plan_film(_Follower(simulator, run, pair), outcome, seen, solver.plans[0], numbers[outcome.start_row])
-            for pair, outcome, seen in zip(
-                pairs, again.episodes, sorted(films, key=lambda one: one.number), strict=True
+            _plan_film(
+                _Follower(simulators, run, pair),
+                outcome,
+                seen,
+                solver.first[seed],
+                numbers[outcome.start_row, outcome.goal_row],
+            )
+            for pair, seed, outcome, seen in zip(
+                pairs, seeds, again.episodes, sorted(films, key=lambda one: one.number), strict=True
             )
         ),
     )
@@ -87,51 +100,55 @@ def film(
 
 @dataclass
 class _FirstPlan:
-    """A solver that hands out its plans and keeps them."""
+    """A solver that keeps the first plan for every environment, by the seed of its generator."""
 
     solver: CEM
-    plans: list[Plan] = field(default_factory=list)
+    first: dict[int, Plan] = field(default_factory=dict)
 
     def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
-        self.plans.append(self.solver.solve(cost, block_dim, generators))
-        return self.plans[-1]
+        plan = self.solver.solve(cost, block_dim, generators)
+        for number, generator in enumerate(generators):
+            self.first.setdefault(generator.initial_seed(), plan.of(number))
+        return plan
 
 
 @dataclass(frozen=True)
 class _Follower:
     """Follows action blocks from the start of a pair."""
 
-    simulator: Simulator
+    simulators: Simulators
     run: Run
     pair: Pair
 
-    def path(self, blocks: torch.Tensor) -> Path:
-        """Where normalized blocks (horizon, block_dim) lead."""
+    def paths(self, blocks: torch.Tensor) -> tuple[Path, ...]:
+        """Where sequences of normalized blocks (S, horizon, block_dim) lead."""
         inputs = self.run.card.inputs
-        self.simulator.begin(self.pair.start, self.pair.goal)
-        positions = [self.simulator.position()]
-        for action in inputs.actions.denormalize(blocks.numpy().reshape(-1, inputs.actions.dim)):
-            self.simulator.step(action)
-            positions.append(self.simulator.position())
-        return _path(np.stack(positions))
+        actions = inputs.actions.denormalize(blocks.numpy().reshape(len(blocks), -1, inputs.actions.dim))
+        traced = self.simulators.ask(self.pair.start_row, Trace(self.pair, actions))
+        return tuple(map(_path, traced.result().found))
 
-    def candidates(self, iteration: Iteration, number: int, environment: int) -> Candidates:
+    def goal_position(self) -> tuple[float, float]:
+        """Where the goal is."""
+        there = replace(self.pair, start=self.pair.goal)
+        nothing = np.empty((1, 0, self.run.card.inputs.actions.dim), np.float32)
+        return _path(self.simulators.ask(self.pair.start_row, Trace(there, nothing)).result().found[0])[0]
+
+    def candidates(self, iteration: Iteration, number: int) -> Candidates:
         """Some candidates of an iteration, cheapest first."""
-        order = iteration.cost[environment].argsort()
+        costs, actions = iteration.cost[0], iteration.actions[0]
+        order = costs.argsort()
         ranks = np.unique(np.linspace(0, len(order) - 1, DRAWN).astype(int))
         drawn = order[torch.from_numpy(ranks)]
         return Candidates(
             iteration=number,
-            costs=tuple(iteration.cost[environment, drawn].tolist()),
-            paths=tuple(self.path(blocks) for blocks in iteration.actions[environment, drawn]),
+            costs=tuple(costs[drawn].tolist()),
+            paths=self.paths(actions[drawn]),
         )
 
 
 def _plan_film(follower: _Follower, outcome: EpisodeResult, seen: Film, plan: Plan, number: int) -> PlanFilm:
-    environment, tried = seen.number, len(plan.history)
+    tried = len(plan.history)
     steps = np.unique(np.linspace(0, len(seen.frames) - 1, FRAMES).astype(int))
-    follower.simulator.begin(follower.pair.goal, follower.pair.goal)
-    goal_position = follower.simulator.position()
     return PlanFilm(
         number=number,
         episode=outcome.episode,
@@ -143,12 +160,12 @@ def _plan_film(follower: _Follower, outcome: EpisodeResult, seen: Film, plan: Pl
         frame_size=seen.goal.shape[0],
         start=_picture(seen.frames[0]),
         goal=_picture(seen.goal),
-        goal_position=_path(goal_position[None])[0],
+        goal_position=follower.goal_position(),
         candidates=tuple(
-            follower.candidates(plan.history[shown - 1], shown, environment)
+            follower.candidates(plan.history[shown - 1], shown)
             for shown in sorted({min(iteration, tried) for iteration in (*ITERATIONS, tried)})
         ),
-        plan=follower.path(plan.actions[environment]),
+        plan=follower.paths(plan.actions)[0],
         path=_path(seen.path),
         steps=tuple(steps.tolist()),
         frames=tuple(_picture(seen.frames[step]) for step in steps),

@@ -5,6 +5,8 @@ from typing import Self
 import numpy as np
 
 from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.evaluate.clock import TimeSplit
+from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.store import Measurement
 
@@ -57,6 +59,12 @@ class EvalResult(Measurement):
     groups: tuple[GroupResult, ...]
     plans: int
     seconds_per_plan: float
+    seconds_per_episode: float | None = None
+    """Of the whole evaluation, all pairs side by side; None in results of earlier versions, like the next three."""
+    split: TimeSplit | None = None
+    workers: int | None = None
+    """Processes that simulated; 1 is the one that planned."""
+    redrawn: Redrawn | None = None
     episodes: tuple[EpisodeResult, ...]
 
 

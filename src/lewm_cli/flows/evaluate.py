@@ -1,21 +1,35 @@
 """Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from lewm_cli.config import EvalProtocol, Layer, merge_layers
-from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import EvalResult, Film, choose_episodes, draw_pairs, evaluate, film
+from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.evaluate import (
+    EvalResult,
+    Film,
+    Journal,
+    Journaled,
+    choose_episodes,
+    draw_pairs,
+    evaluate,
+    film,
+    redraw,
+    simulators,
+)
 from lewm_cli.flows.progress import Progress
-from lewm_cli.flows.results import keep_result
+from lewm_cli.flows.results import keep_result, results_folder
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.plan import CEM
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import Task, find_task
+from lewm_cli.workers import available_cores
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,8 @@ class EvalRequest:
         device: auto, cpu, cuda or mps.
         films: pairs kept as filmstrips for the page, candidates of the planner included.
         foreign: how weights of another tool are read.
+        workers: processes that simulate, 1 for none but this one; does not change the result.
+        resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
     """
 
     run: str
@@ -37,6 +53,8 @@ class EvalRequest:
     device: str = "auto"
     films: int = 4
     foreign: Foreign = NOTHING_SAID
+    workers: int = field(default_factory=available_cores)
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +83,9 @@ def evaluate_run(
 
     Raises:
         UsageError: a protocol that cannot mean anything.
-        LewmError: no such run or dataset, no simulator, or too few test episodes.
+        LewmError: no such run or dataset, no simulator, too few test episodes, or a simulator that draws something
+            else than was recorded or dies again and again.
+        StoppedError: Ctrl-C or SIGTERM; the finished episodes are kept.
     """
     device = resolve_device(request.device)
     if device.type == "cpu":
@@ -82,24 +102,56 @@ def evaluate_run(
     pairs = draw_pairs(
         unseen.dataset, task, unseen.episodes, offset=protocol.offset, count=protocol.pairs, seed=protocol.seed
     )
-    with progress("evaluating", protocol.pairs * protocol.budget, "steps") as advance:
-        result = evaluate(
-            run,
-            task,
-            unseen.dataset,
-            pairs,
-            protocol,
-            CEM(protocol.planner),
-            held_out=unseen.held_out,
-            advance=advance,
-            film=video,
-        )
-    path = keep_result(home, run, "eval", result)
-    chosen = choose_episodes(result, request.films)
-    if chosen:
-        with progress("filming", len(chosen) * protocol.budget, "steps") as advance:
-            keep_result(home, run, "films", film(run, task, unseen.dataset, result, chosen, advance))
+    workers = min(request.workers, protocol.pairs)
+    about = Journaled.of(run, unseen.dataset, pairs, protocol)
+    with (
+        simulators(task, workers, say) as simulated,
+        Journal.opened(results_folder(home, run), about, resume=request.resume, say=say) as journal,
+    ):
+        with resumable(journal, protocol.pairs):
+            redrawn = redraw(simulated, task, unseen.dataset, pairs, say)
+            with progress("evaluating", protocol.pairs * protocol.budget, "steps") as advance:
+                result = evaluate(
+                    run,
+                    task,
+                    unseen.dataset,
+                    pairs,
+                    protocol,
+                    CEM(protocol.planner),
+                    held_out=unseen.held_out,
+                    advance=advance,
+                    film=video,
+                    simulators=simulated,
+                    journal=journal,
+                    redrawn=redrawn,
+                )
+            path = keep_result(home, run, "eval", result)
+        journal.remove()
+        chosen = choose_episodes(result, request.films)
+        if chosen:
+            with progress("filming", len(chosen) * protocol.budget, "steps") as advance:
+                filmed = film(run, task, unseen.dataset, result, chosen, advance, simulated)
+                keep_result(home, run, "films", filmed)
     return Evaluated(result, path)
+
+
+@contextmanager
+def resumable(journal: Journal, pairs: int) -> Iterator[None]:
+    """Say how to go on when this is interrupted.
+
+    Raises:
+        StoppedError: Ctrl-C or SIGTERM.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError) as stopped:
+        number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
+        if not journal.finished:
+            raise StoppedError("stopped before an episode was finished; nothing was left behind", number) from stopped
+        raise StoppedError(
+            f"stopped; {journal.finished} of {pairs} episodes are kept, and the same command with --resume goes on",
+            number,
+        ) from stopped
 
 
 def task_protocol(task: Task, settings: tuple[Layer, ...] = ()) -> EvalProtocol:

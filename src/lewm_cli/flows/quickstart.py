@@ -126,7 +126,10 @@ class _Quickstart:
         results = self.measured()
         if not results.evaluations or not results.films:
             self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
-            evaluate_run(self.home, EvalRequest(RUN, TEST, self._settings, self.device), self.say, self.progress)
+            stopped = any(RunFiles(self.home.run_stem(RUN)).results.glob("eval-*.journal"))
+            # In this process: the perturbations below need a simulator here, and importing it takes longest.
+            request = EvalRequest(RUN, TEST, self._settings, self.device, workers=1, resume=stopped)
+            evaluate_run(self.home, request, self.say, self.progress)
         if not results.probes:
             self.say("probing what the latents know")
             request = ProbeRequest(RUN, TEST, self.size.frames, SEED, self.device)

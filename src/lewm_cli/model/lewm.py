@@ -109,7 +109,7 @@ class LeWM(nn.Module):
         for end in range(len(latents), act_emb.shape[1] + 1):
             start = max(0, end - self.history)
             window = torch.stack(latents[start:end], dim=1)
-            latents.append(self.predict(window, act_emb[:, start:end])[:, -1])
+            latents.append(self._predict_last(window, act_emb[:, start:end]))
         return torch.stack(latents, dim=1)
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
@@ -169,6 +169,11 @@ class LeWM(nn.Module):
         if "goal_emb" not in info:
             info["goal_emb"] = self.embed(info["goal"][:, 0].to(self._dtype))
         return self.criterion(self.rollout(info, candidates))
+
+    def _predict_last(self, emb: Tensor, act_emb: Tensor) -> Tensor:
+        """The last position of `predict` (B, D), without what only the others need."""
+        predicted: Tensor = self.pred_proj(self.predictor.last(emb, act_emb))
+        return predicted[:, 0]
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -1,22 +1,19 @@
 """What a sequence of action blocks costs, by imagining where it leads."""
 
-from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from lewm_cli.model import WorldModel
-from lewm_cli.workers import available_cores
 
 SEQUENCES_AT_ONCE = 1024
-"""Imagined together by one thread: bounds the memory whatever the number of environments."""
+"""Imagined together: bounds the memory whatever the number of environments."""
 
 
 class LatentCost:
     """Distance in latent space between where candidates lead and the goal, for a batch of environments.
-
-    On a CPU the candidates are shared out among one Python thread per core, each of which computes alone: one
-    thread per matrix product as well would make them wait for each other.
 
     Args:
         model: in eval mode.
@@ -26,23 +23,29 @@ class LatentCost:
 
     def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
         self.model, self.start, self.goal = model, start, goal
-        self._threads = available_cores() if start.device.type == "cpu" else 1
 
     @property
     def environments(self) -> int:
         """Number of environments E."""
         return len(self.start)
 
+    def of(self, number: int) -> Self:
+        """The cost for one of the environments."""
+        one = copy(self)
+        one.start, one.goal = self.start[number : number + 1], self.goal[number : number + 1]
+        return one
+
+    @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
         sequences = candidates.flatten(0, 1)
         owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
-        parts = max(self._threads, -(-len(sequences) // SEQUENCES_AT_ONCE))
-        with ThreadPoolExecutor(self._threads) as pool:
-            costs = pool.map(self._cost, sequences.tensor_split(parts), owners.tensor_split(parts))
-            return torch.cat(list(costs)).reshape(candidates.shape[:2])
+        costs = [
+            self._cost(*part)
+            for part in zip(sequences.split(SEQUENCES_AT_ONCE), owners.split(SEQUENCES_AT_ONCE), strict=True)
+        ]
+        return torch.cat(costs).reshape(candidates.shape[:2])
 
-    @torch.inference_mode()
     def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
         imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
         return self.model.latent_cost(imagined, self.goal[owners])

@@ -22,7 +22,8 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         f"{protocol.budget} steps allowed, {seen}",
         title_justify="left",
         caption=f"Intervals are 95 %. {result.solved_at_start.successes} starts ({result.solved_at_start.rate:.1%}) "
-        f"were already solved.\n{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan.",
+        f"were already solved.\n{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan."
+        + _time_split(result),
         caption_justify="left",
         # Without frames it fits a terminal of 80 columns.
         box=box.SIMPLE_HEAD,
@@ -38,6 +39,18 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         row = [group.name, str(group.success.trials), str(group.success), str(group.random)]
         table.add_row(*row, *([str(group.route_valid)] if judged else []))
     return [table]
+
+
+def _time_split(result: EvalResult) -> str:
+    if result.split is None or result.seconds_per_episode is None:
+        return ""
+    seconds = result.split.model_dump()
+    spent = max(result.seconds_per_episode * len(result.episodes), 1e-9)
+    shares = ", ".join(f"{part} {value / spent:.0%}" for part, value in seconds.items())
+    drifted = result.redrawn is not None and not result.redrawn.alike
+    by = "this process" if result.workers == 1 else f"{result.workers} processes"
+    warning = "\nTHE SIMULATOR DRAWS RECORDED STATES OTHERWISE." if drifted else ""
+    return f"\n{result.seconds_per_episode:.3f} s per episode: {shares}; simulated by {by}.{warning}"
 
 
 def training_tables(finished: TrainingFinished) -> list[RenderableType]:

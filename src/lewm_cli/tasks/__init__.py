@@ -2,6 +2,7 @@
 
 from lewm_cli.tasks.cube import CUBE
 from lewm_cli.tasks.episode import Episode
+from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.generic import GENERIC
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
@@ -22,6 +23,7 @@ __all__ = [
     "TASKS",
     "TWOROOM",
     "Episode",
+    "Fidelity",
     "Perturbation",
     "ProbeTarget",
     "Simulator",

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lewm_cli.tasks.fidelity import FIDELITY, Fidelity
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
@@ -34,6 +35,7 @@ class Task:
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
+        fidelity: how closely the simulator draws a recorded state again.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -50,6 +52,7 @@ class Task:
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
     prepare: Callable[[], None] = field(default=_nothing, repr=False)
+    fidelity: Fidelity = FIDELITY
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
@@ -33,5 +34,6 @@ TWOROOM = Task(
         Perturbation("color", "the agent takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
+    fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
     make_simulator=_make_simulator,
 )

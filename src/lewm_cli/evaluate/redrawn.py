@@ -1,0 +1,63 @@
+"""Recorded states drawn again: whether the simulator is still the one that recorded them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from pydantic import NonNegativeFloat, PositiveInt
+
+from lewm_cli.config import Section
+from lewm_cli.data import Dataset, resize
+from lewm_cli.errors import LewmError
+from lewm_cli.evaluate.fleet import Simulators, gather
+from lewm_cli.evaluate.pairs import Pair
+from lewm_cli.evaluate.stage import Look
+from lewm_cli.tasks import Task
+
+PAIRS = 8
+"""Drawn again, both start and goal."""
+
+
+class Redrawn(Section):
+    """How far frames of recorded states, drawn by the simulator, are from the recorded frames."""
+
+    frames: PositiveInt
+    difference: NonNegativeFloat
+    """Mean absolute difference of RGB levels over the frame that differs most."""
+    alike: bool
+    """Whether that is within what the task's simulator does by itself."""
+
+
+def redraw(
+    simulators: Simulators, task: Task, dataset: Dataset, pairs: list[Pair], say: Callable[[str], None]
+) -> Redrawn:
+    """Draw starts and goals of a few pairs, and compare them with the recording; that states are taken, begin checks.
+
+    A recording at another resolution is compared at the smaller of the two.
+
+    Args:
+        simulators: of the task.
+        task: says how alike frames have to be.
+        dataset: where the pairs come from.
+        pairs: among which a few are chosen, evenly.
+        say: told if frames differ.
+
+    Raises:
+        LewmError: the simulator does not take a state, or draws something else.
+    """
+    chosen = [pairs[number] for number in np.unique(np.linspace(0, len(pairs) - 1, PAIRS).astype(int))]
+    drawn = np.concatenate([one.frames for one in gather([simulators.ask(k, Look(p)) for k, p in enumerate(chosen)])])
+    rows = np.array([row for pair in chosen for row in (pair.start_row, pair.goal_row)])
+    recorded = dataset.read("pixels", rows)
+    size = min(drawn.shape[1], recorded.shape[1])
+    differences = np.abs(resize(drawn, size).astype(int) - resize(recorded, size)).mean(axis=(1, 2, 3))
+    worst, fidelity = int(differences.argmax()), task.fidelity
+    told = f"drawn again, row {rows[worst]} of {dataset.name} differs by {differences[worst]:.3g} RGB levels on average"
+    if differences[worst] > fidelity.refused:
+        raise LewmError(
+            f"{told}, so the simulator of {task.name} is not the one that recorded it and a success rate would mean "
+            f"nothing; install stable-worldmodel==0.1.1, or record anew: lewm collect {task.name} --episodes 100"
+        )
+    alike = bool(differences[worst] <= fidelity.alike)
+    if not alike:
+        say(f"WARNING: {told}, more than {fidelity.alike:g}: the simulator has drifted, and the rate may have with it")
+    return Redrawn(frames=len(rows), difference=float(differences[worst]), alike=alike)
