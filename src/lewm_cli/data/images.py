@@ -30,13 +30,16 @@ def read_image(path: Path) -> Image:
         LewmError: it is no image, has more than 8 bits per channel, or is not square.
     """
     try:
-        stored = imageio.imread(path, plugin="pillow", index=0)
-        frame = imageio.imread(path, plugin="pillow", index=0, mode="RGB", rotate=True)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise MissingError(f"there is no image {path}; name a file like goal.png") from error
+    except OSError as error:
+        raise LewmError(f"{path} cannot be read ({error.strerror}); name a file like goal.png") from error
+    try:
+        stored = imageio.imread(content, plugin="pillow", index=0)
+        frame = imageio.imread(content, plugin="pillow", index=0, mode="RGB", rotate=True)
     except Exception as error:  # every format fails in its own way at what is damaged, or is something else
-        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
-        raise LewmError(f"{path} cannot be read as an image{reason}; name a PNG or JPEG file") from error
+        raise LewmError(f"{path} cannot be read as an image; name a PNG or JPEG file") from error
     if stored.dtype.itemsize > 1:
         raise LewmError(f"{path} has more than 8 bits per channel, and frames have 8; save it as an 8-bit PNG")
     return Image(str(path), checked_frame(frame, str(path)))
@@ -62,4 +65,4 @@ def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
             f"{what} is {width} x {height} pixels, and frames are square; "
             f"crop it as the frames of the recording were, for example to {side} x {side}"
         )
-    return frame
+    return np.ascontiguousarray(frame)  # a camera's may be a view, mirrored or from BGR
