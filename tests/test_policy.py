@@ -21,7 +21,7 @@ from lewm_cli.evaluate import Pair, evaluate
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, LatentCost, Plan
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
-from lewm_cli.tasks import find_task
+from lewm_cli.tasks import TASKS, Task, find_task
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
 from places import GOAL, PICK, QUICK, RUN, START
 from synthetic import write_recording
@@ -268,11 +268,12 @@ def test_policy_is_imported_when_it_is_asked_for():
 # Resets
 
 
-def test_reset_begins_where_a_demonstration_does(tworoom: TwoRoomSimulator):
-    frames = []
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_reset_begins_where_a_demonstration_does(task: Task):
+    simulator, frames = task.make_simulator(), []
     for seed in (0, 1):
-        episode = tworoom.demonstrate(np.random.SeedSequence(seed), any_start=False)
-        tworoom.reset(np.random.SeedSequence(seed))
-        frames.append(tworoom.frame())
+        episode = simulator.demonstrate(np.random.SeedSequence(seed), any_start=False)
+        simulator.reset(np.random.SeedSequence(seed))
+        frames.append(simulator.frame())
         assert np.array_equal(frames[-1], episode.pixels[0])
     assert not np.array_equal(*frames)
