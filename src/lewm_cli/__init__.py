@@ -1,17 +1,18 @@
 """LeWorldModel from one command, and its public Python API.
 
 `load(run_name)` returns a trained run (model, normalization, configuration); `AutoCostModel(run_name)` returns
-only the module, as stable_worldmodel's solvers and policies expect it. Both are imported on first use, so that
-`import lewm_cli` costs nothing.
+only the module, as stable_worldmodel's solvers and policies expect it; `Policy(run, goal)` drives a robot towards a
+goal image, one frame in and one action out. All are imported on first use, so that `import lewm_cli` costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lewm_cli.evaluate import Policy
     from lewm_cli.store import AutoCostModel, load
 
 __version__ = "0.1.0"
-__all__ = ["AutoCostModel", "__version__", "load"]
+__all__ = ["AutoCostModel", "Policy", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from lewm_cli import store
 
         return getattr(store, name)
+    if name == "Policy":
+        from lewm_cli import evaluate
+
+        return evaluate.Policy
     raise AttributeError(f"module 'lewm_cli' has no attribute {name!r}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lewm_cli.cli import options
+from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
@@ -13,10 +14,18 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
     "lewm eval tworoom/lewm --episodes 10 --video videos",
     "lewm eval tworoom/lewm --set planner.iterations=10 --json",
+    "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
+
+WITH_GOAL_IMAGE = (
+    *("run", "goal_image", "start_seed", "seed", "settings", "video"),
+    *("stats_from", "sizes", "trust", "device", "home", "json", "quiet"),
+)
+"""Everything else is about recorded pairs."""
 
 
 def command(
+    context: typer.Context,
     run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
     episodes: Annotated[
         int | None,
@@ -40,6 +49,15 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the episodes that an interrupted evaluation has finished.")
     ] = False,
+    goal_image: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Plan towards this image, from a reset; nothing is counted.", show_default=False
+        ),
+    ] = None,
+    start_seed: Annotated[
+        int | None, typer.Option(min=0, help="Decides the reset that --goal-image starts from.", show_default="0")
+    ] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -55,7 +73,8 @@ def command(
     """
     from lewm_cli.config import Layer, parse_setting
     from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
-    from lewm_cli.report import Output, VideoFolder, evaluation_tables
+    from lewm_cli.flows.goal_image import GoalImageRequest, drive_run
+    from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
     from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
@@ -64,12 +83,24 @@ def command(
         layers.append(Layer("--episodes", {"pairs": episodes}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
+    foreign = Foreign(stats_from, trust, sizes)
+    videos = VideoFolder(video, output.say) if video else None
+    if goal_image:
+        options.refuse_others(context, "--goal-image", WITH_GOAL_IMAGE, "which plans from a reset")
+        goal_request = GoalImageRequest(run, goal_image, start_seed or 0, tuple(layers), device, foreign)
+        driven = drive_run(Home.locate(home), goal_request, output.say, output.progress, videos)
+        output.result(driven.model_dump(mode="json"), lambda: goal_image_tables(driven))
+        if video:
+            output.say(f"videos: {video}")
+        return
+    if start_seed is not None:
+        raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
     evaluated = evaluate_run(
         Home.locate(home),
-        EvalRequest(run, dataset, tuple(layers), device, films, Foreign(stats_from, trust, sizes), workers, resume),
+        EvalRequest(run, dataset, tuple(layers), device, films, foreign, workers, resume),
         say=output.say,
         progress=output.progress,
-        video=VideoFolder(video, output.say) if video else None,
+        video=videos,
     )
     output.result(evaluated.result.model_dump(mode="json", by_alias=True), lambda: evaluation_tables(evaluated.result))
     output.say(f"stored: {evaluated.path}")

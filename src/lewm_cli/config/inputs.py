@@ -79,3 +79,11 @@ class Inputs(Section):
     def block_dim(self) -> int:
         """Width of an action block: frameskip * action dimensions."""
         return self.frameskip * self.actions.dim
+
+    def actions_of(self, blocks: Array) -> Array:
+        """Normalized action blocks (T, frameskip * A) to the actions (T * frameskip, A) in environment units."""
+        return self.actions.denormalize(blocks.reshape(-1, self.actions.dim))
+
+    def blocks_of(self, actions: Array) -> Array:
+        """Actions (T * frameskip, A) in environment units to normalized action blocks (T, frameskip * A)."""
+        return self.actions.normalize(actions).reshape(-1, self.block_dim)

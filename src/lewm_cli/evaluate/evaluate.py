@@ -36,18 +36,18 @@ class Film:
     """What the camera saw of one pair.
 
     Args:
-        number: of the pair.
+        number: of the pair; the seed of the start where there is none.
         frames: (T, H, W, 3) uint8, from the start on.
         goal: (H, W, 3) uint8.
         path: (T, 2) positions, in pixels of the frame.
-        success: whether the goal was reached.
+        success: whether the goal was reached; None where nobody can tell.
     """
 
     number: int
     frames: np.ndarray
     goal: np.ndarray
     path: np.ndarray
-    success: bool
+    success: bool | None
 
 
 def evaluate(

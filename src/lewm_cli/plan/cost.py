@@ -46,6 +46,20 @@ class LatentCost:
         ]
         return torch.cat(costs).reshape(candidates.shape[:2])
 
+    @torch.inference_mode()
+    def along(self, blocks: Tensor) -> Tensor:
+        """Cost after every model step of one plan per environment.
+
+        Args:
+            blocks: (E, horizon, block_dim) normalized.
+
+        Returns:
+            (E, horizon + 1) on the CPU: that of the start itself, which is that of standing still, then one per step.
+        """
+        imagined = self.model.imagine(self.start, self.model.embed_actions(blocks.to(self.start.device)))
+        steps = range(1, imagined.shape[1] + 1)
+        return torch.stack([self.model.latent_cost(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
+
     def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
         imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
         return self.model.latent_cost(imagined, self.goal[owners])

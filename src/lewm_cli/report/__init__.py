@@ -5,6 +5,7 @@ from lewm_cli.report.converting import Conversion, WrittenFile, conversion_table
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.output import Output
+from lewm_cli.report.planning import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.probing import probe_tables
 from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingView",
     "VideoFolder",
     "WrittenFile",
+    "check_plan_file",
     "comparison_tables",
     "conversion_tables",
     "conversion_tree",
@@ -38,8 +40,10 @@ __all__ = [
     "diagnosis_tables",
     "diagnosis_tree",
     "evaluation_tables",
+    "goal_image_tables",
     "inventory_tables",
     "inventory_tree",
+    "plan_tables",
     "preset_tables",
     "preset_text",
     "probe_tables",
@@ -48,6 +52,7 @@ __all__ = [
     "removal_tree",
     "report_tables",
     "report_tree",
+    "save_plan",
     "surprise_tables",
     "training_tables",
     "verification_tables",

@@ -36,7 +36,8 @@ class VideoFolder:
 
     def _write(self, film: Film) -> None:
         outcome = "success" if film.success else "failure"
-        path = self.folder / f"pair-{film.number:03}-{outcome}.mp4"
+        name = f"start-{film.number:03}" if film.success is None else f"pair-{film.number:03}-{outcome}"
+        path = self.folder / f"{name}.mp4"
         gap = np.full((len(film.frames), film.goal.shape[0], GAP, 3), 255, np.uint8)
         goal = np.broadcast_to(film.goal, film.frames.shape)
         # The last frame is held for a second, so that the end can be seen.

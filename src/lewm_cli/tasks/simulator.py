@@ -19,6 +19,14 @@ class Simulator(Protocol):
         """
         ...
 
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal.
+
+        Args:
+            seed: a fresh one, the only source of randomness.
+        """
+        ...
+
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Put the simulator into a recorded state with a recorded goal.
 

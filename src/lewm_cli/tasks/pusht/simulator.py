@@ -63,6 +63,12 @@ class PushTSimulator:
             columns={"proprio": state[:, [0, 1, 5, 6]], "state": state},
         )
 
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Place agent and block where a demonstration with this seed begins."""
+        reset_seed, _ = seed.spawn(2)
+        start = self._draw_start(np.random.default_rng(reset_seed), any_start=False)
+        self.begin(start, start)
+
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and block, every other property of the world being the default one.
 

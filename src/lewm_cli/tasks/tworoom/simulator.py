@@ -64,6 +64,11 @@ class TwoRoomSimulator:
             },
         )
 
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Place the agent where a demonstration with this seed begins."""
+        reset_seed, _ = seed.spawn(2)
+        self._reset(np.random.default_rng(reset_seed), any_start=False)
+
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and target; every other property of the world is the default one."""
         _, info = self._environment.reset(seed=0, options={"state": start, "target_state": goal, "variation": ()})

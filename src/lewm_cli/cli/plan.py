@@ -1,0 +1,55 @@
+"""`lewm plan`: actions from one image to another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm plan tworoom/lewm --start now.png --goal goal.png",
+    "lewm plan robot/pick --start now.png --goal goal.png --output actions.npy",
+    "lewm plan robot/pick --start now.png --goal goal.jpg --set planner.iterations=10 --json",
+)
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    start: Annotated[Path, typer.Option(metavar="IMAGE", help="What is seen now.", show_default=False)],
+    goal: Annotated[Path, typer.Option(metavar="IMAGE", help="What should be seen.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save everything as .json, or the actions alone as .csv or .npy.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what the planner draws.")] = 42,
+    settings: options.Settings = None,
+    stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
+    trust: options.Trust = False,
+    device: options.Device = "auto",
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Plan from one image to another, and print the actions and what the model imagines of them.
+
+    No simulator and no recording is needed. Actions are in the units of the recording that the run was trained on.
+    Standing still and zero actions stand beside the plan, so that its cost means something.
+    """
+    from lewm_cli.config import parse_setting
+    from lewm_cli.flows.plan import PlanRequest, plan_between
+    from lewm_cli.report import Output, plan_tables
+    from lewm_cli.store import Foreign, Home
+
+    out = Output(as_json=json, quiet=quiet)
+    layers = tuple(parse_setting(setting) for setting in settings or [])
+    request = PlanRequest(run, start, goal, layers, seed, device, output, Foreign(stats_from, trust, sizes))
+    plan = plan_between(Home.locate(home), request, out.say)
+    out.result(plan.model_dump(mode="json"), lambda: plan_tables(plan))
+    if output:
+        out.say(f"saved: {output}")

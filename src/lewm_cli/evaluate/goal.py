@@ -1,0 +1,110 @@
+"""Driving a simulator towards an image: the way can be watched, but nobody knows the state that the image shows."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.data import Image, resize
+from lewm_cli.evaluate.evaluate import Film
+from lewm_cli.evaluate.policy import Policy
+from lewm_cli.plan import Plan
+from lewm_cli.provenance import command_line, installed_versions
+from lewm_cli.store import Run
+from lewm_cli.tasks import Simulator
+
+
+class GoalProtocol(Section):
+    """How long a simulator is driven towards an image, and how plans are found."""
+
+    budget: PositiveInt = Field(50, description="environment steps")
+    seed: int = Field(42, ge=0, lt=2**63)
+    planner: PlannerConfig = PlannerConfig()
+
+
+class GoalImageResult(Section):
+    """How near the goal image came, in latent space only: there is no goal state to compare with, so no success."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    goal: str
+    start_seed: int
+    frameskip: PositiveInt
+    protocol: GoalProtocol
+    distances: tuple[float, ...]
+    """Latent cost (squared distance to the goal) at the start and after every environment step, (budget + 1,)."""
+    plans: int
+    seconds_per_plan: float
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str
+    """When it ended, UTC, ISO 8601."""
+
+    @property
+    def nearest(self) -> int:
+        """Environment steps until the goal was nearest."""
+        return int(np.argmin(self.distances))
+
+
+def drive_to_image(
+    run: Run,
+    simulator: Simulator,
+    start_seed: int,
+    goal: Image,
+    protocol: GoalProtocol,
+    advance: Callable[[int], None],
+    film: Callable[[Film], None] | None = None,
+) -> GoalImageResult:
+    """Reset a simulator and follow the policy for the whole budget.
+
+    Args:
+        run: the model, in eval mode on its device.
+        simulator: of the run's task.
+        start_seed: of the reset.
+        goal: a square image of any size.
+        protocol: budget, planner and seed.
+        advance: told the number of environment steps done since the last call.
+        film: takes what the camera saw.
+    """
+    begun = time.monotonic()
+    simulator.reset(np.random.SeedSequence(start_seed))
+    policy = Policy(run, goal.frame, planner=protocol.planner, seed=protocol.seed)
+    frame = simulator.frame()
+    plans: list[Plan] = []
+    distances, frames, path = [policy.distance(frame)], [frame], [simulator.position()]
+    for _ in range(protocol.budget):
+        simulator.step(policy.act(frame))
+        if policy.plan is not None and (not plans or policy.plan is not plans[-1]):
+            plans.append(policy.plan)
+        frame = simulator.frame()
+        distances.append(policy.distance(frame))
+        if film:
+            frames.append(frame)
+            path.append(simulator.position())
+        advance(1)
+    if film:
+        seen = np.stack(frames)
+        film(Film(start_seed, seen, resize(goal.frame[None], seen.shape[1])[0], np.stack(path), success=None))
+    return GoalImageResult(
+        run=run.name,
+        weights_sha256=run.sha256,
+        task=run.card.inputs.task,
+        goal=goal.name,
+        start_seed=start_seed,
+        frameskip=run.card.inputs.frameskip,
+        protocol=protocol,
+        distances=tuple(distances),
+        plans=len(plans),
+        seconds_per_plan=sum(plan.seconds for plan in plans) / len(plans),
+        seconds=time.monotonic() - begun,
+        device=str(run.device),
+        versions=installed_versions(),
+        command=command_line(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

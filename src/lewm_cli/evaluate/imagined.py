@@ -1,0 +1,77 @@
+"""A plan between two images, and what the model imagines of it: nothing is moved, so nothing is counted."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from pydantic import PositiveInt
+
+from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.data import Image
+from lewm_cli.plan import CEM, LatentCost
+from lewm_cli.provenance import command_line, installed_versions
+from lewm_cli.store import Run
+
+
+class ImaginedPlan(Section):
+    """Actions from one image to another, and the imagined latent cost (squared distance to the goal) of every step."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    start: str
+    goal: str
+    frameskip: PositiveInt
+    planner: PlannerConfig
+    seed: int
+    actions: tuple[tuple[float, ...], ...]
+    """(horizon * frameskip, A), in the environment's units."""
+    standing_still: float
+    """Cost of the start itself."""
+    costs: tuple[float, ...]
+    """After every model step of the plan, (horizon,)."""
+    zero_action_costs: tuple[float, ...]
+    """After every model step if every action is 0 in the environment's units, (horizon,)."""
+    seconds_per_plan: float
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str
+    """When it ended, UTC, ISO 8601."""
+
+
+def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, seed: int) -> ImaginedPlan:
+    """Plan from one image to another.
+
+    Args:
+        run: the model, in eval mode on its device.
+        start, goal: square images of any size.
+        planner: how the plan is found.
+        seed: of what the planner draws.
+    """
+    inputs = run.card.inputs
+    cost = LatentCost(run.model, run.embed(start.frame[None]).unsqueeze(1), run.embed(goal.frame[None]))
+    plan = CEM(planner).solve(cost, inputs.block_dim, [torch.Generator().manual_seed(seed)])
+    zeros = np.zeros((planner.horizon * inputs.frameskip, inputs.actions.dim))
+    blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
+    both = LatentCost(run.model, cost.start.expand(2, -1, -1), cost.goal.expand(2, -1))
+    (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
+    return ImaginedPlan(
+        run=run.name,
+        weights_sha256=run.sha256,
+        task=inputs.task,
+        start=start.name,
+        goal=goal.name,
+        frameskip=inputs.frameskip,
+        planner=planner,
+        seed=seed,
+        actions=tuple(map(tuple, inputs.actions_of(plan.actions[0].numpy()).tolist())),
+        standing_still=standing_still,
+        costs=tuple(costs),
+        zero_action_costs=tuple(zero_action_costs),
+        seconds_per_plan=plan.seconds,
+        device=str(run.device),
+        versions=installed_versions(),
+        command=command_line(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

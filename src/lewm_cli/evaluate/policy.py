@@ -1,0 +1,98 @@
+"""One frame in, one action out: a run that drives a robot or a simulator towards a goal image."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lewm_cli.config import PlannerConfig
+from lewm_cli.data import checked_frame, read_image
+from lewm_cli.plan import CEM, LatentCost, Plan, task_planner
+from lewm_cli.store import Run, load
+
+Goal = np.ndarray | str | Path
+"""A frame (size, size, 3) uint8, or the path of an image file."""
+
+
+class Policy:
+    """Plans from the frame it is given, hands out the actions one by one, and plans again when they are used up.
+
+    It plans as `lewm eval` does: from one frame, over `horizon` model steps, of which `receding` are executed.
+
+    Args:
+        run: name of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
+        goal: a frame (size, size, 3) uint8, or the path of an image file.
+        planner: how plans are found; the planner of the task's protocol if not given.
+        seed: of what the planner draws: the same frames give the same actions.
+
+    Attributes:
+        run: the model with its normalization.
+        plan: the one whose actions are handed out now; None before the first.
+
+    Raises:
+        LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
+            square RGB image.
+    """
+
+    def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
+        self.run = load(run) if isinstance(run, str) else run
+        self.planner = planner or task_planner(self.run.card.inputs.task)
+        self.seed = seed
+        self.reset(goal)
+
+    def reset(self, goal: Goal) -> None:
+        """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.
+
+        Raises:
+            LewmError: the goal is no square RGB image.
+        """
+        frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
+        self.plan: Plan | None = None
+        self._goal = self.run.embed(frame[None])
+        self._generator = torch.Generator().manual_seed(self.seed)
+        self._queue: deque[np.ndarray] = deque()
+
+    def act(self, frame: np.ndarray) -> np.ndarray:
+        """The action to take now.
+
+        Args:
+            frame: (size, size, 3) uint8, what the camera sees; looked at only when a new plan is made.
+
+        Returns:
+            (A,) float32, in the units of the recording that the run was trained on.
+
+        Raises:
+            LewmError: it is no square RGB frame.
+        """
+        checked_frame(frame, "the frame")
+        if not self._queue:
+            inputs = self.run.card.inputs
+            cost = LatentCost(self.run.model, self.run.embed(frame[None]).unsqueeze(1), self._goal)
+            with _one_thread_per_product():
+                self.plan = CEM(self.planner).solve(cost, inputs.block_dim, [self._generator])
+            self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))
+        return self._queue.popleft()
+
+    @torch.inference_mode()
+    def distance(self, frame: np.ndarray) -> float:
+        """Latent cost of a frame (size, size, 3) uint8: squared distance to the goal, lower is nearer.
+
+        Raises:
+            LewmError: it is no square RGB frame.
+        """
+        latent = self.run.embed(checked_frame(frame, "the frame")[None])
+        return float(self.run.model.latent_cost(latent, self._goal))
+
+
+@contextmanager
+def _one_thread_per_product() -> Iterator[None]:
+    """The cost brings its own threads, which would wait for those of torch; the caller's setting comes back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

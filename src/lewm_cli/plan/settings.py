@@ -1,0 +1,27 @@
+"""How a run plans outside of an evaluation: as in the protocol of its task, unless something else is asked for."""
+
+from lewm_cli.config import Layer, PlannerConfig, Section, merge_layers
+from lewm_cli.tasks import find_task
+
+
+class PlanSettings(Section):
+    """What can be set where a plan is made and nothing is counted."""
+
+    planner: PlannerConfig = PlannerConfig()
+
+
+def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
+    """The planner of a task's protocol, with settings laid over it.
+
+    Args:
+        name: of the task; one that is not known, or has no protocol, plans with the defaults.
+        settings: of `planner`, like `planner.iterations`.
+
+    Raises:
+        UsageError: they set something else, or cannot mean anything.
+    """
+    task = find_task(name)
+    protocol = task.settings.get("protocol", {}) if task else {}
+    base = {key: value for key, value in protocol.items() if key in PlanSettings.model_fields}
+    merged = merge_layers([Layer(f"the protocol of {name}", base), *settings])
+    return PlanSettings.build(merged.tree, merged.source).planner

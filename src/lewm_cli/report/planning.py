@@ -1,0 +1,124 @@
+"""Plans that nothing was moved for, and ways towards an image: tables, and the files that take the actions."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from lewm_cli.errors import UsageError
+from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
+from lewm_cli.files import atomic_path
+
+ROWS = 11
+"""Of the table of distances, at most, the last step apart."""
+
+
+def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
+    """What the model imagines of a plan, step by step, and its actions."""
+    costs = _table("model step", "environment step", "plan", "zero actions")
+    costs.add_row("0", "0", _cost(plan.standing_still), _cost(plan.standing_still))
+    for step, (cost, zero) in enumerate(zip(plan.costs, plan.zero_action_costs, strict=True), start=1):
+        costs.add_row(str(step), str(step * plan.frameskip), _cost(cost), _cost(zero))
+    actions = _table("step")
+    actions.add_column("action", overflow="fold")
+    for step, action in enumerate(plan.actions):
+        actions.add_row(str(step), " ".join(f"{value:9.4f}" for value in action))
+    return [
+        f"{plan.run}: from {plan.start} to {plan.goal}",
+        costs,
+        f"Imagined latent cost, the squared distance to the goal: lower is nearer.\n{_verdict(plan)}\n"
+        f"One plan on {plan.device}, {plan.seconds_per_plan:.3f} s.\n",
+        "Actions, in the units of the recording that the run was trained on",
+        actions,
+    ]
+
+
+def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
+    """How near the goal image came, every few steps."""
+    distances, last = result.distances, len(result.distances) - 1
+    table = _table("environment step", "latent distance", "of the start")
+    apart = result.frameskip * -(-last // (result.frameskip * (ROWS - 1)))
+    for step in sorted({*range(0, last + 1, apart), last}):
+        table.add_row(str(step), _cost(distances[step]), _share(distances[step], distances[0]))
+    return [
+        f"{result.run}: from the reset of seed {result.start_seed} towards {result.goal}",
+        table,
+        f"Nearest: {_cost(distances[result.nearest])} after {result.nearest} steps.\n"
+        "No success rate: nobody knows the state that the image shows, so nobody can say\n"
+        "whether it was reached.\n"
+        f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan.",
+    ]
+
+
+def check_plan_file(path: Path) -> None:
+    """Check that a plan can be written in the format that a file name asks for.
+
+    Raises:
+        UsageError: it is not one of those there are.
+    """
+    if path.suffix not in _WRITERS:
+        raise UsageError(f"{str(path)!r} does not end in {', '.join(list(_WRITERS)[:-1])} or {list(_WRITERS)[-1]}")
+
+
+def save_plan(path: Path, plan: ImaginedPlan) -> None:
+    """Write a plan in one step: everything as .json, the actions as .csv (one row per step) or as .npy.
+
+    Raises:
+        UsageError: the file name ends in something else.
+        LewmError: the folder cannot be written or the disk is full.
+    """
+    check_plan_file(path)
+    content = _WRITERS[path.suffix](plan)
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+def _json(plan: ImaginedPlan) -> bytes:
+    return f"{plan.model_dump_json(indent=2)}\n".encode()
+
+
+def _csv(plan: ImaginedPlan) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", *(f"action_{dim}" for dim in range(len(plan.actions[0])))])
+    writer.writerows([step, *np.float32(action)] for step, action in enumerate(plan.actions))
+    return text.getvalue().encode()
+
+
+def _npy(plan: ImaginedPlan) -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.array(plan.actions, np.float32))
+    return content.getvalue()
+
+
+_WRITERS: dict[str, Callable[[ImaginedPlan], bytes]] = {".json": _json, ".csv": _csv, ".npy": _npy}
+
+
+def _verdict(plan: ImaginedPlan) -> str:
+    if plan.costs[-1] < plan.standing_still:
+        return f"The plan ends at {_share(plan.costs[-1], plan.standing_still)} of standing still."
+    return (
+        "The plan ends NO NEARER than standing still: the model knows no way, the start is\n"
+        "the goal, or the images are not like those it was trained on."
+    )
+
+
+def _cost(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else ""
+
+
+def _table(*headings: str) -> Table:
+    # Without frames it fits a terminal of 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
