@@ -45,6 +45,7 @@ def outcome(number: int, first_hit: int | None) -> EpisodeResult:
         solved_at_start=first_hit == 0,
         success=first_hit is not None,
         first_hit=first_hit,
+        held=None,
         final_distance=1.0,
         route_valid=None,
         random_success=False,

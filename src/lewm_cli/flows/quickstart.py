@@ -9,9 +9,9 @@ import numpy as np
 
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
 from lewm_cli.flows.collect import CollectRequest, collect
-from lewm_cli.flows.evaluate import EvalRequest, evaluate_run, task_protocol
+from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
 from lewm_cli.flows.job import TrainRequest
 from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
@@ -126,7 +126,8 @@ class _Quickstart:
         results = self.measured()
         if not results.evaluations or not results.films:
             self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
-            evaluate_run(self.home, EvalRequest(RUN, TEST, self._settings, self.device), self.say, self.progress)
+            request = EvalRequest(RUN, TEST, self._settings, self.device, protocol=HELD_OUT)
+            evaluate_run(self.home, request, self.say, self.progress)
         if not results.probes:
             self.say("probing what the latents know")
             request = ProbeRequest(RUN, TEST, self.size.frames, SEED, self.device)
@@ -143,7 +144,7 @@ class _Quickstart:
     def measured(self) -> StoredResults:
         """What a quickstart of this size measures, among whatever else was measured on the run."""
         run, test = load_run(self.home, RUN), self.home.find_dataset(TEST)
-        protocol = task_protocol(TWOROOM, self._settings)
+        protocol = find_protocol(TWOROOM, HELD_OUT, self._settings)
         drawn = draw_episodes(run, test, np.arange(test.episodes), count=self.size.perturbed, seed=SEED)
         every = stored_results(self.home, run)
 

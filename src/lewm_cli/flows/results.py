@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.evaluate import EvalResult, EvalSeries, FilmResult
 from lewm_cli.files import write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report import StoredResults
@@ -17,6 +17,7 @@ TIME = len("20260101-000000-000000.json")
 
 KINDS: dict[str, type[Measurement]] = {
     "eval": EvalResult,
+    "series": EvalSeries,
     "films": FilmResult,
     "probe": ProbeResult,
     "surprise": SurpriseResult,
@@ -68,6 +69,7 @@ def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
 
     return StoredResults(
         evaluations=read(EvalResult),
+        series=read(EvalSeries),
         films=read(FilmResult),
         probes=read(ProbeResult),
         surprises=read(SurpriseResult),

@@ -63,9 +63,9 @@ def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterato
     yield from (f"{key} {value} instead of {theirs[key]}" for key, value in mine.items() if value != theirs[key])
 
 
-def _settings(protocol: EvalProtocol) -> dict[str, float]:
+def _settings(protocol: EvalProtocol) -> dict[str, float | str]:
     planner = {key: getattr(protocol.planner, key) for key in PlannerConfig.model_fields}
-    return {"seed": protocol.seed, **planner}
+    return {"seed": protocol.drawn_with, **planner}
 
 
 def _p(p: float) -> str:

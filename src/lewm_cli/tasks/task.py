@@ -1,4 +1,4 @@
-"""What a task is: names, recorded columns, presets, protocol and how to get its simulator."""
+"""What a task is: names, recorded columns, presets, protocols and how to get its simulator."""
 
 import tomllib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Task:
 
     Args:
         name: canonical name, as typed on the command line.
-        folder: where its `task.toml` lies (presets and protocol).
+        folder: where its `task.toml` (presets) and `protocols.toml` lie.
         aliases: other names people use for it.
         title: a few words for tables.
         released_dataset: file name, without suffix, of the released recording; None if there is none.
@@ -28,6 +28,7 @@ class Task:
         probe_targets: physical quantities that latents are probed for.
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
+        gates: what the simulator can count as reached; its own rule first.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -42,21 +43,30 @@ class Task:
     probe_targets: tuple[ProbeTarget, ...] = ()
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
+    gates: tuple[str, ...] = ("simulator",)
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The task's TOML file: tables `presets.<name>` and `protocol`, validated by whoever uses them."""
-        return tomllib.loads((self.folder / "task.toml").read_text(encoding="utf-8"))
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """How success is measured, as TOML gives it."""
-        protocol: dict[str, Any] = self.settings["protocol"]
-        return protocol
+        """The task's `task.toml`: tables `presets.<name>`, validated by whoever uses them."""
+        return self._toml("task.toml")
 
     @property
     def presets(self) -> dict[str, dict[str, Any]]:
         """Training presets by name, as TOML gives them."""
         presets: dict[str, dict[str, Any]] = self.settings["presets"]
         return presets
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """The task's `protocols.toml`: tables `protocols.<name>`, and `expectations`, validated like the presets."""
+        return self._toml("protocols.toml")
+
+    @property
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """How success is measured, by name, as TOML gives it."""
+        protocols: dict[str, dict[str, Any]] = self.measured["protocols"]
+        return protocols
+
+    def _toml(self, name: str) -> dict[str, Any]:
+        return tomllib.loads((self.folder / name).read_text(encoding="utf-8"))

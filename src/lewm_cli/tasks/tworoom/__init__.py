@@ -33,5 +33,6 @@ TWOROOM = Task(
         Perturbation("color", "the agent takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
+    gates=("simulator", "swept", "route"),
     make_simulator=_make_simulator,
 )
