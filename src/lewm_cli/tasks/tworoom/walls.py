@@ -40,14 +40,12 @@ class Walls:
         return self._clearance(path) >= self.radius - TOUCH
 
     def slide(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Where the disk gets on its straight way from `start` to `end`, both (2,), if the wall is solid.
+        """Where the disk gets on its way from `start` to `end`, both (2,), if the wall is solid.
 
-        It goes as far as it can, then along the wall with what is left of the step.
+        It goes straight until it touches the wall, or along the wall if that brings it nearer.
         """
-        at = self._advance(start, end)
-        for axis in ((0.0, 1.0), (1.0, 0.0)):
-            at = self._advance(at, at + (end - at) * axis)
-        return at
+        ends = (self._advance(start, start + (end - start) * axes) for axes in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0)))
+        return min(ends, key=lambda reached: float(np.linalg.norm(reached - end)))
 
     def _advance(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """The last place on the line from `start` to `end` before the wall."""
