@@ -118,7 +118,7 @@ def _page(measured: dict[Row, list[Measured]]) -> str:
         "from each, never used to choose anything). Goals lie 25 environment steps ahead in the same episode, 50",
         "steps are allowed; CEM with 300 candidates, 30 elites, 30 iterations, horizon 5, the whole plan executed,",
         "then replanned. Each training seed meets the same 300 pairs. Intervals are 95 %, bootstrapped over training",
-        "seeds and episodes together; with one seed, over episodes only.",
+        "seeds and episodes together; with one seed, Wilson's.",
         "",
         f"| model | seeds | success | {far} | {other} | {other}, route valid |",
         "|---|---|---|---|---|---|",
