@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.evaluate import EpisodeResult, EvalResult, PooledRate
 
 LEWM = Path(sys.executable).with_name("lewm")
 TRAIN = ("collect", "tworoom", "--episodes", "300", "--seed", "0", "--name", "tworoom/demos")
 TEST = ("collect", "tworoom", "--episodes", "300", "--seed", "1000", "--name", "tworoom/test")
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -95,30 +94,16 @@ def _lewm(home: Path, *arguments: str) -> str:
     return subprocess.run([LEWM, *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def _pooled(outcomes: np.ndarray) -> str:
-    """Rate over seeds x episodes (S, E) with a 95 % bootstrap interval that draws both anew."""
-    generator = np.random.default_rng(0)
-    seeds, episodes = outcomes.shape
-    rates = [
-        outcomes[generator.integers(seeds, size=seeds)][:, generator.integers(episodes, size=episodes)].mean()
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return f"{outcomes.mean():.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+def _pooled(measured: list[Measured], what: str, group: str | None = None) -> str:
+    """Rate over training seeds and pairs, with a 95 % interval that knows of both."""
+    episodes = [[one for one in each.result.episodes if group is None or group in one.groups] for each in measured]
+    outcomes = np.array([[_outcome(one, what) for one in each] for each in episodes])
+    pooled = PooledRate.of(outcomes, np.array([one.episode for one in episodes[0]]))
+    return f"{pooled.rate:.1%} [{100 * pooled.low:.1f}, {100 * pooled.high:.1f}]"
 
 
-def _outcomes(measured: list[Measured], what: str, group: str | None = None) -> np.ndarray:
-    return np.array(
-        [
-            [
-                one.success and bool(one.route_valid) if what == "route" else getattr(one, what)
-                for one in each.result.episodes
-                if group is None or group in one.groups
-            ]
-            for each in measured
-        ],
-        dtype=float,
-    )
+def _outcome(one: EpisodeResult, what: str) -> bool:
+    return one.success and bool(one.route_valid) if what == "route" else getattr(one, what)
 
 
 def _page(measured: dict[Row, list[Measured]]) -> str:
@@ -133,25 +118,20 @@ def _page(measured: dict[Row, list[Measured]]) -> str:
         "from each, never used to choose anything). Goals lie 25 environment steps ahead in the same episode, 50",
         "steps are allowed; CEM with 300 candidates, 30 elites, 30 iterations, horizon 5, the whole plan executed,",
         "then replanned. Each training seed meets the same 300 pairs. Intervals are 95 %, bootstrapped over training",
-        "seeds and episodes together; with one seed, over episodes only.",
+        "seeds and episodes together; with one seed, Wilson's.",
         "",
         f"| model | seeds | success | {far} | {other} | {other}, route valid |",
         "|---|---|---|---|---|---|",
     ]
     for row, each in measured.items():
         cells = [
-            _pooled(_outcomes(each, "success")),
-            _pooled(_outcomes(each, "success", far)),
-            _pooled(_outcomes(each, "success", other)),
-            _pooled(_outcomes(each, "route", other)),
+            _pooled(each, "success"),
+            _pooled(each, "success", far),
+            _pooled(each, "success", other),
+            _pooled(each, "route", other),
         ]
         lines.append(f"| {row.title} | {len(each)} | {' | '.join(cells)} |")
-    floor = [
-        _pooled(_outcomes(first[:1], "random_success", group))
-        if group
-        else _pooled(_outcomes(first[:1], "random_success"))
-        for group in (None, far, other)
-    ]
+    floor = [_pooled(first[:1], "random_success", group) for group in (None, far, other)]
     lines.append(f"| random policy, same pairs | - | {' | '.join(floor)} | - |")
     solved = first[0].result.solved_at_start
     counts = {group.name: group.success.trials for group in first[0].result.groups}

@@ -127,6 +127,7 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
             solved_at_start=k % 20 == 0,
             success=k % 8 > 0,
             first_hit=(0 if k % 20 == 0 else 10 + k) if k % 8 > 0 else None,
+            held=k % 4 > 0 if k % 8 > 0 else None,
             final_distance=3.0,
             route_valid=k % 2 == 0,
             random_success=k % 5 == 0,
@@ -136,7 +137,10 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
     solved = np.array([one.solved_at_start for one in episodes])
     return EvalResult(
         protocol=EvalProtocol(pairs=40),
+        manifest=None,
         overall=GroupResult.of("all", episodes),
+        all_pairs=GroupResult.of("all", episodes),
+        not_solved=GroupResult.of("start not solved", [one for one in episodes if not one.solved_at_start]),
         solved_at_start=Rate.of(solved, np.arange(40)),
         groups=summarize_groups(episodes),
         plans=44,

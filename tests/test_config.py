@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as arrays
 
 from lewm_cli.config import (
     ActionStats,
-    EvalProtocol,
     Layer,
     ModelConfig,
     PlannerConfig,
@@ -234,12 +233,6 @@ def test_every_preset_is_a_training_configuration(task, preset):
 @pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
 def test_every_task_has_a_release_and_a_small_preset(task):
     assert {"release", "small"} <= task.presets.keys()
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_protocol_of_every_simulated_task_is_valid(task):
-    protocol = EvalProtocol.build(task.settings["protocol"], task.name)
-    assert (protocol.pairs, protocol.offset, protocol.budget) == (50, 25, 50)
 
 
 def test_cosine_may_not_end_before_training_stops():

@@ -35,7 +35,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.evaluate.fleet import gather
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.evaluate.result import EpisodeResult
-from lewm_cli.evaluate.stage import Begin, Follow, Look, Trace, Wander
+from lewm_cli.evaluate.stage import Begin, Follow, Look, Progressed, Request, Trace, Wander
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, LatentCost
 from lewm_cli.store import Home, Run, load_run
@@ -224,38 +224,60 @@ def fleet_of(tmp_path: Path) -> Iterator[Callable[[Path | None], Fleet]]:
 
 
 def test_requests_are_answered_alike_here_and_there(fleet_of: Callable[[], Fleet]):
-    fleet, here, pair = fleet_of(), Here(toy()), between(3, 9)
+    fleet, here, pair, gate = fleet_of(), Here(toy()), between(3, 9), "simulator"
     right, none = np.tile([1.0, 0.0], (4, 1)), np.empty((0, 2))
     requests = [
         Look(pair),
-        Begin(0, pair),
-        Follow(0, pair, none, right, last=False, filming=True),
-        Follow(0, pair, right, right, last=False, filming=False),
-        Follow(1, pair, right, right[:1], last=True, filming=False),  # never begun there
-        Trace(pair, np.stack([right, -right])),
-        Wander(pair, budget=40, seed=3),
-        *(Wander(between(0, 2), budget=40, seed=seed) for seed in range(5)),
+        Begin(0, pair, gate),
+        Follow(0, pair, gate, none, right, none, last=False, filming=True),
+        Follow(0, pair, gate, right, right, none, last=False, filming=False),
+        Follow(1, pair, gate, right, right[:1], none, last=True, filming=False),  # never begun there
+        Trace(pair, gate, np.stack([right, -right])),
+        Wander(pair, gate, budget=40, seed=3),
+        *(Wander(between(0, 2), gate, budget=40, seed=seed) for seed in range(5)),
     ]
     for request in requests:
         there, same = (where.ask(1, request).result(60) for where in (fleet, here))
         assert np.array_equal(there.frames, same.frames)
         assert repr(there.found) == repr(same.found)
-    path = here.ask(1, Follow(5, pair, right, right[:1], last=True, filming=True)).result().found.path
+    path = here.ask(1, Follow(5, pair, gate, right, right[:1], none, last=True, filming=True)).result().found.path
     assert path[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
+
+
+def test_gate_judges_wherever_it_is_simulated_and_a_goal_has_to_stay_reached(fleet_of: Callable[[], Fleet]):
+    right, none = np.tile([1.0, 0.0], (4, 1)), np.empty((0, 2))
+    pair, near = between(3, 7), between(3.5, 4.0)
+    for where in (Here(toy()), fleet_of()):
+
+        def found(request: Request, where: Simulators = where) -> Progressed:
+            return where.ask(0, request).result(60).found
+
+        def follow(rest: np.ndarray, ask: Callable[[Request], Progressed] = found) -> Progressed:
+            return ask(Follow(0, pair, "simulator", none, right, rest, last=False, filming=False))
+
+        stays, passes = follow(none), follow(right)
+        assert (stays.first_hit, stays.held, passes.first_hit, passes.held) == (4, True, 4, False)
+        for one in (stays, passes):  # the steps after the hit are no part of the episode
+            assert (len(one.path), one.final_distance) == (5, 0)
+        by_own_rule, by_another = (found(Begin(1, near, gate)) for gate in ("simulator", "tight"))
+        assert (by_own_rule.first_hit, by_own_rule.held) == (0, True)
+        assert (by_another.first_hit, by_another.held) == (None, None)
+        assert where.ask(0, Wander(near, "simulator", 0, seed=3)).result(60).found is True
+        assert where.ask(0, Wander(near, "tight", 0, seed=3)).result(60).found is False
 
 
 def test_simulator_that_dies_once_is_no_failure(fleet_of: Callable[[Path], Fleet], tmp_path: Path):
     fuse = tmp_path / "fuse"
     fuse.touch()
-    answer = fleet_of(fuse).ask(0, Begin(0, between(DEADLY, DEADLY + 9))).result(60)
+    answer = fleet_of(fuse).ask(0, Begin(0, between(DEADLY, DEADLY + 9), "simulator")).result(60)
     assert answer.found.first_hit is None
     assert not fuse.exists()
 
 
 def test_simulator_that_always_dies_is_named_and_what_it_raises_is_passed_on(fleet_of: Callable[[], Fleet]):
     fleet = fleet_of()
-    deadly = fleet.ask(0, Begin(0, between(DEADLY, 0)))
-    wrong = fleet.ask(1, Begin(1, between(-1, 0)))
+    deadly = fleet.ask(0, Begin(0, between(DEADLY, 0), "simulator"))
+    wrong = fleet.ask(1, Begin(1, between(-1, 0), "simulator"))
     with pytest.raises(ValueError, match="this start cannot be"):
         wrong.result(60)
     with pytest.raises(LewmError, match=r"died 3 times in a row on rows 7 to 32 \(signal 6, signal 6, signal 6\)"):

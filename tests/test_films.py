@@ -20,7 +20,8 @@ from lewm_cli.config import Layer, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, Pair, PlanFilm, choose_episodes
 from lewm_cli.evaluate.evaluate import _pair_seed
-from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
+from lewm_cli.flows.evaluate import evaluate_run
+from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.plan import CEM, LatentCost
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Simulator, find_task
@@ -45,6 +46,7 @@ def outcome(number: int, first_hit: int | None) -> EpisodeResult:
         solved_at_start=first_hit == 0,
         success=first_hit is not None,
         first_hit=first_hit,
+        held=None,
         final_distance=1.0,
         route_valid=None,
         random_success=False,

@@ -13,6 +13,7 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/lewm",
     "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
     "lewm eval tworoom/lewm --episodes 10 --video videos",
+    "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/lewm --set planner.iterations=10 --json",
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
@@ -35,6 +36,25 @@ def command(
     dataset: Annotated[
         str | None, typer.Option(help="Where pairs come from.", show_default="episodes the run held out")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="heldout, release, paper, website, moderate or strict; `lewm presets` says what each is for.",
+            show_default="heldout, or release where it is not known what was held out",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Pairs to use; written if it does not exist.", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.")] = 1,
+    offsets: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="How far goals lie ahead, each evaluated.", show_default="25"),
+    ] = None,
+    exclude_solved: Annotated[
+        bool, typer.Option("--exclude-solved", help="Leave starts that are already solved out of the headline.")
+    ] = False,
     settings: options.Settings = None,
     video: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
@@ -69,12 +89,13 @@ def command(
     """Plan from recorded starts to recorded goals in the real simulator, and count.
 
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
-    same pairs is the floor. The result is stored beside the run.
+    same pairs is the floor. The result is stored beside the run. --set changes what the protocol says.
     """
     from lewm_cli.config import Layer, parse_setting
-    from lewm_cli.flows.evaluate import EvalRequest, evaluate_run
+    from lewm_cli.flows.evaluate import evaluate_run
     from lewm_cli.flows.goal_image import GoalImageRequest, drive_run
-    from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
+    from lewm_cli.flows.planned import EvalRequest, parse_offsets
+    from lewm_cli.report import Output, VideoFolder, goal_image_tables, success_tables
     from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
@@ -95,14 +116,31 @@ def command(
         return
     if start_seed is not None:
         raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
+    if exclude_solved:
+        layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
+    request = EvalRequest(
+        run,
+        dataset,
+        tuple(layers),
+        device,
+        films,
+        foreign,
+        workers,
+        resume,
+        protocol=protocol,
+        manifest=manifest,
+        seeds=seeds,
+        offsets=parse_offsets(offsets) if offsets else (),
+    )
     evaluated = evaluate_run(
         Home.locate(home),
-        EvalRequest(run, dataset, tuple(layers), device, films, foreign, workers, resume),
+        request,
         say=output.say,
         progress=output.progress,
         video=videos,
     )
-    output.result(evaluated.result.model_dump(mode="json", by_alias=True), lambda: evaluation_tables(evaluated.result))
+    found = evaluated.series or evaluated.result
+    output.result(found.model_dump(mode="json", by_alias=True), lambda: success_tables(found))
     output.say(f"stored: {evaluated.path}")
     if video:
         output.say(f"videos: {video}")

@@ -18,14 +18,20 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the presets, or print one in full as TOML, ready for --config."""
-    from lewm_cli.report import Output, preset_tables, preset_text
+    """List presets and protocols, or print a preset in full as TOML, ready for --config."""
+    from lewm_cli.evaluate import task_protocols
+    from lewm_cli.report import Output, preset_tables, preset_text, protocol_tables
+    from lewm_cli.tasks import TASKS
     from lewm_cli.train import all_presets, find_preset
 
     output = Output(as_json=json, quiet=quiet)
     if name is None:
         presets = all_presets()
-        output.result([f"{preset.task.name}/{preset.name}" for preset in presets], lambda: preset_tables(presets))
+        protocols = [(task.name, protocol) for task in TASKS for protocol in task_protocols(task)]
+        output.result(
+            [f"{preset.task.name}/{preset.name}" for preset in presets],
+            lambda: [*preset_tables(presets), *protocol_tables(protocols)],
+        )
     else:
         config = find_preset(name).config
         output.result(config.model_dump(mode="json", by_alias=True), lambda: [preset_text(config)])

@@ -10,7 +10,14 @@ from lewm_cli.config.model import (
     PredictorConfig,
     ProjectorConfig,
 )
-from lewm_cli.config.protocol import EvalProtocol, PlannerConfig
+from lewm_cli.config.protocol import (
+    OWN_FIELDS,
+    EvalProtocol,
+    Expectation,
+    Gate,
+    PlannerConfig,
+    Sampler,
+)
 from lewm_cli.config.section import Section, nearest
 from lewm_cli.config.train import (
     DataConfig,
@@ -22,12 +29,15 @@ from lewm_cli.config.train import (
 )
 
 __all__ = [
+    "OWN_FIELDS",
     "ActionEncoderConfig",
     "ActionStats",
     "DataConfig",
     "DatasetIdentity",
     "EncoderConfig",
     "EvalProtocol",
+    "Expectation",
+    "Gate",
     "Inputs",
     "Layer",
     "ModelConfig",
@@ -40,6 +50,7 @@ __all__ = [
     "ProjectorConfig",
     "Provenance",
     "RunCard",
+    "Sampler",
     "ScheduleConfig",
     "Section",
     "TrainConfig",

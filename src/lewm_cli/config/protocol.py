@@ -1,10 +1,19 @@
-"""How success is measured: which pairs, which budget, which planner."""
+"""How success is measured: which pairs, which budget, which planner, what counts as reached."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
+
+Sampler = Literal["episodes", "rows", "rows-original"]
+"""How starts are drawn: one per episode in turn, or anywhere among the rows, or there in the original code's way."""
+
+Gate = Literal["simulator", "swept", "route", "wrapped", "tight"]
+"""What counts as reached; a task has the simulator's own rule and some of the others."""
+
+SolvedStarts = Literal["count", "exclude", "redraw"]
+"""What becomes of pairs whose start is a solution: counted, left out of the headline, or replaced by others."""
 
 
 class PlannerConfig(Section):
@@ -16,6 +25,7 @@ class PlannerConfig(Section):
     horizon: PositiveInt = Field(5, description="model steps planned")
     receding: PositiveInt = Field(5, description="model steps executed before replanning")
     std: PositiveFloat = Field(1.0, description="initial standard deviation")
+    result: Literal["mean", "best"] = Field("mean", description="the last elites' mean, or the best candidate of all")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -29,8 +39,49 @@ class PlannerConfig(Section):
 class EvalProtocol(Section):
     """Start and goal are two rows of one recorded episode, `offset` environment steps apart."""
 
+    name: str = Field("", description="of the named protocol it is, or is a change of")
+    version: PositiveInt = Field(1, description="a higher one measures something else under the same name")
+    purpose: str = Field("", description="what it is for, in a few words")
+    changed: tuple[str, ...] = Field((), description="settings in which it differs from the named protocol")
     pairs: PositiveInt = Field(50, description="start and goal pairs")
     offset: PositiveInt = Field(25, description="environment steps from start row to goal row")
     budget: PositiveInt = Field(50, description="environment steps allowed; success if the goal is ever reached")
-    seed: int = Field(42, ge=0, lt=2**63)
+    seed: int = Field(42, ge=0, lt=2**63, description="of the pairs, and of planning unless that has its own")
+    planning_seed: int | None = Field(None, ge=0, lt=2**63, description="of planning and of the random policy")
+    episodes: Literal["unseen", "all"] = Field("unseen", description="never trained on where that is known, or all")
+    sampler: Sampler = "episodes"
+    only: str | None = Field(None, description="group of pairs to draw from, like 'other room'")
+    solved_starts: SolvedStarts = "count"
+    gate: Gate = "simulator"
     planner: PlannerConfig = PlannerConfig()
+
+    @model_validator(mode="after")
+    def _pairs_can_be_drawn(self) -> Self:
+        if self.sampler != "episodes" and self.selects:
+            raise ValueError(f"sampler {self.sampler!r} takes pairs as they come; choose among them with 'episodes'")
+        return self
+
+    @property
+    def selects(self) -> bool:
+        """Whether pairs are looked at before they are taken."""
+        return self.only is not None or self.solved_starts == "redraw"
+
+    @property
+    def drawn_with(self) -> int:
+        """Seed of planning and of the random policy."""
+        return self.seed if self.planning_seed is None else self.planning_seed
+
+    def __str__(self) -> str:
+        changed = f" (changed: {', '.join(self.changed)})" if self.changed else ""
+        return f"{self.name or 'unnamed'} {self.version}{changed}"
+
+
+OWN_FIELDS = ("name", "version", "purpose", "changed")
+"""What a protocol says about itself, and nobody sets."""
+
+
+class Expectation(Section):
+    """What is known beforehand of goals so far away."""
+
+    offset: PositiveInt = Field(description="environment steps to the goal, from which on it holds")
+    text: str

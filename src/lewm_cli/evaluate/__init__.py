@@ -8,22 +8,31 @@ from lewm_cli.evaluate.fleet import Fleet, Here, Simulators, simulators
 from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.evaluate.journal import Journal, Journaled
+from lewm_cli.evaluate.manifest import FrozenPair, PairManifest, freeze, read_manifest, thaw
 from lewm_cli.evaluate.paired import ComparedResult, Difference, NamedResult, PairedComparison, compare
-from lewm_cli.evaluate.pairs import Pair, draw_pairs
+from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
 from lewm_cli.evaluate.policy import Policy
+from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult
-from lewm_cli.evaluate.statistics import Rate
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin
+from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
+from lewm_cli.evaluate.stage import HELD_STEPS
+from lewm_cli.evaluate.statistics import PooledRate, Rate
 
 __all__ = [
+    "HELD_OUT",
+    "HELD_STEPS",
+    "RELEASE",
     "Candidates",
     "ComparedResult",
     "Difference",
     "EpisodeResult",
     "EvalResult",
+    "EvalSeries",
     "Film",
     "FilmResult",
     "Fleet",
+    "FrozenPair",
     "GoalImageResult",
     "GoalProtocol",
     "GroupResult",
@@ -33,20 +42,32 @@ __all__ = [
     "Journaled",
     "NamedResult",
     "Pair",
+    "PairManifest",
     "PairedComparison",
+    "PairsOrigin",
     "PlanFilm",
     "Policy",
+    "PooledGroup",
+    "PooledRate",
     "Rate",
     "Redrawn",
+    "SeriesPoint",
     "Simulators",
     "TimeSplit",
     "choose_episodes",
+    "choose_pairs",
     "compare",
     "draw_pairs",
     "drive_to_image",
     "evaluate",
     "film",
+    "find_protocol",
+    "freeze",
     "imagine_plan",
+    "read_manifest",
     "redraw",
+    "remarks",
     "simulators",
+    "task_protocols",
+    "thaw",
 ]

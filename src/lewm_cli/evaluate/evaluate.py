@@ -16,9 +16,8 @@ from lewm_cli.evaluate.fleet import Here, Simulators, gather
 from lewm_cli.evaluate.journal import Entry, Journal
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, summarize_groups
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.plan import LatentCost, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
@@ -69,14 +68,15 @@ def evaluate(
 
     What is drawn for a pair depends on the protocol's seed and the pair alone. On a CPU its outcome does, too, bit for
     bit: not on the other pairs, on how many are open, or on the processes that simulate. On an accelerator the
-    others of the batch may change how a latent is rounded.
+    others of the batch may change how a latent is rounded. After the first hit the plan is followed for a few steps
+    more, to see whether the goal stays reached; nothing else of the result knows of them.
 
     Args:
         run: the model, in eval mode on its device.
         task: with a simulator.
         dataset: where the pairs come from.
         pairs: starts and goals.
-        protocol: budget, planner and seed.
+        protocol: budget, gate, planner and seeds.
         solver: finds the plans.
         held_out: whether none of the episodes was trained on; stored.
         advance: told the number of environment steps done since the last call, all pairs together.
@@ -103,24 +103,18 @@ def evaluate(
             seconds = time.monotonic() - begun
             journal.add(Entry(number=number, result=episode, seconds=seconds, spent=clock.spent))
     ordered = [episodes[number] for number in range(len(pairs))]
-    clusters = np.array([one.episode for one in ordered])
     plans = sum(_plans(one, protocol, run.card.inputs.frameskip) for one in ordered)
-    return EvalResult.of(
+    return EvalResult.summarizing(
         run,
         dataset,
+        ordered,
+        protocol,
         held_out=held_out,
         begun=begun,
-        protocol=protocol,
-        overall=GroupResult.of("all", ordered),
-        solved_at_start=Rate.of(np.array([one.solved_at_start for one in ordered]), clusters),
-        groups=summarize_groups(ordered),
         plans=plans,
-        seconds_per_plan=clock.spent.planner / max(1, plans),
-        seconds_per_episode=(time.monotonic() - begun) / len(ordered),
         split=clock.spent,
         workers=simulators.workers,
         redrawn=redrawn,
-        episodes=tuple(ordered),
     )
 
 
@@ -185,11 +179,12 @@ class _Loop:
 
     def _begin(self, pairs: list[tuple[int, Pair]]) -> list[_Open]:
         """Begin episodes, and have the random policy begin, which goes on while plans are made."""
+        gate, budget = self.protocol.gate, self.protocol.budget
         with self.clock("simulator"):
-            begun = gather([self.simulators.ask(number, Begin(number, pair)) for number, pair in pairs])
+            begun = gather([self.simulators.ask(number, Begin(number, pair, gate)) for number, pair in pairs])
         with self.clock("random"):
             floors = [
-                self.simulators.ask(number, Wander(pair, self.protocol.budget, self._seed(pair, stream=1)))
+                self.simulators.ask(number, Wander(pair, gate, budget, self._seed(pair, stream=1)))
                 for number, pair in pairs
             ]
         fresh = []
@@ -214,8 +209,16 @@ class _Loop:
             asked = []
             for one, sequence in zip(open_ones, actions, strict=True):
                 steps = min(self.protocol.planner.receding * block, self.protocol.budget - one.steps)
-                last = one.steps + steps == self.protocol.budget
-                request = Follow(one.number, one.pair, one.actions, sequence[:steps], last, self.film is not None)
+                request = Follow(
+                    one.number,
+                    one.pair,
+                    self.protocol.gate,
+                    one.actions,
+                    sequence[:steps],
+                    sequence[steps:],
+                    last=one.steps + steps == self.protocol.budget,
+                    filming=self.film is not None,
+                )
                 asked.append((request, self.simulators.ask(one.number, request)))
             gather([answer for _, answer in asked])
         for one, (request, answered) in zip(open_ones, asked, strict=True):
@@ -245,6 +248,7 @@ class _Loop:
             solved_at_start=found.first_hit == 0,
             success=found.first_hit is not None,
             first_hit=found.first_hit,
+            held=found.held,
             final_distance=found.final_distance,
             route_valid=found.route_valid,
             random_success=reached_at_random,
@@ -261,7 +265,7 @@ class _Loop:
                 return torch.cat(list(pool.map(lambda frame: self.run.embed(frame[None]), frames)))
 
     def _seed(self, pair: Pair, stream: int) -> int:
-        return _pair_seed(self.protocol.seed, pair, stream)
+        return _pair_seed(self.protocol.drawn_with, pair, stream)
 
 
 def _plans(episode: EpisodeResult, protocol: EvalProtocol, block: int) -> int:

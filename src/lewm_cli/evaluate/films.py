@@ -76,7 +76,7 @@ def film(
         simulators=simulators,
     )
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
-    seeds = [_pair_seed(evaluation.protocol.seed, pair, stream=0) for pair in pairs]
+    seeds = [_pair_seed(evaluation.protocol.drawn_with, pair, stream=0) for pair in pairs]
     return FilmResult.of(
         run,
         dataset,
@@ -85,7 +85,7 @@ def film(
         protocol=evaluation.protocol,
         films=tuple(
             _plan_film(
-                _Follower(simulators, run, pair),
+                _Follower(simulators, run, pair, evaluation.protocol.gate),
                 outcome,
                 seen,
                 solver.first[seed],
@@ -119,19 +119,20 @@ class _Follower:
     simulators: Simulators
     run: Run
     pair: Pair
+    gate: str
 
     def paths(self, blocks: torch.Tensor) -> tuple[Path, ...]:
         """Where sequences of normalized blocks (S, horizon, block_dim) lead."""
         inputs = self.run.card.inputs
         actions = inputs.actions.denormalize(blocks.numpy().reshape(len(blocks), -1, inputs.actions.dim))
-        traced = self.simulators.ask(self.pair.start_row, Trace(self.pair, actions))
+        traced = self.simulators.ask(self.pair.start_row, Trace(self.pair, self.gate, actions))
         return tuple(map(_path, traced.result().found))
 
     def goal_position(self) -> tuple[float, float]:
         """Where the goal is."""
         there = replace(self.pair, start=self.pair.goal)
         nothing = np.empty((1, 0, self.run.card.inputs.actions.dim), np.float32)
-        return _path(self.simulators.ask(self.pair.start_row, Trace(there, nothing)).result().found[0])[0]
+        return _path(self.simulators.ask(self.pair.start_row, Trace(there, self.gate, nothing)).result().found[0])[0]
 
     def candidates(self, iteration: Iteration, number: int) -> Candidates:
         """Some candidates of an iteration, cheapest first."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.stage import NO_FRAMES, Answer, Request, Stage
+from lewm_cli.evaluate.stage import NO_FRAMES, OWN_RULE, Answer, Request, Stage
 from lewm_cli.tasks import Task
 from lewm_cli.workers import behave_as_worker, starting_workers
 
@@ -65,7 +65,7 @@ class Here:
 
     def wait(self) -> None:
         """Build a simulator."""
-        self._stage.give_back(self._stage.take())
+        self._stage.give_back(self._stage.take(OWN_RULE))
 
 
 class Fleet:
@@ -205,7 +205,7 @@ def _simulate(task: Task, connection: Connection, shared: Any) -> None:
         request = connection.recv()
         try:
             if request is None:
-                stage.give_back(stage.take())
+                stage.give_back(stage.take(OWN_RULE))
             answer = request.answer(stage) if request else Answer(NO_FRAMES)
         except Exception as error:
             error.add_note(traceback.format_exc())

@@ -120,6 +120,11 @@ class Journal:
         """Episodes that are kept."""
         return len(self.entries)
 
+    @property
+    def episodes(self) -> tuple[EpisodeResult, ...]:
+        """What is kept of them, in the order of the pairs."""
+        return tuple(entry.result for entry in sorted(self.entries, key=lambda entry: entry.number))
+
     def remove(self) -> None:
         """The result is stored: nothing is left to go on from."""
         self.path.unlink(missing_ok=True)

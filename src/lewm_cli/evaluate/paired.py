@@ -189,7 +189,8 @@ def _refuse_other_pairs(one: NamedResult, other: NamedResult) -> None:
     for differs in _differences(one.result, other.result):
         raise LewmError(
             f"{one.name} and {other.name} were not evaluated on the same pairs: {differs}; evaluate both with the same "
-            "--dataset, --episodes, --seed, offset and budget, or name other stored evaluations by their paths"
+            "--dataset, --protocol, --episodes, --seed, offset and budget, or with one --manifest, or name other "
+            "stored evaluations by their paths"
         )
 
 
@@ -199,7 +200,11 @@ def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:
         names = one.dataset.name, other.dataset.name
         apart = " and another of the same name" if names[0] == names[1] else f" and {names[1]}"
         yield f"the recordings differ ({names[0]}{apart})"
-    for setting, what in (("offset", "environment steps to the goal"), ("budget", "environment steps allowed")):
+    for setting, what in (
+        ("offset", "environment steps to the goal"),
+        ("budget", "environment steps allowed"),
+        ("gate", "what counts as reached"),
+    ):
         mine, theirs = getattr(one.protocol, setting), getattr(other.protocol, setting)
         if mine != theirs:
             yield f"{setting} {mine} and {theirs} ({what})"

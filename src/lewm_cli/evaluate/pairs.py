@@ -1,12 +1,19 @@
 """Start and goal pairs: two rows of one recorded episode, a fixed number of environment steps apart."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
+from lewm_cli.config import EvalProtocol, Sampler
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks import Task
+from lewm_cli.evaluate.samplers import Start, draw_rows, refuse_too_few, starts_in_turn
+from lewm_cli.tasks import Simulator, Task
+
+LOOKED_AT = 100
+"""Pairs looked at for each that is asked for, before it is said that there are too few."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,76 @@ class Pair:
     goal: np.ndarray
 
 
-def draw_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, *, offset: int, count: int, seed: int) -> list[Pair]:
-    """Draw pairs, one per episode as long as there are episodes, then a second one of each, and so on.
+def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: EvalProtocol) -> list[Pair]:
+    """Draw the pairs of a protocol.
+
+    Args:
+        dataset: the recording.
+        task: with a simulator, which is asked if the protocol is particular about its pairs.
+        episodes: (V,) numbers of the episodes that may be used.
+        protocol: sampler, seed, offset, how many, and which.
+
+    Raises:
+        LewmError: there are fewer valid pairs than asked for, or a state column is missing.
+    """
+    return draw_pairs(
+        dataset,
+        task,
+        episodes,
+        offset=protocol.offset,
+        count=protocol.pairs,
+        seed=protocol.seed,
+        sampler=protocol.sampler,
+        wanted=Wanted(task, protocol) if protocol.selects else None,
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Whether a pair is one that a protocol asks for.
+
+    Args:
+        task: with a simulator.
+        protocol: names a group of pairs, or does without solved starts.
+    """
+
+    task: Task
+    protocol: EvalProtocol
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        """Tells groups and solved starts, by the protocol's gate."""
+        simulator = self.task.make_simulator()
+        simulator.judge_by(self.protocol.gate)
+        return simulator
+
+    def __call__(self, pair: Pair) -> bool:
+        """Whether it may be drawn."""
+        only = self.protocol.only
+        if only is not None and only not in self.simulator.groups(pair.start, pair.goal):
+            return False
+        if self.protocol.solved_starts != "redraw":
+            return True
+        self.simulator.begin(pair.start, pair.goal)
+        return not self.simulator.solved()
+
+    def __str__(self) -> str:
+        group = [f"of the group {self.protocol.only!r}"] if self.protocol.only else []
+        return " and ".join([*group, *(["not solved at the start"] if self.protocol.solved_starts == "redraw" else [])])
+
+
+def draw_pairs(
+    dataset: Dataset,
+    task: Task,
+    episodes: np.ndarray,
+    *,
+    offset: int,
+    count: int,
+    seed: int,
+    sampler: Sampler = "episodes",
+    wanted: Wanted | None = None,
+) -> list[Pair]:
+    """Draw pairs, in the order of their rows.
 
     Args:
         dataset: the recording.
@@ -36,26 +111,35 @@ def draw_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, *, offset: in
         offset: environment steps from start to goal.
         count: how many pairs.
         seed: of the draw.
+        sampler: how they are drawn.
+        wanted: whether a pair may be drawn, with the sampler `episodes`; all of them if not given.
 
     Raises:
         LewmError: there are fewer valid pairs than asked for, or a state column is missing.
     """
-    generator = np.random.default_rng(seed)
-    valid = {int(episode): int(dataset.lengths[episode]) - offset for episode in episodes}
-    available = sum(max(0, starts) for starts in valid.values())
-    if available < count:
+    refuse_missing_states(dataset, task)
+    one_short = sampler == "rows-original"
+    refuse_too_few(dataset, episodes, offset=offset, count=count, spare=int(one_short))
+    if sampler != "episodes":
+        starts = draw_rows(dataset, episodes, offset=offset, count=count, seed=seed, one_short=one_short)
+        return _pairs_from(dataset, task, starts, offset)
+    candidates = starts_in_turn(dataset, episodes, offset=offset, seed=seed)
+    if wanted is None:
+        return _pairs_from(dataset, task, sorted(islice(candidates, count)), offset)
+    found, looked_at = list[Pair](), 0
+    while len(found) < count and looked_at < LOOKED_AT * count:
+        batch = _pairs_from(dataset, task, list(islice(candidates, count)), offset)
+        looked_at += len(batch)
+        found += filter(wanted, batch)
+        if not batch:
+            break
+    if len(found) < count:
         raise LewmError(
-            f"{count} pairs were asked for, but the {len(episodes)} episodes of {dataset.name} that may be used hold "
-            f"{available} starts with a goal {offset} steps later; ask for fewer with --episodes, or record test "
-            "episodes and name them with --dataset"
+            f"{count} pairs {wanted} were asked for, but of the {looked_at} pairs of {dataset.name} that were looked "
+            f"at only {len(found)} are; ask for fewer with --episodes, or record test episodes and name them with "
+            "--dataset"
         )
-    starts = {episode: generator.permutation(count_).tolist() for episode, count_ in valid.items() if count_ > 0}
-    order = generator.permutation(sorted(starts)).tolist()
-    chosen: list[tuple[int, int]] = []
-    while len(chosen) < count:
-        chosen += [(episode, starts[episode].pop()) for episode in order if starts[episode]]
-    rows = [(episode, int(dataset.offsets[episode]) + step) for episode, step in sorted(chosen[:count])]
-    return recorded_pairs(dataset, task, [(episode, row, row + offset) for episode, row in rows])
+    return sorted(found[:count], key=lambda pair: (pair.episode, pair.start_row))
 
 
 def recorded_pairs(dataset: Dataset, task: Task, rows: list[tuple[int, int, int]]) -> list[Pair]:
@@ -64,9 +148,36 @@ def recorded_pairs(dataset: Dataset, task: Task, rows: list[tuple[int, int, int]
     Raises:
         LewmError: a state column is missing.
     """
+    if not rows:
+        return []
     starts = _states(dataset, task.start_columns, np.array([start for _, start, _ in rows]))
     goals = _states(dataset, task.goal_columns, np.array([goal for _, _, goal in rows]))
     return [Pair(*numbers, start, goal) for numbers, start, goal in zip(rows, starts, goals, strict=True)]
+
+
+def refuse_missing_states(dataset: Dataset, task: Task) -> None:
+    """Check that a recording holds what the simulator is put into.
+
+    Raises:
+        LewmError: a column is missing or has another width.
+    """
+    widths, recorded = dict(task.recognized_by), {column.name: column for column in dataset.columns}
+    for name in dict.fromkeys((*task.start_columns, *task.goal_columns)):
+        if name not in recorded:
+            raise LewmError(
+                f"{dataset.name} has no column {name!r}, from which {task.name} takes starts and goals (it has "
+                f"{', '.join(recorded)}); name a recording that has it with --dataset"
+            )
+        width = int(np.prod(recorded[name].shape))
+        if width != widths.get(name, width):
+            raise LewmError(
+                f"{dataset.name} has {width} numbers in column {name!r}, and {task.name} takes starts and goals from "
+                f"{widths[name]}; name another recording with --dataset"
+            )
+
+
+def _pairs_from(dataset: Dataset, task: Task, starts: list[Start], offset: int) -> list[Pair]:
+    return recorded_pairs(dataset, task, [(episode, row, row + offset) for episode, row in starts])
 
 
 def _states(dataset: Dataset, columns: tuple[str, ...], rows: np.ndarray) -> np.ndarray:

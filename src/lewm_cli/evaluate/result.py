@@ -1,14 +1,19 @@
 """What an evaluation found, with everything needed to believe and repeat it."""
 
+import time
 from typing import Self
 
 import numpy as np
 
 from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.statistics import Rate
-from lewm_cli.store import Measurement
+from lewm_cli.store import Measurement, Run
+
+NOT_SOLVED = "start not solved"
+"""The headline where solved starts are left out of it."""
 
 
 class EpisodeResult(Section):
@@ -22,6 +27,8 @@ class EpisodeResult(Section):
     success: bool
     first_hit: int | None
     """Environment steps until the goal was first reached; 0 if the start was already there."""
+    held: bool | None
+    """Whether it was still reached at each of the next 3 steps; None if it never was."""
     final_distance: float
     route_valid: bool | None
     """Whether the path up to the first hit kept clear of walls; None where the task has none."""
@@ -35,6 +42,12 @@ class GroupResult(Section):
     success: Rate
     random: Rate
     route_valid: Rate | None
+    held: Rate
+    """Success that outlasted the next 3 steps."""
+    first_hit: float | None
+    """Environment steps, median of the pairs that succeeded without being solved at the start; None if none did."""
+    final_distance: float
+    """Median over all pairs of the distance when the episode ended, which is at the first hit."""
 
     @classmethod
     def of(cls, name: str, episodes: list[EpisodeResult]) -> Self:
@@ -42,21 +55,41 @@ class GroupResult(Section):
         clusters = np.array([one.episode for one in episodes])
         judged = any(one.route_valid is not None for one in episodes)
         valid = np.array([one.success and bool(one.route_valid) for one in episodes])
+        hits = [one.first_hit for one in episodes if one.first_hit]
         return cls(
             name=name,
             success=Rate.of(np.array([one.success for one in episodes]), clusters),
             random=Rate.of(np.array([one.random_success for one in episodes]), clusters),
             route_valid=Rate.of(valid, clusters) if judged else None,
+            held=Rate.of(np.array([bool(one.held) for one in episodes]), clusters),
+            first_hit=float(np.median(hits)) if hits else None,
+            final_distance=float(np.median([one.final_distance for one in episodes])),
         )
+
+
+class PairsOrigin(Section):
+    """The manifest that pairs were read from, or written to."""
+
+    file: str
+    sha256: str
+    protocol: str
+    """By which they were drawn."""
 
 
 class EvalResult(Measurement):
     """A success rate with its interval and its floor on the same pairs."""
 
     protocol: EvalProtocol
+    manifest: PairsOrigin | None
+    """None if the pairs were drawn and nowhere frozen."""
     overall: GroupResult
+    """The headline: all pairs, or those not solved at the start if the protocol leaves the others out."""
+    all_pairs: GroupResult
+    not_solved: GroupResult | None
+    """Pairs whose start was no solution; None if every start was."""
     solved_at_start: Rate
     groups: tuple[GroupResult, ...]
+    """Of the pairs of the headline."""
     plans: int
     seconds_per_plan: float
     seconds_per_episode: float | None = None
@@ -66,6 +99,54 @@ class EvalResult(Measurement):
     """Processes that simulated; 1 is the one that planned."""
     redrawn: Redrawn | None = None
     episodes: tuple[EpisodeResult, ...]
+
+    @classmethod
+    def summarizing(
+        cls,
+        run: Run,
+        dataset: Dataset,
+        episodes: list[EpisodeResult],
+        protocol: EvalProtocol,
+        *,
+        held_out: bool,
+        begun: float,
+        plans: int,
+        split: TimeSplit,
+        workers: int,
+        redrawn: Redrawn | None,
+    ) -> Self:
+        """What follows from the outcomes; see `Measurement.of` for the rest."""
+        unsolved = [one for one in episodes if not one.solved_at_start]
+        every = GroupResult.of("all", episodes)
+        without = GroupResult.of(NOT_SOLVED, unsolved) if unsolved else None
+        # Where every start was a solution there is no other headline.
+        chosen = unsolved if protocol.solved_starts == "exclude" and unsolved else episodes
+        return cls.of(
+            run,
+            dataset,
+            held_out=held_out,
+            begun=begun,
+            protocol=protocol,
+            manifest=None,
+            overall=without if chosen is unsolved else every,
+            all_pairs=every,
+            not_solved=without,
+            solved_at_start=Rate.of(
+                np.array([one.solved_at_start for one in episodes]), np.array([one.episode for one in episodes])
+            ),
+            groups=summarize_groups(chosen),
+            plans=plans,
+            seconds_per_plan=split.planner / max(1, plans),
+            seconds_per_episode=(time.monotonic() - begun) / len(episodes),
+            split=split,
+            workers=workers,
+            redrawn=redrawn,
+            episodes=tuple(episodes),
+        )
+
+    def counted(self) -> list[EpisodeResult]:
+        """The pairs of the headline, in their order."""
+        return [one for one in self.episodes if self.overall.name != NOT_SOLVED or not one.solved_at_start]
 
 
 def summarize_groups(episodes: list[EpisodeResult]) -> tuple[GroupResult, ...]:

@@ -1,5 +1,6 @@
 """What an evaluation asks of simulators, told so that any process can answer it, and answer it again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -7,6 +8,12 @@ import numpy as np
 
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.tasks import Simulator, Task
+
+HELD_STEPS = 3
+"""Environment steps for which a goal has to stay reached to count as held."""
+
+OWN_RULE = "simulator"
+"""The gate that every simulator has."""
 
 NO_FRAMES = np.empty((0, 1, 1, 3), np.uint8)
 
@@ -49,9 +56,11 @@ class Stage:
         self.trials: dict[int, Trial] = {}
         self._free: list[Simulator] = []
 
-    def take(self) -> Simulator:
-        """A simulator that nobody uses."""
-        return self._free.pop() if self._free else self.task.make_simulator()
+    def take(self, gate: str) -> Simulator:
+        """A simulator that nobody uses, and that judges by this gate."""
+        simulator = self._free.pop() if self._free else self.task.make_simulator()
+        simulator.judge_by(gate)
+        return simulator
 
     def give_back(self, simulator: Simulator) -> None:
         """Let others use it."""
@@ -63,8 +72,12 @@ class Trial:
     """One pair in its own simulator.
 
     Args:
+        simulator: judges by the gate of the evaluation.
+        pair: start and goal.
         path: positions, one per environment step, the start included.
         first_hit: environment steps until the goal was reached; 0 at the start, None if it was not yet.
+        final_distance: to the goal, in the task's units.
+        held: whether the goal stayed reached after the first hit; None if it was not reached yet.
         frames: what the camera saw before the steps of the latest request.
     """
 
@@ -73,6 +86,7 @@ class Trial:
     path: list[np.ndarray]
     first_hit: int | None
     final_distance: float
+    held: bool | None = None
     frames: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
@@ -94,6 +108,19 @@ class Trial:
                 self.first_hit = len(self.path) - 1
                 return
 
+    def hold(self, actions: Sequence[np.ndarray]) -> None:
+        """See whether the reached goal stays so while actions (A,) go on, and after them nothing is done.
+
+        Nothing else of the episode knows of these steps.
+        """
+        nothing = np.zeros_like(self.simulator.random_action(np.random.default_rng(0)))
+        self.held = True
+        for action in [*actions, *[nothing] * HELD_STEPS][:HELD_STEPS]:
+            self.simulator.step(action)
+            if not self.simulator.solved():
+                self.held = False
+                return
+
 
 @dataclass(frozen=True)
 class Progressed:
@@ -102,6 +129,7 @@ class Progressed:
     Args:
         path: (T, 2) positions, in pixels of the frame.
         first_hit: environment steps until the goal was reached; 0 at the start, None if it was not yet.
+        held: whether it was still reached at each of the next 3 steps; None if it was not reached yet.
         final_distance: to the goal, in the task's units.
         groups: that the pair belongs to.
         route_valid: whether the path kept clear of walls; None where the task has none.
@@ -109,6 +137,7 @@ class Progressed:
 
     path: np.ndarray
     first_hit: int | None
+    held: bool | None
     final_distance: float
     groups: tuple[str, ...]
     route_valid: bool | None
@@ -116,36 +145,45 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Begin:
-    """Begin an episode; the frames are the start and the goal."""
+    """Begin an episode, judged by a gate; the frames are the start and the goal."""
 
     number: int
     pair: Pair
+    gate: str
 
     def answer(self, stage: Stage) -> Answer:
         """Begin, whatever was there before."""
         before = stage.trials.pop(self.number, None)
-        trial = Trial.begin(before.simulator if before else stage.take(), self.pair)
+        if before:
+            stage.give_back(before.simulator)
+        trial = Trial.begin(stage.take(self.gate), self.pair)
         frames = np.stack([trial.simulator.frame(), trial.simulator.goal_frame()])
+        if trial.first_hit == 0:
+            trial.hold(())
         return _progressed(stage, self.number, trial, frames, last=False)
 
 
 @dataclass(frozen=True)
 class Follow:
-    """Follow actions until the goal is reached; the frames are those before each step if filming, then the present one.
+    """Follow a plan until the goal is reached; the frames are those before each step if filming, then the present one.
 
     Args:
         number: of the pair in the evaluation.
         pair: start and goal.
+        gate: what counts as reached.
         before: (K, A) actions taken so far, for a simulator that has to begin again.
         actions: (L, A) to take now.
+        rest: (R, A) of the plan, which are taken only to see whether a goal that was reached stays so.
         last: whether the episode ends with them.
         filming: whether every step is seen.
     """
 
     number: int
     pair: Pair
+    gate: str
     before: np.ndarray
     actions: np.ndarray
+    rest: np.ndarray
     last: bool
     filming: bool
 
@@ -153,11 +191,15 @@ class Follow:
         """Follow, from the start if this stage has not seen the episode as far as it has come."""
         trial = stage.trials.pop(self.number, None)
         if trial is None or len(trial.path) != len(self.before) + 1:
-            trial = Trial.begin(stage.take(), self.pair)
+            if trial is not None:
+                stage.give_back(trial.simulator)
+            trial = Trial.begin(stage.take(self.gate), self.pair)
             trial.follow(self.before, filming=False)
         trial.follow(self.actions, filming=self.filming)
         seen = self.filming or not (self.last or trial.first_hit is not None)
         frames = np.stack([*trial.frames, trial.simulator.frame()]) if seen else NO_FRAMES
+        if trial.first_hit is not None:
+            trial.hold(np.concatenate([self.actions[trial.first_hit - len(self.before) :], self.rest]))
         return _progressed(stage, self.number, trial, frames, last=self.last)
 
 
@@ -166,12 +208,13 @@ class Wander:
     """Act at random from the start, for the floor; the answer is whether the goal was reached."""
 
     pair: Pair
+    gate: str
     budget: int
     seed: int
 
     def answer(self, stage: Stage) -> Answer:
         """Begin, and take as many random actions as are allowed."""
-        generator, simulator = np.random.default_rng(self.seed), stage.take()
+        generator, simulator = np.random.default_rng(self.seed), stage.take(self.gate)
         simulator.begin(self.pair.start, self.pair.goal)
         steps = 0
         while not (reached := simulator.solved()) and steps < self.budget:
@@ -187,15 +230,17 @@ class Trace:
 
     Args:
         pair: start and goal.
+        gate: what counts as reached, which may say what is in the way, too.
         sequences: (S, K, A).
     """
 
     pair: Pair
+    gate: str
     sequences: np.ndarray
 
     def answer(self, stage: Stage) -> Answer:
         """Begin anew for each of them, and go on when the goal is reached."""
-        simulator, paths = stage.take(), []
+        simulator, paths = stage.take(self.gate), []
         for actions in self.sequences:
             simulator.begin(self.pair.start, self.pair.goal)
             positions = [simulator.position()]
@@ -209,13 +254,13 @@ class Trace:
 
 @dataclass(frozen=True)
 class Look:
-    """Draw a pair; the frames are the start and the goal."""
+    """Draw a pair, whatever counts as reached; the frames are the start and the goal."""
 
     pair: Pair
 
     def answer(self, stage: Stage) -> Answer:
         """Begin, and look."""
-        simulator = stage.take()
+        simulator = stage.take(OWN_RULE)
         simulator.begin(self.pair.start, self.pair.goal)
         frames = np.stack([simulator.frame(), simulator.goal_frame()])
         stage.give_back(simulator)
@@ -230,4 +275,4 @@ def _progressed(stage: Stage, number: int, trial: Trial, frames: np.ndarray, *, 
     else:
         stage.trials[number] = trial
     groups, valid = simulator.groups(pair.start, pair.goal), simulator.route_valid(path)
-    return Answer(frames, Progressed(path, trial.first_hit, trial.final_distance, groups, valid))
+    return Answer(frames, Progressed(path, trial.first_hit, trial.held, trial.final_distance, groups, valid))

@@ -1,4 +1,4 @@
-"""A rate with an interval that knows which outcomes share an episode."""
+"""Rates with intervals that know which outcomes share an episode, and which share a seed."""
 
 import math
 from statistics import NormalDist
@@ -8,6 +8,8 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from lewm_cli.config import Section
+
+RESAMPLES = 10_000
 
 
 class Rate(Section):
@@ -39,6 +41,61 @@ class Rate(Section):
 
     def __str__(self) -> str:
         return f"{self.rate:.1%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+
+
+class PooledRate(Section):
+    """A rate over several seeds on the same pairs, with a 95 % interval; all of them shares, not percent."""
+
+    rate: float
+    low: float
+    high: float
+    pairs: PositiveInt
+    """Of each seed."""
+    seeds: tuple[float, ...]
+    """The rate of every seed alone."""
+
+    @classmethod
+    def of(cls, outcomes: np.ndarray, clusters: np.ndarray) -> Self:
+        """Pool outcomes; the interval is a percentile bootstrap that draws seeds and episodes anew, both at once.
+
+        Another seed gives other outcomes on the same pairs, and other episodes give other pairs: either alone would
+        make the interval too narrow. Two imagined episodes are drawn with the real ones, one that is always solved
+        and one that never is: without them, outcomes that all agree would seem certain however few they are. Of one
+        seed it is the interval of `Rate`.
+
+        Args:
+            outcomes: (S, N) bool.
+            clusters: (N,) episode number of each pair; N at least 1.
+        """
+        seeds = tuple(outcomes.mean(axis=1).tolist())
+        if len(seeds) == 1:
+            alone = Rate.of(outcomes[0], clusters)
+            low, high = alone.low, alone.high
+        else:
+            low, high = np.percentile(_resampled(outcomes, clusters), [2.5, 97.5]).tolist()
+        return cls(rate=float(outcomes.mean()), low=low, high=high, pairs=len(clusters), seeds=seeds)
+
+    def __str__(self) -> str:
+        return f"{self.rate:.1%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+
+
+def _resampled(outcomes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Rates of outcomes (S, N) with seeds and whole episodes drawn with replacement; (RESAMPLES,)."""
+    _, numbers = np.unique(clusters, return_inverse=True)
+    pairs = np.bincount(numbers).astype(float)
+    solved = np.stack([np.bincount(numbers, weights=one) for one in outcomes.astype(float)])
+    mean = pairs.mean()
+    pairs = np.append(pairs, [mean, mean])
+    solved = np.pad(solved, ((0, 0), (0, 2)))
+    solved[:, -2] = mean
+    generator = np.random.default_rng(0)  # the same outcomes give the same interval
+    seeds, episodes = solved.shape
+    rates = []
+    for _ in range(10):  # a tenth at a time bounds the memory
+        of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES // 10)
+        of_episodes = generator.multinomial(episodes, np.full(episodes, 1 / episodes), RESAMPLES // 10)
+        rates.append(((of_seeds @ solved) * of_episodes).sum(axis=1) / (seeds * (of_episodes @ pairs)))
+    return np.concatenate(rates)
 
 
 def _design_effect(outcomes: np.ndarray, clusters: np.ndarray, rate: float) -> float:

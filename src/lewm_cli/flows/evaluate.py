@@ -1,68 +1,52 @@
 """Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from lewm_cli.config import EvalProtocol, Layer, merge_layers
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.evaluate import (
     EvalResult,
+    EvalSeries,
     Film,
     Journal,
     Journaled,
+    SeriesPoint,
+    Simulators,
     choose_episodes,
-    draw_pairs,
     evaluate,
     film,
     redraw,
+    remarks,
     simulators,
 )
+from lewm_cli.flows.planned import EvalRequest, Planned, find_planned
 from lewm_cli.flows.progress import Progress
-from lewm_cli.flows.results import keep_result, results_folder
-from lewm_cli.flows.unseen import find_unseen
+from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
 from lewm_cli.plan import CEM
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
+from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
-from lewm_cli.workers import available_cores
-
-
-@dataclass(frozen=True)
-class EvalRequest:
-    """What to evaluate.
-
-    Args:
-        run: run name.
-        dataset: where starts and goals come from; the episodes that the run held out if not given.
-        settings: laid over the task's protocol.
-        device: auto, cpu, cuda or mps.
-        films: pairs kept as filmstrips for the page, candidates of the planner included.
-        foreign: how weights of another tool are read.
-        workers: processes that simulate, 1 for none but this one; does not change the result.
-        resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
-    """
-
-    run: str
-    dataset: str | None = None
-    settings: tuple[Layer, ...] = ()
-    device: str = "auto"
-    films: int = 4
-    foreign: Foreign = NOTHING_SAID
-    workers: int = field(default_factory=available_cores)
-    resume: bool = False
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A result and where it was stored; the films of it lie beside it."""
+    """A result and where it was stored; the films of it lie beside it.
+
+    Args:
+        result: of the first seed and offset.
+        path: of the result, or of the series where there is one.
+        series: all of them, if there are several.
+    """
 
     result: EvalResult
     path: Path
+    series: EvalSeries | None = None
 
 
 def evaluate_run(
@@ -79,65 +63,136 @@ def evaluate_run(
         request: what to evaluate.
         say: told what was chosen on the user's behalf.
         progress: shows the environment steps done.
-        video: takes what the camera saw, pair by pair.
+        video: takes what the camera saw, pair by pair, of the first seed and offset.
 
     Raises:
-        UsageError: a protocol that cannot mean anything.
-        LewmError: no such run or dataset, no simulator, too few test episodes, or a simulator that draws something
-            else than was recorded or dies again and again.
+        UsageError: a protocol that is not there, or cannot mean anything.
+        LewmError: no such run or dataset, no simulator, too few test episodes, a manifest of other pairs, or a
+            simulator that draws something else than was recorded or dies again and again.
         StoppedError: Ctrl-C or SIGTERM; the finished episodes are kept.
     """
     device = resolve_device(request.device)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
-    task = find_task(run.card.inputs.task)
-    if task is None or task.make_simulator is None:
-        raise LewmError(
-            f"{run.name} was trained on a recording without a simulator ({run.card.inputs.task}), "
-            "so it cannot be evaluated by planning"
-        )
-    protocol = task_protocol(task, request.settings)
-    unseen = find_unseen(home, run, task, request.dataset, say)
-    pairs = draw_pairs(
-        unseen.dataset, task, unseen.episodes, offset=protocol.offset, count=protocol.pairs, seed=protocol.seed
-    )
-    workers = min(request.workers, protocol.pairs)
-    about = Journaled.of(run, unseen.dataset, pairs, protocol)
-    with (
-        simulators(task, workers, say) as simulated,
-        Journal.opened(results_folder(home, run), about, resume=request.resume, say=say) as journal,
-    ):
-        with resumable(journal, protocol.pairs):
-            redrawn = redraw(simulated, task, unseen.dataset, pairs, say)
-            with progress("evaluating", protocol.pairs * protocol.budget, "steps") as advance:
-                result = evaluate(
-                    run,
-                    task,
-                    unseen.dataset,
-                    pairs,
-                    protocol,
-                    CEM(protocol.planner),
-                    held_out=unseen.held_out,
-                    advance=advance,
-                    film=video,
-                    simulators=simulated,
-                    journal=journal,
-                    redrawn=redrawn,
-                )
-            path = keep_result(home, run, "eval", result)
-        journal.remove()
-        chosen = choose_episodes(result, request.films)
+    task = _simulated_task(run)
+    planned = find_planned(home, run, task, request, say)
+    farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
+    for remark in remarks(task, farthest, run.card.inputs.frameskip):
+        say(f"unusual: {remark}")
+    workers = min(request.workers, max(len(one.pairs) for one in planned))
+    with simulators(task, workers, say) as simulated, ExitStack() as opened:
+        work = _Evaluation(home, run, task, request, simulated, opened, say, progress)
+        if request.seeds == 1 and len(planned) == 1:
+            return work.single(planned[0], video)
+        return work.series(planned, video)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Of one run in its simulator.
+
+    Args:
+        opened: closes the journals in the end.
+        journals: of every evaluation so far; they are needed until all of them are stored.
+    """
+
+    home: Home
+    run: Run
+    task: Task
+    request: EvalRequest
+    simulators: Simulators
+    opened: ExitStack
+    say: Callable[[str], None]
+    progress: Progress
+    journals: list[Journal] = field(default_factory=list)
+
+    def single(self, planned: Planned, video: Callable[[Film], None] | None) -> Evaluated:
+        """Measure, store and film."""
+        with resumable(self.journals, len(planned.pairs)):
+            stored = self._evaluate(planned, "evaluating", video)
+        self._remove_journals()
+        self._film(planned, stored.result)
+        return stored
+
+    def series(self, planned: list[Planned], video: Callable[[Film], None] | None) -> Evaluated:
+        """Every offset under every seed, stored one by one and together.
+
+        The first of them is measured last, for pages and tables show the newest result.
+        """
+        begun, points, seeds = time.monotonic(), list[SeriesPoint](), self.request.seeds
+        with resumable(self.journals, seeds * sum(len(one.pairs) for one in planned)):
+            for one in reversed(planned):
+                stored = list[Evaluated]()
+                for number in reversed(range(seeds)):
+                    title = f"offset {one.protocol.offset}, seed {number + 1} of {seeds}"
+                    filming = video if one is planned[0] and number == 0 else None
+                    stored.insert(0, self._evaluate(one.with_seed(number), title, filming))
+                files = tuple(each.path.name for each in stored)
+                points.insert(0, SeriesPoint.of([each.result for each in stored], files))
+            first = stored[0].result
+            series = EvalSeries.of(
+                self.run,
+                planned[0].dataset,
+                held_out=first.held_out,
+                begun=begun,
+                protocol=first.protocol,
+                points=tuple(points),
+            )
+            path = keep_result(self.home, self.run, "series", series)
+        self._remove_journals()
+        self._film(planned[0], first)
+        return Evaluated(first, path, series)
+
+    def _evaluate(self, planned: Planned, title: str, video: Callable[[Film], None] | None) -> Evaluated:
+        """Measure and store; what an interrupted series has stored already is taken from there."""
+        protocol, folder = planned.protocol, results_folder(self.home, self.run)
+        about = Journaled.of(self.run, planned.dataset, planned.pairs, protocol)
+        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.request.resume, say=self.say))
+        self.journals.append(journal)
+        if journal.finished == len(planned.pairs):
+            done = find_evaluation(self.home, self.run, planned.dataset, protocol, journal.episodes)
+            if done:
+                return Evaluated(*done)
+        redrawn = redraw(self.simulators, self.task, planned.dataset, planned.pairs, self.say)
+        with self.progress(title, len(planned.pairs) * protocol.budget, "steps") as advance:
+            result = evaluate(
+                self.run,
+                self.task,
+                planned.dataset,
+                planned.pairs,
+                protocol,
+                CEM(protocol.planner),
+                held_out=planned.held_out,
+                advance=advance,
+                film=video,
+                simulators=self.simulators,
+                journal=journal,
+                redrawn=redrawn,
+            )
+        result = result.model_copy(update={"manifest": planned.origin})
+        return Evaluated(result, keep_result(self.home, self.run, "eval", result))
+
+    def _film(self, planned: Planned, result: EvalResult) -> None:
+        """Film some pairs of a result, and store that."""
+        chosen = choose_episodes(result, self.request.films)
         if chosen:
-            with progress("filming", len(chosen) * protocol.budget, "steps") as advance:
-                filmed = film(run, task, unseen.dataset, result, chosen, advance, simulated)
-                keep_result(home, run, "films", filmed)
-    return Evaluated(result, path)
+            with self.progress("filming", len(chosen) * result.protocol.budget, "steps") as advance:
+                filmed = film(self.run, self.task, planned.dataset, result, chosen, advance, self.simulators)
+            keep_result(self.home, self.run, "films", filmed)
+
+    def _remove_journals(self) -> None:
+        for journal in self.journals:
+            journal.remove()
 
 
 @contextmanager
-def resumable(journal: Journal, pairs: int) -> Iterator[None]:
+def resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
     """Say how to go on when this is interrupted.
+
+    Args:
+        journals: of the evaluations that have begun by then.
+        pairs: of all evaluations together.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM.
@@ -146,19 +201,31 @@ def resumable(journal: Journal, pairs: int) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, StoppedError) as stopped:
         number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
-        if not journal.finished:
+        finished = sum(journal.finished for journal in journals)
+        if not finished:
             raise StoppedError("stopped before an episode was finished; nothing was left behind", number) from stopped
         raise StoppedError(
-            f"stopped; {journal.finished} of {pairs} episodes are kept, and the same command with --resume goes on",
-            number,
+            f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on", number
         ) from stopped
 
 
-def task_protocol(task: Task, settings: tuple[Layer, ...] = ()) -> EvalProtocol:
-    """A task's protocol with settings laid over it.
+def _simulated_task(run: Run) -> Task:
+    """The task of a run, in whose simulator its actions can be taken.
 
     Raises:
-        UsageError: it cannot mean anything.
+        LewmError: it has no simulator, or that takes actions of another width.
     """
-    merged = merge_layers([Layer(f"the protocol of {task.name}", task.protocol), *settings])
-    return EvalProtocol.build(merged.tree, merged.source)
+    inputs = run.card.inputs
+    task = find_task(inputs.task)
+    if task is None or task.make_simulator is None:
+        raise LewmError(
+            f"{run.name} was trained on a recording without a simulator ({inputs.task}), "
+            "so it cannot be evaluated by planning"
+        )
+    width = dict(task.recognized_by).get("action", inputs.actions.dim)
+    if width != inputs.actions.dim:
+        raise LewmError(
+            f"{run.name} plans with {inputs.actions.dim} action dimensions, and the simulator of {task.name} takes "
+            f"{width}; it was not trained on a recording of {task.name}: `lewm show {run.name}` says on which"
+        )
+    return task

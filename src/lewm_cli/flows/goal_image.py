@@ -9,7 +9,7 @@ import torch
 from lewm_cli.config import Layer, merge_layers
 from lewm_cli.data import read_image
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import Film, GoalImageResult, GoalProtocol, drive_to_image
+from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
@@ -74,7 +74,7 @@ def drive_run(
 
 
 def _protocol(task: Task, settings: tuple[Layer, ...]) -> GoalProtocol:
-    """What a task's protocol says of driving, with settings laid over it."""
-    base = {key: value for key, value in task.protocol.items() if key in GoalProtocol.model_fields}
-    merged = merge_layers([Layer(f"the protocol of {task.name} for a goal image", base), *settings])
+    """What a task's protocol `heldout` says of driving, with settings laid over it."""
+    base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
+    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
     return GoalProtocol.build(merged.tree, merged.source)

@@ -9,10 +9,11 @@ import numpy as np
 
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
 from lewm_cli.flows.collect import CollectRequest, collect
-from lewm_cli.flows.evaluate import EvalRequest, evaluate_run, task_protocol
+from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.job import TrainRequest
+from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
@@ -128,7 +129,7 @@ class _Quickstart:
             self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
             stopped = any(RunFiles(self.home.run_stem(RUN)).results.glob("eval-*.journal"))
             # In this process: the perturbations below need a simulator here, and importing it takes longest.
-            request = EvalRequest(RUN, TEST, self._settings, self.device, workers=1, resume=stopped)
+            request = EvalRequest(RUN, TEST, self._settings, self.device, workers=1, resume=stopped, protocol=HELD_OUT)
             evaluate_run(self.home, request, self.say, self.progress)
         if not results.probes:
             self.say("probing what the latents know")
@@ -146,7 +147,7 @@ class _Quickstart:
     def measured(self) -> StoredResults:
         """What a quickstart of this size measures, among whatever else was measured on the run."""
         run, test = load_run(self.home, RUN), self.home.find_dataset(TEST)
-        protocol = task_protocol(TWOROOM, self._settings)
+        protocol = find_protocol(TWOROOM, HELD_OUT, self._settings)
         drawn = draw_episodes(run, test, np.arange(test.episodes), count=self.size.perturbed, seed=SEED)
         every = stored_results(self.home, run)
 

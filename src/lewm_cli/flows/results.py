@@ -6,7 +6,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.config import EvalProtocol
+from lewm_cli.data import Dataset
+from lewm_cli.evaluate import EpisodeResult, EvalResult, EvalSeries, FilmResult
 from lewm_cli.files import write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report import StoredResults
@@ -17,6 +19,7 @@ TIME = len("20260101-000000-000000.json")
 
 KINDS: dict[str, type[Measurement]] = {
     "eval": EvalResult,
+    "series": EvalSeries,
     "films": FilmResult,
     "probe": ProbeResult,
     "surprise": SurpriseResult,
@@ -49,6 +52,21 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
     return path
 
 
+def find_evaluation(
+    home: Home, run: Run, dataset: Dataset, protocol: EvalProtocol, episodes: tuple[EpisodeResult, ...]
+) -> tuple[EvalResult, Path] | None:
+    """The newest stored evaluation with exactly these outcomes, and its file."""
+    for path in sorted(results_folder(home, run).glob("eval-*.json"), reverse=True):
+        try:
+            result = EvalResult.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError, OSError):
+            continue
+        about = (result.weights_sha256, result.dataset, result.protocol, result.episodes)
+        if about == (run.sha256, dataset.identity, protocol, episodes):
+            return result, path
+    return None
+
+
 def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
     folders = results_folders(home, run.name, run.files)
@@ -68,6 +86,7 @@ def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
 
     return StoredResults(
         evaluations=read(EvalResult),
+        series=read(EvalSeries),
         films=read(FilmResult),
         probes=read(ProbeResult),
         surprises=read(SurpriseResult),

@@ -55,6 +55,20 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
     return UnseenEpisodes(dataset, np.flatnonzero(unseen), held_out=True)
 
 
+def find_all(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
+    """Every episode of a recording, those that a run was trained on included; arguments as of `find_unseen`.
+
+    Raises:
+        LewmError: no such recording, or one of another task.
+    """
+    dataset = home.find_dataset(name or run.card.dataset.name)
+    refuse_unfit(run, task, dataset)
+    unseen = is_unseen(run, dataset)
+    known = f"it was not trained on {unseen.sum()} of them" if run.card.provenance else "nobody knows on which of them"
+    say(f"episodes: all {dataset.episodes} of {dataset.name}, whether or not the run was trained on them ({known})")
+    return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=bool(unseen.all()))
+
+
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
     """Whether the run is known never to have been trained on each episode (E,), told by content."""
     if run.card.provenance is None:

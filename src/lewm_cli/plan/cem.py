@@ -15,13 +15,13 @@ from lewm_cli.workers import available_cores
 
 @dataclass(frozen=True)
 class CEM:
-    """Plans with the mean of the last elites; candidate 0 is the current mean; nothing is clipped.
+    """Plans with the mean of the last elites, or the cheapest candidate; candidate 0 is the current mean; no clipping.
 
     On a CPU every environment is planned for by itself, one thread per core: its plan is then the same, bit for
     bit, whatever others are planned for at the same time. On an accelerator all are one batch.
 
     Args:
-        config: candidates, elites, iterations, horizon, initial standard deviation.
+        config: candidates, elites, iterations, horizon, initial standard deviation, and which result is taken.
         remember: keep every iteration's candidates in the plan, for pictures; they take memory.
     """
 
@@ -56,6 +56,7 @@ class CEM:
         mean = torch.zeros(cost.environments, config.horizon, block_dim, device=device)
         std = torch.full_like(mean, config.std)
         elite_cost = torch.empty(0)
+        least, found = torch.full((cost.environments, 1), torch.inf, device=device), mean
         history = []
         for _ in range(config.iterations):
             if stopped.is_set():
@@ -69,6 +70,9 @@ class CEM:
             elite_cost, best = costs.topk(config.elites, dim=1, largest=False)
             elites = candidates.take_along_dim(best[:, :, None, None], dim=1)
             mean, std = elites.mean(dim=1), elites.std(dim=1)
+            found = torch.where((elite_cost[:, :1] < least).unsqueeze(2), elites[:, 0], found)
+            least = torch.minimum(least, elite_cost[:, :1])
         # Before the clock is read: the device may still compute.
-        actions, mean_cost = mean.cpu(), elite_cost.mean(dim=1).cpu()
+        actions = (mean if config.result == "mean" else found).cpu()
+        mean_cost = elite_cost.mean(dim=1).cpu()
         return Plan(actions, mean_cost, time.monotonic() - begun, tuple(history))

@@ -1,4 +1,4 @@
-"""How a run plans outside of an evaluation: as in the protocol of its task, unless something else is asked for."""
+"""How a run plans outside of an evaluation: as in the task's protocol `heldout`, unless something else is asked for."""
 
 from lewm_cli.config import Layer, PlannerConfig, Section, merge_layers
 from lewm_cli.tasks import find_task
@@ -11,7 +11,7 @@ class PlanSettings(Section):
 
 
 def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
-    """The planner of a task's protocol, with settings laid over it.
+    """The planner of a task's protocol `heldout`, with settings laid over it.
 
     Args:
         name: of the task; one that is not known, or has no protocol, plans with the defaults.
@@ -21,7 +21,7 @@ def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
         UsageError: they set something else, or cannot mean anything.
     """
     task = find_task(name)
-    protocol = task.settings.get("protocol", {}) if task else {}
+    protocol = task.protocols.get("heldout", {}) if task else {}
     base = {key: value for key, value in protocol.items() if key in PlanSettings.model_fields}
-    merged = merge_layers([Layer(f"the protocol of {name}", base), *settings])
+    merged = merge_layers([Layer(f"protocol {name}/heldout", base), *settings])
     return PlanSettings.build(merged.tree, merged.source).planner

@@ -4,6 +4,7 @@ from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
+from lewm_cli.report.evaluating import evaluation_tables, protocol_tables, success_tables
 from lewm_cli.report.output import Output
 from lewm_cli.report.planning import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.presets import preset_tables, preset_text
@@ -13,7 +14,7 @@ from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.stored_results import StoredResults
 from lewm_cli.report.summary import report_tables, report_tree
 from lewm_cli.report.surprising import surprise_tables
-from lewm_cli.report.tables import dataset_tables, details_tables, evaluation_tables, inventory_tables, training_tables
+from lewm_cli.report.tables import dataset_tables, details_tables, inventory_tables, training_tables
 from lewm_cli.report.training import TrainingView
 from lewm_cli.report.trees import dataset_tree, details_tree, inventory_tree
 from lewm_cli.report.verifying import verification_tables, verification_tree
@@ -47,12 +48,14 @@ __all__ = [
     "preset_tables",
     "preset_text",
     "probe_tables",
+    "protocol_tables",
     "removal_tables",
     "removal_text",
     "removal_tree",
     "report_tables",
     "report_tree",
     "save_plan",
+    "success_tables",
     "surprise_tables",
     "training_tables",
     "verification_tables",

@@ -48,6 +48,9 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
         if not one.held_out:
             yield f"{one.name}: EPISODES IT MAY HAVE BEEN TRAINED ON"
     for one in comparison.results[1:]:
+        mine, theirs = one.protocol, comparison.baseline.protocol
+        if (mine.name, mine.version) != (theirs.name, theirs.version):
+            yield f"{one.name}: measured by the protocol {mine}, and {comparison.baseline.name} by {theirs}"
         planned = ", ".join(_planned_otherwise(one, comparison.baseline))
         if planned:
             yield f"{one.name}: planned otherwise than {comparison.baseline.name}: {planned}"
@@ -63,9 +66,9 @@ def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterato
     yield from (f"{key} {value} instead of {theirs[key]}" for key, value in mine.items() if value != theirs[key])
 
 
-def _settings(protocol: EvalProtocol) -> dict[str, float]:
+def _settings(protocol: EvalProtocol) -> dict[str, float | str]:
     planner = {key: getattr(protocol.planner, key) for key in PlannerConfig.model_fields}
-    return {"seed": protocol.seed, **planner}
+    return {"seed": protocol.drawn_with, **planner}
 
 
 def _p(p: float) -> str:

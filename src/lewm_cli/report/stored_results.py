@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.evaluate import EvalResult, EvalSeries, FilmResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
@@ -13,11 +13,12 @@ class StoredResults:
     """Results of a run's present weights, each kind oldest first.
 
     Args:
-        evaluations, films, probes, surprises, perturbations: by kind.
+        evaluations, series, films, probes, surprises, perturbations: by kind.
         unreadable: files beside them that are no results of this version.
     """
 
     evaluations: tuple[EvalResult, ...] = ()
+    series: tuple[EvalSeries, ...] = ()
     films: tuple[FilmResult, ...] = ()
     probes: tuple[ProbeResult, ...] = ()
     surprises: tuple[SurpriseResult, ...] = ()

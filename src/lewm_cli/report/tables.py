@@ -1,56 +1,14 @@
 """Results as tables for a person."""
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import Inputs, Provenance
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EvalResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.stored_results import StoredResults
 from lewm_cli.store import Inventory, RunEntry
 from lewm_cli.train import HeldOut, TrainingFinished
-
-
-def evaluation_tables(result: EvalResult) -> list[RenderableType]:
-    """Success and its floor over all pairs and over each group."""
-    protocol = result.protocol
-    seen = "episodes never trained on" if result.held_out else "EPISODES IT MAY HAVE BEEN TRAINED ON"
-    table = Table(
-        title=f"{result.run} on {result.dataset.name}: goals {protocol.offset} steps ahead, "
-        f"{protocol.budget} steps allowed, {seen}",
-        title_justify="left",
-        caption=f"Intervals are 95 %. {result.solved_at_start.successes} starts ({result.solved_at_start.rate:.1%}) "
-        f"were already solved.\n{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan."
-        + _time_split(result),
-        caption_justify="left",
-        # Without frames it fits a terminal of 80 columns.
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for heading in ("pairs", "n", "success", "random"):
-        table.add_column(heading, no_wrap=True)
-    judged = any(group.route_valid for group in result.groups)
-    if judged:
-        table.add_column("route valid", no_wrap=True)
-    for group in (result.overall, *result.groups):
-        row = [group.name, str(group.success.trials), str(group.success), str(group.random)]
-        table.add_row(*row, *([str(group.route_valid)] if judged else []))
-    return [table]
-
-
-def _time_split(result: EvalResult) -> str:
-    if result.split is None or result.seconds_per_episode is None:
-        return ""
-    seconds = result.split.model_dump()
-    spent = max(result.seconds_per_episode * len(result.episodes), 1e-9)
-    shares = ", ".join(f"{part} {value / spent:.0%}" for part, value in seconds.items())
-    drifted = result.redrawn is not None and not result.redrawn.alike
-    by = "this process" if result.workers == 1 else f"{result.workers} processes"
-    warning = "\nTHE SIMULATOR DRAWS RECORDED STATES OTHERWISE." if drifted else ""
-    return f"\n{result.seconds_per_episode:.3f} s per episode: {shares}; simulated by {by}.{warning}"
 
 
 def training_tables(finished: TrainingFinished) -> list[RenderableType]:
@@ -139,11 +97,12 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
     tables: list[RenderableType] = [facts, parts]
     if details.results.evaluations:
         results = Table(title="evaluations", title_justify="left")
-        for heading in ("time", "pairs from", "success", "random", "s per plan"):
-            results.add_column(heading, no_wrap=heading != "pairs from")
+        for heading in ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan"):
+            results.add_column(heading, no_wrap=heading not in ("pairs from", "protocol"))
         for result in details.results.evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
-            results.add_row(result.time[:16], result.dataset.name, *rates, f"{result.seconds_per_plan:.3f}")
+            by = (str(result.protocol), str(result.protocol.offset))
+            results.add_row(result.time[:16], result.dataset.name, *by, *rates, f"{result.seconds_per_plan:.3f}")
         tables.append(results)
     measured = _measured(details.results)
     if measured.rows:

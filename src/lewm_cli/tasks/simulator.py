@@ -27,6 +27,14 @@ class Simulator(Protocol):
         """
         ...
 
+    def judge_by(self, gate: str) -> None:
+        """Choose what counts as reached from the next `begin` on; without it, the simulator's own rule.
+
+        Args:
+            gate: one of the task's.
+        """
+        ...
+
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Put the simulator into a recorded state with a recorded goal.
 
@@ -68,7 +76,7 @@ class Simulator(Protocol):
         ...
 
     def solved(self) -> bool:
-        """Whether the goal is reached now."""
+        """Whether the goal is reached now, by the gate that was chosen."""
         ...
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a task is: names, recorded columns, presets, protocol and how to get its simulator."""
+"""What a task is: names, recorded columns, presets, protocols and how to get its simulator."""
 
 import tomllib
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Task:
 
     Args:
         name: canonical name, as typed on the command line.
-        folder: where its `task.toml` lies (presets and protocol).
+        folder: where its `task.toml` (presets) and `protocols.toml` lie.
         aliases: other names people use for it.
         title: a few words for tables.
         released_dataset: file name, without suffix, of the released recording; None if there is none.
@@ -36,6 +36,7 @@ class Task:
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
+        gates: what the simulator can count as reached; its own rule first.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -53,21 +54,30 @@ class Task:
     recognized_by: tuple[tuple[str, int], ...] = ()
     prepare: Callable[[], None] = field(default=_nothing, repr=False)
     fidelity: Fidelity = FIDELITY
+    gates: tuple[str, ...] = ("simulator",)
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The task's TOML file: tables `presets.<name>` and `protocol`, validated by whoever uses them."""
-        return tomllib.loads((self.folder / "task.toml").read_text(encoding="utf-8"))
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """How success is measured, as TOML gives it."""
-        protocol: dict[str, Any] = self.settings["protocol"]
-        return protocol
+        """The task's `task.toml`: tables `presets.<name>`, validated by whoever uses them."""
+        return self._toml("task.toml")
 
     @property
     def presets(self) -> dict[str, dict[str, Any]]:
         """Training presets by name, as TOML gives them."""
         presets: dict[str, dict[str, Any]] = self.settings["presets"]
         return presets
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """The task's `protocols.toml`: tables `protocols.<name>`, and `expectations`, validated like the presets."""
+        return self._toml("protocols.toml") if self.make_simulator else {}
+
+    @property
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """How success is measured, by name, as TOML gives it; there is none without a simulator."""
+        protocols: dict[str, dict[str, Any]] = self.measured.get("protocols", {})
+        return protocols
+
+    def _toml(self, name: str) -> dict[str, Any]:
+        return tomllib.loads((self.folder / name).read_text(encoding="utf-8"))

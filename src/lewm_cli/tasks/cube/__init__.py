@@ -51,6 +51,7 @@ CUBE = Task(
         Perturbation("color", "the block takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 5), ("qpos", 21), ("qvel", 20), ("privileged_block_0_pos", 3)),
+    gates=("simulator", "tight"),
     prepare=_prepare,
     make_simulator=_make_simulator,
 )

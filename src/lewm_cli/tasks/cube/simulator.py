@@ -18,6 +18,9 @@ STEPS = 200
 WITHIN = 0.04
 """Meters within which the block has to be of its goal: the simulator's own threshold."""
 
+TIGHT = 0.03
+"""The same for the gate `tight`, meters."""
+
 LEAST_JUMP = 0.1
 """Meters that a teleport moves the block at least; its edges are 4 cm long."""
 
@@ -39,6 +42,7 @@ class CubeSimulator:
         self._data = self._scene.new_state()
         self._color = self._scene.color
         self._goal: np.ndarray | None = None
+        self._within = WITHIN
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record the noisy expert from a reset on, the reset frame included; every reset is taken.
@@ -66,6 +70,10 @@ class CubeSimulator:
                 "truncated": np.arange(len(rows)) == STEPS,
             },
         )
+
+    def judge_by(self, gate: str) -> None:
+        """Choose what counts as reached: `simulator`, 4 cm, or `tight`, 3 cm."""
+        self._within = TIGHT if gate == "tight" else WITHIN
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place arm and block; start and goal (41,) are `qpos`, then `qvel`, and of the goal only the block counts."""
@@ -110,8 +118,8 @@ class CubeSimulator:
         return float(np.linalg.norm(self._data.qpos[BLOCK][:3] - self._target))
 
     def solved(self) -> bool:
-        """Whether the block is within 4 cm of its goal (the simulator's own rule)."""
-        return self.distance() <= WITHIN
+        """Whether the block is within 4 cm of its goal (the simulator's own rule), or 3 cm with the gate `tight`."""
+        return self.distance() <= self._within
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (5,) from the action space."""

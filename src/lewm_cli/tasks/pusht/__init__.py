@@ -41,5 +41,6 @@ PUSHT = Task(
         Perturbation("color", "the block takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
+    gates=("simulator", "tight"),
     make_simulator=_make_simulator,
 )

@@ -24,6 +24,11 @@ def reached(state: np.ndarray, goal: np.ndarray) -> bool:
     return gap(state, goal) < REACH and turn(state, goal) < TURN
 
 
+def block_in_place(state: np.ndarray, goal: np.ndarray) -> bool:
+    """Whether the block is where it should be to half of the tolerances."""
+    return float(np.linalg.norm(state[2:4] - goal[2:4])) < REACH / 2 and turn(state, goal) < TURN / 2
+
+
 def block_has_to_move(start: np.ndarray, goal: np.ndarray) -> bool:
     """Whether the goal cannot be reached by moving the agent alone."""
     return float(np.linalg.norm(start[2:4] - goal[2:4])) >= REACH or turn(start, goal) >= TURN

@@ -6,7 +6,7 @@ import numpy as np
 
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks.episode import Episode
-from lewm_cli.tasks.pusht.pose import block_has_to_move, gap, reached, turn
+from lewm_cli.tasks.pusht.pose import block_has_to_move, block_in_place, gap, reached, turn
 from lewm_cli.tasks.swm import make_environment
 
 STEPS = 124
@@ -38,6 +38,7 @@ class PushTSimulator:
         self._policy = WeakPolicy()
         # It acts on batches only, and this is one.
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
+        self._gate = "simulator"
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -68,6 +69,10 @@ class PushTSimulator:
         reset_seed, _ = seed.spawn(2)
         start = self._draw_start(np.random.default_rng(reset_seed), any_start=False)
         self.begin(start, start)
+
+    def judge_by(self, gate: str) -> None:
+        """Choose what counts as reached: `simulator`, or `tight`, which asks more of the block's pose."""
+        self._gate = gate
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and block, every other property of the world being the default one.
@@ -120,9 +125,10 @@ class PushTSimulator:
     def solved(self) -> bool:
         """Whether agent and block are within 20 pixels of their goals together, and the block within 20 degrees of its.
 
-        The simulator's own rule.
+        The simulator's own rule; with the gate `tight` the block has to be within 10 pixels and 10 degrees.
         """
-        return reached(self._state, self._goal)
+        state = self._state
+        return reached(state, self._goal) and (self._gate != "tight" or block_in_place(state, self._goal))
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (2,) from the action space."""

@@ -41,6 +41,7 @@ REACHER = Task(
         Perturbation("color", "the arm takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
+    gates=("simulator", "wrapped"),
     prepare=_prepare,
     make_simulator=_make_simulator,
 )

@@ -36,6 +36,7 @@ class ReacherSimulator:
         self._color = self._scene.color
         self._goal: np.ndarray | None = None
         self._arrived = False
+        self._gate = "simulator"
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record uniform random actions from a reset on, the reset frame included; every reset is taken."""
@@ -62,6 +63,10 @@ class ReacherSimulator:
                 "truncated": np.arange(len(rows)) == STEPS,
             },
         )
+
+    def judge_by(self, gate: str) -> None:
+        """Choose what counts as reached: `simulator`, or `wrapped`, for which the shoulder may be a whole turn away."""
+        self._gate = gate
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place the arm; start and goal (4,) are angles, then velocities, and of the goal only the angles count."""
@@ -104,7 +109,10 @@ class ReacherSimulator:
         return float(self._errors().max())
 
     def solved(self) -> bool:
-        """Whether every joint is within 0.05 rad of the goal (the simulator's own rule, which compares raw angles)."""
+        """Whether every joint is within 0.05 rad of the goal.
+
+        The simulator's own rule compares raw angles; with the gate `wrapped` the shoulder's is the shorter way around.
+        """
         return matches(self._errors())
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
@@ -143,7 +151,7 @@ class ReacherSimulator:
             self._physics.data.qpos[:], self._physics.data.qvel[:] = state[:2], state[2:]
 
     def _errors(self) -> np.ndarray:
-        return joint_errors(self._physics.data.qpos, self._goal[:2])
+        return joint_errors(self._physics.data.qpos, self._goal[:2], wrap_shoulder=self._gate == "wrapped")
 
     def _teleport(self, generator: np.random.Generator) -> float:
         before = self._finger_tip()

@@ -35,5 +35,6 @@ TWOROOM = Task(
     ),
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
+    gates=("simulator", "swept", "route"),
     make_simulator=_make_simulator,
 )

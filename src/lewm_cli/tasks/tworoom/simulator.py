@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks.color import other_color
@@ -30,6 +31,8 @@ class TwoRoomSimulator:
         # action_repeat_prob has no effect in stable_worldmodel 0.1.1 (its last action is never remembered).
         self._expert = ExpertPolicy(action_noise=ACTION_NOISE)
         self._expert.set_env(self._environment)
+        self._gate = "simulator"
+        self._path: list[np.ndarray] = []
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record the noisy expert from a reset to the target, the reset frame included.
@@ -68,6 +71,16 @@ class TwoRoomSimulator:
         """Place the agent where a demonstration with this seed begins."""
         reset_seed, _ = seed.spawn(2)
         self._reset(np.random.default_rng(reset_seed), any_start=False)
+        self._path = [self.position()]
+
+    def judge_by(self, gate: str) -> None:
+        """Choose what counts as reached: `simulator`, `swept` or `route`.
+
+        The simulator's own rule asks for 16 pixels. `swept` asks for the same in a world whose wall is solid along
+        the whole way of a step, not only where it ends; `route` for a way there, in the simulator's own world, that
+        kept clear of the wall.
+        """
+        self._gate = gate
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and target; every other property of the world is the default one."""
@@ -77,10 +90,18 @@ class TwoRoomSimulator:
                 f"TwoRoom did not take the recorded state {start.tolist()} with goal {goal.tolist()}; "
                 "the simulator differs from the one that recorded it: reinstall stable-worldmodel==0.1.1"
             )
+        self._path = [self.position()]
 
     def step(self, action: np.ndarray) -> None:
         """Advance one environment step; action (2,), clipped to [-1, 1] by the simulator."""
-        self._environment.step(action)
+        at = self.position()
+        # A recorded start may overlap the wall, for the simulator lets it; it leaves as the simulator has it.
+        if self._gate == "swept" and self._walls.free(at[None]):
+            reached = self._walls.slide(at, self._wanted(at, action))
+            self._environment.agent_position = torch.from_numpy(reached.astype(np.float32))
+        else:
+            self._environment.step(action)
+        self._path.append(self.position())
 
     def frame(self) -> np.ndarray:
         """What the camera sees: (224, 224, 3) uint8."""
@@ -107,8 +128,8 @@ class TwoRoomSimulator:
         return float(np.linalg.norm(self.position() - self._environment.target_position.numpy()))
 
     def solved(self) -> bool:
-        """Whether the agent is within 16 pixels of the target (the simulator's own rule)."""
-        return self.distance() < 16.0
+        """Whether the agent is within 16 pixels of the target, and came there on a valid route if that is asked for."""
+        return self.distance() < 16.0 and (self._gate != "route" or self._walls.free(np.stack(self._path)))
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (2,) from the action space."""
@@ -127,6 +148,13 @@ class TwoRoomSimulator:
         The simulator itself looks at walls only where a step ends.
         """
         return self._walls.free(path)
+
+    def _wanted(self, at: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Where an action leads from a position (2,) if there are no walls but the outer ones."""
+        environment = self._environment
+        speed = float(environment.variation_space["agent"]["speed"].value.item())
+        margin = environment.BORDER_SIZE + self._walls.radius
+        return np.clip(at + np.clip(action, -1, 1) * speed, margin, environment.IMG_SIZE - margin)
 
     def _teleport(self, generator: np.random.Generator) -> float:
         before, space = self.position(), self._environment.variation_space["agent"]["position"]

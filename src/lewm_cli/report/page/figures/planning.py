@@ -23,7 +23,7 @@ def _rates(result: EvalResult) -> Drawing:
     figure, axes = new_figure(LINE_HEIGHT * lines + 0.55)
     y = 0.0
     for group, block in zip(groups, blocks, strict=True):
-        name = "all pairs" if group is result.overall else group.name
+        name = "all pairs" if group.name == "all" else group.name
         axes.text(0, y, f"{name}, n = {group.success.trials}", color=INK, va="center", fontweight="bold")
         for label, rate, color in block:
             y -= 1

@@ -1,0 +1,137 @@
+"""Pairs frozen in a file, so that every run and every planner meets exactly the same ones."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
+
+from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+from lewm_cli.data import Dataset
+from lewm_cli.errors import LewmError
+from lewm_cli.evaluate.pairs import Pair, Wanted, recorded_pairs, refuse_missing_states
+from lewm_cli.evaluate.result import PairsOrigin
+from lewm_cli.files import write_text
+from lewm_cli.tasks import Task
+
+
+class FrozenPair(Section):
+    """Rows of the recording."""
+
+    episode: NonNegativeInt
+    start_row: NonNegativeInt
+    goal_row: NonNegativeInt
+
+
+class PairManifest(Section):
+    """Pairs, what they are of and how they were drawn."""
+
+    format: Literal[1] = 1
+    task: str
+    dataset: DatasetIdentity
+    protocol: EvalProtocol
+    pairs: tuple[FrozenPair, ...]
+
+    @property
+    def offset(self) -> PositiveInt:
+        """Environment steps from start to goal."""
+        return self.protocol.offset
+
+
+def freeze(path: Path, task: Task, dataset: Dataset, protocol: EvalProtocol, pairs: list[Pair]) -> PairsOrigin:
+    """Write pairs to a file that does not exist yet.
+
+    Raises:
+        LewmError: it cannot be written.
+    """
+    manifest = PairManifest(
+        task=task.name,
+        dataset=dataset.identity,
+        protocol=protocol,
+        pairs=tuple(
+            FrozenPair(episode=pair.episode, start_row=pair.start_row, goal_row=pair.goal_row) for pair in pairs
+        ),
+    )
+    write_text(path, manifest.model_dump_json(indent=1) + "\n")
+    return _origin(path, manifest)
+
+
+def read_manifest(path: Path) -> PairManifest:
+    """Read a manifest; whether it fits a recording is asked by `thaw`.
+
+    Raises:
+        LewmError: it cannot be read, or is something else.
+    """
+    try:
+        manifest = PairManifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise LewmError(f"the manifest {path} cannot be read ({error.strerror}); name another file") from error
+    except ValidationError as error:
+        raise LewmError(
+            f"{path} is no manifest of pairs as this version writes it; name a file that does not exist, and it will "
+            "be written"
+        ) from error
+    if not manifest.pairs:
+        raise LewmError(f"the manifest {path} holds no pairs; remove it, and it will be written again")
+    return manifest
+
+
+def thaw(
+    path: Path,
+    manifest: PairManifest,
+    task: Task,
+    dataset: Dataset,
+    protocol: EvalProtocol,
+    say: Callable[[str], None],
+) -> tuple[list[Pair], PairsOrigin]:
+    """The very pairs of a manifest.
+
+    Args:
+        path: where it was read from.
+        manifest: what was read.
+        task, dataset, protocol: what they are to be used with.
+        say: told what they are.
+
+    Raises:
+        LewmError: the pairs are of another recording, task or offset, or the protocol asks for other ones.
+    """
+    if manifest.task != task.name or manifest.dataset.fingerprint != dataset.identity.fingerprint:
+        raise LewmError(
+            f"the pairs in {path} are of another recording ({manifest.dataset.name}, {manifest.dataset.episodes} "
+            f"episodes, {manifest.dataset.fingerprint[:8]}) than {dataset.name} ({dataset.episodes} episodes, "
+            f"{dataset.identity.fingerprint[:8]}); name that one with --dataset, or another --manifest"
+        )
+    if manifest.offset != protocol.offset:
+        raise LewmError(
+            f"the goals in {path} are {manifest.offset} steps ahead, and {protocol.offset} were asked for; name "
+            "another --manifest"
+        )
+    rows = [(one.episode, one.start_row, one.goal_row) for one in manifest.pairs]
+    if not all(_holds(dataset, *numbers, protocol.offset) for numbers in rows):
+        raise LewmError(f"{path} names rows that are no pairs of {dataset.name}; write another --manifest")
+    refuse_missing_states(dataset, task)
+    pairs = recorded_pairs(dataset, task, rows)
+    if protocol.selects:
+        wanted = Wanted(task, protocol)
+        others = sum(not wanted(pair) for pair in pairs)
+        if others:
+            raise LewmError(
+                f"protocol {protocol.name} asks for pairs {wanted}, and {others} of the {len(pairs)} in {path} are "
+                "not; name another --manifest, or another --protocol"
+            )
+    origin = _origin(path, manifest)
+    say(f"pairs: the {len(pairs)} of {path}, drawn by {origin.protocol}")
+    return pairs, origin
+
+
+def _holds(dataset: Dataset, episode: int, start: int, goal: int, offset: int) -> bool:
+    if episode >= dataset.episodes or goal - start != offset:
+        return False
+    first = dataset.offsets[episode]
+    return bool(first <= start and goal < first + dataset.lengths[episode])
+
+
+def _origin(path: Path, manifest: PairManifest) -> PairsOrigin:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return PairsOrigin(file=str(path), sha256=digest, protocol=str(manifest.protocol))

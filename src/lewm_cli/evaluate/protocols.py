@@ -1,0 +1,86 @@
+"""Named protocols: found by name, changed by settings, and what is known beforehand of unusual ones."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lewm_cli.config import OWN_FIELDS, EvalProtocol, Expectation, Layer, merge_layers, nearest
+from lewm_cli.errors import UsageError
+from lewm_cli.tasks import Task
+
+HELD_OUT = "heldout"
+"""What is measured where it is known which episodes a run was never trained on."""
+
+RELEASE = "release"
+"""What is measured where that is not known."""
+
+
+def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> EvalProtocol:
+    """A task's protocol with settings laid over it; it says which of them it differs in.
+
+    Args:
+        task: with protocols.
+        name: of one of them.
+        settings: laid over it, the later over the earlier.
+
+    Raises:
+        UsageError: the task has none of this name, or what comes out cannot mean anything.
+    """
+    if name not in task.protocols:
+        near = nearest(name, list(task.protocols))
+        hint = f"did you mean {near!r}?" if near else f"choose one of {', '.join(task.protocols)}"
+        raise UsageError(f"{task.name} has no protocol {name!r}; {hint}")
+    own = Layer(f"protocol {task.name}/{name}", task.protocols[name] | {"name": name})
+    for layer in settings:
+        _refuse_own_fields(layer)
+    unchanged = EvalProtocol.build(own.tree, own.source)
+    merged = merge_layers([own, *settings])
+    protocol = EvalProtocol.build(merged.tree, merged.source)
+    if protocol.gate not in task.gates:
+        raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.gates)}")
+    before, after = (_flat(one.model_dump()) for one in (unchanged, protocol))
+    return protocol.model_copy(update={"changed": tuple(key for key in after if after[key] != before[key])})
+
+
+def task_protocols(task: Task) -> list[EvalProtocol]:
+    """Every protocol of a task, in the order of its file."""
+    return [find_protocol(task, name) for name in task.protocols]
+
+
+def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]:
+    """What is unusual about a protocol, and what to expect of it.
+
+    Args:
+        task: with protocols.
+        protocol: of the task.
+        frameskip: environment steps per model step.
+    """
+    offset, planner = protocol.offset, protocol.planner
+    expected = [Expectation.build(one, f"protocols of {task.name}") for one in task.measured.get("expectations", ())]
+    known = [one for one in expected if one.offset <= offset]
+    if known:
+        yield f"{task.name} with goals {offset} steps ahead: {max(known, key=lambda one: one.offset).text}"
+    if protocol.budget < offset:
+        yield (
+            f"{protocol.budget} steps are allowed for goals {offset} steps ahead: the recorded way there would not "
+            "do; expect little more than what starts near its goal"
+        )
+    reach = planner.horizon * frameskip
+    if reach < offset:
+        yield (
+            f"plans reach {reach} steps ahead and goals lie {offset} ahead: what counts is how near a plan comes, "
+            f"and that may lead astray; expect less than with goals {reach} ahead"
+        )
+
+
+def _refuse_own_fields(layer: Layer) -> None:
+    own = next((key for key in OWN_FIELDS if key in layer.tree), None)
+    if own:
+        raise UsageError(f"{layer.source}: a protocol's {own} is its own; choose another protocol with --protocol")
+
+
+def _flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Dotted keys and values of nested tables."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
