@@ -340,6 +340,7 @@ def entry(number: int) -> Entry:
         solved_at_start=False,
         success=number % 2 == 0,
         first_hit=7 if number % 2 == 0 else None,
+        held=number % 4 == 0 if number % 2 == 0 else None,
         final_distance=number / 3,
         route_valid=None,
         random_success=False,
