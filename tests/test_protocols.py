@@ -36,7 +36,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, LatentCost, Plan
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
-from lewm_cli.tasks import TASKS, TWOROOM, Simulator, Task
+from lewm_cli.tasks import PUSHT, TASKS, TWOROOM, Simulator, Task
 from lewm_cli.tasks.tworoom.walls import Walls
 from synthetic import join_recordings, write_recording
 
@@ -634,6 +634,38 @@ def test_free_ways_are_the_same_in_a_world_with_a_solid_wall(simulator: Simulato
             ends.append(simulator.position())
         if ends[0][0] < 95:  # away from the wall
             assert ends[0] == pytest.approx(ends[1], abs=1e-3)
+
+
+# Gate of PushT
+
+GOAL = (200, 200, 300, 300, 1.0, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("state", "own", "tight"),
+    [
+        (GOAL, True, True),
+        ((218, 200, 300, 300, 1.0, 0, 0), True, True),  # of the agent no more is asked
+        ((200, 200, 309, 300, 1.0, 0, 0), True, True),
+        ((200, 200, 311, 300, 1.0, 0, 0), True, False),
+        ((200, 200, 300, 300, 1.16, 0, 0), True, True),
+        ((200, 200, 300, 300, 1.19, 0, 0), True, False),
+        ((200, 200, 300, 300, 1.4, 0, 0), False, False),
+    ],
+)
+def test_tight_gate_of_pusht_asks_for_the_pose_of_the_block(
+    pusht: Simulator, state: tuple[float, ...], own: bool, tight: bool
+):
+    for gate, reached in (("simulator", own), ("tight", tight)):
+        pusht.judge_by(gate)
+        pusht.begin(np.array(state, float), np.array(GOAL, float))
+        assert pusht.solved() == reached
+
+
+@pytest.fixture(scope="module")
+def pusht() -> Simulator:
+    return PUSHT.make_simulator()
 
 
 # Through the command

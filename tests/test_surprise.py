@@ -180,6 +180,14 @@ def test_scores_are_those_of_scipy_and_scikit_learn(count: int):
         assert (found.ratio_low, found.ratio_high) == pytest.approx(tuple(theirs), rel=0.06)
 
 
+@pytest.mark.parametrize(
+    ("times", "written"), [(2.5, "2.5 [2.5, 2.5]"), (999.7, "1000 [1000, 1000]"), (2824, "2824 [2824, 2824]")]
+)
+def test_ratio_is_written_so_that_a_table_has_room_for_it(times: float, written: str):
+    before = np.full(4, 0.25)
+    assert str(score(before, times * before, before, before, seed=0)) == written
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-30, 0.25])
 def test_no_change_at_all_is_no_evidence(value: float):
     same = np.full(8, value)

@@ -38,10 +38,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield part
         with explained(path):
             part.chmod(0o666 & ~_umask())  # safetensors makes its files private
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
+            sync(part)
             part.replace(path)
-            _sync_folder(path.parent)
+            sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -70,9 +69,8 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
             yield part
         with explained(path):
             for file in part.iterdir():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-            _sync_folder(part)
+                sync(file)
+            sync(part)
             others = sorted({file.name for file in path.iterdir()} - {*replaces}) if path.exists() else []
             if others:
                 raise LewmError(f"{path} holds other files ({others[0]!r}); choose another folder")
@@ -80,7 +78,7 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
                 for name in replaces:
                     (path / name).unlink(missing_ok=True)
                 part.rename(path)  # over an empty folder, or nothing
-            _sync_folder(path.parent)
+            sync(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -218,8 +216,9 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file, or what was renamed in a folder, survive a power failure."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -11,11 +11,12 @@ EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 300",
     "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
     "lewm collect tworoom --episodes 300 --any-room",
+    "lewm collect pusht --episodes 300",
 )
 
 
 def command(
-    task: Annotated[str, typer.Argument(help="What to record: tworoom.", show_default=False)],
+    task: Annotated[str, typer.Argument(help="What to record: tworoom or pusht.", show_default=False)],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
     workers: Annotated[
@@ -23,7 +24,11 @@ def command(
     ] = available_cores(),
     name: Annotated[str | None, typer.Option(help="Dataset name.", show_default="next free TASK/demos")] = None,
     any_room: Annotated[
-        bool, typer.Option("--any-room", help="Take the simulator's own resets: start and target may share a room.")
+        bool,
+        typer.Option(
+            "--any-room",
+            help="Take the simulator's own resets: start and target may share a room, agent and block touch.",
+        ),
     ] = False,
     home: options.Home = None,
     json: options.Json = False,
@@ -31,7 +36,7 @@ def command(
 ) -> None:
     """Record demonstrations in the real simulator, in the schema of the released datasets.
 
-    By default start and target lie in different rooms, as in the paper. The same seed gives the same content.
+    By default TwoRoom's start and target lie in different rooms, as in the paper. The same seed gives the same content.
     """
     from lewm_cli.flows.collect import CollectRequest, collect
     from lewm_cli.report import Output, dataset_tables, dataset_tree

@@ -18,6 +18,7 @@ from lewm_cli.cli import (
     convert,
     doctor,
     eval,
+    fetch,
     ls,
     presets,
     probe,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 for module in (
     quickstart,
+    fetch,
     collect,
     train,
     eval,

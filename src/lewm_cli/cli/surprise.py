@@ -11,7 +11,7 @@ EXAMPLES = options.examples(
     "lewm surprise video.h5",
     "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
-    "lewm surprise tworoom/test --perturb color --json",
+    "lewm surprise pusht/test --perturb color --json",
 )
 
 
@@ -24,7 +24,7 @@ def command(
     ] = None,
     perturb: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Stage a change: teleport or color in TwoRoom.", show_default=False),
+        typer.Option(metavar="NAME", help="Stage a change: teleport or color.", show_default=False),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")

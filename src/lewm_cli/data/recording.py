@@ -56,11 +56,11 @@ def record(
         remove_stale_parts(path)
         recorded = _demonstrations(task, episodes, seed, workers, any_start)
         with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
-            writer = _Writer(file)
+            writer = _Writer(file, task, seed, any_start)
             for episode in recorded:
                 writer.append(episode)
                 advance(1)
-            writer.finish(task, seed, any_start)
+            writer.finish()
 
 
 @dataclass
@@ -68,13 +68,17 @@ class _Writer:
     """Appends episodes: frames go to disk in whole chunks as they come, all else is small and goes last."""
 
     file: h5py.File
+    task: Task
+    seed: int
+    any_start: bool
     lengths: list[int] = field(default_factory=list)
     columns: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
     pending: np.ndarray | None = None
 
     def append(self, episode: Episode) -> None:
         rows = len(episode)
-        own = {"ep_idx": np.full(rows, len(self.lengths), np.int64), "step_idx": np.arange(rows, dtype=np.int64)}
+        number = np.full(rows, len(self.lengths), np.int64)
+        own = {self.task.episode_column: number, "step_idx": np.arange(rows, dtype=np.int64)}
         for name, values in {"action": episode.action, **episode.columns, **own}.items():
             self.columns[name].append(values)
         self.lengths.append(rows)
@@ -83,7 +87,7 @@ class _Writer:
         self._write_frames(frames[:whole])
         self.pending = frames[whole:].copy()
 
-    def finish(self, task: Task, seed: int, any_start: bool) -> None:
+    def finish(self) -> None:
         self._write_frames(self.pending)
         for name, parts in self.columns.items():
             self.file[name] = np.concatenate(parts)
@@ -91,10 +95,10 @@ class _Writer:
         self.file["ep_len"] = lengths
         self.file["ep_offset"] = np.cumsum(lengths) - lengths
         self.file.attrs.update(
-            task=task.name,
-            seed=seed,
-            policy=task.demonstrator,
-            starts="any" if any_start else "task",
+            task=self.task.name,
+            seed=self.seed,
+            policy=self.task.demonstrator,
+            starts="any" if self.any_start else "task",
             versions=", ".join(f"{name} {version}" for name, version in installed_versions().items()),
         )
 

@@ -71,7 +71,8 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
         )
     targets, columns, left_out = [], [], {}
     for target in task.probe_targets:
-        values = dataset.read(target.column, rows).reshape(len(rows), -1)[:, target.index].astype(np.float64)
+        column = dataset.read(target.column, rows).reshape(len(rows), -1)
+        values = target.function(column[:, target.index].astype(np.float64))
         reason = _unprobeable(values, test)
         if reason:
             left_out[target.name] = reason

@@ -4,10 +4,23 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
+    from lewm_cli.fetch.watching import Advance, Begin, Transfer
 
 PLAIN_LINE_SECONDS = 5.0
 
@@ -59,6 +72,30 @@ class Output:
         else:
             yield _PlainProgress(self, label, total, unit).advance
 
+    @contextmanager
+    def bytes(self, label: str) -> Iterator["Begin"]:
+        """Show how many bytes get on, with rate and ETA."""
+        if self.notes.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=self.notes) as bar:
+
+                def begin(transfer: "Transfer") -> "Advance":
+                    for earlier in bar.task_ids:  # all comes anew
+                        bar.remove_task(earlier)
+                    task = bar.add_task(label, total=transfer.total, completed=transfer.already)
+                    return lambda count: bar.advance(task, count)
+
+                yield begin
+        else:
+            yield lambda transfer: _PlainBytes(self, label, transfer).advance
+
 
 class _PlainProgress:
     def __init__(self, output: Output, label: str, total: int, unit: str) -> None:
@@ -74,3 +111,22 @@ class _PlainProgress:
         self.last = now
         left = (now - self.begun) / max(1, self.done) * (self.total - self.done)
         self.output.say(f"{self.label}: {self.done}/{self.total} {self.unit}, ETA {left:.0f} s")
+
+
+class _PlainBytes:
+    def __init__(self, output: Output, label: str, transfer: "Transfer") -> None:
+        self.output, self.label, self.total = output, label, transfer.total
+        self.before = self.done = transfer.already
+        self.begun = self.last = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last < PLAIN_LINE_SECONDS and self.done != self.total:
+            return
+        self.last = now
+        rate = (self.done - self.before) / max(1e-3, now - self.begun)
+        words = f"{self.label}: {decimal(self.done)}"
+        words += f" of {decimal(self.total)}, {decimal(int(rate))}/s" if self.total else f", {decimal(int(rate))}/s"
+        words += f", ETA {(self.total - self.done) / max(1.0, rate):.0f} s" if self.total else ""
+        self.output.say(words)

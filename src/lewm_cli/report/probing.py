@@ -32,7 +32,7 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
             for feature in FEATURES:
                 score, first = scores[feature], feature == FEATURES[0]
                 table.add_row(
-                    f"{target.name}, {target.unit}" if first and probe == "linear" else "",
+                    ", ".join(filter(None, (target.name, target.unit))) if first and probe == "linear" else "",
                     probe if first else "",
                     TITLES[feature],
                     f"{score.mse:.3f}",

@@ -64,7 +64,7 @@ def _perturbed(result: PerturbationResult) -> list[RenderableType]:
             DETECTOR_TITLES[detector],
             str(score),
             f"{score.log_ratio:.2f} [{score.log_ratio_low:.2f}, {score.log_ratio_high:.2f}]",
-            f"{score.after:.2f}",
+            f"{score.after:.2f}" if score.after < 100 else f"{score.after:.0f}",
             f"{score.t_test:.0e}",
             f"{score.auroc:.3f}",
         )

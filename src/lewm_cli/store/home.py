@@ -70,7 +70,7 @@ class Home:
         if typed.suffix in DATASET_SUFFIXES and typed.exists():
             return open_dataset(typed.absolute(), str(typed.absolute()))
         plain = name.removesuffix(typed.suffix) if typed.suffix in DATASET_SUFFIXES else name
-        path = self._dataset_file(plain) if plain == name or is_name(plain) else None
+        path = self.dataset_file(plain) if plain == name or is_name(plain) else None
         if path is None and plain != name:
             raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
         if path is None:
@@ -79,13 +79,14 @@ class Home:
             raise MissingError(f"there is no dataset {name!r} under {self._places()}; {_offer(known, first)}")
         return open_dataset(path, check_name(name, "dataset"))
 
-    def _dataset_file(self, name: str) -> Path | None:
+    def dataset_file(self, name: str) -> Path | None:
+        """Where a recording of this name lies, in any folder or layout; None if there is none."""
         found = (path for path in self._candidates("datasets", f"{check_name(name, 'dataset')}.h5") if path.exists())
         return next(found, None)
 
     def dataset_is_taken(self, name: str) -> bool:
         """Whether a recording of this name is there, in any folder or layout."""
-        return self._dataset_file(name) is not None
+        return self.dataset_file(name) is not None
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""

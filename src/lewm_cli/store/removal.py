@@ -11,6 +11,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
 from lewm_cli.store.home import Home
 from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, split_step
+from lewm_cli.store.origin import IN_FOLDER, dataset_origin
 from lewm_cli.store.run_files import RunFiles
 
 
@@ -95,7 +96,9 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
         remarks.append(f"its packed frames lie outside the home and stay: {packed[0].resolve()}")
         packed = []
     # The recording last: its content is what leads to its packed frames.
-    paths = [*packed, *(part for each in (*packed, path) for part in stale_parts(each)), path]
+    origin = dataset_origin(path)
+    noted = [origin] if origin.exists() else []
+    paths = [*packed, *(part for each in (*packed, path) for part in stale_parts(each)), *noted, path]
     guards = (path, *packed)
     removed = tuple(map(_described, paths))
     return _allowed(home, Removal(name, "dataset", path, removed, (), guards, remarks=tuple(remarks)))
@@ -148,7 +151,7 @@ def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
         named = [path for path in sorted(files.within.glob("weights*.pt")) if path != files.foreign]
         if one_state and named:
             return [files.weights], ()
-        return [*named, files.within / "config.json", files.weights], ()
+        return [*named, files.within / "config.json", files.within / IN_FOLDER, files.weights], ()
     if files.foreign:
         forms = [Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES]
         return [*(path for path in forms if path != files.foreign), files.foreign], ()

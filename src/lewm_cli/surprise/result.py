@@ -72,7 +72,7 @@ class DetectorScore(Section):
     auroc: float
 
     def __str__(self) -> str:
-        return f"{self.ratio:.3g} [{self.ratio_low:.3g}, {self.ratio_high:.3g}]"
+        return f"{_short(self.ratio)} [{_short(self.ratio_low)}, {_short(self.ratio_high)}]"
 
 
 class PerturbationResult(Measurement):
@@ -85,3 +85,8 @@ class PerturbationResult(Measurement):
     seed: int
     scores: dict[Detector, DetectorScore]
     episodes: tuple[PerturbedEpisode, ...]
+
+
+def _short(ratio: float) -> str:
+    """Three digits; without an exponent where a table has no room for one."""
+    return f"{ratio:.0f}" if 999.5 <= ratio < 1e6 else f"{ratio:.3g}"

@@ -4,14 +4,26 @@ from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.generic import GENERIC
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
+from lewm_cli.tasks.pusht import PUSHT
 from lewm_cli.tasks.simulator import Simulator
 from lewm_cli.tasks.task import Task
 from lewm_cli.tasks.tworoom import TWOROOM
 
-TASKS = (TWOROOM,)
+TASKS = (TWOROOM, PUSHT)
 """Every task that has a simulator."""
 
-__all__ = ["GENERIC", "TASKS", "TWOROOM", "Episode", "Perturbation", "ProbeTarget", "Simulator", "Task", "find_task"]
+__all__ = [
+    "GENERIC",
+    "PUSHT",
+    "TASKS",
+    "TWOROOM",
+    "Episode",
+    "Perturbation",
+    "ProbeTarget",
+    "Simulator",
+    "Task",
+    "find_task",
+]
 
 
 def find_task(name: str) -> Task | None:

@@ -1,6 +1,9 @@
 """A physical quantity that a latent may or may not know."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -11,10 +14,12 @@ class ProbeTarget:
         name: in words, for tables.
         column: recorded column.
         index: which of its dimensions.
-        unit: of the number.
+        unit: of the number; empty if it has none.
+        function: of the recorded number, what is probed for; for angles, which jump where nothing does.
     """
 
     name: str
     column: str
     index: int
     unit: str
+    function: Callable[[np.ndarray], np.ndarray] = np.positive

@@ -23,6 +23,7 @@ class Task:
         title: a few words for tables.
         released_dataset: file name, without suffix, of the released recording; None if there is none.
         demonstrator: what acts when episodes are recorded, for the attributes of the file.
+        episode_column: what the released recording calls the column of episode numbers.
         start_columns: recorded columns that, joined, are the state to start from.
         goal_columns: recorded columns that, joined, are the goal.
         probe_targets: physical quantities that latents are probed for.
@@ -38,6 +39,7 @@ class Task:
     aliases: tuple[str, ...] = ()
     released_dataset: str | None = None
     demonstrator: str | None = None
+    episode_column: str = "ep_idx"
     start_columns: tuple[str, ...] = ()
     goal_columns: tuple[str, ...] = ()
     probe_targets: tuple[ProbeTarget, ...] = ()

@@ -7,11 +7,13 @@ from shlex import quote
 
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.store.origin import dataset_origin
 from lewm_cli.tasks import find_task
 from lewm_cli.verify.bookkeeping import bookkeeping_findings, rows_of_file
 from lewm_cli.verify.check import DatasetCheck, Finding, Problem, guarded
 from lewm_cli.verify.columns import action_findings, column_findings
 from lewm_cli.verify.frames import FramesRead, frame_findings
+from lewm_cli.verify.origin import origin_findings
 
 RowProgress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Enters a stage of so many rows, and yields what is told the number of rows done since the last call."""
@@ -36,6 +38,7 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
             yield Problem(str(error))  # it says itself what to do
 
     findings = list(guarded(path.name, opening, FETCH_AGAIN))
+    findings += guarded("its origin", lambda: origin_findings(dataset_origin(path)), FETCH_AGAIN)
     if not opened:
         return DatasetCheck(name=name, path=path, findings=tuple(findings))
     dataset = opened[0]

@@ -18,8 +18,10 @@ from lewm_cli.model import LeWM
 from lewm_cli.store import Measurement, RunFiles, StoredStatistics, read_card, read_tensors, weights_digest
 from lewm_cli.store.derived import check_sums
 from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.origin import run_origin
 from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, guarded
 from lewm_cli.verify.derived import derived_findings
+from lewm_cli.verify.origin import origin_findings
 
 TRAIN_AGAIN = "train or fetch it again"
 COPY_AGAIN = "fetch or copy it again"
@@ -70,6 +72,12 @@ class _Look:
         with torch.device("meta"):  # names and shapes are all that is needed of the model
             model = LeWM(card.model, card.inputs.block_dim)
         self.weights.state = read_tensors(self.files.weights, model)
+
+    def origin(self) -> Iterator[Finding]:
+        """Of weights that were fetched."""
+        noted = run_origin(self.files)
+        if noted:
+            yield from origin_findings(noted)
 
     def statistics(self) -> Iterator[Finding]:
         """Of weights that do not carry their own."""
@@ -170,6 +178,7 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
     look = _Look(name, files, folders, kinds)
     findings = [*guarded(files.weights.name, look.tensors, COPY_AGAIN if files.foreign else TRAIN_AGAIN)]
     again = look.again()
+    findings += guarded("its origin", look.origin, COPY_AGAIN)
     findings += guarded("the statistics", look.statistics, again)
     findings += guarded("what is derived from the weights", look.derived, again)
     findings += guarded("a stored result", look.results, "measure again")

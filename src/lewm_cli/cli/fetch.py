@@ -1,0 +1,72 @@
+"""`lewm fetch`: released recordings and weights."""
+
+from typing import Annotated
+
+import typer
+
+from lewm_cli.cli import options
+
+EXAMPLES = options.examples(
+    "lewm fetch --list",
+    "lewm fetch pusht",
+    "lewm fetch tworoom --checkpoint",
+    "lewm fetch cube --dataset --dry-run",
+    "lewm fetch robot/pick --dataset --source https://example.org/pick.tar.zst",
+)
+
+
+def command(
+    what: Annotated[
+        str | None, typer.Argument(help="A task, or one checkpoint of it, like pusht/lejepa.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--list", help="Show the catalog; asks no network.")] = False,
+    dataset: Annotated[bool, typer.Option("--dataset", help="The recording alone.")] = False,
+    checkpoint: Annotated[bool, typer.Option("--checkpoint", help="The weights alone.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="hub|drive|URL",
+            help="Where from; a file here may go by its path.",
+            show_default="as the catalog says",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Of the repository on the Hub.", show_default="the catalog's")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; asks no network.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
+    keep_archive: Annotated[
+        bool, typer.Option("--keep-archive", help="Leave the archive beside what was unpacked from it.")
+    ] = False,
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch what the authors have released: resumed where it was cut, verified, unpacked, renamed into place last.
+
+    Both the recording and the weights, unless one of them is asked for. The same command goes on where it was.
+
+    HF_TOKEN, HF_ENDPOINT and HTTPS_PROXY are used as huggingface_hub uses them.
+    """
+    from lewm_cli.errors import UsageError
+    from lewm_cli.fetch import FetchRequest, plan_fetch, read_catalog
+    from lewm_cli.flows.fetch import fetch
+    from lewm_cli.report import Output, fetching
+    from lewm_cli.store import Home
+
+    output = Output(as_json=json, quiet=quiet)
+    if everything:
+        entries = read_catalog()
+        output.result(fetching.catalog_tree(entries), lambda: fetching.catalog_tables(entries))
+        return
+    if what is None:
+        raise UsageError("say what to fetch, like lewm fetch pusht; `lewm fetch --list` shows what there is")
+    request = FetchRequest(what, dataset, checkpoint, source, revision, force, keep_archive)
+    if dry_run:
+        planned = plan_fetch(Home.locate(home), request)
+        output.result(fetching.plan_tree(planned), lambda: fetching.plan_tables(planned))
+        return
+    fetched = fetch(Home.locate(home), request, output.say, output.bytes)
+    output.result(fetching.fetched_tree(fetched), lambda: fetching.fetched_tables(fetched))
+    for line in fetching.next_commands(fetched):
+        output.say(f"next: {line}")

@@ -1,0 +1,284 @@
+"""The beginning of a file: its bytes on disk, what they are the beginning of, and their hash."""
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from lewm_cli.config import Section
+from lewm_cli.errors import LewmError
+from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.watching import Begin, Transfer
+from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_parts, sync, write_text
+
+READ_AT_ONCE = 2**20
+"""Bytes."""
+
+SYNC_SECONDS = 10.0
+"""How much of a download a power failure may cost."""
+
+
+class Identity(Section):
+    """Which file some bytes are the beginning of.
+
+    Args:
+        same_as: its URL, or what stands for it.
+        etag: strong ETag.
+        modified: when it was changed last, as the source writes it.
+        size: bytes.
+        sha256: what its hash has to be, in lower case.
+    """
+
+    same_as: str
+    etag: str | None = None
+    modified: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+    @property
+    def validator(self) -> str | None:
+        """What becomes another one when the file does."""
+        return self.etag or self.modified
+
+    def with_size(self, size: int | None) -> "Identity":
+        """The same, of so many bytes."""
+        return self.model_copy(update={"size": size})
+
+    def begins(self, remote: Remote) -> bool:
+        """Whether what begins this file begins `remote` too, as far as can be known before asking."""
+        if None not in (remote.size, self.size) and remote.size != self.size:
+            return False
+        if self.sha256 and remote.sha256:
+            return self.sha256 == remote.sha256.lower()
+        return self.same_as == remote.same_as and (self.validator is not None or remote.sha256 is not None)
+
+    def is_part_of(self, now: "Identity") -> bool:
+        """Whether it is still the same file, from what its source says of it now."""
+        if None not in (self.size, now.size) and self.size != now.size:
+            return False
+        if self.sha256 and self.sha256 == now.sha256 and self.same_as != now.same_as:
+            return True  # another source of the same bytes has another ETag
+        if self.etag or now.etag:
+            return self.etag == now.etag
+        return self.modified == now.modified
+
+
+class _Note(Section):
+    """What is kept beside the bytes.
+
+    Args:
+        identity: what they are the beginning of.
+        synced: how many of them are on the disk for certain.
+        boot: the run of the operating system that wrote the others.
+    """
+
+    identity: Identity
+    synced: int
+    boot: str | None
+
+
+class Partial:
+    """The beginning of the file `path`, in a hidden file beside it that a later process goes on with.
+
+    Attributes:
+        path: what the file will be called.
+        size: how many bytes are there.
+        identity: what they are the beginning of; None if there are none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.identity: Identity | None = None
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+        self._part, self._note = _part_path(path), _note_path(path)
+        self._synced_at = time.monotonic()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing."""
+        return self.identity is not None and self.size == self.identity.size
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes that are there."""
+        return self._hash.hexdigest()
+
+    def take_up(self, remote: Remote, rereading: Begin) -> None:
+        """Go on with what an earlier process left, if it is the beginning of `remote`.
+
+        Args:
+            remote: the file that is wanted.
+            rereading: is told how much is about to be read for its hash.
+
+        Raises:
+            LewmError: it cannot be read or written.
+        """
+        with explained(self.path):
+            remove_stale_parts(self._note)
+            note = self._read_note()
+            if note is None or not note.identity.begins(remote):
+                return
+            with suppress(FileNotFoundError):
+                size = self._part.stat().st_size
+                # After a power failure a file may be longer than what was really written.
+                trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
+                if trusted <= (size if note.identity.size is None else note.identity.size):
+                    self._reopen(trusted, note.identity, rereading)
+
+    def start(self, identity: Identity) -> None:
+        """Begin anew, with nothing.
+
+        Raises:
+            LewmError: the folder cannot be written or the disk is full.
+        """
+        with explained(self.path):
+            self.close()
+            self._file = self._part.open("wb", buffering=0)
+        self.size, self.identity, self._hash = 0, identity, hashlib.sha256()
+        self._write_note(synced=0)
+
+    def forget(self) -> None:
+        """Hold the bytes for useless; they stay on the disk until others come."""
+        self.size, self.identity, self._hash = 0, None, hashlib.sha256()
+
+    def append(self, data: bytes) -> None:
+        """Add what comes next; every now and then it is made to survive a power failure.
+
+        Raises:
+            LewmError: the disk is full; the bytes before it are kept.
+        """
+        assert self._file is not None, "started or taken up"
+        rest = memoryview(data)
+        with self._full_disk_explained():
+            while rest:
+                written = self._file.write(rest)
+                self._hash.update(rest[:written])
+                self.size += written
+                rest = rest[written:]
+            if time.monotonic() - self._synced_at > SYNC_SECONDS:
+                self.sync()
+
+    def learn(self, identity: Identity) -> None:
+        """Keep what the source says of the file now."""
+        self.identity = identity
+
+    def sync(self) -> None:
+        """Make the bytes survive a power failure."""
+        if self._file is not None and self.identity is not None:
+            os.fsync(self._file)
+            with suppress(LewmError):  # on a full disk the older one goes on to be true
+                self._write_note(synced=self.size)
+        self._synced_at = time.monotonic()
+
+    def finish(self) -> None:
+        """Give the whole file its name.
+
+        Raises:
+            LewmError: the folder cannot be written.
+        """
+        assert self._file is not None, "started or taken up"
+        with explained(self.path):
+            os.fsync(self._file)
+            self.close()
+            self._part.replace(self.path)
+            sync(self.path.parent)
+            self._note.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the bytes."""
+        self.close()
+        self.forget()
+        self._part.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; what is in it stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _reopen(self, size: int, identity: Identity, rereading: Begin) -> None:
+        file = self._part.open("r+b", buffering=0)
+        self._file = file
+        file.truncate(size)
+        buffer = memoryview(bytearray(READ_AT_ONCE))
+        advance = rereading(Transfer(size, 0)) if size else None
+        while advance is not None and (got := file.readinto(buffer)):
+            self._hash.update(buffer[:got])
+            advance(got)
+        self.size, self.identity = size, identity
+
+    def _read_note(self) -> _Note | None:
+        try:
+            return _Note.model_validate_json(self._note.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def _write_note(self, synced: int) -> None:
+        assert self.identity is not None
+        note = _Note(identity=self.identity, synced=synced, boot=_boot())
+        write_text(self._note, note.model_dump_json())
+        self._synced_at = time.monotonic()
+
+    @contextmanager
+    def _full_disk_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if disk_is_full(error):
+                what, remedy = f"the disk under {self.path.parent} is full", "free some space"
+            elif error.errno == errno.EFBIG:
+                what, remedy = f"{self.path.parent} takes no larger files", "choose another disk"
+            else:
+                raise
+            raise LewmError(
+                f"{what} after {self.size:,} bytes of {self.path.name}; they are kept: {remedy}, "
+                "and the same command goes on from there"
+            ) from error
+
+
+@contextmanager
+def partial_file(path: Path, remote: Remote, rereading: Begin) -> Iterator[Partial]:
+    """Yield what there is of `remote` under the name `path`; whatever happens, the bytes are flushed and kept.
+
+    Raises:
+        LewmError: it cannot be read or written.
+    """
+    partial = Partial(path)
+    try:
+        partial.take_up(remote, rereading)
+        yield partial
+    except BaseException:
+        with suppress(OSError, LewmError):  # what went wrong first is what is told
+            partial.sync()
+        raise
+    finally:
+        partial.close()
+
+
+def has_partial(path: Path) -> bool:
+    """Whether some of the file `path` waits to be gone on with."""
+    return _part_path(path).exists()
+
+
+def _part_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}{PART_SUFFIX}")
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.identity{PART_SUFFIX}")
+
+
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None

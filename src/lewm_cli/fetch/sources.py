@@ -1,0 +1,63 @@
+"""Where the bytes come from: the Hub, Google Drive, or any address."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.fetch.catalog import Published, PublishedFile
+from lewm_cli.fetch.drive import drive_identifier, drive_remote
+from lewm_cli.fetch.hub import Kind, hub_remote
+from lewm_cli.fetch.remote import Remote
+
+HUB, DRIVE = "hub", "drive"
+
+
+def address(source: str) -> str | None:
+    """What was typed after --source as an address: a file on this machine may go by its path; None for hub and drive.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if source in (HUB, DRIVE):
+        return None
+    if urlsplit(source).scheme in ("http", "https", "file"):
+        return source
+    if Path(source).exists():
+        return Path(source).absolute().as_uri() + ("/" if Path(source).is_dir() else "")
+    raise UsageError(f"--source {source!r} is neither hub, drive, an http, https or file address, nor a file here")
+
+
+def file_name(url: str) -> str:
+    """What the file behind an address is called."""
+    return PurePosixPath(unquote(urlsplit(url).path)).name
+
+
+def remotes(published: Published, files: tuple[PublishedFile, ...], kind: Kind) -> tuple[Remote, ...]:
+    """Ask the source for files; no byte of them is fetched yet.
+
+    Args:
+        published: where they are.
+        files: what they are called there.
+        kind: of repository, if it is the Hub.
+
+    Raises:
+        MissingError: there is no such thing.
+        LewmError: the source cannot be reached, or refuses.
+    """
+    if published.unavailable:
+        raise MissingError(published.unavailable)
+    if published.hub:
+        return tuple(hub_remote(published.hub, kind, file) for file in files)
+    if published.drive:
+        if len(files) > 1:
+            raise LewmError("one file on Google Drive cannot be several; name an archive in the catalog entry")
+        return (drive_remote(published.drive, files[0]),)
+    assert published.url
+    return tuple(_plain(published.url, file) for file in files)
+
+
+def _plain(url: str, file: PublishedFile) -> Remote:
+    if identifier := drive_identifier(url):
+        return drive_remote(identifier, file)
+    whole = f"{url}{file.name}" if url.endswith("/") else url
+    return Remote(whole, f"{file.name} from {urlsplit(url).netloc or 'this machine'}", (), file.size, file.sha256)

@@ -1,0 +1,77 @@
+"""Where something fetched came from, and what its bytes have to be: a small file beside it."""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ValidationError
+
+from lewm_cli.config import Section
+from lewm_cli.errors import LewmError
+from lewm_cli.files import write_text
+from lewm_cli.store.run_files import RunFiles
+
+IN_FOLDER = "origin.json"
+"""Its name where a whole folder was fetched."""
+
+
+def _beside(path: str) -> str:
+    if PurePosixPath(path).name != path:
+        raise ValueError(f"{path!r} is no file beside its origin")
+    return path
+
+
+class FetchedFile(Section):
+    """A file as it was when it arrived, beside its origin; size in bytes."""
+
+    name: Annotated[str, AfterValidator(_beside)]
+    size: int
+    sha256: str
+
+
+class Origin(Section):
+    """What `<dataset>.origin.json`, or `origin.json` in the folder of a checkpoint, holds.
+
+    Args:
+        source: address, or repository of the Hub, that it came from.
+        revision: of the repository.
+        published: the files as they are published: an archive, or the same as `files`.
+        files: what arrived.
+        fetched: when, UTC.
+        version: of lewm.
+    """
+
+    format: Literal[1] = 1
+    source: str
+    revision: str | None = None
+    published: tuple[FetchedFile, ...]
+    files: tuple[FetchedFile, ...]
+    fetched: str
+    version: str
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """What a file says; None if there is none.
+
+        Raises:
+            LewmError: it cannot be read.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValidationError, UnicodeDecodeError, OSError) as error:
+            raise LewmError(f"{path} does not say where its files came from; fetch them again with --force") from error
+
+    def write(self, path: Path) -> None:
+        """Replace a file by this, in one step."""
+        write_text(path, self.model_dump_json(indent=2))
+
+
+def dataset_origin(path: Path) -> Path:
+    """The file beside a recording that says where it came from, if lewm fetched it."""
+    return path.with_name(f"{path.stem}.origin.json")
+
+
+def run_origin(files: RunFiles) -> Path | None:
+    """The file in the folder of a run that says where it came from, if lewm fetched it; None if it has no folder."""
+    return files.within / IN_FOLDER if files.within else None

@@ -1,0 +1,46 @@
+"""PushT: a disk that pushes a T-shaped block (stable_worldmodel's `swm/PushT-v1`)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lewm_cli.tasks.perturbation import Perturbation
+from lewm_cli.tasks.probe_target import ProbeTarget
+from lewm_cli.tasks.simulator import Simulator
+from lewm_cli.tasks.task import Task
+
+
+def _make_simulator() -> Simulator:
+    # Late: the simulator imports stable_worldmodel, which takes seconds.
+    from lewm_cli.tasks.pusht.simulator import PushTSimulator
+
+    return PushTSimulator()
+
+
+PUSHT = Task(
+    name="pusht",
+    folder=Path(__file__).parent,
+    title="a disk that pushes a T-shaped block",
+    aliases=("push-t",),
+    released_dataset="pusht_expert_train",
+    demonstrator="weak policy of stable_worldmodel (random, biased to the block), drawn to places between the walls",
+    episode_column="episode_idx",
+    start_columns=("state",),
+    goal_columns=("state",),
+    probe_targets=(
+        ProbeTarget("agent x", "state", 0, "px"),
+        ProbeTarget("agent y", "state", 1, "px"),
+        ProbeTarget("block x", "state", 2, "px"),
+        ProbeTarget("block y", "state", 3, "px"),
+        # Not the angle itself: no probe should be scored on the jump from 2 pi to 0.
+        ProbeTarget("sin block angle", "state", 4, "", np.sin),
+        ProbeTarget("cos block angle", "state", 4, "", np.cos),
+    ),
+    perturbations=(
+        Perturbation("teleport", "agent and block jump to random free places", "px"),
+        Perturbation("color", "the block takes a random color", "RGB levels"),
+    ),
+    recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
+    gates=("simulator", "tight"),
+    make_simulator=_make_simulator,
+)

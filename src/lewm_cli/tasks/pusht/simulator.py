@@ -1,0 +1,193 @@
+"""The real PushT simulator and its weak policy, driven by plain arrays."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from lewm_cli.errors import LewmError
+from lewm_cli.tasks.episode import Episode
+from lewm_cli.tasks.pusht.pose import block_has_to_move, block_in_place, gap, reached, turn
+from lewm_cli.tasks.swm import make_environment
+
+STEPS = 124
+"""Environment steps per episode, so 125 rows: the mean of the released episodes."""
+
+ARENA = (20.0, 491.0)
+"""Where the agent's disk touches no wall, both coordinates, pixels of 512."""
+
+FAR_APART = 75.0
+"""Pixels of 512 that agent and block at least jump; 33 in the frame."""
+
+OTHER_COLOR = 128.0
+"""RGB levels between two colors that nobody takes for the same."""
+
+TAKEN = 1e-3
+"""Pixels and radians between a state and what the simulator made of it; it computes in float64."""
+
+
+class PushTSimulator:
+    """stable_worldmodel's `swm/PushT-v1` with its WeakPolicy.
+
+    States (7,) are agent x, y, block x, y, block angle in [0, 2 pi), agent velocity x, y; lengths in pixels of 512.
+    """
+
+    def __init__(self) -> None:
+        self._environment = environment = make_environment("swm/PushT-v1")
+        from stable_worldmodel.envs.pusht import WeakPolicy
+
+        self._policy = WeakPolicy()
+        # It acts on batches only, and this is one.
+        space = SimpleNamespace(shape=(1, *environment.action_space.shape))
+        self._gate = "simulator"
+        self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
+
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+        """Record the weak policy for 124 steps, the reset frame included; it has no goal and never ends early.
+
+        Unless `any_start`, resets are drawn until nothing touches: the simulator's own let the agent lie in the block.
+        """
+        reset_seed, policy_seed = seed.spawn(2)
+        start = self._draw_start(np.random.default_rng(reset_seed), any_start=any_start)
+        self.begin(start, start)
+        self._policy.set_seed(policy_seed)
+        states, frames, actions = [self._state], [self.frame()], []
+        for _ in range(STEPS):
+            actions.append(self._act())
+            self.step(actions[-1])
+            states.append(self._state)
+            frames.append(self.frame())
+        actions.append(np.full_like(actions[0], np.nan))
+        state = np.stack([_rounded(state) for state in states])
+        return Episode(
+            pixels=np.stack(frames),
+            action=np.stack(actions),
+            columns={"proprio": state[:, [0, 1, 5, 6]], "state": state},
+        )
+
+    def judge_by(self, gate: str) -> None:
+        """Choose what counts as reached: `simulator`, or `tight`, which asks more of the block's pose."""
+        self._gate = gate
+
+    def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
+        """Place agent and block, every other property of the world being the default one.
+
+        How the block moves is not recorded; it comes to move as the agent, which touches it with its velocity, has it.
+        """
+        self._goal = goal.astype(np.float64)
+        still = np.array([*self._goal[:5], 0.0, 0.0])
+        # What reset draws for its own use is the goal's frame.
+        self._environment.reset(seed=0, options={"state": still, "goal_state": still, "variation": ()})
+        self._environment._set_goal_state(self._goal)
+        self._place(start)
+        taken = self._state
+        if not (np.allclose(np.delete(taken, 4), np.delete(start, 4), atol=TAKEN) and turn(taken, start) < TAKEN):
+            raise LewmError(
+                f"PushT did not take the recorded state {start.tolist()} but made {taken.tolist()} of it; "
+                "the simulator differs from the one that recorded it: reinstall stable-worldmodel==0.1.1"
+            )
+
+    def step(self, action: np.ndarray) -> None:
+        """Advance one environment step; action (2,), the agent is drawn to its place + 100 x action and not clipped."""
+        self._environment.step(action)
+
+    def frame(self) -> np.ndarray:
+        """What the camera sees: (224, 224, 3) uint8."""
+        return self._environment.render()
+
+    def goal_frame(self) -> np.ndarray:
+        """The same world with agent and block at the goal: (224, 224, 3) uint8."""
+        return self._environment._goal
+
+    def perturb(self, name: str, generator: np.random.Generator) -> float:
+        """Move agent and block to free places, each at least 75 pixels away (`teleport`); recolor the block (`color`).
+
+        Returns:
+            how far both jump, as one vector of four coordinates, in pixels of 512, or the distance between the colors
+            in RGB levels.
+        """
+        return {"teleport": self._teleport, "color": self._recolor}[name](generator)
+
+    def position(self) -> np.ndarray:
+        """The agent's center (2,), pixels of the frame."""
+        environment = self._environment
+        return self._state[:2] * environment.render_size / environment.window_size
+
+    def distance(self) -> float:
+        """Agent and block to their goals, as one vector of four coordinates, pixels of 512."""
+        return gap(self._state, self._goal)
+
+    def solved(self) -> bool:
+        """Whether agent and block are within 20 pixels of their goals together, and the block within 20 degrees of its.
+
+        The simulator's own rule; with the gate `tight` the block has to be within 10 pixels and 10 degrees.
+        """
+        state = self._state
+        return reached(state, self._goal) and (self._gate != "tight" or block_in_place(state, self._goal))
+
+    def random_action(self, generator: np.random.Generator) -> np.ndarray:
+        """A uniform draw (2,) from the action space."""
+        space = self._environment.action_space
+        return generator.uniform(space.low, space.high).astype(np.float32)
+
+    def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
+        """Pairs that ask for pushing, and pairs whose block is within reach of its goal already."""
+        return ("block has to move",) if block_has_to_move(start, goal) else ("block may stay",)
+
+    def route_valid(self, path: np.ndarray) -> None:
+        """There are no walls to cut."""
+
+    @property
+    def _state(self) -> np.ndarray:
+        return self._environment._get_obs()
+
+    def _place(self, state: np.ndarray) -> None:
+        environment = self._environment
+        environment._setup()  # a new space: contacts and the block's velocity would outlast a change of place
+        state = state.astype(np.float64)
+        # Setting a state runs one physics step, so it is set where the agent was one before.
+        environment._set_state(np.array([*(state[:2] - state[5:] * environment.dt), *state[2:]]))
+
+    def _draw_start(self, generator: np.random.Generator, *, any_start: bool) -> np.ndarray:
+        while True:
+            observation, _ = self._environment.reset(seed=int(generator.integers(2**31)))
+            start = _rounded(observation["state"])  # so that the recorded state is where the episode really starts
+            if any_start or self._is_free(start):
+                return start
+
+    def _is_free(self, state: np.ndarray) -> bool:
+        """Whether nothing touches in a state, which the simulator is then in."""
+        self._place(state)
+        return self._environment.n_contact_points == 0
+
+    def _act(self) -> np.ndarray:
+        """The weak policy's action, drawn towards a place between the walls: they do not hold the agent."""
+        agent, scale = self._state[:2], self._environment.action_scale
+        target = agent + scale * self._policy.get_action({})[0]
+        return ((np.clip(target, *ARENA) - agent) / scale).astype(np.float32)
+
+    def _teleport(self, generator: np.random.Generator) -> float:
+        before, parts = self._state, self._environment.variation_space.spaces
+        places = [parts[name]["start_position"] for name in ("agent", "block")]
+        while True:
+            jump_to = [generator.uniform(space.low, space.high) for space in places]
+            after = np.concatenate([*jump_to, before[4:]])
+            jumps = np.linalg.norm((after - before)[:4].reshape(2, 2), axis=1)
+            if jumps.min() >= FAR_APART and self._is_free(after):
+                return gap(after, before)
+
+    def _recolor(self, generator: np.random.Generator) -> float:
+        parts = ("block", "agent", "goal", "background")
+        block, *others = (self._environment.variation_space[part]["color"] for part in parts)
+        while True:
+            color = generator.integers(256, size=3)
+            change, *contrasts = (float(np.linalg.norm(color - seen.value.astype(float))) for seen in (block, *others))
+            if min(change, *contrasts) >= OTHER_COLOR:  # another color, and that of nothing else
+                block.set_value(color.astype(np.uint8))
+                return change
+
+
+def _rounded(state: np.ndarray) -> np.ndarray:
+    """A state as it is recorded: float32, which would round the angles just below 2 pi up to it."""
+    rounded = state.astype(np.float32)
+    rounded[4] %= np.float32(2 * np.pi)
+    return rounded

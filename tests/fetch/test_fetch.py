@@ -1,0 +1,461 @@
+"""`lewm fetch` from the shell, against servers that answer like the Hub and Google Drive."""
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hub_server import Answer, Corrupt, Cut, Drip, HubServer, ServedFile, ServedRepo
+from huggingface_hub import constants
+from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed, small_recording, tarred
+
+from commands import Done, lewm, lewm_here, running, wait_until
+from lewm_cli.fetch import download, drive
+from lewm_cli.fetch.patience import Patience
+
+pytest_plugins = ("hub_server",)
+
+RELEASED = "tworoom/lewm-release"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a user's own catalog entries."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "lewm" / "catalog"
+
+
+@pytest.fixture
+def standins(hub: HubServer, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standins:
+    """TwoRoom, published on a server here."""
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    # huggingface_hub has read it already, for commands in this process.
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-home"))  # no token of whoever runs the tests
+    return Standins(hub, user, small_recording(tmp_path / "made" / "tworoom.h5"))
+
+
+@pytest.fixture
+def large(standins: Standins, tmp_path: Path) -> Standins:
+    """The same with a recording that takes a moment to unpack."""
+    noise = np.random.default_rng(0).integers(256, size=(180, 250_000), dtype=np.uint8)
+    with h5py.File(standins.recording, "a") as file:
+        rows = len(file["action"])
+        file["filler"] = np.resize(noise, (rows, 250_000))
+    return Standins(standins.hub, standins.catalog, standins.recording)
+
+
+def ok(done: Done) -> Done:
+    assert done.code == 0, done.err
+    return done
+
+
+def names(home: Path) -> tuple[set[str], set[str]]:
+    """Datasets and runs as `lewm ls` lists them."""
+    listed = ok(lewm_here(home, "ls", "--json")).json()
+    return {entry["name"] for entry in listed["datasets"]}, {entry["name"] for entry in listed["runs"]}
+
+
+# What there is
+
+
+def test_catalog_is_printed_without_a_network(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    listed = ok(lewm_here(home, "fetch", "--list")).out
+    for name in ("tworoom", "tworoom/lewm", "tworoom/pldm", "not published", "404 since June 2026"):
+        assert name in listed
+    entries = ok(lewm_here(home, "fetch", "--list", "--json")).json()["entries"]
+    [tworoom] = [entry for entry in entries if entry["name"] == "tworoom"]
+    assert tworoom["dataset"]["file"]["size"] == 3_425_937_909
+    assert tworoom["checkpoints"]["lewm"]["hub"]["revision"] == "77adaae0bc31deab21c93740d1f8bb947cd0bdec"
+
+
+def test_dry_run_says_what_and_where_without_a_network(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    planned = ok(lewm_here(home, "fetch", "two-room", "--dry-run", "--json")).json()["planned"]
+    assert [one["name"] for one in planned] == ["tworoom", RELEASED]
+    assert [one["path"] for one in planned] == [str(home / "tworoom.h5"), str(home / RELEASED)]
+    assert planned[0]["bytes"] == 3_425_937_909
+    assert not home.exists()
+    assert "12.8 GB" in ok(lewm_here(home, "fetch", "tworoom", "--dry-run")).out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("tworom",), 1, "did you mean 'tworoom'?"),
+        (("tworoom/pldm",), 1, "PLDM for tworoom cannot be fetched: the authors' Google Drive folder answers 404"),
+        (("tworoom/sac",), 1, "the catalog has no tworoom/sac; there is tworoom/lewm, tworoom/pldm"),
+        (("tworoom", "--source", "drive"), 1, "knows no file of tworoom on Google Drive; the authors' folder 1r31"),
+        (("tworoom", "--source", "nowhere"), 2, "neither hub, drive, an http, https or file address"),
+        (("tworoom", "--source", "https://example.org/x"), 2, "add --dataset or --checkpoint"),
+        (("tworoom", "--source", "file:///x", "--dataset", "--revision", "main"), 2, "leave it out"),
+        (("tworoom/lejepa", "--dataset"), 2, "is a checkpoint; leave out --dataset"),
+        (("robot", "--source", "file:///x.h5"), 2, "is not in the catalog; say what it is"),
+        (("../robot", "--source", "file:///x.h5", "--dataset"), 2, "is no path under the home"),
+        ((), 2, "say what to fetch"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_network(
+    home: Path, user: Path, words: tuple[str, ...], code: int, said: str
+):
+    assert said in lewm_here(home, "fetch", *words).sentence(code)
+    assert not home.exists()
+
+
+def test_more_than_fits_is_refused_before_the_first_byte(home: Path, standins: Standins):
+    standins.write(unpacked=10**15)
+    said = lewm_here(home, "fetch", "tworoom").sentence()
+    assert "tworoom and tworoom/lewm-release needs 1,000,000.0 GB" in said
+    assert standins.hub.requests == []
+
+
+@pytest.mark.parametrize("content", ["[dataset", 'dataset = { name = "x" }', '[checkpoints.lewm]\nmethod = "LeWM"'])
+def test_entry_that_means_nothing_is_named(home: Path, user: Path, content: str):
+    user.mkdir(parents=True)
+    (user / "broken.toml").write_text(content, encoding="utf-8")
+    done = lewm_here(home, "fetch", "--list")
+    assert "broken.toml" in done.sentence(done.code)
+    assert done.code in (1, 2)
+
+
+# The way of the files
+
+
+def test_recording_and_weights_come_under_their_names(home: Path, standins: Standins):
+    done = ok(lewm(home, "fetch", "tworoom", "--json"))
+    dataset, weights = done.json()["fetched"]
+    assert Path(dataset["path"]).read_bytes() == standins.recording.read_bytes()
+    assert (home / RELEASED / "weights.pt").read_bytes() == standins.weights["weights.pt"]
+    assert dataset["transferred"] == len(standins.packed.content)
+    assert [file["sha256"] for file in dataset["origin"]["published"]] == [standins.packed.sha256]
+    assert weights["origin"]["source"], weights["origin"]["revision"] == (WEIGHTS, REVISION)
+    assert names(home) == ({"tworoom"}, {RELEASED})
+    assert "next: lewm train tworoom" in done.err
+    assert not list(home.rglob(".fetching-*"))
+    for name in ("tworoom/lejepa", "tworoom/lewm"):  # and the statistics come from the recording beside them
+        assert ok(lewm_here(home, "show", name, "--json")).json()["name"] == RELEASED
+    assert "ok" in ok(lewm_here(home, "verify")).out
+
+    before = len(standins.hub.requests)
+    again = ok(lewm_here(home, "fetch", "tworoom"))
+    assert "is there already" in again.err
+    assert len(standins.hub.requests) == before
+
+
+def test_damage_after_fetching_is_found_and_fetched_again(home: Path, standins: Standins):
+    ok(lewm_here(home, "fetch", "tworoom"))
+    with (home / RELEASED / "config.json").open("a") as file:
+        file.write("\n")
+    content = bytearray((home / "tworoom.h5").read_bytes())
+    content[-1] ^= 1
+    (home / "tworoom.h5").write_bytes(content)
+    wrong = lewm_here(home, "verify")
+    assert wrong.code == 1
+    assert "tworoom.h5 is not what was fetched" in " ".join(wrong.out.split())
+    assert "config.json has" in " ".join(wrong.out.split())
+    ok(lewm_here(home, "fetch", "tworoom", "--force"))
+    assert ok(lewm_here(home, "verify"))
+    ok(lewm_here(home, "rm", "tworoom", RELEASED, "--yes"))
+    assert list(home.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize("archive", ["tworoom.h5", "tworoom.h5.zst", "tworoom.tar.zst"])
+def test_any_packing_is_told_by_content(home: Path, standins: Standins, archive: str):
+    other = Standins(standins.hub, standins.catalog, standins.recording, archive)
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--keep-archive"))
+    assert (home / "tworoom.h5").read_bytes() == other.recording.read_bytes()
+    assert (home / archive).exists()
+
+
+def test_archive_that_is_here_is_not_downloaded(home: Path, standins: Standins):
+    home.mkdir()
+    (home / standins.archive).write_bytes(standins.packed.content)
+    done = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--json"))
+    assert done.json()["fetched"][0]["transferred"] == 0
+    assert standins.hub.requests == []
+    assert (home / standins.archive).exists()  # it was not ours to remove
+
+
+@pytest.mark.parametrize("how", ["path", "file", "http"])
+def test_any_address_gives_the_published_file(home: Path, standins: Standins, tmp_path: Path, how: str):
+    mirror = tmp_path / "mirror.bin"
+    mirror.write_bytes(standins.packed.content)
+    served = standins.hub.put("/mirror/tworoom.tar.zst", standins.packed)
+    source = {"path": str(mirror), "file": mirror.as_uri(), "http": served}[how]
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--source", source))
+    assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+
+
+def test_other_file_at_an_address_is_refused_with_both_hashes(home: Path, standins: Standins, tmp_path: Path):
+    other = ServedFile(bytes(reversed(standins.packed.content)))
+    source = standins.hub.put("/mirror/tworoom.tar.zst", other)
+    said = lewm_here(home, "fetch", "tworoom", "--dataset", "--source", source).sentence()
+    assert other.sha256 in said
+    assert standins.packed.sha256 in said
+    assert names(home) == (set(), set())
+
+
+def test_unlisted_recording_and_weights_come_from_an_address(home: Path, standins: Standins, tmp_path: Path):
+    packed = tmp_path / "pick.tar"
+    packed.write_bytes(tarred({"data/pick.h5": standins.recording.read_bytes(), "data/README": b"hello"}))
+    ok(lewm_here(home, "fetch", "robot/pick", "--dataset", "--source", packed))
+    run = tmp_path / "run.tar.zst"
+    run.write_bytes(compressed(tarred({f"run/{name}": content for name, content in standins.weights.items()})))
+    ok(lewm_here(home, "fetch", "robot", "--checkpoint", "--source", run))
+    ok(lewm_here(home, "fetch", "other", "--checkpoint", "--source", CHECKPOINTS / "jepa_tf4_object.ckpt"))
+    assert names(home) == ({"robot/pick"}, {"robot/lewm-release", "other/lewm-release"})
+
+
+def test_drive_confirms_and_gives_the_file(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
+    file = standins.on_drive()
+    monkeypatch.setattr(drive, "ADDRESS", standins.hub.url)
+    standins.write(drive=file.key)
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--source", "drive"))
+    assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("quota", "Too many users have viewed or downloaded this file"), ("private", "try again tomorrow"), ("", "404")],
+)
+def test_drive_that_gives_nothing_is_explained(
+    home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch, state: str, said: str
+):
+    from dataclasses import replace
+
+    file = standins.on_drive()
+    if state:
+        standins.hub.share(replace(file, state=state))
+    monkeypatch.setattr(drive, "ADDRESS", standins.hub.url)
+    standins.write(drive=file.key if state else "1gone")
+    assert said in lewm_here(home, "fetch", "tworoom", "--dataset", "--source", "drive").sentence()
+
+
+# What the Hub says
+
+
+def test_private_and_gated_repositories_ask_for_a_token(
+    home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch
+):
+    files = {standins.archive: standins.packed}
+    standins.hub.add(ServedRepo(DATA, files, kind="dataset", gated=True))
+    assert "is gated: accept its terms at" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    standins.hub.add(ServedRepo(DATA, files, kind="dataset", token="secret"))
+    assert "HF_TOKEN" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+    cdn = [seen for seen in standins.hub.requests if seen.path.startswith("/cdn")]
+    assert all("authorization" not in {name.lower() for name in seen.headers} for seen in cdn)
+
+
+def test_lance_dataset_at_a_revision_is_named(home: Path, standins: Standins):
+    lance = {"tworoom.lance/data/0.lance": ServedFile(b"x" * 64), "README.md": ServedFile(b"hello")}
+    standins.hub.add(ServedRepo(DATA, lance, kind="dataset", commit="f" * 40))
+    said = lewm_here(home, "fetch", "tworoom", "--dataset", "--revision", "main").sentence()
+    assert "a Lance dataset (tworoom.lance)" in said
+    assert "has no revision 'v9'" in lewm_here(home, "fetch", "tworoom", "--dataset", "--revision", "v9").sentence()
+
+
+def test_other_revision_is_believed_and_the_pinned_one_is_compared(home: Path, standins: Standins, tmp_path: Path):
+    newer = small_recording(tmp_path / "newer" / "tworoom.h5")
+    with h5py.File(newer, "a") as file:
+        file.attrs["policy"] = "another"
+    packed = ServedFile(compressed(tarred({"tworoom.h5": newer.read_bytes()})))
+    standins.hub.add(ServedRepo(DATA, {standins.archive: packed}, kind="dataset"))
+    said = lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    assert packed.sha256 in said
+    assert standins.packed.sha256 in said
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--revision", "main"))
+    assert (home / "tworoom.h5").read_bytes() == newer.read_bytes()
+
+
+def test_hub_that_cannot_be_asked_is_explained(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(standins.hub.url, "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "http://127.0.0.1:9 cannot be reached" in lewm_here(home, "fetch", "tworoom").sentence()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE is set" in lewm(home, "fetch", "tworoom").sentence()
+
+
+def test_captive_portal_is_recognized(home: Path, standins: Standins):
+    portal = Answer(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
+    standins.hub.always(portal)
+    standins.hub.always(portal, method="HEAD")
+    assert "log" in lewm_here(home, "fetch", "tworoom").sentence()
+    assert names(home) == (set(), set())
+
+
+# What is not what it says
+
+
+def test_archive_that_leads_out_is_refused_and_the_next_one_is_taken(home: Path, standins: Standins, tmp_path: Path):
+    evil = tmp_path / "evil.tar"
+    evil.write_bytes(tarred({"../../escaped.h5": b"x"}))
+    said = lewm_here(home, "fetch", "robot", "--dataset", "--source", evil).sentence()
+    assert "escaped.h5" in said
+    assert not list(tmp_path.rglob("escaped.h5"))
+    assert names(home) == (set(), set())
+    ok(lewm_here(home, "fetch", "robot", "--dataset", "--source", standins.recording))
+
+
+def test_recording_without_our_columns_does_not_appear(home: Path, user: Path, tmp_path: Path):
+    path = tmp_path / "other.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = [1, 2, 3]
+    assert "'pixels'" in lewm_here(home, "fetch", "robot", "--dataset", "--source", path).sentence()
+    assert names(home) == (set(), set())
+
+
+def test_weights_that_cannot_be_read_do_not_appear(home: Path, standins: Standins, tmp_path: Path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"PK\x03\x04 nothing")
+    lewm_here(home, "fetch", "robot", "--checkpoint", "--source", path).sentence()
+    assert names(home) == (set(), set())
+
+
+def test_run_of_the_user_is_never_replaced(home: Path, standins: Standins):
+    own = home / RELEASED / "weights.pt"
+    own.parent.mkdir(parents=True)
+    shutil.copy(CHECKPOINTS / "jepa_tf4_object.ckpt", own)
+    assert "though not by lewm fetch" in ok(lewm_here(home, "fetch", "tworoom", "--checkpoint")).err
+    assert (
+        "was not put there by lewm fetch" in lewm_here(home, "fetch", "tworoom", "--checkpoint", "--force").sentence()
+    )
+    assert own.read_bytes() == (CHECKPOINTS / "jepa_tf4_object.ckpt").read_bytes()
+
+
+# Interruptions
+
+
+def test_cut_download_goes_on_in_the_next_command(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(download, "Patience", partial(Patience, pause=0.01))
+    packed = standins.packed.content
+    standins.hub.script(*[Cut(len(packed) // 3)] + [Cut(0)] * 40, on="cdn")
+    said = lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    assert "the same command goes on from there" in said
+    assert names(home) == (set(), set())
+    standins.hub.behave()
+    before = standins.hub.sent()
+    done = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--json"))
+    assert done.json()["fetched"][0]["transferred"] == len(packed) - len(packed) // 3
+    assert standins.hub.sent() - before < len(packed)
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_fetch_lists_nothing_and_goes_on(home: Path, standins: Standins, stopped_by: signal.Signals):
+    standins.hub.script(Drip(64, 0.02), on="cdn")
+    with running(home, "fetch", "tworoom", "--dataset") as process:
+        wait_until(lambda: any(path.stat().st_size > 1000 for path in home.rglob(".tworoom.tar.zst.part")), process)
+        process.send_signal(stopped_by)
+        code = process.wait()
+    assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[stopped_by]
+    assert names(home) == (set(), set())
+    done = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--json"))
+    assert 0 < done.json()["fetched"][0]["transferred"] < len(standins.packed.content)
+    assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+
+
+def kill_anywhere(home: Path, standins: Standins, kills: int) -> None:
+    """Kill fetches at random moments of their whole way, and let the last one finish."""
+    draw = random.Random(kills)
+    longest = 0.2
+    for _ in range(kills):
+        standins.hub.requests.clear()
+        with running(home, "fetch", "tworoom") as process:
+            wait_until(lambda: standins.hub.requests, process)
+            begun = time.monotonic()
+            try:
+                process.wait(draw.uniform(0, longest))
+                longest = 1.2 * (time.monotonic() - begun)  # it came to its end: that is how long all of it takes
+                shutil.rmtree(home)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                longest *= 1.3
+        datasets, runs = names(home)
+        assert datasets <= {"tworoom"}
+        assert runs <= {RELEASED}
+        assert not datasets or (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+        assert ok(lewm_here(home, "verify"))
+    ok(lewm_here(home, "fetch", "tworoom"))
+    assert names(home) == ({"tworoom"}, {RELEASED})
+    assert ok(lewm_here(home, "verify"))
+    assert not list(home.rglob(".fetching-*"))
+
+
+@pytest.mark.slow
+def test_killed_anywhere_the_next_fetch_finishes(home: Path, large: Standins):
+    kill_anywhere(home, large, 5)
+
+
+@pytest.mark.soak
+def test_killed_anywhere_many_times_the_next_fetch_finishes(home: Path, large: Standins):
+    kill_anywhere(home, large, 60)
+
+
+def test_second_fetch_of_the_same_is_refused_while_the_first_runs(home: Path, standins: Standins):
+    standins.hub.script(Drip(64, 0.05), on="cdn")
+    with running(home, "fetch", "tworoom", "--dataset") as process:
+        wait_until(lambda: any(home.rglob("*.part")), process)
+        assert "another process is fetching tworoom.h5" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def test_wrong_bytes_are_kept_by_nobody(home: Path, standins: Standins):
+    standins.hub.always(Corrupt(10), on="cdn")
+    said = lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    assert standins.packed.sha256 in said
+    assert not list(home.rglob("*.part"))
+    standins.hub.behave()
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+
+
+def test_without_a_terminal_progress_is_lines(home: Path, standins: Standins):
+    done = ok(lewm(home, "fetch", "tworoom", "--dataset"))
+    assert "downloading tworoom.tar.zst" in done.err
+    assert "ETA" in done.err
+    assert "\x1b" not in done.err
+    quiet = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--force", "--quiet"))
+    assert quiet.err == ""
+
+
+# From nothing to a surprise
+
+
+@pytest.mark.slow
+def test_four_commands_in_an_empty_home(
+    home: Path, standins: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made = tmp_path / "recorded"
+    ok(lewm(made, "collect", "pusht", "--episodes", 12, "--seed", 0, "--name", "pusht/demos"))
+    ok(lewm(made, "collect", "pusht", "--episodes", 2, "--seed", 1, "--name", "pusht/video"))
+    Standins(standins.hub, standins.catalog, made / "pusht" / "demos.h5", "pusht_expert_train.h5.zst", "pusht")
+    shutil.copy(made / "pusht" / "video.h5", tmp_path / "video.h5")
+    monkeypatch.chdir(tmp_path)
+
+    fetched = ok(lewm(home, *["fetch", "pusht"]))
+    assert "next: lewm train pusht" in fetched.err
+    trained = ok(lewm(home, *["train", "pusht", "--lambda", "0.09"], "--steps", 20))
+    assert "dataset: pusht_expert_train" in trained.err
+    evaluated = ok(lewm(home, *["eval", "pusht/lewm"], "--episodes", 4, "--json")).json()
+    assert (evaluated["run"], evaluated["overall"]["success"]["trials"]) == ("pusht/lewm", 4)
+    surprised = ok(lewm(home, *["surprise", "video.h5", "--json"])).json()
+    assert surprised["run"] == "pusht/lewm"
+    assert names(home) == ({"pusht_expert_train"}, {"pusht/lewm", "pusht/lewm-release"})
