@@ -15,6 +15,7 @@ demo: $(STAMP)
 
 test: lint
 	scripts/browser
+	scripts/rendering
 	$(BIN)/pytest -m "not soak"
 
 lint: $(STAMP)

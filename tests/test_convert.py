@@ -400,7 +400,7 @@ def test_full_disk_leaves_the_old_file(home: Home, files: RunFiles, small_disk, 
 def test_folder_is_replaced_whole(tmp_path: Path, monkeypatch, exchanges: bool):
     """Also where the system cannot exchange two folders; a link to the folder stays one."""
     if not exchanges:
-        monkeypatch.setattr("lewm_cli.files._exchanged", lambda first, second: False)
+        monkeypatch.setattr("lewm_cli.files.exchanged", lambda first, second: False)
     folder, link = tmp_path / "hub", tmp_path / "link"
     folder.mkdir()
     link.symlink_to(folder)

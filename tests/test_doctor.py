@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from commands import Done, alive, descendants, ended, flat, lewm, lewm_here, running, wait_until
+from lewm_cli.child import attempt
 from lewm_cli.doctor import State, disk
-from lewm_cli.doctor.child import attempt
 from lewm_cli.doctor.devices import devices
 from lewm_cli.doctor.diagnose import Diagnosis
 from lewm_cli.doctor.environment import variables

@@ -25,6 +25,7 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GROUND_MODULES = {
     "lewm_cli",
+    "lewm_cli.child",
     "lewm_cli.errors",
     "lewm_cli.files",
     "lewm_cli.provenance",

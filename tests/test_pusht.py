@@ -121,7 +121,9 @@ def test_recording_is_recognized_by_name_or_columns(tmp_path: Path):
         for task in TASKS
     }
     for task in TASKS:
-        path = write_recording(tmp_path / f"{task.name}-columns.h5", dims=2, columns=widths[task.name])
+        path = write_recording(
+            tmp_path / f"{task.name}-columns.h5", dims=dict(task.recognized_by)["action"], columns=widths[task.name]
+        )
         assert dataset_task(open_dataset(path, "x")) is task
     released = write_recording(tmp_path / "pusht_expert_train.h5", dims=2)
     assert dataset_task(open_dataset(released, "x")) is PUSHT

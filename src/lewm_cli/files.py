@@ -74,7 +74,7 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
             others = sorted({file.name for file in path.iterdir()} - {*replaces}) if path.exists() else []
             if others:
                 raise LewmError(f"{path} holds other files ({others[0]!r}); choose another folder")
-            if not _exchanged(part, path):
+            if not exchanged(part, path):
                 for name in replaces:
                     (path / name).unlink(missing_ok=True)
                 part.rename(path)  # over an empty folder, or nothing
@@ -192,7 +192,7 @@ def disk_is_full(error: BaseException) -> bool:
     return full or "No space left on device" in str(error) or "errno = 28" in str(error)
 
 
-def _exchanged(first: Path, second: Path) -> bool:
+def exchanged(first: Path, second: Path) -> bool:
     """Let two paths change their names in one step; False if one is not there, or the system cannot."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux, and not in the standard library
     if renameat2 is None:

@@ -15,7 +15,7 @@ from hub_server import Answer, Corrupt, Cut, Drip, HubServer, ServedFile, Served
 from huggingface_hub import constants
 from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed, small_recording, tarred
 
-from commands import Done, lewm, lewm_here, running, wait_until
+from commands import Done, ended, lewm, lewm_here, running, wait_until
 from lewm_cli.fetch import download, drive
 from lewm_cli.fetch.patience import Patience
 
@@ -143,7 +143,7 @@ def test_recording_and_weights_come_under_their_names(home: Path, standins: Stan
     assert (home / RELEASED / "weights.pt").read_bytes() == standins.weights["weights.pt"]
     assert dataset["transferred"] == len(standins.packed.content)
     assert [file["sha256"] for file in dataset["origin"]["published"]] == [standins.packed.sha256]
-    assert weights["origin"]["source"], weights["origin"]["revision"] == (WEIGHTS, REVISION)
+    assert (weights["origin"]["source"], weights["origin"]["revision"]) == (WEIGHTS, REVISION)
     assert names(home) == ({"tworoom"}, {RELEASED})
     assert "next: lewm train tworoom" in done.err
     assert not list(home.rglob(".fetching-*"))
@@ -168,6 +168,7 @@ def test_damage_after_fetching_is_found_and_fetched_again(home: Path, standins: 
     assert wrong.code == 1
     assert "tworoom.h5 is not what was fetched" in " ".join(wrong.out.split())
     assert "config.json has" in " ".join(wrong.out.split())
+    assert "lewm fetch tworoom --dataset --force" in " ".join(wrong.out.split())
     ok(lewm_here(home, "fetch", "tworoom", "--force"))
     assert ok(lewm_here(home, "verify"))
     ok(lewm_here(home, "rm", "tworoom", RELEASED, "--yes"))
@@ -218,7 +219,20 @@ def test_unlisted_recording_and_weights_come_from_an_address(home: Path, standin
     run.write_bytes(compressed(tarred({f"run/{name}": content for name, content in standins.weights.items()})))
     ok(lewm_here(home, "fetch", "robot", "--checkpoint", "--source", run))
     ok(lewm_here(home, "fetch", "other", "--checkpoint", "--source", CHECKPOINTS / "jepa_tf4_object.ckpt"))
-    assert names(home) == ({"robot/pick"}, {"robot/lewm-release", "other/lewm-release"})
+    nameless = standins.hub.put("/get", ServedFile((CHECKPOINTS / "jepa_tf4_object.ckpt").read_bytes()))
+    ok(lewm_here(home, "fetch", "third", "--checkpoint", "--source", f"{nameless}?id=3"))
+    hidden = standins.hub.put("/.x%0A.h5", ServedFile(standins.recording.read_bytes()))
+    ok(lewm_here(home, "fetch", "hidden", "--dataset", "--source", hidden))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in standins.weights.items():
+        (folder / name).write_bytes(content)
+    ok(lewm_here(home, "fetch", "fourth", "--checkpoint", "--source", folder))
+    assert names(home) == (
+        {"robot/pick", "hidden"},
+        {f"{name}/lewm-release" for name in ("robot", "other", "third", "fourth")},
+    )
+    assert "is a folder" in lewm_here(home, "fetch", "fifth", "--dataset", "--source", folder).sentence(2)
 
 
 def test_drive_confirms_and_gives_the_file(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
@@ -291,6 +305,9 @@ def test_hub_that_cannot_be_asked_is_explained(home: Path, standins: Standins, m
     assert "http://127.0.0.1:9 cannot be reached" in lewm_here(home, "fetch", "tworoom").sentence()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE is set" in lewm(home, "fetch", "tworoom").sentence()
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_TOKEN", "tökén")
+    assert "check HF_TOKEN" in lewm_here(home, "fetch", "tworoom").sentence()
 
 
 def test_captive_portal_is_recognized(home: Path, standins: Standins):
@@ -340,7 +357,83 @@ def test_run_of_the_user_is_never_replaced(home: Path, standins: Standins):
     assert own.read_bytes() == (CHECKPOINTS / "jepa_tf4_object.ckpt").read_bytes()
 
 
+def test_folder_with_other_files_is_never_replaced(home: Path, standins: Standins):
+    ok(lewm_here(home, "fetch", "tworoom", "--checkpoint"))
+    notes = home / RELEASED / "notes.txt"
+    notes.write_text("mine")
+    said = lewm_here(home, "fetch", "tworoom", "--checkpoint", "--force").sentence()
+    assert "holds other files too ('notes.txt')" in said
+    notes.unlink()
+    ok(lewm_here(home, "fetch", "tworoom", "--checkpoint", "--force"))
+
+
+def test_link_to_weights_is_replaced_and_what_it_leads_to_stays(home: Path, standins: Standins, tmp_path: Path):
+    ok(lewm_here(home, "fetch", "tworoom", "--checkpoint"))
+    elsewhere = (home / RELEASED).rename(tmp_path / "elsewhere")
+    (home / RELEASED).symlink_to(elsewhere)
+    ok(lewm_here(home, "fetch", "tworoom", "--checkpoint", "--force"))
+    assert not (home / RELEASED).is_symlink()
+    assert (elsewhere / "weights.pt").read_bytes() == standins.weights["weights.pt"]
+
+
+def test_what_comes_meanwhile_is_not_replaced(home: Path, standins: Standins):
+    standins.hub.script(Drip(4096, 0.05), on="cdn")
+    with running(home, "fetch", "tworoom", "--dataset") as process:
+        wait_until(lambda: any(home.rglob(".tworoom.tar.zst.part")), process)
+        (home / "tworoom.h5").write_bytes(b"mine")
+        done = ended(process)
+    assert "has come there meanwhile" in done.sentence()
+    assert (home / "tworoom.h5").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("layout", ["datasets", "checkpoints"])
+def test_forced_fetch_replaces_what_is_found_first(home: Path, standins: Standins, layout: str):
+    ok(lewm_here(home, "fetch", "tworoom"))
+    (home / layout).mkdir()  # from now on new things go there
+    before = (home / "tworoom.h5").stat().st_ino, (home / RELEASED / "weights.pt").stat().st_ino
+    ok(lewm_here(home, "fetch", "tworoom", "--force"))
+    assert not {(home / "tworoom.h5").stat().st_ino, (home / RELEASED / "weights.pt").stat().st_ino} & {*before}
+    assert list((home / layout).iterdir()) == []
+
+
+def test_forced_fetch_leaves_a_shared_home_alone(
+    home: Path, standins: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shared = tmp_path / "shared"
+    ok(lewm_here(shared, "fetch", "tworoom"))
+    before = {path: path.stat().st_ino for path in shared.rglob("*")}
+    done = ok(lewm_here(shared, "fetch", "tworoom", "--force", "--home", home, "--json"))
+    assert [one["path"] for one in done.json()["fetched"]] == [str(home / "tworoom.h5"), str(home / RELEASED)]
+    assert {path: path.stat().st_ino for path in shared.rglob("*")} == before
+
+
 # Interruptions
+
+
+def test_leftovers_of_a_fetch_killed_after_its_last_rename_go(home: Path, standins: Standins):
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+    stage, mark = home / ".fetching-tworoom.h5", home / ".fetched-tworoom.h5"
+    stage.mkdir()
+    (stage / standins.archive).write_bytes(standins.packed.content)
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+    assert stage.exists()  # of a fetch with --force that was interrupted
+    mark.touch()
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+    assert not stage.exists()
+    assert not mark.exists()
+
+
+def test_room_of_what_was_unpacked_halfway_counts_as_free(
+    home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch
+):
+    half = home / ".fetching-tworoom.h5" / "unpacked" / "tworoom.h5"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(standins.recording.read_bytes()[:100_000])
+    needed = len(standins.packed.content) + standins.recording.stat().st_size
+    monkeypatch.setattr("lewm_cli.fetch.stage.free_bytes", lambda folder: needed - 100_001)
+    assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    monkeypatch.setattr("lewm_cli.fetch.stage.free_bytes", lambda folder: needed - 100_000)
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 
 def test_cut_download_goes_on_in_the_next_command(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
@@ -364,7 +457,9 @@ def test_stopped_fetch_lists_nothing_and_goes_on(home: Path, standins: Standins,
         wait_until(lambda: any(path.stat().st_size > 1000 for path in home.rglob(".tworoom.tar.zst.part")), process)
         process.send_signal(stopped_by)
         code = process.wait()
+        said = process.stderr.read() if process.stderr else ""
     assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[stopped_by]
+    assert ("the same command goes on from there" in said) is (stopped_by is not signal.SIGKILL)
     assert names(home) == (set(), set())
     done = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--json"))
     assert 0 < done.json()["fetched"][0]["transferred"] < len(standins.packed.content)
@@ -383,7 +478,6 @@ def kill_anywhere(home: Path, standins: Standins, kills: int) -> None:
             try:
                 process.wait(draw.uniform(0, longest))
                 longest = 1.2 * (time.monotonic() - begun)  # it came to its end: that is how long all of it takes
-                shutil.rmtree(home)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -393,6 +487,8 @@ def kill_anywhere(home: Path, standins: Standins, kills: int) -> None:
         assert runs <= {RELEASED}
         assert not datasets or (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
         assert ok(lewm_here(home, "verify"))
+        if datasets and runs:
+            shutil.rmtree(home)  # the next one has something to do
     ok(lewm_here(home, "fetch", "tworoom"))
     assert names(home) == ({"tworoom"}, {RELEASED})
     assert ok(lewm_here(home, "verify"))

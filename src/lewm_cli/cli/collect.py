@@ -12,11 +12,12 @@ EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
     "lewm collect tworoom --episodes 300 --any-room",
     "lewm collect pusht --episodes 300",
+    "lewm collect reacher --episodes 100",
 )
 
 
 def command(
-    task: Annotated[str, typer.Argument(help="What to record: tworoom or pusht.", show_default=False)],
+    task: Annotated[str, typer.Argument(help="What to record: tworoom, pusht, cube or reacher.", show_default=False)],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
     workers: Annotated[

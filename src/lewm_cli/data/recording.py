@@ -48,12 +48,14 @@ def record(
         advance: told the number of episodes written since the last call.
 
     Raises:
-        LewmError: the file exists, another process records it, the disk is full, or a simulator died.
+        LewmError: the file exists, another process records it, the disk is full, or the simulator cannot be built
+            here or died.
     """
     with locked(path, f"another process is recording {path.name}; choose another --name"):
         if path.exists():
             raise LewmError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
+        task.prepare()
         recorded = _demonstrations(task, episodes, seed, workers, any_start)
         with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
             writer = _Writer(file, task, seed, any_start)

@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from lewm_cli.doctor.child import attempt
+from lewm_cli.child import attempt
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.doctor.versions import IMPORTED_EVERYWHERE, install
+from lewm_cli.tasks.rendering import BACKEND_SECONDS, SCENE, SYSTEM_PACKAGES, VARIABLE, try_backend
 
 SIMULATOR = """
 import numpy as np
@@ -30,26 +31,7 @@ with tempfile.TemporaryDirectory() as folder:
     assert len(imageio.imread(path, plugin="FFMPEG")) == 4, "what was written cannot be read"
 """
 
-SCENE = """
-import mujoco
-model = mujoco.MjModel.from_xml_string(
-    "<mujoco><worldbody><light pos='0 0 3'/><geom type='sphere' size='.2' rgba='1 0 0 1'/></worldbody></mujoco>"
-)
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-with mujoco.Renderer(model, 64, 64) as renderer:
-    renderer.update_scene(data)
-    assert renderer.render().std() > 0, "the frame is empty"
-"""
-
-SYSTEM_PACKAGES = {
-    "egl": "apt-get install libegl1 libgl1-mesa-dri",
-    "osmesa": "apt-get install libosmesa6",
-    "glfw": "apt-get install libegl1 libgl1-mesa-dri",  # it wants a screen, EGL does not
-}
-"""What to type for each value of MUJOCO_GL where none works."""
-
-SIMULATOR_SECONDS, VIDEO_SECONDS, BACKEND_SECONDS = 180.0, 60.0, 30.0
+SIMULATOR_SECONDS, VIDEO_SECONDS = 180.0, 60.0
 """Given to each: an import from a cold network disk takes long, a hung driver forever."""
 
 
@@ -93,7 +75,7 @@ def backends(say: Callable[[str], None]) -> Iterator[Finding]:
     if importlib.util.find_spec("mujoco") is None:
         for name in SYSTEM_PACKAGES:
             yield Finding(
-                name=f"MUJOCO_GL={name}",
+                name=f"{VARIABLE}={name}",
                 state=State.OPTIONAL,
                 says="mujoco is not installed",
                 advice='pip install "mujoco<4"',
@@ -101,7 +83,7 @@ def backends(say: Callable[[str], None]) -> Iterator[Finding]:
         return
     found = []
     for name in SYSTEM_PACKAGES:
-        say(f"trying MUJOCO_GL={name} ...")
+        say(f"trying {VARIABLE}={name} ...")
         found.append(backend(name))
     working = next((finding.name for finding in found if finding.state is State.OK), None)
     for finding in found:
@@ -117,9 +99,9 @@ def backend(name: str, program: str = SCENE, seconds: float = BACKEND_SECONDS) -
         program: Python source that draws.
         seconds: after which it hangs.
     """
-    tried = attempt(program, seconds=seconds, variables={"MUJOCO_GL": name})
+    tried = try_backend(name, program, seconds)
     return Finding(
-        name=f"MUJOCO_GL={name}",
+        name=f"{VARIABLE}={name}",
         state=State.OK if tried.works else State.OPTIONAL,
         says=tried.says,
         advice=None if tried.works else SYSTEM_PACKAGES[name],

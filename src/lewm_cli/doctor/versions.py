@@ -29,7 +29,9 @@ IMPORTED_EVERYWHERE = {
 """Modules without which not even a table can be drawn, and the packages that they come in."""
 
 EXTRAS = {
-    "mujoco<4": "for MuJoCo tasks, of which there is none yet",
+    "mujoco<4": "the tasks cube and reacher",
+    "ogbench": "the task cube",
+    "dm_control": "the task reacher",
     "transformers": "tests against stable_worldmodel's LeWM",
 }
 """What can be installed besides, and what for."""

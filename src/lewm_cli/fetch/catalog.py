@@ -139,10 +139,12 @@ def read_catalog() -> tuple[Entry, ...]:
 
 
 def find_entry(name: str) -> Entry | None:
-    """The entry with this name or alias; None if there is none."""
+    """The entry with this name, or alias, or whose recording is called so; None if there is none."""
     catalog = read_catalog()
-    exact = (entry for entry in catalog if name == entry.name)
-    return next(exact, None) or next((entry for entry in catalog if name in entry.aliases), None)
+    exact = [entry for entry in catalog if name == entry.name]
+    alias = [entry for entry in catalog if name in entry.aliases]
+    holding = [entry for entry in catalog if entry.dataset and name == entry.dataset.name]
+    return next(iter((*exact, *alias, *holding)), None)
 
 
 def missing_entry(name: str) -> MissingError:

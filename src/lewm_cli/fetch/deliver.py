@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,15 +13,12 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.download import Downloaded, download
 from lewm_cli.fetch.remote import Remote
-from lewm_cli.fetch.stage import ByteProgress, emptied, free_bytes, put, staged
+from lewm_cli.fetch.stage import ByteProgress, emptied, free_bytes, put, put_last, staged
 from lewm_cli.fetch.unpack import UnpackedFile, unpack
-from lewm_cli.fetch.wanted import Wanted
+from lewm_cli.fetch.wanted import CONFIG, WEIGHTS, Wanted
 from lewm_cli.fetch.watching import Advance, Transfer
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
-
-WEIGHTS, CONFIG = "weights.pt", "config.json"
-"""What a folder of weights holds, as on the Hub."""
 
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _RECORDINGS = (".h5", ".hdf5")
@@ -59,13 +57,18 @@ def kept_archive(wanted: Wanted, target: Path, progress: ByteProgress) -> Path |
     path = target.with_name(PurePosixPath(file.name).name)
     if path == target or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
         return None
-    with progress(f"checking {path.name}") as begin:
-        found = _hashed(path, begin(Transfer(file.size, 0)))
-    return path if found.sha256 == file.sha256 else None
+    return path if _checked(path, progress).sha256 == file.sha256 else None
 
 
 def deliver_dataset(
-    wanted: Wanted, source: Remote | Path, target: Path, progress: ByteProgress, say: Say, *, keep_archive: bool
+    wanted: Wanted,
+    source: Remote | Path,
+    target: Path,
+    progress: ByteProgress,
+    say: Say,
+    *,
+    keep_archive: bool,
+    force: bool,
 ) -> Delivered:
     """Fetch a recording; until the last moment `target` is what it was.
 
@@ -76,6 +79,7 @@ def deliver_dataset(
         progress: shows how it gets on.
         say: told of pauses.
         keep_archive: leave the archive beside it.
+        force: replace what is there.
 
     Raises:
         LewmError: in one sentence what went wrong; what was downloaded so far stays for the next attempt.
@@ -88,11 +92,13 @@ def deliver_dataset(
         dataset = open_dataset(path, wanted.name)
         arrived = FetchedFile(name=target.name, size=recording.size, sha256=recording.sha256)
         origin = _origin(source, wanted, (published,), (arrived,))
-        # The recording last: without it, its origin says nothing to anybody.
-        origin.write(dataset_origin(target))
-        put(path, target)
+        if target.exists() and not force:
+            raise LewmError(f"{target} has come there meanwhile; to have it replaced, add --force to the same command")
         if isinstance(source, Remote) and keep_archive and archive.name != target.name:
             put(archive, target.with_name(archive.name))
+        # The recording last: without it, its origin says nothing to anybody.
+        origin.write(dataset_origin(target))
+        put_last(path, target)
     return Delivered(target, origin, transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
 
 
@@ -119,7 +125,7 @@ def deliver_weights(
             got = _download(source, path, progress, say)
             published.append(FetchedFile(name=path.name, size=got.size, sha256=got.sha256))
             transferred += got.transferred
-        if len(sources) == 1 and not path.name.endswith(_CHECKPOINTS):
+        if len(sources) == 1 and not _is_checkpoint(path):
             inside = emptied(stage / "unpacked")
             _unpack(path, inside, None, progress)
         folder = emptied(stage / "folder")
@@ -128,9 +134,9 @@ def deliver_weights(
         arrived = tuple(_hashed(path) for path in sorted(folder.iterdir()))
         origin = _origin(sources[0], wanted, tuple(published), arrived)
         origin.write(folder / IN_FOLDER)
-        if target.is_dir():
-            put(target, emptied(stage / "before"))
-        put(folder, target)
+        if target.exists() and Origin.read(target / IN_FOLDER) is None:
+            raise LewmError(f"{target} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")
+        put_last(folder, target)
     said = f"{len(read.state)}/{len(read.state)} tensors ({read.source})"
     return Delivered(target, origin, transferred, said)
 
@@ -150,7 +156,7 @@ def _archive(
 def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> Downloaded:
     """Fetch a file, unless an earlier attempt got all of it."""
     if path.is_file() and remote.sha256:
-        there = _hashed(path)
+        there = _checked(path, progress)
         if there.sha256 == remote.sha256:
             return Downloaded(there.size, there.sha256, 0, None)
     with progress(f"downloading {path.name}") as begin:
@@ -189,7 +195,7 @@ def _recording(files: tuple[UnpackedFile, ...], name: str, archive: str) -> Unpa
 def _gather(inside: Path, folder: Path) -> None:
     """The one checkpoint among files, and its configuration, under the names that they have on the Hub."""
     files = sorted(path for path in inside.rglob("*") if path.is_file() and not path.name.startswith("."))
-    found = [path for path in files if path.name.endswith(_CHECKPOINTS)]
+    found = [path for path in files if _is_checkpoint(path)]
     weights = (
         [path for path in found if path.name == WEIGHTS]
         or [path for path in found if path.name.endswith("_object.ckpt")]
@@ -204,12 +210,22 @@ def _gather(inside: Path, folder: Path) -> None:
         _link(configs[0], folder / CONFIG)
 
 
+def _is_checkpoint(path: Path) -> bool:
+    # What torch writes is a zip archive, and some addresses end with no suffix.
+    return path.name.endswith(_CHECKPOINTS) or zipfile.is_zipfile(path)
+
+
 def _link(source: Path, target: Path) -> None:
     """The same file once more, so that a failure after this finds it still downloaded."""
     try:
         target.hardlink_to(source)
     except OSError:  # a disk without hard links
         shutil.copyfile(source, target)
+
+
+def _checked(path: Path, progress: ByteProgress) -> FetchedFile:
+    with progress(f"checking {path.name}") as begin:
+        return _hashed(path, begin(Transfer(path.stat().st_size, 0)))
 
 
 def _hashed(path: Path, advance: Advance = lambda count: None) -> FetchedFile:

@@ -7,6 +7,7 @@ from gdown.parse_url import parse_url
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.catalog import PublishedFile
+from lewm_cli.fetch.refusals import broken_connection, unusable_proxy
 from lewm_cli.fetch.remote import Remote
 
 ADDRESS = "https://drive.google.com"
@@ -38,7 +39,11 @@ def drive_remote(identifier: str, file: PublishedFile) -> Remote:
                 )
             if answer.status_code in (401, 403):
                 raise LewmError(f"{name} is not shared with everybody ({answer.status_code}); name another --source")
-            answer.raise_for_status()
+            if not answer.is_success:
+                raise LewmError(
+                    f"Google Drive answers {answer.status_code} for {file.name}; try again later, or name another "
+                    "place with --source"
+                )
             if "content-disposition" not in answer.headers:
                 url = get_url_from_gdrive_confirmation(answer.read().decode(errors="replace"))
     except FileURLRetrievalError as error:
@@ -48,9 +53,14 @@ def drive_remote(identifier: str, file: PublishedFile) -> Remote:
             "with --source"
         ) from error
     except httpx2.HTTPError as error:
+        told = broken_connection(Remote(url, name), error)
+        if isinstance(told, LewmError):
+            raise told from error
         raise LewmError(
-            f"Google Drive cannot be reached ({error}); try again, or another place with --source"
+            f"Google Drive cannot be reached ({told.reason}); check the network, or name another place with --source"
         ) from error
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise unusable_proxy(Remote(url, name), error) from error
     return Remote(url, name, (), file.size, file.sha256, identity=f"drive:{identifier}")
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import httpx2
@@ -22,6 +23,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.catalog import HubPlace, PublishedFile
+from lewm_cli.fetch.refusals import broken_connection, unusable_header, unusable_proxy
 from lewm_cli.fetch.remote import Remote
 
 Kind = Literal["dataset", "model"]
@@ -43,16 +45,17 @@ def hub_remote(place: HubPlace, kind: Kind, file: PublishedFile) -> Remote:
     """
     url = hf_hub_url(place.repo, file.name, repo_type=kind, revision=place.revision)
     name = f"{file.name} of {place.repo}"
-    with _explained(place, kind, file):
-        metadata = get_hf_file_metadata(url, library_name="lewm", library_version=__version__)
     headers = build_hf_headers(library_name="lewm", library_version=__version__)
+    remote = Remote(url, name, tuple(headers.items()), file.size, file.sha256)
+    with _explained(place, kind, file, remote):
+        metadata = get_hf_file_metadata(url, library_name="lewm", library_version=__version__)
     sha256 = _sha256(metadata)
     if sha256 and file.sha256 and sha256 != file.sha256:
         raise LewmError(
             f"{name} is not the file that the catalog knows: its sha256 is {sha256} on the Hub and {file.sha256} in "
             "the catalog; nothing was fetched: name a --revision to take what the Hub has"
         )
-    return Remote(url, name, tuple(headers.items()), metadata.size, file.sha256 or sha256)
+    return replace(remote, size=file.size or metadata.size, sha256=file.sha256 or sha256)
 
 
 def _sha256(metadata: HfFileMetadata) -> str | None:
@@ -61,7 +64,7 @@ def _sha256(metadata: HfFileMetadata) -> str | None:
 
 
 @contextmanager
-def _explained(place: HubPlace, kind: Kind, file: PublishedFile) -> Iterator[None]:
+def _explained(place: HubPlace, kind: Kind, file: PublishedFile, remote: Remote) -> Iterator[None]:
     hub = constants.ENDPOINT
     page = f"{hub}/{'datasets/' if kind == 'dataset' else ''}{place.repo}"
     try:
@@ -89,11 +92,20 @@ def _explained(place: HubPlace, kind: Kind, file: PublishedFile) -> Iterator[Non
         raise LewmError(f"{place.repo} is no name of a repository ({error}); mend the catalog entry") from error
     except HfHubHTTPError as error:
         raise LewmError(_refusal(hub, place, error)) from error
+    except UnicodeEncodeError as error:
+        raise unusable_header(remote) from error
+    except httpx2.UnsupportedProtocol as error:
+        raise LewmError(f"{hub} is no web address; write HF_ENDPOINT as https://HOST, or unset it") from error
     except httpx2.HTTPError as error:
+        told = broken_connection(remote, error)
+        if isinstance(told, LewmError):
+            raise told from error
         raise LewmError(
-            f"{hub} cannot be reached ({error}); check the network, HTTPS_PROXY if it needs a proxy, and HF_ENDPOINT; "
-            "or name a copy with --source"
+            f"{hub} cannot be reached ({told.reason}); check the network, HTTPS_PROXY if it needs a proxy, and "
+            "HF_ENDPOINT; or name a copy with --source"
         ) from error
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise unusable_proxy(remote, error) from error
 
 
 def _refusal(hub: str, place: HubPlace, error: HfHubHTTPError) -> str:
@@ -110,7 +122,10 @@ def _refusal(hub: str, place: HubPlace, error: HfHubHTTPError) -> str:
 def _instead(place: HubPlace, kind: Kind, file: PublishedFile) -> str:
     """What a repository has where a file is missing."""
     missing = f"{place.repo} has no {file.name} at revision {place.revision}"
-    names = HfApi().list_repo_files(place.repo, repo_type=kind, revision=place.revision)
+    try:
+        names = HfApi().list_repo_files(place.repo, repo_type=kind, revision=place.revision)
+    except (HfHubHTTPError, httpx2.HTTPError):
+        return f"{missing}; leave out --revision for what the catalog knows"
     lance = next((part for name in names for part in name.split("/")[:-1] if part.endswith(".lance")), None)
     if lance:
         return (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.stage import check_disk, partly_there
+from lewm_cli.fetch.stage import check_disk, downloaded_before, unpacked_before
 from lewm_cli.fetch.wanted import FetchRequest, Wanted, what_is_wanted
 from lewm_cli.store import Home
-from lewm_cli.store.origin import Origin, dataset_origin, run_origin
+from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def check_space(missing: Sequence[PlannedFetch], unpacked_from_here: Container[P
     stays = peak = 0
     for one in missing:
         size = one.wanted.size or 0
-        archive = 0 if one in unpacked_from_here else max(0, size - partly_there(one.target))
-        unpacked = one.wanted.unpacked or 0
+        archive = 0 if one in unpacked_from_here else max(0, size - downloaded_before(one.target))
+        unpacked = max(0, (one.wanted.unpacked or 0) - unpacked_before(one.target))
         peak = max(peak, stays + archive + unpacked)
         stays += unpacked + (archive if keep or one.wanted.kind == "model" else 0)
     if missing:
@@ -70,7 +70,9 @@ def check_space(missing: Sequence[PlannedFetch], unpacked_from_here: Container[P
 def _plan_dataset(home: Home, wanted: Wanted, *, force: bool) -> PlannedFetch:
     lying = home.dataset_file(wanted.name)
     if lying is None or force:
-        return PlannedFetch(wanted, home.dataset_path(wanted.name), there=False)
+        # Elsewhere in the same home, the old one would go on to be found first.
+        over = lying if lying and lying.is_relative_to(home.write) else home.dataset_path(wanted.name)
+        return PlannedFetch(wanted, over, there=False)
     try:
         open_dataset(lying, wanted.name)
     except LewmError as error:
@@ -85,16 +87,26 @@ def _plan_weights(home: Home, wanted: Wanted, *, force: bool) -> PlannedFetch:
         raise LewmError(f"{name} would need a folder named like the run {above!r}; take that away with lewm rm {above}")
     lying = next((run for run in home.runs() if run.name == name), None)
     if lying is None:
-        if home.run_is_taken(name):
-            raise LewmError(f"{target} is a folder without weights; take it away, so that {name} can go there")
-        return PlannedFetch(wanted, target, there=False)
+        return PlannedFetch(wanted, _untaken(name, target), there=False)
     folder, noted = lying.files.within, run_origin(lying.files)
     origin = Origin.read(noted) if noted else None
     if not force:
         return PlannedFetch(wanted, folder or lying.files.weights, there=True, origin=origin)
-    if origin is None or folder != target:
+    if not lying.files.weights.is_relative_to(home.write):  # a home that is only read: ours is found before it
+        return PlannedFetch(wanted, _untaken(name, target), there=False)
+    if origin is None or folder is None:
         raise LewmError(
             f"{lying.files.weights} was not put there by lewm fetch, so it is not replaced; "
             f"take it away first: lewm rm {name}"
         )
-    return PlannedFetch(wanted, target, there=False)
+    fetched = {IN_FOLDER, *(file.name for file in origin.files)}
+    others = sorted({path.name for path in folder.iterdir()} - fetched)
+    if others:
+        raise LewmError(f"{folder} holds other files too ({others[0]!r}), so it is not replaced; move them elsewhere")
+    return PlannedFetch(wanted, folder, there=False)
+
+
+def _untaken(name: str, target: Path) -> Path:
+    if target.exists():
+        raise LewmError(f"{target} is a folder without weights; take it away, so that {name} can go there")
+    return target

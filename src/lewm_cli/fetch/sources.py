@@ -3,13 +3,16 @@
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.fetch.catalog import Published, PublishedFile
 from lewm_cli.fetch.drive import drive_identifier, drive_remote
 from lewm_cli.fetch.hub import Kind, hub_remote
 from lewm_cli.fetch.remote import Remote
 
 HUB, DRIVE = "hub", "drive"
+
+LONGEST_NAME = 60
+"""Characters of what an address ends with that become the name of a file."""
 
 
 def address(source: str) -> str | None:
@@ -28,8 +31,10 @@ def address(source: str) -> str | None:
 
 
 def file_name(url: str) -> str:
-    """What the file behind an address is called."""
-    return PurePosixPath(unquote(urlsplit(url).path)).name
+    """What the file behind an address is called, as far as a file here may be called so."""
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    plain = "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)
+    return plain.lstrip(".")[-LONGEST_NAME:] or "download"
 
 
 def remotes(published: Published, files: tuple[PublishedFile, ...], kind: Kind) -> tuple[Remote, ...]:
@@ -44,8 +49,6 @@ def remotes(published: Published, files: tuple[PublishedFile, ...], kind: Kind) 
         MissingError: there is no such thing.
         LewmError: the source cannot be reached, or refuses.
     """
-    if published.unavailable:
-        raise MissingError(published.unavailable)
     if published.hub:
         return tuple(hub_remote(published.hub, kind, file) for file in files)
     if published.drive:

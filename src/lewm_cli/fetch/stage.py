@@ -2,14 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from lewm_cli.errors import LewmError
+from lewm_cli.fetch.unpack.faults import gigabytes
 from lewm_cli.fetch.watching import Begin
-from lewm_cli.files import explained, locked, sync
+from lewm_cli.files import exchanged, explained, full_disk_explained, locked, sync
 
 
 class ByteProgress(Protocol):
@@ -36,8 +37,19 @@ def staged(target: Path) -> Iterator[Path]:
         folder = stage_folder(target)
         with explained(target):
             folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        shutil.rmtree(folder)
+            _mark(target).unlink(missing_ok=True)
+        with full_disk_explained(target):
+            yield folder
+        _clear(target)
+
+
+def clear_finished(target: Path) -> None:
+    """Remove what a fetch left that was killed after its last rename: nobody would go on with it."""
+    with suppress(LewmError):  # another process is at it, or this home is only read
+        if _mark(target).exists():
+            with locked(target, f"another process is fetching {target.name}"):
+                if _mark(target).exists():
+                    _clear(target)
 
 
 def emptied(folder: Path) -> Path:
@@ -48,9 +60,21 @@ def emptied(folder: Path) -> Path:
 
 
 def put(source: Path, target: Path) -> None:
-    """Rename into place, durably; over a file that is there, but never over a folder with anything in it."""
+    """Rename a file into place, durably, over one that is there."""
     with explained(target):
         os.replace(source, target)
+        sync(target.parent)
+
+
+def put_last(source: Path, target: Path) -> None:
+    """Rename what was fetched into place, durably; a folder that is there goes to where `source` was, or beside it."""
+    with explained(target):
+        _mark(target).touch()
+        folder = source.is_dir() and target.is_dir()
+        if not (folder and exchanged(source, target)):
+            if folder:
+                os.rename(target, emptied(source.parent / "before") / target.name)
+            os.replace(source, target)
         sync(target.parent)
 
 
@@ -68,8 +92,8 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
     free = free_bytes(folder)
     if needed > free:
         raise LewmError(
-            f"{what} needs {needed / 1e9:,.1f} GB under {folder}, and {free / 1e9:,.1f} GB are free; free some space, "
-            "or choose another disk with --home"
+            f"fetching {what} needs {gigabytes(needed)} under {folder}, and {gigabytes(free)} are free; "
+            "free some space, or choose another disk with --home"
         )
 
 
@@ -79,8 +103,26 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def partly_there(target: Path) -> int:
+def downloaded_before(target: Path) -> int:
     """Bytes of what becomes `target` that an earlier fetch has downloaded."""
     folder = stage_folder(target)
-    paths = [*folder.glob("*"), *folder.glob(".*"), *folder.glob("files/*"), *folder.glob("files/.*")]
+    return _bytes([*folder.glob("*"), *folder.glob(".*"), *folder.glob("files/*"), *folder.glob("files/.*")])
+
+
+def unpacked_before(target: Path) -> int:
+    """Bytes that an earlier fetch, killed while it unpacked, has left; they go before anything else comes."""
+    return _bytes((stage_folder(target) / "unpacked").rglob("*"))
+
+
+def _mark(target: Path) -> Path:
+    """Is there from shortly before the last rename until everything else is gone."""
+    return target.with_name(f".fetched-{target.name}")
+
+
+def _clear(target: Path) -> None:
+    shutil.rmtree(stage_folder(target), ignore_errors=True)
+    _mark(target).unlink(missing_ok=True)
+
+
+def _bytes(paths: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in paths if path.is_file())

@@ -20,6 +20,9 @@ from lewm_cli.fetch.sources import DRIVE, HUB, address, file_name
 RELEASE = "-release"
 """Ends the names of fetched weights, so that they never take the name of a run."""
 
+WEIGHTS, CONFIG = "weights.pt", "config.json"
+"""What a folder of weights holds, as on the Hub."""
+
 
 @dataclass(frozen=True)
 class FetchRequest:
@@ -126,17 +129,24 @@ def _unlisted(request: FetchRequest, url: str) -> Entry:
     """What an address gives that no catalog knows; it can only be taken as it comes."""
     if request.dataset == request.checkpoint:
         raise UsageError(f"{request.what!r} is not in the catalog; say what it is: add --dataset or --checkpoint")
-    file = PublishedFile(name=file_name(url) or "weights.pt")
+    names: tuple[str, ...] = (file_name(url),)
+    if url.endswith("/"):
+        if request.dataset:
+            raise UsageError(f"{url} is a folder; name the file in it")
+        names = (CONFIG, WEIGHTS)
+    files = tuple(PublishedFile(name=name) for name in names)
     tree: dict[str, object] = {"name": request.what, "origin": "--source"}
     if request.dataset:
-        tree["dataset"] = {"name": request.what, "file": file, "url": url}
+        tree["dataset"] = {"name": request.what, "file": files[0], "url": url}
     else:
-        tree["checkpoints"] = {"lewm": {"method": "LeWM", "files": (file,), "url": url}}
+        tree["checkpoints"] = {"lewm": {"method": "LeWM", "files": files, "url": url}}
     return Entry.build(tree, "the command line")
 
 
 def _dataset(entry: Entry, release: DatasetRelease, request: FetchRequest) -> Wanted:
     published = _at_revision(_from(entry, release, request.source), request)
+    if published.unavailable:
+        raise MissingError(f"the recording of {entry.name} cannot be fetched: {published.unavailable}")
     files = (release.file,)
     if request.revision:  # what the catalog knows is another one
         return Wanted("dataset", entry.name, release.name, published, _names_alone(files))

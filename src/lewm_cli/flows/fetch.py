@@ -1,11 +1,14 @@
 """Fetch what is published: settle what, and where from, before the first byte; then one thing after the other."""
 
+import signal
 from collections.abc import Callable
 
+from lewm_cli.errors import StoppedError
 from lewm_cli.fetch import (
     ByteProgress,
     FetchRequest,
     check_space,
+    clear_finished,
     deliver_dataset,
     deliver_weights,
     kept_archive,
@@ -29,12 +32,26 @@ def fetch(home: Home, request: FetchRequest, say: Callable[[str], None], progres
         UsageError: a name or an address that can mean nothing, or two things.
         MissingError: nothing of this name is published, or not any more.
         LewmError: in one sentence what went wrong; the same command goes on from there.
+        StoppedError: Ctrl-C or SIGTERM.
     """
+    try:
+        return _fetch(home, request, say, progress)
+    except (KeyboardInterrupt, StoppedError) as stopped:
+        number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
+        raise StoppedError(
+            "stopped; what came so far is kept, and the same command goes on from there", number
+        ) from stopped
+
+
+def _fetch(
+    home: Home, request: FetchRequest, say: Callable[[str], None], progress: ByteProgress
+) -> tuple[Fetched, ...]:
     planned = plan_fetch(home, request)
     for one in planned:
         if one.there:
             by = "" if one.origin else ", though not by lewm fetch"
             say(f"{one.wanted.name} is there already{by} ({one.target}); --force fetches it again")
+            clear_finished(one.target)
     missing = [one for one in planned if not one.there]
     recordings = [one for one in missing if one.wanted.kind == "dataset"]
     archives = {one: kept for one in recordings if (kept := kept_archive(one.wanted, one.target, progress))}
@@ -47,12 +64,17 @@ def fetch(home: Home, request: FetchRequest, say: Callable[[str], None], progres
     for one in missing:
         if one.wanted.kind == "model":
             came = deliver_weights(one.wanted, sources[one], one.target, progress, say)
-        elif one in archives:
-            say(f"{archives[one]} is the published file: nothing has to be downloaded")
-            came = deliver_dataset(one.wanted, archives[one], one.target, progress, say, keep_archive=True)
         else:
+            if one in archives:
+                say(f"{archives[one]} is the published file: nothing has to be downloaded")
             came = deliver_dataset(
-                one.wanted, sources[one][0], one.target, progress, say, keep_archive=request.keep_archive
+                one.wanted,
+                archives.get(one) or sources[one][0],
+                one.target,
+                progress,
+                say,
+                keep_archive=request.keep_archive,
+                force=request.force,
             )
         arrived[one] = Fetched(one, came)
     return tuple(arrived.get(one) or Fetched(one) for one in planned)

@@ -1,6 +1,7 @@
 """What `lewm fetch` knows, would do, and has done."""
 
 from dataclasses import dataclass
+from shlex import quote
 
 from rich import box
 from rich.console import RenderableType
@@ -114,9 +115,9 @@ def next_commands(fetched: tuple[Fetched, ...]) -> list[str]:
         wanted = one.planned.wanted
         task = find_task(wanted.entry)
         if wanted.kind == "dataset":
-            commands.append(f"lewm train {task.name if task else wanted.name}")
+            commands.append(f"lewm train {task.name if task else quote(wanted.name)}")
         else:
-            commands.append(f"lewm {'eval' if task and task.make_simulator else 'show'} {wanted.name}")
+            commands.append(f"lewm {'eval' if task and task.make_simulator else 'show'} {quote(wanted.name)}")
     return commands
 
 

@@ -122,7 +122,7 @@ class _PlainBytes:
     def advance(self, count: int) -> None:
         self.done += count
         now = time.monotonic()
-        if now - self.last < PLAIN_LINE_SECONDS and self.done != self.total:
+        if now - self.last < PLAIN_LINE_SECONDS and not (count and self.done == self.total):
             return
         self.last = now
         rate = (self.done - self.before) / max(1e-3, now - self.begun)

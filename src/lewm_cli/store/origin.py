@@ -60,7 +60,7 @@ class Origin(Section):
         except FileNotFoundError:
             return None
         except (ValidationError, UnicodeDecodeError, OSError) as error:
-            raise LewmError(f"{path} does not say where its files came from; fetch them again with --force") from error
+            raise LewmError(f"{path} does not say where its files came from; take it away") from error
 
     def write(self, path: Path) -> None:
         """Replace a file by this, in one step."""

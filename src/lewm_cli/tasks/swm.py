@@ -7,12 +7,12 @@ from typing import Any
 import gymnasium
 
 
-def make_environment(gym_id: str) -> Any:
-    """Build one of stable_worldmodel's environments, without wrappers."""
+def make_environment(gym_id: str, **settings: object) -> Any:
+    """Build one of stable_worldmodel's environments with its settings, without wrappers."""
     import_stable_worldmodel()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return gymnasium.make(gym_id).unwrapped
+        return gymnasium.make(gym_id, **settings).unwrapped
 
 
 def import_stable_worldmodel() -> None:

@@ -12,6 +12,10 @@ from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
 
 
+def _nothing() -> None:
+    """Most simulators come with lewm-cli."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One environment, everything particular to it reachable from here.
@@ -30,6 +34,7 @@ class Task:
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         gates: what the simulator can count as reached; its own rule first.
+        prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -46,6 +51,7 @@ class Task:
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
     gates: tuple[str, ...] = ("simulator",)
+    prepare: Callable[[], None] = field(default=_nothing, repr=False)
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property

@@ -38,7 +38,9 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
             yield Problem(str(error))  # it says itself what to do
 
     findings = list(guarded(path.name, opening, FETCH_AGAIN))
-    findings += guarded("its origin", lambda: origin_findings(dataset_origin(path)), FETCH_AGAIN)
+    findings += guarded(
+        "its origin", lambda: origin_findings(dataset_origin(path), f"{quote(name)} --dataset"), FETCH_AGAIN
+    )
     if not opened:
         return DatasetCheck(name=name, path=path, findings=tuple(findings))
     dataset = opened[0]

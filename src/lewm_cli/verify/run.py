@@ -77,7 +77,7 @@ class _Look:
         """Of weights that were fetched."""
         noted = run_origin(self.files)
         if noted:
-            yield from origin_findings(noted)
+            yield from origin_findings(noted, f"{quote(self.name)} --checkpoint")
 
     def statistics(self) -> Iterator[Finding]:
         """Of weights that do not carry their own."""

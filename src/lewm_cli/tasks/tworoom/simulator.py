@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from lewm_cli.errors import LewmError
+from lewm_cli.tasks.color import other_color
 from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.swm import make_environment
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -18,9 +19,6 @@ MAX_STEPS = 100
 
 FAR_APART = 32.0
 """Pixels between start and goal beyond which a pair is not solved by wandering."""
-
-OTHER_COLOR = 128.0
-"""RGB levels between two colors that nobody takes for the same."""
 
 
 class TwoRoomSimulator:
@@ -164,12 +162,9 @@ class TwoRoomSimulator:
     def _recolor(self, generator: np.random.Generator) -> float:
         space, background = (self._environment.variation_space[part]["color"] for part in ("agent", "background"))
         before = space.value.astype(float)
-        while True:
-            color = generator.integers(256, size=3)
-            change, contrast = (float(np.linalg.norm(color - other)) for other in (before, background.value))
-            if min(change, contrast) >= OTHER_COLOR:  # another color, and not that of the floor
-                space.set_value(color.astype(np.uint8))
-                return change
+        color = other_color(generator, before, background.value)
+        space.set_value(color.astype(np.uint8))
+        return float(np.linalg.norm(color - before))
 
     @property
     def _walls(self) -> Walls:

@@ -1,0 +1,57 @@
+"""Cube: a robot arm and a block on a table (OGBench's scene as stable_worldmodel's `swm/OGBCube-v0`)."""
+
+from pathlib import Path
+
+from lewm_cli.tasks.mujoco import prepare_mujoco
+from lewm_cli.tasks.perturbation import Perturbation
+from lewm_cli.tasks.probe_target import ProbeTarget
+from lewm_cli.tasks.simulator import Simulator
+from lewm_cli.tasks.task import Task
+
+
+def _prepare() -> None:
+    prepare_mujoco("cube", "ogbench")
+
+
+def _make_simulator() -> Simulator:
+    _prepare()
+    # Late: the simulator imports mujoco, ogbench and stable_worldmodel, which takes seconds.
+    from lewm_cli.tasks.cube.simulator import CubeSimulator
+
+    return CubeSimulator()
+
+
+def _targets(name: str, column: str, dimensions: str | int, unit: str) -> tuple[ProbeTarget, ...]:
+    """One target per dimension, which go by letters or by numbers from 1."""
+    labels = dimensions if isinstance(dimensions, str) else [str(number + 1) for number in range(dimensions)]
+    return tuple(ProbeTarget(f"{name} {label}", column, index, unit) for index, label in enumerate(labels))
+
+
+CUBE = Task(
+    name="cube",
+    folder=Path(__file__).parent,
+    title="a robot arm and a block on a table",
+    aliases=("ogb_cube", "ogbench/cube", "cube-single"),
+    released_dataset="cube_single_expert",
+    demonstrator="scripted plan oracle of OGBench, noise 0.1",
+    start_columns=("qpos", "qvel"),
+    goal_columns=("qpos", "qvel"),
+    probe_targets=(
+        *_targets("block", "privileged_block_0_pos", "xyz", "m"),
+        *_targets("block quaternion", "privileged_block_0_quat", "wxyz", ""),
+        ProbeTarget("block yaw", "privileged_block_0_yaw", 0, "rad"),
+        *_targets("effector", "proprio_effector_pos", "xyz", "m"),
+        ProbeTarget("effector yaw", "proprio_effector_yaw", 0, "rad"),
+        ProbeTarget("gripper opening", "proprio_gripper_opening", 0, ""),
+        *_targets("joint angle", "proprio_joint_pos", 6, "rad"),
+        *_targets("joint velocity", "proprio_joint_vel", 6, "rad/s"),
+    ),
+    perturbations=(
+        Perturbation("teleport", "the block jumps to a random free place on the table", "cm"),
+        Perturbation("color", "the block takes a random color", "RGB levels"),
+    ),
+    recognized_by=(("action", 5), ("qpos", 21), ("qvel", 20), ("privileged_block_0_pos", 3)),
+    gates=("simulator", "tight"),
+    prepare=_prepare,
+    make_simulator=_make_simulator,
+)

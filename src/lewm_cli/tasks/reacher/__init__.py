@@ -1,0 +1,47 @@
+"""Reacher: a two-link arm in the plane (stable_worldmodel's `swm/ReacherDMControl-v0`, task `qpos_match`)."""
+
+from pathlib import Path
+
+from lewm_cli.tasks.mujoco import prepare_mujoco
+from lewm_cli.tasks.perturbation import Perturbation
+from lewm_cli.tasks.probe_target import ProbeTarget
+from lewm_cli.tasks.simulator import Simulator
+from lewm_cli.tasks.task import Task
+
+
+def _prepare() -> None:
+    prepare_mujoco("reacher", "dm_control")
+
+
+def _make_simulator() -> Simulator:
+    _prepare()
+    # Late: the simulator imports mujoco, dm_control and stable_worldmodel, which takes seconds.
+    from lewm_cli.tasks.reacher.simulator import ReacherSimulator
+
+    return ReacherSimulator()
+
+
+REACHER = Task(
+    name="reacher",
+    folder=Path(__file__).parent,
+    title="a two-link arm in the plane",
+    aliases=("reacher_random", "dmc/reacher", "dmc/reacher_random"),
+    released_dataset="reacher",
+    demonstrator="uniform random actions",
+    start_columns=("qpos", "qvel"),
+    goal_columns=("qpos", "qvel"),
+    probe_targets=(
+        ProbeTarget("shoulder angle", "qpos", 0, "rad"),
+        ProbeTarget("wrist angle", "qpos", 1, "rad"),
+        ProbeTarget("finger x", "finger_pos", 0, "m"),
+        ProbeTarget("finger y", "finger_pos", 1, "m"),
+    ),
+    perturbations=(
+        Perturbation("teleport", "the arm jumps to random joint angles", "cm"),
+        Perturbation("color", "the arm takes a random color", "RGB levels"),
+    ),
+    recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
+    gates=("simulator", "wrapped"),
+    prepare=_prepare,
+    make_simulator=_make_simulator,
+)
