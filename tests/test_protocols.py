@@ -36,7 +36,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, LatentCost, Plan
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
-from lewm_cli.tasks import TASKS, TWOROOM, Simulator, Task
+from lewm_cli.tasks import PUSHT, TASKS, TWOROOM, Simulator, Task, find_task
 from lewm_cli.tasks.tworoom.walls import Walls
 from synthetic import join_recordings, write_recording
 
@@ -634,6 +634,74 @@ def test_free_ways_are_the_same_in_a_world_with_a_solid_wall(simulator: Simulato
             ends.append(simulator.position())
         if ends[0][0] < 95:  # away from the wall
             assert ends[0] == pytest.approx(ends[1], abs=1e-3)
+
+
+# Gate of PushT
+
+GOAL = (200, 200, 300, 300, 1.0, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("state", "own", "tight"),
+    [
+        (GOAL, True, True),
+        ((218, 200, 300, 300, 1.0, 0, 0), True, True),  # of the agent no more is asked
+        ((200, 200, 309, 300, 1.0, 0, 0), True, True),
+        ((200, 200, 311, 300, 1.0, 0, 0), True, False),
+        ((200, 200, 300, 300, 1.16, 0, 0), True, True),
+        ((200, 200, 300, 300, 1.19, 0, 0), True, False),
+        ((200, 200, 300, 300, 1.4, 0, 0), False, False),
+    ],
+)
+def test_tight_gate_of_pusht_asks_for_the_pose_of_the_block(
+    pusht: Simulator, state: tuple[float, ...], own: bool, tight: bool
+):
+    for gate, reached in (("simulator", own), ("tight", tight)):
+        pusht.judge_by(gate)
+        pusht.begin(np.array(state, float), np.array(GOAL, float))
+        assert pusht.solved() == reached
+
+
+@pytest.fixture(scope="module")
+def pusht() -> Simulator:
+    return PUSHT.make_simulator()
+
+
+# Gates of Cube and Reacher
+
+
+@pytest.mark.slow
+def test_tight_gate_of_cube_is_three_centimeters():
+    pytest.importorskip("ogbench")
+    simulator = find_task("cube").make_simulator()
+    state = simulator._state  # of the scene as it is built; a demonstration would take a minute without a GPU
+    for apart, own, tight in ((0.0, True, True), (0.029, True, True), (0.035, True, False), (0.045, False, False)):
+        goal = state.copy()
+        goal[14] += apart
+        for gate, reached in (("simulator", own), ("tight", tight)):
+            simulator.judge_by(gate)
+            simulator.begin(state, goal)
+            assert simulator.distance() == pytest.approx(apart, abs=1e-6)
+            assert simulator.solved() == reached
+
+
+@pytest.mark.slow
+def test_wrapped_gate_of_reacher_takes_a_whole_turn_for_nothing():
+    pytest.importorskip("dm_control")
+    simulator = find_task("reacher").make_simulator()
+    goal = np.array([0.5, 1.0, 0.0, 0.0])
+    for turn, wrist, own, wrapped in (
+        (0.0, 0.0, True, True),
+        (2 * np.pi, 0.0, False, True),
+        (-4 * np.pi, 0.0, False, True),
+        (np.pi, 0.0, False, False),
+        (0.0, 0.1, False, False),
+    ):
+        for gate, reached in (("simulator", own), ("wrapped", wrapped)):
+            simulator.judge_by(gate)
+            simulator.begin(goal + np.array([turn, wrist, 0, 0]), goal)
+            assert simulator.solved() == reached
 
 
 # Through the command

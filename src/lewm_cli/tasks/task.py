@@ -34,9 +34,9 @@ class Task:
         probe_targets: physical quantities that latents are probed for.
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
+        gates: what the simulator can count as reached; its own rule first.
         prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
-        gates: what the simulator can count as reached; its own rule first.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
 
@@ -52,9 +52,9 @@ class Task:
     probe_targets: tuple[ProbeTarget, ...] = ()
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
+    gates: tuple[str, ...] = ("simulator",)
     prepare: Callable[[], None] = field(default=_nothing, repr=False)
     fidelity: Fidelity = FIDELITY
-    gates: tuple[str, ...] = ("simulator",)
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property

@@ -36,7 +36,7 @@ class ReacherSimulator:
         self._color = self._scene.color
         self._goal: np.ndarray | None = None
         self._arrived = False
-        self._gate = "simulator"
+        self._wrap_shoulder = False
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record uniform random actions from a reset on, the reset frame included; every reset is taken."""
@@ -65,8 +65,8 @@ class ReacherSimulator:
         )
 
     def judge_by(self, gate: str) -> None:
-        """Choose what counts as reached: `simulator`, or `wrapped`, for which the shoulder may be a whole turn away."""
-        self._gate = gate
+        """Choose what counts as reached: `simulator`, or `wrapped`, to which a whole turn makes no other pose."""
+        self._wrap_shoulder = gate == "wrapped"
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place the arm; start and goal (4,) are angles, then velocities, and of the goal only the angles count."""
@@ -109,10 +109,7 @@ class ReacherSimulator:
         return float(self._errors().max())
 
     def solved(self) -> bool:
-        """Whether every joint is within 0.05 rad of the goal.
-
-        The simulator's own rule compares raw angles; with the gate `wrapped` the shoulder's is the shorter way around.
-        """
+        """Whether every joint is within 0.05 rad of the goal (the simulator's own rule compares raw angles)."""
         return matches(self._errors())
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
@@ -151,7 +148,7 @@ class ReacherSimulator:
             self._physics.data.qpos[:], self._physics.data.qvel[:] = state[:2], state[2:]
 
     def _errors(self) -> np.ndarray:
-        return joint_errors(self._physics.data.qpos, self._goal[:2], wrap_shoulder=self._gate == "wrapped")
+        return joint_errors(self._physics.data.qpos, self._goal[:2], wrap_shoulder=self._wrap_shoulder)
 
     def _teleport(self, generator: np.random.Generator) -> float:
         before = self._finger_tip()
