@@ -22,6 +22,7 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EvalResult,
+    EvalSeries,
     Fleet,
     Here,
     Journal,
@@ -320,6 +321,32 @@ def test_interrupted_evaluation_goes_on_to_the_same_result(apart: Path, how: sig
     undisturbed = EvalResult.model_validate(lewm_here(apart, *arguments, "--workers", 1, "--json").json())
     assert undisturbed.episodes == resumed.episodes
     assert undisturbed.plans == resumed.plans
+
+
+@pytest.mark.slow
+def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path):
+    folder = apart / "tworoom" / "lewm.run" / "results"
+    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--films", 0, *SETTINGS]
+    arguments += ["--seeds", 2, "--workers", 1, "--set", "planner.iterations=10"]
+    with running(apart, *arguments) as process:
+        lengths: Callable[[], list[int]] = lambda: [len(p.read_text().splitlines()) for p in folder.glob("*.journal")]
+        wait_until(lambda: len(lengths()) == 2 and min(lengths()) > 2, process)
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    kept = sum(lengths()) - 2
+    assert f"stopped; {kept} of {2 * EPISODES} episodes are kept" in done.sentence(code=130)
+    (first,) = folder.glob("eval-*.json")
+    done = lewm_here(apart, *arguments, "--resume", "--json")
+    assert done.code == 0, done.err
+    series = EvalSeries.model_validate(done.json())
+    assert sorted(path.name for path in folder.glob("*.json")) == sorted(
+        (*series.points[0].results, *(path.name for path in folder.glob("series-*.json")))
+    )
+    assert first.name in series.points[0].results
+    assert not list(folder.glob("*.journal*"))
+    rates = [EvalResult.model_validate_json((folder / name).read_text()) for name in series.points[0].results]
+    assert tuple(one.overall.success.rate for one in rates) == series.points[0].overall.success.seeds
+    assert [one.protocol.drawn_with for one in rates] == [42, 43]
 
 
 @pytest.fixture

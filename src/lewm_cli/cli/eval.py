@@ -12,7 +12,6 @@ from lewm_cli.workers import available_cores
 EXAMPLES = options.examples(
     "lewm eval tworoom/lewm",
     "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
-    "lewm eval tworoom/lewm --episodes 10 --video videos",
     "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/lewm --set planner.iterations=10 --json",
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",

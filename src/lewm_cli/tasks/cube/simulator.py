@@ -71,6 +71,11 @@ class CubeSimulator:
             },
         )
 
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Place arm and block where a demonstration with this seed begins."""
+        reset_seed, _ = seed.spawn(2)
+        self._reset(reset_seed)
+
     def judge_by(self, gate: str) -> None:
         """Choose what counts as reached: `simulator`, 4 cm, or `tight`, 3 cm."""
         self._within = TIGHTER if gate == "tight" else WITHIN

@@ -64,6 +64,11 @@ class ReacherSimulator:
             },
         )
 
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Place the arm where a demonstration with this seed begins."""
+        reset_seed, _ = seed.spawn(2)
+        self._reset(int(reset_seed.generate_state(1)[0]))
+
     def judge_by(self, gate: str) -> None:
         """Choose what counts as reached: `simulator`, or `wrapped`, to which a whole turn makes no other pose."""
         self._wrap_shoulder = gate == "wrapped"
