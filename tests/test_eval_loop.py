@@ -328,8 +328,11 @@ def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path):
     folder = apart / "tworoom" / "lewm.run" / "results"
     arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--films", 0, *SETTINGS]
     arguments += ["--seeds", 2, "--workers", 1, "--set", "planner.iterations=10"]
+
+    def lengths() -> list[int]:
+        return [len(path.read_text().splitlines()) for path in folder.glob("*.journal")]
+
     with running(apart, *arguments) as process:
-        lengths: Callable[[], list[int]] = lambda: [len(p.read_text().splitlines()) for p in folder.glob("*.journal")]
         wait_until(lambda: len(lengths()) == 2 and min(lengths()) > 2, process)
         process.send_signal(signal.SIGINT)
         done = ended(process)
