@@ -67,6 +67,11 @@ class CubeSimulator:
             },
         )
 
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Place arm and block where a demonstration with this seed begins."""
+        reset_seed, _ = seed.spawn(2)
+        self._reset(reset_seed)
+
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place arm and block; start and goal (41,) are `qpos`, then `qvel`, and of the goal only the block counts."""
         self._place(start)
