@@ -128,7 +128,8 @@ class Journal:
 def _read(path: Path, about: Journaled) -> tuple[Entry, ...]:
     """The entries of a journal of this evaluation, up to the first that was not written to its end."""
     try:
-        head, *lines = path.read_text(encoding="utf-8").splitlines()
+        # What a power cut leaves at the end need not be text.
+        head, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         if Journaled.model_validate_json(head) != about:
             return ()
     except (OSError, ValueError):  # it is not there, or not of this version
