@@ -79,7 +79,7 @@ class Slope(LatentCost):
     """A cost that does not ask a model; the same for every environment."""
 
     def __init__(self, environments: int) -> None:
-        self.start = self.goal = torch.zeros(environments, 1, 1)
+        self.start = torch.zeros(environments, 1, 1)
 
     def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
         return (candidates - torch.arange(candidates.shape[-1]) / 4).square().sum(dim=(2, 3))

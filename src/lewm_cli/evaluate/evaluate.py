@@ -19,7 +19,7 @@ from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, summarize_groups
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
 from lewm_cli.evaluate.statistics import Rate
-from lewm_cli.plan import LatentCost, Solver
+from lewm_cli.plan import LatentCost, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -94,6 +94,8 @@ def evaluate(
     if entries:
         begun -= max(entry.seconds for entry in entries)
     clock = Clock(max((entry.spent for entry in entries), key=lambda spent: spent.total, default=TimeSplit()))
+    if run.device.type == "cpu":
+        solver = Separately(solver)
     loop = _Loop(run, protocol, solver, simulators, clock, advance, film)
     episodes = {entry.number: entry.result for entry in entries}
     advance(len(episodes) * protocol.budget)

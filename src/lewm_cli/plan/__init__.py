@@ -7,3 +7,6 @@ from lewm_cli.plan.settings import task_planner
 from lewm_cli.plan.solver import Solver
 
 __all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Solver", "task_planner"]
+from lewm_cli.plan.separately import Separately
+
+__all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Separately", "Solver"]

@@ -1,8 +1,5 @@
 """What a sequence of action blocks costs, by imagining where it leads."""
 
-from copy import copy
-from typing import Self
-
 import torch
 from torch import Tensor
 
@@ -28,12 +25,6 @@ class LatentCost:
     def environments(self) -> int:
         """Number of environments E."""
         return len(self.start)
-
-    def of(self, number: int) -> Self:
-        """The cost for one of the environments."""
-        one = copy(self)
-        one.start, one.goal = self.start[number : number + 1], self.goal[number : number + 1]
-        return one
 
     @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
