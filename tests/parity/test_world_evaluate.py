@@ -1,8 +1,10 @@
 """stable_worldmodel's World.evaluate ends the same pairs as our simulators do, but for what the docs name."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,14 @@ import pytest
 import stable_worldmodel as swm
 import torch
 from stable_worldmodel.data.formats.hdf5 import HDF5Dataset
-from stable_worldmodel.policy import BasePolicy
+from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
+from stable_worldmodel.policy import BasePolicy, PlanConfig, WorldModelPolicy
+from stable_worldmodel.solver import CEMSolver
 
+import lewm_cli
+from commands import lewm
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import Pair, draw_pairs
+from lewm_cli.evaluate import EvalResult, Pair, Rate, draw_pairs
 from lewm_cli.tasks import PUSHT, TWOROOM, Simulator, Task
 
 pytest_plugins = ("recordings",)
@@ -231,3 +237,63 @@ def test_their_world_ends_after_a_hundred_steps_unless_told_otherwise(rooms: Rec
     assert_same(mine, theirs(few, late, max_episode_steps=200))
     # What was solved from the start on is all that is left.
     np.testing.assert_array_equal(theirs(few, late).success, few.apart < 16)
+
+
+# The same planner
+
+
+@pytest.mark.soak
+def test_same_planner_solves_as_many(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = tmp_path / "home"
+    shutil.copytree(demos, home)
+    settings = ("--set", "planner.iterations=10", "--episodes", 40, "--films", 0, "--json")
+    for command in (
+        ("collect", "tworoom", "--name", "tworoom/test", "--episodes", 40, "--seed", 2),
+        ("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--steps", 100),
+    ):
+        done = lewm(home, *command)
+        assert done.code == 0, done.err
+    evaluated = lewm(home, "eval", "tworoom/lewm", "--dataset", "tworoom/test", *settings)
+    assert evaluated.code == 0, evaluated.err
+    result = EvalResult.model_validate(evaluated.json())
+    monkeypatch.setenv("STABLEWM_HOME", str(home))
+    mine, other = result.overall.success, their_rate(home, result)
+    assert 0.1 < mine.rate < 0.9
+    assert other.low < mine.rate < other.high
+    assert mine.low < other.rate < mine.high
+
+
+def their_rate(home: Path, result: EvalResult) -> Rate:
+    """Of stable_worldmodel's planner with the same settings, in its World, on the pairs of a result."""
+    run, planner = lewm_cli.load(result.run), result.protocol.planner
+    actions, episodes = run.card.inputs.actions, [one.episode for one in result.episodes]
+    recording = HDF5Dataset(path=home / f"{result.dataset.name}.h5")
+
+    def frame(image: torch.Tensor) -> torch.Tensor:
+        return run.prepare(image.permute(1, 2, 0).numpy()[None])[0]
+
+    solver = CEMSolver(
+        their_AutoCostModel(result.run, cache_dir=home),
+        num_samples=planner.candidates,
+        n_steps=planner.iterations,
+        topk=planner.elites,
+    )
+    world = swm.World(WORLDS[TWOROOM][0], num_envs=len(episodes), image_shape=(224, 224))
+    world.set_policy(
+        WorldModelPolicy(
+            solver,
+            PlanConfig(planner.horizon, planner.receding, action_block=run.card.inputs.frameskip),
+            process={"action": SimpleNamespace(transform=actions.normalize, inverse_transform=actions.denormalize)},
+            transform={"pixels": frame, "goal": frame},
+        )
+    )
+    ended = world.evaluate(
+        dataset=recording,
+        episodes_idx=episodes,
+        start_steps=[one.start_row - int(recording.offsets[one.episode]) for one in result.episodes],
+        goal_offset=result.protocol.offset,
+        eval_budget=result.protocol.budget,
+        callables=list(set_columns(TWOROOM)),
+    )
+    world.close()
+    return Rate.of(ended["episode_successes"], np.array(episodes))
