@@ -3,10 +3,8 @@
 from lewm_cli.plan.cem import CEM
 from lewm_cli.plan.cost import LatentCost
 from lewm_cli.plan.plan import Iteration, Plan
+from lewm_cli.plan.separately import Separately
 from lewm_cli.plan.settings import task_planner
 from lewm_cli.plan.solver import Solver
 
-__all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Solver", "task_planner"]
-from lewm_cli.plan.separately import Separately
-
-__all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Separately", "Solver"]
+__all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Separately", "Solver", "task_planner"]
