@@ -16,7 +16,7 @@ demo: $(STAMP)
 test: lint
 	scripts/browser
 	scripts/rendering
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests bench

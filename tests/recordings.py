@@ -12,6 +12,7 @@ from synthetic import TINY, write_recording
 
 DEMOS = "tworoom/demos"
 EPISODES = 12
+PUSHES = 8
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,16 @@ def other_demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("other")
     recorded = lewm(home, "collect", "tworoom", "--episodes", EPISODES, "--seed", 1, "--workers", 1, "--any-room")
     assert recorded.code == 0, recorded.err
+    return home
+
+
+@pytest.fixture(scope="session")
+def pushes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one recording of PushT; not to be written to."""
+    home = tmp_path_factory.mktemp("pushes")
+    recorded = lewm(home, "collect", "pusht", "--episodes", PUSHES, "--seed", 0, "--workers", 2)
+    assert recorded.code == 0, recorded.err
+    assert recorded.err.splitlines()[-1] == "next: lewm train pusht --dataset pusht/demos"
     return home
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import lewm_cli
+from drawing import drawing_simulator
 from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig, RunCard
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
@@ -21,7 +22,7 @@ from lewm_cli.evaluate import Pair, evaluate
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, LatentCost, Plan
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
-from lewm_cli.tasks import TASKS, Task, find_task
+from lewm_cli.tasks import CUBE, REACHER, TASKS, Task, find_task
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
 from places import GOAL, PICK, QUICK, RUN, START
 from synthetic import write_recording
@@ -84,15 +85,15 @@ def test_policy_takes_the_actions_of_the_evaluation(
     states = np.tile(START, (60, 1))
     dataset = open_dataset(write_recording(tmp_path / "x.h5", [60], dims=2, columns={"proprio": states}), "x")
     planner = PlannerConfig(**QUICK, receding=receding)
-    recorders, spy = list[Recorder](), Spy(CEM(planner))
+    recorders, spy = [], Spy(CEM(planner))
 
-    def record() -> Recorder:
+    def make_recorder() -> Recorder:
         recorders.append(Recorder())
         return recorders[-1]
 
     result = evaluate(
         tworoom_run,
-        replace(find_task("tworoom"), make_simulator=record),
+        replace(find_task("tworoom"), make_simulator=make_recorder),
         dataset,
         [Pair(0, 0, 25, START, GOAL)],
         EvalProtocol(pairs=1, planner=planner),
@@ -101,7 +102,7 @@ def test_policy_takes_the_actions_of_the_evaluation(
         advance=lambda done: None,
     )
     steps = result.episodes[0].first_hit or 50  # a goal that was reached is looked at for a few steps more
-    taken = np.stack(recorders[0].taken[0])[:steps]
+    taken = np.stack(recorders[0].taken[0])[:steps]  # in the others random actions are taken
     assert len(taken) == steps
     assert len(taken) > receding * 5  # more than one plan was made
     assert len(set(spy.seeds)) == 1
@@ -274,13 +275,14 @@ def test_policy_is_imported_when_it_is_asked_for():
 # Resets
 
 
-# Cube draws slowly where there is no GPU.
-SLOW = {"cube": pytest.mark.slow}
-
-
-@pytest.mark.parametrize("task", [pytest.param(task, id=task.name, marks=SLOW.get(task.name, ())) for task in TASKS])
-def test_reset_begins_where_a_demonstration_does(task: Task):
-    simulator, frames = task.make_simulator(), []
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_reset_begins_where_a_demonstration_does(task: Task, monkeypatch: pytest.MonkeyPatch):
+    if task in (CUBE, REACHER):  # their frames are dear
+        simulator = drawing_simulator(task.name)
+        monkeypatch.setattr(f"lewm_cli.tasks.{task.name}.simulator.STEPS", 2)
+    else:
+        simulator = task.make_simulator()
+    frames = []
     for seed in (0, 1):
         episode = simulator.demonstrate(np.random.SeedSequence(seed), any_start=False)
         simulator.reset(np.random.SeedSequence(seed))

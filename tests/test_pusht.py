@@ -18,7 +18,10 @@ from lewm_cli.store import dataset_task, read_card
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.tasks import PUSHT, TASKS, find_task
 from lewm_cli.tasks.pusht.pose import block_has_to_move, gap, reached, turn
+from recordings import PUSHES as EPISODES
 from synthetic import write_recording
+
+pytest_plugins = ("recordings",)
 
 SCHEMA = {
     "pixels": ((224, 224, 3), "uint8"),
@@ -29,19 +32,8 @@ SCHEMA = {
     "step_idx": ((), "int64"),
 }
 ROWS = 125
-EPISODES = 8
 
 POSES = arrays(float, 7, elements=st.floats(0, 2 * np.pi, exclude_max=True))
-
-
-@pytest.fixture(scope="session")
-def pushes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with one recording of PushT; not to be written to."""
-    home = tmp_path_factory.mktemp("pushes")
-    recorded = lewm(home, "collect", "pusht", "--episodes", EPISODES, "--seed", 0, "--workers", 2)
-    assert recorded.code == 0, recorded.err
-    assert recorded.err.splitlines()[-1] == "next: lewm train pusht --dataset pusht/demos"
-    return home
 
 
 @pytest.fixture(scope="module")

@@ -365,7 +365,11 @@ def test_interrupts_at_any_time_do_no_harm(whole: tuple[Path, Page, list[str]], 
     generator, home, rounds = random.Random(0), tmp_path / "round-0", 0
     for _ in range(30):
         command = [sys.executable, str(script), "none", "quickstart", "--home", str(home), "--device", "cpu", "--json"]
-        kept = {name: when for name, when in written(home).items() if name.endswith(".h5") or "/results/" in name}
+        kept = {
+            name: when
+            for name, when in written(home).items()
+            if name.endswith(".h5") or ("/results/" in name and name.endswith(".json"))
+        }
         with subprocess.Popen(
             command,
             env=environment(tmp_path / "nowhere"),

@@ -1,8 +1,6 @@
 """One frame in, one action out: a run that drives a robot or a simulator towards a goal image."""
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +69,7 @@ class Policy:
         if not self._queue:
             inputs = self.run.card.inputs
             cost = LatentCost(self.run.model, self.run.embed(frame[None]).unsqueeze(1), self._goal)
-            with _one_thread_per_product():
-                self.plan = CEM(self.planner).solve(cost, inputs.block_dim, [self._generator])
+            self.plan = CEM(self.planner).solve(cost, inputs.block_dim, [self._generator])
             self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))
         return self._queue.popleft()
 
@@ -85,14 +82,3 @@ class Policy:
         """
         latent = self.run.embed(checked_frame(frame, "the frame")[None])
         return float(self.run.model.latent_cost(latent, self._goal))
-
-
-@contextmanager
-def _one_thread_per_product() -> Iterator[None]:
-    """The cost brings its own threads, which would wait for those of torch; the caller's setting comes back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lewm_cli.config import Layer, merge_layers
 from lewm_cli.data import read_image
 from lewm_cli.errors import LewmError
@@ -59,8 +57,6 @@ def drive_run(
     """
     goal = read_image(request.image)
     device = resolve_device(request.device)
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     task = find_task(run.card.inputs.task)
     if task is None or task.make_simulator is None:

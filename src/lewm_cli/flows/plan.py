@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lewm_cli.config import Layer
 from lewm_cli.data import read_image
 from lewm_cli.evaluate import ImaginedPlan, imagine_plan
@@ -56,8 +54,6 @@ def plan_between(home: Home, request: PlanRequest, say: Callable[[str], None]) -
         check_plan_file(request.output)
     start, goal = read_image(request.start), read_image(request.goal)
     device = resolve_device(request.device)
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     planner = task_planner(run.card.inputs.task, request.settings)
     say(f"planning: {planner.iterations} iterations of {planner.candidates} candidates on {device}")

@@ -41,7 +41,7 @@ class ReacherSimulator:
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record uniform random actions from a reset on, the reset frame included; every reset is taken."""
         reset_seed, action_seed = seed.spawn(2)
-        self._reset(int(reset_seed.generate_state(1)[0]))
+        self._reset(reset_seed)
         generator = np.random.default_rng(action_seed)
         actions = [self.random_action(generator) for _ in range(STEPS)]
         rows = [self._row(reward=0.0)]
@@ -67,7 +67,7 @@ class ReacherSimulator:
     def reset(self, seed: np.random.SeedSequence) -> None:
         """Place the arm where a demonstration with this seed begins."""
         reset_seed, _ = seed.spawn(2)
-        self._reset(int(reset_seed.generate_state(1)[0]))
+        self._reset(reset_seed)
 
     def judge_by(self, gate: str) -> None:
         """Choose what counts as reached: `simulator`, or `wrapped`, to which a whole turn makes no other pose."""
@@ -142,9 +142,11 @@ class ReacherSimulator:
                 break
         return reward
 
-    def _reset(self, seed: int) -> None:
+    def _reset(self, seed: np.random.SeedSequence) -> None:
         self._color, self._goal = self._scene.color, None
-        self._scene.task._random = np.random.RandomState(seed)  # as the environment's own reset does
+        self._scene.task._random = np.random.RandomState(
+            int(seed.generate_state(1)[0])
+        )  # as the environment's own reset does
         with self._physics.reset_context():
             self._scene.task.initialize_episode(self._physics)
 
