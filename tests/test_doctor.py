@@ -98,7 +98,7 @@ def test_missing_package_is_named(tmp_path: Path, plant: Callable[[str, str], No
     plant("pymunk", "raise ModuleNotFoundError(\"No module named 'pymunk'\")")
     done = lewm_here(tmp_path, "doctor", "--json", "-q")
     assert done.code == 1
-    assert found(done)["TwoRoom simulator"]["advice"] == 'pip install "pymunk>=6.9"'
+    assert found(done)["TwoRoom simulator"]["advice"] == 'pip install "pymunk>=7"'
     assert done.err == "lewm: broken here: TwoRoom simulator; what to type is said with the result\n"
 
 
