@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from lewm_cli.errors import LewmError
+from lewm_cli.tasks.color import other_color
 from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.pusht.pose import block_has_to_move, block_in_place, gap, reached, turn
 from lewm_cli.tasks.swm import make_environment
@@ -17,9 +18,6 @@ ARENA = (20.0, 491.0)
 
 FAR_APART = 75.0
 """Pixels of 512 that agent and block at least jump; 33 in the frame."""
-
-OTHER_COLOR = 128.0
-"""RGB levels between two colors that nobody takes for the same."""
 
 TAKEN = 1e-3
 """Pixels and radians between a state and what the simulator made of it; it computes in float64."""
@@ -184,12 +182,10 @@ class PushTSimulator:
     def _recolor(self, generator: np.random.Generator) -> float:
         parts = ("block", "agent", "goal", "background")
         block, *others = (self._environment.variation_space[part]["color"] for part in parts)
-        while True:
-            color = generator.integers(256, size=3)
-            change, *contrasts = (float(np.linalg.norm(color - seen.value.astype(float))) for seen in (block, *others))
-            if min(change, *contrasts) >= OTHER_COLOR:  # another color, and that of nothing else
-                block.set_value(color.astype(np.uint8))
-                return change
+        before = block.value.astype(float)
+        color = other_color(generator, before, *(other.value for other in others))
+        block.set_value(color.astype(np.uint8))
+        return float(np.linalg.norm(color - before))
 
 
 def _rounded(state: np.ndarray) -> np.ndarray:
