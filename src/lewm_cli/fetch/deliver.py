@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -16,8 +16,10 @@ from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.stage import ByteProgress, emptied, free_bytes, put, put_last, staged
 from lewm_cli.fetch.unpack import UnpackedFile, unpack
 from lewm_cli.fetch.wanted import CONFIG, WEIGHTS, Wanted
-from lewm_cli.fetch.watching import Advance, Transfer
+from lewm_cli.fetch.watching import Transfer
+from lewm_cli.store import weights_digest
 from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.load import Say
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
 
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
@@ -30,8 +32,6 @@ _BESIDE = 1 << 24
 """Bytes that an archive may hold beside the recording: words about it."""
 
 _CHUNK = 1 << 20
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,10 @@ def deliver_weights(
         folder = emptied(stage / "folder")
         _gather(inside, folder)
         read = read_checkpoint(folder / WEIGHTS)
-        arrived = tuple(_hashed(path) for path in sorted(folder.iterdir()))
+        arrived = tuple(
+            FetchedFile(name=path.name, size=path.stat().st_size, sha256=weights_digest(path))
+            for path in sorted(folder.iterdir())
+        )
         origin = _origin(sources[0], wanted, tuple(published), arrived)
         origin.write(folder / IN_FOLDER)
         if target.exists() and Origin.read(target / IN_FOLDER) is None:
@@ -224,16 +227,12 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _checked(path: Path, progress: ByteProgress) -> FetchedFile:
-    with progress(f"checking {path.name}") as begin:
-        return _hashed(path, begin(Transfer(path.stat().st_size, 0)))
-
-
-def _hashed(path: Path, advance: Advance = lambda count: None) -> FetchedFile:
-    size, digest = 0, hashlib.sha256()
-    with path.open("rb") as file:
+    """A large file and its hash, which takes a while."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    with progress(f"checking {path.name}") as begin, path.open("rb") as file:
+        advance = begin(Transfer(size, 0))
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-            size += len(chunk)
             advance(len(chunk))
     return FetchedFile(name=path.name, size=size, sha256=digest.hexdigest())
 
