@@ -12,9 +12,7 @@ from scipy.stats import binomtest
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.evaluate.statistics import Rate
-
-RESAMPLES = 10_000
+from lewm_cli.evaluate.statistics import RESAMPLES, Rate
 
 SEED = 0
 """Of the bootstrap: the same results give the same intervals."""
