@@ -1,5 +1,7 @@
 """The two kinds of failure that a user can act on: the ground floor, imported by every room."""
 
+import signal
+
 
 class LewmError(Exception):
     """A failure told in one sentence: what happened, why, and what to type next. Exit code 1."""
@@ -29,3 +31,8 @@ class StoppedError(Exception):
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+def signal_of(stopped: KeyboardInterrupt | StoppedError) -> int:
+    """The number of the signal that ended work."""
+    return stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT

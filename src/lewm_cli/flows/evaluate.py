@@ -1,6 +1,5 @@
 """Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.errors import LewmError, StoppedError, signal_of
 from lewm_cli.evaluate import (
     EvalResult,
     EvalSeries,
@@ -200,12 +199,14 @@ def resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, StoppedError) as stopped:
-        number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
         finished = sum(journal.finished for journal in journals)
         if not finished:
-            raise StoppedError("stopped before an episode was finished; nothing was left behind", number) from stopped
+            raise StoppedError(
+                "stopped before an episode was finished; nothing was left behind", signal_of(stopped)
+            ) from stopped
         raise StoppedError(
-            f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on", number
+            f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on",
+            signal_of(stopped),
         ) from stopped
 
 

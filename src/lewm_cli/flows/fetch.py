@@ -1,9 +1,8 @@
 """Fetch what is published: settle what, and where from, before the first byte; then one thing after the other."""
 
-import signal
 from collections.abc import Callable
 
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.fetch import (
     ByteProgress,
     FetchRequest,
@@ -37,9 +36,8 @@ def fetch(home: Home, request: FetchRequest, say: Callable[[str], None], progres
     try:
         return _fetch(home, request, say, progress)
     except (KeyboardInterrupt, StoppedError) as stopped:
-        number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
         raise StoppedError(
-            "stopped; what came so far is kept, and the same command goes on from there", number
+            "stopped; what came so far is kept, and the same command goes on from there", signal_of(stopped)
         ) from stopped
 
 

@@ -1,6 +1,5 @@
 """From nothing to a report: record, train, evaluate, probe, surprise; what is there already is not done again."""
 
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import Layer
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
 from lewm_cli.flows.collect import CollectRequest, collect
 from lewm_cli.flows.evaluate import evaluate_run
@@ -85,9 +84,8 @@ def quickstart(
         work.measure()
         return draw_page(load_run(home, RUN), work.measured(), folder / "report.html")
     except (KeyboardInterrupt, StoppedError) as stopped:
-        number = stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
         raise StoppedError(
-            "stopped; what is done is kept, and the same command goes on from there", number
+            "stopped; what is done is kept, and the same command goes on from there", signal_of(stopped)
         ) from stopped
 
 
