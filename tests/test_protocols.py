@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
@@ -836,8 +837,11 @@ def test_run_with_another_action_width_is_refused_and_another_history_is_not(
         "short": LeWM(small_model_config(world, history=1), block_dim=10),
     }.items():
         save_run(RunFiles(world / "tworoom" / name), model.eval(), small_card(model))
-    refused = lewm_here(world, "eval", "tworoom/wide", *QUICK, "--dataset", "tworoom/test").sentence()
-    assert "tworoom/wide plans with 3 action dimensions, and the simulator of tworoom takes 2" in refused
+    image = world / "goal.png"
+    imageio.imwrite(image, np.zeros((64, 64, 3), np.uint8))
+    for goals in (("--dataset", "tworoom/test"), ("--goal-image", image)):
+        refused = lewm_here(world, "eval", "tworoom/wide", "--set", "planner.iterations=1", *goals).sentence()
+        assert "tworoom/wide plans with 3 action dimensions, and the simulator of tworoom takes 2" in refused
     done = lewm_here(
         world, "eval", "tworoom/short", *QUICK, "--dataset", "tworoom/test", "--episodes", 2, "--set", "budget=5"
     )

@@ -74,7 +74,7 @@ def evaluate_run(
     if device.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
-    task = _simulated_task(run)
+    task = simulated_task(run, "it cannot be evaluated by planning")
     planned = find_planned(home, run, task, request, say)
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
@@ -210,8 +210,12 @@ def resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
         ) from stopped
 
 
-def _simulated_task(run: Run) -> Task:
+def simulated_task(run: Run, otherwise: str) -> Task:
     """The task of a run, in whose simulator its actions can be taken.
+
+    Args:
+        run: what is to be driven.
+        otherwise: what follows where there is no simulator, for the error.
 
     Raises:
         LewmError: it has no simulator, or that takes actions of another width.
@@ -219,10 +223,7 @@ def _simulated_task(run: Run) -> Task:
     inputs = run.card.inputs
     task = find_task(inputs.task)
     if task is None or task.make_simulator is None:
-        raise LewmError(
-            f"{run.name} was trained on a recording without a simulator ({inputs.task}), "
-            "so it cannot be evaluated by planning"
-        )
+        raise LewmError(f"{run.name} was trained on a recording without a simulator ({inputs.task}), so {otherwise}")
     width = dict(task.recognized_by).get("action", inputs.actions.dim)
     if width != inputs.actions.dim:
         raise LewmError(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from lewm_cli.config import Layer, merge_layers
 from lewm_cli.data import read_image
-from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, drive_to_image
+from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
-from lewm_cli.tasks import Task, find_task
+from lewm_cli.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,13 @@ def drive_run(
 
     Raises:
         UsageError: settings that cannot mean anything.
-        LewmError: no such run, no simulator, or an image that cannot stand for a frame.
+        LewmError: no such run, no simulator or one for other actions, or an image that cannot stand for a frame.
     """
     goal = read_image(request.image)
     device = resolve_device(request.device)
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
-    task = find_task(run.card.inputs.task)
-    if task is None or task.make_simulator is None:
-        raise LewmError(
-            f"{run.name} was trained on a recording without a simulator ({run.card.inputs.task}), so there is nothing "
-            f"to drive; plan between two images: lewm plan {run.name} --start IMG --goal IMG"
-        )
+    instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
+    task = simulated_task(run, f"there is nothing to drive; {instead}")
     protocol = _protocol(task, request.settings)
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), request.start_seed, goal, protocol, advance, video)
