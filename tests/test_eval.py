@@ -18,7 +18,7 @@ from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import EvalResult, Film, Pair, Rate, draw_pairs, evaluate
-from lewm_cli.plan import CEM
+from lewm_cli.plan import CEM, Problem
 from lewm_cli.report.video import VideoFolder
 from lewm_cli.store import Home, load_run, read_card
 from lewm_cli.tasks import Task, find_task
@@ -437,12 +437,15 @@ class Bowl:
 
     def __init__(self, target: torch.Tensor) -> None:
         self.target = target
-        self.start = torch.zeros(len(target), 1, 1)
         self.asked: list[torch.Tensor] = []
 
     @property
     def environments(self) -> int:
         return len(self.target)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
 
     def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
         self.asked.append(candidates.clone())
@@ -455,7 +458,7 @@ def generators(*seeds: int) -> list[torch.Generator]:
 
 def test_planner_finds_the_minimum():
     target = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
-    plan = CEM(PlannerConfig(horizon=2, receding=2)).solve(Bowl(target), 4, generators(1, 2, 3))
+    plan = CEM(PlannerConfig(horizon=2, receding=2)).solve(Problem(Bowl(target), 4, generators(1, 2, 3)))
     assert torch.allclose(plan.actions, target, atol=1e-2)
     assert plan.actions.shape == (3, 2, 4)
     assert plan.cost.shape == (3,)
@@ -465,7 +468,7 @@ def test_planner_finds_the_minimum():
 def test_first_candidate_is_the_mean_of_the_last_elites():
     config = PlannerConfig(candidates=20, elites=5, iterations=4, horizon=2, receding=1, std=0.5)
     bowl = Bowl(torch.ones(2, 2, 3))
-    plan = CEM(config).solve(bowl, 3, generators(1, 2))
+    plan = CEM(config).solve(Problem(bowl, 3, generators(1, 2)))
     assert len(bowl.asked) == 4
     assert (bowl.asked[0][:, 0] == 0).all()
     assert bowl.asked[0][:, 1:].std().item() == pytest.approx(0.5, rel=0.2)
@@ -482,9 +485,9 @@ def test_first_candidate_is_the_mean_of_the_last_elites():
 def test_plan_of_an_environment_does_not_depend_on_the_others():
     target = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
     solver = CEM(PlannerConfig(candidates=30, elites=5, iterations=3, horizon=2, receding=2))
-    together = solver.solve(Bowl(target), 4, generators(1, 2, 3)).actions
-    alone = solver.solve(Bowl(target[[2, 0]]), 4, generators(3, 1)).actions
+    together = solver.solve(Problem(Bowl(target), 4, generators(1, 2, 3))).actions
+    alone = solver.solve(Problem(Bowl(target[[2, 0]]), 4, generators(3, 1))).actions
     assert torch.equal(alone, together[[2, 0]])
-    other = solver.solve(Bowl(target[[2, 0]]), 4, generators(3, 9)).actions
+    other = solver.solve(Problem(Bowl(target[[2, 0]]), 4, generators(3, 9))).actions
     assert torch.equal(other[0], together[2])
     assert not torch.equal(other[1], together[0])

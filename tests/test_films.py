@@ -22,7 +22,7 @@ from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, Pair, PlanF
 from lewm_cli.evaluate.evaluate import _pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.planned import EvalRequest
-from lewm_cli.plan import CEM, LatentCost
+from lewm_cli.plan import CEM, LatentCost, Problem
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Simulator, find_task
 
@@ -93,8 +93,8 @@ def seeded(count: int) -> list[torch.Generator]:
 
 def test_planner_that_remembers_finds_the_same_plan():
     config = PlannerConfig(candidates=40, elites=6, iterations=5, horizon=3, receding=2)
-    plain = CEM(config).solve(Slope(3), 4, seeded(3))
-    remembering = CEM(config, remember=True).solve(Slope(3), 4, seeded(3))
+    plain = CEM(config).solve(Problem(Slope(3), 4, seeded(3)))
+    remembering = CEM(config, remember=True).solve(Problem(Slope(3), 4, seeded(3)))
     assert plain.history == ()
     assert torch.equal(plain.actions, remembering.actions)
     assert torch.equal(plain.cost, remembering.cost)
@@ -223,7 +223,7 @@ def test_plan_is_the_one_that_the_planner_finds_for_this_pair_alone(filmed: Film
         pair = Pair(film.episode, film.start_row, film.goal_row, start, goal)
         generator = torch.Generator().manual_seed(_pair_seed(protocol.seed, pair, stream=0))
         cost = LatentCost(filmed.run.model, latents[:1].unsqueeze(1), latents[1:])
-        plan = CEM(protocol.planner).solve(cost, inputs.block_dim, [generator])
+        plan = CEM(protocol.planner).solve(Problem(cost, inputs.block_dim, [generator]))
         path = [simulator.position()]
         for action in inputs.actions.denormalize(plan.actions[0].numpy().reshape(-1, inputs.actions.dim)):
             simulator.step(action)

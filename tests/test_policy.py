@@ -20,7 +20,7 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import Pair, evaluate
 from lewm_cli.model import LeWM
-from lewm_cli.plan import CEM, LatentCost, Plan
+from lewm_cli.plan import CEM, Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import CUBE, REACHER, TASKS, Task, find_task
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
@@ -73,9 +73,9 @@ class Spy:
     solver: CEM
     seeds: list[int] = field(default_factory=list)
 
-    def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
-        self.seeds += [generator.initial_seed() for generator in generators]
-        return self.solver.solve(cost, block_dim, generators)
+    def solve(self, problem: Problem) -> Plan:
+        self.seeds += [generator.initial_seed() for generator in problem.generators]
+        return self.solver.solve(problem)
 
 
 @pytest.mark.parametrize("receding", [1, 3, 5])

@@ -35,7 +35,7 @@ from lewm_cli.evaluate import (
     thaw,
 )
 from lewm_cli.model import LeWM
-from lewm_cli.plan import CEM, LatentCost, Plan
+from lewm_cli.plan import CEM, Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import PUSHT, TASKS, TWOROOM, Simulator, Task, find_task
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -276,11 +276,12 @@ class Always:
     run: Run
     moves: tuple[float, ...]
 
-    def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
+    def solve(self, problem: Problem) -> Plan:
         actions = np.zeros((5 * 5, 2))
         actions[: len(self.moves), 0] = self.moves
-        blocks = torch.from_numpy(self.run.card.inputs.actions.normalize(actions).reshape(1, 5, block_dim))
-        return Plan(blocks.expand(len(generators), -1, -1), torch.zeros(len(generators)), 0.01)
+        blocks = torch.from_numpy(self.run.card.inputs.actions.normalize(actions).reshape(1, 5, problem.block_dim))
+        environments = problem.cost.environments
+        return Plan(blocks.expand(environments, -1, -1), torch.zeros(environments), 0.01)
 
 
 LINE = replace(TWOROOM, make_simulator=Line)
@@ -410,9 +411,9 @@ def test_too_few_pairs_of_a_kind_are_refused(tmp_path: Path):
 
 def test_other_planning_seeds_draw_otherwise_for_the_same_pairs(run: Run, tmp_path: Path):
     class Listening(Always):
-        def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
-            drawn.append([torch.randn(2, generator=generator).tolist() for generator in generators])
-            return super().solve(cost, block_dim, generators)
+        def solve(self, problem: Problem) -> Plan:
+            drawn.append([torch.randn(2, generator=generator).tolist() for generator in problem.generators])
+            return super().solve(problem)
 
     drawn: list[list[list[float]]] = []
     for seed in (None, 42, 43):
@@ -427,13 +428,10 @@ class Bowl:
     """A cost with many minima; remembers what it was asked."""
 
     def __init__(self, environments: int) -> None:
-        self.start = torch.zeros(environments, 1, 1)
+        self.environments = environments
+        self.device = torch.device("cpu")
         self.candidates: list[torch.Tensor] = []
         self.costs: list[torch.Tensor] = []
-
-    @property
-    def environments(self) -> int:
-        return len(self.start)
 
     def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
         self.candidates.append(candidates.clone())
@@ -444,12 +442,12 @@ class Bowl:
 def test_best_candidate_is_the_cheapest_that_was_ever_tried():
     config = PlannerConfig(candidates=20, elites=5, iterations=4, horizon=2, receding=1, result="best")
     bowl = Bowl(3)
-    plan = CEM(config).solve(bowl, 3, [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)])
+    plan = CEM(config).solve(Problem(bowl, 3, [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]))
     costs, candidates = torch.cat(bowl.costs, dim=1), torch.cat(bowl.candidates, dim=1)
     for environment in range(3):
         assert torch.equal(plan.actions[environment], candidates[environment, costs[environment].argmin()])
     mean = CEM(config.model_copy(update={"result": "mean"})).solve(
-        Bowl(3), 3, [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]
+        Problem(Bowl(3), 3, [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)])
     )
     assert not torch.equal(plan.actions, mean.actions)
     assert torch.equal(plan.cost, mean.cost)

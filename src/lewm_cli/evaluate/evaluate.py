@@ -18,7 +18,7 @@ from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.plan import LatentCost, Separately, Solver
+from lewm_cli.plan import LatentCost, Problem, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -205,7 +205,7 @@ class _Loop:
         starts = self._embed([one.frame for one in open_ones])
         cost = LatentCost(self.run.model, starts.unsqueeze(1), torch.stack([one.goal for one in open_ones]))
         with self.clock("planner"):
-            plan = self.solver.solve(cost, inputs.block_dim, [one.generator for one in open_ones])
+            plan = self.solver.solve(Problem(cost, inputs.block_dim, [one.generator for one in open_ones]))
         actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))
         with self.clock("simulator"):
             asked = []

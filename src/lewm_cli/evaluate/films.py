@@ -16,7 +16,7 @@ from lewm_cli.evaluate.fleet import Here, Simulators
 from lewm_cli.evaluate.pairs import Pair, recorded_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Trace
-from lewm_cli.plan import CEM, Iteration, LatentCost, Plan
+from lewm_cli.plan import CEM, Iteration, Plan, Problem
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -105,9 +105,9 @@ class _FirstPlan:
     solver: CEM
     first: dict[int, Plan] = field(default_factory=dict)
 
-    def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
-        plan = self.solver.solve(cost, block_dim, generators)
-        for number, generator in enumerate(generators):
+    def solve(self, problem: Problem) -> Plan:
+        plan = self.solver.solve(problem)
+        for number, generator in enumerate(problem.generators):
             self.first.setdefault(generator.initial_seed(), plan.of(number))
         return plan
 

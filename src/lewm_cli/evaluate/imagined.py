@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.data import Image
-from lewm_cli.plan import CEM, LatentCost
+from lewm_cli.plan import CEM, LatentCost, Problem
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 
@@ -51,7 +51,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
     """
     inputs = run.card.inputs
     cost = LatentCost(run.model, run.embed(start.frame[None]).unsqueeze(1), run.embed(goal.frame[None]))
-    plan = CEM(planner).solve(cost, inputs.block_dim, [torch.Generator().manual_seed(seed)])
+    plan = CEM(planner).solve(Problem(cost, inputs.block_dim, [torch.Generator().manual_seed(seed)]))
     zeros = np.zeros((planner.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
     both = LatentCost(run.model, cost.start.expand(2, -1, -1), cost.goal.expand(2, -1))

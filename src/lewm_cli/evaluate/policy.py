@@ -8,7 +8,7 @@ import torch
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.data import checked_frame, read_image
-from lewm_cli.plan import CEM, LatentCost, Plan, task_planner
+from lewm_cli.plan import CEM, LatentCost, Plan, Problem, task_planner
 from lewm_cli.store import Run, load
 
 Goal = np.ndarray | str | Path
@@ -69,7 +69,7 @@ class Policy:
         if not self._queue:
             inputs = self.run.card.inputs
             cost = LatentCost(self.run.model, self.run.embed(frame[None]).unsqueeze(1), self._goal)
-            self.plan = CEM(self.planner).solve(cost, inputs.block_dim, [self._generator])
+            self.plan = CEM(self.planner).solve(Problem(cost, inputs.block_dim, [self._generator]))
             self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))
         return self._queue.popleft()
 

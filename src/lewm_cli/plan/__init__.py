@@ -1,10 +1,11 @@
 """Planning in latent space: what a plan costs, how one is found, how it is followed."""
 
 from lewm_cli.plan.cem import CEM
-from lewm_cli.plan.cost import LatentCost
+from lewm_cli.plan.cost import Cost, LatentCost
 from lewm_cli.plan.plan import Iteration, Plan
+from lewm_cli.plan.problem import Problem
 from lewm_cli.plan.separately import Separately
 from lewm_cli.plan.settings import task_planner
 from lewm_cli.plan.solver import Solver
 
-__all__ = ["CEM", "Iteration", "LatentCost", "Plan", "Separately", "Solver", "task_planner"]
+__all__ = ["CEM", "Cost", "Iteration", "LatentCost", "Plan", "Problem", "Separately", "Solver", "task_planner"]

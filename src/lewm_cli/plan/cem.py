@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.plan.cost import LatentCost
 from lewm_cli.plan.plan import Iteration, Plan
+from lewm_cli.plan.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,20 @@ class CEM:
     remember: bool = False
 
     @torch.inference_mode()
-    def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
+    def solve(self, problem: Problem) -> Plan:
         """Find one plan per environment; see `Solver`."""
         begun = time.monotonic()
-        config, device = self.config, cost.start.device
-        shape = (config.candidates, config.horizon, block_dim)
-        mean = torch.zeros(cost.environments, config.horizon, block_dim, device=device)
+        config, cost, device = self.config, problem.cost, problem.cost.device
+        shape = (config.candidates, config.horizon, problem.block_dim)
+        mean = torch.zeros(cost.environments, config.horizon, problem.block_dim, device=device)
         std = torch.full_like(mean, config.std)
         elite_cost = torch.empty(0)
         least, found = torch.full((cost.environments, 1), torch.inf, device=device), mean
         history = []
         for _ in range(config.iterations):
-            noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
+            noise = torch.stack([torch.randn(shape, generator=generator) for generator in problem.generators]).to(
+                device
+            )
             candidates = noise * std.unsqueeze(1) + mean.unsqueeze(1)
             candidates[:, 0] = mean
             costs = cost(candidates)

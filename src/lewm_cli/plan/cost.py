@@ -1,5 +1,7 @@
 """What a sequence of action blocks costs, by imagining where it leads."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,28 @@ from lewm_cli.model import WorldModel
 
 SEQUENCES_AT_ONCE = 1024
 """Imagined together: bounds the memory whatever the number of environments."""
+
+
+class Cost(Protocol):
+    """Tells for a batch of environments what candidates cost."""
+
+    @property
+    def environments(self) -> int:
+        """Number of environments E."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where candidates are wanted."""
+        ...
+
+    def __call__(self, candidates: Tensor) -> Tensor:
+        """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
+        ...
+
+    def of(self, number: int) -> "Cost":
+        """The cost for one of the environments."""
+        ...
 
 
 class LatentCost:
@@ -26,6 +50,11 @@ class LatentCost:
         """Number of environments E."""
         return len(self.start)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.start.device
+
     @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
@@ -36,6 +65,11 @@ class LatentCost:
             for part in zip(sequences.split(SEQUENCES_AT_ONCE), owners.split(SEQUENCES_AT_ONCE), strict=True)
         ]
         return torch.cat(costs).reshape(candidates.shape[:2])
+
+    def of(self, number: int) -> "LatentCost":
+        """The cost for one of the environments."""
+        one = slice(number, number + 1)
+        return LatentCost(self.model, self.start[one], self.goal[one])
 
     @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lewm_cli.plan.cost import LatentCost
+from lewm_cli.plan.cost import Cost
 from lewm_cli.plan.plan import Plan
+from lewm_cli.plan.problem import Problem
 from lewm_cli.plan.solver import Solver
 from lewm_cli.workers import available_cores
 
@@ -27,14 +28,14 @@ class Separately:
 
     solver: Solver
 
-    def solve(self, cost: LatentCost, block_dim: int, generators: list[torch.Generator]) -> Plan:
+    def solve(self, problem: Problem) -> Plan:
         """Find one plan per environment; see `Solver`."""
         begun, stopped = time.monotonic(), threading.Event()
+        alone = [problem.of(number) for number in range(problem.cost.environments)]
         with ThreadPoolExecutor(available_cores()) as pool:
             try:
                 found = [
-                    pool.submit(self.solver.solve, _Stoppable(cost, number, stopped), block_dim, [generator])
-                    for number, generator in enumerate(generators)
+                    pool.submit(self.solver.solve, replace(one, cost=_Stoppable(one.cost, stopped))) for one in alone
                 ]
                 plans = [one.result() for one in found]
             except BaseException:
@@ -47,15 +48,25 @@ class _StoppedError(Exception):
     """Nobody waits for the plan any more."""
 
 
-class _Stoppable(LatentCost):
-    """The cost for one environment of several, until it is stopped."""
+@dataclass(frozen=True)
+class _Stoppable:
+    """A cost, until it is stopped."""
 
-    def __init__(self, cost: LatentCost, number: int, stopped: threading.Event) -> None:
-        one = slice(number, number + 1)
-        super().__init__(cost.model, cost.start[one], cost.goal[one])
-        self._stopped = stopped
+    cost: Cost
+    stopped: threading.Event
+
+    @property
+    def environments(self) -> int:
+        return self.cost.environments
+
+    @property
+    def device(self) -> torch.device:
+        return self.cost.device
 
     def __call__(self, candidates: Tensor) -> Tensor:
-        if self._stopped.is_set():
+        if self.stopped.is_set():
             raise _StoppedError
-        return super().__call__(candidates)
+        return self.cost(candidates)
+
+    def of(self, number: int) -> Cost:
+        return self.cost.of(number)
