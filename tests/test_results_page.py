@@ -19,14 +19,18 @@ EVALUATION = full_report().evaluation
 PAIRS = 20
 
 
-@pytest.fixture(scope="module")
-def results() -> ModuleType:
-    """bench/results.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("results", ROOT / "bench" / "results.py")
+def generator(name: str) -> ModuleType:
+    """A file of bench/, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    return generator("results")
 
 
 def evaluated(run: str, protocol: str, solved: int, *, by_chance: int = 2, pairs: int = PAIRS) -> EvalResult:
@@ -153,6 +157,26 @@ def test_only_finished_rows_are_on_the_page(results: ModuleType, tmp_path: Path)
     results.done_path(tmp_path, "reacher", last).unlink()
     assert [one.row.task for one in results.rows_of(tmp_path)] == ["pusht"]
     assert "| reacher" not in results.page(results.rows_of(tmp_path))
+
+
+def test_variants_of_tworoom_are_pooled_over_their_own_seeds(results: ModuleType):
+    variants = generator("tworoom_results")
+    printed = '{"held_out": {"std": 0.9, "prediction": 0.02, "copying": 0.2}}'
+    trained = results.Done(kind="training", command="lewm", seconds=60, cpu_seconds=None, cores=2, printed=printed)
+    measured = {
+        variant: [variants.Seed(trained, EVALUATION.model_copy(update={"run": run})) for run in runs]
+        for variant in variants.VARIANTS
+        for runs in [[f"tworoom/{variant.stem}-seed{seed}" for seed in variant.seeds]]
+    }
+    page = variants.page(measured)
+    for variant in variants.VARIANTS:
+        title, seeds, success, *_, routes = cells(f"## all\n{page}", "all", variant.title)
+        assert (title, int(seeds)) == (variant.title, len(variant.seeds))
+        assert success.startswith(f"{EVALUATION.overall.success.rate:.1%} [")
+        assert routes.startswith(f"{EVALUATION.groups[1].route_valid.rate:.1%} [")
+        for seed in variant.seeds:
+            line = cells(page, "Each training seed", f"tworoom/{variant.stem}-seed{seed}")
+            assert line[1:5] == [str(EVALUATION.overall.success), "0.900", "0.100", "1.0"]
 
 
 def test_test_recording_is_of_another_seed_and_cube_stays_small(results: ModuleType):
