@@ -324,10 +324,11 @@ def test_interrupted_evaluation_goes_on_to_the_same_result(apart: Path, how: sig
 
 
 @pytest.mark.slow
-def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path):
+@pytest.mark.parametrize("several", [("--seeds", 2), ("--offsets", "5,10")])
+def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path, several: tuple[str, object]):
     folder = apart / "tworoom" / "lewm.run" / "results"
     arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--films", 0, *SETTINGS]
-    arguments += ["--seeds", 2, "--workers", 1, "--set", "planner.iterations=10"]
+    arguments += [*several, "--workers", 1, "--set", "planner.iterations=10"]
 
     def lengths() -> list[int]:
         return [len(path.read_text().splitlines()) for path in folder.glob("*.journal")]
@@ -342,14 +343,17 @@ def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path):
     done = lewm_here(apart, *arguments, "--resume", "--json")
     assert done.code == 0, done.err
     series = EvalSeries.model_validate(done.json())
+    names = [name for point in series.points for name in point.results]
     assert sorted(path.name for path in folder.glob("*.json")) == sorted(
-        (*series.points[0].results, *(path.name for path in folder.glob("series-*.json")))
+        (*names, *(path.name for path in folder.glob("series-*.json")))
     )
-    assert first.name in series.points[0].results
+    assert first.name in names
     assert not list(folder.glob("*.journal*"))
-    rates = [EvalResult.model_validate_json((folder / name).read_text()) for name in series.points[0].results]
-    assert tuple(one.overall.success.rate for one in rates) == series.points[0].overall.success.seeds
-    assert [one.protocol.drawn_with for one in rates] == [42, 43]
+    results = [EvalResult.model_validate_json((folder / name).read_text()) for name in names]
+    rates = [rate for point in series.points for rate in point.overall.success.seeds]
+    assert [one.overall.success.rate for one in results] == rates
+    measured = [(one.protocol.offset, one.protocol.drawn_with) for one in results]
+    assert measured == ([(25, 42), (25, 43)] if several[0] == "--seeds" else [(5, 42), (10, 42)])
 
 
 @pytest.fixture
