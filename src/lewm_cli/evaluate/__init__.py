@@ -1,6 +1,7 @@
 """Success at reaching recorded goals by planning, with its interval and its floor; and goals that are only an image."""
 
 from lewm_cli.evaluate.clock import TimeSplit
+from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.evaluate import Film, evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.films import choose_episodes, film
@@ -9,7 +10,7 @@ from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.manifest import FrozenPair, PairManifest, freeze, read_manifest, thaw
-from lewm_cli.evaluate.paired import ComparedResult, Difference, NamedResult, PairedComparison, compare
+from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
 from lewm_cli.evaluate.policy import Policy
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
