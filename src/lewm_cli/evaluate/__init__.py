@@ -15,10 +15,12 @@ from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
 from lewm_cli.evaluate.policy import Policy
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
+from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
+from lewm_cli.evaluate.references import PlansBy, Referee, find_references, planned_by, reference_planner
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin
 from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
 from lewm_cli.evaluate.stage import HELD_STEPS
-from lewm_cli.evaluate.statistics import PooledRate, Rate
+from lewm_cli.evaluate.statistics import Mean, PooledRate, Rate
 
 __all__ = [
     "HELD_OUT",
@@ -41,17 +43,24 @@ __all__ = [
     "ImaginedPlan",
     "Journal",
     "Journaled",
+    "Mean",
     "NamedResult",
     "Pair",
     "PairManifest",
     "PairedComparison",
     "PairsOrigin",
     "PlanFilm",
+    "PlansBy",
     "Policy",
     "PooledGroup",
     "PooledRate",
+    "RankedPair",
+    "Ranking",
     "Rate",
     "Redrawn",
+    "Referee",
+    "Reference",
+    "References",
     "SeriesPoint",
     "Simulators",
     "TimeSplit",
@@ -63,10 +72,13 @@ __all__ = [
     "evaluate",
     "film",
     "find_protocol",
+    "find_references",
     "freeze",
     "imagine_plan",
+    "planned_by",
     "read_manifest",
     "redraw",
+    "reference_planner",
     "remarks",
     "simulators",
     "task_protocols",
