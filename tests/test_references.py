@@ -162,7 +162,7 @@ def test_every_task_is_followed_to_where_its_actions_lead(name: str):
     answer = Here(task).ask(0, Rollouts(pair, "simulator", actions[0, :0], actions, seen=True)).result()
     assert np.array_equal(answer.found, expected)
     assert np.array_equal(answer.frames, frames)
-    assert answer.found[0] < 1e-3 < answer.found[1]  # the very actions lead to the goal
+    assert answer.found[0] < 0.05 < answer.found[1]  # the very actions lead there; Reacher stops as it arrives
     split = Rollouts(pair, "simulator", actions[0, :4], actions[:1, 4:], seen=False)
     assert Here(task).ask(0, split).result().found[0] == pytest.approx(expected[0], abs=1e-6)
 
@@ -212,10 +212,10 @@ def test_the_model_plans_like_an_evaluation_with_that_planner(measure: Measure, 
 
 @pytest.mark.slow
 def test_processes_do_not_change_a_reference(measure: Measure, easy: list[Pair]):
-    pairs = easy[SOLVED - 1 : SOLVED + 3]
+    pairs, config = easy[SOLVED - 1 : SOLVED + 2], ReferencesConfig(candidates=18, elites=4, iterations=2)
 
     def found(where=None) -> References:
-        referee, _ = measure(pairs, where=where, budget=30)
+        referee, _ = measure(pairs, config, where, budget=30)
         planned = [referee.plan(by, silent) for by in ("true latent", "true state")]
         return referee.conclude(referee.stand_still(silent), None, *planned, referee.rank(silent))
 
@@ -376,7 +376,7 @@ def world(home: Home, tworoom_run: Run, other_demos: Path) -> Path:
 
 
 ARGUMENTS = (
-    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 4, "--films", 0, "--references"),
+    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, "--references"),
     *("--set", "planner.candidates=16", "--set", "planner.elites=4", "--set", "planner.iterations=2"),
     *("--set", "references.elites=4", "--set", "budget=30"),
 )
@@ -406,15 +406,13 @@ def test_references_are_stored_and_printed(world: Path):
     assert found.random.success == result.overall.random
     for one in (found.model, found.true_latent, found.true_state):
         assert one.success.successes == sum(one.reached)
-        assert len(one.reached) == 4
+        assert len(one.reached) == 3
     (path,) = (world / "tworoom" / "lewm.run" / "results").iterdir()
     assert EvalResult.model_validate_json(path.read_text(encoding="utf-8")) == result
     series = lewm_here(world, *ARGUMENTS, *SMALL, "--workers", 1, "--offsets", "25,10", "--json")
     points = EvalSeries.model_validate(series.json()).points
     assert _timeless(points[0].references) == _timeless(found)
-    assert points[1].references.zero_action.success.trials == 4
-    shown = lewm_here(world, *ARGUMENTS, *SMALL, "--workers", 1, "--offsets", "25,10")
-    assert "what holds it back" in shown.out
+    assert points[1].references.zero_action.success.trials == 3
     shown = lewm_here(world, *ARGUMENTS, *SMALL, "--workers", 1)
     assert f"true dynamics, true cost {found.true_state.success}" in flat(shown.out)
     assert max(map(len, shown.out.splitlines())) <= 81
@@ -423,15 +421,15 @@ def test_references_are_stored_and_printed(world: Path):
 @pytest.mark.slow
 def test_interrupted_references_lose_nothing(world: Path):
     folder = world / "tworoom" / "lewm.run" / "results"
-    dear = ("--set", "references.candidates=64", "--set", "references.iterations=6")
+    dear = ("--set", "references.candidates=32", "--set", "references.iterations=4")
     with running(world, *ARGUMENTS, *dear, "--workers", 1) as process:
         wait_until(lambda: len(list(folder.glob("*.journal"))) >= 3, process)  # the run, the model, a true cost
         process.send_signal(signal.SIGINT)
         said = ended(process).sentence(130)
-    assert "of 16 episodes are kept, and the same command with --resume goes on" in said
-    resumed = lewm_here(world, *ARGUMENTS, *dear, "--workers", 2, "--resume", "--json")
-    assert "resuming: 4 of 4 episodes are done" in resumed.err
-    assert "model: resuming: 4 of 4 episodes are done" in resumed.err
+    assert "of 12 episodes are kept, and the same command with --resume goes on" in said
+    resumed = lewm_here(world, *ARGUMENTS, *dear, "--workers", 1, "--resume", "--json")
+    assert "resuming: 3 of 3 episodes are done" in resumed.err
+    assert "model: resuming: 3 of 3 episodes are done" in resumed.err
     assert [path.suffix for path in folder.iterdir()] == [".json"]
     undisturbed = result_of(lewm_here(world, *ARGUMENTS, *dear, "--workers", 1, "--json"))
     assert result_of(resumed).episodes == undisturbed.episodes

@@ -165,7 +165,7 @@ def _references_over(series: EvalSeries) -> list[RenderableType]:
         found = point.references
         columns = (found.model, found.true_latent, found.true_state, found.zero_action)
         table.add_row(str(point.offset), *(str(one.success) for one in columns))
-        notes += [f"{point.offset} steps ahead. {line}" for line in _blame(found)]
+        notes += [f"{point.offset}: {line}" for line in _blame(found)]
     return [table, "\n".join(notes)]
 
 
@@ -173,9 +173,9 @@ def _blame(found: References) -> list[str]:
     """What holds the run back, where the intervals say so."""
     said = []
     if found.dynamics.low > 0:
-        said.append(f"The dynamics are to blame: by the same cost, true ones reach {found.dynamics} points.")
+        said.append(f"The dynamics are to blame: true ones reach {found.dynamics} points more.")
     if found.cost.low > 0:
-        said.append(f"The cost is to blame: with true dynamics, true distance reaches {found.cost} points.")
+        said.append(f"The cost is to blame: a true one reaches {found.cost} points more.")
     return said
 
 
@@ -185,9 +185,9 @@ def _ranked(ranking: Ranking | None) -> list[str]:
         return []
     first, last = ("unknown" if mean is None else str(mean) for mean in (ranking.first, ranking.last))
     return [
-        "First plans: rank correlation of latent cost and true distance",
-        f"{first} in the first iteration, {last} in the last; the plan ends",
-        f"{ranking.regret} farther from the goal than the best that was tried.",
+        "In first plans, the rank correlation of latent cost and true distance is",
+        f"{first} in the first iteration, {last} in the last.",
+        f"They end {ranking.regret} farther from the goal than the best that was tried.",
     ]
 
 
