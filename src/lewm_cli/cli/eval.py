@@ -14,6 +14,7 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
     "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/lewm --set planner.iterations=10 --json",
+    "lewm eval tworoom/lewm --references",
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
 
@@ -53,6 +54,10 @@ def command(
     ] = None,
     exclude_solved: Annotated[
         bool, typer.Option("--exclude-solved", help="Leave starts that are already solved out of the headline.")
+    ] = False,
+    references: Annotated[
+        bool,
+        typer.Option("--references", help="Also: no action, and plans by the true simulator, to lay blame; slow."),
     ] = False,
     settings: options.Settings = None,
     video: Annotated[
@@ -117,10 +122,13 @@ def command(
         raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
     if exclude_solved:
         layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
+    about_references = tuple(layer for layer in layers if "references" in layer.tree)
+    if about_references and not references:
+        raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
     request = EvalRequest(
         run,
         dataset,
-        tuple(layers),
+        tuple(layer for layer in layers if layer not in about_references),
         device,
         films,
         foreign,
@@ -130,6 +138,7 @@ def command(
         manifest=manifest,
         seeds=seeds,
         offsets=parse_offsets(offsets) if offsets else (),
+        references=about_references if references else None,
     )
     evaluated = evaluate_run(
         Home.locate(home),

@@ -18,6 +18,7 @@ from lewm_cli.config.protocol import (
     PlannerConfig,
     Sampler,
 )
+from lewm_cli.config.references import ReferencesConfig
 from lewm_cli.config.section import Section, nearest
 from lewm_cli.config.train import (
     DataConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "PredictorConfig",
     "ProjectorConfig",
     "Provenance",
+    "ReferencesConfig",
     "RunCard",
     "Sampler",
     "ScheduleConfig",

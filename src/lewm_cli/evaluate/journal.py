@@ -24,18 +24,23 @@ class Journaled(Section):
     weights_sha256: str
     dataset: DatasetIdentity
     protocol: EvalProtocol
+    plans_by: str
+    """What plans are judged by: the model, or a reference."""
     rows: tuple[tuple[int, int], ...]
     """Start and goal of every pair."""
     device: str
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol) -> "Journaled":
+    def of(
+        cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol, plans_by: str = "model"
+    ) -> "Journaled":
         """Of an evaluation that is about to begin."""
         return cls(
             weights_sha256=run.sha256,
             dataset=dataset.identity,
             protocol=protocol,
+            plans_by=plans_by,
             rows=tuple((pair.start_row, pair.goal_row) for pair in pairs),
             device=run.device.type,
             versions=installed_versions(),

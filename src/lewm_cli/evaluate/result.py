@@ -9,6 +9,7 @@ from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.redrawn import Redrawn
+from lewm_cli.evaluate.reference_result import References
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.store import Measurement, Run
 
@@ -98,6 +99,8 @@ class EvalResult(Measurement):
     workers: int | None = None
     """Processes that simulated; 1 is the one that planned."""
     redrawn: Redrawn | None = None
+    references: References | None = None
+    """None if none were asked for."""
     episodes: tuple[EpisodeResult, ...]
 
     @classmethod
