@@ -1,7 +1,7 @@
 """Success at reaching recorded goals by planning, with its interval and its floor; and goals that are only an image."""
 
 from lewm_cli.evaluate.clock import TimeSplit
-from lewm_cli.evaluate.difference import Difference
+from lewm_cli.evaluate.difference import Difference, PooledDifference
 from lewm_cli.evaluate.evaluate import Film, evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.films import choose_episodes, film
@@ -52,6 +52,7 @@ __all__ = [
     "PlanFilm",
     "PlansBy",
     "Policy",
+    "PooledDifference",
     "PooledGroup",
     "PooledRate",
     "RankedPair",

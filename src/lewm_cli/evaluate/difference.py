@@ -1,4 +1,4 @@
-"""The difference of two success rates on the same pairs: its interval, and whether chance explains it."""
+"""How much more one thing solves than another on the same pairs."""
 
 from typing import Self
 
@@ -7,18 +7,31 @@ from pydantic import NonNegativeInt
 from scipy.stats import binomtest
 
 from lewm_cli.config import Section
-from lewm_cli.evaluate.statistics import RESAMPLES
+from lewm_cli.evaluate.statistics import RESAMPLES, resampled
 
 SEED = 0
 """Of the bootstrap: the same results give the same intervals."""
 
 
-class Difference(Section):
-    """Success rate minus another one on the same pairs; `rate`, `low` and `high` are shares, the interval is 95 %."""
+class _Interval(Section):
+    """A difference of two shares, with its 95 % interval."""
 
     rate: float
     low: float
     high: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether this one was shown to be better: the interval lies above 0."""
+        return self.low > 0
+
+    def __str__(self) -> str:
+        return f"{_points(self.rate)} [{_points(self.low)}, {_points(self.high)}]"
+
+
+class Difference(_Interval):
+    """Success rate minus another one on the same pairs; `rate`, `low` and `high` are shares, the interval is 95 %."""
+
     only_this: NonNegativeInt
     """Pairs that only this one solved."""
     only_other: NonNegativeInt
@@ -49,8 +62,24 @@ class Difference(Section):
             p=mcnemar(only_this, only_other),
         )
 
-    def __str__(self) -> str:
-        return f"{_points(self.rate)} [{_points(self.low)}, {_points(self.high)}]"
+
+class PooledDifference(_Interval):
+    """The same over several seeds; the interval is over seeds and episodes together."""
+
+    @classmethod
+    def of(cls, this: np.ndarray, other: np.ndarray, clusters: np.ndarray) -> Self:
+        """Pool differences as `PooledRate` pools rates; of one seed it is the interval of `Difference`.
+
+        Args:
+            this, other: (S, N) bool.
+            clusters: (N,) episode number of each pair; N at least 1.
+        """
+        if len(this) == 1:
+            alone = Difference.of(this[0], other[0], clusters)
+            return cls(rate=alone.rate, low=alone.low, high=alone.high)
+        gains = this.astype(int) - other.astype(int)
+        low, high = np.percentile(resampled(gains, clusters, least=-1), [2.5, 97.5]).tolist()
+        return cls(rate=float(gains.mean()), low=low, high=high)
 
 
 def mcnemar(only_this: int, only_other: int) -> float:

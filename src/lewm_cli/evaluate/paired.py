@@ -48,7 +48,7 @@ class ComparedResult(Section):
     @property
     def beats_random(self) -> bool:
         """Whether the difference to the random policy is shown: its interval lies above 0."""
-        return self.above_random.low > 0
+        return self.above_random.shown
 
 
 class PairedComparison(Section):

@@ -8,6 +8,7 @@ import numpy as np
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
+from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References
 from lewm_cli.evaluate.statistics import Rate
@@ -88,6 +89,8 @@ class EvalResult(Measurement):
     all_pairs: GroupResult
     not_solved: GroupResult | None
     """Pairs whose start was no solution; None if every start was."""
+    above_random: Difference | None = None
+    """Of the headline, pair by pair; None in results of earlier versions."""
     solved_at_start: Rate
     groups: tuple[GroupResult, ...]
     """Of the pairs of the headline."""
@@ -134,6 +137,11 @@ class EvalResult(Measurement):
             overall=without if chosen is unsolved else every,
             all_pairs=every,
             not_solved=without,
+            above_random=Difference.of(
+                np.array([one.success for one in chosen]),
+                np.array([one.random_success for one in chosen]),
+                np.array([one.episode for one in chosen]),
+            ),
             solved_at_start=Rate.of(
                 np.array([one.solved_at_start for one in episodes]), np.array([one.episode for one in episodes])
             ),

@@ -72,7 +72,7 @@ class PooledRate(Section):
             alone = Rate.of(outcomes[0], clusters)
             low, high = alone.low, alone.high
         else:
-            low, high = np.percentile(_resampled(outcomes, clusters), [2.5, 97.5]).tolist()
+            low, high = np.percentile(resampled(outcomes, clusters, least=0), [2.5, 97.5]).tolist()
         return cls(rate=float(outcomes.mean()), low=low, high=high, pairs=len(clusters), seeds=seeds)
 
     def __str__(self) -> str:
@@ -106,15 +106,23 @@ class Mean(Section):
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def _resampled(outcomes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Rates of outcomes (S, N) with seeds and whole episodes drawn with replacement; (RESAMPLES,)."""
+def resampled(outcomes: np.ndarray, clusters: np.ndarray, *, least: float) -> np.ndarray:
+    """Means of outcomes (S, N) with seeds and whole episodes drawn with replacement; (RESAMPLES,).
+
+    Two imagined episodes are drawn with the real ones, one of the outcome 1 and one of the least there can be.
+
+    Args:
+        outcomes: (S, N), none above 1.
+        clusters: (N,) episode number of each pair.
+        least: 0 where outcomes are successes, -1 where they are differences of two.
+    """
     _, numbers = np.unique(clusters, return_inverse=True)
     pairs = np.bincount(numbers).astype(float)
     solved = np.stack([np.bincount(numbers, weights=one) for one in outcomes.astype(float)])
     mean = pairs.mean()
     pairs = np.append(pairs, [mean, mean])
     solved = np.pad(solved, ((0, 0), (0, 2)))
-    solved[:, -2] = mean
+    solved[:, -2:] = mean, least * mean
     generator = np.random.default_rng(0)  # the same outcomes give the same interval
     seeds, episodes = solved.shape
     rates = []

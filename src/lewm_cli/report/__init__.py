@@ -4,7 +4,7 @@ from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
-from lewm_cli.report.evaluating import evaluation_tables, protocol_tables, success_tables
+from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables, success_tables
 from lewm_cli.report.output import Output
 from lewm_cli.report.planning import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.presets import preset_tables, preset_text
@@ -21,6 +21,7 @@ from lewm_cli.report.verifying import verification_tables, verification_tree
 from lewm_cli.report.video import VideoFolder
 
 __all__ = [
+    "NOT_SHOWN",
     "Conversion",
     "DatasetDetails",
     "Output",

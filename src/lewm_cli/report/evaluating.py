@@ -17,6 +17,9 @@ from lewm_cli.evaluate import (
     SeriesPoint,
 )
 
+NOT_SHOWN = "not shown to beat random"
+"""Said where the interval of the paired difference to the random policy is not above 0."""
+
 
 def success_tables(found: EvalResult | EvalSeries) -> list[RenderableType]:
     """One evaluation, or several as one finding."""
@@ -29,7 +32,7 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
     table = _rates_table(
         _measured_by(result, result.protocol, result.held_out),
         f"Intervals are 95 %. {solved.successes} starts ({solved.rate:.1%}) were already solved.\n"
-        f"{_when_reached(overall)}\n"
+        f"{_above_random(result)}{_when_reached(overall)}\n"
         f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan." + _time_split(result),
         "pairs",
     )
@@ -70,7 +73,7 @@ def series_tables(series: EvalSeries) -> list[RenderableType]:
     table = _rates_table(
         _measured_by(series, None if curve else series.protocol, series.held_out)
         + (f", {seeds} seeds of planning" if seeds > 1 else ""),
-        f"Intervals are 95 %, {drawn}.",
+        f"Intervals are 95 %, {drawn}.\n{_not_shown(series.points) if curve else _above_random(first)}".rstrip(),
         "steps ahead" if curve else "pairs",
     )
     table.add_column("start solved" if curve else f"held {HELD_STEPS} steps", no_wrap=True)
@@ -129,6 +132,20 @@ def _other_headline(result: EvalResult | SeriesPoint, solved: Rate) -> list[Grou
     if not solved.successes or result.not_solved is None:
         return []
     return [result.all_pairs if result.overall.name == result.not_solved.name else result.not_solved]
+
+
+def _above_random(result: EvalResult | SeriesPoint) -> str:
+    """The paired difference and what it shows, as a line."""
+    if result.above_random is None:
+        return ""
+    verdict = "" if result.above_random.shown else f", {NOT_SHOWN}"
+    return f"Above random on the same pairs, points: {result.above_random}{verdict}.\n"
+
+
+def _not_shown(points: tuple[SeriesPoint, ...]) -> str:
+    """Which points of a curve are not above the floor for sure."""
+    poor = [str(point.offset) for point in points if point.above_random and not point.above_random.shown]
+    return f"{', '.join(poor)} steps ahead: {NOT_SHOWN}." if poor else ""
 
 
 def _when_reached(group: GroupResult) -> str:
