@@ -10,12 +10,12 @@ from lewm_cli.config.model import (
     PredictorConfig,
     ProjectorConfig,
 )
+from lewm_cli.config.planner import PlannerConfig, SolverName
 from lewm_cli.config.protocol import (
     OWN_FIELDS,
     EvalProtocol,
     Expectation,
     Gate,
-    PlannerConfig,
     Sampler,
 )
 from lewm_cli.config.section import Section, nearest
@@ -53,6 +53,7 @@ __all__ = [
     "Sampler",
     "ScheduleConfig",
     "Section",
+    "SolverName",
     "TrainConfig",
     "merge_layers",
     "nearest",
