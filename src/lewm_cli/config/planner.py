@@ -11,13 +11,21 @@ SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "candidates": {
-        **{"cem": 300, "icem": 300, "mppi": 300, "random-shooting": 300},
-        **{"gradient": 16, "cem-gd": 300},
+        "cem": 300,
+        "icem": 300,
+        "mppi": 300,
+        "random-shooting": 300,
+        "gradient": 16,
+        "cem-gd": 300,
     },
     "elites": {"cem": 30, "icem": 30, "cem-gd": 30},
     "result": {
-        **{"cem": "mean", "icem": "best", "mppi": "mean"},
-        **{"random-shooting": "best", "gradient": "best", "cem-gd": "best"},
+        "cem": "mean",
+        "icem": "best",
+        "mppi": "mean",
+        "random-shooting": "best",
+        "gradient": "best",
+        "cem-gd": "best",
     },
     "color": {"icem": 2.0},
     "kept": {"icem": 0.3},
@@ -48,6 +56,7 @@ class PlannerConfig(Section):
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of the cost that iterations must save; 0: go on")
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="that candidates are imagined in")
     color: float | None = Field(None, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
     kept: float | None = Field(None, ge=0, le=1, description="icem: share of the elites that are tried again")
     temperature: PositiveFloat | None = Field(None, description="mppi: in standard deviations of the costs")

@@ -5,7 +5,7 @@ from lewm_cli.plan.cost import Cost, LatentCost
 from lewm_cli.plan.plan import Guess, Iteration, Plan
 from lewm_cli.plan.problem import Bounds, Problem
 from lewm_cli.plan.separately import Separately
-from lewm_cli.plan.settings import task_planner
+from lewm_cli.plan.settings import task_planner, varying
 from lewm_cli.plan.solver import Solver
 from lewm_cli.plan.solvers import SOLVERS, find_solver
 
@@ -23,4 +23,5 @@ __all__ = [
     "Solver",
     "find_solver",
     "task_planner",
+    "varying",
 ]

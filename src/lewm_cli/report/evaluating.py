@@ -6,6 +6,7 @@ from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import HELD_STEPS, EvalResult, EvalSeries, GroupResult, PooledGroup, Rate, SeriesPoint
+from lewm_cli.report.spent import spent_per_plan
 
 
 def success_tables(found: EvalResult | EvalSeries) -> list[RenderableType]:
@@ -20,7 +21,7 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         _measured_by(result, result.protocol, result.held_out),
         f"Intervals are 95 %. {solved.successes} starts ({solved.rate:.1%}) were already solved.\n"
         f"{_when_reached(overall)}\n"
-        f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan." + _time_split(result),
+        f"{result.plans} plans on {result.device}: {_spent(result)}." + _time_split(result),
         "pairs",
     )
     groups = [overall, *_other_headline(result, solved), *result.groups]
@@ -101,6 +102,10 @@ def _when_reached(group: GroupResult) -> str:
     held = f"Held for {HELD_STEPS} steps: {group.held}."
     after = "" if group.first_hit is None else f" Reached after {group.first_hit:g} steps (median)."
     return f"{held}{after} {group.final_distance:.3g} from the goal at the end (median)."
+
+
+def _spent(result: EvalResult) -> str:
+    return spent_per_plan(result.seconds_per_plan, result.iterations_per_plan, result.flops_per_plan)
 
 
 def _time_split(result: EvalResult) -> str:
