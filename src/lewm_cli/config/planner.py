@@ -18,6 +18,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "gradient": 16,
         "cem-gd": 300,
     },
+    "std": {"cem": 1.0, "icem": 1.0, "mppi": 0.5, "random-shooting": 1.0, "gradient": 1.0, "cem-gd": 1.0},
     "elites": {"cem": 30, "icem": 30, "cem-gd": 30},
     "result": {
         "cem": "mean",
@@ -29,7 +30,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "color": {"icem": 2.0},
     "kept": {"icem": 0.3},
-    "temperature": {"mppi": 0.1},
+    "temperature": {"mppi": 0.03},
     "step": {"gradient": 0.1, "cem-gd": 0.05},
     "refined": {"cem-gd": 4},
     "descents": {"cem-gd": 10},

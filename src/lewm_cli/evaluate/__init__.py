@@ -18,6 +18,7 @@ from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, Pai
 from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
 from lewm_cli.evaluate.stage import HELD_STEPS
 from lewm_cli.evaluate.statistics import PooledRate, Rate
+from lewm_cli.evaluate.swm_solver import SwmSolver
 
 __all__ = [
     "HELD_OUT",
@@ -53,6 +54,7 @@ __all__ = [
     "Redrawn",
     "SeriesPoint",
     "Simulators",
+    "SwmSolver",
     "TimeSplit",
     "choose_episodes",
     "choose_pairs",
