@@ -13,13 +13,14 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/lewm",
     "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
     "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
-    "lewm eval tworoom/lewm --set planner.iterations=10 --json",
+    "lewm eval tworoom/lewm --solver icem --plan-ms 50 --json",
     "lewm eval tworoom/lewm --references",
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
 
 WITH_GOAL_IMAGE = (
     *("run", "goal_image", "start_seed", "seed", "settings", "video"),
+    *("solver", "horizon", "receding", "plan_ms", "plan_flops"),
     *("stats_from", "sizes", "trust", "device", "home", "json", "quiet"),
 )
 """Everything else is about recorded pairs."""
@@ -59,6 +60,11 @@ def command(
         bool,
         typer.Option("--references", help="Also: no action, and plans by the true simulator, to lay blame; slow."),
     ] = False,
+    solver: options.Solver = None,
+    horizon: options.Horizon = None,
+    receding: options.Receding = None,
+    plan_ms: options.PlanMs = None,
+    plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
     video: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
@@ -108,6 +114,7 @@ def command(
         layers.append(Layer("--episodes", {"pairs": episodes}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
+    layers += options.planner_layers(solver, horizon, receding, plan_ms, plan_flops)
     foreign = Foreign(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:

@@ -10,12 +10,12 @@ from lewm_cli.config.model import (
     PredictorConfig,
     ProjectorConfig,
 )
+from lewm_cli.config.planner import PlannerConfig, SolverName
 from lewm_cli.config.protocol import (
     OWN_FIELDS,
     EvalProtocol,
     Expectation,
     Gate,
-    PlannerConfig,
     Sampler,
 )
 from lewm_cli.config.references import ReferencesConfig
@@ -55,6 +55,7 @@ __all__ = [
     "Sampler",
     "ScheduleConfig",
     "Section",
+    "SolverName",
     "TrainConfig",
     "merge_layers",
     "nearest",

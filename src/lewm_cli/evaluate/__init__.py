@@ -21,6 +21,7 @@ from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, Pai
 from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
 from lewm_cli.evaluate.stage import HELD_STEPS
 from lewm_cli.evaluate.statistics import Mean, PooledRate, Rate
+from lewm_cli.evaluate.swm_solver import SwmSolver
 
 __all__ = [
     "HELD_OUT",
@@ -64,6 +65,7 @@ __all__ = [
     "References",
     "SeriesPoint",
     "Simulators",
+    "SwmSolver",
     "TimeSplit",
     "choose_episodes",
     "choose_pairs",

@@ -12,6 +12,7 @@ import torch
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.fleet import Here, Simulators, gather
 from lewm_cli.evaluate.journal import Entry, Journal
@@ -19,7 +20,7 @@ from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.plan import Cost, LatentCost, Problem, Separately, Solver
+from lewm_cli.plan import Cost, Guess, LatentCost, Plan, Problem, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -137,6 +138,9 @@ class Open:
         progressed: how it stands.
         actions: (K, A) taken so far.
         film: frames that the camera saw before each step.
+        guess: where its next plan begins, if that is asked for.
+        iterations: that its plans took.
+        flops: that its plans took, of the plain rollout.
     """
 
     number: int
@@ -149,6 +153,14 @@ class Open:
     actions: np.ndarray
     goal: torch.Tensor | None = None
     film: list[np.ndarray] = field(default_factory=list)
+    guess: Guess | None = None
+    iterations: int = 0
+    flops: float = 0.0
+
+    def planned(self, plan: Plan) -> None:
+        """Add up what its next plan took."""
+        self.iterations += int(plan.iterations)
+        self.flops += 0.0 if plan.flops is None else float(plan.flops)
 
     @property
     def steps(self) -> int:
@@ -268,7 +280,11 @@ class Loop:
         inputs, block = self.run.card.inputs, self.run.card.inputs.frameskip
         cost = self.costs(open_ones)
         with self.clock("planner"):
-            plan = self.solver.solve(Problem(cost, inputs.block_dim, [one.generator for one in open_ones]))
+            plan = self.solver.solve(self._problem(cost, open_ones))
+        for number, one in enumerate(open_ones):
+            one.planned(plan.of(number))
+            if self.protocol.planner.warm_start:
+                one.guess = plan.left(number, self.protocol.planner.receding)
         actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))
         with self.clock("simulator"):
             asked = []
@@ -294,6 +310,11 @@ class Loop:
                 one.film += seen
             self.advance(one.steps - before)
 
+    def _problem(self, cost: Cost, open_ones: list[Open]) -> Problem:
+        """What to plan for these."""
+        generators, guesses = [one.generator for one in open_ones], [one.guess for one in open_ones]
+        return ask(self.run, self.protocol.planner, cost, generators, guesses)
+
     def _has_ended(self, one: Open) -> bool:
         return one.progressed.first_hit is not None or one.steps >= self.protocol.budget
 
@@ -317,6 +338,8 @@ class Loop:
             final_distance=found.final_distance,
             route_valid=found.route_valid,
             random_success=reached_at_random,
+            iterations=one.iterations,
+            flops=one.flops,
         )
 
     def _seed(self, pair: Pair, stream: int) -> int:

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import spearmanr
 
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, ReferencesConfig, Section, merge_layers
+from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.evaluate import LatentCosts, Loop, Open, _pair_seed, embed_each, open_at_once, resumed
@@ -21,7 +22,7 @@ from lewm_cli.evaluate.result import NOT_SOLVED, EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
-from lewm_cli.plan import CEM, Cost, LatentCost, Plan, Problem, Separately, Solver
+from lewm_cli.plan import Cost, LatentCost, Plan, Separately, Solver, find_solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -54,6 +55,7 @@ def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig
 def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> PlannerConfig:
     """A protocol's planner, with as many tries as references have."""
     return PlannerConfig(
+        solver="cem",
         candidates=config.candidates,
         elites=config.elites,
         iterations=config.iterations,
@@ -61,6 +63,7 @@ def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> Plann
         receding=planner.receding,
         std=planner.std,
         result=planner.result,
+        bounds=planner.bounds,
     )
 
 
@@ -131,7 +134,7 @@ class Referee:
             journal: takes every episode as it ends; those that are in it are not done again.
         """
         begun, clock = resumed(journal)
-        solver: Solver = CEM(self.protocol.planner)
+        solver: Solver = find_solver(self.protocol.planner)
         if by == "model":
             costs, at_once = LatentCosts(self.run, clock), open_at_once(self.run)
             solver = Separately(solver) if self.run.device.type == "cpu" else solver
@@ -156,9 +159,8 @@ class Referee:
             start, goal = embed_each(self.run, list(frames), Clock(TimeSplit()))
             cost = LatentCost(self.run.model, start[None, None], goal[None])
             generator = torch.Generator().manual_seed(_pair_seed(self.protocol.drawn_with, pair, stream=0))
-            plan = CEM(self.protocol.planner, remember=True).solve(
-                Problem(cost, self.run.card.inputs.block_dim, [generator])
-            )
+            planner = self.protocol.planner
+            plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))
             ranked.append(rank_plan(number, plan, onward(self.run, self.simulators, self.protocol.gate, pair)))
             advance(1)
         return Ranking.of(ranked, np.array([self.pairs[one.number].episode for one in ranked])) if ranked else None

@@ -36,7 +36,7 @@ from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import CEM
+from lewm_cli.plan import find_solver
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 
@@ -171,7 +171,7 @@ class _Evaluation:
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                CEM(protocol.planner),
+                find_solver(protocol.planner),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,

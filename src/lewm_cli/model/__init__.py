@@ -1,6 +1,7 @@
 """LeWorldModel in plain torch: a ViT that encodes frames, a predictor that imagines the next latent, two losses."""
 
 from lewm_cli.model.device import resolve_device
+from lewm_cli.model.flops import PlanFlops
 from lewm_cli.model.lewm import LeWM
 from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
@@ -16,6 +17,7 @@ __all__ = [
     "LeWM",
     "Losses",
     "Objective",
+    "PlanFlops",
     "Predictor",
     "SIGReg",
     "VisionTransformer",

@@ -16,6 +16,7 @@ from lewm_cli.evaluate import (
     References,
     SeriesPoint,
 )
+from lewm_cli.report.spent import spent_per_plan
 
 NOT_SHOWN = "not shown to beat random"
 """Said where the interval of the paired difference to the random policy is not above 0."""
@@ -33,7 +34,7 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         _measured_by(result, result.protocol, result.held_out),
         f"Intervals are 95 %. {solved.successes} starts ({solved.rate:.1%}) were already solved.\n"
         f"{_above_random(result)}{_when_reached(overall)}\n"
-        f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan." + _time_split(result),
+        f"{result.plans} plans on {result.device}: {_spent(result)}." + _time_split(result),
         "pairs",
     )
     groups = [overall, *_other_headline(result, solved), *result.groups]
@@ -152,6 +153,10 @@ def _when_reached(group: GroupResult) -> str:
     held = f"Held for {HELD_STEPS} steps: {group.held}."
     after = "" if group.first_hit is None else f" Reached after {group.first_hit:g} steps (median)."
     return f"{held}{after} {group.final_distance:.3g} from the goal at the end (median)."
+
+
+def _spent(result: EvalResult) -> str:
+    return spent_per_plan(result.seconds_per_plan, result.iterations_per_plan, result.flops_per_plan)
 
 
 def _time_split(result: EvalResult) -> str:

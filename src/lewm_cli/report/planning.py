@@ -13,6 +13,7 @@ from rich.table import Table
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
 from lewm_cli.files import atomic_path
+from lewm_cli.report.spent import spent_per_plan
 
 ROWS = 11
 """Of the table of distances, at most, the last step apart."""
@@ -32,7 +33,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
         f"Imagined latent cost, the squared distance to the goal: lower is nearer.\n{_verdict(plan)}\n"
-        f"One plan on {plan.device}, {plan.seconds_per_plan:.3f} s.\n",
+        f"One plan on {plan.device}: {_spent(plan)}.\n",
         "Actions, in the units of the recording that the run was trained on",
         actions,
     ]
@@ -51,7 +52,7 @@ def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
         f"Nearest: {_cost(distances[result.nearest])} after {result.nearest} steps.\n"
         "No success rate: nobody knows the state that the image shows, so nobody can say\n"
         "whether it was reached.\n"
-        f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan.",
+        f"{result.plans} plans on {result.device}: {_spent(result)}.",
     ]
 
 
@@ -106,6 +107,10 @@ def _verdict(plan: ImaginedPlan) -> str:
         "The plan ends NO NEARER than standing still: the model knows no way, the start is\n"
         "the goal, or the images are not like those it was trained on."
     )
+
+
+def _spent(found: ImaginedPlan | GoalImageResult) -> str:
+    return spent_per_plan(found.seconds_per_plan, found.iterations_per_plan, found.flops_per_plan)
 
 
 def _cost(value: float) -> str:

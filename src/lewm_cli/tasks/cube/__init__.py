@@ -52,6 +52,7 @@ CUBE = Task(
     ),
     recognized_by=(("action", 5), ("qpos", 21), ("qvel", 20), ("privileged_block_0_pos", 3)),
     gates=("simulator", "tight"),
+    action_bounds=((-1.0, 1.0),) * 5,
     prepare=_prepare,
     make_simulator=_make_simulator,
 )

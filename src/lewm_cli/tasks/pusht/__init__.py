@@ -42,5 +42,6 @@ PUSHT = Task(
     ),
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
     gates=("simulator", "tight"),
+    action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=_make_simulator,
 )

@@ -42,6 +42,7 @@ REACHER = Task(
     ),
     recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
     gates=("simulator", "wrapped"),
+    action_bounds=((-1.0, 1.0),) * 2,
     prepare=_prepare,
     make_simulator=_make_simulator,
 )
