@@ -15,6 +15,7 @@ from lewm_cli.config.protocol import (
     EvalProtocol,
     Expectation,
     Gate,
+    ObjectiveName,
     PlannerConfig,
     Sampler,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "ModelConfig",
     "MonitorConfig",
     "ObjectiveConfig",
+    "ObjectiveName",
     "OptimizerConfig",
     "PixelStats",
     "PlannerConfig",

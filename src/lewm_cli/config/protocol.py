@@ -15,6 +15,11 @@ Gate = Literal["simulator", "swept", "route", "wrapped", "tight"]
 SolvedStarts = Literal["count", "exclude", "redraw"]
 """What becomes of pairs whose start is a solution: counted, left out of the headline, or replaced by others."""
 
+ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
+"""What a plan costs: squared latent distance where it ends, or its mean along the way; squared distance of the
+positions that a probe reads; how far a reachability head says the goal still is, or what that head says when it has
+learned from shuffled labels."""
+
 
 class PlannerConfig(Section):
     """The cross-entropy method over action blocks in normalized action space."""
@@ -26,6 +31,7 @@ class PlannerConfig(Section):
     receding: PositiveInt = Field(5, description="model steps executed before replanning")
     std: PositiveFloat = Field(1.0, description="initial standard deviation")
     result: Literal["mean", "best"] = Field("mean", description="the last elites' mean, or the best candidate of all")
+    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit-cost")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

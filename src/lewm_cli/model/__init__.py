@@ -1,6 +1,7 @@
 """LeWorldModel in plain torch: a ViT that encodes frames, a predictor that imagines the next latent, two losses."""
 
 from lewm_cli.model.device import resolve_device
+from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.lewm import LeWM
 from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
@@ -12,15 +13,19 @@ from lewm_cli.model.vit import VisionTransformer
 from lewm_cli.model.world_model import WorldModel
 
 __all__ = [
+    "HIDDEN",
     "ComponentProfile",
     "LeWM",
     "Losses",
     "Objective",
+    "PositionHead",
     "Predictor",
+    "ReachHead",
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
     "normalize_pixels",
+    "perceptron",
     "profile",
     "recalibrated",
     "resolve_device",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.model import WorldModel
+from lewm_cli.plan.objective import LastLatent, Objective
 
 SEQUENCES_AT_ONCE = 1024
 """Imagined together: bounds the memory whatever the number of environments."""
@@ -34,16 +35,18 @@ class Cost(Protocol):
 
 
 class LatentCost:
-    """Distance in latent space between where candidates lead and the goal, for a batch of environments.
+    """What candidates cost by the latents that the model imagines of them, for a batch of environments.
 
     Args:
         model: in eval mode.
         start: (E, 1, D) latents of the frames now.
         goal: (E, D) latents of the goal frames.
+        objective: judges the imagined latents; by the distance of the last one, the paper's, if not given.
     """
 
-    def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
+    def __init__(self, model: WorldModel, start: Tensor, goal: Tensor, objective: Objective | None = None) -> None:
         self.model, self.start, self.goal = model, start, goal
+        self.objective = objective or LastLatent(model)
 
     @property
     def environments(self) -> int:
@@ -69,7 +72,7 @@ class LatentCost:
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""
         one = slice(number, number + 1)
-        return LatentCost(self.model, self.start[one], self.goal[one])
+        return LatentCost(self.model, self.start[one], self.goal[one], self.objective)
 
     @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:
@@ -83,8 +86,8 @@ class LatentCost:
         """
         imagined = self.model.imagine(self.start, self.model.embed_actions(blocks.to(self.start.device)))
         steps = range(1, imagined.shape[1] + 1)
-        return torch.stack([self.model.latent_cost(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
+        return torch.stack([self.objective(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
 
     def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
         imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
-        return self.model.latent_cost(imagined, self.goal[owners])
+        return self.objective(imagined, self.goal[owners])
