@@ -14,11 +14,12 @@ from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.fleet import Here, Simulators, gather
 from lewm_cli.evaluate.journal import Entry, Journal
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.plan import LatentCost, Problem, Separately, Solver
+from lewm_cli.plan import LatentCost, Objective, Problem, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -86,8 +87,10 @@ def evaluate(
         redrawn: how well recorded states were drawn again; stored.
 
     Raises:
-        LewmError: a simulator does not take a state, or dies again and again.
+        LewmError: the planner's objective needs a head that is not there or does not fit, or a simulator does not take
+            a state, or dies again and again.
     """
+    judge = find_judge(run, protocol.planner)
     simulators = simulators or Here(task)
     simulators.wait()
     begun, entries = time.monotonic(), journal.entries if journal else ()
@@ -96,7 +99,7 @@ def evaluate(
     clock = Clock(max((entry.spent for entry in entries), key=lambda spent: spent.total, default=TimeSplit()))
     if run.device.type == "cpu":
         solver = Separately(solver)
-    loop = _Loop(run, protocol, solver, simulators, clock, advance, film)
+    loop = _Loop(run, protocol, judge.objective, solver, simulators, clock, advance, film)
     episodes = {entry.number: entry.result for entry in entries}
     advance(len(episodes) * protocol.budget)
     for number, episode in loop.episodes({n: pair for n, pair in enumerate(pairs) if n not in episodes}):
@@ -117,6 +120,7 @@ def evaluate(
         split=clock.spent,
         workers=simulators.workers,
         redrawn=redrawn,
+        head_sha256=judge.head_sha256,
     )
 
 
@@ -157,6 +161,7 @@ class _Open:
 class _Loop:
     run: Run
     protocol: EvalProtocol
+    objective: Objective
     solver: Solver
     simulators: Simulators
     clock: Clock
@@ -203,7 +208,8 @@ class _Loop:
         """Plan once for each of these, and follow the plans."""
         inputs, block = self.run.card.inputs, self.run.card.inputs.frameskip
         starts = self._embed([one.frame for one in open_ones])
-        cost = LatentCost(self.run.model, starts.unsqueeze(1), torch.stack([one.goal for one in open_ones]))
+        goals = torch.stack([one.goal for one in open_ones])
+        cost = LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective)
         with self.clock("planner"):
             plan = self.solver.solve(Problem(cost, inputs.block_dim, [one.generator for one in open_ones]))
         actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))

@@ -8,6 +8,7 @@ import torch
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.data import checked_frame, read_image
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import CEM, LatentCost, Plan, Problem, task_planner
 from lewm_cli.store import Run, load
 
@@ -32,13 +33,14 @@ class Policy:
 
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
-            square RGB image.
+            square RGB image, or the planner's objective needs a head that is not there or does not fit.
     """
 
     def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
         self.planner = planner or task_planner(self.run.card.inputs.task)
         self.seed = seed
+        self._objective = find_judge(self.run, self.planner).objective
         self.reset(goal)
 
     def reset(self, goal: Goal) -> None:
@@ -68,7 +70,8 @@ class Policy:
         checked_frame(frame, "the frame")
         if not self._queue:
             inputs = self.run.card.inputs
-            cost = LatentCost(self.run.model, self.run.embed(frame[None]).unsqueeze(1), self._goal)
+            start = self.run.embed(frame[None]).unsqueeze(1)
+            cost = LatentCost(self.run.model, start, self._goal, self._objective)
             self.plan = CEM(self.planner).solve(Problem(cost, inputs.block_dim, [self._generator]))
             self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))
         return self._queue.popleft()

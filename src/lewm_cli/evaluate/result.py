@@ -98,6 +98,8 @@ class EvalResult(Measurement):
     workers: int | None = None
     """Processes that simulated; 1 is the one that planned."""
     redrawn: Redrawn | None = None
+    head_sha256: str | None = None
+    """Of the file of the head that plans were judged by; None if the objective asks none."""
     episodes: tuple[EpisodeResult, ...]
 
     @classmethod
@@ -114,6 +116,7 @@ class EvalResult(Measurement):
         split: TimeSplit,
         workers: int,
         redrawn: Redrawn | None,
+        head_sha256: str | None,
     ) -> Self:
         """What follows from the outcomes; see `Measurement.of` for the rest."""
         unsolved = [one for one in episodes if not one.solved_at_start]
@@ -141,6 +144,7 @@ class EvalResult(Measurement):
             split=split,
             workers=workers,
             redrawn=redrawn,
+            head_sha256=head_sha256,
             episodes=tuple(episodes),
         )
 

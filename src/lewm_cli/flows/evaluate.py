@@ -20,6 +20,7 @@ from lewm_cli.evaluate import (
     choose_episodes,
     evaluate,
     film,
+    find_judge,
     redraw,
     remarks,
     simulators,
@@ -76,6 +77,7 @@ def evaluate_run(
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     task = simulated_task(run, "it cannot be evaluated by planning")
     planned = find_planned(home, run, task, request, say)
+    find_judge(run, planned[0].protocol.planner)  # a head that is missing is said before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
