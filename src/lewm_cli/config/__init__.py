@@ -10,7 +10,7 @@ from lewm_cli.config.model import (
     PredictorConfig,
     ProjectorConfig,
 )
-from lewm_cli.config.planner import PlannerConfig, SolverName
+from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
 from lewm_cli.config.protocol import (
     OWN_FIELDS,
     EvalProtocol,
@@ -44,6 +44,7 @@ __all__ = [
     "ModelConfig",
     "MonitorConfig",
     "ObjectiveConfig",
+    "ObjectiveName",
     "OptimizerConfig",
     "PixelStats",
     "PlannerConfig",

@@ -9,6 +9,11 @@ from lewm_cli.config.section import Section
 SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd"]
 """What solvers are called in the field."""
 
+ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
+"""What a plan costs: squared latent distance where it ends, or its mean along the way; squared distance of the
+positions that a probe reads; how far a reachability head says the goal still is, or what that head says when it has
+learned from shuffled labels."""
+
 DEFAULTS: dict[str, dict[str, Any]] = {
     "candidates": {
         "cem": 300,
@@ -57,6 +62,7 @@ class PlannerConfig(Section):
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of the cost that iterations must save; 0: go on")
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
+    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit-cost")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="that candidates are imagined in")
     color: float | None = Field(None, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
     kept: float | None = Field(None, ge=0, le=1, description="icem: share of the elites that are tried again")

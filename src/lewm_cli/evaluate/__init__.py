@@ -10,6 +10,7 @@ from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.manifest import FrozenPair, PairManifest, freeze, read_manifest, thaw
+from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
 from lewm_cli.evaluate.policy import Policy
@@ -44,6 +45,7 @@ __all__ = [
     "ImaginedPlan",
     "Journal",
     "Journaled",
+    "Judge",
     "Mean",
     "NamedResult",
     "Pair",
@@ -74,6 +76,7 @@ __all__ = [
     "drive_to_image",
     "evaluate",
     "film",
+    "find_judge",
     "find_protocol",
     "find_references",
     "freeze",

@@ -16,11 +16,12 @@ from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.fleet import Here, Simulators, gather
 from lewm_cli.evaluate.journal import Entry, Journal
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.plan import Cost, Guess, LatentCost, Plan, Problem, Separately, Solver
+from lewm_cli.plan import Cost, Guess, LatentCost, Objective, Plan, Problem, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -88,14 +89,17 @@ def evaluate(
         redrawn: how well recorded states were drawn again; stored.
 
     Raises:
-        LewmError: a simulator does not take a state, or dies again and again.
+        LewmError: the planner's objective needs a head that is not there or does not fit, or a simulator does not take
+            a state, or dies again and again.
     """
+    judge = find_judge(run, protocol.planner)
     simulators = simulators or Here(task)
     simulators.wait()
     begun, clock = resumed(journal)
     if run.device.type == "cpu":
         solver = Separately(solver)
-    loop = Loop(run, protocol, solver, LatentCosts(run, clock), simulators, clock, advance, open_at_once(run), film)
+    costs = LatentCosts(run, judge.objective, clock)
+    loop = Loop(run, protocol, solver, costs, simulators, clock, advance, open_at_once(run), film)
     ordered = loop.play(pairs, journal, begun)
     plans = sum(_plans(one, protocol, run.card.inputs.frameskip) for one in ordered)
     return EvalResult.summarizing(
@@ -109,6 +113,7 @@ def evaluate(
         split=clock.spent,
         workers=simulators.workers,
         redrawn=redrawn,
+        head_sha256=judge.head_sha256,
     )
 
 
@@ -182,16 +187,19 @@ class LatentCosts:
 
     Args:
         run: the model.
+        objective: judges what is imagined.
         clock: times the encoder.
     """
 
     run: Run
+    objective: Objective
     clock: Clock
 
     def __call__(self, open_ones: list[Open]) -> Cost:
         """From what is seen now."""
         starts = embed_each(self.run, [one.frame for one in open_ones], self.clock)
-        return LatentCost(self.run.model, starts.unsqueeze(1), torch.stack([one.goal for one in open_ones]))
+        goals = torch.stack([one.goal for one in open_ones])
+        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from pydantic import PositiveInt
 from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.data import Image
 from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import LatentCost, find_solver
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 
 
 class ImaginedPlan(Section):
-    """Actions from one image to another, and the imagined latent cost (squared distance to the goal) of every step."""
+    """Actions from one image to another, and the imagined cost of every step, by the planner's objective."""
 
     run: str
     weights_sha256: str
@@ -55,14 +56,15 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         seed: of what the planner draws.
 
     Raises:
-        LewmError: bounds are asked for, and nobody knows them.
+        LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
+            not fit.
     """
-    inputs = run.card.inputs
-    cost = LatentCost(run.model, run.embed(start.frame[None]).unsqueeze(1), run.embed(goal.frame[None]))
+    inputs, objective = run.card.inputs, find_judge(run, planner).objective
+    cost = LatentCost(run.model, run.embed(start.frame[None]).unsqueeze(1), run.embed(goal.frame[None]), objective)
     plan = find_solver(planner).solve(ask(run, planner, cost, [torch.Generator().manual_seed(seed)]))
     zeros = np.zeros((planner.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
-    both = LatentCost(run.model, cost.start.expand(2, -1, -1), cost.goal.expand(2, -1))
+    both = LatentCost(run.model, cost.start.expand(2, -1, -1), cost.goal.expand(2, -1), objective)
     (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
     return ImaginedPlan(
         run=run.name,

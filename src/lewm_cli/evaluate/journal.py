@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.files import full_disk_explained, lock_path, locked, write_text
@@ -22,6 +23,8 @@ class Journaled(Section):
     """What an evaluation depends on: a journal of another one says nothing about it."""
 
     weights_sha256: str
+    head_sha256: str | None = None
+    """Of the head that plans are judged by, if one is asked."""
     dataset: DatasetIdentity
     protocol: EvalProtocol
     plans_by: str
@@ -38,6 +41,7 @@ class Journaled(Section):
         """Of an evaluation that is about to begin."""
         return cls(
             weights_sha256=run.sha256,
+            head_sha256=find_judge(run, protocol.planner).head_sha256,
             dataset=dataset.identity,
             protocol=protocol,
             plans_by=plans_by,

@@ -9,6 +9,7 @@ import torch
 from lewm_cli.config import PlannerConfig
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import LatentCost, Plan, find_solver, task_planner
 from lewm_cli.store import Run, load
 
@@ -33,13 +34,14 @@ class Policy:
 
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
-            square RGB image.
+            square RGB image, or the planner's objective needs a head that is not there or does not fit.
     """
 
     def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
         self.planner = planner or task_planner(self.run.card.inputs.task)
         self.seed = seed
+        self._objective = find_judge(self.run, self.planner).objective
         self.reset(goal)
 
     def reset(self, goal: Goal) -> None:
@@ -69,7 +71,8 @@ class Policy:
         checked_frame(frame, "the frame")
         if not self._queue:
             inputs = self.run.card.inputs
-            cost = LatentCost(self.run.model, self.run.embed(frame[None]).unsqueeze(1), self._goal)
+            start = self.run.embed(frame[None]).unsqueeze(1)
+            cost = LatentCost(self.run.model, start, self._goal, self._objective)
             again = self.plan is not None and self.planner.warm_start
             guesses = [self.plan.left(0, self.planner.receding)] if again else ()
             problem = ask(self.run, self.planner, cost, [self._generator], guesses)

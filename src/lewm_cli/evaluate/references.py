@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,13 +17,14 @@ from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.evaluate import LatentCosts, Loop, Open, _pair_seed, embed_each, open_at_once, resumed
 from lewm_cli.evaluate.fleet import Simulators
 from lewm_cli.evaluate.journal import Journal
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
 from lewm_cli.evaluate.result import NOT_SOLVED, EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
-from lewm_cli.plan import Cost, LatentCost, Plan, Separately, Solver, find_solver
+from lewm_cli.plan import Cost, LatentCost, Objective, Plan, Separately, Solver, find_solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -64,6 +66,7 @@ def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> Plann
         std=planner.std,
         result=planner.result,
         bounds=planner.bounds,
+        objective=planner.objective,
     )
 
 
@@ -104,6 +107,11 @@ class Referee:
         """What there is to plan by."""
         return planned_by(self.evaluation.protocol.planner, self.config)
 
+    @cached_property
+    def objective(self) -> Objective:
+        """By which the run judges what it imagines."""
+        return find_judge(self.run, self.protocol.planner).objective
+
     @property
     def unsolved(self) -> list[int]:
         """Numbers of the pairs that were not solved at the start."""
@@ -136,7 +144,7 @@ class Referee:
         begun, clock = resumed(journal)
         solver: Solver = find_solver(self.protocol.planner)
         if by == "model":
-            costs, at_once = LatentCosts(self.run, clock), open_at_once(self.run)
+            costs, at_once = LatentCosts(self.run, self.objective, clock), open_at_once(self.run)
             solver = Separately(solver) if self.run.device.type == "cpu" else solver
         else:
             # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
@@ -157,7 +165,7 @@ class Referee:
             pair = self.pairs[number]
             frames = self.simulators.ask(number, Look(pair)).result().frames
             start, goal = embed_each(self.run, list(frames), Clock(TimeSplit()))
-            cost = LatentCost(self.run.model, start[None, None], goal[None])
+            cost = LatentCost(self.run.model, start[None, None], goal[None], self.objective)
             generator = torch.Generator().manual_seed(_pair_seed(self.protocol.drawn_with, pair, stream=0))
             planner = self.protocol.planner
             plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))

@@ -110,6 +110,8 @@ class EvalResult(Measurement):
     workers: int | None = None
     """Processes that simulated; 1 is the one that planned."""
     redrawn: Redrawn | None = None
+    head_sha256: str | None = None
+    """Of the file of the head that plans were judged by; None if the objective asks none."""
     references: References | None = None
     """None if none were asked for."""
     episodes: tuple[EpisodeResult, ...]
@@ -128,6 +130,7 @@ class EvalResult(Measurement):
         split: TimeSplit,
         workers: int,
         redrawn: Redrawn | None,
+        head_sha256: str | None,
     ) -> Self:
         """What follows from the outcomes; see `Measurement.of` for the rest."""
         unsolved = [one for one in episodes if not one.solved_at_start]
@@ -162,6 +165,7 @@ class EvalResult(Measurement):
             split=split,
             workers=workers,
             redrawn=redrawn,
+            head_sha256=head_sha256,
             episodes=tuple(episodes),
         )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import Guess, LatentCost, Plan, Separately, find_solver, task_planner
 from lewm_cli.store import Run, load
 
@@ -30,13 +31,15 @@ class SwmSolver:
         plan: the last one; None before the first.
 
     Raises:
-        LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
+        LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the planner's
+            objective needs a head that is not there or does not fit.
     """
 
     def __init__(self, run: str | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
         self.planner = planner or task_planner(self.run.card.inputs.task)
         self.plan: Plan | None = None
+        self._objective = find_judge(self.run, self.planner).objective
         self._sequence, self._environments = np.random.SeedSequence(seed), 0
 
     def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
@@ -82,7 +85,7 @@ class SwmSolver:
             `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
         """
         starts, goals = self._embed(info_dict["pixels"]), self._embed(info_dict["goal"])
-        cost = LatentCost(self.run.model, starts.unsqueeze(1), goals)
+        cost = LatentCost(self.run.model, starts.unsqueeze(1), goals, self._objective)
         generators = [
             torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
             for seed in self._sequence.spawn(len(starts))

@@ -24,6 +24,7 @@ from lewm_cli.evaluate import (
     choose_episodes,
     evaluate,
     film,
+    find_judge,
     find_references,
     planned_by,
     redraw,
@@ -85,6 +86,7 @@ def evaluate_run(
     task = simulated_task(run, "it cannot be evaluated by planning")
     references = None if request.references is None else find_references(task, request.references)
     planned = find_planned(home, run, task, request, say)
+    find_judge(run, planned[0].protocol.planner)  # a head that is missing is said before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")

@@ -2,6 +2,7 @@
 
 from lewm_cli.model.device import resolve_device
 from lewm_cli.model.flops import PlanFlops
+from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.lewm import LeWM
 from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
@@ -13,16 +14,20 @@ from lewm_cli.model.vit import VisionTransformer
 from lewm_cli.model.world_model import WorldModel
 
 __all__ = [
+    "HIDDEN",
     "ComponentProfile",
     "LeWM",
     "Losses",
     "Objective",
     "PlanFlops",
+    "PositionHead",
     "Predictor",
+    "ReachHead",
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
     "normalize_pixels",
+    "perceptron",
     "profile",
     "recalibrated",
     "resolve_device",

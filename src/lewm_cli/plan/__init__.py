@@ -2,6 +2,7 @@
 
 from lewm_cli.plan.cem import CEM
 from lewm_cli.plan.cost import Cost, LatentCost
+from lewm_cli.plan.objective import LastLatent, Objective, ProbedPosition, Reachability, WholePath
 from lewm_cli.plan.plan import Guess, Iteration, Plan
 from lewm_cli.plan.problem import Bounds, Problem
 from lewm_cli.plan.separately import Separately
@@ -16,11 +17,16 @@ __all__ = [
     "Cost",
     "Guess",
     "Iteration",
+    "LastLatent",
     "LatentCost",
+    "Objective",
     "Plan",
+    "ProbedPosition",
     "Problem",
+    "Reachability",
     "Separately",
     "Solver",
+    "WholePath",
     "find_solver",
     "task_planner",
     "varying",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.model import WorldModel
+from lewm_cli.plan.objective import LastLatent, Objective
 
 SEQUENCES_AT_ONCE = 1024
 """Imagined together: bounds the memory whatever the number of environments."""
@@ -28,26 +29,32 @@ class Cost(Protocol):
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
         ...
 
-    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
-        ...
-
     def of(self, number: int) -> "Cost":
         """The cost for one of the environments."""
         ...
 
 
+class SmoothCost(Cost, Protocol):
+    """A cost that solvers can descend."""
+
+    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
+        ...
+
+
 class LatentCost:
-    """Distance in latent space between where candidates lead and the goal, for a batch of environments.
+    """What candidates cost by the latents that the model imagines of them, for a batch of environments.
 
     Args:
         model: in eval mode.
         start: (E, 1, D) latents of the frames now.
         goal: (E, D) latents of the goal frames.
+        objective: judges the imagined latents; by the distance of the last one, the paper's, if not given.
     """
 
-    def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
+    def __init__(self, model: WorldModel, start: Tensor, goal: Tensor, objective: Objective | None = None) -> None:
         self.model, self.start, self.goal = model, start, goal
+        self.objective = objective or LastLatent(model)
 
     @property
     def environments(self) -> int:
@@ -74,7 +81,7 @@ class LatentCost:
         """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
         with torch.inference_mode(mode=False), torch.enable_grad():
             # What was made for inference only cannot be differentiated through; copies can.
-            lasting = LatentCost(self.model, self.start.clone(), self.goal.clone())
+            lasting = LatentCost(self.model, self.start.clone(), self.goal.clone(), self.objective)
             sequences = candidates.flatten(0, 1).clone()
             owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
             found = [
@@ -87,7 +94,7 @@ class LatentCost:
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""
         one = slice(number, number + 1)
-        return LatentCost(self.model, self.start[one], self.goal[one])
+        return LatentCost(self.model, self.start[one], self.goal[one], self.objective)
 
     @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:
@@ -101,7 +108,7 @@ class LatentCost:
         """
         imagined = self.model.imagine(self.start, self.model.embed_actions(blocks.to(self.start.device)))
         steps = range(1, imagined.shape[1] + 1)
-        return torch.stack([self.model.latent_cost(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
+        return torch.stack([self.objective(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
 
     def _slope(self, sequences: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
         sequences.requires_grad_()
@@ -111,4 +118,4 @@ class LatentCost:
 
     def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
         imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
-        return self.model.latent_cost(imagined, self.goal[owners])
+        return self.objective(imagined, self.goal[owners])

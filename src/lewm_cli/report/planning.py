@@ -10,6 +10,7 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.config import ObjectiveName
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
 from lewm_cli.files import atomic_path
@@ -17,6 +18,15 @@ from lewm_cli.report.spent import spent_per_plan
 
 ROWS = 11
 """Of the table of distances, at most, the last step apart."""
+
+
+_MEANING: dict[ObjectiveName, str] = {
+    "last": "the squared latent distance to the goal",
+    "path": "the squared latent distance to the goal, mean of the way there",
+    "probe": "the squared distance of the positions read off the latents",
+    "reach": "the model steps that a reachability head counts to the goal",
+    "reach-shuffled": "what a head says that has learned from shuffled labels",
+}
 
 
 def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
@@ -32,7 +42,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
-        f"Imagined latent cost, the squared distance to the goal: lower is nearer.\n{_verdict(plan)}\n"
+        f"Imagined cost, {_MEANING[plan.planner.objective]}: lower is nearer.\n{_verdict(plan)}\n"
         f"One plan on {plan.device}: {_spent(plan)}.\n",
         "Actions, in the units of the recording that the run was trained on",
         actions,
