@@ -9,13 +9,15 @@ from lewm_cli.model.pixels import normalize_pixels
 from lewm_cli.model.predictor import Predictor
 from lewm_cli.model.profile import ComponentProfile, profile
 from lewm_cli.model.recalibration import recalibrated
+from lewm_cli.model.rollout import Rollout
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer
-from lewm_cli.model.world_model import WorldModel
+from lewm_cli.model.world_model import Imaginer, WorldModel
 
 __all__ = [
     "HIDDEN",
     "ComponentProfile",
+    "Imaginer",
     "LeWM",
     "Losses",
     "Objective",
@@ -23,6 +25,7 @@ __all__ = [
     "PositionHead",
     "Predictor",
     "ReachHead",
+    "Rollout",
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
