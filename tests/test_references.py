@@ -39,7 +39,7 @@ from lewm_cli.evaluate.references import rank_plan
 from lewm_cli.evaluate.stage import Rollouts, Stay
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.plan import CEM, Iteration, Plan, Problem
-from lewm_cli.report import success_tables
+from lewm_cli.report import report_tree, success_tables
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
 from places import RUN
@@ -329,9 +329,19 @@ def concluded(model: int, true_latent: int, true_state: int) -> References:
     [((10, 30, 31), {"dynamics"}), ((10, 11, 30), {"cost"}), ((5, 20, 40), {"dynamics", "cost"}), ((9, 10, 11), set())],
 )
 def test_blame_is_laid_where_intervals_support_it(successes: tuple[int, int, int], blamed: set[str]):
-    result = full_report().evaluation.model_copy(update={"references": concluded(*successes)})
+    report = full_report()
+    result = report.evaluation.model_copy(update={"references": concluded(*successes)})
     said = "\n".join(table for table in success_tables(result) if isinstance(table, str))
     assert set(re.findall(r"^The (\w+) (?:is|are) to blame", said, re.MULTILINE)) == blamed
+
+
+def test_summary_of_a_run_has_its_references():
+    report = full_report()
+    result = report.evaluation.model_copy(update={"references": concluded(10, 20, 30)})
+    measured = report_tree(replace(report, evaluation=result), Path("report.html"))["measured"]
+    values = {line["what"]: (line["value"], line["low"], line["high"]) for line in measured}
+    for what, one in (("latent cost", result.references.true_latent), ("true cost", result.references.true_state)):
+        assert values[f"true dynamics, {what}"] == (one.success.rate, one.success.low, one.success.high)
 
 
 # Settings
