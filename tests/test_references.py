@@ -385,11 +385,11 @@ def world(home: Home, tworoom_run: Run, other_demos: Path) -> Path:
     return home.write
 
 
-ARGUMENTS = (
-    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, "--references"),
+PLAIN = (
+    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, "--set", "budget=30"),
     *("--set", "planner.candidates=16", "--set", "planner.elites=4", "--set", "planner.iterations=2"),
-    *("--set", "references.elites=4", "--set", "budget=30"),
 )
+ARGUMENTS = (*PLAIN, "--references", "--set", "references.elites=4")
 SMALL = ("--set", "references.candidates=8", "--set", "references.iterations=2")
 
 
@@ -429,7 +429,7 @@ def test_references_are_stored_and_printed(world: Path):
 
 
 @pytest.mark.slow
-def test_interrupted_references_lose_nothing(world: Path):
+def test_interrupted_references_lose_nothing(world: Path, tmp_path: Path):
     folder = world / "tworoom" / "lewm.run" / "results"
     dear = ("--set", "references.candidates=32", "--set", "references.iterations=4")
     with running(world, *ARGUMENTS, *dear, "--workers", 1) as process:
@@ -437,10 +437,14 @@ def test_interrupted_references_lose_nothing(world: Path):
         process.send_signal(signal.SIGINT)
         said = ended(process).sentence(130)
     assert "of 12 episodes are kept, and the same command with --resume goes on" in said
+    elsewhere = shutil.copytree(world, tmp_path / "elsewhere")
+    without = lewm_here(elsewhere, *PLAIN, "--workers", 1, "--resume", "--json")
+    assert "resuming: 3 of 3 episodes are done" in without.err
     resumed = lewm_here(world, *ARGUMENTS, *dear, "--workers", 1, "--resume", "--json")
     assert "resuming: 3 of 3 episodes are done" in resumed.err
     assert "model: resuming: 3 of 3 episodes are done" in resumed.err
     assert [path.suffix for path in folder.iterdir()] == [".json"]
     undisturbed = result_of(lewm_here(world, *ARGUMENTS, *dear, "--workers", 1, "--json"))
-    assert result_of(resumed).episodes == undisturbed.episodes
+    assert result_of(resumed).episodes == result_of(without).episodes == undisturbed.episodes
+    assert result_of(without).references is None
     assert _timeless(result_of(resumed).references) == _timeless(undisturbed.references)

@@ -24,7 +24,7 @@ class Journaled(Section):
     weights_sha256: str
     dataset: DatasetIdentity
     protocol: EvalProtocol
-    plans_by: str
+    plans_by: str = "model"
     """What plans are judged by: the model, or a reference."""
     rows: tuple[tuple[int, int], ...]
     """Start and goal of every pair."""
