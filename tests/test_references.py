@@ -39,7 +39,7 @@ from lewm_cli.evaluate.references import rank_plan
 from lewm_cli.evaluate.stage import Rollouts, Stay
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.plan import CEM, Iteration, Plan, Problem
-from lewm_cli.report import success_tables
+from lewm_cli.report import report_tree, success_tables
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
 from places import RUN
@@ -329,9 +329,19 @@ def concluded(model: int, true_latent: int, true_state: int) -> References:
     [((10, 30, 31), {"dynamics"}), ((10, 11, 30), {"cost"}), ((5, 20, 40), {"dynamics", "cost"}), ((9, 10, 11), set())],
 )
 def test_blame_is_laid_where_intervals_support_it(successes: tuple[int, int, int], blamed: set[str]):
-    result = full_report().evaluation.model_copy(update={"references": concluded(*successes)})
+    report = full_report()
+    result = report.evaluation.model_copy(update={"references": concluded(*successes)})
     said = "\n".join(table for table in success_tables(result) if isinstance(table, str))
     assert set(re.findall(r"^The (\w+) (?:is|are) to blame", said, re.MULTILINE)) == blamed
+
+
+def test_summary_of_a_run_has_its_references():
+    report = full_report()
+    result = report.evaluation.model_copy(update={"references": concluded(10, 20, 30)})
+    measured = report_tree(replace(report, evaluation=result), Path("report.html"))["measured"]
+    values = {line["what"]: (line["value"], line["low"], line["high"]) for line in measured}
+    for what, one in (("latent cost", result.references.true_latent), ("true cost", result.references.true_state)):
+        assert values[f"true dynamics, {what}"] == (one.success.rate, one.success.low, one.success.high)
 
 
 # Settings
@@ -375,11 +385,11 @@ def world(home: Home, tworoom_run: Run, other_demos: Path) -> Path:
     return home.write
 
 
-ARGUMENTS = (
-    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, "--references"),
+PLAIN = (
+    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, "--set", "budget=30"),
     *("--set", "planner.candidates=16", "--set", "planner.elites=4", "--set", "planner.iterations=2"),
-    *("--set", "references.elites=4", "--set", "budget=30"),
 )
+ARGUMENTS = (*PLAIN, "--references", "--set", "references.elites=4")
 SMALL = ("--set", "references.candidates=8", "--set", "references.iterations=2")
 
 
@@ -419,7 +429,7 @@ def test_references_are_stored_and_printed(world: Path):
 
 
 @pytest.mark.slow
-def test_interrupted_references_lose_nothing(world: Path):
+def test_interrupted_references_lose_nothing(world: Path, tmp_path: Path):
     folder = world / "tworoom" / "lewm.run" / "results"
     dear = ("--set", "references.candidates=32", "--set", "references.iterations=4")
     with running(world, *ARGUMENTS, *dear, "--workers", 1) as process:
@@ -427,10 +437,14 @@ def test_interrupted_references_lose_nothing(world: Path):
         process.send_signal(signal.SIGINT)
         said = ended(process).sentence(130)
     assert "of 12 episodes are kept, and the same command with --resume goes on" in said
+    elsewhere = shutil.copytree(world, tmp_path / "elsewhere")
+    without = lewm_here(elsewhere, *PLAIN, "--workers", 1, "--resume", "--json")
+    assert "resuming: 3 of 3 episodes are done" in without.err
     resumed = lewm_here(world, *ARGUMENTS, *dear, "--workers", 1, "--resume", "--json")
     assert "resuming: 3 of 3 episodes are done" in resumed.err
     assert "model: resuming: 3 of 3 episodes are done" in resumed.err
     assert [path.suffix for path in folder.iterdir()] == [".json"]
     undisturbed = result_of(lewm_here(world, *ARGUMENTS, *dear, "--workers", 1, "--json"))
-    assert result_of(resumed).episodes == undisturbed.episodes
+    assert result_of(resumed).episodes == result_of(without).episodes == undisturbed.episodes
+    assert result_of(without).references is None
     assert _timeless(result_of(resumed).references) == _timeless(undisturbed.references)

@@ -27,7 +27,7 @@ class Journaled(Section):
     """Of the head that plans are judged by, if one is asked."""
     dataset: DatasetIdentity
     protocol: EvalProtocol
-    plans_by: str
+    plans_by: str = "model"
     """What plans are judged by: the model, or a reference."""
     rows: tuple[tuple[int, int], ...]
     """Start and goal of every pair."""

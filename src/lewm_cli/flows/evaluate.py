@@ -90,7 +90,8 @@ def evaluate_run(
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
-    workers = min(request.workers, max(len(one.pairs) for one in planned))
+    # Where there are references, one pair alone keeps all of them busy.
+    workers = request.workers if references else min(request.workers, max(len(one.pairs) for one in planned))
     with simulators(task, workers, say) as simulated, ExitStack() as opened:
         work = _Evaluation(home, run, task, request, references, simulated, opened, say, progress)
         if request.seeds == 1 and len(planned) == 1:
