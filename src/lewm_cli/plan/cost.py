@@ -28,10 +28,6 @@ class Cost(Protocol):
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
         ...
 
-    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
-        ...
-
     def of(self, number: int) -> "Cost":
         """The cost for one of the environments."""
         ...
@@ -59,30 +55,16 @@ class LatentCost:
         """Where the model computes."""
         return self.start.device
 
-    @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
         sequences = candidates.flatten(0, 1)
         owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
-        costs = [
-            self._cost(*part)
-            for part in zip(sequences.split(SEQUENCES_AT_ONCE), owners.split(SEQUENCES_AT_ONCE), strict=True)
-        ]
-        return torch.cat(costs).reshape(candidates.shape[:2])
-
-    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            # What was made for inference only cannot be differentiated through; copies can.
-            lasting = LatentCost(self.model, self.start.clone(), self.goal.clone())
-            sequences = candidates.flatten(0, 1).clone()
-            owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
-            found = [
-                lasting._slope(*part)
+        with torch.inference_mode(mode=not candidates.requires_grad):
+            costs = [
+                self._cost(*part)
                 for part in zip(sequences.split(SEQUENCES_AT_ONCE), owners.split(SEQUENCES_AT_ONCE), strict=True)
             ]
-        costs, slopes = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return costs.reshape(candidates.shape[:2]), slopes.reshape(candidates.shape)
+        return torch.cat(costs).reshape(candidates.shape[:2])
 
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""
@@ -102,12 +84,6 @@ class LatentCost:
         imagined = self.model.imagine(self.start, self.model.embed_actions(blocks.to(self.start.device)))
         steps = range(1, imagined.shape[1] + 1)
         return torch.stack([self.model.latent_cost(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
-
-    def _slope(self, sequences: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-        sequences.requires_grad_()
-        costs = self._cost(sequences, owners)
-        (slope,) = torch.autograd.grad(costs.sum(), sequences)
-        return costs.detach(), slope
 
     def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
         imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
