@@ -24,6 +24,7 @@ from lewm_cli.evaluate.asking import ask
 from lewm_cli.model import LeWM, PlanFlops
 from lewm_cli.plan import SOLVERS, Bounds, Guess, LatentCost, Plan, Problem, Separately, find_solver, task_planner
 from lewm_cli.plan.icem import colored
+from lewm_cli.plan.slope import cost_and_slope
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import find_task
 
@@ -64,11 +65,8 @@ class Bowl:
 
     def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
         time.sleep(self.seconds)
-        self.asked.append(candidates.clone())
+        self.asked.append(candidates.detach().clone())
         return (candidates - self.target.unsqueeze(1)).square().sum(dim=(2, 3))
-
-    def gradient(self, candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self(candidates), 2 * (candidates - self.target.unsqueeze(1))
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,6 @@ class Rugged(Bowl):
 
     def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
         return super().__call__(candidates) - torch.cos(5 * candidates).sum(dim=(2, 3))
-
-    def gradient(self, candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        cost, slope = super().gradient(candidates)
-        return cost, slope + 5 * torch.sin(5 * candidates)
 
     def of(self, number: int) -> "Rugged":
         return Rugged(self.target[number : number + 1], self.asked, self.seconds)
@@ -137,7 +131,7 @@ def test_gradient_of_the_latent_cost_is_that_of_small_steps(small_model: LeWM):
     cost = LatentCost(small_model.double(), torch.randn(2, 1, 8).double(), torch.randn(2, 8).double())
     candidates = torch.randn(2, 3, 4, 10, generator=torch.Generator().manual_seed(2)).double()
     with torch.inference_mode():  # as solvers ask
-        costs, slopes = cost.gradient(candidates)
+        costs, slopes = cost_and_slope(cost, candidates)
     assert torch.allclose(costs, cost(candidates))
     for place in [(0, 0, 0, 0), (1, 2, 3, 9), (0, 1, 2, 5)]:
         ahead, behind = candidates.clone(), candidates.clone()
@@ -158,7 +152,7 @@ def test_gradient_steps_are_those_of_torch(small_model: LeWM):
     for iteration in plan.history:
         assert torch.allclose(iteration.actions, sequences, atol=1e-4)
         adam.zero_grad()
-        imagined = small_model.imagine(start.expand(5, -1, -1), small_model.embed_actions(sequences[0]))
+        imagined = small_model.imaginer()(start.expand(5, -1, -1), sequences[0])
         small_model.latent_cost(imagined, goal.expand(5, -1)).sum().backward()
         adam.step()
 

@@ -25,7 +25,8 @@ from lewm_cli.store import Home, Run, RunFiles, save_derived, save_run
 pytest_plugins = ("recordings",)
 
 NAME = "tworoom/lewm"
-STORE_PAGE = Path(__file__).parents[2] / "docs" / "store.md"
+DOCS = Path(__file__).parents[2] / "docs"
+STORE_PAGE, PLANNING_PAGE = DOCS / "store.md", DOCS / "planning.md"
 ENVIRONMENTS = 2
 
 Solver = CEMSolver | GradientSolver | lewm_cli.SwmSolver
@@ -168,6 +169,17 @@ def test_their_policy_drives_their_world_with_our_solvers(run: Run, world: swm.W
     assert not torch.equal(plans[0].actions, plans[1].actions)
     assert all(plan.iterations.tolist() == [13 if solver == "cem-gd" else 3] * ENVIRONMENTS for plan in plans)
     assert np.linalg.norm(world.infos["proprio"] - before, axis=-1).min() > 0.1  # pixels
+
+
+def test_policy_of_the_page_acts(run: Run, world: swm.World):
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", PLANNING_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    acting = names["policy"]
+    acting.solver.planner = small("icem")  # in less time
+    acting.set_env(world.envs)
+    assert np.isfinite(acting.get_action(world.infos)).all()
+    assert (acting.solver.horizon, acting.solver.plan.actions.shape[1]) == (5, 5)
 
 
 def test_first_plan_of_our_solver_is_as_cheap_as_theirs(run: Run, world: swm.World):

@@ -32,16 +32,10 @@ class Cost(Protocol):
         ...
 
 
-class SmoothCost(Cost, Protocol):
-    """A cost that solvers can descend."""
-
-    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
-        ...
-
-
 class LatentCost:
     """What candidates cost by the latents that the model imagines of them, for a batch of environments.
+
+    It can be differentiated with respect to the candidates.
 
     Args:
         model: in eval mode, with the weights that it has now.
@@ -80,19 +74,11 @@ class LatentCost:
         imagined = self._imagine(self.start[owners], sequences)
         return self.objective(imagined, self.goal[owners]).reshape(candidates.shape[:2])
 
-    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Cost (E, S) of candidates, and how it changes with each of their numbers (E, S, horizon, block_dim)."""
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            # What was made for inference only cannot be differentiated through; copies can.
-            lasting, leaves = self._between(self.start.clone(), self.goal.clone()), candidates.clone()
-            costs = lasting(leaves.requires_grad_())
-            (slopes,) = torch.autograd.grad(costs.sum(), leaves)
-        return costs.detach(), slopes
-
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""
-        one = slice(number, number + 1)
-        return self._between(self.start[one], self.goal[one])
+        one, its = copy.copy(self), slice(number, number + 1)
+        one.start, one.goal = self.start[its], self.goal[its]
+        return one
 
     @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:
@@ -107,9 +93,3 @@ class LatentCost:
         imagined = self._imagine(self.start, blocks.to(self.start.device))
         steps = range(1, imagined.shape[1] + 1)
         return torch.stack([self.objective(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
-
-    def _between(self, start: Tensor, goal: Tensor) -> "LatentCost":
-        """The same cost, other latents."""
-        other = copy.copy(self)
-        other.start, other.goal = start, goal
-        return other

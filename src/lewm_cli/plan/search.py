@@ -12,6 +12,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.plan.budget import Budget, Effort
 from lewm_cli.plan.plan import Iteration, Plan
 from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.slope import cost_and_slope
 
 PATIENCE = 3
 """Iterations in which the least cost must fall by more than the tolerance."""
@@ -124,7 +125,7 @@ def search(method: Method, problem: Problem, config: PlannerConfig, *, remember:
         candidates = method.propose(turn)
         if problem.bounds:
             candidates = problem.bounds.clip(candidates)
-        costs, gradients = cost.gradient(candidates) if effort.gradient else (cost(candidates), None)
+        costs, gradients = cost_and_slope(cost, candidates) if effort.gradient else (cost(candidates), None)
         open_ones = going.to(cost.device)
         cheapest, number = costs.topk(1, dim=1, largest=False)
         better = (cheapest[:, 0] < least) & open_ones

@@ -68,10 +68,5 @@ class _Stoppable:
             raise _StoppedError
         return self.cost(candidates)
 
-    def gradient(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        if self.stopped.is_set():
-            raise _StoppedError
-        return self.cost.gradient(candidates)
-
     def of(self, number: int) -> Cost:
         return self.cost.of(number)
