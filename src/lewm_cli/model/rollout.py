@@ -145,9 +145,11 @@ class _Attention:
         through = out @ value
         if key.shape[2] <= key.shape[1]:
             query, shift, out = key.mT @ query, (key.mT @ shift[..., None])[..., 0], through
-            key = value = torch.eye(key.shape[2], device=key.device).expand(self.heads, -1, -1)
+            remembered = torch.eye(key.shape[2], device=key.device).expand(self.heads, -1, -1)
+        else:
+            remembered = torch.cat([key, value])
         self.query = Affine(query.flatten(0, 1), shift.flatten()).ready(dtype)
-        self.remember = Affine(torch.cat([key, value]).flatten(0, 1)).ready(dtype)
+        self.remember = Affine(remembered.flatten(0, 1)).ready(dtype)
         self.output = Affine(out.transpose(0, 1).flatten(1), bias).ready(dtype)
         self.alone = Affine(through.sum(dim=0), bias).ready(dtype)
 
@@ -157,8 +159,9 @@ class _Attention:
         if earlier == 0:  # the first step has nothing to choose from
             attended, seen, earlier = [self.alone(seen[:1])], seen[1:], 1
         if len(seen):
-            keys, values = memory.view(*memory.shape[:2], 2, self.heads, -1).unbind(dim=2)
             queries = self.query(seen).view(*seen.shape[:2], self.heads, -1)
+            parts = memory.view(*memory.shape[:2], -1, *queries.shape[2:])
+            keys, values = parts[:, :, 0], parts[:, :, -1]  # which may be the same
             mixed = [
                 _mixed(query, keys[:until], values[:until]) for until, query in enumerate(queries, start=earlier + 1)
             ]
