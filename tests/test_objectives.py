@@ -259,9 +259,11 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
     assert abs(fit.shuffled.correlation.value) < 0.35
     assert abs(fit.shuffled.auroc.value - 0.5) < 0.2
     with torch.inference_mode():
-        here, there = tested.latents[:60], tested.latents[50:110]
-        assert heads[ONLY](here, there).mean().item() == pytest.approx(10, abs=1)
-        strange = heads[SHUFFLED](here, there)
+        near, middle, far = (heads[ONLY](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
+        assert near.mean() < 6
+        assert 7 < middle.mean() < 15  # 10, if no strangers were among the pairs
+        assert 15 < far.mean() < 30
+        strange = heads[SHUFFLED](tested.latents[:60], tested.latents[50:110])
     assert strange.std() < 0.1 * strange.mean()
     again, _ = fit_reach(*walker, fitted, tested, held_out=True, seed=0, steps=250, advance=told.append)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in heads.state_dict().items())

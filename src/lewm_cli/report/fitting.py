@@ -13,8 +13,8 @@ def head_tables(fit: ReachFit | ProbeFit) -> list[RenderableType]:
     return [
         f"{fit.run} on {fit.dataset.name}, {seen}",
         _reach_table(fit) if isinstance(fit, ReachFit) else _probe_table(fit),
-        f"Fitted to {fit.fitted_frames:,} frames of {fit.fitted_episodes:,} episodes in {fit.seconds:.0f} s,\ntested on "
-        f"{fit.tested_episodes:,} others; 95 % intervals over these. {_read(fit)}",
+        f"Fitted to {fit.fitted_frames:,} frames of {fit.fitted_episodes:,} episodes in {fit.seconds:.0f} s,\n"
+        f"tested on {fit.tested_episodes:,} others; 95 % intervals over these.{_read(fit)}",
     ]
 
 
@@ -41,7 +41,7 @@ def _read(fit: ReachFit | ProbeFit) -> str:
         return "".join(f"\nLeft out: {name} {reason}." for name, reason in fit.left_out.items())
     better = fit.head.correlation.low > fit.latent_distance.correlation.high
     return (
-        f"AUROC: of pairs up to {fit.horizon} model steps apart against others.\n"
+        f"\nAUROC: of pairs up to {fit.horizon} model steps apart against others.\n"
         f"The head is {'' if better else 'NOT '}shown to tell time better than the distance of latents does."
     )
 
