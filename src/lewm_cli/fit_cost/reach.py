@@ -126,7 +126,7 @@ class _Training:
             torch.manual_seed(seed)
             head = ReachHead(latents.shape[1], len(self.distances.steps))
         head.scale.fit(latents)
-        head.steps = self.distances.steps
+        head.steps.copy_(self.distances.steps)
         optimizer = optim.AdamW(head.parameters(), lr=2e-3, weight_decay=1e-4)
         schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(steps):

@@ -13,8 +13,8 @@ def head_tables(fit: ReachFit | ProbeFit) -> list[RenderableType]:
     return [
         f"{fit.run} on {fit.dataset.name}, {seen}",
         _reach_table(fit) if isinstance(fit, ReachFit) else _probe_table(fit),
-        f"Fitted to {fit.fitted_frames:,} frames of {fit.fitted_episodes:,} episodes in {fit.seconds:.0f} s, tested on "
-        f"{fit.tested_episodes:,} others;\n95 % intervals over these.{_read(fit)}",
+        f"Fitted to {fit.fitted_frames:,} frames of {fit.fitted_episodes:,} episodes in {fit.seconds:.0f} s,\n"
+        f"tested on {fit.tested_episodes:,} others; 95 % intervals over these.{_read(fit)}",
     ]
 
 
@@ -39,9 +39,11 @@ def _probe_table(fit: ProbeFit) -> Table:
 def _read(fit: ReachFit | ProbeFit) -> str:
     if isinstance(fit, ProbeFit):
         return "".join(f"\nLeft out: {name} {reason}." for name, reason in fit.left_out.items())
-    if fit.head.correlation.low > fit.latent_distance.correlation.high:
-        return " The head knows more than the distance of latents does."
-    return " The head is NOT shown to know more than the distance of latents does."
+    better = fit.head.correlation.low > fit.latent_distance.correlation.high
+    return (
+        f"\nAUROC: of pairs up to {fit.horizon} model steps apart against others.\n"
+        f"The head is {'' if better else 'NOT '}shown to tell time better than the distance of latents does."
+    )
 
 
 def _table(*headings: str) -> Table:
