@@ -128,7 +128,9 @@ def test_best_is_the_cheapest_that_was_ever_tried(solver: str):
 
 
 def test_gradient_of_the_latent_cost_is_that_of_small_steps(small_model: LeWM):
-    cost = LatentCost(small_model.double(), torch.randn(2, 1, 8).double(), torch.randn(2, 8).double())
+    cost = LatentCost(
+        small_model.double(), torch.randn(2, 1, 8).double(), torch.randn(2, 8).double(), dtype=torch.float64
+    )
     candidates = torch.randn(2, 3, 4, 10, generator=torch.Generator().manual_seed(2)).double()
     with torch.inference_mode():  # as solvers ask
         costs, slopes = cost_and_slope(cost, candidates)

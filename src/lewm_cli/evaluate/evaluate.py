@@ -16,12 +16,12 @@ from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.fleet import Here, Simulators, gather
 from lewm_cli.evaluate.journal import Entry, Journal
-from lewm_cli.evaluate.objectives import find_judge
+from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.plan import Cost, Guess, LatentCost, Objective, Plan, Problem, Separately, Solver
+from lewm_cli.plan import Cost, Guess, Plan, Problem, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -98,8 +98,7 @@ def evaluate(
     begun, clock = resumed(journal)
     if run.device.type == "cpu":
         solver = Separately(solver)
-    costs = LatentCosts(run, judge.objective, clock)
-    loop = Loop(run, protocol, solver, costs, simulators, clock, advance, open_at_once(run), film)
+    loop = Loop(run, protocol, solver, LatentCosts(judge, clock), simulators, clock, advance, open_at_once(run), film)
     ordered = loop.play(pairs, journal, begun)
     plans = sum(_plans(one, protocol, run.card.inputs.frameskip) for one in ordered)
     return EvalResult.summarizing(
@@ -186,20 +185,18 @@ class LatentCosts:
     """By where the model imagines that candidates lead.
 
     Args:
-        run: the model.
-        objective: judges what is imagined.
+        judge: imagines and judges.
         clock: times the encoder.
     """
 
-    run: Run
-    objective: Objective
+    judge: Judge
     clock: Clock
 
     def __call__(self, open_ones: list[Open]) -> Cost:
         """From what is seen now."""
-        starts = embed_each(self.run, [one.frame for one in open_ones], self.clock)
+        starts = embed_each(self.judge.run, [one.frame for one in open_ones], self.clock)
         goals = torch.stack([one.goal for one in open_ones])
-        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective)
+        return self.judge.cost(starts, goals)
 
 
 @dataclass(frozen=True)

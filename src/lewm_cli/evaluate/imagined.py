@@ -10,7 +10,7 @@ from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.data import Image
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import LatentCost, find_solver
+from lewm_cli.plan import find_solver
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 
@@ -59,12 +59,12 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
             not fit.
     """
-    inputs, objective = run.card.inputs, find_judge(run, planner).objective
-    cost = LatentCost(run.model, run.embed(start.frame[None]).unsqueeze(1), run.embed(goal.frame[None]), objective)
-    plan = find_solver(planner).solve(ask(run, planner, cost, [torch.Generator().manual_seed(seed)]))
+    inputs, judge = run.card.inputs, find_judge(run, planner)
+    latents = run.embed(start.frame[None]), run.embed(goal.frame[None])
+    plan = find_solver(planner).solve(ask(run, planner, judge.cost(*latents), [torch.Generator().manual_seed(seed)]))
     zeros = np.zeros((planner.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
-    both = LatentCost(run.model, cost.start.expand(2, -1, -1), cost.goal.expand(2, -1), objective)
+    both = judge.cost(*(latent.expand(2, -1) for latent in latents))
     (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
     return ImaginedPlan(
         run=run.name,

@@ -10,7 +10,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import LatentCost, Plan, find_solver, task_planner
+from lewm_cli.plan import Plan, find_solver, task_planner
 from lewm_cli.store import Run, load
 
 Goal = np.ndarray | str | Path
@@ -41,7 +41,7 @@ class Policy:
         self.run = load(run) if isinstance(run, str) else run
         self.planner = planner or task_planner(self.run.card.inputs.task)
         self.seed = seed
-        self._objective = find_judge(self.run, self.planner).objective
+        self._judge = find_judge(self.run, self.planner)
         self.reset(goal)
 
     def reset(self, goal: Goal) -> None:
@@ -71,8 +71,7 @@ class Policy:
         checked_frame(frame, "the frame")
         if not self._queue:
             inputs = self.run.card.inputs
-            start = self.run.embed(frame[None]).unsqueeze(1)
-            cost = LatentCost(self.run.model, start, self._goal, self._objective)
+            cost = self._judge.cost(self.run.embed(frame[None]), self._goal)
             again = self.plan is not None and self.planner.warm_start
             guesses = [self.plan.left(0, self.planner.receding)] if again else ()
             problem = ask(self.run, self.planner, cost, [self._generator], guesses)

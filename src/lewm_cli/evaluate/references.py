@@ -17,14 +17,14 @@ from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.evaluate import LatentCosts, Loop, Open, _pair_seed, embed_each, open_at_once, resumed
 from lewm_cli.evaluate.fleet import Simulators
 from lewm_cli.evaluate.journal import Journal
-from lewm_cli.evaluate.objectives import find_judge
+from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
 from lewm_cli.evaluate.result import NOT_SOLVED, EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
-from lewm_cli.plan import Cost, LatentCost, Objective, Plan, Separately, Solver, find_solver
+from lewm_cli.plan import Cost, Plan, Separately, Solver, find_solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -66,6 +66,7 @@ def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> Plann
         std=planner.std,
         result=planner.result,
         bounds=planner.bounds,
+        precision=planner.precision,
         objective=planner.objective,
     )
 
@@ -108,9 +109,9 @@ class Referee:
         return planned_by(self.evaluation.protocol.planner, self.config)
 
     @cached_property
-    def objective(self) -> Objective:
-        """By which the run judges what it imagines."""
-        return find_judge(self.run, self.protocol.planner).objective
+    def judge(self) -> Judge:
+        """What the run judges plans by."""
+        return find_judge(self.run, self.protocol.planner)
 
     @property
     def unsolved(self) -> list[int]:
@@ -144,7 +145,7 @@ class Referee:
         begun, clock = resumed(journal)
         solver: Solver = find_solver(self.protocol.planner)
         if by == "model":
-            costs, at_once = LatentCosts(self.run, self.objective, clock), open_at_once(self.run)
+            costs, at_once = LatentCosts(self.judge, clock), open_at_once(self.run)
             solver = Separately(solver) if self.run.device.type == "cpu" else solver
         else:
             # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
@@ -165,7 +166,7 @@ class Referee:
             pair = self.pairs[number]
             frames = self.simulators.ask(number, Look(pair)).result().frames
             start, goal = embed_each(self.run, list(frames), Clock(TimeSplit()))
-            cost = LatentCost(self.run.model, start[None, None], goal[None], self.objective)
+            cost = self.judge.cost(start[None], goal[None])
             generator = torch.Generator().manual_seed(_pair_seed(self.protocol.drawn_with, pair, stream=0))
             planner = self.protocol.planner
             plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))

@@ -10,7 +10,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import Guess, LatentCost, Plan, Separately, find_solver, task_planner
+from lewm_cli.plan import Guess, Plan, Separately, find_solver, task_planner
 from lewm_cli.store import Run, load
 
 
@@ -39,7 +39,7 @@ class SwmSolver:
         self.run = load(run) if isinstance(run, str) else run
         self.planner = planner or task_planner(self.run.card.inputs.task)
         self.plan: Plan | None = None
-        self._objective = find_judge(self.run, self.planner).objective
+        self._judge = find_judge(self.run, self.planner)
         self._sequence, self._environments = np.random.SeedSequence(seed), 0
 
     def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
@@ -85,7 +85,7 @@ class SwmSolver:
             `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
         """
         starts, goals = self._embed(info_dict["pixels"]), self._embed(info_dict["goal"])
-        cost = LatentCost(self.run.model, starts.unsqueeze(1), goals, self._objective)
+        cost = self._judge.cost(starts, goals)
         generators = [
             torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
             for seed in self._sequence.spawn(len(starts))
