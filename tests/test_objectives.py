@@ -167,8 +167,7 @@ def test_cost_of_candidates_is_what_the_objective_says_of_what_is_imagined(
         costs = cost(candidates)
         with torch.inference_mode():
             for number, sequence in itertools.product(range(2), range(6)):
-                blocks = small_model.embed_actions(candidates[number, sequence][None])
-                imagined = small_model.imagine(start[number][None], blocks)
+                imagined = small_model.imaginer()(start[number][None], candidates[number, sequence][None])
                 alone = objective(imagined, goals[number][None])
                 assert costs[number, sequence].item() == pytest.approx(alone.item(), rel=1e-4, abs=1e-5), name
             standing = objective(start, goals)

@@ -434,10 +434,7 @@ def test_convergence_stops(solver: str):
 
 @pytest.mark.parametrize("width", [None, 24])
 @pytest.mark.parametrize("horizon", [1, 2, 5])
-def test_operations_are_those_that_torch_counts(
-    small_config: ModelConfig, width: int | None, horizon: int, monkeypatch
-):
-    monkeypatch.setattr("lewm_cli.model.predictor.FEW", 0)  # torch counts its own attention only
+def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width: int | None, horizon: int):
     predictor = small_config.predictor.model_copy(update={"width": width})
     model = LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10).eval().requires_grad_(False)
     told = PlanFlops.of(model.config, 10, horizon)

@@ -83,4 +83,5 @@ def _onednn_is_faster(x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # torch promises nothing of it
     )
