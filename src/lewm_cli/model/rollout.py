@@ -171,5 +171,8 @@ class _Attention:
 
 def _mixed(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     # Step by step: attention kernels are made for long sequences.
-    scores = (query * keys).sum(dim=-1, keepdim=True)
-    return (scores.softmax(dim=0) * values).sum(dim=0)
+    weights = (query * keys).sum(dim=-1, keepdim=True).softmax(dim=0)
+    mixed = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        mixed = torch.addcmul(mixed, weight, value)
+    return mixed
