@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.model import LeWM
+from lewm_cli.model import LeWM, fastest_dtype
 from lewm_cli.model import rollout as module
 from lewm_cli.plan import LatentCost
 
@@ -120,6 +121,27 @@ def test_half_the_precision_is_near(models):
         assert near.dtype == torch.float32
         apart = (exact - near)[:, 1:].square().mean().sqrt() / exact[:, 1:].std()
         assert 1e-5 < apart < 0.03
+
+
+@pytest.mark.parametrize(
+    ("exact", "half", "chosen"),
+    [(0.03, 0.01, torch.bfloat16), (0.01, 0.03, torch.float32), (0.02, 0.019, torch.float32)],
+)
+def test_half_the_precision_is_taken_where_it_is_clearly_faster(models, monkeypatch, exact, half, chosen):
+    def imaginer(model: LeWM, dtype: torch.dtype):
+        def imagine(emb: Tensor, blocks: Tensor) -> Tensor:
+            assert emb.shape[2] == 8
+            time.sleep(exact if dtype == torch.float32 else half)
+            return emb
+
+        return imagine
+
+    monkeypatch.setattr(LeWM, "imaginer", imaginer)
+    assert fastest_dtype(models["history 3"]) == chosen
+
+
+def test_precision_is_chosen_by_imagining(models):
+    assert fastest_dtype(models["history 3"]) in (torch.float32, torch.bfloat16)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.lewm import LeWM
 from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
+from lewm_cli.model.precision import fastest_dtype
 from lewm_cli.model.predictor import Predictor
 from lewm_cli.model.profile import ComponentProfile, profile
 from lewm_cli.model.recalibration import recalibrated
@@ -29,6 +30,7 @@ __all__ = [
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
+    "fastest_dtype",
     "normalize_pixels",
     "perceptron",
     "profile",

@@ -123,7 +123,7 @@ class _Block:
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     width = x.shape[-1:]
-    return F.layer_norm(torch.addcmul(shift, F.layer_norm(x, width, eps=1e-6), scale), width)
+    return torch.layer_norm(torch.addcmul(shift, torch.layer_norm(x, width, eps=1e-6), scale), width)
 
 
 class _Attention:
@@ -166,10 +166,13 @@ class _Attention:
                 _mixed(query, keys[:until], values[:until]) for until, query in enumerate(queries, start=earlier + 1)
             ]
             attended.append(self.output(torch.stack(mixed).flatten(2)))
-        return torch.cat(attended)
+        return torch.cat(attended) if len(attended) > 1 else attended[0]
 
 
 def _mixed(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     # Step by step: attention kernels are made for long sequences.
-    scores = (query * keys).sum(dim=-1, keepdim=True)
-    return (scores.softmax(dim=0) * values).sum(dim=0)
+    weights = (query * keys).sum(dim=-1, keepdim=True).softmax(dim=0)
+    mixed = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        mixed = torch.addcmul(mixed, weight, value)
+    return mixed
