@@ -99,6 +99,15 @@ def same(one: Plan, other: Plan) -> bool:
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("actions", "cost", "iterations"))
 
 
+def imagined(model: LeWM, start: torch.Tensor, sequences: torch.Tensor) -> torch.Tensor:
+    """The last latent (N, D) of sequences (N, T, block_dim) from latents (N, D): every window whole."""
+    blocks, latents = model.embed_actions(sequences), [start]
+    for end in range(1, sequences.shape[1] + 1):
+        seen = slice(max(0, end - model.history), end)
+        latents.append(model.predict(torch.stack(latents[seen], dim=1), blocks[:, seen])[:, -1])
+    return latents[-1]
+
+
 # What they find
 
 
@@ -152,8 +161,7 @@ def test_gradient_steps_are_those_of_torch(small_model: LeWM):
     for iteration in plan.history:
         assert torch.allclose(iteration.actions, sequences, atol=1e-4)
         adam.zero_grad()
-        imagined = small_model.imagine(start.expand(5, -1, -1), small_model.embed_actions(sequences[0]))
-        small_model.latent_cost(imagined, goal.expand(5, -1)).sum().backward()
+        (imagined(small_model, start[:, 0].expand(5, -1), sequences[0]) - goal).square().sum().backward()
         adam.step()
 
 
@@ -435,18 +443,15 @@ def test_convergence_stops(solver: str):
 def test_operations_are_those_that_torch_counts(
     small_config: ModelConfig, width: int | None, horizon: int, monkeypatch
 ):
-    monkeypatch.setattr("lewm_cli.model.predictor.FEW", 0)  # torch counts its own attention only
+    # Torch counts its own attention only.
+    monkeypatch.setattr("lewm_cli.model.predictor.FEW", 0, raising=False)
     predictor = small_config.predictor.model_copy(update={"width": width})
     model = LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10).eval().requires_grad_(False)
     told = PlanFlops.of(model.config, 10, horizon)
-    start, candidates = torch.zeros(3, 1, 8), torch.zeros(3, horizon, 10, requires_grad=True)
+    start, candidates = torch.zeros(3, 8), torch.zeros(3, horizon, 10, requires_grad=True)
 
     def plainly() -> torch.Tensor:
-        blocks, latents = model.embed_actions(candidates), [start[:, 0]]
-        for end in range(1, horizon + 1):
-            seen = slice(max(0, end - 3), end)
-            latents.append(model.predict(torch.stack(latents[seen], dim=1), blocks[:, seen])[:, -1])
-        return latents[-1].square().sum()
+        return imagined(model, start, candidates).square().sum()
 
     def counted(work: Callable[[], object]) -> int:
         with FlopCounterMode(display=False) as counter:
