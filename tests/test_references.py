@@ -265,7 +265,7 @@ def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):
 
 def test_candidates_that_all_end_alike_have_no_ranking(toy_way: Onward):
     tried = Iteration(torch.zeros(1, 6, 2, 10), torch.arange(6.0)[None], torch.arange(2)[None])
-    ranked = rank_plan(0, Plan(torch.zeros(1, 2, 10), torch.zeros(1), 0.0, (tried,)), toy_way)
+    ranked = rank_plan(0, Plan(torch.zeros(1, 2, 10), torch.zeros(1), 0.0, torch.ones(1), history=(tried,)), toy_way)
     assert (ranked.first, ranked.last, ranked.regret) == (None, None, 0)
 
 
