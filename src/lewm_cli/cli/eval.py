@@ -11,10 +11,9 @@ from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
     "lewm eval tworoom/lewm",
-    "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
     "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/lewm --solver icem --plan-ms 50 --json",
-    "lewm eval tworoom/lewm --references",
+    "lewm eval tworoom/lewm --dataset tworoom/test --references",
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
 
