@@ -17,7 +17,7 @@ from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import EvalResult, Film, Pair, Rate, draw_pairs, evaluate
+from lewm_cli.evaluate import Difference, EvalResult, Film, Pair, Rate, draw_pairs, evaluate
 from lewm_cli.plan import CEM, Problem
 from lewm_cli.report.video import VideoFolder
 from lewm_cli.store import Home, load_run, read_card
@@ -100,6 +100,10 @@ def test_result_counts_what_it_lists(result: EvalResult):
         assert group.route_valid is not None
         assert group.route_valid.successes == sum(one.success and one.route_valid for one in members)
     assert result.plans <= 2 * sum(not one.solved_at_start for one in episodes)
+    success, random, clusters = (
+        np.array([getattr(one, name) for one in episodes]) for name in ("success", "random_success", "episode")
+    )
+    assert result.above_random == Difference.of(success, random, clusters)
 
 
 @pytest.mark.slow
@@ -158,6 +162,8 @@ def test_held_out_episodes_are_the_default(world: Path):
     assert stored.held_out
     assert (stored.protocol.pairs, stored.protocol.seed, stored.protocol.budget) == (2, 5, 5)
     assert "never trained on" in flat(done.out)
+    assert not stored.above_random.shown  # however many of two pairs were solved
+    assert f"{stored.above_random}, not shown to beat random." in flat(done.out)
     assert done.err.count("no video of pair") == 2
 
 

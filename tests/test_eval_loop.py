@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import alive, descendants, ended, flat, lewm_here, running, wait_until
-from lewm_cli.config import DatasetIdentity, EvalProtocol, ModelConfig, PlannerConfig
+from lewm_cli.config import DatasetIdentity, EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
@@ -115,33 +115,7 @@ def here(measure: Measure, pairs: list[Pair]) -> EvalResult:
     return measure(pairs)
 
 
-# Imagining less
-
-
-@pytest.mark.parametrize("width", [None, 48])
-@pytest.mark.parametrize("context", [1, 2, 3])
-def test_imagined_is_what_is_predicted_step_by_step(small_config: ModelConfig, scramble, width, context):
-    predictor = small_config.predictor.model_copy(update={"width": width})
-    model = scramble(LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10)).eval()
-    emb, act_emb = torch.randn(7, context, 8), torch.randn(7, 6, 8)
-    with torch.no_grad():
-        imagined = model.imagine(emb, act_emb)
-        latents = list(emb.unbind(1))
-        for end in range(context, 7):
-            seen = slice(max(0, end - 3), end)
-            # In a longer batch, where torch's own kernel attends.
-            window = torch.stack(latents[seen], dim=1)
-            latents.append(model.predict(window, act_emb[:, seen])[:, -1])
-    assert torch.allclose(imagined, torch.stack(latents, dim=1), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_attention_to_few_steps_is_that_of_the_kernel(small_model: LeWM, steps: int, monkeypatch: pytest.MonkeyPatch):
-    emb, act_emb = torch.randn(9, steps, 8), torch.randn(9, steps, 8)
-    with torch.no_grad():
-        few = small_model.predict(emb, act_emb)
-        monkeypatch.setattr("lewm_cli.model.predictor.FEW", 0)
-        assert torch.allclose(few, small_model.predict(emb, act_emb), atol=1e-6, rtol=1e-5)
+# Planning
 
 
 def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):

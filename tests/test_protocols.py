@@ -281,7 +281,7 @@ class Always:
         actions[: len(self.moves), 0] = self.moves
         blocks = torch.from_numpy(self.run.card.inputs.actions.normalize(actions).reshape(1, 5, problem.block_dim))
         environments = problem.cost.environments
-        return Plan(blocks.expand(environments, -1, -1), torch.zeros(environments), 0.01)
+        return Plan(blocks.expand(environments, -1, -1), torch.zeros(environments), 0.01, torch.ones(environments))
 
 
 LINE = replace(TWOROOM, make_simulator=Line)
@@ -793,11 +793,13 @@ def test_seeds_and_offsets_are_stored_one_by_one_and_together(world: Path):
         assert rows[0] == rows[1]
         assert point.overall.success.seeds == tuple(result.overall.success.rate for result in results)
         assert point.overall.success.pairs == 3
+        assert np.isclose(point.above_random.rate, np.mean([result.above_random.rate for result in results]))
     newest = max((file for file in files if file.name.startswith("eval-")), key=lambda file: file.name)
     assert newest.name == series.points[0].results[0]
     shown = lewm_here(world, "eval", RUN, *QUICK, *arguments, "--offsets", "20,10")
     assert "20 (of 10)" in flat(shown.out)
     assert "10 (of 5)" in flat(shown.out)
+    assert "20, 10 steps ahead: not shown to beat random." in flat(shown.out)  # three pairs show nothing
     assert lewm_here(world, "verify", RUN).code == 0
 
 

@@ -3,19 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
-from scipy.stats import binomtest
+from pydantic import PositiveInt
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.evaluate.statistics import RESAMPLES, Rate
-
-SEED = 0
-"""Of the bootstrap: the same results give the same intervals."""
+from lewm_cli.evaluate.statistics import Rate
 
 
 @dataclass(frozen=True)
@@ -31,46 +27,6 @@ class NamedResult:
     name: str
     file: str
     result: EvalResult
-
-
-class Difference(Section):
-    """Success rate minus another one on the same pairs; `rate`, `low` and `high` are shares, the interval is 95 %."""
-
-    rate: float
-    low: float
-    high: float
-    only_this: NonNegativeInt
-    """Pairs that only this one solved."""
-    only_other: NonNegativeInt
-    p: float
-    """McNemar's exact test, two-sided."""
-
-    @classmethod
-    def of(cls, this: np.ndarray, other: np.ndarray, clusters: np.ndarray) -> Self:
-        """Compare outcomes on the same N pairs.
-
-        The interval is a percentile bootstrap over whole episodes, for pairs of one episode are not independent. Two
-        imagined episodes are resampled with the real ones, one that only this solved and one that only the other
-        did: without them, outcomes that never differ, or always do, would seem certain however few they are.
-
-        Args:
-            this, other: (N,) bool.
-            clusters: (N,) episode number of each; N at least 1.
-        """
-        gains = this.astype(int) - other.astype(int)
-        low, high = np.percentile(_resampled(gains, clusters), [2.5, 97.5])
-        only_this, only_other = int(np.sum(gains > 0)), int(np.sum(gains < 0))
-        return cls(
-            rate=(only_this - only_other) / len(gains),
-            low=low,
-            high=high,
-            only_this=only_this,
-            only_other=only_other,
-            p=mcnemar(only_this, only_other),
-        )
-
-    def __str__(self) -> str:
-        return f"{_points(self.rate)} [{_points(self.low)}, {_points(self.high)}]"
 
 
 class ComparedResult(Section):
@@ -92,7 +48,7 @@ class ComparedResult(Section):
     @property
     def beats_random(self) -> bool:
         """Whether the difference to the random policy is shown: its interval lies above 0."""
-        return self.above_random.low > 0
+        return self.above_random.shown
 
 
 class PairedComparison(Section):
@@ -142,12 +98,6 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
             )
         ),
     )
-
-
-def mcnemar(only_this: int, only_other: int) -> float:
-    """Two-sided p of the exact test: are the pairs that one alone solved shared out like tosses of a coin?"""
-    discordant = only_this + only_other
-    return float(binomtest(min(only_this, only_other), discordant).pvalue) if discordant else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -213,25 +163,3 @@ def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:
 
 def _pair(one: EpisodeResult) -> tuple[int, int, int]:
     return one.start_row, one.goal_row, one.episode
-
-
-def _resampled(gains: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Mean gain over episodes drawn with replacement, (RESAMPLES,)."""
-    _, numbers = np.unique(clusters, return_inverse=True)
-    pairs, sums = np.bincount(numbers), np.bincount(numbers, weights=gains)
-    mean = pairs.mean()
-    episodes = np.stack([np.append(pairs, [mean, mean]), np.append(sums, [mean, -mean])])
-    # Half of the draws from either side: to swap what is compared is to swap the ends of the interval, exactly.
-    return np.concatenate([_draws(episodes), -_draws(episodes * [[1], [-1]])])
-
-
-def _draws(episodes: np.ndarray) -> np.ndarray:
-    """Mean gains of draws from episodes (2, E), pairs and summed gain of each; equal ones are drawn as one kind."""
-    kinds, counts = np.unique(episodes, axis=1, return_counts=True)
-    size = int(counts.sum())
-    drawn = np.random.default_rng(SEED).multinomial(size, counts / size, RESAMPLES // 2)
-    return (drawn @ kinds[1]) / (drawn @ kinds[0])
-
-
-def _points(share: float) -> str:
-    return f"{round(100 * share, 1) + 0.0:+.1f}"  # no negative zero

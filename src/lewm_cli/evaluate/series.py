@@ -6,6 +6,8 @@ import numpy as np
 from pydantic import PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.evaluate.difference import PooledDifference
+from lewm_cli.evaluate.reference_result import References
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.statistics import PooledRate, Rate
 from lewm_cli.store import Measurement
@@ -54,9 +56,13 @@ class SeriesPoint(Section):
     overall: PooledGroup
     all_pairs: PooledGroup
     not_solved: PooledGroup | None
+    above_random: PooledDifference | None = None
+    """Of the headline, pair by pair; None in results of earlier versions."""
     solved_at_start: Rate
     groups: tuple[PooledGroup, ...]
     held_out: bool
+    references: References | None = None
+    """None if none were asked for; they are of one seed."""
     results: tuple[str, ...]
     """Files beside this one, by seed."""
 
@@ -77,9 +83,15 @@ class SeriesPoint(Section):
             overall=PooledGroup.of(first.overall.name, counted),
             all_pairs=PooledGroup.of(first.all_pairs.name, [list(result.episodes) for result in results]),
             not_solved=PooledGroup.of(first.not_solved.name, unsolved) if first.not_solved else None,
+            above_random=PooledDifference.of(
+                np.array([[one.success for one in episodes] for episodes in counted]),
+                np.array([[one.random_success for one in episodes] for episodes in counted]),
+                np.array([one.episode for one in counted[0]]),
+            ),
             solved_at_start=first.solved_at_start,
             groups=tuple(group(one.name) for one in first.groups),
             held_out=all(result.held_out for result in results),
+            references=first.references,
             results=files,
         )
 

@@ -1,4 +1,4 @@
-"""Rates with intervals that know which outcomes share an episode, and which share a seed."""
+"""Rates and means with intervals that know which outcomes share an episode, and which share a seed."""
 
 import math
 from statistics import NormalDist
@@ -72,22 +72,57 @@ class PooledRate(Section):
             alone = Rate.of(outcomes[0], clusters)
             low, high = alone.low, alone.high
         else:
-            low, high = np.percentile(_resampled(outcomes, clusters), [2.5, 97.5]).tolist()
+            low, high = np.percentile(resampled(outcomes, clusters, least=0), [2.5, 97.5]).tolist()
         return cls(rate=float(outcomes.mean()), low=low, high=high, pairs=len(clusters), seeds=seeds)
 
     def __str__(self) -> str:
         return f"{self.rate:.1%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
 
-def _resampled(outcomes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Rates of outcomes (S, N) with seeds and whole episodes drawn with replacement; (RESAMPLES,)."""
+class Mean(Section):
+    """A mean over pairs, with a 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    pairs: PositiveInt
+
+    @classmethod
+    def of(cls, values: np.ndarray, clusters: np.ndarray) -> Self:
+        """The interval is a percentile bootstrap over whole episodes; of one episode alone it is no interval.
+
+        Args:
+            values: (N,)
+            clusters: (N,) episode number of each; N at least 1.
+        """
+        _, numbers = np.unique(clusters, return_inverse=True)
+        pairs, sums = np.bincount(numbers), np.bincount(numbers, weights=values)
+        generator = np.random.default_rng(0)  # the same values give the same interval
+        drawn = generator.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)
+        low, high = np.percentile((drawn @ sums) / (drawn @ pairs), [2.5, 97.5]).tolist()
+        return cls(mean=float(values.mean()), low=low, high=high, pairs=len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def resampled(outcomes: np.ndarray, clusters: np.ndarray, *, least: float) -> np.ndarray:
+    """Means of outcomes (S, N) with seeds and whole episodes drawn with replacement; (RESAMPLES,).
+
+    Two imagined episodes are drawn with the real ones, one of the outcome 1 and one of the least there can be.
+
+    Args:
+        outcomes: (S, N), none above 1.
+        clusters: (N,) episode number of each pair.
+        least: 0 where outcomes are successes, -1 where they are differences of two.
+    """
     _, numbers = np.unique(clusters, return_inverse=True)
     pairs = np.bincount(numbers).astype(float)
     solved = np.stack([np.bincount(numbers, weights=one) for one in outcomes.astype(float)])
     mean = pairs.mean()
     pairs = np.append(pairs, [mean, mean])
     solved = np.pad(solved, ((0, 0), (0, 2)))
-    solved[:, -2] = mean
+    solved[:, -2:] = mean, least * mean
     generator = np.random.default_rng(0)  # the same outcomes give the same interval
     seeds, episodes = solved.shape
     rates = []

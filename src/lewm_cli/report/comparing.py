@@ -8,6 +8,7 @@ from rich.table import Table
 
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.evaluate import ComparedResult, PairedComparison
+from lewm_cli.report.evaluating import NOT_SHOWN
 
 
 def comparison_tables(comparison: PairedComparison) -> list[RenderableType]:
@@ -44,7 +45,7 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
             yield f"{one.name}: {one.file}"
     for one in comparison.results:
         if not one.beats_random:
-            yield f"{one.name}: not shown to beat random"
+            yield f"{one.name}: {NOT_SHOWN}"
         if not one.held_out:
             yield f"{one.name}: EPISODES IT MAY HAVE BEEN TRAINED ON"
     for one in comparison.results[1:]:

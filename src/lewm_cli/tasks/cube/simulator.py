@@ -159,6 +159,21 @@ class CubeSimulator:
     def _place(self, state: np.ndarray) -> None:
         mujoco.mj_resetData(self._scene.model, self._data)
         self._environment.set_state(state[:POSITIONS], state[POSITIONS:])
+        self._put_bodies_where_they_are_recorded()
+
+    def _put_bodies_where_they_are_recorded(self) -> None:
+        """Move what is drawn and measured, but not the joints, one physics step (2 ms) back.
+
+        A physics step moves the joints last, and bodies only follow in the next one. So between steps, where frames
+        are recorded and controls are computed, bodies are where the joints were one physics step ago.
+        """
+        model, data = self._scene.model, self._data
+        joints = data.qpos.copy()
+        mujoco.mj_integratePos(model, data.qpos, data.qvel, -model.opt.timestep)
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_camlight(model, data)
+        data.qpos[:] = joints
 
     def _teleport(self, generator: np.random.Generator) -> float:
         low, high = self._environment._object_sampling_bounds

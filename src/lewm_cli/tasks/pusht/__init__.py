@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.perturbation import Perturbation
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.simulator import Simulator
@@ -41,6 +42,8 @@ PUSHT = Task(
         Perturbation("color", "the block takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
+    fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away
     gates=("simulator", "tight"),
+    action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=_make_simulator,
 )
