@@ -19,7 +19,7 @@ import torch
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult, Pair, Simulators, draw_pairs, evaluate, simulators
-from lewm_cli.plan import CEM
+from lewm_cli.plan import find_solver
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
@@ -39,7 +39,7 @@ def measure(run: Run, dataset: Dataset, pairs: list[Pair], fleet: Simulators) ->
         dataset,
         pairs,
         protocol,
-        CEM(protocol.planner),
+        find_solver(protocol.planner),
         held_out=True,
         advance=lambda done: None,
         simulators=fleet,

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import alive, descendants, ended, flat, lewm_here, running, wait_until
-from lewm_cli.config import DatasetIdentity, EvalProtocol, ModelConfig, PlannerConfig
+from lewm_cli.config import DatasetIdentity, EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
@@ -115,33 +115,7 @@ def here(measure: Measure, pairs: list[Pair]) -> EvalResult:
     return measure(pairs)
 
 
-# Imagining less
-
-
-@pytest.mark.parametrize("width", [None, 48])
-@pytest.mark.parametrize("context", [1, 2, 3])
-def test_imagined_is_what_is_predicted_step_by_step(small_config: ModelConfig, scramble, width, context):
-    predictor = small_config.predictor.model_copy(update={"width": width})
-    model = scramble(LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10)).eval()
-    emb, act_emb = torch.randn(7, context, 8), torch.randn(7, 6, 8)
-    with torch.no_grad():
-        imagined = model.imagine(emb, act_emb)
-        latents = list(emb.unbind(1))
-        for end in range(context, 7):
-            seen = slice(max(0, end - 3), end)
-            # In a longer batch, where torch's own kernel attends.
-            window = torch.stack(latents[seen], dim=1)
-            latents.append(model.predict(window, act_emb[:, seen])[:, -1])
-    assert torch.allclose(imagined, torch.stack(latents, dim=1), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_attention_to_few_steps_is_that_of_the_kernel(small_model: LeWM, steps: int, monkeypatch: pytest.MonkeyPatch):
-    emb, act_emb = torch.randn(9, steps, 8), torch.randn(9, steps, 8)
-    with torch.no_grad():
-        few = small_model.predict(emb, act_emb)
-        monkeypatch.setattr("lewm_cli.model.predictor.FEW", 0)
-        assert torch.allclose(few, small_model.predict(emb, act_emb), atol=1e-6, rtol=1e-5)
+# Planning
 
 
 def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):
@@ -324,10 +298,11 @@ def test_interrupted_evaluation_goes_on_to_the_same_result(apart: Path, how: sig
 
 
 @pytest.mark.slow
-def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path):
+@pytest.mark.parametrize("several", [("--seeds", 2), ("--offsets", "5,10")])
+def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path, several: tuple[str, object]):
     folder = apart / "tworoom" / "lewm.run" / "results"
     arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--films", 0, *SETTINGS]
-    arguments += ["--seeds", 2, "--workers", 1, "--set", "planner.iterations=10"]
+    arguments += [*several, "--workers", 1, "--set", "planner.iterations=10"]
 
     def lengths() -> list[int]:
         return [len(path.read_text().splitlines()) for path in folder.glob("*.journal")]
@@ -342,14 +317,17 @@ def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path):
     done = lewm_here(apart, *arguments, "--resume", "--json")
     assert done.code == 0, done.err
     series = EvalSeries.model_validate(done.json())
+    names = [name for point in series.points for name in point.results]
     assert sorted(path.name for path in folder.glob("*.json")) == sorted(
-        (*series.points[0].results, *(path.name for path in folder.glob("series-*.json")))
+        (*names, *(path.name for path in folder.glob("series-*.json")))
     )
-    assert first.name in series.points[0].results
+    assert first.name in names
     assert not list(folder.glob("*.journal*"))
-    rates = [EvalResult.model_validate_json((folder / name).read_text()) for name in series.points[0].results]
-    assert tuple(one.overall.success.rate for one in rates) == series.points[0].overall.success.seeds
-    assert [one.protocol.drawn_with for one in rates] == [42, 43]
+    results = [EvalResult.model_validate_json((folder / name).read_text()) for name in names]
+    rates = [rate for point in series.points for rate in point.overall.success.seeds]
+    assert [one.overall.success.rate for one in results] == rates
+    measured = [(one.protocol.offset, one.protocol.drawn_with) for one in results]
+    assert measured == ([(25, 42), (25, 43)] if several[0] == "--seeds" else [(5, 42), (10, 42)])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ FLOORS = (
     {"tasks", "config"},
     {"data", "model"},
     {"store", "plan"},
-    {"fetch", "train", "evaluate", "probe", "surprise", "doctor", "verify"},
+    {"fetch", "train", "evaluate", "probe", "surprise", "doctor", "verify", "fit_cost"},
     {"report"},
     {"flows"},
     {"cli"},

@@ -118,7 +118,7 @@ def test_table_puts_standing_still_beside_the_plan(plan: Plan, images: Images):
     assert ("of standing still" in flat(done.out)) == (result.costs[-1] < result.standing_still)
     assert "NO NEARER than standing still" in flat(plan(goal=images[0]).out)  # it is there already
     assert max(map(len, done.out.splitlines()[1:])) <= 81
-    assert "planning: 2 iterations of 16 candidates on cpu" in done.err
+    assert "planning: cem, 2 iterations of 16 candidates on cpu" in done.err
 
 
 def test_result_can_be_piped_without_a_terminal(home: Home, tworoom_run: Run, images: Images):

@@ -78,13 +78,13 @@ class Spy:
         return self.solver.solve(problem)
 
 
-@pytest.mark.parametrize("receding", [1, 3, 5])
+@pytest.mark.parametrize(("receding", "warm_start"), [(1, False), (3, False), (3, True), (5, False)])
 def test_policy_takes_the_actions_of_the_evaluation(
-    tworoom_run: Run, tworoom: TwoRoomSimulator, tmp_path: Path, receding: int
+    tworoom_run: Run, tworoom: TwoRoomSimulator, tmp_path: Path, receding: int, warm_start: bool
 ):
     states = np.tile(START, (60, 1))
     dataset = open_dataset(write_recording(tmp_path / "x.h5", [60], dims=2, columns={"proprio": states}), "x")
-    planner = PlannerConfig(**QUICK, receding=receding)
+    planner = PlannerConfig(**QUICK, receding=receding, warm_start=warm_start)
     recorders, spy = [], Spy(CEM(planner))
 
     def make_recorder() -> Recorder:

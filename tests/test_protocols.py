@@ -281,7 +281,7 @@ class Always:
         actions[: len(self.moves), 0] = self.moves
         blocks = torch.from_numpy(self.run.card.inputs.actions.normalize(actions).reshape(1, 5, problem.block_dim))
         environments = problem.cost.environments
-        return Plan(blocks.expand(environments, -1, -1), torch.zeros(environments), 0.01)
+        return Plan(blocks.expand(environments, -1, -1), torch.zeros(environments), 0.01, torch.ones(environments))
 
 
 LINE = replace(TWOROOM, make_simulator=Line)

@@ -2,17 +2,18 @@
 
 `load(run_name)` returns a trained run (model, normalization, configuration); `AutoCostModel(run_name)` returns
 only the module, as stable_worldmodel's solvers and policies expect it; `Policy(run, goal)` drives a robot towards a
-goal image, one frame in and one action out. All are imported on first use, so that `import lewm_cli` costs nothing.
+goal image, one frame in and one action out; `SwmSolver(run)` plans for stable_worldmodel's policies. All are imported
+on first use, so that `import lewm_cli` costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lewm_cli.evaluate import Policy
+    from lewm_cli.evaluate import Policy, SwmSolver
     from lewm_cli.store import AutoCostModel, load
 
 __version__ = "0.1.0"
-__all__ = ["AutoCostModel", "Policy", "__version__", "load"]
+__all__ = ["AutoCostModel", "Policy", "SwmSolver", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,8 +21,8 @@ def __getattr__(name: str) -> Any:
         from lewm_cli import store
 
         return getattr(store, name)
-    if name == "Policy":
+    if name in ("Policy", "SwmSolver"):
         from lewm_cli import evaluate
 
-        return evaluate.Policy
+        return getattr(evaluate, name)
     raise AttributeError(f"module 'lewm_cli' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""stable_worldmodel's policy and solvers plan with our model in its World, and as they do with its own."""
+"""stable_worldmodel's policy and solvers plan with our model in its World as with its own, and it takes our solvers."""
 
 import re
 from pathlib import Path
@@ -12,19 +12,24 @@ import torch
 from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 from stable_worldmodel.policy import PlanConfig, WorldModelPolicy
 from stable_worldmodel.solver import CEMSolver, GradientSolver
+from stable_worldmodel.solver import Solver as TheirProtocol
 from theirs import build_theirs
 from torch import nn
 
 import lewm_cli
+from lewm_cli.config import PlannerConfig
+from lewm_cli.errors import UsageError
+from lewm_cli.plan import SOLVERS
 from lewm_cli.store import Home, Run, RunFiles, save_derived, save_run
 
 pytest_plugins = ("recordings",)
 
 NAME = "tworoom/lewm"
-STORE_PAGE = Path(__file__).parents[2] / "docs" / "store.md"
+DOCS = Path(__file__).parents[2] / "docs"
+STORE_PAGE, PLANNING_PAGE = DOCS / "store.md", DOCS / "planning.md"
 ENVIRONMENTS = 2
 
-Solver = CEMSolver | GradientSolver
+Solver = CEMSolver | GradientSolver | lewm_cli.SwmSolver
 
 
 @pytest.fixture
@@ -135,6 +140,75 @@ def test_first_plan_is_that_of_the_object_that_their_loader_finds(run: Run, worl
     loaded = their_AutoCostModel(NAME, cache_dir=home.write)
     ours = planned(run, world, cem(lewm_cli.AutoCostModel(NAME)))
     np.testing.assert_array_equal(planned(run, world, cem(loaded)), ours)
+
+
+# Our solvers
+
+
+def small(solver: str) -> PlannerConfig:
+    return PlannerConfig(solver=solver, candidates=12, iterations=3, **({"elites": 4} if "cem" in solver else {}))
+
+
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_their_policy_drives_their_world_with_our_solvers(run: Run, world: swm.World, solver: str):
+    ours = lewm_cli.SwmSolver(NAME, small(solver), seed=3)
+    acting = policy(run, ours)
+    acting.set_env(world.envs)
+    assert isinstance(ours, TheirProtocol)
+    assert (ours.n_envs, ours.horizon, ours.action_dim) == (ENVIRONMENTS, 4, run.model.block_dim)
+    goal, before, plans = world.infos["goal"].copy(), world.infos["proprio"].copy(), []
+    for _ in range(2 * run.card.inputs.frameskip):  # plans twice, the second time from what is left
+        actions = acting.get_action(world.infos)
+        assert actions.shape == (ENVIRONMENTS, 2)
+        assert np.isfinite(actions).all()
+        if not plans or plans[-1] is not ours.plan:
+            plans.append(ours.plan)
+        _, _, _, _, world.infos = world.envs.step(actions)
+        world.infos["goal"] = goal
+    assert len(plans) == 2
+    assert not torch.equal(plans[0].actions, plans[1].actions)
+    assert all(plan.iterations.tolist() == [13 if solver == "cem-gd" else 3] * ENVIRONMENTS for plan in plans)
+    assert np.linalg.norm(world.infos["proprio"] - before, axis=-1).min() > 0.1  # pixels
+
+
+def test_policy_of_the_page_acts(run: Run, world: swm.World):
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", PLANNING_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    acting = names["policy"]
+    acting.solver.planner = small("icem")  # in less time
+    acting.set_env(world.envs)
+    assert np.isfinite(acting.get_action(world.infos)).all()
+    assert (acting.solver.horizon, acting.solver.plan.actions.shape[1]) == (5, 5)
+
+
+def test_first_plan_of_our_solver_is_as_cheap_as_theirs(run: Run, world: swm.World):
+    ours = lewm_cli.SwmSolver(run, PlannerConfig(candidates=24, elites=6, iterations=3))
+    theirs = cem(lewm_cli.AutoCostModel(NAME))
+    costs = []
+    for solver in (ours, theirs):
+        acting = policy(run, solver)
+        acting.set_env(world.envs)
+        solved = solver.solve(acting._prepare_info(world.infos))
+        assert solved["actions"].shape == (ENVIRONMENTS, 4, run.model.block_dim)
+        costs.append(solved["costs"])
+    np.testing.assert_allclose(*costs, rtol=0.5)
+
+
+def test_our_solver_begins_where_their_policy_says(run: Run, world: swm.World):
+    solver = lewm_cli.SwmSolver(run, PlannerConfig(solver="random-shooting", candidates=2, iterations=1, std=1e-6))
+    acting = policy(run, solver)
+    acting.set_env(world.envs)
+    before = torch.randn(ENVIRONMENTS, 3, run.model.block_dim)
+    solved = solver.solve(acting._prepare_info(world.infos), init_action=before)
+    assert torch.allclose(solved["actions"][:, :3], before, atol=1e-4)
+    assert solved["actions"][:, 3].abs().max() < 1e-4
+
+
+def test_blocks_of_another_length_are_refused(run: Run, world: swm.World):
+    acting = WorldModelPolicy(lewm_cli.SwmSolver(run), PlanConfig(horizon=4, receding_horizon=1, action_block=3))
+    with pytest.raises(UsageError, match="the policy takes 3 of 2; give PlanConfig action_block=5"):
+        acting.set_env(world.envs)
 
 
 @pytest.mark.slow

@@ -11,14 +11,15 @@ from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
     "lewm eval tworoom/lewm",
-    "lewm eval tworoom/lewm --dataset tworoom/test --episodes 300",
     "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
-    "lewm eval tworoom/lewm --set planner.iterations=10 --json",
+    "lewm eval tworoom/lewm --solver icem --plan-ms 50 --json",
+    "lewm eval tworoom/lewm --dataset tworoom/test --references",
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
 
 WITH_GOAL_IMAGE = (
     *("run", "goal_image", "start_seed", "seed", "settings", "video"),
+    *("solver", "horizon", "receding", "plan_ms", "plan_flops"),
     *("stats_from", "sizes", "trust", "device", "home", "json", "quiet"),
 )
 """Everything else is about recorded pairs."""
@@ -54,6 +55,15 @@ def command(
     exclude_solved: Annotated[
         bool, typer.Option("--exclude-solved", help="Leave starts that are already solved out of the headline.")
     ] = False,
+    references: Annotated[
+        bool,
+        typer.Option("--references", help="Also: no action, and plans by the true simulator, to lay blame; slow."),
+    ] = False,
+    solver: options.Solver = None,
+    horizon: options.Horizon = None,
+    receding: options.Receding = None,
+    plan_ms: options.PlanMs = None,
+    plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
     video: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
@@ -103,6 +113,7 @@ def command(
         layers.append(Layer("--episodes", {"pairs": episodes}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
+    layers += options.planner_layers(solver, horizon, receding, plan_ms, plan_flops)
     foreign = Foreign(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
@@ -117,10 +128,13 @@ def command(
         raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
     if exclude_solved:
         layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
+    about_references = tuple(layer for layer in layers if "references" in layer.tree)
+    if about_references and not references:
+        raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
     request = EvalRequest(
         run,
         dataset,
-        tuple(layers),
+        tuple(layer for layer in layers if layer not in about_references),
         device,
         films,
         foreign,
@@ -130,6 +144,7 @@ def command(
         manifest=manifest,
         seeds=seeds,
         offsets=parse_offsets(offsets) if offsets else (),
+        references=about_references if references else None,
     )
     evaluated = evaluate_run(
         Home.locate(home),

@@ -19,6 +19,7 @@ from lewm_cli.cli import (
     doctor,
     eval,
     fetch,
+    fit_cost,
     ls,
     plan,
     presets,
@@ -48,6 +49,7 @@ for module in (
     train,
     eval,
     compare,
+    fit_cost,
     plan,
     probe,
     surprise,
@@ -60,7 +62,8 @@ for module in (
     presets,
     doctor,
 ):
-    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    app.command(name, epilog=module.EXAMPLES)(module.command)
 
 
 def _print_version(wanted: bool) -> None:

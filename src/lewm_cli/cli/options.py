@@ -1,11 +1,14 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lewm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from lewm_cli.config import Layer
 
 Home = Annotated[
     Path | None,
@@ -19,6 +22,35 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be given several times."),
+]
+Solver = Annotated[
+    str | None,
+    typer.Option(
+        help="cem, icem, mppi, random-shooting, gradient or cem-gd.", show_default="the protocol's, which is cem"
+    ),
+]
+Horizon = Annotated[int | None, typer.Option(min=1, help="Model steps planned.", show_default="the protocol's, 5")]
+Receding = Annotated[
+    int | None,
+    typer.Option(min=1, help="Model steps executed before planning anew.", show_default="the protocol's, 5"),
+]
+PlanMs = Annotated[
+    float | None,
+    typer.Option(
+        "--plan-ms",
+        metavar="MS",
+        help="Wall time of a plan: as many iterations as fit, at least one.",
+        show_default="no limit",
+    ),
+]
+PlanFlops = Annotated[
+    float | None,
+    typer.Option(
+        "--plan-flops",
+        metavar="N",
+        help="Operations of a plan: as many iterations as fit, at least one.",
+        show_default="no limit",
+    ),
 ]
 StatsFrom = Annotated[
     str | None,
@@ -42,6 +74,22 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Runs code from the file if it asks for it: only for weights whose maker you trust."),
 ]
+
+
+def planner_layers(
+    solver: str | None, horizon: int | None, receding: int | None, plan_ms: float | None, plan_flops: float | None
+) -> "list[Layer]":
+    """The settings of the planner that were typed as options of their own."""
+    from lewm_cli.config import Layer
+
+    typed = {
+        ("--solver", "solver"): solver,
+        ("--horizon", "horizon"): horizon,
+        ("--receding", "receding"): receding,
+        ("--plan-ms", "milliseconds"): plan_ms,
+        ("--plan-flops", "flops"): plan_flops,
+    }
+    return [Layer(option, {"planner": {key: value}}) for (option, key), value in typed.items() if value is not None]
 
 
 def examples(*lines: str) -> str:

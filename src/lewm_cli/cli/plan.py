@@ -10,7 +10,7 @@ from lewm_cli.cli import options
 EXAMPLES = options.examples(
     "lewm plan tworoom/lewm --start now.png --goal goal.png",
     "lewm plan robot/pick --start now.png --goal goal.png --output actions.npy",
-    "lewm plan robot/pick --start now.png --goal goal.jpg --set planner.iterations=10 --json",
+    "lewm plan robot/pick --start now.png --goal goal.jpg --solver cem-gd --plan-ms 50 --json",
 )
 
 
@@ -27,6 +27,11 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what the planner draws.")] = 42,
+    solver: options.Solver = None,
+    horizon: options.Horizon = None,
+    receding: options.Receding = None,
+    plan_ms: options.PlanMs = None,
+    plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
@@ -47,8 +52,9 @@ def command(
     from lewm_cli.store import Foreign, Home
 
     out = Output(as_json=json, quiet=quiet)
-    layers = tuple(parse_setting(setting) for setting in settings or [])
-    request = PlanRequest(run, start, goal, layers, seed, device, output, Foreign(stats_from, trust, sizes))
+    layers = [parse_setting(setting) for setting in settings or []]
+    layers += options.planner_layers(solver, horizon, receding, plan_ms, plan_flops)
+    request = PlanRequest(run, start, goal, tuple(layers), seed, device, output, Foreign(stats_from, trust, sizes))
     plan = plan_between(Home.locate(home), request, out.say)
     out.result(plan.model_dump(mode="json"), lambda: plan_tables(plan))
     if output:

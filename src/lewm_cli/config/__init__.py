@@ -10,14 +10,15 @@ from lewm_cli.config.model import (
     PredictorConfig,
     ProjectorConfig,
 )
+from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
 from lewm_cli.config.protocol import (
     OWN_FIELDS,
     EvalProtocol,
     Expectation,
     Gate,
-    PlannerConfig,
     Sampler,
 )
+from lewm_cli.config.references import ReferencesConfig
 from lewm_cli.config.section import Section, nearest
 from lewm_cli.config.train import (
     DataConfig,
@@ -43,16 +44,19 @@ __all__ = [
     "ModelConfig",
     "MonitorConfig",
     "ObjectiveConfig",
+    "ObjectiveName",
     "OptimizerConfig",
     "PixelStats",
     "PlannerConfig",
     "PredictorConfig",
     "ProjectorConfig",
     "Provenance",
+    "ReferencesConfig",
     "RunCard",
     "Sampler",
     "ScheduleConfig",
     "Section",
+    "SolverName",
     "TrainConfig",
     "merge_layers",
     "nearest",

@@ -2,8 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from lewm_cli.config.planner import PlannerConfig
 from lewm_cli.config.section import Section
 
 Sampler = Literal["episodes", "rows", "rows-original"]
@@ -14,26 +15,6 @@ Gate = Literal["simulator", "swept", "route", "wrapped", "tight"]
 
 SolvedStarts = Literal["count", "exclude", "redraw"]
 """What becomes of pairs whose start is a solution: counted, left out of the headline, or replaced by others."""
-
-
-class PlannerConfig(Section):
-    """The cross-entropy method over action blocks in normalized action space."""
-
-    candidates: int = Field(300, ge=2, description="action sequences per iteration")
-    elites: int = Field(30, ge=2, description="best candidates that refit mean and standard deviation")
-    iterations: PositiveInt = 30
-    horizon: PositiveInt = Field(5, description="model steps planned")
-    receding: PositiveInt = Field(5, description="model steps executed before replanning")
-    std: PositiveFloat = Field(1.0, description="initial standard deviation")
-    result: Literal["mean", "best"] = Field("mean", description="the last elites' mean, or the best candidate of all")
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        if self.elites > self.candidates:
-            raise ValueError(f"elites {self.elites} is more than candidates {self.candidates}")
-        if self.receding > self.horizon:
-            raise ValueError(f"receding {self.receding} is more than horizon {self.horizon}")
-        return self
 
 
 class EvalProtocol(Section):

@@ -10,15 +10,19 @@ from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.manifest import FrozenPair, PairManifest, freeze, read_manifest, thaw
+from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
 from lewm_cli.evaluate.policy import Policy
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
+from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
+from lewm_cli.evaluate.references import PlansBy, Referee, find_references, planned_by, reference_planner
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin
 from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
 from lewm_cli.evaluate.stage import HELD_STEPS
-from lewm_cli.evaluate.statistics import PooledRate, Rate
+from lewm_cli.evaluate.statistics import Mean, PooledRate, Rate
+from lewm_cli.evaluate.swm_solver import SwmSolver
 
 __all__ = [
     "HELD_OUT",
@@ -41,20 +45,29 @@ __all__ = [
     "ImaginedPlan",
     "Journal",
     "Journaled",
+    "Judge",
+    "Mean",
     "NamedResult",
     "Pair",
     "PairManifest",
     "PairedComparison",
     "PairsOrigin",
     "PlanFilm",
+    "PlansBy",
     "Policy",
     "PooledDifference",
     "PooledGroup",
     "PooledRate",
+    "RankedPair",
+    "Ranking",
     "Rate",
     "Redrawn",
+    "Referee",
+    "Reference",
+    "References",
     "SeriesPoint",
     "Simulators",
+    "SwmSolver",
     "TimeSplit",
     "choose_episodes",
     "choose_pairs",
@@ -63,11 +76,15 @@ __all__ = [
     "drive_to_image",
     "evaluate",
     "film",
+    "find_judge",
     "find_protocol",
+    "find_references",
     "freeze",
     "imagine_plan",
+    "planned_by",
     "read_manifest",
     "redraw",
+    "reference_planner",
     "remarks",
     "simulators",
     "task_protocols",

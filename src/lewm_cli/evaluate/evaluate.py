@@ -2,23 +2,26 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.fleet import Here, Simulators, gather
 from lewm_cli.evaluate.journal import Entry, Journal
+from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Answer, Begin, Follow, Progressed, Wander
-from lewm_cli.plan import LatentCost, Problem, Separately, Solver
+from lewm_cli.plan import Cost, Guess, Plan, Problem, Separately, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 from lewm_cli.workers import available_cores
@@ -86,25 +89,17 @@ def evaluate(
         redrawn: how well recorded states were drawn again; stored.
 
     Raises:
-        LewmError: a simulator does not take a state, or dies again and again.
+        LewmError: the planner's objective needs a head that is not there or does not fit, or a simulator does not take
+            a state, or dies again and again.
     """
+    judge = find_judge(run, protocol.planner)
     simulators = simulators or Here(task)
     simulators.wait()
-    begun, entries = time.monotonic(), journal.entries if journal else ()
-    if entries:
-        begun -= max(entry.seconds for entry in entries)
-    clock = Clock(max((entry.spent for entry in entries), key=lambda spent: spent.total, default=TimeSplit()))
+    begun, clock = resumed(journal)
     if run.device.type == "cpu":
         solver = Separately(solver)
-    loop = _Loop(run, protocol, solver, simulators, clock, advance, film)
-    episodes = {entry.number: entry.result for entry in entries}
-    advance(len(episodes) * protocol.budget)
-    for number, episode in loop.episodes({n: pair for n, pair in enumerate(pairs) if n not in episodes}):
-        episodes[number] = episode
-        if journal:
-            seconds = time.monotonic() - begun
-            journal.add(Entry(number=number, result=episode, seconds=seconds, spent=clock.spent))
-    ordered = [episodes[number] for number in range(len(pairs))]
+    loop = Loop(run, protocol, solver, LatentCosts(judge, clock), simulators, clock, advance, open_at_once(run), film)
+    ordered = loop.play(pairs, journal, begun)
     plans = sum(_plans(one, protocol, run.card.inputs.frameskip) for one in ordered)
     return EvalResult.summarizing(
         run,
@@ -117,35 +112,59 @@ def evaluate(
         split=clock.spent,
         workers=simulators.workers,
         redrawn=redrawn,
+        head_sha256=judge.head_sha256,
     )
 
 
+def resumed(journal: Journal | None) -> tuple[float, Clock]:
+    """When an evaluation would have begun if it had not been interrupted, and what it has spent since then."""
+    entries = journal.entries if journal else ()
+    begun = time.monotonic() - max((entry.seconds for entry in entries), default=0.0)
+    return begun, Clock(max((entry.spent for entry in entries), key=lambda spent: spent.total, default=TimeSplit()))
+
+
+def open_at_once(run: Run) -> int:
+    """How many episodes are worth being open at once where a model plans."""
+    return OPEN_PER_CORE * available_cores() if run.device.type == "cpu" else OPEN_ON_ACCELERATOR
+
+
 @dataclass
-class _Open:
+class Open:
     """An episode that has begun.
 
     Args:
         number: of the pair.
         generator: what is drawn in planning for it.
-        floor: whether random actions reach the goal.
+        floor: whether random actions reach the goal; None where that is known.
         goal: (D,) latent of the goal.
         goal_frame: (H, W, 3) uint8.
         frame: (H, W, 3) uint8, what is seen now.
         progressed: how it stands.
         actions: (K, A) taken so far.
         film: frames that the camera saw before each step.
+        guess: where its next plan begins, if that is asked for.
+        iterations: that its plans took.
+        flops: that its plans took, of the plain rollout.
     """
 
     number: int
     pair: Pair
     generator: torch.Generator
-    floor: "Future[Answer]"
+    floor: "Future[Answer] | None"
     frame: np.ndarray
     goal_frame: np.ndarray
     progressed: Progressed
     actions: np.ndarray
     goal: torch.Tensor | None = None
     film: list[np.ndarray] = field(default_factory=list)
+    guess: Guess | None = None
+    iterations: int = 0
+    flops: float = 0.0
+
+    def planned(self, plan: Plan) -> None:
+        """Add up what its next plan took."""
+        self.iterations += int(plan.iterations)
+        self.flops += 0.0 if plan.flops is None else float(plan.flops)
 
     @property
     def steps(self) -> int:
@@ -153,23 +172,83 @@ class _Open:
         return len(self.progressed.path) - 1
 
 
+class Costs(Protocol):
+    """Makes the cost by which open episodes are planned for."""
+
+    def __call__(self, open_ones: list[Open]) -> Cost:
+        """As they stand now."""
+        ...
+
+
 @dataclass(frozen=True)
-class _Loop:
+class LatentCosts:
+    """By where the model imagines that candidates lead.
+
+    Args:
+        judge: imagines and judges.
+        clock: times the encoder.
+    """
+
+    judge: Judge
+    clock: Clock
+
+    def __call__(self, open_ones: list[Open]) -> Cost:
+        """From what is seen now."""
+        starts = embed_each(self.judge.run, [one.frame for one in open_ones], self.clock)
+        goals = torch.stack([one.goal for one in open_ones])
+        return self.judge.cost(starts, goals)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Begins episodes, plans for all open ones and follows the plans, until all have ended.
+
+    Args:
+        run: encodes goals, and says what actions mean.
+        protocol: budget, gate, planner and seeds.
+        solver: finds the plans.
+        costs: what they are judged by.
+        simulators: of the task.
+        clock: times the parts.
+        advance: told the number of environment steps done since the last call, all pairs together.
+        at_once: episodes open at once, at most.
+        film: takes what the camera saw, pair by pair; frames are only rendered if given.
+        floors: whether random actions reach the goal, by pair, where that is known; the random policy acts elsewhere.
+    """
+
     run: Run
     protocol: EvalProtocol
     solver: Solver
+    costs: Costs
     simulators: Simulators
     clock: Clock
     advance: Callable[[int], None]
-    film: Callable[[Film], None] | None
+    at_once: int
+    film: Callable[[Film], None] | None = None
+    floors: Mapping[int, bool] = field(default_factory=dict)
+
+    def play(self, pairs: list[Pair], journal: Journal | None, begun: float) -> list[EpisodeResult]:
+        """What becomes of every pair, in their order.
+
+        Args:
+            pairs: starts and goals.
+            journal: takes every episode as it ends; those that are in it are not done again.
+            begun: when, as `time.monotonic()` gives it.
+        """
+        episodes = {entry.number: entry.result for entry in journal.entries} if journal else {}
+        self.advance(len(episodes) * self.protocol.budget)
+        for number, episode in self.episodes({n: pair for n, pair in enumerate(pairs) if n not in episodes}):
+            episodes[number] = episode
+            if journal:
+                seconds = time.monotonic() - begun
+                journal.add(Entry(number=number, result=episode, seconds=seconds, spent=self.clock.spent))
+        return [episodes[number] for number in range(len(pairs))]
 
     def episodes(self, pairs: dict[int, Pair]) -> Iterator[tuple[int, EpisodeResult]]:
         """Do these pairs, and yield each as it ends."""
-        cpu = self.run.device.type == "cpu"
-        waiting, at_once = deque(pairs.items()), OPEN_PER_CORE * available_cores() if cpu else OPEN_ON_ACCELERATOR
-        open_ones: list[_Open] = []
+        waiting, open_ones = deque(pairs.items()), list[Open]()
         while waiting or open_ones:
-            fresh = [waiting.popleft() for _ in range(min(len(waiting), at_once - len(open_ones)))]
+            fresh = [waiting.popleft() for _ in range(min(len(waiting), self.at_once - len(open_ones)))]
             open_ones += self._begin(fresh)
             ended = [one for one in open_ones if self._has_ended(one)]
             if not ended:
@@ -179,7 +258,7 @@ class _Loop:
             for one in ended:
                 yield one.number, self._result(one)
 
-    def _begin(self, pairs: list[tuple[int, Pair]]) -> list[_Open]:
+    def _begin(self, pairs: list[tuple[int, Pair]]) -> list[Open]:
         """Begin episodes, and have the random policy begin, which goes on while plans are made."""
         gate, budget = self.protocol.gate, self.protocol.budget
         with self.clock("simulator"):
@@ -187,6 +266,8 @@ class _Loop:
         with self.clock("random"):
             floors = [
                 self.simulators.ask(number, Wander(pair, gate, budget, self._seed(pair, stream=1)))
+                if number not in self.floors
+                else None
                 for number, pair in pairs
             ]
         fresh = []
@@ -194,18 +275,21 @@ class _Loop:
             generator = torch.Generator().manual_seed(self._seed(pair, stream=0))
             none = np.empty((0, self.run.card.inputs.actions.dim), np.float32)
             frame, goal_frame = answer.frames
-            fresh.append(_Open(number, pair, generator, floor, frame, goal_frame, answer.found, none))
-        for one, goal in zip(fresh, self._embed([one.goal_frame for one in fresh]), strict=True):
+            fresh.append(Open(number, pair, generator, floor, frame, goal_frame, answer.found, none))
+        for one, goal in zip(fresh, embed_each(self.run, [one.goal_frame for one in fresh], self.clock), strict=True):
             one.goal = goal
         return fresh
 
-    def _plan_and_follow(self, open_ones: list[_Open]) -> None:
+    def _plan_and_follow(self, open_ones: list[Open]) -> None:
         """Plan once for each of these, and follow the plans."""
         inputs, block = self.run.card.inputs, self.run.card.inputs.frameskip
-        starts = self._embed([one.frame for one in open_ones])
-        cost = LatentCost(self.run.model, starts.unsqueeze(1), torch.stack([one.goal for one in open_ones]))
+        cost = self.costs(open_ones)
         with self.clock("planner"):
-            plan = self.solver.solve(Problem(cost, inputs.block_dim, [one.generator for one in open_ones]))
+            plan = self.solver.solve(self._problem(cost, open_ones))
+        for number, one in enumerate(open_ones):
+            one.planned(plan.of(number))
+            if self.protocol.planner.warm_start:
+                one.guess = plan.left(number, self.protocol.planner.receding)
         actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))
         with self.clock("simulator"):
             asked = []
@@ -231,12 +315,17 @@ class _Loop:
                 one.film += seen
             self.advance(one.steps - before)
 
-    def _has_ended(self, one: _Open) -> bool:
+    def _problem(self, cost: Cost, open_ones: list[Open]) -> Problem:
+        """What to plan for these."""
+        generators, guesses = [one.generator for one in open_ones], [one.guess for one in open_ones]
+        return ask(self.run, self.protocol.planner, cost, generators, guesses)
+
+    def _has_ended(self, one: Open) -> bool:
         return one.progressed.first_hit is not None or one.steps >= self.protocol.budget
 
-    def _result(self, one: _Open) -> EpisodeResult:
+    def _result(self, one: Open) -> EpisodeResult:
         with self.clock("random"):
-            reached_at_random = one.floor.result().found
+            reached_at_random = one.floor.result().found if one.floor else self.floors[one.number]
         found = one.progressed
         if self.film:
             frames = np.stack([*one.film, one.frame])
@@ -254,20 +343,23 @@ class _Loop:
             final_distance=found.final_distance,
             route_valid=found.route_valid,
             random_success=reached_at_random,
+            iterations=one.iterations,
+            flops=one.flops,
         )
-
-    def _embed(self, frames: list[np.ndarray]) -> torch.Tensor:
-        """Latents (N, D) of frames; on a CPU each by itself, so that no other has a say in its rounding."""
-        with self.clock("encoder"):
-            if not frames:
-                return torch.empty(0)
-            if self.run.device.type != "cpu":
-                return self.run.embed(np.stack(frames))
-            with ThreadPoolExecutor(available_cores()) as pool:
-                return torch.cat(list(pool.map(lambda frame: self.run.embed(frame[None]), frames)))
 
     def _seed(self, pair: Pair, stream: int) -> int:
         return _pair_seed(self.protocol.drawn_with, pair, stream)
+
+
+def embed_each(run: Run, frames: list[np.ndarray], clock: Clock) -> torch.Tensor:
+    """Latents (N, D) of frames; on a CPU each by itself, so that no other has a say in its rounding."""
+    with clock("encoder"):
+        if not frames:
+            return torch.empty(0)
+        if run.device.type != "cpu":
+            return run.embed(np.stack(frames))
+        with ThreadPoolExecutor(available_cores()) as pool:
+            return torch.cat(list(pool.map(lambda frame: run.embed(frame[None]), frames)))
 
 
 def _plans(episode: EpisodeResult, protocol: EvalProtocol, block: int) -> int:

@@ -16,7 +16,7 @@ from lewm_cli.evaluate.fleet import Here, Simulators
 from lewm_cli.evaluate.pairs import Pair, recorded_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Trace
-from lewm_cli.plan import CEM, Iteration, Plan, Problem
+from lewm_cli.plan import Iteration, Plan, Problem, Solver, find_solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -62,7 +62,7 @@ def film(
     simulators = simulators or Here(task)
     begun = time.monotonic()
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
-    solver, films = _FirstPlan(CEM(evaluation.protocol.planner, remember=True)), []
+    solver, films = _FirstPlan(find_solver(evaluation.protocol.planner, remember=True)), []
     again = evaluate(
         run,
         task,
@@ -102,7 +102,7 @@ def film(
 class _FirstPlan:
     """A solver that keeps the first plan for every environment, by the seed of its generator."""
 
-    solver: CEM
+    solver: Solver
     first: dict[int, Plan] = field(default_factory=dict)
 
     def solve(self, problem: Problem) -> Plan:

@@ -39,6 +39,10 @@ class GoalImageResult(Section):
     """Latent cost (squared distance to the goal) at the start and after every environment step, (budget + 1,)."""
     plans: int
     seconds_per_plan: float
+    iterations_per_plan: float
+    """Of the solver, mean."""
+    flops_per_plan: float
+    """Of the plain rollout, mean."""
     seconds: float
     device: str
     versions: dict[str, str]
@@ -102,6 +106,8 @@ def drive_to_image(
         distances=tuple(distances),
         plans=len(plans),
         seconds_per_plan=sum(plan.seconds for plan in plans) / len(plans),
+        iterations_per_plan=sum(int(plan.iterations) for plan in plans) / len(plans),
+        flops_per_plan=sum(float(plan.flops) for plan in plans) / len(plans),
         seconds=time.monotonic() - begun,
         device=str(run.device),
         versions=installed_versions(),

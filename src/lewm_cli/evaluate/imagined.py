@@ -8,13 +8,15 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.data import Image
-from lewm_cli.plan import CEM, LatentCost, Problem
+from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.objectives import find_judge
+from lewm_cli.plan import find_solver
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 
 
 class ImaginedPlan(Section):
-    """Actions from one image to another, and the imagined latent cost (squared distance to the goal) of every step."""
+    """Actions from one image to another, and the imagined cost of every step, by the planner's objective."""
 
     run: str
     weights_sha256: str
@@ -33,6 +35,10 @@ class ImaginedPlan(Section):
     zero_action_costs: tuple[float, ...]
     """After every model step if every action is 0 in the environment's units, (horizon,)."""
     seconds_per_plan: float
+    iterations_per_plan: int
+    """Of the solver."""
+    flops_per_plan: float
+    """Of the plain rollout."""
     device: str
     versions: dict[str, str]
     command: str
@@ -48,13 +54,17 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         start, goal: square images of any size.
         planner: how the plan is found.
         seed: of what the planner draws.
+
+    Raises:
+        LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
+            not fit.
     """
-    inputs = run.card.inputs
-    cost = LatentCost(run.model, run.embed(start.frame[None]).unsqueeze(1), run.embed(goal.frame[None]))
-    plan = CEM(planner).solve(Problem(cost, inputs.block_dim, [torch.Generator().manual_seed(seed)]))
+    inputs, judge = run.card.inputs, find_judge(run, planner)
+    latents = run.embed(start.frame[None]), run.embed(goal.frame[None])
+    plan = find_solver(planner).solve(ask(run, planner, judge.cost(*latents), [torch.Generator().manual_seed(seed)]))
     zeros = np.zeros((planner.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
-    both = LatentCost(run.model, cost.start.expand(2, -1, -1), cost.goal.expand(2, -1))
+    both = judge.cost(*(latent.expand(2, -1) for latent in latents))
     (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
     return ImaginedPlan(
         run=run.name,
@@ -70,6 +80,8 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         costs=tuple(costs),
         zero_action_costs=tuple(zero_action_costs),
         seconds_per_plan=plan.seconds,
+        iterations_per_plan=int(plan.iterations),
+        flops_per_plan=float(plan.flops),
         device=str(run.device),
         versions=installed_versions(),
         command=command_line(),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
+from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.files import full_disk_explained, lock_path, locked, write_text
@@ -22,20 +23,28 @@ class Journaled(Section):
     """What an evaluation depends on: a journal of another one says nothing about it."""
 
     weights_sha256: str
+    head_sha256: str | None = None
+    """Of the head that plans are judged by, if one is asked."""
     dataset: DatasetIdentity
     protocol: EvalProtocol
+    plans_by: str = "model"
+    """What plans are judged by: the model, or a reference."""
     rows: tuple[tuple[int, int], ...]
     """Start and goal of every pair."""
     device: str
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol) -> "Journaled":
+    def of(
+        cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol, plans_by: str = "model"
+    ) -> "Journaled":
         """Of an evaluation that is about to begin."""
         return cls(
             weights_sha256=run.sha256,
+            head_sha256=find_judge(run, protocol.planner).head_sha256,
             dataset=dataset.identity,
             protocol=protocol,
+            plans_by=plans_by,
             rows=tuple((pair.start_row, pair.goal_row) for pair in pairs),
             device=run.device.type,
             versions=installed_versions(),

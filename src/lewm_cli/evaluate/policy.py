@@ -8,7 +8,9 @@ import torch
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.data import checked_frame, read_image
-from lewm_cli.plan import CEM, LatentCost, Plan, Problem, task_planner
+from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.objectives import find_judge
+from lewm_cli.plan import Plan, find_solver, task_planner
 from lewm_cli.store import Run, load
 
 Goal = np.ndarray | str | Path
@@ -32,13 +34,14 @@ class Policy:
 
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
-            square RGB image.
+            square RGB image, or the planner's objective needs a head that is not there or does not fit.
     """
 
     def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
         self.planner = planner or task_planner(self.run.card.inputs.task)
         self.seed = seed
+        self._judge = find_judge(self.run, self.planner)
         self.reset(goal)
 
     def reset(self, goal: Goal) -> None:
@@ -63,13 +66,16 @@ class Policy:
             (A,) float32, in the units of the recording that the run was trained on.
 
         Raises:
-            LewmError: it is no square RGB frame.
+            LewmError: it is no square RGB frame, or the planner is to respect bounds that nobody knows.
         """
         checked_frame(frame, "the frame")
         if not self._queue:
             inputs = self.run.card.inputs
-            cost = LatentCost(self.run.model, self.run.embed(frame[None]).unsqueeze(1), self._goal)
-            self.plan = CEM(self.planner).solve(Problem(cost, inputs.block_dim, [self._generator]))
+            cost = self._judge.cost(self.run.embed(frame[None]), self._goal)
+            again = self.plan is not None and self.planner.warm_start
+            guesses = [self.plan.left(0, self.planner.receding)] if again else ()
+            problem = ask(self.run, self.planner, cost, [self._generator], guesses)
+            self.plan = find_solver(self.planner).solve(problem)
             self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))
         return self._queue.popleft()
 

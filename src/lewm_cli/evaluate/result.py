@@ -10,6 +10,7 @@ from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.redrawn import Redrawn
+from lewm_cli.evaluate.reference_result import References
 from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.store import Measurement, Run
 
@@ -34,6 +35,10 @@ class EpisodeResult(Section):
     route_valid: bool | None
     """Whether the path up to the first hit kept clear of walls; None where the task has none."""
     random_success: bool
+    iterations: int | None = None
+    """Of the solver, all plans together; None in results of earlier versions, like the next."""
+    flops: float | None = None
+    """Of the plain rollout, all plans together."""
 
 
 class GroupResult(Section):
@@ -95,12 +100,20 @@ class EvalResult(Measurement):
     """Of the pairs of the headline."""
     plans: int
     seconds_per_plan: float
+    iterations_per_plan: float | None = None
+    """Of the solver, mean; None in results of earlier versions, like the next."""
+    flops_per_plan: float | None = None
+    """Of the plain rollout, mean."""
     seconds_per_episode: float | None = None
     """Of the whole evaluation, all pairs side by side; None in results of earlier versions, like the next three."""
     split: TimeSplit | None = None
     workers: int | None = None
     """Processes that simulated; 1 is the one that planned."""
     redrawn: Redrawn | None = None
+    head_sha256: str | None = None
+    """Of the file of the head that plans were judged by; None if the objective asks none."""
+    references: References | None = None
+    """None if none were asked for."""
     episodes: tuple[EpisodeResult, ...]
 
     @classmethod
@@ -117,6 +130,7 @@ class EvalResult(Measurement):
         split: TimeSplit,
         workers: int,
         redrawn: Redrawn | None,
+        head_sha256: str | None,
     ) -> Self:
         """What follows from the outcomes; see `Measurement.of` for the rest."""
         unsolved = [one for one in episodes if not one.solved_at_start]
@@ -145,16 +159,25 @@ class EvalResult(Measurement):
             groups=summarize_groups(chosen),
             plans=plans,
             seconds_per_plan=split.planner / max(1, plans),
+            iterations_per_plan=_per_plan([one.iterations for one in episodes], plans),
+            flops_per_plan=_per_plan([one.flops for one in episodes], plans),
             seconds_per_episode=(time.monotonic() - begun) / len(episodes),
             split=split,
             workers=workers,
             redrawn=redrawn,
+            head_sha256=head_sha256,
             episodes=tuple(episodes),
         )
 
     def counted(self) -> list[EpisodeResult]:
         """The pairs of the headline, in their order."""
         return [one for one in self.episodes if self.overall.name != NOT_SOLVED or not one.solved_at_start]
+
+
+def _per_plan(spent: list[int | None] | list[float | None], plans: int) -> float | None:
+    """Mean over plans; None if an episode does not tell."""
+    told = [one for one in spent if one is not None]
+    return sum(told) / max(1, plans) if len(told) == len(spent) else None
 
 
 def summarize_groups(episodes: list[EpisodeResult]) -> tuple[GroupResult, ...]:

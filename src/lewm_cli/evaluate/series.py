@@ -7,6 +7,7 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.evaluate.difference import PooledDifference
+from lewm_cli.evaluate.reference_result import References
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.statistics import PooledRate, Rate
 from lewm_cli.store import Measurement
@@ -60,6 +61,8 @@ class SeriesPoint(Section):
     solved_at_start: Rate
     groups: tuple[PooledGroup, ...]
     held_out: bool
+    references: References | None = None
+    """None if none were asked for; they are of one seed."""
     results: tuple[str, ...]
     """Files beside this one, by seed."""
 
@@ -88,6 +91,7 @@ class SeriesPoint(Section):
             solved_at_start=first.solved_at_start,
             groups=tuple(group(one.name) for one in first.groups),
             held_out=all(result.held_out for result in results),
+            references=first.references,
             results=files,
         )
 

@@ -95,8 +95,8 @@ class Trial:
         simulator.begin(pair.start, pair.goal)
         return cls(simulator, pair, [simulator.position()], 0 if simulator.solved() else None, simulator.distance())
 
-    def follow(self, actions: np.ndarray, *, filming: bool) -> None:
-        """Take actions (K, A) until the goal is reached."""
+    def follow(self, actions: Sequence[np.ndarray] | np.ndarray, *, filming: bool) -> None:
+        """Take actions (A,) until the goal is reached."""
         self.frames = []
         for action in actions:
             if filming:
@@ -113,9 +113,8 @@ class Trial:
 
         Nothing else of the episode knows of these steps.
         """
-        nothing = np.zeros_like(self.simulator.random_action(np.random.default_rng(0)))
         self.held = True
-        for action in [*actions, *[nothing] * HELD_STEPS][:HELD_STEPS]:
+        for action in [*actions, *[_nothing(self.simulator)] * HELD_STEPS][:HELD_STEPS]:
             self.simulator.step(action)
             if not self.simulator.solved():
                 self.held = False
@@ -253,6 +252,56 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Stay:
+    """Take no action from the start on, 0 in the simulator's units; the answer is whether the goal was reached."""
+
+    pair: Pair
+    gate: str
+    budget: int
+
+    def answer(self, stage: Stage) -> Answer:
+        """Begin, and let the time pass."""
+        simulator = stage.take(self.gate)
+        trial = Trial.begin(simulator, self.pair)
+        if trial.first_hit is None:
+            trial.follow([_nothing(simulator)] * self.budget, filming=False)
+        stage.give_back(simulator)
+        return Answer(NO_FRAMES, trial.first_hit is not None)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Follow each of several sequences of actions; the answer are the distances (S,) from the goal at their ends.
+
+    Args:
+        pair: start and goal.
+        gate: what counts as reached, which may say what is in the way, too.
+        before: (K, A) actions that lead to where they begin.
+        sequences: (S, L, A).
+        seen: whether the frames are what the camera sees at their ends.
+    """
+
+    pair: Pair
+    gate: str
+    before: np.ndarray
+    sequences: np.ndarray
+    seen: bool
+
+    def answer(self, stage: Stage) -> Answer:
+        """Begin anew for each of them, and go on when the goal is reached."""
+        simulator, distances, frames = stage.take(self.gate), [], []
+        for actions in self.sequences:
+            simulator.begin(self.pair.start, self.pair.goal)
+            for action in (*self.before, *actions):
+                simulator.step(action)
+            distances.append(simulator.distance())
+            if self.seen:
+                frames.append(simulator.frame())
+        stage.give_back(simulator)
+        return Answer(np.stack(frames) if self.seen else NO_FRAMES, np.array(distances))
+
+
+@dataclass(frozen=True)
 class Look:
     """Draw a pair, whatever counts as reached; the frames are the start and the goal."""
 
@@ -265,6 +314,11 @@ class Look:
         frames = np.stack([simulator.frame(), simulator.goal_frame()])
         stage.give_back(simulator)
         return Answer(frames)
+
+
+def _nothing(simulator: Simulator) -> np.ndarray:
+    """No action (A,)."""
+    return np.zeros_like(simulator.random_action(np.random.default_rng(0)))
 
 
 def _progressed(stage: Stage, number: int, trial: Trial, frames: np.ndarray, *, last: bool) -> Answer:

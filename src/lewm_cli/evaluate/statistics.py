@@ -1,4 +1,4 @@
-"""Rates with intervals that know which outcomes share an episode, and which share a seed."""
+"""Rates and means with intervals that know which outcomes share an episode, and which share a seed."""
 
 import math
 from statistics import NormalDist
@@ -77,6 +77,33 @@ class PooledRate(Section):
 
     def __str__(self) -> str:
         return f"{self.rate:.1%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+
+
+class Mean(Section):
+    """A mean over pairs, with a 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    pairs: PositiveInt
+
+    @classmethod
+    def of(cls, values: np.ndarray, clusters: np.ndarray) -> Self:
+        """The interval is a percentile bootstrap over whole episodes; of one episode alone it is no interval.
+
+        Args:
+            values: (N,)
+            clusters: (N,) episode number of each; N at least 1.
+        """
+        _, numbers = np.unique(clusters, return_inverse=True)
+        pairs, sums = np.bincount(numbers), np.bincount(numbers, weights=values)
+        generator = np.random.default_rng(0)  # the same values give the same interval
+        drawn = generator.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)
+        low, high = np.percentile((drawn @ sums) / (drawn @ pairs), [2.5, 97.5]).tolist()
+        return cls(mean=float(values.mean()), low=low, high=high, pairs=len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 def resampled(outcomes: np.ndarray, clusters: np.ndarray, *, least: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lewm_cli.config import ReferencesConfig
 from lewm_cli.errors import LewmError, StoppedError, signal_of
 from lewm_cli.evaluate import (
     EvalResult,
@@ -15,20 +16,28 @@ from lewm_cli.evaluate import (
     Film,
     Journal,
     Journaled,
+    PlansBy,
+    Referee,
+    References,
     SeriesPoint,
     Simulators,
     choose_episodes,
     evaluate,
     film,
+    find_judge,
+    find_references,
+    planned_by,
     redraw,
+    reference_planner,
     remarks,
     simulators,
 )
 from lewm_cli.flows.planned import EvalRequest, Planned, find_planned
 from lewm_cli.flows.progress import Progress
+from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import CEM
+from lewm_cli.plan import find_solver
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 
@@ -75,13 +84,16 @@ def evaluate_run(
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     task = simulated_task(run, "it cannot be evaluated by planning")
+    references = None if request.references is None else find_references(task, request.references)
     planned = find_planned(home, run, task, request, say)
+    find_judge(run, planned[0].protocol.planner)  # a head that is missing is said before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
-    workers = min(request.workers, max(len(one.pairs) for one in planned))
+    # Where there are references, one pair alone keeps all of them busy.
+    workers = request.workers if references else min(request.workers, max(len(one.pairs) for one in planned))
     with simulators(task, workers, say) as simulated, ExitStack() as opened:
-        work = _Evaluation(home, run, task, request, simulated, opened, say, progress)
+        work = _Evaluation(home, run, task, request, references, simulated, opened, say, progress)
         if request.seeds == 1 and len(planned) == 1:
             return work.single(planned[0], video)
         return work.series(planned, video)
@@ -92,6 +104,7 @@ class _Evaluation:
     """Of one run in its simulator.
 
     Args:
+        references: how much they try; None for no references.
         opened: closes the journals in the end.
         journals: of every evaluation so far; they are needed until all of them are stored.
     """
@@ -100,6 +113,7 @@ class _Evaluation:
     run: Run
     task: Task
     request: EvalRequest
+    references: ReferencesConfig | None
     simulators: Simulators
     opened: ExitStack
     say: Callable[[str], None]
@@ -108,7 +122,7 @@ class _Evaluation:
 
     def single(self, planned: Planned, video: Callable[[Film], None] | None) -> Evaluated:
         """Measure, store and film."""
-        with resumable(self.journals, len(planned.pairs)):
+        with resumable(self.journals, self._episodes(planned)):
             stored = self._evaluate(planned, "evaluating", video)
         self._remove_journals()
         self._film(planned, stored.result)
@@ -120,7 +134,7 @@ class _Evaluation:
         The first of them is measured last, for pages and tables show the newest result.
         """
         begun, points, seeds = time.monotonic(), list[SeriesPoint](), self.request.seeds
-        with resumable(self.journals, seeds * sum(len(one.pairs) for one in planned)):
+        with resumable(self.journals, seeds * sum(map(self._episodes, planned))):
             for one in reversed(planned):
                 stored = list[Evaluated]()
                 for number in reversed(range(seeds)):
@@ -145,13 +159,12 @@ class _Evaluation:
 
     def _evaluate(self, planned: Planned, title: str, video: Callable[[Film], None] | None) -> Evaluated:
         """Measure and store; what an interrupted series has stored already is taken from there."""
-        protocol, folder = planned.protocol, results_folder(self.home, self.run)
+        protocol = planned.protocol
         about = Journaled.of(self.run, planned.dataset, planned.pairs, protocol)
-        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.request.resume, say=self.say))
-        self.journals.append(journal)
+        journal = self._open_journal(about, self.say)
         if journal.finished == len(planned.pairs):
             done = find_evaluation(self.home, self.run, planned.dataset, protocol, journal.episodes)
-            if done:
+            if done and self._has_references(done[0]):
                 return Evaluated(*done)
         redrawn = redraw(self.simulators, self.task, planned.dataset, planned.pairs, self.say)
         with self.progress(title, len(planned.pairs) * protocol.budget, "steps") as advance:
@@ -161,7 +174,7 @@ class _Evaluation:
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                CEM(protocol.planner),
+                find_solver(protocol.planner),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,
@@ -169,8 +182,36 @@ class _Evaluation:
                 journal=journal,
                 redrawn=redrawn,
             )
-        result = result.model_copy(update={"manifest": planned.origin})
+        references = self._measure_references(planned, result, title) if self.references else None
+        result = result.model_copy(update={"manifest": planned.origin, "references": references})
         return Evaluated(result, keep_result(self.home, self.run, "eval", result))
+
+    def _has_references(self, result: EvalResult) -> bool:
+        """Whether a result has the references that are asked for."""
+        if self.references is None:
+            return True
+        planner = reference_planner(result.protocol.planner, self.references)
+        return result.references is not None and result.references.planner == planner
+
+    def _measure_references(self, planned: Planned, result: EvalResult, title: str) -> References:
+        referee = Referee(self.run, planned.pairs, result, self.references, self.simulators)
+
+        def open_journal(by: PlansBy) -> Journal:
+            about = Journaled.of(self.run, planned.dataset, planned.pairs, referee.protocol, by)
+            return self._open_journal(about, lambda message: self.say(f"{by}: {message}"))
+
+        return measure_references(referee, title, self.progress, open_journal)
+
+    def _open_journal(self, about: Journaled, say: Callable[[str], None]) -> Journal:
+        folder = results_folder(self.home, self.run)
+        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.request.resume, say=say))
+        self.journals.append(journal)
+        return journal
+
+    def _episodes(self, planned: Planned) -> int:
+        """How many are kept one by one, those of references included."""
+        also = planned_by(planned.protocol.planner, self.references) if self.references else ()
+        return len(planned.pairs) * (1 + len(also))
 
     def _film(self, planned: Planned, result: EvalResult) -> None:
         """Film some pairs of a result, and store that."""

@@ -10,6 +10,7 @@ from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, dri
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
+from lewm_cli.plan import varying
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import Task
 
@@ -61,6 +62,8 @@ def drive_run(
     instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
     task = simulated_task(run, f"there is nothing to drive; {instead}")
     protocol = _protocol(task, request.settings)
+    if said := varying(protocol.planner):
+        say(f"unusual: {said}")
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), request.start_seed, goal, protocol, advance, video)
 

@@ -43,6 +43,7 @@ class EvalRequest:
         manifest: file of pairs, written if it does not exist.
         seeds: how often the same pairs are planned for, each time with another seed.
         offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
+        references: settings of the references that are measured on the same pairs; None for no references.
     """
 
     run: str
@@ -57,6 +58,7 @@ class EvalRequest:
     manifest: Path | None = None
     seeds: int = 1
     offsets: tuple[int, ...] = ()
+    references: tuple[Layer, ...] | None = None
 
 
 def parse_offsets(text: str) -> tuple[int, ...]:
@@ -107,6 +109,8 @@ def find_planned(home: Home, run: Run, task: Task, request: EvalRequest, say: Ca
     """
     if request.manifest and request.offsets:
         raise UsageError("--manifest holds pairs of one offset; leave --offsets out, or --manifest")
+    if request.references is not None and request.seeds > 1:
+        raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     manifest = read_manifest(request.manifest) if request.manifest and request.manifest.exists() else None
     protocol, among = _measured_on(home, run, task, request, manifest, say)
     return [

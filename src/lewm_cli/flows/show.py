@@ -1,12 +1,25 @@
 """Look up one dataset or run of the home."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from lewm_cli.errors import MissingError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
-from lewm_cli.report import DatasetDetails, RunDetails
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, LoadedWeights, load_weights, stored_card, with_statistics
+from lewm_cli.report import DatasetDetails, HeadDetails, RunDetails
+from lewm_cli.store import (
+    HEAD_KINDS,
+    NOTHING_SAID,
+    Foreign,
+    Home,
+    LoadedWeights,
+    RunFiles,
+    fit_command,
+    head_paths,
+    load_weights,
+    read_head,
+    stored_card,
+    with_statistics,
+)
 from lewm_cli.store.load import silent
 from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
@@ -45,6 +58,23 @@ def look_up(
         raise MissingError(f"there is no run or dataset {name!r}; there is {everything}") from None
 
 
+def _heads(home: Home, loaded: LoadedWeights) -> Iterator[HeadDetails]:
+    """The heads of a run; what is wrong with one is said, and keeps from nothing else."""
+    places = (RunFiles(home.noting_stem(loaded.name, loaded.files.stem)), loaded.files)
+    for kind in HEAD_KINDS:
+        for path in head_paths(places, kind):
+            if not path.exists():
+                continue
+            try:
+                stored = read_head(path, kind, fit_command(loaded.name, kind))
+            except LewmError as error:
+                yield HeadDetails(kind, path, None, str(error))
+                continue
+            older = stored.fit.weights_sha256 != loaded.sha256
+            problem = f"fitted to other weights; fit it again: {fit_command(loaded.name, kind)}" if older else None
+            yield HeadDetails(kind, path, stored.fit, problem)
+
+
 def _run_details(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Callable[[str], None]) -> RunDetails:
     # Nothing is computed unless it is asked for: to look at a run, its normalization need not be known.
     card = stored_card(home, loaded) if stats_from is None else with_statistics(home, loaded, stats_from, say).card
@@ -60,4 +90,5 @@ def _run_details(home: Home, loaded: LoadedWeights, stats_from: str | None, say:
         components=profile(loaded.model),
         held_out=measured[-1].held_out if measured else None,
         results=stored_results(home, loaded),
+        heads=tuple(_heads(home, loaded)),
     )

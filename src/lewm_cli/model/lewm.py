@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from lewm_cli.config import ActionEncoderConfig, ModelConfig
+from lewm_cli.model.affine import Affine
 from lewm_cli.model.predictor import Predictor
+from lewm_cli.model.rollout import Rollout
 from lewm_cli.model.vit import VisionTransformer
 
 
@@ -23,6 +25,11 @@ class Projector(nn.Module):
         """(B, T, input) to (B, T, output); the batch statistics are over all B * T."""
         output: Tensor = self.net(x.flatten(0, 1))
         return output.reshape(*x.shape[:2], -1)
+
+    def folded(self) -> tuple[Affine, Affine]:
+        """The products that it is in eval mode, with GELU between them."""
+        first, norm, _, second = self.net
+        return Affine.of(first).before_norm(norm), Affine.of(second)
 
 
 class ActionEncoder(nn.Module):
@@ -42,6 +49,11 @@ class ActionEncoder(nn.Module):
         output: Tensor = self.embed(self.patch_embed(blocks.transpose(1, 2)).transpose(1, 2))
         return output
 
+    def folded(self) -> tuple[Affine, Affine]:
+        """The products that it is, with SiLU between them."""
+        first, _, second = self.embed
+        return Affine.of(first).after(Affine(self.patch_embed.weight[..., 0], self.patch_embed.bias)), Affine.of(second)
+
 
 class LeWM(nn.Module):
     """A world model trained from pixels with next-latent prediction and SIGReg (arXiv 2603.19312).
@@ -50,7 +62,7 @@ class LeWM(nn.Module):
         config: sizes; the defaults are the released model.
         block_dim: width of an action block, frameskip * action dimensions.
 
-    `embed`, `embed_actions`, `predict`, `imagine` and `latent_cost` are the typed interface that this package
+    `embed`, `embed_actions`, `predict`, `imaginer` and `latent_cost` are the typed interface that this package
     uses. `encode`, `predict`, `rollout`, `criterion` and `get_cost` are stable_worldmodel's contract, with its
     `info` dictionaries, so that its solvers and policies accept this model. Plan in eval mode: BatchNorm.
     """
@@ -95,22 +107,17 @@ class LeWM(nn.Module):
         predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
         return predicted
 
-    def imagine(self, emb: Tensor, act_emb: Tensor) -> Tensor:
-        """Roll the predictor forward on its own predictions; the window grows to the history length, then slides.
+    def imaginer(self, dtype: torch.dtype = torch.float32) -> Rollout:
+        """What rolls the predictor forward on its own predictions, with the weights as they are now.
+
+        It can be differentiated with respect to its inputs.
 
         Args:
-            emb: (N, H, D) latents of the frames seen, oldest first.
-            act_emb: (N, T, D) embeddings of the actions taken at those frames and planned after them, T >= H.
-
-        Returns:
-            (N, T + 1, D): the context, then one latent per action from the last context frame on.
+            dtype: of matrix products.
         """
-        latents = list(emb.unbind(dim=1))
-        for end in range(len(latents), act_emb.shape[1] + 1):
-            start = max(0, end - self.history)
-            window = torch.stack(latents[start:end], dim=1)
-            latents.append(self._predict_last(window, act_emb[:, start:end]))
-        return torch.stack(latents, dim=1)
+        # What is made in inference mode could not be part of a gradient.
+        with torch.inference_mode(False), torch.no_grad():
+            return Rollout(self.predictor, self.action_encoder.folded(), self.pred_proj.folded(), dtype)
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Squared distance of the last imagined latent to the goal (the paper's planning cost).
@@ -148,7 +155,7 @@ class LeWM(nn.Module):
         if "emb" not in info:
             context = self.embed(info["pixels"][:, 0].to(self._dtype)).detach()
             info["emb"] = context.unsqueeze(1).expand(-1, candidates, -1, -1)
-        imagined = self.imagine(info["emb"].flatten(0, 1), self.embed_actions(actions.flatten(0, 1).to(self._dtype)))
+        imagined = self.imaginer()(info["emb"].flatten(0, 1), actions.flatten(0, 1).to(self._dtype))
         info["predicted_emb"] = imagined.reshape(environments, candidates, *imagined.shape[1:])
         return info
 
@@ -169,11 +176,6 @@ class LeWM(nn.Module):
         if "goal_emb" not in info:
             info["goal_emb"] = self.embed(info["goal"][:, 0].to(self._dtype))
         return self.criterion(self.rollout(info, candidates))
-
-    def _predict_last(self, emb: Tensor, act_emb: Tensor) -> Tensor:
-        """The last position of `predict` (B, D), without what only the others need."""
-        predicted: Tensor = self.pred_proj(self.predictor.last(emb, act_emb))
-        return predicted[:, 0]
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -6,9 +6,6 @@ from torch.nn import functional as F
 
 from lewm_cli.config import PredictorConfig
 
-FEW = 8
-"""Steps up to which attention on a CPU is worked out step by step: torch's own kernel is made for long sequences."""
-
 
 class Predictor(nn.Module):
     """Latents and actions of up to `history` steps to the latents one step later (paper section 3.1).
@@ -39,12 +36,6 @@ class Predictor(nn.Module):
         output: Tensor = self.transformer(x, actions)
         return output
 
-    def last(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """The last position of `forward` (N, 1, D), without what only the others need."""
-        x = self.dropout(latents + self.pos_embedding[:, : latents.shape[1]])
-        output: Tensor = self.transformer(x, actions, last=True)
-        return output
-
 
 class ConditionalTransformer(nn.Module):
     """Conditional blocks between optional changes of width, and a final LayerNorm."""
@@ -59,11 +50,11 @@ class ConditionalTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output_proj = nn.Identity() if same else nn.Linear(width, latent)
 
-    def forward(self, x: Tensor, condition: Tensor, *, last: bool = False) -> Tensor:
-        """(N, T, D) and (N, T, D) to (N, T, D), or to (N, 1, D) if only the last position is asked for."""
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(N, T, D) and (N, T, D) to (N, T, D)."""
         x, condition = self.input_proj(x), self.cond_proj(condition)
-        for depth, layer in enumerate(self.layers, start=1):
-            x = layer(x, condition, last=last and depth == len(self.layers))
+        for layer in self.layers:
+            x = layer(x, condition)
         output: Tensor = self.output_proj(self.norm(x))
         return output
 
@@ -83,15 +74,12 @@ class ConditionalBlock(nn.Module):
         nn.init.zeros_(modulation.bias)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), modulation)
 
-    def forward(self, x: Tensor, condition: Tensor, *, last: bool = False) -> Tensor:
-        """(N, T, width) and (N, T, width) to (N, T, width), or to (N, 1, width) if only the last is asked for."""
-        modulation = self.adaLN_modulation(condition).chunk(6, dim=-1)
-        shift_attn, scale_attn = modulation[:2]
-        attended = self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn, last=last)
-        if last:
-            x, *modulation = (part[:, -1:] for part in (x, *modulation))
-        gate_attn, shift_mlp, scale_mlp, gate_mlp = modulation[2:]
-        x = x + gate_attn * attended
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(N, T, width) and (N, T, width) to (N, T, width)."""
+        shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = self.adaLN_modulation(condition).chunk(
+            6, dim=-1
+        )
+        x = x + gate_attn * self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn)
         output: Tensor = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
         return output
 
@@ -108,32 +96,15 @@ class CausalAttention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * inner, bias=False)
         self.to_out = nn.Sequential(nn.Linear(inner, width), nn.Dropout(config.dropout))
 
-    def forward(self, x: Tensor, *, last: bool = False) -> Tensor:
-        """(N, T, width) to the same, or to (N, 1, width) if only the last position is asked for."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, width) to the same."""
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(self.norm(x)).chunk(3, dim=-1)
         )
-        query = query[..., -1:, :] if last else query
         dropout = self.dropout if self.training else 0.0
-        if x.is_cpu and x.shape[1] <= FEW and not self.training and not torch.compiler.is_compiling():
-            mixed = _attend(query * query.shape[-1] ** -0.5, key, value)
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=not last)
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
         output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
         return output
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention of the last Q of T positions: scaled (N, heads, Q, d), (N, heads, T, d) twice, to the first."""
-    earlier, mixed = key.shape[-2] - query.shape[-2], []
-    for index in range(query.shape[-2]):
-        now, seen = query[..., index : index + 1, :], slice(0, earlier + index + 1)
-        if seen.stop == 1:  # nothing to choose from
-            mixed.append(value[..., seen, :].expand_as(now))
-            continue
-        scores = (now * key[..., seen, :]).sum(dim=-1, keepdim=True)
-        mixed.append((scores.softmax(dim=-2) * value[..., seen, :]).sum(dim=-2, keepdim=True))
-    return torch.cat(mixed, dim=-2)
 
 
 class FeedForward(nn.Module):

@@ -2,7 +2,19 @@
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+
+
+class Imaginer(Protocol):
+    """Rolls a model forward on its own predictions."""
+
+    def __call__(self, emb: Tensor, blocks: Tensor) -> Tensor:
+        """Context latents (N, H, D) and normalized action blocks (N, T, block_dim), T >= H, to latents (N, T + 1, D).
+
+        The first H are the context, and one follows per action from the last context frame on.
+        """
+        ...
 
 
 @runtime_checkable
@@ -26,8 +38,12 @@ class WorldModel(Protocol):
         """Latents (B, T, D) and action embeddings (B, T, E) to the latents one step later (B, T, D)."""
         ...
 
-    def imagine(self, emb: Tensor, act_emb: Tensor) -> Tensor:
-        """Context latents (N, H, D) and action embeddings (N, T, E), T >= H, to latents (N, T + 1, D)."""
+    def imaginer(self, dtype: torch.dtype) -> Imaginer:
+        """What imagines with the weights as they are now, in eval mode.
+
+        Args:
+            dtype: of matrix products; latents are as precise as those that are given.
+        """
         ...
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:

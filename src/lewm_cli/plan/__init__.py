@@ -2,10 +2,32 @@
 
 from lewm_cli.plan.cem import CEM
 from lewm_cli.plan.cost import Cost, LatentCost
-from lewm_cli.plan.plan import Iteration, Plan
-from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.objective import LastLatent, Objective, ProbedPosition, Reachability, WholePath
+from lewm_cli.plan.plan import Guess, Iteration, Plan
+from lewm_cli.plan.problem import Bounds, Problem
 from lewm_cli.plan.separately import Separately
-from lewm_cli.plan.settings import task_planner
+from lewm_cli.plan.settings import task_planner, varying
 from lewm_cli.plan.solver import Solver
+from lewm_cli.plan.solvers import SOLVERS, find_solver
 
-__all__ = ["CEM", "Cost", "Iteration", "LatentCost", "Plan", "Problem", "Separately", "Solver", "task_planner"]
+__all__ = [
+    "CEM",
+    "SOLVERS",
+    "Bounds",
+    "Cost",
+    "Guess",
+    "Iteration",
+    "LastLatent",
+    "LatentCost",
+    "Objective",
+    "Plan",
+    "ProbedPosition",
+    "Problem",
+    "Reachability",
+    "Separately",
+    "Solver",
+    "WholePath",
+    "find_solver",
+    "task_planner",
+    "varying",
+]

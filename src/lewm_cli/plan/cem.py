@@ -1,18 +1,19 @@
 """The cross-entropy method: draw, keep the elites, refit, repeat (paper appendix; stable_worldmodel's CEMSolver)."""
 
-import time
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.plan.plan import Iteration, Plan
+from lewm_cli.plan.budget import Effort
+from lewm_cli.plan.plan import Plan
 from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.search import Learned, Tried, Turn, search
 
 
 @dataclass(frozen=True)
 class CEM:
-    """Plans with the mean of the last elites, or the cheapest candidate; candidate 0 is the current mean; no clipping.
+    """Plans with the mean of the last elites, or the cheapest candidate; candidate 0 is the current mean.
 
     Args:
         config: candidates, elites, iterations, horizon, initial standard deviation, and which result is taken.
@@ -22,32 +23,33 @@ class CEM:
     config: PlannerConfig
     remember: bool = False
 
-    @torch.inference_mode()
     def solve(self, problem: Problem) -> Plan:
         """Find one plan per environment; see `Solver`."""
-        begun = time.monotonic()
-        config, cost, device = self.config, problem.cost, problem.cost.device
-        shape = (config.candidates, config.horizon, problem.block_dim)
-        mean = torch.zeros(cost.environments, config.horizon, problem.block_dim, device=device)
-        std = torch.full_like(mean, config.std)
-        elite_cost = torch.empty(0)
-        least, found = torch.full((cost.environments, 1), torch.inf, device=device), mean
-        history = []
-        for _ in range(config.iterations):
-            noise = torch.stack([torch.randn(shape, generator=generator) for generator in problem.generators]).to(
-                device
-            )
-            candidates = noise * std.unsqueeze(1) + mean.unsqueeze(1)
-            candidates[:, 0] = mean
-            costs = cost(candidates)
-            if self.remember:
-                history.append(Iteration(candidates.cpu(), costs.cpu()))
-            elite_cost, best = costs.topk(config.elites, dim=1, largest=False)
-            elites = candidates.take_along_dim(best[:, :, None, None], dim=1)
-            mean, std = elites.mean(dim=1), elites.std(dim=1)
-            found = torch.where((elite_cost[:, :1] < least).unsqueeze(2), elites[:, 0], found)
-            least = torch.minimum(least, elite_cost[:, :1])
-        # Before the clock is read: the device may still compute.
-        actions = (mean if config.result == "mean" else found).cpu()
-        mean_cost = elite_cost.mean(dim=1).cpu()
-        return Plan(actions, mean_cost, time.monotonic() - begun, tuple(history))
+        return search(Refit(self.config, problem), problem, self.config, remember=self.remember)
+
+
+class Refit:
+    """Candidates from a Gaussian that is fitted to the cheapest of the last ones."""
+
+    def __init__(self, config: PlannerConfig, problem: Problem) -> None:
+        self._config = config
+        self.efforts = (Effort(config.candidates),) * config.iterations
+        self.mean = problem.beginning(config.horizon)
+        self._std = self.mean.new_full(self.mean.shape, config.std)
+
+    def propose(self, turn: Turn) -> Tensor:
+        """Draw around the mean, which is candidate 0."""
+        candidates = self.around(turn.normal(self._config.candidates, *self.mean.shape[1:]))
+        candidates[:, 0] = self.mean
+        return candidates
+
+    def around(self, noise: Tensor) -> Tensor:
+        """Standard noise (E, S, horizon, block_dim) in the place and the width of the Gaussian."""
+        return noise * self._std.unsqueeze(1) + self.mean.unsqueeze(1)
+
+    def learn(self, tried: Tried) -> Learned:
+        """Refit mean and standard deviation."""
+        costs, cheapest = tried.costs.topk(self._config.elites, dim=1, largest=False)
+        elites = tried.candidates.take_along_dim(cheapest[:, :, None, None], dim=1)
+        self.mean, self._std = elites.mean(dim=1), elites.std(dim=1)
+        return Learned(self.mean, costs.mean(dim=1), cheapest)

@@ -1,14 +1,13 @@
 """What a sequence of action blocks costs, by imagining where it leads."""
 
+import copy
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lewm_cli.model import WorldModel
-
-SEQUENCES_AT_ONCE = 1024
-"""Imagined together: bounds the memory whatever the number of environments."""
+from lewm_cli.plan.objective import LastLatent, Objective
 
 
 class Cost(Protocol):
@@ -34,16 +33,29 @@ class Cost(Protocol):
 
 
 class LatentCost:
-    """Distance in latent space between where candidates lead and the goal, for a batch of environments.
+    """What candidates cost by the latents that the model imagines of them, for a batch of environments.
+
+    It can be differentiated with respect to the candidates.
 
     Args:
-        model: in eval mode.
+        model: in eval mode, with the weights that it has now.
         start: (E, 1, D) latents of the frames now.
         goal: (E, D) latents of the goal frames.
+        objective: judges the imagined latents; by the distance of the last one, the paper's, if not given.
+        dtype: of the model's matrix products while it imagines.
     """
 
-    def __init__(self, model: WorldModel, start: Tensor, goal: Tensor) -> None:
+    def __init__(
+        self,
+        model: WorldModel,
+        start: Tensor,
+        goal: Tensor,
+        objective: Objective | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.model, self.start, self.goal = model, start, goal
+        self.objective = objective or LastLatent(model)
+        self._imagine = model.imaginer(dtype)
 
     @property
     def environments(self) -> int:
@@ -55,21 +67,18 @@ class LatentCost:
         """Where the model computes."""
         return self.start.device
 
-    @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
         sequences = candidates.flatten(0, 1)
         owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
-        costs = [
-            self._cost(*part)
-            for part in zip(sequences.split(SEQUENCES_AT_ONCE), owners.split(SEQUENCES_AT_ONCE), strict=True)
-        ]
-        return torch.cat(costs).reshape(candidates.shape[:2])
+        imagined = self._imagine(self.start[owners], sequences)
+        return self.objective(imagined, self.goal[owners]).reshape(candidates.shape[:2])
 
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""
-        one = slice(number, number + 1)
-        return LatentCost(self.model, self.start[one], self.goal[one])
+        one, its = copy.copy(self), slice(number, number + 1)
+        one.start, one.goal = self.start[its], self.goal[its]
+        return one
 
     @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:
@@ -81,10 +90,6 @@ class LatentCost:
         Returns:
             (E, horizon + 1) on the CPU: that of the start itself, which is that of standing still, then one per step.
         """
-        imagined = self.model.imagine(self.start, self.model.embed_actions(blocks.to(self.start.device)))
+        imagined = self._imagine(self.start, blocks.to(self.start.device))
         steps = range(1, imagined.shape[1] + 1)
-        return torch.stack([self.model.latent_cost(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
-
-    def _cost(self, sequences: Tensor, owners: Tensor) -> Tensor:
-        imagined = self.model.imagine(self.start[owners], self.model.embed_actions(sequences))
-        return self.model.latent_cost(imagined, self.goal[owners])
+        return torch.stack([self.objective(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()

@@ -10,6 +10,16 @@ class PlanSettings(Section):
     planner: PlannerConfig = PlannerConfig()
 
 
+def varying(planner: PlannerConfig) -> str | None:
+    """Why the same command may plan otherwise the next time; None if it cannot."""
+    if planner.milliseconds is None:
+        return None
+    return (
+        f"a plan may take {planner.milliseconds:g} ms, so how many iterations it gets, and with that what comes out, "
+        "changes from run to run and from machine to machine"
+    )
+
+
 def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
     """The planner of a task's protocol `heldout`, with settings laid over it.
 

@@ -1,10 +1,13 @@
 """The two probes: least squares, and a small MLP."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
-HIDDEN = 256
+from lewm_cli.model import HIDDEN, perceptron
+
 STEPS = 1500
 BATCH = 512
 RECIPE = (
@@ -31,27 +34,30 @@ def fit_linear(features: Tensor, targets: Tensor, unseen: Tensor) -> Tensor:
 
 def fit_mlp(features: Tensor, targets: Tensor, unseen: Tensor, seed: int) -> Tensor:
     """Predict with a small MLP for all targets at once; arguments as for `fit_linear`."""
+    network = train_mlp(features, targets, seed, STEPS)
+    with torch.inference_mode():
+        return network(unseen.float()).double()
+
+
+def train_mlp(
+    features: Tensor, targets: Tensor, seed: int, steps: int, advance: Callable[[int], None] = lambda done: None
+) -> nn.Sequential:
+    """The small MLP itself; `advance` is told the number of steps done since the last call."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         features, targets = features.float(), targets.float()
-        network = nn.Sequential(
-            nn.Linear(features.shape[1], HIDDEN),
-            nn.GELU(),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.GELU(),
-            nn.Linear(HIDDEN, targets.shape[1]),
-        )
+        network = perceptron(features.shape[1], HIDDEN, targets.shape[1])
         optimizer = optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
-        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-        for _ in range(STEPS):
+        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(steps):
             batch = torch.randint(len(features), (BATCH,))
             loss = F.mse_loss(network(features[batch]), targets[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-        with torch.inference_mode():
-            return network(unseen.float()).double()
+            advance(1)
+    return network
 
 
 def _with_intercept(features: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
     for target in task.probe_targets:
         column = dataset.read(target.column, rows).reshape(len(rows), -1)
         values = target.function(column[:, target.index].astype(np.float64))
-        reason = _unprobeable(values, test)
+        reason = unprobeable(values, test)
         if reason:
             left_out[target.name] = reason
         else:
@@ -85,7 +85,8 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
     return ProbeSamples(rows, owners, test, tuple(targets), np.stack(columns, axis=1), left_out)
 
 
-def _unprobeable(values: np.ndarray, test: np.ndarray) -> str | None:
+def unprobeable(values: np.ndarray, test: np.ndarray) -> str | None:
+    """Why a quantity cannot be fitted and tested, if it cannot; `test` (N,) tells the test rows of `values` (N,)."""
     if np.isnan(values).all():
         return "is NaN in every row"
     if not np.isfinite(values).all():

@@ -2,9 +2,10 @@
 
 from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
-from lewm_cli.report.details import DatasetDetails, RunDetails
+from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
 from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables, success_tables
+from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
 from lewm_cli.report.planning import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.presets import preset_tables, preset_text
@@ -24,6 +25,7 @@ __all__ = [
     "NOT_SHOWN",
     "Conversion",
     "DatasetDetails",
+    "HeadDetails",
     "Output",
     "RunDetails",
     "RunReport",
@@ -43,6 +45,7 @@ __all__ = [
     "diagnosis_tree",
     "evaluation_tables",
     "goal_image_tables",
+    "head_tables",
     "inventory_tables",
     "inventory_tree",
     "plan_tables",

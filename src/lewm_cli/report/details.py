@@ -1,12 +1,13 @@
 """One dataset or run of the home in detail."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lewm_cli.config import ModelConfig, RunCard
 from lewm_cli.data import Dataset
 from lewm_cli.model import ComponentProfile
 from lewm_cli.report.stored_results import StoredResults
-from lewm_cli.store import RunFiles
+from lewm_cli.store import HeadKind, ProbeFit, ReachFit, RunFiles
 from lewm_cli.train import HeldOut
 
 
@@ -15,6 +16,23 @@ class DatasetDetails:
     """A recording."""
 
     dataset: Dataset
+
+
+@dataclass(frozen=True)
+class HeadDetails:
+    """A head that was fitted to a run's latents.
+
+    Args:
+        kind: of the head.
+        path: its file.
+        fit: how it was fitted; None if that cannot be read.
+        problem: why plans cannot be judged by it, if they cannot.
+    """
+
+    kind: HeadKind
+    path: Path
+    fit: ReachFit | ProbeFit | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,7 @@ class RunDetails:
         components: parameters and FLOPs.
         held_out: the last measurement during training, if the log has one.
         results: measured on the present weights.
+        heads: that were fitted to its latents.
     """
 
     name: str
@@ -44,3 +63,4 @@ class RunDetails:
     components: tuple[ComponentProfile, ...]
     held_out: HeldOut | None
     results: StoredResults
+    heads: tuple[HeadDetails, ...] = ()

@@ -5,7 +5,18 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.evaluate import HELD_STEPS, EvalResult, EvalSeries, GroupResult, PooledGroup, Rate, SeriesPoint
+from lewm_cli.evaluate import (
+    HELD_STEPS,
+    EvalResult,
+    EvalSeries,
+    GroupResult,
+    PooledGroup,
+    Ranking,
+    Rate,
+    References,
+    SeriesPoint,
+)
+from lewm_cli.report.spent import spent_per_plan
 
 NOT_SHOWN = "not shown to beat random"
 """Said where the interval of the paired difference to the random policy is not above 0."""
@@ -23,7 +34,7 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
         _measured_by(result, result.protocol, result.held_out),
         f"Intervals are 95 %. {solved.successes} starts ({solved.rate:.1%}) were already solved.\n"
         f"{_above_random(result)}{_when_reached(overall)}\n"
-        f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan." + _time_split(result),
+        f"{result.plans} plans on {result.device}: {_spent(result)}." + _time_split(result),
         "pairs",
     )
     groups = [overall, *_other_headline(result, solved), *result.groups]
@@ -33,7 +44,26 @@ def evaluation_tables(result: EvalResult) -> list[RenderableType]:
     for group in groups:
         row = [group.name, str(group.success.trials), str(group.success), str(group.random)]
         table.add_row(*row, *([str(group.route_valid)] if judged else []))
-    return [table]
+    return [table, *(["", *references_tables(result)] if result.references else [])]
+
+
+def references_tables(result: EvalResult) -> list[RenderableType]:
+    """What else was reached on the same pairs, and what it says about what holds the run back."""
+    found, planner = result.references, result.protocol.planner
+    table = _plain_table("what holds it back: the same pairs")
+    for heading in ("by", "success", "above the run, points"):
+        table.add_column(heading, no_wrap=heading != "by")
+    table.add_row(f"the run, {planner.candidates} x {planner.iterations}", str(result.overall.success), "")
+    few = f"{found.planner.candidates} x {found.planner.iterations}"
+    for by, reference in (
+        (f"the run, {few}", found.model),
+        ("true dynamics, latent cost", found.true_latent),
+        ("true dynamics, true cost", found.true_state),
+        ("random actions", found.random),
+        ("zero action", found.zero_action),
+    ):
+        table.add_row(by, str(reference.success), str(reference.above_run))
+    return [table, "\n".join([*_blame(found), *_ranked(found.ranking)])]
 
 
 def series_tables(series: EvalSeries) -> list[RenderableType]:
@@ -57,7 +87,8 @@ def series_tables(series: EvalSeries) -> list[RenderableType]:
         for group in [first.overall, *_other_headline(first, first.solved_at_start), *first.groups]:
             row = (group.name, str(group.success.pairs), str(group.success), str(group.random))
             table.add_row(*row, str(group.held))
-    return [table, *(_seeds_table(series) if seeds > 1 else [])]
+    held_back = ["", *_references_over(series)] if first.references else []
+    return [table, *(_seeds_table(series) if seeds > 1 else []), *held_back]
 
 
 def protocol_tables(protocols: list[tuple[str, EvalProtocol]]) -> list[RenderableType]:
@@ -71,7 +102,14 @@ def protocol_tables(protocols: list[tuple[str, EvalProtocol]]) -> list[Renderabl
 
 
 def _rates_table(title: str, caption: str, pairs: str) -> Table:
-    table = Table(
+    table = _plain_table(title, caption)
+    for heading in (pairs, "n", "success", "random"):
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
+def _plain_table(title: str, caption: str | None = None) -> Table:
+    return Table(
         title=title,
         title_justify="left",
         caption=caption,
@@ -81,9 +119,6 @@ def _rates_table(title: str, caption: str, pairs: str) -> Table:
         show_edge=False,
         pad_edge=False,
     )
-    for heading in (pairs, "n", "success", "random"):
-        table.add_column(heading, no_wrap=True)
-    return table
 
 
 def _measured_by(result: EvalResult | EvalSeries, protocol: EvalProtocol | None, held_out: bool) -> str:
@@ -120,6 +155,10 @@ def _when_reached(group: GroupResult) -> str:
     return f"{held}{after} {group.final_distance:.3g} from the goal at the end (median)."
 
 
+def _spent(result: EvalResult) -> str:
+    return spent_per_plan(result.seconds_per_plan, result.iterations_per_plan, result.flops_per_plan)
+
+
 def _time_split(result: EvalResult) -> str:
     if result.split is None or result.seconds_per_episode is None:
         return ""
@@ -132,8 +171,50 @@ def _time_split(result: EvalResult) -> str:
     return f"\n{result.seconds_per_episode:.3f} s per episode: {shares}; simulated by {by}.{warning}"
 
 
+def _references_over(series: EvalSeries) -> list[RenderableType]:
+    """References over how far goals lie ahead."""
+    table, notes = _plain_table("what holds it back: the same pairs"), list[str]()
+    planner = series.points[0].references.planner
+    table.add_column("ahead")
+    for heading in (
+        f"{planner.candidates} x {planner.iterations}",
+        "true, latent cost",
+        "true, true cost",
+        "zero action",
+    ):
+        table.add_column(heading, no_wrap=True)
+    for point in series.points:
+        found = point.references
+        columns = (found.model, found.true_latent, found.true_state, found.zero_action)
+        table.add_row(str(point.offset), *(str(one.success) for one in columns))
+        notes += [f"{point.offset}: {line}" for line in _blame(found)]
+    return [table, "\n".join(notes)]
+
+
+def _blame(found: References) -> list[str]:
+    """What holds the run back, where the intervals say so."""
+    said = []
+    if found.dynamics.low > 0:
+        said.append(f"The dynamics are to blame: true ones reach {found.dynamics} points more.")
+    if found.cost.low > 0:
+        said.append(f"The cost is to blame: a true one reaches {found.cost} points more.")
+    return said
+
+
+def _ranked(ranking: Ranking | None) -> list[str]:
+    """How well candidates of the first plans are ranked."""
+    if ranking is None:
+        return []
+    first, last = ("unknown" if mean is None else str(mean) for mean in (ranking.first, ranking.last))
+    return [
+        "In first plans, the rank correlation of latent cost and true distance is",
+        f"{first} in the first iteration, {last} in the last.",
+        f"They end {ranking.regret} farther from the goal than the best that was tried.",
+    ]
+
+
 def _seeds_table(series: EvalSeries) -> list[RenderableType]:
-    table = Table(title="success by seed", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = _plain_table("success by seed")
     table.add_column("steps ahead")
     for seed in series.points[0].seeds:
         table.add_column(f"seed {seed}")

@@ -10,12 +10,23 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.config import ObjectiveName
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
 from lewm_cli.files import atomic_path
+from lewm_cli.report.spent import spent_per_plan
 
 ROWS = 11
 """Of the table of distances, at most, the last step apart."""
+
+
+_MEANING: dict[ObjectiveName, str] = {
+    "last": "the squared latent distance to the goal",
+    "path": "the squared latent distance to the goal, mean of the way there",
+    "probe": "the squared distance of the positions read off the latents",
+    "reach": "the model steps that a reachability head counts to the goal",
+    "reach-shuffled": "what a head says that has learned from shuffled labels",
+}
 
 
 def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
@@ -31,8 +42,8 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
-        f"Imagined latent cost, the squared distance to the goal: lower is nearer.\n{_verdict(plan)}\n"
-        f"One plan on {plan.device}, {plan.seconds_per_plan:.3f} s.\n",
+        f"Imagined cost, {_MEANING[plan.planner.objective]}: lower is nearer.\n{_verdict(plan)}\n"
+        f"One plan on {plan.device}: {_spent(plan)}.\n",
         "Actions, in the units of the recording that the run was trained on",
         actions,
     ]
@@ -51,7 +62,7 @@ def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
         f"Nearest: {_cost(distances[result.nearest])} after {result.nearest} steps.\n"
         "No success rate: nobody knows the state that the image shows, so nobody can say\n"
         "whether it was reached.\n"
-        f"{result.plans} plans on {result.device}, {result.seconds_per_plan:.3f} s per plan.",
+        f"{result.plans} plans on {result.device}: {_spent(result)}.",
     ]
 
 
@@ -106,6 +117,10 @@ def _verdict(plan: ImaginedPlan) -> str:
         "The plan ends NO NEARER than standing still: the model knows no way, the start is\n"
         "the goal, or the images are not like those it was trained on."
     )
+
+
+def _spent(found: ImaginedPlan | GoalImageResult) -> str:
+    return spent_per_plan(found.seconds_per_plan, found.iterations_per_plan, found.flops_per_plan)
 
 
 def _cost(value: float) -> str:

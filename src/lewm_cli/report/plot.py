@@ -16,17 +16,17 @@ def surprise_svg(result: SurpriseResult | PerturbationResult) -> str:
     """Draw recorded episodes, or what happens around the event."""
     with house_style():
         recorded = isinstance(result, SurpriseResult)
-        return _plain(draw_surprise(result) if recorded else draw_perturbation(result, "event"))
+        return plain_svg(draw_surprise(result) if recorded else draw_perturbation(result, "event"))
 
 
 def comparison_svg(comparison: PairedComparison) -> str:
     """Draw the differences between evaluations of the same pairs."""
     with house_style():
-        return _plain(draw_comparison(comparison))
+        return plain_svg(draw_comparison(comparison))
 
 
-def _plain(drawings: list[Drawing]) -> str:
-    """Drawings one below the other, in the page's light colors."""
+def plain_svg(drawings: list[Drawing]) -> str:
+    """Drawings made in the house style one below the other, in the page's light colors."""
     style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
     light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
     return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], _stacked(drawings))

@@ -64,6 +64,10 @@ def _planning(report: RunReport) -> list[_Line]:
         lines.append(_rate(f"success, {group.name}", group.success, beside))
         if group.route_valid:
             lines.append(_rate("  clear of walls", group.route_valid, "success on a route that overlaps none"))
+    references = report.evaluation.references
+    if references:
+        for what, one in (("latent cost", references.true_latent), ("true cost", references.true_state)):
+            lines.append(_rate(f"true dynamics, {what}", one.success, f"{one.above_run} points above the run"))
     return lines
 
 

@@ -76,6 +76,15 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
         "held_out": asdict(details.held_out) if details.held_out else None,
         "stopped": details.files.stopped,
         "unreadable": [str(path) for path in details.results.unreadable],
+        "heads": [
+            {
+                "kind": head.kind,
+                "path": str(head.path),
+                "problem": head.problem,
+                "fit": head.fit.model_dump(mode="json") if head.fit else None,
+            }
+            for head in details.heads
+        ],
         "evaluations": _dumped(details.results.evaluations),
         "probes": _dumped(details.results.probes),
         "surprises": _dumped(details.results.surprises),

@@ -54,6 +54,8 @@ def _facts(check: Check) -> list[str]:
             facts = [f"{tensors}/{tensors} tensors"]
             if check.derived == 2:
                 facts.append("derived files equal")
+            if check.heads:
+                facts.append(f"heads: {check.heads}")
             facts.append(f"results: {check.results}")
             if check.older_results:
                 facts[-1] += f" and {check.older_results} of earlier weights"

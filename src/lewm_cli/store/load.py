@@ -11,6 +11,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.model import LeWM
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
+from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
 from lewm_cli.store.statistics import StoredStatistics, named_task, store_statistics, stored_statistics
 
@@ -126,7 +127,9 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
     card = stored_card(home, loaded) if stats_from is None else None
     if card is None:
         card = _computed_card(home, loaded, stats_from or _released_recording(home, loaded), say)
-    return Run(loaded.name, loaded.files, loaded.model, card, loaded.tensors, loaded.sha256, loaded.source)
+    stem = home.noting_stem(loaded.name, loaded.files.stem)
+    notes = None if stem == loaded.files.stem else RunFiles(stem)
+    return Run(loaded.name, loaded.files, loaded.model, card, loaded.tensors, loaded.sha256, loaded.source, notes)
 
 
 def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:

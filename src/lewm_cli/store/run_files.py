@@ -66,6 +66,10 @@ class RunFiles:
         """One JSON object per event."""
         return self.folder / "log.jsonl"
 
+    def head(self, kind: str) -> Path:
+        """A head fitted to its latents, which plans can be judged by."""
+        return self.folder / f"{kind}.safetensors"
+
     @property
     def results(self) -> Path:
         """Measurements, one JSON file each."""

@@ -60,9 +60,16 @@ class Run(LoadedWeights):
 
     Args:
         card: as it carries it; of weights that another tool made, with what was computed for them.
+        notes: where notes on it are written, if that is not beside it.
     """
 
     card: RunCard
+    notes: RunFiles | None = None
+
+    @property
+    def places(self) -> tuple[RunFiles, ...]:
+        """Where notes on it may lie; first where they are written."""
+        return (self.notes, self.files) if self.notes else (self.files,)
 
     @property
     def device(self) -> torch.device:

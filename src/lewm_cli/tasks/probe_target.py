@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LENGTHS = ("px", "m")
+"""Units of length."""
+
 
 @dataclass(frozen=True)
 class ProbeTarget:
@@ -23,3 +26,8 @@ class ProbeTarget:
     index: int
     unit: str
     function: Callable[[np.ndarray], np.ndarray] = np.positive
+
+    @property
+    def is_position(self) -> bool:
+        """Whether it says where something is."""
+        return self.unit in LENGTHS

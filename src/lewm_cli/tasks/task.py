@@ -35,6 +35,7 @@ class Task:
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         gates: what the simulator can count as reached; its own rule first.
+        action_bounds: lowest and highest value of every action dimension; empty for recordings without a simulator.
         prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
         make_simulator: imports and builds the simulator; None for recordings without one.
@@ -53,6 +54,7 @@ class Task:
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
     gates: tuple[str, ...] = ("simulator",)
+    action_bounds: tuple[tuple[float, float], ...] = ()
     prepare: Callable[[], None] = field(default=_nothing, repr=False)
     fidelity: Fidelity = FIDELITY
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)

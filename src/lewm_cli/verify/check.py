@@ -70,6 +70,7 @@ class RunCheck(Check):
     Args:
         tensors: read, all of them by name and shape; None if they could not be.
         derived: derived files that equal the weights tensor by tensor.
+        heads: fitted to the present weights, whole.
         results: stored measurements of the present weights.
         older_results: stored measurements of earlier weights.
         log_entries: events in the log of the training.
@@ -79,6 +80,7 @@ class RunCheck(Check):
 
     tensors: int | None = None
     derived: int = 0
+    heads: int = 0
     results: int = 0
     older_results: int = 0
     log_entries: int = 0

@@ -15,7 +15,18 @@ from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
 from lewm_cli.model import LeWM
-from lewm_cli.store import Measurement, RunFiles, StoredStatistics, read_card, read_tensors, weights_digest
+from lewm_cli.store import (
+    HEAD_KINDS,
+    Measurement,
+    RunFiles,
+    StoredStatistics,
+    fit_command,
+    head_paths,
+    read_card,
+    read_head,
+    read_tensors,
+    weights_digest,
+)
 from lewm_cli.store.derived import check_sums
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.origin import run_origin
@@ -39,6 +50,7 @@ class _Weights:
 @dataclass
 class _Counts:
     derived: int = 0
+    heads: int = 0
     results: int = 0
     older_results: int = 0
     log_entries: int = 0
@@ -118,6 +130,22 @@ class _Look:
             else:
                 yield finding
 
+    def heads(self) -> Iterator[Finding]:
+        """Of what was fitted to the latents."""
+        places = (self.files, *(RunFiles(_stem_of_results(folder)) for folder in self.folders))
+        for kind in HEAD_KINDS:
+            again = fit_command(self.name, kind)
+            for path in filter(Path.exists, head_paths(places, kind)):
+                try:
+                    stored = read_head(path, kind, again)
+                except LewmError as error:
+                    yield Problem(str(error), f"fit it again: {again}")
+                    continue
+                if stored.fit.weights_sha256 == self.weights.digest:
+                    self.counts.heads += 1
+                else:
+                    yield Remark(f"{path.name} is of earlier weights; fit it again: {again}")
+
     def results(self) -> Iterator[Finding]:
         paths = (path for folder in dict.fromkeys(self.folders) for path in sorted(folder.glob("*.json")))
         for path in paths:
@@ -181,6 +209,7 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
     findings += guarded("its origin", look.origin, COPY_AGAIN)
     findings += guarded("the statistics", look.statistics, again)
     findings += guarded("what is derived from the weights", look.derived, again)
+    findings += guarded("a head", look.heads, fit_command(name, "reach"))
     findings += guarded("a stored result", look.results, "measure again")
     findings += guarded(files.log.name, look.log, "the weights do not need it")
     state = look.weights.state

@@ -44,5 +44,6 @@ PUSHT = Task(
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
     fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away
     gates=("simulator", "tight"),
+    action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=_make_simulator,
 )

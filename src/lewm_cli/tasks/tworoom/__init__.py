@@ -36,5 +36,6 @@ TWOROOM = Task(
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
     gates=("simulator", "swept", "route"),
+    action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=_make_simulator,
 )

@@ -1,0 +1,110 @@
+"""How plans are found: which solver searches, how hard, and what it may spend."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from lewm_cli.config.section import Section
+
+SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd"]
+"""What solvers are called in the field."""
+
+ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
+"""What a plan costs: squared latent distance where it ends, or its mean along the way; squared distance of the
+positions that a probe reads; how far a reachability head says the goal still is, or what that head says when it has
+learned from shuffled labels."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "candidates": {
+        "cem": 300,
+        "icem": 300,
+        "mppi": 300,
+        "random-shooting": 300,
+        "gradient": 16,
+        "cem-gd": 300,
+    },
+    "std": {"cem": 1.0, "icem": 1.0, "mppi": 0.5, "random-shooting": 1.0, "gradient": 1.0, "cem-gd": 1.0},
+    "elites": {"cem": 30, "icem": 30, "cem-gd": 30},
+    "result": {
+        "cem": "mean",
+        "icem": "best",
+        "mppi": "mean",
+        "random-shooting": "best",
+        "gradient": "best",
+        "cem-gd": "best",
+    },
+    "color": {"icem": 2.0},
+    "kept": {"icem": 0.3},
+    "temperature": {"mppi": 0.03},
+    "step": {"gradient": 0.1, "cem-gd": 0.05},
+    "refined": {"cem-gd": 4},
+    "descents": {"cem-gd": 10},
+}
+"""Per setting, the solvers that use it and what each of them takes if nothing is said."""
+
+WITH_MEAN = ("cem", "icem", "mppi")
+"""Solvers that draw around a mean to the end; the others know nothing better than what they tried."""
+
+
+class PlannerConfig(Section):
+    """A search over action blocks in normalized action space; by default the cross-entropy method of the paper."""
+
+    solver: SolverName = Field("cem", description="how plans are searched for")
+    candidates: int = Field(300, ge=2, description="action sequences tried per iteration")
+    elites: int | None = Field(None, ge=2, description="cheapest candidates, which refit mean and standard deviation")
+    iterations: PositiveInt = 30
+    horizon: PositiveInt = Field(5, description="model steps planned")
+    receding: PositiveInt = Field(5, description="model steps executed before replanning")
+    std: PositiveFloat = Field(1.0, description="standard deviation that is drawn with first")
+    result: Literal["mean", "best"] = Field("mean", description="what the solver drew around last, or the best of all")
+    warm_start: bool = Field(False, description="begin at what is left of the plan before")
+    bounds: bool = Field(False, description="try only actions that the task's action space holds")
+    tolerance: float = Field(0.0, ge=0, lt=1, description="share of the cost that iterations must save; 0: go on")
+    milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
+    flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
+    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit-cost")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="that candidates are imagined in")
+    color: float | None = Field(None, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
+    kept: float | None = Field(None, ge=0, le=1, description="icem: share of the elites that are tried again")
+    temperature: PositiveFloat | None = Field(None, description="mppi: in standard deviations of the costs")
+    step: PositiveFloat | None = Field(None, description="gradient, cem-gd: step size of Adam")
+    refined: int | None = Field(None, ge=2, description="cem-gd: cheapest sequences that the gradient improves")
+    descents: PositiveInt | None = Field(None, description="cem-gd: gradient steps after the iterations")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_defaults_of_the_solver(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        solver = tree.get("solver", "cem")
+        own = {key: by[solver] for key, by in DEFAULTS.items() if isinstance(solver, str) and solver in by}
+        return own | {key: value for key, value in tree.items() if value is not None or key not in own}
+
+    @model_validator(mode="after")
+    def _solver_uses_what_is_set(self) -> Self:
+        for key, by in DEFAULTS.items():
+            if self.solver not in by and getattr(self, key) is not None:
+                raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {_either(by)}")
+        if self.result == "mean" and self.solver not in WITH_MEAN:
+            raise ValueError(f"the solver {self.solver} has no mean in the end; leave result out, or set it to 'best'")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.elites is not None and self.elites > self.candidates:
+            raise ValueError(f"elites {self.elites} is more than candidates {self.candidates}")
+        if self.refined is not None and self.refined > self.candidates:
+            raise ValueError(f"refined {self.refined} is more than candidates {self.candidates}")
+        if self.receding > self.horizon:
+            raise ValueError(f"receding {self.receding} is more than horizon {self.horizon}")
+        if self.warm_start and self.receding == self.horizon:
+            raise ValueError(
+                f"warm_start begins at what is left of a plan, and nothing is where all {self.horizon} steps are "
+                "executed; set receding to fewer than horizon"
+            )
+        return self
+
+
+def _either(names: dict[str, Any]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -1,0 +1,57 @@
+"""What plans of a run are judged by: the one place that makes it of what the planner's configuration names."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lewm_cli.config import PlannerConfig
+from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
+from lewm_cli.store import ONLY, SHUFFLED, Run, find_head
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What candidates of a run cost.
+
+    Args:
+        run: imagines where they lead.
+        objective: judges that.
+        dtype: of the model's matrix products while it imagines.
+        head_sha256: of the file of the head that the objective asks, if it asks one.
+    """
+
+    run: Run
+    objective: Objective
+    dtype: torch.dtype
+    head_sha256: str | None = None
+
+    def cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
+        """The cost for E environments.
+
+        Args:
+            starts, goals: (E, D) latents of the frames now and of the goals.
+        """
+        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self.dtype)
+
+
+def find_judge(run: Run, planner: PlannerConfig) -> Judge:
+    """What a planner names, on the device of the run.
+
+    Raises:
+        MissingError: it needs a head that was not fitted yet; the error says what to type.
+        LewmError: that head is damaged, or was fitted to other weights.
+    """
+    dtype: torch.dtype = getattr(torch, planner.precision)
+    match planner.objective:
+        case "last":
+            return Judge(run, LastLatent(run.model), dtype)
+        case "path":
+            return Judge(run, WholePath(run.model), dtype)
+        case "probe":
+            stored = find_head(run, "probe")
+            return Judge(run, ProbedPosition(stored.heads[ONLY].to(run.device)), dtype, stored.sha256)
+        case "reach" | "reach-shuffled":
+            stored = find_head(run, "reach")
+            head = stored.heads[ONLY if planner.objective == "reach" else SHUFFLED]
+            return Judge(run, Reachability(head.to(run.device)), dtype, stored.sha256)

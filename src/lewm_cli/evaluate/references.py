@@ -1,0 +1,282 @@
+"""References on the pairs of an evaluation: nothing done, and plans by true dynamics, so that blame can be laid."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, ReferencesConfig, Section, merge_layers
+from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.clock import Clock, TimeSplit
+from lewm_cli.evaluate.difference import Difference
+from lewm_cli.evaluate.evaluate import LatentCosts, Loop, Open, _pair_seed, embed_each, open_at_once, resumed
+from lewm_cli.evaluate.fleet import Simulators
+from lewm_cli.evaluate.journal import Journal
+from lewm_cli.evaluate.objectives import Judge, find_judge
+from lewm_cli.evaluate.pairs import Pair
+from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
+from lewm_cli.evaluate.result import NOT_SOLVED, EvalResult
+from lewm_cli.evaluate.stage import Look, Stay
+from lewm_cli.evaluate.statistics import Rate
+from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
+from lewm_cli.plan import Cost, Plan, Separately, Solver, find_solver
+from lewm_cli.store import Run
+from lewm_cli.tasks import Task
+
+PlansBy = Literal["model", "true latent", "true state"]
+"""What plans are judged by: where the model imagines that they lead, or where the simulator shows that they lead, by
+what is seen there or by the state."""
+
+
+class ReferencesSettings(Section):
+    """What can be set about references."""
+
+    references: ReferencesConfig = ReferencesConfig()
+
+
+def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig:
+    """How much a task's references try, with settings laid over it.
+
+    Args:
+        task: with protocols; one whose simulator is slow says how little has to do.
+        settings: of `references`, like `references.candidates`.
+
+    Raises:
+        UsageError: they set something else, or cannot mean anything.
+    """
+    own = {"references": task.measured.get("references", {})}
+    merged = merge_layers([Layer(f"references of {task.name}", own), *settings])
+    return ReferencesSettings.build(merged.tree, merged.source).references
+
+
+def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> PlannerConfig:
+    """A protocol's planner, with as many tries as references have."""
+    return PlannerConfig(
+        solver="cem",
+        candidates=config.candidates,
+        elites=config.elites,
+        iterations=config.iterations,
+        horizon=planner.horizon,
+        receding=planner.receding,
+        std=planner.std,
+        result=planner.result,
+        bounds=planner.bounds,
+        precision=planner.precision,
+        objective=planner.objective,
+    )
+
+
+def planned_by(planner: PlannerConfig, config: ReferencesConfig) -> tuple[PlansBy, ...]:
+    """What references plan by; not the model where it has planned like this already."""
+    every: tuple[PlansBy, ...] = get_args(PlansBy)
+    return every[1:] if reference_planner(planner, config) == planner else every
+
+
+@dataclass(frozen=True)
+class Referee:
+    """Measures references on the pairs of an evaluation, one after the other.
+
+    What is drawn in planning for a pair is the same for all that plan, so that they differ in their costs alone.
+
+    Args:
+        run: what was evaluated, in eval mode on its device.
+        pairs: starts and goals.
+        evaluation: what was found.
+        config: how much is tried.
+        simulators: of the task.
+    """
+
+    run: Run
+    pairs: list[Pair]
+    evaluation: EvalResult
+    config: ReferencesConfig
+    simulators: Simulators
+
+    @property
+    def protocol(self) -> EvalProtocol:
+        """That of the evaluation, with the planner of the references."""
+        protocol = self.evaluation.protocol
+        return protocol.model_copy(update={"planner": reference_planner(protocol.planner, self.config)})
+
+    @property
+    def planned_by(self) -> tuple[PlansBy, ...]:
+        """What there is to plan by."""
+        return planned_by(self.evaluation.protocol.planner, self.config)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What the run judges plans by."""
+        return find_judge(self.run, self.protocol.planner)
+
+    @property
+    def unsolved(self) -> list[int]:
+        """Numbers of the pairs that were not solved at the start."""
+        return [number for number, one in enumerate(self.evaluation.episodes) if not one.solved_at_start]
+
+    def stand_still(self, advance: Callable[[int], None]) -> Reference:
+        """Take no action.
+
+        Args:
+            advance: told the number of environment steps done since the last call, all pairs together.
+        """
+        begun, protocol = time.monotonic(), self.protocol
+        asked = [
+            self.simulators.ask(k, Stay(pair, protocol.gate, protocol.budget)) for k, pair in enumerate(self.pairs)
+        ]
+        reached = []
+        for answer in asked:
+            reached.append(bool(answer.result().found))
+            advance(protocol.budget)
+        return self._reference(reached, time.monotonic() - begun)
+
+    def plan(self, by: PlansBy, advance: Callable[[int], None], journal: Journal | None = None) -> Reference:
+        """Plan and follow as in the evaluation.
+
+        Args:
+            by: what plans are judged by.
+            advance: told the number of environment steps done since the last call, all pairs together.
+            journal: takes every episode as it ends; those that are in it are not done again.
+        """
+        begun, clock = resumed(journal)
+        solver: Solver = find_solver(self.protocol.planner)
+        if by == "model":
+            costs, at_once = LatentCosts(self.judge, clock), open_at_once(self.run)
+            solver = Separately(solver) if self.run.device.type == "cpu" else solver
+        else:
+            # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
+            costs, at_once = TrueCosts(self.run, self.simulators, self.protocol.gate, by), 1
+        floors = {number: one.random_success for number, one in enumerate(self.evaluation.episodes)}
+        loop = Loop(self.run, self.protocol, solver, costs, self.simulators, clock, advance, at_once, floors=floors)
+        episodes = loop.play(self.pairs, journal, begun)
+        return self._reference([one.success for one in episodes], time.monotonic() - begun)
+
+    def rank(self, advance: Callable[[int], None]) -> Ranking | None:
+        """Follow what the run tries in its first plan for every pair, to see how well its cost ranks that.
+
+        Args:
+            advance: told the number of pairs done since the last call.
+        """
+        ranked = []
+        for number in self.unsolved:
+            pair = self.pairs[number]
+            frames = self.simulators.ask(number, Look(pair)).result().frames
+            start, goal = embed_each(self.run, list(frames), Clock(TimeSplit()))
+            cost = self.judge.cost(start[None], goal[None])
+            generator = torch.Generator().manual_seed(_pair_seed(self.protocol.drawn_with, pair, stream=0))
+            planner = self.protocol.planner
+            plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))
+            ranked.append(rank_plan(number, plan, onward(self.run, self.simulators, self.protocol.gate, pair)))
+            advance(1)
+        return Ranking.of(ranked, np.array([self.pairs[one.number].episode for one in ranked])) if ranked else None
+
+    def conclude(
+        self,
+        zero_action: Reference,
+        model: Reference | None,
+        true_latent: Reference,
+        true_state: Reference,
+        ranking: Ranking | None,
+    ) -> References:
+        """All together.
+
+        Args:
+            model: None if the evaluation was planned as the references are.
+        """
+        episodes = self.evaluation.episodes
+        model = model or self._reference([one.success for one in episodes], seconds=0)
+        return References(
+            planner=self.protocol.planner,
+            zero_action=zero_action,
+            random=self._reference([one.random_success for one in episodes], seconds=0),
+            model=model,
+            true_latent=true_latent,
+            true_state=true_state,
+            dynamics=self._difference(true_latent.reached, model.reached),
+            cost=self._difference(true_state.reached, true_latent.reached),
+            ranking=ranking,
+        )
+
+    def _reference(self, reached: list[bool], seconds: float) -> Reference:
+        run = [one.success for one in self.evaluation.episodes]
+        return Reference(
+            success=Rate.of(np.array(reached)[self._counted], self._clusters),
+            above_run=self._difference(reached, run),
+            reached=tuple(reached),
+            seconds=seconds,
+        )
+
+    def _difference(self, this: "list[bool] | tuple[bool, ...]", other: "list[bool] | tuple[bool, ...]") -> Difference:
+        return Difference.of(np.array(this)[self._counted], np.array(other)[self._counted], self._clusters)
+
+    @property
+    def _counted(self) -> np.ndarray:
+        """Whether a pair is one of the headline, (N,)."""
+        all_count = self.evaluation.overall.name != NOT_SOLVED
+        return np.array([all_count or not one.solved_at_start for one in self.evaluation.episodes])
+
+    @property
+    def _clusters(self) -> np.ndarray:
+        return np.array([pair.episode for pair in self.pairs])[self._counted]
+
+
+@dataclass(frozen=True)
+class TrueCosts:
+    """By where the simulator shows that candidates lead.
+
+    Args:
+        run: says what actions mean, and encodes.
+        simulators: of the task.
+        gate: what counts as reached.
+        by: whether latents or states are compared.
+    """
+
+    run: Run
+    simulators: Simulators
+    gate: str
+    by: PlansBy
+
+    def __call__(self, open_ones: list[Open]) -> Cost:
+        """From where the episodes have come to."""
+        ways = tuple(onward(self.run, self.simulators, self.gate, one.pair, one.actions) for one in open_ones)
+        if self.by == "true state":
+            return StateCost(ways)
+        return SeenCost(self.run, ways, torch.stack([one.goal for one in open_ones]))
+
+
+def onward(run: Run, simulators: Simulators, gate: str, pair: Pair, before: np.ndarray | None = None) -> Onward:
+    """Follow a run's candidates from where a pair has come to: its start, if nothing was done before."""
+    inputs = run.card.inputs
+    none = np.empty((0, inputs.actions.dim), np.float32)
+    return Onward(simulators, inputs, gate, pair, none if before is None else before)
+
+
+def rank_plan(number: int, plan: Plan, way: Onward) -> RankedPair:
+    """How well the costs of a plan's candidates rank them by where they lead.
+
+    Args:
+        number: of the pair.
+        plan: for one environment, by a solver that was asked to remember.
+        way: follows the candidates.
+    """
+    first, last = plan.history[0], plan.history[-1]
+    distances = way.distances(torch.cat([first.actions[0], last.actions[0], plan.actions]))
+    count = first.cost.shape[1]
+    return RankedPair(
+        number=number,
+        first=_spearman(first.cost[0].numpy(), distances[:count]),
+        last=_spearman(last.cost[0].numpy(), distances[count:-1]),
+        distance=distances[-1],
+        least=distances.min(),
+    )
+
+
+def _spearman(costs: np.ndarray, distances: np.ndarray) -> float | None:
+    """Rank correlation; None where one of them does not differ."""
+    if np.ptp(costs) == 0 or np.ptp(distances) == 0:
+        return None
+    return float(spearmanr(costs, distances).statistic)

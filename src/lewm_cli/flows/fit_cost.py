@@ -1,0 +1,169 @@
+"""Fit a head to the latents of a run, by which plans can be judged, and keep it beside the run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lewm_cli.data import Dataset, open_frames
+from lewm_cli.errors import LewmError
+from lewm_cli.fit_cost import fit_reach, fitting_steps
+from lewm_cli.flows.progress import Progress
+from lewm_cli.flows.unseen import is_unseen, refuse_unfit
+from lewm_cli.model import resolve_device
+from lewm_cli.probe import fit_positions
+from lewm_cli.store import (
+    NOTHING_SAID,
+    Foreign,
+    HeadKind,
+    Home,
+    LatentEpisodes,
+    ProbeFit,
+    ReachFit,
+    Run,
+    encode_episodes,
+    load_run,
+    save_head,
+)
+from lewm_cli.tasks import GENERIC, Task, find_task
+
+FITTED_FRAMES = 100_000
+TESTED_FRAMES = 25_000
+"""Frames encoded, in whole episodes: all there are of most recordings."""
+
+FEWEST_TESTED = 5
+"""Episodes that an interval over episodes needs."""
+
+TESTED_SHARE = 0.2
+"""Of the episodes, where the run has not held out enough of them itself."""
+
+
+@dataclass(frozen=True)
+class FitCostRequest:
+    """What to fit.
+
+    Args:
+        run: run name.
+        kind: of the head.
+        dataset: the recording that the run was trained on; as its card names it if not given.
+        seed: of episodes, pairs and heads.
+        steps: of the optimizer.
+        device: auto, cpu, cuda or mps; the heads themselves are fitted on the CPU.
+        foreign: how weights of another tool are read.
+    """
+
+    run: str
+    kind: HeadKind
+    dataset: str | None
+    seed: int
+    steps: int
+    device: str
+    foreign: Foreign = NOTHING_SAID
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is known of a head, and where it was stored."""
+
+    fit: ReachFit | ProbeFit
+    path: Path
+
+
+def fit_cost(home: Home, request: FitCostRequest, say: Callable[[str], None], progress: Progress) -> Fitted:
+    """Fit a head to frozen latents of episodes that the run was trained on, and test it on others.
+
+    Args:
+        home: where the run and the recording lie.
+        request: what to fit.
+        say: told what was chosen on the user's behalf.
+        progress: shows frames encoded and steps of the optimizer.
+
+    Raises:
+        LewmError: no such run or dataset, a recording that does not fit, too few episodes, nothing to fit, or another
+            process writes the run.
+    """
+    device = resolve_device(request.device)
+    run = load_run(home, request.run, device, foreign=request.foreign, say=say)
+    run.use_threads()
+    task = find_task(run.card.inputs.task) or GENERIC
+    split = _split(home, run, task, request, say)
+    frames = open_frames(split.dataset, run.card.model.image_size, home.cache)
+
+    def encoded(numbers: np.ndarray, title: str) -> LatentEpisodes:
+        with progress(title, int(split.dataset.lengths[numbers].sum()), "frames") as advance:
+            return encode_episodes(run, split.dataset, frames, numbers, advance)
+
+    fitted, tested = encoded(split.fitted, "encoding"), encoded(split.tested, "encoding others")
+    if request.kind == "reach":
+        with progress("fitting", fitting_steps(request.steps), "steps") as advance:
+            heads, fit = fit_reach(
+                run,
+                split.dataset,
+                fitted,
+                tested,
+                held_out=split.held_out,
+                seed=request.seed,
+                steps=request.steps,
+                advance=advance,
+            )
+    else:
+        with progress("fitting", request.steps, "steps") as advance:
+            heads, fit = fit_positions(
+                run,
+                split.dataset,
+                task,
+                fitted,
+                tested,
+                held_out=split.held_out,
+                seed=request.seed,
+                steps=request.steps,
+                advance=advance,
+            )
+    return Fitted(fit, save_head(run, heads, fit))
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Episodes to fit to and episodes to test on; `held_out` says whether the run was trained on none of these."""
+
+    dataset: Dataset
+    fitted: np.ndarray
+    tested: np.ndarray
+    held_out: bool
+
+
+def _split(home: Home, run: Run, task: Task, request: FitCostRequest, say: Callable[[str], None]) -> _Split:
+    """The episodes a run was trained on, and those it held out; of the former a fifth if it held out too few."""
+    dataset = home.find_dataset(request.dataset or run.card.dataset.name)
+    refuse_unfit(run, task, dataset)
+    unseen = is_unseen(run, dataset)
+    known = run.card.provenance is not None
+    if unseen.all():
+        raise LewmError(
+            f"{run.name} was trained on no episode of {dataset.name}, and what it was never trained on is kept to "
+            f"measure it on; name the recording it was trained on ({run.card.dataset.name}) with --dataset"
+        )
+    generator = np.random.default_rng(request.seed)
+    seen, others = (generator.permutation(np.flatnonzero(chosen)) for chosen in (~unseen, unseen))
+    held_out = len(others) >= FEWEST_TESTED
+    if not held_out:
+        apart = max(FEWEST_TESTED, round(TESTED_SHARE * len(seen)))
+        others, seen = seen[:apart], seen[apart:]
+    if len(seen) < FEWEST_TESTED:
+        raise LewmError(
+            f"{dataset.name} has {dataset.episodes} episodes, too few to fit a head to some and test it on others; "
+            "record more, and train on them"
+        )
+    fitted, tested = _whole(dataset, seen, FITTED_FRAMES), _whole(dataset, others, TESTED_FRAMES)
+    whose = "that the run held out" if held_out else "that the run may have been trained on, and the head is not"
+    which = "the run was trained on" if known else "there are"
+    say(f"episodes: {len(fitted)} of those {which} in {dataset.name} to fit, {len(tested)} {whose} to test")
+    return _Split(dataset, fitted, tested, held_out)
+
+
+def _whole(dataset: Dataset, numbers: np.ndarray, frames: int) -> np.ndarray:
+    """The first of these episodes that hold about so many frames, in the order of the recording."""
+    kept = np.cumsum(dataset.lengths[numbers]) <= frames
+    kept[:FEWEST_TESTED] = True
+    return np.sort(numbers[kept])

@@ -1,0 +1,97 @@
+"""Small networks on frozen latents, by which plans can be judged."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN = 256
+
+
+class _Standardized(nn.Module):
+    """Latents as the heads take them: every dimension by mean and standard deviation of those fitted on."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent))
+        self.register_buffer("std", torch.ones(latent))
+
+    def fit(self, latents: Tensor) -> None:
+        """Take mean and deviation of latents (N, D); a constant dimension becomes 0."""
+        std = latents.std(dim=0, unbiased=False)
+        self.mean, self.std = latents.mean(dim=0), torch.where(std > 0, std, torch.ones_like(std))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(..., D) to the same."""
+        return (latents - self.mean) / self.std
+
+
+class ReachHead(nn.Module):
+    """Tells how many model steps it takes from one latent to another, as the mean over classes of distances.
+
+    Args:
+        latent: dimensions D of a latent.
+        classes: of distances, the last of which is "farther than any episode goes".
+        hidden: width of the two hidden layers.
+    """
+
+    steps: Tensor
+
+    def __init__(self, latent: int, classes: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.scale = _Standardized(latent)
+        self.net = perceptron(2 * latent, hidden, classes)
+        self.register_buffer("steps", torch.zeros(classes))
+
+    def logits(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """How likely each class is, from latents (..., D) to goals (..., D), as (..., classes)."""
+        logits: Tensor = self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
+        return logits
+
+    def forward(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """Model steps from latents (..., D) to goals (..., D), as (...)."""
+        return (self.logits(latents, goal).softmax(dim=-1) * self.steps).sum(dim=-1)
+
+
+class PositionHead(nn.Module):
+    """Reads positions off a latent.
+
+    Args:
+        latent: dimensions D of a latent.
+        positions: numbers K read off it.
+        hidden: width of the two hidden layers.
+    """
+
+    offset: Tensor
+    unit: Tensor
+
+    def __init__(self, latent: int, positions: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.scale = _Standardized(latent)
+        self.net = perceptron(latent, hidden, positions)
+        self.register_buffer("offset", torch.zeros(positions))
+        self.register_buffer("unit", torch.ones(positions))
+
+    @classmethod
+    def of(cls, net: nn.Sequential, latents: Tensor, positions: Tensor) -> Self:
+        """A head around a network that was fitted to z-scored latents (N, D) and positions (N, K)."""
+        head = cls(latents.shape[1], positions.shape[1])
+        head.net = net
+        head.scale.fit(latents)
+        head.offset, head.unit = positions.mean(dim=0), positions.std(dim=0, unbiased=False)
+        return head
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Positions (..., K) of latents (..., D), in the unit of what was fitted."""
+        positions: Tensor = self.net(self.scale(latents)) * self.unit + self.offset
+        return positions
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers with GELU."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs)
+    )

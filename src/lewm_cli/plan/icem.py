@@ -1,0 +1,86 @@
+"""iCEM: the cross-entropy method with noise that lasts and elites that are tried again (arXiv 2008.06389)."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lewm_cli.config import PlannerConfig
+from lewm_cli.plan.cem import Refit
+from lewm_cli.plan.plan import Plan
+from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.search import Learned, Tried, Turn, search
+
+
+@dataclass(frozen=True)
+class ICEM:
+    """Plans with the cheapest candidate, or the mean of the last elites; only the last iteration tries the mean.
+
+    Args:
+        config: as of `CEM`; `color` of the noise, and the share of elites that are `kept`.
+        remember: keep every iteration's candidates in the plan.
+    """
+
+    config: PlannerConfig
+    remember: bool = False
+
+    def solve(self, problem: Problem) -> Plan:
+        """Find one plan per environment; see `Solver`."""
+        return search(_Colored(self.config, problem), problem, self.config, remember=self.remember)
+
+
+class _Colored(Refit):
+    """Colored noise along the actions of a sequence, and elites of the iteration, or of the plan, before."""
+
+    def __init__(self, config: PlannerConfig, problem: Problem) -> None:
+        super().__init__(config, problem)
+        self._frameskip, self._color = problem.frameskip, config.color
+        self._count, self._candidates = int(config.kept * config.elites), config.candidates
+        guesses = problem.guesses or [None] * problem.cost.environments
+        self._kept = [guess.kept.to(self.mean.device) if guess else () for guess in guesses]
+
+    def propose(self, turn: Turn) -> Tensor:
+        """Draw around the mean, and take what was kept for the last candidates."""
+        environments, horizon, block = self.mean.shape
+        steps = horizon * self._frameskip
+        noise = turn.normal(self._candidates, block // self._frameskip, 2, steps // 2 + 1)
+        actions = colored(noise, steps, self._color).transpose(2, 3)
+        candidates = self.around(actions.reshape(environments, self._candidates, horizon, block))
+        for number, kept in enumerate(self._kept):
+            if len(kept):
+                candidates[number, -len(kept) :] = kept
+        if turn.last:
+            candidates[:, 0] = self.mean
+        return candidates
+
+    def learn(self, tried: Tried) -> Learned:
+        """Refit, and keep the cheapest."""
+        learned = super().learn(tried)
+        cheapest = learned.elites[:, : self._count]
+        kept = tried.candidates.take_along_dim(cheapest[:, :, None, None], dim=1)
+        self._kept = list(kept)
+        return replace(learned, kept=kept)
+
+
+def colored(noise: Tensor, steps: int, color: float) -> Tensor:
+    """Noise of variance 1 whose power falls with frequency.
+
+    Args:
+        noise: (..., 2, steps // 2 + 1) standard normal: real and imaginary part of every frequency.
+        steps: length of the result.
+        color: power goes with frequency to the minus this: 0 is white, 1 pink, 2 red.
+
+    Returns:
+        (..., steps)
+    """
+    real, imaginary = noise.unbind(dim=-2)
+    whole = torch.ones(real.shape[-1], device=noise.device)  # frequencies that have no phase
+    whole[0] = 0.0
+    if steps % 2 == 0:
+        whole[-1] = 0.0
+    frequencies = torch.fft.rfftfreq(steps, device=noise.device).clamp(min=1 / steps)
+    scale = frequencies ** (-color / 2) * torch.where(whole == 0, 2**0.5, 1.0)
+    power = scale.square() * torch.where(whole == 0, 0.5, 1.0)
+    # A frequency and its mirror image add up; the inverse transform divides by the number of steps.
+    variance = (torch.where(whole == 0, 2.0, 4.0) * power).sum() / steps**2
+    return torch.fft.irfft(torch.complex(real, imaginary * whole) * scale, n=steps) / variance.sqrt()

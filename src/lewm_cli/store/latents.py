@@ -1,0 +1,59 @@
+"""Recorded episodes as a run sees them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.data import Dataset, Frames
+from lewm_cli.store.runs import Run
+
+FRAMES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class LatentEpisodes:
+    """Latents of whole episodes, one after the other.
+
+    Args:
+        latents: (N, D) float32 on the CPU.
+        rows: (N,) rows of the recording.
+        numbers: (E,) episode numbers.
+        starts: (E,) where each begins among the N.
+        lengths: (E,) frames of each.
+    """
+
+    latents: Tensor
+    rows: np.ndarray
+    numbers: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(N,) episode number of each latent."""
+        return np.repeat(self.numbers, self.lengths)
+
+
+def encode_episodes(
+    run: Run, dataset: Dataset, frames: Frames, numbers: np.ndarray, advance: Callable[[int], None]
+) -> LatentEpisodes:
+    """Encode every frame of some episodes.
+
+    Args:
+        run: the model, in eval mode on its device.
+        dataset: the recording.
+        frames: of it, at the model's image size.
+        numbers: (E,) of the episodes, at least one.
+        advance: told the number of frames done since the last call.
+    """
+    lengths = dataset.lengths[numbers]
+    rows = np.concatenate([dataset.offsets[number] + np.arange(dataset.lengths[number]) for number in numbers])
+    parts = []
+    for start in range(0, len(rows), FRAMES_AT_ONCE):
+        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
+        parts.append(run.embed(seen).float().cpu())
+        advance(len(seen))
+    return LatentEpisodes(torch.cat(parts), rows, numbers, np.cumsum(lengths) - lengths, lengths)
