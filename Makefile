@@ -30,7 +30,7 @@ fast: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/pytest -m "soak"
 
-# docs/results.md, measured anew: about two hours. What .results holds already is not measured again.
+# docs/results.md, measured anew: about an hour and a half. What .results holds already is not measured again.
 results: $(STAMP)
 	$(BIN)/python bench/results.py tworoom pusht cube reacher --home .results
 
