@@ -90,6 +90,7 @@ def theirs(episode: Episode) -> Iterator:
     environment.reset()
     yield environment
     if environment._renderer is not None:
+        environment._renderer._gl_context.make_current()  # or it takes frame buffers of ours with it
         environment._renderer.close()
 
 
