@@ -1,5 +1,6 @@
 """Success at reaching recorded goals by planning, with its interval and its floor; and goals that are only an image."""
 
+from lewm_cli.evaluate.asking import settled
 from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.difference import Difference, PooledDifference
 from lewm_cli.evaluate.evaluate import Film, evaluate
@@ -86,6 +87,7 @@ __all__ = [
     "redraw",
     "reference_planner",
     "remarks",
+    "settled",
     "simulators",
     "task_protocols",
     "thaw",

@@ -67,6 +67,7 @@ def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> Plann
         result=planner.result,
         bounds=planner.bounds,
         precision=planner.precision,
+        history=planner.history,
         objective=planner.objective,
     )
 
