@@ -1,160 +1,135 @@
-"""Makes docs/results.md: record, train and evaluate TwoRoom from nothing, several training seeds, through the command.
+"""Makes docs/results-tworoom.md: other latent sizes and lambdas on TwoRoom, beside the row of docs/results.md.
 
     python bench/tworoom_results.py --home .results
 
-What is there already is used again, so that an interrupted run goes on. About an hour on two cores.
+Recordings and the runs of the `small` preset are those of `bench/results.py tworoom`, which is done first if need be.
+What is done already is not done again.
 """
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.evaluate import EpisodeResult, EvalResult, PooledRate
+from lewm_cli.evaluate import EpisodeResult, EvalResult, PooledRate, Rate
+from results import FIRST, ROWS, Done, Step, do, evaluating, headings, line, minutes, training
 
-LEWM = Path(sys.executable).with_name("lewm")
-TRAIN = ("collect", "tworoom", "--episodes", "300", "--seed", "0", "--name", "tworoom/demos")
-TEST = ("collect", "tworoom", "--episodes", "300", "--seed", "1000", "--name", "tworoom/test")
+TWOROOM = next(row for row in ROWS if row.task == "tworoom")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One configuration over several training seeds."""
+class Variant:
+    """One configuration over several training seeds.
+
+    Args:
+        title: for the table.
+        stem: of the names of its runs.
+        options: of `lewm train`, over the preset.
+        seeds: of training.
+    """
 
     title: str
     stem: str
     options: tuple[str, ...]
     seeds: tuple[int, ...]
 
+    def steps(self) -> Iterator[Step]:
+        """Training and evaluation of every seed."""
+        for seed in self.seeds:
+            run = f"tworoom/{self.stem}-seed{seed}"
+            yield training("tworoom", run, seed, *self.options)
+            yield evaluating(run, FIRST, TWOROOM.pairs)
 
-ROWS = (
-    Row("latent 8, lambda 0.03 (the `small` preset)", "tworoom/small", (), (0, 1, 2)),
-    Row("latent 8, lambda 0.09 (the release's)", "tworoom/lambda09", ("--lambda", "0.09"), (0, 1, 2)),
-    Row("latent 64, lambda 0.03", "tworoom/latent64", ("--set", "model.latent=64"), (0, 1)),
-    Row("latent 192, lambda 0.03", "tworoom/latent192", ("--set", "model.latent=192"), (0,)),
-    Row("latent 8, lambda 0", "tworoom/lambda0", ("--lambda", "0"), (0,)),
+
+VARIANTS = (
+    Variant("latent 8, lambda 0.03 (the `small` preset)", "small", (), TWOROOM.seeds),
+    Variant("latent 8, lambda 0.09 (the release's)", "lambda09", ("--lambda", "0.09"), (0, 1, 2)),
+    Variant("latent 64, lambda 0.03", "latent64", ("--set", "model.latent=64"), (0, 1)),
+    Variant("latent 192, lambda 0.03", "latent192", ("--set", "model.latent=192"), (0,)),
+    Variant("latent 8, lambda 0", "lambda0", ("--lambda", "0"), (0,)),
 )
 
 
 @dataclass(frozen=True)
-class Measured:
+class Seed:
     """What came out of one training seed."""
 
+    trained: Done
     result: EvalResult
-    train_seconds: float
-    std: float
-    prediction_ratio: float
+
+    @property
+    def held_out(self) -> dict[str, float]:
+        """How the latents of held-out episodes were when training ended, as `lewm train --json` says it."""
+        return json.loads(self.trained.printed)["held_out"]
 
 
 def main() -> None:
-    """Measure every row and write the page."""
+    """Measure every variant and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results-tworoom.md"))
     arguments = parser.parse_args()
     home = arguments.home.absolute()
-    for collect in (TRAIN, TEST):
-        if not (home / f"{collect[-1]}.h5").exists():
-            _lewm(home, *collect)
-    # Two at a time: training takes one core. One seed of every row first, so that a run cut short shows them all.
-    jobs = sorted(((row, seed) for row in ROWS for seed in row.seeds), key=lambda job: job[1])
-    with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda job: _measure(home, *job), jobs))
-    measured = {row: [one for (other, _), one in zip(jobs, done, strict=True) if other is row] for row in ROWS}
-    arguments.out.write_text(_page(measured), encoding="utf-8")
+    for step in TWOROOM.steps():
+        do(home, "tworoom", step)
+    measured = {variant: list(_measure(home, variant)) for variant in VARIANTS}
+    arguments.out.write_text(page(measured), encoding="utf-8")
 
 
-def _measure(home: Path, row: Row, seed: int) -> Measured:
-    name = f"{row.stem}-seed{seed}"
-    run = home / f"{name}.run"
-    kept = home / f"{name}-eval.json"
-    if not kept.exists():
-        train = ("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--name", name)
-        _lewm(home, *train, "--seed", str(seed), "--overwrite", *row.options)
-        kept.write_text(_lewm(home, "eval", name, "--dataset", "tworoom/test", "--episodes", "300", "--json"))
-    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    finished = next(event for event in events if event["event"] == "TrainingFinished")
-    held_out = finished["held_out"]
-    return Measured(
-        EvalResult.model_validate_json(kept.read_text()),
-        finished["seconds"],
-        held_out["std"],
-        held_out["prediction"] / held_out["copying"],
-    )
+def _measure(home: Path, variant: Variant) -> Iterator[Seed]:
+    done = [do(home, "tworoom", step) for step in variant.steps()]
+    for trained, evaluated in zip(done[::2], done[1::2], strict=True):
+        yield Seed(trained, EvalResult.model_validate_json(evaluated.printed))
 
 
-def _lewm(home: Path, *arguments: str) -> str:
-    environment = os.environ | {"STABLEWM_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([LEWM, *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+def page(measured: dict[Variant, list[Seed]]) -> str:
+    """docs/results-tworoom.md."""
+    first = measured[VARIANTS[0]][0].result
+    far, other = (group.name for group in first.groups)
+    lines = [INTRODUCTION, "", *headings("model", "seeds", "success", far, other, f"{other}, route valid")]
+    for variant, seeds in measured.items():
+        rates = [_pooled(seeds, group) for group in (None, far, other)]
+        lines.append(line(variant.title, len(seeds), *rates, _pooled(seeds, other, routes=True)))
+    floor = (first.overall.random, *(group.random for group in first.groups))
+    lines.append(line("random policy, same pairs", "-", *map(_finer, floor), "-"))
+    lines += ["", "## Each training seed", ""]
+    lines += headings("run", "success", "held-out std per dimension", "held-out prediction / copying", *COSTS)
+    for one in (one for seeds in measured.values() for one in seeds):
+        ratio = one.held_out["prediction"] / one.held_out["copying"]
+        costs = (minutes([one.trained]), f"{one.result.seconds_per_plan:.3f}")
+        lines.append(
+            line(one.result.run, one.result.overall.success, f"{one.held_out['std']:.3f}", f"{ratio:.3f}", *costs)
+        )
+    return "\n".join([*lines, "", NOTES])
 
 
-def _pooled(measured: list[Measured], what: str, group: str | None = None) -> str:
-    """Rate over training seeds and pairs, with a 95 % interval that knows of both."""
-    episodes = [[one for one in each.result.episodes if group is None or group in one.groups] for each in measured]
-    outcomes = np.array([[_outcome(one, what) for one in each] for each in episodes])
-    pooled = PooledRate.of(outcomes, np.array([one.episode for one in episodes[0]]))
-    return f"{pooled.rate:.1%} [{100 * pooled.low:.1f}, {100 * pooled.high:.1f}]"
+def _pooled(seeds: Sequence[Seed], group: str | None, *, routes: bool = False) -> str:
+    """Success over training seeds and the pairs of a group, with an interval that knows of both."""
+    chosen = [[one for one in each.result.episodes if group is None or group in one.groups] for each in seeds]
+    outcomes = np.array([[_outcome(one, routes) for one in each] for each in chosen])
+    return _finer(PooledRate.of(outcomes, np.array([one.episode for one in chosen[0]])))
 
 
-def _outcome(one: EpisodeResult, what: str) -> bool:
-    return one.success and bool(one.route_valid) if what == "route" else getattr(one, what)
+def _outcome(one: EpisodeResult, routes: bool) -> bool:
+    return one.success and (bool(one.route_valid) or not routes)
 
 
-def _page(measured: dict[Row, list[Measured]]) -> str:
-    first = measured[ROWS[0]]
-    far, other = (group.name for group in first[0].result.groups)
-    lines = [
-        "# Results on TwoRoom",
-        "",
-        "Made by `python bench/tworoom_results.py --home .results`; every number in its tables was measured by it.",
-        "",
-        "300 expert episodes to train on (`--seed 0`), 300 others to test on (`--seed 1000`, one start and goal",
-        "from each, never used to choose anything). Goals lie 25 environment steps ahead in the same episode, 50",
-        "steps are allowed; CEM with 300 candidates, 30 elites, 30 iterations, horizon 5, the whole plan executed,",
-        "then replanned. Each training seed meets the same 300 pairs. Intervals are 95 %, bootstrapped over training",
-        "seeds and episodes together; with one seed, Wilson's.",
-        "",
-        f"| model | seeds | success | {far} | {other} | {other}, route valid |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row, each in measured.items():
-        cells = [
-            _pooled(each, "success"),
-            _pooled(each, "success", far),
-            _pooled(each, "success", other),
-            _pooled(each, "route", other),
-        ]
-        lines.append(f"| {row.title} | {len(each)} | {' | '.join(cells)} |")
-    floor = [_pooled(first[:1], "random_success", group) for group in (None, far, other)]
-    lines.append(f"| random policy, same pairs | - | {' | '.join(floor)} | - |")
-    solved = first[0].result.solved_at_start
-    counts = {group.name: group.success.trials for group in first[0].result.groups}
-    lines += [
-        "",
-        f"{solved.successes} of {solved.trials} starts ({solved.rate:.1%}) are already solved. {counts[far]} pairs are "
-        f"{far}, {counts[other]} have their goal in the other room.",
-        "",
-        "## Each training seed",
-        "",
-        "| run | success | held-out std per dimension | held-out prediction / copying | training, s | s per plan |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {one.result.run} | {one.result.overall.success} | {one.std:.3f} | {one.prediction_ratio:.3f} "
-        f"| {one.train_seconds:.0f} | {one.result.seconds_per_plan:.3f} |"
-        for each in measured.values()
-        for one in each
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in first[0].result.versions.items())
-    lines += ["", f"Two CPU cores, other work beside it; {versions}.", "", NOTES]
-    return "\n".join(lines)
+def _finer(rate: PooledRate | Rate) -> str:
+    return f"{rate.rate:.1%} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
+
+COSTS = ("training, min", "s per plan")
+
+INTRODUCTION = """\
+# Results on TwoRoom
+
+Made by `python bench/tworoom_results.py --home .results`; every number in its tables was measured by it. It varies the
+`small` preset, whose row is in [Results](results.md): the same recordings, the same pairs for every training seed,
+protocol `heldout`. Intervals are 95 %, bootstrapped over training seeds and episodes together; with one seed, Wilson's.
+Training in minutes, and in brackets minutes of processor time."""
 
 NOTES = """\
 ## How to read this

@@ -50,6 +50,6 @@ def test_verdict_is_a_line_of_its_own(solved: int, shown: bool):
     above = Difference.of(success, random, np.arange(20))
     result = EVALUATION.model_copy(update={"above_random": above})
     verdict = "." if shown else ", not shown to beat random."
-    assert f"Above random on the same pairs, points: {above}{verdict}" in printed(result)
+    assert f"Above random, same pairs: {above} points{verdict}" in printed(result)
     earlier = EVALUATION.model_copy(update={"above_random": None})
-    assert "random on the same pairs" not in printed(earlier)
+    assert "Above random" not in printed(earlier)

@@ -163,7 +163,7 @@ def test_held_out_episodes_are_the_default(world: Path):
     assert (stored.protocol.pairs, stored.protocol.seed, stored.protocol.budget) == (2, 5, 5)
     assert "never trained on" in flat(done.out)
     assert not stored.above_random.shown  # however many of two pairs were solved
-    assert f"{stored.above_random}, not shown to beat random." in flat(done.out)
+    assert f"{stored.above_random} points, not shown to beat random." in flat(done.out)
     assert done.err.count("no video of pair") == 2
 
 

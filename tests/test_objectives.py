@@ -633,7 +633,7 @@ def test_show_verify_ls_and_rm_know_heads(world: World):
 def test_fitted_on_a_real_recording_plans_are_judged_by_it(trained: Path, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(trained, home)
-    done = lewm(home, "fit-cost", RUN, "--steps", 300, "--json")
+    done = lewm(home, "fit-cost", RUN, "--steps", 200, "--json")
     assert done.code == 0, done.err
     fit = ReachFit.model_validate(done.json())
     assert not fit.held_out  # it held out one episode of twelve, which is too few

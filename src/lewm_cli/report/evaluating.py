@@ -140,7 +140,7 @@ def _above_random(result: EvalResult | SeriesPoint) -> str:
     if result.above_random is None:
         return ""
     verdict = "" if result.above_random.shown else f", {NOT_SHOWN}"
-    return f"Above random on the same pairs, points: {result.above_random}{verdict}.\n"
+    return f"Above random, same pairs: {result.above_random} points{verdict}.\n"
 
 
 def _not_shown(points: tuple[SeriesPoint, ...]) -> str:

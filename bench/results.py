@@ -1,0 +1,351 @@
+"""Makes docs/results.md: record, train and evaluate tasks from nothing, through the command.
+
+    python bench/results.py TASK... --home .results [--out docs/results.md]
+
+What is done already is not done again, so that an interrupted row goes on; to measure one anew, remove its folder under
+`steps` in the home, and its recordings and runs. The page has every row that is finished in the home.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import numpy as np
+
+from lewm_cli.config import Section
+from lewm_cli.evaluate import EpisodeResult, EvalResult, PooledDifference, PooledRate, Rate
+from lewm_cli.files import write_text
+from lewm_cli.report import NOT_SHOWN
+from lewm_cli.workers import available_cores
+
+LEWM = Path(sys.executable).with_name("lewm")
+
+Kind = Literal["recording", "training", "evaluating"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a row.
+
+    Args:
+        name: under which it is kept.
+        kind: what its seconds count as.
+        command: words after `lewm`.
+    """
+
+    name: str
+    kind: Kind
+    command: tuple[str, ...]
+
+
+class Done(Section):
+    """A step that was done, as it is kept in the home."""
+
+    kind: Kind
+    command: str
+    seconds: float
+    """Of the whole command, imports included."""
+    cpu_seconds: float | None
+    """Of all its processes, which other work beside it hardly changes; None if it was not measured."""
+    cores: int
+    """That it could use."""
+    printed: str
+    """By `--json`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task: what is recorded, trained and evaluated.
+
+    Args:
+        task: its name.
+        train: episodes to train on.
+        test: episodes to draw pairs from.
+        pairs: of start and goal; as many per episode as it takes.
+        seeds: of training.
+    """
+
+    task: str
+    train: int
+    test: int
+    pairs: int
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Name of every run, by seed."""
+        return tuple(f"{self.task}/small-seed{seed}" for seed in self.seeds)
+
+    def steps(self) -> Iterator[Step]:
+        """What has to be done, in order."""
+        yield recording(self.task, "demos", self.train, seed=0)
+        yield recording(self.task, "test", self.test, seed=1000)
+        for seed, run in zip(self.seeds, self.runs, strict=True):
+            yield training(self.task, run, seed)
+            for protocol in PROTOCOLS:
+                yield evaluating(run, protocol, self.pairs if protocol == FIRST else OTHER_PAIRS)
+
+
+PROTOCOLS = {
+    "heldout": "Goals 25 environment steps ahead, 50 steps allowed; a start that is solved already counts as reached.",
+    "moderate": "The same, but no start is solved already, and other [corrections](evaluation.md#protocols).",
+}
+"""What each is measured by, the headline first."""
+
+FIRST = next(iter(PROTOCOLS))
+
+OTHER_PAIRS = 100
+"""By the protocols after the first."""
+
+ROWS = (
+    Row("tworoom", train=300, test=300, pairs=300, seeds=(0, 1, 2)),
+    Row("pusht", train=300, test=200, pairs=200),
+    Row("cube", train=60, test=20, pairs=100),
+    Row("reacher", train=150, test=50, pairs=200),
+)
+
+
+def recording(task: str, name: str, episodes: int, seed: int) -> Step:
+    """Demonstrations."""
+    command = ("collect", task, "--episodes", str(episodes), "--seed", str(seed), "--name", f"{task}/{name}")
+    return Step(name, "recording", command)
+
+
+def training(task: str, run: str, seed: int, *options: str) -> Step:
+    """A model of the small preset; what an interrupted training left is replaced."""
+    command = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--seed", str(seed), *options)
+    return Step(Path(run).name, "training", (*command, "--name", run, "--overwrite"))
+
+
+def evaluating(run: str, protocol: str, pairs: int) -> Step:
+    """Planning on the test recording, without films."""
+    task, name = run.split("/")
+    command = ("eval", run, "--dataset", f"{task}/test", "--protocol", protocol, "--episodes", str(pairs))
+    return Step(f"{name}-{protocol}", "evaluating", (*command, "--films", "0"))
+
+
+def do(home: Path, task: str, step: Step) -> Done:
+    """Do a step, or read what came out when it was done."""
+    kept = done_path(home, task, step)
+    if not kept.exists():
+        environment = os.environ | {"STABLEWM_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        begun, before = time.monotonic(), _cpu_seconds()
+        ran = subprocess.run(
+            [LEWM, *step.command, "--json"], env=environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+        done = Done(
+            kind=step.kind,
+            command=" ".join(("lewm", *step.command)),
+            seconds=time.monotonic() - begun,
+            cpu_seconds=_cpu_seconds() - before,
+            cores=available_cores(),
+            printed=ran.stdout,
+        )
+        write_text(kept, done.model_dump_json())
+    return Done.model_validate_json(kept.read_text(encoding="utf-8"))
+
+
+def _cpu_seconds() -> float:
+    """Of all commands so far."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def done_path(home: Path, task: str, step: Step) -> Path:
+    """Where it is kept what came out of a step."""
+    return home / "steps" / task / f"{step.name}.json"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out of a row.
+
+    Args:
+        row: what was measured.
+        done: every step, in order.
+    """
+
+    row: Row
+    done: tuple[Done, ...]
+
+    @classmethod
+    def found(cls, home: Path, row: Row) -> Self | None:
+        """Of a row that is finished in the home, else None."""
+        steps = list(row.steps())
+        if not all(done_path(home, row.task, step).exists() for step in steps):
+            return None
+        return cls(row, tuple(do(home, row.task, step) for step in steps))
+
+    def results(self, protocol: str) -> list[EvalResult]:
+        """By this protocol, one of each training seed."""
+        every = [EvalResult.model_validate_json(one.printed) for one in self.of_kind("evaluating")]
+        return [one for one in every if one.protocol.name == protocol]
+
+    def of_kind(self, kind: Kind) -> list[Done]:
+        """Steps of one kind."""
+        return [one for one in self.done if one.kind == kind]
+
+
+def page(rows: Sequence[Measured]) -> str:
+    """docs/results.md.
+
+    Args:
+        rows: at least one.
+    """
+    lines = [INTRODUCTION]
+    for protocol, purpose in PROTOCOLS.items():
+        lines += ["", f"## Protocol `{protocol}`", "", purpose, "", *_headlines(rows, protocol)]
+    lines += ["", "## Kinds of pairs", "", KINDS, "", *_groups(rows)]
+    lines += ["", "## Each training seed", "", *_seeds(rows), "", "## What it took", "", TOOK, "", *_times(rows)]
+    newest = max((one for row in rows for one in row.results(FIRST)), key=lambda one: one.time)
+    versions = ", ".join(f"{name} {version}" for name, version in newest.versions.items())
+    lines += ["", f"Measured with {versions}.", "", *_commands(rows), "", NOTES]
+    return "\n".join(lines)
+
+
+def _headlines(rows: Sequence[Measured], protocol: str) -> Iterator[str]:
+    yield from headings("task", "training seeds", "pairs", "success", "random", "above random, points", "beats random")
+    for measured in rows:
+        results = measured.results(protocol)
+        yield line(measured.row.task, len(results), *_cells([one.counted() for one in results]))
+
+
+def _groups(rows: Sequence[Measured]) -> Iterator[str]:
+    yield from headings("task", "pairs", "n", "success", "random", "above random, points", "beats random")
+    for measured in rows:
+        results = measured.results(FIRST)
+        every = [one.episodes for one in results]
+        if results[0].not_solved:
+            unsolved = [[one for one in each if not one.solved_at_start] for each in every]
+            yield line(measured.row.task, results[0].not_solved.name, *_cells(unsolved))
+        for group in results[0].groups:
+            chosen = [[one for one in each if group.name in one.groups] for each in every]
+            yield line(measured.row.task, group.name, *_cells(chosen))
+
+
+def _cells(seeds: Sequence[Sequence[EpisodeResult]]) -> tuple[object, ...]:
+    """Pairs, rates and difference over all training seeds, and what that shows; outcomes are of the same pairs."""
+    episodes = np.array([one.episode for one in seeds[0]])
+    success = np.array([[one.success for one in each] for each in seeds])
+    random = np.array([[one.random_success for one in each] for each in seeds])
+    above = PooledDifference.of(success, random, episodes)
+    # The random policy knows nothing of the weights: it does the same under every training seed.
+    floor = Rate.of(random[0], episodes)
+    verdict = "yes" if above.shown else f"**{NOT_SHOWN}**"
+    return len(episodes), PooledRate.of(success, episodes), floor, above, verdict
+
+
+def _seeds(rows: Sequence[Measured]) -> Iterator[str]:
+    yield from headings("run", *(f"success, {protocol}" for protocol in PROTOCOLS), "training", "s per plan")
+    for measured in rows:
+        results = zip(*(measured.results(protocol) for protocol in PROTOCOLS), strict=True)
+        for trained, of_run in zip(measured.of_kind("training"), results, strict=True):
+            rates = [one.overall.success for one in of_run]
+            yield line(of_run[0].run, *rates, minutes([trained]), f"{of_run[0].seconds_per_plan:.3f}")
+
+
+def _times(rows: Sequence[Measured]) -> Iterator[str]:
+    kinds = get_args(Kind)
+    yield from headings("task", "recorded episodes", *kinds, "all", "cores")
+    for measured in rows:
+        spent = [minutes(steps) for steps in (*map(measured.of_kind, kinds), measured.done)]
+        cores = sorted({one.cores for one in measured.done})
+        episodes = f"{measured.row.train} + {measured.row.test}"
+        yield line(measured.row.task, episodes, *spent, " or ".join(map(str, cores)))
+
+
+def minutes(steps: Sequence[Done]) -> str:
+    """That steps took together, and in brackets those of processors."""
+    wall = sum(one.seconds for one in steps) / 60
+    if any(one.cpu_seconds is None for one in steps):
+        return f"{wall:.1f}"
+    return f"{wall:.1f} ({sum(one.cpu_seconds for one in steps) / 60:.1f})"
+
+
+def _commands(rows: Sequence[Measured]) -> Iterator[str]:
+    for measured in rows:
+        yield from (f"`python bench/results.py {measured.row.task} --home .results` typed:", "")
+        yield from (f"    {one.command}" for one in measured.done)
+        yield ""
+
+
+def headings(*cells: str) -> Iterator[str]:
+    """The first two lines of a table."""
+    yield line(*cells)
+    yield f"|{'---|' * len(cells)}"
+
+
+def line(*cells: object) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def rows_of(home: Path) -> list[Measured]:
+    """Every row that is finished in a home."""
+    return [measured for row in ROWS if (measured := Measured.found(home, row))]
+
+
+def main() -> None:
+    """Measure rows and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tasks", nargs="*", metavar="TASK", choices=[row.task for row in ROWS])
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    arguments = parser.parse_args()
+    home = arguments.home.absolute()
+    for row in ROWS:
+        if row.task in arguments.tasks:
+            for step in row.steps():
+                do(home, row.task, step)
+    finished = rows_of(home)
+    if not finished:
+        parser.error(f"no row is finished in {home}; name a task")
+    arguments.out.write_text(page(finished), encoding="utf-8")
+
+
+INTRODUCTION = """\
+# Results
+
+Every number here was measured by `python bench/results.py TASK... --home .results`, which also wrote this page. One
+task is one row: its own recordings, made here, the `small` preset, one evaluation of every training seed by each
+protocol. `make results` measures all of them, `make results-pusht` one; what is done already is not done again.
+
+These are models for a laptop, 0.2 to 0.4 million parameters after minutes of training, and not the released ones:
+[Evaluation](evaluation.md#the-published-numbers) has the published numbers and the commands that measure the released
+weights. [Results on TwoRoom](results-tworoom.md) varies the size of the latent and lambda.
+
+Recordings to train on (`--seed 0`) and to test on (`--seed 1000`) share no episode, and neither pairs nor rates of the
+test recording were looked at to choose a preset: `task.toml` of each task says what was tried, on other recordings. A
+model *beats random* where the interval of its paired difference to the random policy, on the same pairs, lies above 0.
+Intervals are 95 %: over episodes, and where there are several training seeds over seeds and episodes together."""
+
+KINDS = """\
+Protocol `heldout`: pairs whose start was not solved already, and the groups that each task tells apart
+([what they are](evaluation.md#what-is-printed))."""
+
+TOOK = """\
+Minutes of the commands below, imports included, and in brackets minutes of processor time, all processes together,
+where that was measured. The machine has two cores and no GPU, and had much other work at the same time, so that most of
+the minutes are waiting: on an idle machine a step takes about its processor time, divided by the cores where it records
+or evaluates."""
+
+NOTES = """\
+## How to read this
+
+- **A rate without its floor means nothing.** On Cube and TwoRoom many recorded goals lie where the start is, so that
+  any policy reaches them; on Reacher random actions come by. What the model adds is the paired difference.
+- **Not shown to beat random** does not say that a model is no better, only that these pairs cannot tell. Look at how
+  wide the interval is: 100 pairs of 20 episodes say less than 300 pairs of 300.
+- **One seed of training** is one model, and another seed gives another: TwoRoom's three say how much they differ there.
+"""
+
+
+if __name__ == "__main__":
+    main()

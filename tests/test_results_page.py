@@ -1,0 +1,215 @@
+"""docs/results.md as its generator makes it: every row beside its floor, and what is not shown is said."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands import flat
+from lewm_cli.evaluate import Difference, EpisodeResult, EvalResult, GroupResult, PooledRate, Rate
+from lewm_cli.evaluate.result import summarize_groups
+from reports import full_report
+
+ROOT = Path(__file__).parents[1]
+EVALUATION = full_report().evaluation
+PAIRS = 20
+
+
+def generator(name: str) -> ModuleType:
+    """A file of bench/, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    return generator("results")
+
+
+def evaluated(run: str, protocol: str, solved: int, *, by_chance: int = 2, pairs: int = PAIRS) -> EvalResult:
+    """An evaluation in which the first so many of the pairs are solved, and the last so many at random.
+
+    Two starts are solutions already, and every third pair belongs to the group `far`.
+    """
+    episodes = [
+        EpisodeResult(
+            episode=k // 2,
+            start_row=50 * k,
+            goal_row=50 * k + 25,
+            groups=("far",) if k % 3 == 0 else (),
+            solved_at_start=k < 2,
+            success=k < solved,
+            first_hit=0 if k < 2 else 10 if k < solved else None,
+            held=True if k < solved else None,
+            final_distance=1.0,
+            route_valid=None,
+            random_success=k >= pairs - by_chance,
+        )
+        for k in range(pairs)
+    ]
+    every = GroupResult.of("all", episodes)
+    return EVALUATION.model_copy(
+        update={
+            "run": run,
+            "task": run.split("/")[0],
+            "protocol": EVALUATION.protocol.model_copy(update={"name": protocol}),
+            "overall": every,
+            "all_pairs": every,
+            "not_solved": GroupResult.of("start not solved", episodes[2:]),
+            "groups": summarize_groups(episodes),
+            "episodes": tuple(episodes),
+        }
+    )
+
+
+def finish(results: ModuleType, home: Path, row: Any, *solved: int) -> list[EvalResult]:
+    """Keep every step of a row as if it had been done; `solved` pairs by training seed."""
+    found = []
+    for step in row.steps():
+        printed = "{}"
+        if step.kind == "evaluating":
+            run, protocol = step.command[1], step.command[step.command.index("--protocol") + 1]
+            found.append(evaluated(run, protocol, solved[row.runs.index(run)]))
+            printed = found[-1].model_dump_json()
+        seconds = {"recording": 600.0, "training": 300.0, "evaluating": 30.0}[step.kind]
+        kept = results.done_path(home, row.task, step)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        command = " ".join(("lewm", *step.command))
+        done = results.Done(
+            kind=step.kind, command=command, seconds=seconds, cpu_seconds=seconds / 2, cores=2, printed=printed
+        )
+        kept.write_text(done.model_dump_json(), encoding="utf-8")
+    return found
+
+
+def cells(page: str, section: str, *beginning: str) -> list[str]:
+    """The table line of a section that begins so, cell by cell."""
+    _, _, text = page.partition(f"## {section}\n")
+    text, _, _ = text.partition("\n## ")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    (found,) = (line for line in lines if tuple(line[: len(beginning)]) == beginning)
+    return found
+
+
+def row_named(results: ModuleType, task: str) -> Any:
+    return next(row for row in results.ROWS if row.task == task)
+
+
+def test_rate_stands_beside_its_floor_and_the_difference_on_the_same_pairs(results: ModuleType, tmp_path: Path):
+    first, _ = finish(results, tmp_path, row_named(results, "pusht"), 17)
+    page = results.page(results.rows_of(tmp_path))
+    success, random, clusters = (
+        np.array([getattr(one, name) for one in first.episodes]) for name in ("success", "random_success", "episode")
+    )
+    above = Difference.of(success, random, clusters)
+    assert cells(page, "Protocol `heldout`", "pusht") == [
+        *("pusht", "1", str(PAIRS), str(Rate.of(success, clusters)), str(Rate.of(random, clusters)), str(above), "yes")
+    ]
+    assert cells(page, "Protocol `moderate`", "pusht")[-1] == "yes"
+    assert cells(page, "Each training seed", "pusht/small-seed0")[1] == str(first.overall.success)
+
+
+def test_what_is_not_shown_is_said(results: ModuleType, tmp_path: Path):
+    finish(results, tmp_path, row_named(results, "cube"), 3)
+    page = results.page(results.rows_of(tmp_path))
+    assert cells(page, "Protocol `heldout`", "cube")[-1] == "**not shown to beat random**"
+    assert cells(page, "Kinds of pairs", "cube", "start not solved")[2] == str(PAIRS - 2)
+    assert cells(page, "Kinds of pairs", "cube", "far")[-1] == "**not shown to beat random**"
+
+
+def test_training_seeds_are_pooled_and_listed(results: ModuleType, tmp_path: Path):
+    row = row_named(results, "tworoom")
+    found = finish(results, tmp_path, row, 20, 18, 10)
+    page = results.page(results.rows_of(tmp_path))
+    first = [one for one in found if one.protocol.name == "heldout"]
+    outcomes = np.array([[one.success for one in result.episodes] for result in first])
+    pooled = PooledRate.of(outcomes, np.array([one.episode for one in first[0].episodes]))
+    assert cells(page, "Protocol `heldout`", "tworoom")[1:4] == ["3", str(PAIRS), str(pooled)]
+    for run, result in zip(row.runs, first, strict=True):
+        assert cells(page, "Each training seed", run)[1] == str(result.overall.success)
+
+
+def test_page_tells_what_it_took_and_what_was_typed(results: ModuleType, tmp_path: Path):
+    row = row_named(results, "reacher")
+    finish(results, tmp_path, row, 9)
+    page = results.page(results.rows_of(tmp_path))
+    # Two recordings of ten minutes, a training of five, two evaluations of half a minute.
+    episodes = f"{row.train} + {row.test}"
+    assert cells(page, "What it took", "reacher") == [
+        *("reacher", episodes, "20.0 (10.0)", "5.0 (2.5)", "1.0 (0.5)", "26.0 (13.0)", "2")
+    ]
+    assert f"    lewm collect reacher --episodes {row.train} --seed 0 --name reacher/demos" in page
+    assert "`python bench/results.py reacher --home .results`" in page
+
+
+def test_only_finished_rows_are_on_the_page(results: ModuleType, tmp_path: Path):
+    finish(results, tmp_path, row_named(results, "pusht"), 17)
+    unfinished = row_named(results, "reacher")
+    finish(results, tmp_path, unfinished, 9)
+    *_, last = unfinished.steps()
+    results.done_path(tmp_path, "reacher", last).unlink()
+    assert [one.row.task for one in results.rows_of(tmp_path)] == ["pusht"]
+    assert "| reacher" not in results.page(results.rows_of(tmp_path))
+
+
+def test_variants_of_tworoom_are_pooled_over_their_own_seeds(results: ModuleType):
+    variants = generator("tworoom_results")
+    printed = '{"held_out": {"std": 0.9, "prediction": 0.02, "copying": 0.2}}'
+    trained = results.Done(kind="training", command="lewm", seconds=60, cpu_seconds=None, cores=2, printed=printed)
+    measured = {
+        variant: [variants.Seed(trained, EVALUATION.model_copy(update={"run": run})) for run in runs]
+        for variant in variants.VARIANTS
+        for runs in [[f"tworoom/{variant.stem}-seed{seed}" for seed in variant.seeds]]
+    }
+    page = variants.page(measured)
+    for variant in variants.VARIANTS:
+        title, seeds, success, *_, routes = cells(f"## all\n{page}", "all", variant.title)
+        assert (title, int(seeds)) == (variant.title, len(variant.seeds))
+        assert success.startswith(f"{EVALUATION.overall.success.rate:.1%} [")
+        assert routes.startswith(f"{EVALUATION.groups[1].route_valid.rate:.1%} [")
+        for seed in variant.seeds:
+            line = cells(page, "Each training seed", f"tworoom/{variant.stem}-seed{seed}")
+            assert line[1:5] == [str(EVALUATION.overall.success), "0.900", "0.100", "1.0"]
+
+
+def test_test_recording_is_of_another_seed_and_cube_stays_small(results: ModuleType):
+    for row in results.ROWS:
+        demos, test = (step.command for step in row.steps() if step.kind == "recording")
+        assert demos[demos.index("--seed") + 1] != test[test.index("--seed") + 1]
+        assert row.pairs >= 100
+    cube = row_named(results, "cube")
+    assert cube.train + cube.test <= 100
+
+
+def test_step_that_was_done_is_not_done_again(results: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    row = row_named(results, "pusht")
+    finish(results, tmp_path, row, 17)
+    monkeypatch.setattr(results, "LEWM", tmp_path / "nowhere")
+    assert [results.do(tmp_path, "pusht", step).kind for step in row.steps()] == [step.kind for step in row.steps()]
+
+
+@pytest.mark.slow
+def test_step_is_done_by_the_command_and_kept(results: ModuleType, tmp_path: Path):
+    step = results.recording("tworoom", "demos", 2, seed=0)
+    done = results.do(tmp_path, "tworoom", step)
+    assert done == results.do(tmp_path, "tworoom", step)
+    assert done.command == "lewm collect tworoom --episodes 2 --seed 0 --name tworoom/demos"
+    assert '"episodes": 2' in done.printed
+    assert done.seconds > 0
+    assert done.cpu_seconds > 0
+    assert (tmp_path / "tworoom" / "demos.h5").exists()
+
+
+def test_page_in_the_documentation_has_every_row(results: ModuleType):
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert flat(results.INTRODUCTION) in flat(text)
+    for row in results.ROWS:
+        for protocol in results.PROTOCOLS:
+            assert cells(text, f"Protocol `{protocol}`", row.task)
