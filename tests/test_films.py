@@ -19,7 +19,7 @@ from commands import lewm_here
 from lewm_cli.config import Layer, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, Pair, PlanFilm, choose_episodes
-from lewm_cli.evaluate.evaluate import _pair_seed
+from lewm_cli.evaluate.loop import pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.plan import CEM, LatentCost, Problem
@@ -221,7 +221,7 @@ def test_plan_is_the_one_that_the_planner_finds_for_this_pair_alone(filmed: Film
         simulator.begin(start, goal)
         latents = filmed.run.embed(np.stack([simulator.frame(), simulator.goal_frame()]))
         pair = Pair(film.episode, film.start_row, film.goal_row, start, goal)
-        generator = torch.Generator().manual_seed(_pair_seed(protocol.seed, pair, stream=0))
+        generator = torch.Generator().manual_seed(pair_seed(protocol.seed, pair, stream=0))
         cost = LatentCost(filmed.run.model, latents[:1].unsqueeze(1), latents[1:])
         plan = CEM(protocol.planner).solve(Problem(cost, inputs.block_dim, [generator]))
         path = [simulator.position()]

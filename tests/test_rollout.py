@@ -43,11 +43,11 @@ def drawn(model: LeWM, sequences: int, context: int, steps: int, seed: int = 0) 
     return emb, torch.randn(sequences, steps, BLOCK_DIM, generator=generator)
 
 
-def naive(model: LeWM, emb: Tensor, blocks: Tensor) -> Tensor:
+def naive(model: LeWM, emb: Tensor, blocks: Tensor, history: int | None = None) -> Tensor:
     """Predict on every window as a whole."""
     act_emb, latents = model.embed_actions(blocks), list(emb.unbind(dim=1))
     for end in range(len(latents), blocks.shape[1] + 1):
-        seen = slice(max(0, end - model.history), end)
+        seen = slice(max(0, end - (history or model.history)), end)
         latents.append(model.predict(torch.stack(latents[seen], dim=1), act_emb[:, seen])[:, -1])
     return torch.stack(latents, dim=1)
 
@@ -68,6 +68,16 @@ def test_imagined_is_what_is_predicted_window_by_window(models, history: int):
     for context, horizon in itertools.product(range(1, history + 1), range(1, 9)):
         emb, blocks = drawn(model, 6, context, context + horizon - 1, seed=horizon)
         assert_same(imagine(emb, blocks), naive(model, emb, blocks))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("history", [1, 2, 3])
+def test_fewer_steps_are_looked_back_at_if_that_is_asked_for(models, history: int):
+    model = models["history 3"]
+    emb, blocks = drawn(model, 6, 1, 5)
+    imagined = model.imaginer(history=history)(emb, blocks)
+    assert_same(imagined, naive(model, emb, blocks, history))
+    assert torch.allclose(imagined, naive(model, emb, blocks), atol=1e-4) == (history == 3)
 
 
 @torch.no_grad()

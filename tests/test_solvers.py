@@ -523,6 +523,8 @@ def test_settings_are_stored_and_read_again(solver: str):
 
 # Commands
 
+FEW_TRIES = [word for key in ("candidates=12", "elites=4", "iterations=3") for word in ("--set", f"planner.{key}")]
+
 
 @pytest.mark.parametrize("solver", EVERY)
 def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, images: tuple[Path, Path], solver: str):
@@ -556,6 +558,29 @@ def test_budgets_are_options(home: Home, tworoom_run: Run, images: tuple[Path, P
     assert refused.code == 2
     assert "planner: receding 5 is more than horizon 3" in refused.err
     assert "--horizon" in refused.err
+
+
+def test_history_is_an_option_and_no_longer_than_the_models(home: Home, tworoom_run: Run, images: tuple[Path, Path]):
+    between = ["plan", tworoom_run.name, "--start", images[0], "--goal", images[1], *FEW_TRIES]
+    short, whole = (lewm_here(home.write, *between, "--history", steps, "--json").json() for steps in (1, 3))
+    assert [made["planner"]["history"] for made in (short, whole)] == [1, 3]
+    assert short["flops_per_plan"] < whole["flops_per_plan"]
+    assert whole["actions"] == lewm_here(home.write, *between, "--json").json()["actions"] != short["actions"]
+    refused = lewm_here(home.write, *between, "--history", 4).sentence(code=2)
+    assert f"history 4 is more than the 3 steps that {tworoom_run.name} has learned to look back at" in refused
+
+
+@pytest.mark.parametrize(("fastest", "used"), [(torch.bfloat16, "bfloat16"), (torch.float32, "float32")])
+def test_precision_is_measured_if_it_is_left_open_and_the_result_says_which(
+    home: Home, tworoom_run: Run, images: tuple[Path, Path], monkeypatch, fastest: torch.dtype, used: str
+):
+    between = ["plan", tworoom_run.name, "--start", images[0], "--goal", images[1], *FEW_TRIES, "--json"]
+    monkeypatch.setattr("lewm_cli.evaluate.asking.fastest_dtype", lambda model: fastest)
+    left_open = lewm_here(home.write, *between, "--set", "planner.precision=auto").json()
+    given = lewm_here(home.write, *between, "--set", f"planner.precision={used}").json()
+    assert left_open["planner"]["precision"] == given["planner"]["precision"] == used
+    assert left_open["actions"] == given["actions"]
+    assert (given["actions"] == lewm_here(home.write, *between).json()["actions"]) == (used == "float32")
 
 
 def test_policy_begins_where_the_plan_before_ends(tworoom_run: Run, frames):

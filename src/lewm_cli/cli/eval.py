@@ -19,7 +19,7 @@ EXAMPLES = options.examples(
 
 WITH_GOAL_IMAGE = (
     *("run", "goal_image", "start_seed", "seed", "settings", "video"),
-    *("solver", "horizon", "receding", "plan_ms", "plan_flops"),
+    *("solver", "horizon", "receding", "history", "plan_ms", "plan_flops"),
     *("stats_from", "sizes", "trust", "device", "home", "json", "quiet"),
 )
 """Everything else is about recorded pairs."""
@@ -62,6 +62,7 @@ def command(
     solver: options.Solver = None,
     horizon: options.Horizon = None,
     receding: options.Receding = None,
+    history: options.History = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
@@ -113,7 +114,7 @@ def command(
         layers.append(Layer("--episodes", {"pairs": episodes}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
-    layers += options.planner_layers(solver, horizon, receding, plan_ms, plan_flops)
+    layers += options.planner_layers(solver, horizon, receding, history, plan_ms, plan_flops)
     foreign = Foreign(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:

@@ -34,6 +34,10 @@ Receding = Annotated[
     int | None,
     typer.Option(min=1, help="Model steps executed before planning anew.", show_default="the protocol's, 5"),
 ]
+History = Annotated[
+    int | None,
+    typer.Option(min=1, help="Steps looked back at while imagining.", show_default="as many as the model can"),
+]
 PlanMs = Annotated[
     float | None,
     typer.Option(
@@ -77,7 +81,12 @@ Trust = Annotated[
 
 
 def planner_layers(
-    solver: str | None, horizon: int | None, receding: int | None, plan_ms: float | None, plan_flops: float | None
+    solver: str | None,
+    horizon: int | None,
+    receding: int | None,
+    history: int | None,
+    plan_ms: float | None,
+    plan_flops: float | None,
 ) -> "list[Layer]":
     """The settings of the planner that were typed as options of their own."""
     from lewm_cli.config import Layer
@@ -86,6 +95,7 @@ def planner_layers(
         ("--solver", "solver"): solver,
         ("--horizon", "horizon"): horizon,
         ("--receding", "receding"): receding,
+        ("--history", "history"): history,
         ("--plan-ms", "milliseconds"): plan_ms,
         ("--plan-flops", "flops"): plan_flops,
     }

@@ -30,6 +30,7 @@ def command(
     solver: options.Solver = None,
     horizon: options.Horizon = None,
     receding: options.Receding = None,
+    history: options.History = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
@@ -53,7 +54,7 @@ def command(
 
     out = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
-    layers += options.planner_layers(solver, horizon, receding, plan_ms, plan_flops)
+    layers += options.planner_layers(solver, horizon, receding, history, plan_ms, plan_flops)
     request = PlanRequest(run, start, goal, tuple(layers), seed, device, output, Foreign(stats_from, trust, sizes))
     plan = plan_between(Home.locate(home), request, out.say)
     out.result(plan.model_dump(mode="json"), lambda: plan_tables(plan))

@@ -63,7 +63,10 @@ class PlannerConfig(Section):
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
     objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit-cost")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="that candidates are imagined in")
+    history: PositiveInt | None = Field(None, description="steps looked back at while imagining; the model's")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32", description="that candidates are imagined in; auto measures which is fastest here"
+    )
     color: float | None = Field(None, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
     kept: float | None = Field(None, ge=0, le=1, description="icem: share of the elites that are tried again")
     temperature: PositiveFloat | None = Field(None, description="mppi: in standard deviations of the costs")

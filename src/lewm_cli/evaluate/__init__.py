@@ -1,14 +1,16 @@
 """Success at reaching recorded goals by planning, with its interval and its floor; and goals that are only an image."""
 
+from lewm_cli.evaluate.asking import settled
 from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.difference import Difference, PooledDifference
-from lewm_cli.evaluate.evaluate import Film, evaluate
+from lewm_cli.evaluate.evaluate import evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.films import choose_episodes, film
 from lewm_cli.evaluate.fleet import Fleet, Here, Simulators, simulators
 from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.evaluate.journal import Journal, Journaled
+from lewm_cli.evaluate.loop import Film
 from lewm_cli.evaluate.manifest import FrozenPair, PairManifest, freeze, read_manifest, thaw
 from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
@@ -86,6 +88,7 @@ __all__ = [
     "redraw",
     "reference_planner",
     "remarks",
+    "settled",
     "simulators",
     "task_protocols",
     "thaw",

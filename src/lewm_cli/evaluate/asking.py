@@ -6,11 +6,28 @@ import numpy as np
 import torch
 
 from lewm_cli.config import Inputs, PlannerConfig
-from lewm_cli.errors import LewmError
-from lewm_cli.model import PlanFlops
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.model import PlanFlops, fastest_dtype
 from lewm_cli.plan import Bounds, Cost, Guess, Problem
 from lewm_cli.store import Run
 from lewm_cli.tasks import find_task
+
+
+def settled(run: Run, planner: PlannerConfig) -> PlannerConfig:
+    """A planner with what it leaves to the machine decided: which precision imagines fastest with this run.
+
+    Raises:
+        UsageError: it looks further back than the run has learned to.
+    """
+    if (planner.history or 0) > run.model.history:
+        raise UsageError(
+            f"history {planner.history} is more than the {run.model.history} steps that {run.name} has learned to look "
+            f"back at; ask for at most {run.model.history}"
+        )
+    if planner.precision != "auto":
+        return planner
+    fastest = "bfloat16" if fastest_dtype(run.model) == torch.bfloat16 else "float32"
+    return planner.model_copy(update={"precision": fastest})
 
 
 def ask(
@@ -40,7 +57,7 @@ def ask(
         frameskip=inputs.frameskip,
         guesses=list(guesses) or None,
         bounds=normalized_bounds(run) if planner.bounds else None,
-        flops=PlanFlops.of(run.card.model, inputs.block_dim, planner.horizon),
+        flops=PlanFlops.of(run.card.model, inputs.block_dim, planner.horizon, planner.history),
     )
 
 

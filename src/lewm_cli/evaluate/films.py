@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.evaluate import Film, _pair_seed, evaluate
+from lewm_cli.evaluate.evaluate import evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, Path, Picture, PlanFilm
 from lewm_cli.evaluate.fleet import Here, Simulators
+from lewm_cli.evaluate.loop import Film, pair_seed
 from lewm_cli.evaluate.pairs import Pair, recorded_pairs
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.stage import Trace
@@ -76,7 +77,7 @@ def film(
         simulators=simulators,
     )
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
-    seeds = [_pair_seed(evaluation.protocol.drawn_with, pair, stream=0) for pair in pairs]
+    seeds = [pair_seed(evaluation.protocol.drawn_with, pair, stream=0) for pair in pairs]
     return FilmResult.of(
         run,
         dataset,

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.data import Image
-from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.asking import ask, settled
 from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import find_solver
 from lewm_cli.provenance import command_line, installed_versions
@@ -59,6 +59,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
             not fit.
     """
+    planner = settled(run, planner)
     inputs, judge = run.card.inputs, find_judge(run, planner)
     latents = run.embed(start.frame[None]), run.embed(goal.frame[None])
     plan = find_solver(planner).solve(ask(run, planner, judge.cost(*latents), [torch.Generator().manual_seed(seed)]))

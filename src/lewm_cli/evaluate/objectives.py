@@ -18,12 +18,14 @@ class Judge:
         run: imagines where they lead.
         objective: judges that.
         dtype: of the model's matrix products while it imagines.
+        history: steps that it looks back at, if fewer than it can.
         head_sha256: of the file of the head that the objective asks, if it asks one.
     """
 
     run: Run
     objective: Objective
     dtype: torch.dtype
+    history: int | None
     head_sha256: str | None = None
 
     def cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
@@ -32,26 +34,30 @@ class Judge:
         Args:
             starts, goals: (E, D) latents of the frames now and of the goals.
         """
-        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self.dtype)
+        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self.dtype, self.history)
 
 
 def find_judge(run: Run, planner: PlannerConfig) -> Judge:
     """What a planner names, on the device of the run.
 
+    Args:
+        run: whose candidates are judged.
+        planner: `settled` for that run.
+
     Raises:
         MissingError: it needs a head that was not fitted yet; the error says what to type.
         LewmError: that head is damaged, or was fitted to other weights.
     """
-    dtype: torch.dtype = getattr(torch, planner.precision)
+    how: tuple[torch.dtype, int | None] = getattr(torch, planner.precision), planner.history
     match planner.objective:
         case "last":
-            return Judge(run, LastLatent(run.model), dtype)
+            return Judge(run, LastLatent(run.model), *how)
         case "path":
-            return Judge(run, WholePath(run.model), dtype)
+            return Judge(run, WholePath(run.model), *how)
         case "probe":
             stored = find_head(run, "probe")
-            return Judge(run, ProbedPosition(stored.heads[ONLY].to(run.device)), dtype, stored.sha256)
+            return Judge(run, ProbedPosition(stored.heads[ONLY].to(run.device)), *how, stored.sha256)
         case "reach" | "reach-shuffled":
             stored = find_head(run, "reach")
             head = stored.heads[ONLY if planner.objective == "reach" else SHUFFLED]
-            return Judge(run, Reachability(head.to(run.device)), dtype, stored.sha256)
+            return Judge(run, Reachability(head.to(run.device)), *how, stored.sha256)

@@ -8,7 +8,7 @@ import torch
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.data import checked_frame, read_image
-from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.asking import ask, settled
 from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import Plan, find_solver, task_planner
 from lewm_cli.store import Run, load
@@ -39,7 +39,7 @@ class Policy:
 
     def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
-        self.planner = planner or task_planner(self.run.card.inputs.task)
+        self.planner = settled(self.run, planner or task_planner(self.run.card.inputs.task))
         self.seed = seed
         self._judge = find_judge(self.run, self.planner)
         self.reset(goal)

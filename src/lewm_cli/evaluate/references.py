@@ -13,11 +13,13 @@ from scipy.stats import spearmanr
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, ReferencesConfig, Section, merge_layers
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
+from lewm_cli.evaluate.costs import LatentCosts, embed_each
 from lewm_cli.evaluate.difference import Difference
-from lewm_cli.evaluate.evaluate import LatentCosts, Loop, Open, _pair_seed, embed_each, open_at_once, resumed
 from lewm_cli.evaluate.fleet import Simulators
 from lewm_cli.evaluate.journal import Journal
+from lewm_cli.evaluate.loop import Loop, open_at_once, pair_seed, resumed
 from lewm_cli.evaluate.objectives import Judge, find_judge
+from lewm_cli.evaluate.open_episode import Open
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
 from lewm_cli.evaluate.result import NOT_SOLVED, EvalResult
@@ -67,6 +69,7 @@ def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> Plann
         result=planner.result,
         bounds=planner.bounds,
         precision=planner.precision,
+        history=planner.history,
         objective=planner.objective,
     )
 
@@ -167,7 +170,7 @@ class Referee:
             frames = self.simulators.ask(number, Look(pair)).result().frames
             start, goal = embed_each(self.run, list(frames), Clock(TimeSplit()))
             cost = self.judge.cost(start[None], goal[None])
-            generator = torch.Generator().manual_seed(_pair_seed(self.protocol.drawn_with, pair, stream=0))
+            generator = torch.Generator().manual_seed(pair_seed(self.protocol.drawn_with, pair, stream=0))
             planner = self.protocol.planner
             plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))
             ranked.append(rank_plan(number, plan, onward(self.run, self.simulators, self.protocol.gate, pair)))

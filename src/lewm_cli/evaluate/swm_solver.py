@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate.asking import ask, settled
 from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.plan import Guess, Plan, Separately, find_solver, task_planner
 from lewm_cli.store import Run, load
@@ -37,7 +37,7 @@ class SwmSolver:
 
     def __init__(self, run: str | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
-        self.planner = planner or task_planner(self.run.card.inputs.task)
+        self.planner = settled(self.run, planner or task_planner(self.run.card.inputs.task))
         self.plan: Plan | None = None
         self._judge = find_judge(self.run, self.planner)
         self._sequence, self._environments = np.random.SeedSequence(seed), 0

@@ -18,6 +18,7 @@ from lewm_cli.evaluate import (
     find_protocol,
     freeze,
     read_manifest,
+    settled,
     thaw,
 )
 from lewm_cli.flows.unseen import UnseenEpisodes, find_all, find_unseen, is_unseen
@@ -113,8 +114,9 @@ def find_planned(home: Home, run: Run, task: Task, request: EvalRequest, say: Ca
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     manifest = read_manifest(request.manifest) if request.manifest and request.manifest.exists() else None
     protocol, among = _measured_on(home, run, task, request, manifest, say)
+    planner = settled(run, protocol.planner)
     return [
-        _plan(run, task, among, one, request.manifest, manifest, say)
+        _plan(run, task, among, one.model_copy(update={"planner": planner}), request.manifest, manifest, say)
         for one in _over_offsets(task, protocol, request.offsets, request.settings)
     ]
 

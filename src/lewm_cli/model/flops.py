@@ -25,15 +25,16 @@ class PlanFlops:
     candidate: int
 
     @classmethod
-    def of(cls, config: ModelConfig, block_dim: int, horizon: int) -> Self:
+    def of(cls, config: ModelConfig, block_dim: int, horizon: int, history: int | None = None) -> Self:
         """Those of plans from one frame.
 
         Args:
             config: sizes of the model.
             block_dim: width of an action block.
             horizon: model steps planned.
+            history: steps that are looked back at, if fewer than the model can.
         """
-        windows = [min(step, config.history) for step in range(1, horizon + 1)]
+        windows = [min(step, history or config.history) for step in range(1, horizon + 1)]
         steps = sum(_predicted(config, tokens) for tokens in windows)
         return cls(images=2 * _frame(config), candidate=horizon * _action_block(config, block_dim) + steps)
 

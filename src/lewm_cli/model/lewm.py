@@ -107,17 +107,18 @@ class LeWM(nn.Module):
         predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
         return predicted
 
-    def imaginer(self, dtype: torch.dtype = torch.float32) -> Rollout:
+    def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Rollout:
         """What rolls the predictor forward on its own predictions, with the weights as they are now.
 
         It can be differentiated with respect to its inputs.
 
         Args:
             dtype: of matrix products.
+            history: steps that are looked back at, at most the model's history length, which it is if not given.
         """
         # What is made in inference mode could not be part of a gradient.
         with torch.inference_mode(False), torch.no_grad():
-            return Rollout(self.predictor, self.action_encoder.folded(), self.pred_proj.folded(), dtype)
+            return Rollout(self.predictor, self.action_encoder.folded(), self.pred_proj.folded(), dtype, history)
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Squared distance of the last imagined latent to the goal (the paper's planning cost).

@@ -25,6 +25,7 @@ class Rollout:
         actions: products that embed an action block, with SiLU between them.
         projector: products that make a latent of the predictor's normalized output, with GELU between them.
         dtype: of the products; what is between them is as precise as the latents.
+        history: steps that are looked back at, at most as many as the predictor has learned; all of them if not given.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Rollout:
         actions: tuple[Affine, Affine],
         projector: tuple[Affine, Affine],
         dtype: torch.dtype = torch.float32,
+        history: int | None = None,
     ) -> None:
         transformer = predictor.transformer
-        self.history = predictor.pos_embedding.shape[1]
+        self.history = history or predictor.pos_embedding.shape[1]
         self.positions = predictor.pos_embedding.detach().transpose(0, 1)
         self.enter = None
         expand, embed = actions

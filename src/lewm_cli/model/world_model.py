@@ -38,11 +38,12 @@ class WorldModel(Protocol):
         """Latents (B, T, D) and action embeddings (B, T, E) to the latents one step later (B, T, D)."""
         ...
 
-    def imaginer(self, dtype: torch.dtype) -> Imaginer:
+    def imaginer(self, dtype: torch.dtype, history: int | None) -> Imaginer:
         """What imagines with the weights as they are now, in eval mode.
 
         Args:
             dtype: of matrix products; latents are as precise as those that are given.
+            history: steps that are looked back at, if fewer than the model can.
         """
         ...
 

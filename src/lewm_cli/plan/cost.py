@@ -43,6 +43,7 @@ class LatentCost:
         goal: (E, D) latents of the goal frames.
         objective: judges the imagined latents; by the distance of the last one, the paper's, if not given.
         dtype: of the model's matrix products while it imagines.
+        history: steps that it looks back at, if fewer than it can.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class LatentCost:
         goal: Tensor,
         objective: Objective | None = None,
         dtype: torch.dtype = torch.float32,
+        history: int | None = None,
     ) -> None:
         self.model, self.start, self.goal = model, start, goal
         self.objective = objective or LastLatent(model)
-        self._imagine = model.imaginer(dtype)
+        self._imagine = model.imaginer(dtype, history)
 
     @property
     def environments(self) -> int:

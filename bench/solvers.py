@@ -1,0 +1,297 @@
+"""Makes docs/planning-measured.md and its figures: success against milliseconds per plan, every solver, the same pairs.
+
+    python bench/solvers.py HOME [--run tworoom/lewm] [--dataset tworoom/test] [--pairs 600] [--out docs]
+
+Milliseconds are of one plan for one environment on one thread, the median over pairs and rounds; the settings take
+turns, so that all of them see the same machine. What was measured is kept in HOME, so that an interrupted run goes on.
+"""
+
+import argparse
+import base64
+import io
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.data import Dataset
+from lewm_cli.evaluate import Difference, EvalResult, Pair, Simulators, draw_pairs, evaluate, film, simulators
+from lewm_cli.plan import LatentCost, Problem, Solver, find_solver
+from lewm_cli.provenance import installed_versions
+from lewm_cli.report.page.figures import Drawing, house_style
+from lewm_cli.report.page.figures.style import (
+    EVENT,
+    INK,
+    MODEL,
+    MUTED,
+    OTHER,
+    THIRD,
+    finish,
+    label_ends,
+    log_axis,
+    log_limits,
+    new_figure,
+)
+from lewm_cli.report.plot import plain_svg
+from lewm_cli.store import Home, Run, load_run
+from lewm_cli.tasks import Task, find_task
+from lewm_cli.workers import available_cores
+
+TIMED_PAIRS, ROUNDS = 8, 7
+
+MARGIN = 0.02
+"""Share of pairs that a faster setting may lose against the reference and still count as no worse."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to plan."""
+
+    solver: str
+    title: str
+    planner: PlannerConfig
+
+
+def cem_like(solver: str, *sizes: tuple[int, int, int]) -> list[Setting]:
+    """A solver with so many candidates, elites and iterations."""
+    return [
+        Setting(solver, f"{solver} {c} x {i}", PlannerConfig(solver=solver, candidates=c, elites=e, iterations=i))
+        for c, e, i in sizes
+    ]
+
+
+def others(solver: str, *sizes: tuple[int, int], **more: object) -> list[Setting]:
+    """A solver without elites, with so many candidates and iterations."""
+    return [
+        Setting(solver, f"{solver} {c} x {i}", PlannerConfig(solver=solver, candidates=c, iterations=i, **more))
+        for c, i in sizes
+    ]
+
+
+MARGIN_PIXELS = 12
+"""Around the candidates that are drawn."""
+
+REFERENCE = "cem 300 x 30"
+
+COLORS = (MODEL, OTHER, THIRD, EVENT, INK, MUTED)
+
+
+def settings() -> list[Setting]:
+    """All that are measured, the reference first."""
+    return [
+        *cem_like("cem", (300, 30, 30), (300, 30, 10), (100, 10, 10), (100, 10, 5), (64, 8, 4), (48, 6, 3)),
+        *cem_like("icem", (300, 30, 10), (100, 10, 5), (64, 8, 4), (48, 6, 3)),
+        *others("mppi", (300, 30), (300, 10), (100, 5)),
+        *others("random-shooting", (9000, 1), (1000, 1), (300, 1)),
+        *others("gradient", (16, 30), (4, 30)),
+        *cem_like("cem-gd", (100, 10, 5), (64, 8, 3)),
+    ]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a setting.
+
+    Args:
+        setting: how it plans.
+        milliseconds: of one plan on one thread, (rounds,), each the median over pairs.
+        result: of the evaluation.
+    """
+
+    setting: Setting
+    milliseconds: np.ndarray
+    result: EvalResult
+
+    @property
+    def typical(self) -> float:
+        """Milliseconds, median."""
+        return float(np.median(self.milliseconds))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run in its simulator, and the pairs."""
+
+    home: Path
+    run: Run
+    task: Task
+    dataset: Dataset
+    pairs: list[Pair]
+
+    def problems(self) -> list[Problem]:
+        """The first plans of a few pairs, anew, so that every setting draws the same."""
+        simulator, problems = self.task.make_simulator(), []
+        for number, pair in enumerate(self.pairs[:: len(self.pairs) // TIMED_PAIRS][:TIMED_PAIRS]):
+            simulator.begin(pair.start, pair.goal)
+            latents = self.run.embed(np.stack([simulator.frame(), simulator.goal_frame()]))
+            cost = LatentCost(self.run.model, latents[:1].unsqueeze(1), latents[1:])
+            generator = torch.Generator().manual_seed(number)
+            problems.append(Problem(cost, self.run.card.inputs.block_dim, [generator]))
+        return problems
+
+    def timed(self, all_settings: list[Setting]) -> dict[str, np.ndarray]:
+        """Milliseconds of every setting, round by round; the first round warms up."""
+        seconds: dict[str, list[float]] = {one.title: [] for one in all_settings}
+        for _ in range(ROUNDS + 1):
+            for one in all_settings:
+                solver = find_solver(one.planner)
+                seconds[one.title].append(statistics.median(_seconds(solver, each) for each in self.problems()))
+        return {title: 1000 * np.array(times[1:]) for title, times in seconds.items()}
+
+    def evaluated(self, setting: Setting, fleet: Simulators) -> EvalResult:
+        """Success on the pairs; kept, and taken from there the next time."""
+        kept = self.home / f"{setting.title.replace(' ', '')}-{len(self.pairs)}.json"
+        if not kept.exists():
+            protocol = EvalProtocol(pairs=len(self.pairs), planner=setting.planner)
+            result = evaluate(
+                self.run,
+                self.task,
+                self.dataset,
+                self.pairs,
+                protocol,
+                find_solver(setting.planner),
+                held_out=True,
+                advance=lambda done: None,
+                simulators=fleet,
+            )
+            kept.write_text(result.model_dump_json())
+        return EvalResult.model_validate_json(kept.read_text())
+
+
+def _seconds(solver: Solver, problem: Problem) -> float:
+    begun = time.perf_counter()
+    solver.solve(problem)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Measure every setting, and write the page and its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--run", default="tworoom/lewm")
+    parser.add_argument("--dataset", default="tworoom/test")
+    parser.add_argument("--pairs", type=int, default=600)
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    home = Home(options.home, (options.home,))
+    run, dataset = load_run(home, options.run, torch.device("cpu")), home.find_dataset(options.dataset)
+    task = find_task(run.card.inputs.task)
+    pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=options.pairs, seed=42)
+    kept = options.home / "planning"
+    kept.mkdir(exist_ok=True)
+    bench = Bench(kept, run, task, dataset, pairs)
+    milliseconds = bench.timed(settings())
+    with simulators(task, available_cores(), print) as fleet:
+        fleet.wait()
+        measured = []
+        for one in settings():
+            measured.append(Measured(one, milliseconds[one.title], bench.evaluated(one, fleet)))
+            print(f"{one.title:>24}: {measured[-1].typical:8.1f} ms, {measured[-1].result.overall.success}")
+    with house_style():
+        (options.out / "planning-solvers.svg").write_text(plain_svg([_frontier(measured)]), encoding="utf-8")
+    (options.out / "planning-candidates.png").write_bytes(_candidates(bench, measured[0].result))
+    (options.out / "planning-measured.md").write_text(_page(bench, measured), encoding="utf-8")
+
+
+def _frontier(measured: list[Measured]) -> Drawing:
+    """Success against milliseconds, a line per solver."""
+    figure, axes = new_figure(3.4)
+    colors = dict(zip(dict.fromkeys(one.setting.solver for one in measured), COLORS, strict=False))
+    axes.set_xlim(*log_limits(np.array([one.typical for one in measured])))
+    log_axis(axes, "x")
+    ends = []
+    for solver, color in colors.items():
+        points = sorted((one for one in measured if one.setting.solver == solver), key=lambda one: one.typical)
+        x = [one.typical for one in points]
+        rates = [one.result.overall.success for one in points]
+        axes.plot(x, [100 * rate.rate for rate in rates], "o-", color=color, ms=4, mew=0)
+        for where, rate in zip(x, rates, strict=True):
+            axes.plot([where, where], [100 * rate.low, 100 * rate.high], color=color, lw=2.4, alpha=0.35)
+        ends.append((100 * rates[-1].rate, solver, color))
+    least = min(one.result.overall.success.low for one in measured)
+    axes.set_ylim(max(0.0, 100 * least - 5), 101)
+    axes.set_title("pairs whose goal was reached (%), 95% intervals")
+    axes.set_xlabel("milliseconds per plan, one thread", loc="left")
+    label_ends(axes, ends)
+    success = measured[0].result.overall.success
+    chance = f"random actions {measured[0].result.overall.random.rate:.0%}"
+    return finish(figure, "frontier", f"Success against time per plan: {success.trials} pairs, {chance}")
+
+
+def _candidates(bench: Bench, result: EvalResult) -> bytes:
+    """Candidates of a plan drawn over the start frame by cost, iteration by iteration."""
+    crossing = [one for one in result.episodes if "other room" in one.groups and one.success]
+    chosen = max(crossing, key=lambda one: one.first_hit or 0)
+    (filmed,) = film(bench.run, bench.task, bench.dataset, result, [chosen], lambda done: None).films
+    costs = [cost for tried in filmed.candidates for cost in tried.costs]
+    figure = Figure(figsize=(2.4 * len(filmed.candidates), 2.75), layout="constrained")
+    frame = imageio.imread(base64.b64decode(filmed.start))
+    drawn = np.array([point for tried in filmed.candidates for path in tried.paths for point in path])
+    side = min(float(len(frame)), np.ptp(drawn, axis=0).max() + 2 * MARGIN_PIXELS)
+    left, top = ((drawn.min(axis=0) + drawn.max(axis=0) - side) / 2).clip(0, len(frame) - side)
+    for axes, tried in zip(figure.subplots(1, len(filmed.candidates)), filmed.candidates, strict=True):
+        axes.imshow(frame, alpha=0.6)
+        for cost, path in sorted(zip(tried.costs, tried.paths, strict=True), reverse=True):
+            rank = np.searchsorted(np.sort(costs), cost) / len(costs)
+            axes.plot(*np.array(path).T, color=colormaps["plasma"](0.9 * rank), lw=1.2, alpha=1 - 0.5 * rank)
+        axes.plot(*filmed.goal_position, "x", color="black", ms=8, mew=2)
+        axes.set_xlim(left, left + side)
+        axes.set_ylim(top + side, top)
+        axes.set_title(f"iteration {tried.iteration}", fontsize=10)
+        axes.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100)
+    return buffer.getvalue()
+
+
+def _page(bench: Bench, measured: list[Measured]) -> str:
+    reference, clusters = measured[0], np.array([one.episode for one in measured[0].result.episodes])
+    chance = reference.result.overall.random
+    lines = [
+        "# Planning, measured",
+        "",
+        "Made by `python bench/solvers.py HOME`; every number was measured by it.",
+        "",
+        f"{bench.run.name} on {len(bench.pairs)} pairs of {len(np.unique(clusters))} episodes of {bench.dataset.name}, "
+        "none of which it was trained on: goals 25 steps",
+        f"ahead, 50 steps allowed, horizon 5. A random policy reaches {chance}. Differences are paired, in points;",
+        f"intervals are 95 % over recorded episodes. *No worse*: the interval of the difference to {REFERENCE} lies",
+        f"above -{100 * MARGIN:.0f} points.",
+        "",
+        "![success against milliseconds per plan](planning-solvers.svg)",
+        "",
+        "| solver | ms per plan | of the time | success | difference | no worse |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(_row(one, reference, clusters))} |" for one in measured]
+    threads = f"One thread for the times, {TIMED_PAIRS} pairs, the median of {ROUNDS} rounds and their range"
+    versions = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
+    lines += ["", f"{threads}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {versions}.", ""]
+    return "\n".join(lines)
+
+
+def _row(one: Measured, reference: Measured, clusters: np.ndarray) -> list[str]:
+    this, other = (np.array([pair.success for pair in each.result.episodes]) for each in (one, reference))
+    difference = Difference.of(this, other, clusters)
+    low, high = one.milliseconds.min(), one.milliseconds.max()
+    return [
+        one.setting.title,
+        f"{one.typical:.1f} [{low:.1f}, {high:.1f}]",
+        f"{np.median(one.milliseconds / reference.milliseconds):.1%}",
+        str(one.result.overall.success),
+        "" if one is reference else str(difference),
+        "" if one is reference else "yes" if difference.low > -MARGIN else "not shown",
+    ]
+
+
+if __name__ == "__main__":
+    main()
