@@ -31,6 +31,7 @@ from lewm_cli.evaluate import (
     Reference,
     References,
     evaluate,
+    find_judge,
     find_references,
     reference_planner,
     simulators,
@@ -38,7 +39,8 @@ from lewm_cli.evaluate import (
 from lewm_cli.evaluate.references import rank_plan
 from lewm_cli.evaluate.stage import Rollouts, Stay
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
-from lewm_cli.plan import CEM, Iteration, Plan, Problem
+from lewm_cli.model import PositionHead, ReachHead
+from lewm_cli.plan import CEM, Iteration, Plan, ProbedPosition, Problem, Reachability
 from lewm_cli.report import report_tree, success_tables
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
@@ -119,7 +121,7 @@ def test_true_costs_are_those_of_a_simulator_driven_apart(way: Onward, tworoom_r
     simulator = find_task("tworoom").make_simulator()
     goal = torch.randn(1, 8)
     states = StateCost((way,))(candidates)
-    seen = SeenCost(tworoom_run, (way,), goal)(candidates)
+    seen = SeenCost(find_judge(tworoom_run, PlannerConfig()), (way,), goal)(candidates)
     assert states.shape == seen.shape == (1, 19)
     for number, sequence in enumerate(candidates[0].numpy()):
         simulator.begin(way.pair.start, way.pair.goal)
@@ -130,10 +132,30 @@ def test_true_costs_are_those_of_a_simulator_driven_apart(way: Onward, tworoom_r
         assert seen[0, number].item() == pytest.approx((latent - goal).square().sum().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["probe", "reach"])
+def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_by(
+    way: Onward, tworoom_run: Run, kind: str
+):
+    torch.manual_seed(0)
+    head = ReachHead(8, 6) if kind == "reach" else PositionHead(8, 2)
+    for values in (*head.parameters(), *head.buffers()):
+        values.data.uniform_(0.1, 1)
+    objective = Reachability(head) if kind == "reach" else ProbedPosition(head)
+    ways = way, replace(way, pair=between((150, 60), (190, 90)))
+    candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
+    found = SeenCost(replace(find_judge(tworoom_run, PlannerConfig()), objective=objective), ways, goals)(candidates)
+    for number, (each, goal) in enumerate(zip(ways, goals, strict=True)):
+        frames = np.concatenate([one.result().frames for one in each.ask(candidates[number], seen=True)])
+        with torch.inference_mode():
+            latents, goal = tworoom_run.embed(frames), goal.expand(9, -1)
+            expected = head(latents, goal) if kind == "reach" else (head(latents) - head(goal)).square().sum(dim=1)
+        torch.testing.assert_close(found[number], expected, rtol=1e-3, atol=1e-4)
+
+
 def test_costs_of_one_environment_are_those_it_has_among_others(way: Onward, tworoom_run: Run):
     ways = way, replace(way, pair=between((150, 60), (190, 90)), before=way.before[:0])
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    for cost in (StateCost(ways), SeenCost(tworoom_run, ways, goals)):
+    for cost in (StateCost(ways), SeenCost(find_judge(tworoom_run, PlannerConfig()), ways, goals)):
         assert cost.environments == 2
         together = cost(candidates)
         for number in range(2):
@@ -404,6 +426,12 @@ def _timeless(found: References) -> dict:
     for name in ("zero_action", "random", "model", "true_latent", "true_state"):
         tree[name].pop("seconds")
     return tree
+
+
+@pytest.mark.slow
+def test_references_see_no_way_and_refuse_to_judge_it(world: Path):
+    refused = lewm_here(world, *ARGUMENTS, *SMALL, "--set", "planner.objective=path")
+    assert "--references see where plans lead and not the way there" in refused.sentence(2)
 
 
 @pytest.mark.slow

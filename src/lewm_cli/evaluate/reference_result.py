@@ -81,7 +81,7 @@ class References(Section):
     model: Reference
     """The run itself with this planner, so that only the cost differs from the next two."""
     true_latent: Reference
-    """The simulator in place of the model; latents of the frames that it really shows are compared."""
+    """The simulator in place of the model; the objective is asked of latents of the frames that it really shows."""
     true_state: Reference
     """The simulator in place of the model; states are compared."""
     dynamics: Difference

@@ -152,7 +152,7 @@ class Referee:
             solver = Separately(solver) if self.run.device.type == "cpu" else solver
         else:
             # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
-            costs, at_once = TrueCosts(self.run, self.simulators, self.protocol.gate, by), 1
+            costs, at_once = TrueCosts(self.judge, self.simulators, self.protocol.gate, by), 1
         floors = {number: one.random_success for number, one in enumerate(self.evaluation.episodes)}
         loop = Loop(self.run, self.protocol, solver, costs, self.simulators, clock, advance, at_once, floors=floors)
         episodes = loop.play(self.pairs, journal, begun)
@@ -232,23 +232,24 @@ class TrueCosts:
     """By where the simulator shows that candidates lead.
 
     Args:
-        run: says what actions mean, and encodes.
+        judge: of the run, which says what actions mean, and encodes.
         simulators: of the task.
         gate: what counts as reached.
         by: whether latents or states are compared.
     """
 
-    run: Run
+    judge: Judge
     simulators: Simulators
     gate: str
     by: PlansBy
 
     def __call__(self, open_ones: list[Open]) -> Cost:
         """From where the episodes have come to."""
-        ways = tuple(onward(self.run, self.simulators, self.gate, one.pair, one.actions) for one in open_ones)
+        run = self.judge.run
+        ways = tuple(onward(run, self.simulators, self.gate, one.pair, one.actions) for one in open_ones)
         if self.by == "true state":
             return StateCost(ways)
-        return SeenCost(self.run, ways, torch.stack([one.goal for one in open_ones]))
+        return SeenCost(self.judge, ways, torch.stack([one.goal for one in open_ones]))
 
 
 def onward(run: Run, simulators: Simulators, gate: str, pair: Pair, before: np.ndarray | None = None) -> Onward:

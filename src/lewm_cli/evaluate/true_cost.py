@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lewm_cli.config import Inputs
 from lewm_cli.evaluate.fleet import Simulators, gather
+from lewm_cli.evaluate.objectives import Judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.stage import Answer, Rollouts
-from lewm_cli.store import Run
 from lewm_cli.workers import available_cores
 
 TOGETHER = 8
@@ -86,15 +86,15 @@ class StateCost:
 
 @dataclass(frozen=True)
 class SeenCost:
-    """Distance in latent space of what the camera sees where candidates lead from the goal.
+    """What a run's objective says of what the camera sees where candidates lead, for a batch of environments.
 
     Args:
-        run: encodes.
+        judge: of the run, which encodes; its objective asks for the end of the way alone.
         ways: E of them.
         goals: (E, D) latents of the goal frames.
     """
 
-    run: Run
+    judge: Judge
     ways: tuple[Onward, ...]
     goals: Tensor
 
@@ -110,22 +110,23 @@ class SeenCost:
 
     @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
-        """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), squared latent distance."""
+        """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
         asked = [way.ask(one, seen=True) for way, one in zip(self.ways, candidates, strict=True)]
         latents = torch.stack([self._latents(answers) for answers in asked])
-        return self.run.model.latent_cost(latents.unsqueeze(2), self.goals.unsqueeze(1)).cpu()
+        return self.judge.objective(latents.unsqueeze(2), self.goals.unsqueeze(1).expand_as(latents)).cpu()
 
     def of(self, number: int) -> Self:
         """The cost for one of the environments."""
         one = slice(number, number + 1)
-        return type(self)(self.run, self.ways[one], self.goals[one])
+        return type(self)(self.judge, self.ways[one], self.goals[one])
 
     def _latents(self, answers: "list[Future[Answer]]") -> Tensor:
         """Of the frames of one environment, (S, D); on a CPU encoded while others are drawn."""
-        if self.run.device.type != "cpu":
-            return self.run.embed(np.concatenate(list(_frames(answers))))
+        run = self.judge.run
+        if run.device.type != "cpu":
+            return run.embed(np.concatenate(list(_frames(answers))))
         with ThreadPoolExecutor(available_cores()) as pool:
-            encoded = [pool.submit(self.run.embed, frames) for frames in _frames(answers)]
+            encoded = [pool.submit(run.embed, frames) for frames in _frames(answers)]
             return torch.cat([one.result() for one in encoded])
 
 

@@ -114,6 +114,11 @@ def find_planned(home: Home, run: Run, task: Task, request: EvalRequest, say: Ca
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     manifest = read_manifest(request.manifest) if request.manifest and request.manifest.exists() else None
     protocol, among = _measured_on(home, run, task, request, manifest, say)
+    if request.references is not None and protocol.planner.objective == "path":
+        raise UsageError(
+            "--references see where plans lead and not the way there, which planner.objective=path is about; leave one "
+            "of them out"
+        )
     planner = settled(run, protocol.planner)
     return [
         _plan(run, task, among, one.model_copy(update={"planner": planner}), request.manifest, manifest, say)
