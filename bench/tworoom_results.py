@@ -129,7 +129,7 @@ INTRODUCTION = """\
 Made by `python bench/tworoom_results.py --home .results`; every number in its tables was measured by it. It varies the
 `small` preset, whose row is in [Results](results.md): the same recordings, the same pairs for every training seed,
 protocol `heldout`. Intervals are 95 %, bootstrapped over training seeds and episodes together; with one seed, Wilson's.
-Training in minutes, and in brackets minutes of processor time."""
+Training in minutes."""
 
 NOTES = """\
 ## How to read this
