@@ -331,6 +331,17 @@ def test_another_planner_is_said(home: Path):
     assert "planned otherwise than tworoom/good: seed 3 instead of 42, iterations 10 instead of 30" in said
 
 
+def test_another_head_is_said(home: Path):
+    protocol = REPORT.evaluation.protocol
+    reach = protocol.model_copy(update={"planner": protocol.planner.model_copy(update={"objective": "reach"})})
+    first, again, refitted = (
+        keep(home, "tworoom/good", ALL, protocol=reach, head_sha256=digest * 64) for digest in ("a", "a", "b")
+    )
+    said = "planned otherwise than tworoom/good (1): by another head of the same weights"
+    assert f"tworoom/good (2): {said}" in flat(run_compare(home, first, refitted).out)
+    assert said not in flat(run_compare(home, first, again).out)
+
+
 def test_pairs_that_share_episodes_are_said(home: Path):
     result = of_pairs([(k // 2, k % 3 > 0) for k in range(PAIRS)], RANDOM)
     paths = [keep(home, f"tworoom/{name}", ALL, episodes=result.episodes) for name in ("good", "poor")]

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from lewm_cli.config import PlannerConfig
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.figures.style import WIDTH, level_colors
 from lewm_cli.report.page.numbers import decimals, duration, number, p_value, percent, setting, times
@@ -78,6 +79,18 @@ def test_page_with_everything_has_every_section(full):
     assert full.count("candidate plans of iteration") == 3
     assert "goal reached after 20 steps" in full
     assert "goal not reached within 50 steps" in full
+    assert "the distance between the latent it predicts and the latent of the goal, keeps the best, and draws" in full
+
+
+def test_page_says_how_it_was_planned_where_that_is_not_the_papers_way():
+    report = full_report()
+    planner = PlannerConfig(solver="gradient", objective="reach")
+    protocol = report.evaluation.protocol.model_copy(update={"planner": planner})
+    evaluation, films = (one.model_copy(update={"protocol": protocol}) for one in (report.evaluation, report.films))
+    said = Page(render_page(replace(report, evaluation=evaluation, films=films))).text
+    assert "Planner: gradient, 16 candidates, 30 iterations, 5 model steps ahead, objective reach;" in said
+    assert "it ranks candidates by what it imagines of them, by the objective reach." in said
+    assert "latent cost" not in said
 
 
 def test_numbers_stand_beside_their_floor(full):

@@ -457,6 +457,23 @@ def test_references_are_stored_and_printed(world: Path):
 
 
 @pytest.mark.slow
+def test_interrupted_series_leaves_no_journal_behind(world: Path):
+    folder = world / "tworoom" / "lewm.run" / "results"
+    series = (*ARGUMENTS, *SMALL, "--workers", 1, "--offsets", "25,10", "--json")
+    with running(world, *series) as process:
+        # The first offset is stored, and an episode of the second is kept.
+        wait_until(lambda: list(folder.glob("*.json")) and len(list(folder.glob("*.journal"))) >= 5, process)
+        process.send_signal(signal.SIGINT)
+        ended(process)
+    (stored,) = folder.glob("*.json")
+    resumed = lewm_here(world, *series, "--resume")
+    assert "true state: resuming: 3 of 3 episodes are done" in resumed.err
+    assert stored.name in EvalSeries.model_validate(resumed.json()).points[1].results
+    assert {path.suffix for path in folder.iterdir()} == {".json"}
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.slow
 def test_interrupted_references_lose_nothing(world: Path, tmp_path: Path):
     folder = world / "tworoom" / "lewm.run" / "results"
     dear = ("--set", "references.candidates=32", "--set", "references.iterations=4")

@@ -36,6 +36,8 @@ class ComparedResult(Section):
     file: str
     run: str
     weights_sha256: str
+    head_sha256: str | None
+    """Of the file of the head that plans were judged by; None if the objective asks none."""
     held_out: bool
     protocol: EvalProtocol
     success: Rate
@@ -123,6 +125,7 @@ def _compared(
         file=named.file,
         run=named.result.run,
         weights_sha256=named.result.weights_sha256,
+        head_sha256=named.result.head_sha256,
         held_out=named.result.held_out,
         protocol=named.result.protocol,
         success=Rate.of(success, clusters),

@@ -165,6 +165,8 @@ class _Evaluation:
         if journal.finished == len(planned.pairs):
             done = find_evaluation(self.home, self.run, planned.dataset, protocol, journal.episodes)
             if done and self._has_references(done[0]):
+                if self.references:
+                    self._open_journals_of(self._referee(planned, done[0]), planned)
                 return Evaluated(*done)
         redrawn = redraw(self.simulators, self.task, planned.dataset, planned.pairs, self.say)
         with self.progress(title, len(planned.pairs) * protocol.budget, "steps") as advance:
@@ -194,13 +196,20 @@ class _Evaluation:
         return result.references is not None and result.references.planner == planner
 
     def _measure_references(self, planned: Planned, result: EvalResult, title: str) -> References:
-        referee = Referee(self.run, planned.pairs, result, self.references, self.simulators)
+        referee = self._referee(planned, result)
+        return measure_references(referee, title, self.progress, self._open_journals_of(referee, planned))
 
-        def open_journal(by: PlansBy) -> Journal:
+    def _referee(self, planned: Planned, result: EvalResult) -> Referee:
+        return Referee(self.run, planned.pairs, result, self.references, self.simulators)
+
+    def _open_journals_of(self, referee: Referee, planned: Planned) -> dict[PlansBy, Journal]:
+        """Those of the references that plan; of stored ones, too, for they are removed with the others in the end."""
+
+        def opened(by: PlansBy) -> Journal:
             about = Journaled.of(self.run, planned.dataset, planned.pairs, referee.protocol, by)
             return self._open_journal(about, lambda message: self.say(f"{by}: {message}"))
 
-        return measure_references(referee, title, self.progress, open_journal)
+        return {by: opened(by) for by in referee.planned_by}
 
     def _open_journal(self, about: Journaled, say: Callable[[str], None]) -> Journal:
         folder = results_folder(self.home, self.run)

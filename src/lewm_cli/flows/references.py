@@ -1,13 +1,13 @@
 """References of an evaluation, one after the other, each with its progress and a journal of its own."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from lewm_cli.evaluate import Journal, PlansBy, Referee, Reference, References
 from lewm_cli.flows.progress import Progress
 
 
 def measure_references(
-    referee: Referee, title: str, progress: Progress, open_journal: Callable[[PlansBy], Journal]
+    referee: Referee, title: str, progress: Progress, journals: Mapping[PlansBy, Journal]
 ) -> References:
     """Measure all of them.
 
@@ -15,16 +15,15 @@ def measure_references(
         referee: of an evaluation that is finished.
         title: of the evaluation, for the progress.
         progress: shows what is done.
-        open_journal: the journal for episodes that are planned by something.
+        journals: take every episode that is planned for, by what it is planned by.
     """
     steps = len(referee.pairs) * referee.protocol.budget
     with progress(f"{title} (zero action)", steps, "steps") as advance:
         zero_action = referee.stand_still(advance)
 
     def planned(by: PlansBy) -> Reference:
-        journal = open_journal(by)
         with progress(f"{title} ({by})", steps, "steps") as advance:
-            return referee.plan(by, advance, journal)
+            return referee.plan(by, advance, journals[by])
 
     model = planned("model") if "model" in referee.planned_by else None
     true_latent, true_state = planned("true latent"), planned("true state")
