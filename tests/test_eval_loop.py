@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,7 +142,7 @@ def test_outcome_does_not_depend_on_processes_or_batch(
     assert apart.episodes == here.episodes
     assert (apart.workers, here.workers) == (2, 1)
     with monkeypatch.context() as monkeypatch:
-        monkeypatch.setattr(sys.modules[evaluate.__module__], "OPEN_PER_CORE", 1)
+        monkeypatch.setattr("lewm_cli.evaluate.loop.OPEN_PER_CORE", 1)
         again = measure(pairs[::-1], film=lambda film: filmed_here.update({film.number: film}))
     assert again.episodes == here.episodes[::-1]
     for number in range(PAIRS):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,13 +45,17 @@ def simulator(episode: Episode):
     return drawing_simulator("reacher")
 
 
+LEFT_OPEN = []
+"""Environments that draw by dm_control: closed, they would free frame buffers in whichever context is current, ours."""
+
+
 @pytest.fixture(scope="module")
-def theirs(episode: Episode) -> Iterator:
+def theirs(episode: Episode) -> Any:
     """stable_worldmodel's environment, untouched by ours."""
     environment = make_environment("swm/ReacherDMControl-v0", task="qpos_match")
     environment.reset(seed=0)
-    yield environment
-    environment.close()
+    LEFT_OPEN.append(environment)
+    return environment
 
 
 def state(episode: Episode, row: int) -> np.ndarray:

@@ -64,10 +64,16 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
 def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterator[str]:
     """Settings of seed and planner that are not the baseline's, and another head of the same weights."""
     mine, theirs = _settings(one.protocol), _settings(baseline.protocol)
-    yield from (f"{key} {value} instead of {theirs[key]}" for key, value in mine.items() if value != theirs[key])
+    for key, value in mine.items():
+        if value != theirs[key]:
+            yield f"{key} {_said(value)} instead of {_said(theirs[key])}"
     refitted = one.head_sha256 != baseline.head_sha256 and one.weights_sha256 == baseline.weights_sha256
     if refitted and mine["objective"] == theirs["objective"]:
         yield "by another head of the same weights"
+
+
+def _said(value: float | str | None) -> float | str:
+    return "nothing" if value is None else value
 
 
 def _settings(protocol: EvalProtocol) -> dict[str, float | str]:
