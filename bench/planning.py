@@ -113,7 +113,7 @@ def ours(
     def plan() -> None:
         generators = [torch.Generator().manual_seed(number) for number in range(environments)]
         with torch.inference_mode():
-            cost = LatentCost(model, model.embed(start), model.embed(goal)[:, 0], dtype)
+            cost = LatentCost(model, model.embed(start), model.embed(goal)[:, 0], dtype=dtype)
         solver.solve(Problem(cost, BLOCK_DIM, generators))
 
     return plan
