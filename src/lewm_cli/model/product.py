@@ -1,0 +1,71 @@
+"""Matrix products with constant matrices, by what multiplies fastest here."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LARGE = 2**19
+"""Multiply-adds from which oneDNN's product is worth its longer start."""
+
+ROWS = 512
+"""That matrices are packed for; other numbers of rows are multiplied as well."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """x to weight @ x + bias.
+
+    Args:
+        weight: (output, input), constant.
+        bias: (output,), or None for zero.
+        packed: the weight as oneDNN reads it fastest, where that is faster than torch's own product.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    packed: Tensor | None
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None) -> Self:
+        """With what is faster where the weight is."""
+        packed: Tensor | None = None
+        if _onednn_is_faster(weight):
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+        return cls(weight, bias, packed)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., input) to (..., output) in the precision of the matrix."""
+        x = x.to(self.weight.dtype)
+        if (packed := self._packed_for(x)) is None:
+            return F.linear(x, self.weight, self.bias)
+        return self._onednn(x, packed, "none")
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """The exact GELU of the product."""
+        x = x.to(self.weight.dtype)
+        if (packed := self._packed_for(x)) is None:
+            return F.gelu(F.linear(x, self.weight, self.bias))
+        return self._onednn(x, packed, "gelu")
+
+    def _packed_for(self, x: Tensor) -> Tensor | None:
+        # By rule and not by a clock: two runs must make the same plans, to the last bit. oneDNN has no gradient.
+        return None if torch.is_grad_enabled() or x.numel() * len(self.weight) < LARGE else self.packed
+
+    def _onednn(self, x: Tensor, packed: Tensor, then: str) -> Tensor:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, self.bias, then, [], "none")
+        return product
+
+
+def _onednn_is_faster(weight: Tensor) -> bool:
+    # torch multiplies float32 with MKL, which leaves half of a processor idle that has AVX-512 and is not Intel's, and
+    # packs a matrix anew for every product in bfloat16.
+    return (
+        weight.is_cpu
+        and weight.dtype in (torch.float32, torch.bfloat16)
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))  # private
+    )
