@@ -109,11 +109,12 @@ def ours(
     """What plans with this package."""
     solver = CEM(planner) if environments == 1 else Separately(CEM(planner))
     start, goal = (frames(model.config, environments, seed) for seed in (0, 1))
+    imagine = model.imaginer(dtype)
 
     def plan() -> None:
         generators = [torch.Generator().manual_seed(number) for number in range(environments)]
         with torch.inference_mode():
-            cost = LatentCost(model, model.embed(start), model.embed(goal)[:, 0], dtype=dtype)
+            cost = LatentCost(model, model.embed(start), model.embed(goal)[:, 0], imagine=imagine)
         solver.solve(Problem(cost, BLOCK_DIM, generators))
 
     return plan

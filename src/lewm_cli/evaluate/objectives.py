@@ -1,11 +1,13 @@
 """What plans of a run are judged by: the one place that makes it of what the planner's configuration names."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.model import Imaginer
 from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
 from lewm_cli.store import ONLY, SHUFFLED, Run, find_head
 
@@ -28,13 +30,18 @@ class Judge:
     history: int | None
     head_sha256: str | None = None
 
+    @cached_property
+    def imagine(self) -> Imaginer:
+        """What imagines, with the weights that the run had when it was first asked to."""
+        return self.run.model.imaginer(self.dtype, self.history)
+
     def cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """The cost for E environments.
 
         Args:
             starts, goals: (E, D) latents of the frames now and of the goals.
         """
-        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self.dtype, self.history)
+        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self.imagine)
 
 
 def find_judge(run: Run, planner: PlannerConfig) -> Judge:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lewm_cli.config import ActionEncoderConfig, ModelConfig
 from lewm_cli.model.affine import Affine
+from lewm_cli.model.folded import Folded
 from lewm_cli.model.predictor import Predictor
 from lewm_cli.model.rollout import Rollout
 from lewm_cli.model.vit import VisionTransformer
@@ -118,7 +119,8 @@ class LeWM(nn.Module):
         """
         # What is made in inference mode could not be part of a gradient.
         with torch.inference_mode(False), torch.no_grad():
-            return Rollout(self.predictor, self.action_encoder.folded(), self.pred_proj.folded(), dtype, history)
+            actions, projector = self.action_encoder.folded(), self.pred_proj.folded()
+            return Rollout(Folded(self.predictor, actions, projector, dtype, history))
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Squared distance of the last imagined latent to the goal (the paper's planning cost).

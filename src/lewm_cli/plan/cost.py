@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lewm_cli.model import WorldModel
+from lewm_cli.model import Imaginer, WorldModel
 from lewm_cli.plan.objective import LastLatent, Objective
 
 
@@ -42,8 +42,7 @@ class LatentCost:
         start: (E, 1, D) latents of the frames now.
         goal: (E, D) latents of the goal frames.
         objective: judges the imagined latents; by the distance of the last one, the paper's, if not given.
-        dtype: of the model's matrix products while it imagines.
-        history: steps that it looks back at, if fewer than it can.
+        imagine: of the model, if it was made before; with float32 products and the model's history if not given.
     """
 
     def __init__(
@@ -52,12 +51,11 @@ class LatentCost:
         start: Tensor,
         goal: Tensor,
         objective: Objective | None = None,
-        dtype: torch.dtype = torch.float32,
-        history: int | None = None,
+        imagine: Imaginer | None = None,
     ) -> None:
         self.model, self.start, self.goal = model, start, goal
         self.objective = objective or LastLatent(model)
-        self._imagine = model.imaginer(dtype, history)
+        self._imagine = imagine or model.imaginer(torch.float32, None)
 
     @property
     def environments(self) -> int:
