@@ -1,6 +1,7 @@
 """What all solvers do: propose, ask what it costs, learn, and stop in time."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -98,62 +99,75 @@ class Method(Protocol):
         ...
 
 
-@torch.inference_mode()
-def search(method: Method, problem: Problem, config: PlannerConfig, *, remember: bool) -> Plan:
-    """Find one plan per environment.
+@dataclass(frozen=True)
+class Search(ABC):
+    """A solver that tries candidates, iteration by iteration.
 
     Args:
-        method: proposes and learns.
-        problem: what is to be found.
-        config: which result is taken, and when to stop.
-        remember: keep every iteration in the plan.
-
-    Raises:
-        LewmError: operations are limited, and nobody knows how many the model takes.
+        config: what its method takes, which result is taken, and when to stop.
+        remember: keep every iteration's candidates in the plan, for pictures; they take memory.
     """
-    begun = time.monotonic()
-    cost, budget = problem.cost, Budget(config, problem.flops, method.efforts, begun)
-    plans = best = problem.beginning(config.horizon)
-    least = ended_at = torch.full((cost.environments,), torch.inf, device=cost.device)
-    kept: Tensor | None = None
-    going = torch.ones(cost.environments, dtype=torch.bool)
-    iterations, spent = torch.zeros(cost.environments, dtype=torch.long), budget.beginning(cost.environments)
-    leasts, history = [least], list[Iteration]()
-    while going.any() and budget.allows_another():
-        effort = budget.next
-        turn = Turn(budget.made, budget.last, problem.generators, going, cost.device)
-        candidates = method.propose(turn)
+
+    config: PlannerConfig
+    remember: bool = False
+
+    @abstractmethod
+    def method(self, problem: Problem) -> Method:
+        """How it proposes and learns."""
+
+    @torch.inference_mode()
+    def solve(self, problem: Problem) -> Plan:
+        """Find one plan per environment; see `Solver`.
+
+        Raises:
+            LewmError: operations are limited, and nobody knows how many the model takes.
+        """
+        begun = time.monotonic()
+        config, method, cost = self.config, self.method(problem), problem.cost
+        budget = Budget(config, problem.flops, method.efforts, begun)
+        plans = best = problem.beginning(config.horizon)
+        least = ended_at = torch.full((cost.environments,), torch.inf, device=cost.device)
+        kept: Tensor | None = None
+        going = torch.ones(cost.environments, dtype=torch.bool)
+        iterations, spent = torch.zeros(cost.environments, dtype=torch.long), budget.beginning(cost.environments)
+        leasts, history = [least], list[Iteration]()
+        while going.any() and budget.allows_another():
+            effort = budget.next
+            turn = Turn(budget.made, budget.last, problem.generators, going, cost.device)
+            candidates = method.propose(turn)
+            if problem.bounds:
+                candidates = problem.bounds.clip(candidates)
+            costs, gradients = cost_and_slope(cost, candidates) if effort.gradient else (cost(candidates), None)
+            open_ones = going.to(cost.device)
+            cheapest, number = costs.topk(1, dim=1, largest=False)
+            better = (cheapest[:, 0] < least) & open_ones
+            best = torch.where(
+                better[:, None, None], candidates.take_along_dim(number[:, :, None, None], 1)[:, 0], best
+            )
+            least = torch.where(better, cheapest[:, 0], least)
+            learned = method.learn(Tried(candidates, costs, gradients, best, least))
+            plans = torch.where(open_ones[:, None, None], learned.mean, plans)
+            ended_at = torch.where(open_ones, learned.cost, ended_at)
+            if learned.kept is not None:
+                before = learned.kept if kept is None else kept
+                kept = torch.where(open_ones[:, None, None, None], learned.kept, before)
+            iterations += going
+            spent[going] += budget.cost_of(effort)
+            if self.remember:
+                history.append(_remembered(candidates, costs, learned.elites, going))
+            leasts.append(least)
+            if config.tolerance and len(leasts) > PATIENCE + 1:
+                going = going & (least < (1 - config.tolerance) * leasts[-1 - PATIENCE]).cpu()
+            budget.spend(costs)
+        # Before the clock is read: the device may still compute.
+        actions = (plans if config.result == "mean" else best).cpu()
         if problem.bounds:
-            candidates = problem.bounds.clip(candidates)
-        costs, gradients = cost_and_slope(cost, candidates) if effort.gradient else (cost(candidates), None)
-        open_ones = going.to(cost.device)
-        cheapest, number = costs.topk(1, dim=1, largest=False)
-        better = (cheapest[:, 0] < least) & open_ones
-        best = torch.where(better[:, None, None], candidates.take_along_dim(number[:, :, None, None], 1)[:, 0], best)
-        least = torch.where(better, cheapest[:, 0], least)
-        learned = method.learn(Tried(candidates, costs, gradients, best, least))
-        plans = torch.where(open_ones[:, None, None], learned.mean, plans)
-        ended_at = torch.where(open_ones, learned.cost, ended_at)
-        if learned.kept is not None:
-            before = learned.kept if kept is None else kept
-            kept = torch.where(open_ones[:, None, None, None], learned.kept, before)
-        iterations += going
-        spent[going] += budget.cost_of(effort)
-        if remember:
-            history.append(_remembered(candidates, costs, learned.elites, going))
-        leasts.append(least)
-        if config.tolerance and len(leasts) > PATIENCE + 1:
-            going = going & (least < (1 - config.tolerance) * leasts[-1 - PATIENCE]).cpu()
-        budget.spend(costs)
-    # Before the clock is read: the device may still compute.
-    actions = (plans if config.result == "mean" else best).cpu()
-    if problem.bounds:
-        actions = problem.bounds.clip(actions)  # a mean of numbers within may be rounded to one without
-    ended_cost = ended_at.cpu()
-    seconds = time.monotonic() - begun
-    flops = None if problem.flops is None else spent
-    kept = None if kept is None else kept.cpu()
-    return Plan(actions, ended_cost, seconds, iterations, flops, kept, tuple(history))
+            actions = problem.bounds.clip(actions)  # a mean of numbers within may be rounded to one without
+        ended_cost = ended_at.cpu()
+        seconds = time.monotonic() - begun
+        flops = None if problem.flops is None else spent
+        kept = None if kept is None else kept.cpu()
+        return Plan(actions, ended_cost, seconds, iterations, flops, kept, tuple(history))
 
 
 def _remembered(candidates: Tensor, costs: Tensor, elites: Tensor, going: Tensor) -> Iteration:
