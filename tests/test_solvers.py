@@ -80,6 +80,21 @@ class Rugged(Bowl):
         return Rugged(self.target[number : number + 1], self.asked, self.seconds)
 
 
+@dataclass(frozen=True)
+class Torn(Bowl):
+    """One that costs no number, nor has a gradient, wherever a sequence begins with more than `edge`."""
+
+    edge: float = 0.0
+    beyond: float = torch.nan
+
+    def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
+        torn = torch.where(candidates[:, :, 0, 0] > self.edge, self.beyond, 1.0)
+        return super().__call__(candidates) * torn
+
+    def of(self, number: int) -> "Torn":
+        return replace(self, target=self.target[number : number + 1])
+
+
 def few(solver: str, **settings: object) -> PlannerConfig:
     small = {"candidates": 24, "iterations": 6, "horizon": HORIZON, "receding": 1}
     return PlannerConfig(solver=solver, **(small | FEW[solver] | settings))
@@ -178,6 +193,42 @@ def test_history_holds_what_was_asked(solver: str):
         of_elites = iteration.cost.take_along_dim(iteration.elites, dim=1)
         assert torch.equal(of_elites, iteration.cost.sort(dim=1).values[:, : of_elites.shape[1]])
     assert find_solver(few(solver)).solve(ask_of(Rugged(targets(2)))).history == ()
+
+
+@pytest.mark.parametrize("beyond", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("solver", EVERY)
+def test_what_costs_no_number_counts_as_worst(solver: str, beyond: float):
+    target = targets(3, scale=0.7)
+    target[:, 0, 0] = torch.tensor([-0.5, -0.1, 0.4])  # the last one beyond the edge
+    torn = Torn(target, edge=0.1, beyond=beyond)
+    config = PlannerConfig(solver=solver, horizon=HORIZON, receding=1, iterations=40)
+    plan = find_solver(config, remember=True).solve(ask_of(torn))
+    assert torn(plan.actions[:, None]).isfinite().all()  # what is left of the space has no dents
+    assert plan.cost.isfinite().all()
+    assert all(iteration.cost.isfinite().all() for iteration in plan.history)
+    away = (plan.actions - target).square().sum(dim=(1, 2)) - torch.tensor([0.0, 0.0, 0.3**2])
+    within = {"random-shooting": 0.8, "mppi": 0.15, "gradient": 0.1}.get(solver, 0.02)
+    assert (away < within * target.square().sum(dim=(1, 2))).all()
+    for number in range(3):
+        alone = replace(ask_of(torn.of(number)), generators=[torch.Generator().manual_seed(number)])
+        assert same(find_solver(config).solve(alone), plan.of(number))
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_few_numbers_are_enough(solver: str):
+    settings = {"elites": 20} if "cem" in solver else {}
+    torn = Torn(targets(2) - 1)
+    plan = find_solver(few(solver, **settings)).solve(ask_of(torn))
+    assert torn(torn.asked[0]).isfinite().sum(dim=1).max() < 20
+    assert plan.cost.isfinite().all()
+    assert (torn(plan.actions[:, None])[:, 0] < 0.9 * torn.target.square().sum(dim=(1, 2))).all()  # of standing still
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_no_number_at_all_is_said(solver: str):
+    numbers = torch.cat([targets(1), torch.full((1, HORIZON, WIDTH), torch.nan)])
+    with pytest.raises(LewmError, match=r"cost numbers that are not finite: .* train or fetch it again"):
+        find_solver(few(solver)).solve(ask_of(Bowl(numbers)))
 
 
 # Each environment by itself
