@@ -583,14 +583,14 @@ def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, ima
     settings = {"candidates": 12, "iterations": 3} | ({"elites": 4} if "cem" in solver else {})
     words = [word for key, value in settings.items() for word in ("--set", f"planner.{key}={value}")]
     line = ("plan", tworoom_run.name, "--start", start, "--goal", goal, *words, "--solver", solver)
-    done = lewm_here(home.write, *line, "--horizon", 3, "--receding", 2, "--set", "planner.bounds=true", "--json")
+    done = lewm_here(home.write, *line, "--horizon", 3, "--set", "planner.bounds=true", "--json")
     assert done.code == 0, done.err
     plan = ImaginedPlan.model_validate(done.json())
-    assert (plan.planner.solver, plan.planner.horizon, plan.planner.receding) == (solver, 3, 2)
+    assert (plan.planner.solver, plan.planner.horizon, plan.planner.receding) == (solver, 3, 3)
     assert plan.iterations_per_plan == (13 if solver == "cem-gd" else 3)
     assert plan.flops_per_plan > 3 * 12 * PlanFlops.of(tworoom_run.card.model, 10, 3).candidate
     assert np.abs(plan.actions).max() <= 1
-    again = lewm_here(home.write, *line, "--horizon", 3, "--receding", 2)
+    again = lewm_here(home.write, *line, "--horizon", 3)
     assert f"planning: {solver}, 3 iterations of 12 candidates" in again.err
     assert f"One plan on cpu: {plan.iterations_per_plan} iterations, " in flat(again.out)
 
@@ -605,10 +605,9 @@ def test_budgets_are_options(home: Home, tworoom_run: Run, images: tuple[Path, P
     hurried = lewm_here(home.write, *line, "--plan-ms", 0.001)
     assert hurried.json()["iterations_per_plan"] == 1
     assert "unusual: a plan may take 0.001 ms, so how many iterations it gets" in hurried.err
-    refused = lewm_here(home.write, *line, "--horizon", 3)
-    assert refused.code == 2
-    assert "planner: receding 5 is more than horizon 3" in refused.err
-    assert "--horizon" in refused.err
+    refused = lewm_here(home.write, *line, "--horizon", 3, "--set", "planner.refined=3").sentence(code=2)
+    assert "refined means nothing to the solver cem" in refused
+    assert "--horizon" in refused
 
 
 def test_history_is_an_option_and_no_longer_than_the_models(home: Home, tworoom_run: Run, images: tuple[Path, Path]):

@@ -6,7 +6,7 @@ from lewm_cli.plan.objective import LastLatent, Objective, ProbedPosition, Reach
 from lewm_cli.plan.plan import Guess, Iteration, Plan
 from lewm_cli.plan.problem import Bounds, Problem
 from lewm_cli.plan.separately import Separately
-from lewm_cli.plan.settings import task_planner, varying
+from lewm_cli.plan.settings import single_planner, task_planner, varying
 from lewm_cli.plan.solver import Solver
 from lewm_cli.plan.solvers import SOLVERS, find_solver
 
@@ -28,6 +28,7 @@ __all__ = [
     "Solver",
     "WholePath",
     "find_solver",
+    "single_planner",
     "task_planner",
     "varying",
 ]
