@@ -11,17 +11,18 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import torch
 
-from lewm_cli.config import EvalProtocol
+from lewm_cli.config import EvalProtocol, ObjectiveName
+from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EpisodeResult, EvalResult, EvalSeries, PooledDifference, PooledRate, Rate
 from lewm_cli.store import Home, ReachFit, load_run
 from results import ROWS, Step, do, headings, line
 
-OBJECTIVES = ("last", "path", "probe", "reach", "reach-shuffled")
+OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 
 OFFSETS = (25, 50, 75, 100)
 """Environment steps from start to goal; twice as many are allowed."""
@@ -95,15 +96,13 @@ class Measured:
     Args:
         objectives: results of each, by run and then by offset; the same pairs for all of one offset.
         heads: the reachability head of every run.
-        recorded: how the recording came to be, as a command.
-        trained: how every run did.
+        made: the recordings and runs, as commands.
         done: heads and evaluations of the first run, as commands.
     """
 
     objectives: dict[str, list[list[EvalResult]]]
     heads: list[ReachFit]
-    recorded: str
-    trained: list[str]
+    made: list[str]
     done: list[str]
 
     @classmethod
@@ -111,7 +110,8 @@ class Measured:
         """Measure, or read what was measured."""
         done = {step.name: do(bench.home, bench.folder, step) for step in bench.steps()}
         home = Home(bench.home, (bench.home,))
-        recording = home.find_dataset(bench.dataset)
+        heads = [ReachFit.model_validate_json(done[fitting(run, "reach").name].printed) for run in bench.runs]
+        recordings = dict.fromkeys((*(fit.dataset.name for fit in heads), bench.dataset))
         cards = [load_run(home, run, torch.device("cpu")).card for run in bench.runs]
 
         def series(run: str, objective: str) -> list[EvalResult]:
@@ -121,23 +121,23 @@ class Measured:
 
         return cls(
             objectives={objective: [series(run, objective) for run in bench.runs] for objective in OBJECTIVES},
-            heads=[ReachFit.model_validate_json(done[fitting(run, "reach").name].printed) for run in bench.runs],
-            recorded=f"lewm collect {recording.task} --episodes {recording.episodes} --seed {recording.seed} "
-            f"--name {bench.dataset}",
-            trained=[card.provenance.command for card in cards],
+            heads=heads,
+            made=[
+                *(recording(home.find_dataset(name)) for name in recordings),
+                *(card.provenance.command for card in cards),
+            ],
             done=[done[step.name].command for step in bench.steps() if step.command[1] == bench.runs[0]],
         )
 
     def __post_init__(self) -> None:
-        """Refuse to compare different pairs."""
+        """Refuse what cannot be compared, or was trained on."""
         for number, offset in enumerate(OFFSETS):
-            pairs = {
-                tuple((one.episode, one.start_row, one.goal_row) for one in of_run[number].episodes)
-                for of_objective in self.objectives.values()
-                for of_run in of_objective
-            }
+            results = [of_run[number] for of_objective in self.objectives.values() for of_run in of_objective]
+            pairs = {tuple((one.start_row, one.goal_row) for one in result.episodes) for result in results}
             if len(pairs) != 1:
                 raise ValueError(f"results of offset {offset} are not of the same pairs")
+            if not all(result.held_out for result in results):
+                raise ValueError(f"at offset {offset} a run was trained on episodes that it was measured on")
 
     @property
     def first(self) -> EvalResult:
@@ -170,6 +170,11 @@ class Measured:
         return np.array([one.episode for one in self.pairs(number, group)])
 
 
+def recording(dataset: Dataset) -> str:
+    """The command that recorded it."""
+    return f"lewm collect {dataset.task} --episodes {dataset.episodes} --seed {dataset.seed} --name {dataset.name}"
+
+
 def _of_group(result: EvalResult, group: str | None) -> list[EpisodeResult]:
     return [one for one in result.episodes if group is None or group in one.groups]
 
@@ -177,11 +182,11 @@ def _of_group(result: EvalResult, group: str | None) -> list[EpisodeResult]:
 def page(measured: Measured) -> str:
     """docs/objectives-measured.md."""
     lines = [INTRODUCTION, "", *_setting(measured)]
-    for title, group in (("All pairs", None), (f"Pairs of the group {FAR}", FAR)):
-        lines += ["", f"## {title}", "", *_rates(measured, group), "", DIFFERENCES, "", *_differences(measured, group)]
+    for title, group in (("All pairs", None), ("Goals in the other room", FAR)):
+        lines += ["", f"## {title}", "", *_rates(measured, group), "", *_differences(measured, group)]
     lines += ["", "## Each training seed", "", *_runs(measured), "", HEADS, "", *_heads(measured)]
-    lines += ["", "## What was typed", "", "To make recording and runs:", ""]
-    lines += [f"    {command}" for command in (measured.recorded, *measured.trained)]
+    lines += ["", "## What was typed", "", "Recordings and runs:", ""]
+    lines += [f"    {command}" for command in measured.made]
     lines += ["", "For the first run, and so for the others:", "", *(f"    {command}" for command in measured.done)]
     versions = ", ".join(f"{name} {version}" for name, version in measured.first.versions.items())
     return "\n".join([*lines, "", f"Measured with {versions}.", ""])
@@ -190,21 +195,9 @@ def page(measured: Measured) -> str:
 def _setting(measured: Measured) -> Iterator[str]:
     first, planner = measured.first, measured.first.protocol.planner
     yield f"- **runs**: {', '.join(fit.run for fit in measured.heads)}"
-    yield f"- **pairs**: {len(first.episodes)} of {first.dataset.name} for every distance; no run was trained on any"
-    yield f"  episode of it, no head was fitted to one; at most one pair of an episode: {_yes(_one_each(measured))}"
-    yield f"- **planner**: {planner.solver}, {planner.candidates} candidates, {planner.iterations} iterations, horizon"
-    yield f"  {planner.horizon} model steps, {planner.receding} of them executed before planning anew"
-
-
-def _one_each(measured: Measured) -> bool:
-    return all(
-        len({one.episode for one in pairs}) == len(pairs)
-        for pairs in (measured.pairs(number, None) for number in range(len(OFFSETS)))
-    )
-
-
-def _yes(true: bool) -> str:
-    return "yes" if true else "no"
+    yield f"- **pairs**: of {first.dataset.name}, recorded apart: no run was trained on its episodes, no head fitted"
+    yield f"- **planner**: {planner.solver}, {planner.candidates} candidates, {planner.iterations} iterations"
+    yield f"- **horizon**: {planner.horizon} model steps, of which {planner.receding} are executed before planning anew"
 
 
 def _ahead(protocols: Sequence[EvalProtocol]) -> list[str]:
@@ -214,9 +207,13 @@ def _ahead(protocols: Sequence[EvalProtocol]) -> list[str]:
 def _rates(measured: Measured, group: str | None) -> Iterator[str]:
     numbers = range(len(OFFSETS))
     yield from headings("objective", *_ahead([one.protocol for one in measured.objectives["last"][0]]))
-    yield line("pairs", *(len(measured.pairs(number, group)) for number in numbers))
+    yield line("pairs (episodes)", *(_counted(measured.pairs(number, group)) for number in numbers))
     for how in (*OBJECTIVES, RANDOM):
         yield line(_code(how), *(measured.rate(how, number, group) for number in numbers))
+
+
+def _counted(pairs: Sequence[EpisodeResult]) -> str:
+    return f"{len(pairs)} ({len({one.episode for one in pairs})})"
 
 
 def _differences(measured: Measured, group: str | None) -> Iterator[str]:
@@ -262,16 +259,13 @@ INTRODUCTION = """\
 
 Every number here was measured by `python bench/objectives.py HOME`, which also wrote this page: how often goals are
 reached by [what plans are judged by](objectives.md), and by how far they lie ahead. All objectives and all training
-seeds plan for the same pairs. Intervals are 95 %, over training seeds and recorded episodes together; those of random
-actions and of one training seed are over episodes."""
-
-DIFFERENCES = """\
-On the same pairs, minus the same pairs; an interval that holds 0 shows nothing. None is corrected for having looked at
-several."""
+seeds plan for the same pairs, and differences are pair by pair: an interval that holds 0 shows none, and no interval is
+corrected for how many there are. Intervals are 95 %, over training seeds and recorded episodes together; those of
+random actions and of one training seed are over episodes."""
 
 HEADS = """\
-How well they told how many steps lie between two frames of episodes that run and head had never seen: rank correlation,
-before anything was planned."""
+Before anything is planned: rank correlation with the steps between two frames, of recorded episodes that run and head
+have never seen."""
 
 if __name__ == "__main__":
     main()
