@@ -15,7 +15,7 @@ demo: $(STAMP)
 
 test: lint
 	scripts/browser
-	scripts/rendering
+	scripts/rendering $(BIN)/python
 	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
 lint: $(STAMP)

@@ -20,11 +20,25 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+from torch import Tensor
 
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import Difference, EvalResult, Pair, Simulators, draw_pairs, evaluate, film, simulators
-from lewm_cli.plan import LatentCost, Problem, Solver, find_solver
+from lewm_cli.evaluate import (
+    Difference,
+    EvalResult,
+    Judge,
+    Pair,
+    Simulators,
+    draw_pairs,
+    evaluate,
+    film,
+    find_judge,
+    simulators,
+)
+from lewm_cli.evaluate.asking import ask
+from lewm_cli.plan import Problem, Solver, find_solver
 from lewm_cli.provenance import installed_versions
 from lewm_cli.report.page.figures import Drawing, house_style
 from lewm_cli.report.page.figures.style import (
@@ -45,7 +59,7 @@ from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
 
-TIMED_PAIRS, ROUNDS = 8, 7
+TIMED_PAIRS, ROUNDS, RANKED_PAIRS = 8, 7, 60
 
 MARGIN = 0.02
 """Share of pairs that a faster setting may lose against the reference and still count as no worse."""
@@ -82,10 +96,11 @@ MARGIN_PIXELS = 12
 REFERENCE = "cem 300 x 30"
 
 COLORS = (MODEL, OTHER, THIRD, EVENT, INK, MUTED)
+"""One per solver."""
 
 
 def settings() -> list[Setting]:
-    """All that are measured, the reference first."""
+    """All that are drawn, the reference first."""
     return [
         *cem_like("cem", (300, 30, 30), (300, 30, 10), (100, 10, 10), (100, 10, 5), (64, 8, 4), (48, 6, 3)),
         *cem_like("icem", (300, 30, 10), (100, 10, 5), (64, 8, 4), (48, 6, 3)),
@@ -93,6 +108,17 @@ def settings() -> list[Setting]:
         *others("random-shooting", (9000, 1), (1000, 1), (300, 1)),
         *others("gradient", (16, 30), (4, 30)),
         *cem_like("cem-gd", (100, 10, 5), (64, 8, 3)),
+    ]
+
+
+def variants() -> list[Setting]:
+    """Settings with one thing changed."""
+    changes = {"bfloat16": {"precision": "bfloat16"}, "bounds": {"bounds": True}}
+    changed = [one for one in settings() if one.title in (REFERENCE, "icem 100 x 5")]
+    return [
+        Setting(one.solver, f"{one.title}, {name}", one.planner.model_copy(update=change))
+        for name, change in changes.items()
+        for one in changed
     ]
 
 
@@ -126,29 +152,51 @@ class Bench:
     dataset: Dataset
     pairs: list[Pair]
 
-    def problems(self) -> list[Problem]:
-        """The first plans of a few pairs, anew, so that every setting draws the same."""
-        simulator, problems = self.task.make_simulator(), []
-        for number, pair in enumerate(self.pairs[:: len(self.pairs) // TIMED_PAIRS][:TIMED_PAIRS]):
+    def latents(self, count: int) -> list[Tensor]:
+        """Those of start and goal (2, D) of so many pairs."""
+        simulator, found = self.task.make_simulator(), []
+        for pair in self.pairs[:: len(self.pairs) // count][:count]:
             simulator.begin(pair.start, pair.goal)
-            latents = self.run.embed(np.stack([simulator.frame(), simulator.goal_frame()]))
-            cost = LatentCost(self.run.model, latents[:1].unsqueeze(1), latents[1:])
-            generator = torch.Generator().manual_seed(number)
-            problems.append(Problem(cost, self.run.card.inputs.block_dim, [generator]))
-        return problems
+            found.append(self.run.embed(np.stack([simulator.frame(), simulator.goal_frame()])))
+        return found
+
+    def problem(self, planner: PlannerConfig, judge: Judge, latents: Tensor, number: int) -> Problem:
+        """The first plan of a pair, anew, so that every setting draws the same."""
+        cost = judge.cost(latents[:1], latents[1:])
+        return ask(self.run, planner, cost, [torch.Generator().manual_seed(number)])
 
     def timed(self, all_settings: list[Setting]) -> dict[str, np.ndarray]:
         """Milliseconds of every setting, round by round; the first round warms up."""
         seconds: dict[str, list[float]] = {one.title: [] for one in all_settings}
+        pairs, judges = (
+            self.latents(TIMED_PAIRS),
+            {one.title: find_judge(self.run, one.planner) for one in all_settings},
+        )
         for _ in range(ROUNDS + 1):
             for one in all_settings:
-                solver = find_solver(one.planner)
-                seconds[one.title].append(statistics.median(_seconds(solver, each) for each in self.problems()))
+                solver, judge = find_solver(one.planner), judges[one.title]
+                problems = [self.problem(one.planner, judge, pair, number) for number, pair in enumerate(pairs)]
+                seconds[one.title].append(statistics.median(_seconds(solver, problem) for problem in problems))
         return {title: 1000 * np.array(times[1:]) for title, times in seconds.items()}
+
+    def ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Spearman of bfloat16 with float32 costs of what the first and the last iteration tried, (pairs,) each."""
+        reference, half = settings()[0].planner, variants()[0].planner
+        exact, near = (find_judge(self.run, planner) for planner in (reference, half))
+        found = []
+        for number, pair in enumerate(self.latents(RANKED_PAIRS)):
+            problem = self.problem(reference, exact, pair, number)
+            plan = find_solver(reference, remember=True).solve(problem)
+            with torch.inference_mode():
+                cost = near.cost(pair[:1], pair[1:])
+                tried = plan.history[0], plan.history[-1]
+                found.append([spearmanr(one.cost[0], cost(one.actions)[0]).statistic for one in tried])
+        first, last = np.array(found).T
+        return first, last
 
     def evaluated(self, setting: Setting, fleet: Simulators) -> EvalResult:
         """Success on the pairs; kept, and taken from there the next time."""
-        kept = self.home / f"{setting.title.replace(' ', '')}-{len(self.pairs)}.json"
+        kept = self.home / f"{setting.title.replace(' ', '').replace(',', '-')}-{len(self.pairs)}.json"
         if not kept.exists():
             protocol = EvalProtocol(pairs=len(self.pairs), planner=setting.planner)
             result = evaluate(
@@ -189,23 +237,26 @@ def main() -> None:
     kept = options.home / "planning"
     kept.mkdir(exist_ok=True)
     bench = Bench(kept, run, task, dataset, pairs)
-    milliseconds = bench.timed(settings())
+    everything = settings() + variants()
+    milliseconds = bench.timed(everything)
     with simulators(task, available_cores(), print) as fleet:
         fleet.wait()
         measured = []
-        for one in settings():
+        for one in everything:
             measured.append(Measured(one, milliseconds[one.title], bench.evaluated(one, fleet)))
             print(f"{one.title:>24}: {measured[-1].typical:8.1f} ms, {measured[-1].result.overall.success}")
+    plain, changed = measured[: len(settings())], measured[len(settings()) :]
     with house_style():
-        (options.out / "planning-solvers.svg").write_text(plain_svg([_frontier(measured)]), encoding="utf-8")
-    (options.out / "planning-candidates.png").write_bytes(_candidates(bench, measured[0].result))
-    (options.out / "planning-measured.md").write_text(_page(bench, measured), encoding="utf-8")
+        (options.out / "planning-solvers.svg").write_text(plain_svg([_frontier(plain)]), encoding="utf-8")
+    (options.out / "planning-candidates.png").write_bytes(_candidates(bench, plain[0].result))
+    (options.out / "planning-measured.md").write_text(_page(bench, plain, changed), encoding="utf-8")
 
 
 def _frontier(measured: list[Measured]) -> Drawing:
     """Success against milliseconds, a line per solver."""
     figure, axes = new_figure(3.4)
-    colors = dict(zip(dict.fromkeys(one.setting.solver for one in measured), COLORS, strict=False))
+    solvers = dict.fromkeys(one.setting.solver for one in measured)
+    colors = dict(zip(solvers, COLORS[: len(solvers)], strict=True))
     axes.set_xlim(*log_limits(np.array([one.typical for one in measured])))
     log_axis(axes, "x")
     ends = []
@@ -253,7 +304,7 @@ def _candidates(bench: Bench, result: EvalResult) -> bytes:
     return buffer.getvalue()
 
 
-def _page(bench: Bench, measured: list[Measured]) -> str:
+def _page(bench: Bench, measured: list[Measured], changed: list[Measured]) -> str:
     reference, clusters = measured[0], np.array([one.episode for one in measured[0].result.episodes])
     chance = reference.result.overall.random
     lines = [
@@ -269,14 +320,38 @@ def _page(bench: Bench, measured: list[Measured]) -> str:
         "",
         "![success against milliseconds per plan](planning-solvers.svg)",
         "",
-        "| solver | ms per plan | of the time | success | difference | no worse |",
-        "|---|---|---|---|---|---|",
+        *_table([(one, reference) for one in measured], clusters),
+        "",
+        "## With one thing changed",
+        "",
+        "Half the precision, and candidates clipped to the actions that the task has; each compared with the same",
+        "setting without.",
+        "",
     ]
-    lines += [f"| {' | '.join(_row(one, reference, clusters))} |" for one in measured]
+    plain = {one.setting.title: one for one in measured}
+    lines += _table([(one, plain[one.setting.title.rpartition(", ")[0]]) for one in changed], clusters)
+    first, last = bench.ranked()
+    lines += [
+        "",
+        f"How costs in bfloat16 rank what float32 tried, Spearman over the candidates of {REFERENCE} for {len(first)} "
+        "pairs, median",
+        f"and least: {np.median(first):.4f} and {first.min():.4f} in the first iteration, {np.median(last):.4f} and "
+        f"{last.min():.4f} in the last, whose candidates",
+        "hardly differ any more.",
+    ]
     threads = f"One thread for the times, {TIMED_PAIRS} pairs, the median of {ROUNDS} rounds and their range"
     versions = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
     lines += ["", f"{threads}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {versions}.", ""]
     return "\n".join(lines)
+
+
+def _table(compared: list[tuple[Measured, Measured]], clusters: np.ndarray) -> list[str]:
+    """Every setting against another, or itself, which says nothing."""
+    lines = [
+        "| solver | ms per plan | of the time | success | difference | no worse |",
+        "|---|---|---|---|---|---|",
+    ]
+    return lines + [f"| {' | '.join(_row(*pair, clusters))} |" for pair in compared]
 
 
 def _row(one: Measured, reference: Measured, clusters: np.ndarray) -> list[str]:

@@ -4,7 +4,10 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,13 +15,28 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from accelerator import DEVICE, Accelerator, Recorder, send
-from lewm_cli.config import PlannerConfig
-from lewm_cli.evaluate.objectives import Judge
+from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.evaluate import Judge, draw_pairs, evaluate
 from lewm_cli.model import LeWM
 from lewm_cli.model.captured import RECORDERS, SHAPES, Captured
-from lewm_cli.plan import SOLVERS, Bounds, LastLatent, LatentCost, Problem, find_solver
+from lewm_cli.plan import CEM, SOLVERS, Bounds, LastLatent, LatentCost, Problem, find_solver
+from lewm_cli.store import Home, Run, load_run
+from lewm_cli.tasks import find_task
 
 BLOCK_DIM = 10
+
+pytest_plugins = ("recordings",)
+
+
+@pytest.fixture(scope="module")
+def run(trained: Path) -> Run:
+    return load_run(Home(trained, (trained,)), "tworoom/lewm")
+
+
+@pytest.fixture(scope="module")
+def dataset(other_demos: Path) -> Dataset:
+    return open_dataset(other_demos / "tworoom" / "demos.h5", "tworoom/test")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +53,13 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
         self.instead = torch.no_grad() if self.mode else contextlib.nullcontext()
         self.instead.__enter__()
 
-    recorder = Recorder()
+    make, recorder = torch.tensor, Recorder()
+
+    def tensor(values: object, device: torch.device | None = None, **more: object) -> Tensor:
+        # Made of numbers, it would be sent before anybody can see it.
+        return make(values, **more) if device is None else make(values, **more).to(device)
+
+    monkeypatch.setattr(torch, "tensor", tensor)
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.inference_mode, "__enter__", enter)
     monkeypatch.setattr(torch.inference_mode, "__exit__", lambda self, *error: self.instead.__exit__(*error))
@@ -92,7 +116,7 @@ def test_stand_in_computes_nothing_while_it_records_and_reads_what_is_there_when
 
 
 @torch.no_grad()
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 9)), min_size=1, max_size=8))
 def test_replayed_is_what_is_computed_anew(near, far, recorder, asked: list[tuple[int, int, int]]):
     recorder.tapes.clear()
@@ -185,3 +209,31 @@ def test_plans_of_a_judge_share_what_was_recorded(far: LeWM, recorder: Recorder)
         generators = [torch.Generator().manual_seed(number) for number in range(2)]
         find_solver(config).solve(Problem(judge.cost(starts, goals), BLOCK_DIM, generators))
     assert [tape.replays for tape in recorder.tapes] == [3 * 4 - 1]
+
+
+@pytest.mark.slow
+def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, recorder: Recorder):
+    task = find_task("tworoom")
+    protocol = EvalProtocol(planner=PlannerConfig(candidates=32, elites=8, iterations=4), pairs=3)
+    pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=3, seed=42)
+    there = replace(run, model=send(copy.deepcopy(run.model)))
+    here, away = (
+        evaluate(each, task, dataset, pairs, protocol, CEM(protocol.planner), held_out=True, advance=lambda done: None)
+        for each in (run, there)
+    )
+    assert away.device == str(DEVICE)
+    assert away.episodes == here.episodes
+    assert sum(tape.replays for tape in recorder.tapes) > 0
+
+
+@torch.no_grad()
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+def test_a_gpu_replays_what_it_computes(near: LeWM):
+    there = copy.deepcopy(near).cuda()
+    imagine = there.imaginer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(4):
+            given = drawn(50, 5, seed)
+            found = imagine(*(tensor.cuda() for tensor in given)).cpu()
+            torch.testing.assert_close(found, near.imaginer()(*given), rtol=1e-3, atol=1e-4)

@@ -297,6 +297,32 @@ def test_interrupted_evaluation_goes_on_to_the_same_result(apart: Path, how: sig
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("several", [(), ("--seeds", 2)])
+def test_precision_that_is_measured_stays_what_it_was(
+    apart: Path, monkeypatch: pytest.MonkeyPatch, several: tuple[str, object]
+):
+    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, *SETTINGS, *several]
+    arguments += ["--set", "planner.precision=auto", "--workers", 1]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def fastest_is(dtype: torch.dtype) -> None:
+        monkeypatch.setattr("lewm_cli.evaluate.asking.fastest_dtype", lambda model: dtype)
+
+    fastest_is(torch.bfloat16)
+    with monkeypatch.context() as patch:
+        patch.setattr("lewm_cli.flows.evaluate.keep_result", stop)
+        assert "--resume goes on" in lewm_here(apart, *arguments).sentence(code=130)
+    fastest_is(torch.float32)
+    resumed = lewm_here(apart, *arguments, "--resume", "--json")
+    assert "resuming: 3 of 3 episodes are done" in resumed.err
+    assert resumed.json()["protocol"]["planner"]["precision"] == "bfloat16"
+    anew = lewm_here(apart, *arguments, "--resume", "--json")
+    assert anew.json()["protocol"]["planner"]["precision"] == "float32"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [("--seeds", 2), ("--offsets", "5,10")])
 def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path, several: tuple[str, object]):
     folder = apart / "tworoom" / "lewm.run" / "results"

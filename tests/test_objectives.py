@@ -34,6 +34,7 @@ from lewm_cli.store import (
     SHUFFLED,
     Home,
     LatentEpisodes,
+    LatentSplit,
     ProbeFit,
     ReachFit,
     Run,
@@ -250,7 +251,8 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
     lengths = (110,) * 12
     fitted, tested = (episodes_of(walks(lengths, seed), lengths) for seed in (0, 1))
     told: list[int] = []
-    heads, fit = fit_reach(*walker, fitted, tested, held_out=True, seed=0, steps=250, advance=told.append)
+    split = LatentSplit(*walker, fitted, tested, held_out=True)
+    heads, fit = fit_reach(split, seed=0, steps=250, advance=told.append)
     assert sum(told) == fitting_steps(250)
     assert fit.head.correlation.low > 0.85
     assert fit.head.auroc.low > 0.95
@@ -264,14 +266,14 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
         assert 15 < far.mean() < 30
         strange = heads[SHUFFLED](tested.latents[:60], tested.latents[50:110])
     assert strange.std() < 0.1 * strange.mean()
-    again, _ = fit_reach(*walker, fitted, tested, held_out=True, seed=0, steps=250, advance=told.append)
+    again, _ = fit_reach(split, seed=0, steps=250, advance=told.append)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in heads.state_dict().items())
 
 
 def test_episodes_that_never_leave_the_horizon_are_refused(walker: tuple[Run, Dataset]):
     short = episodes_of(walks((26,) * 8, 0), (26,) * 8)
     with pytest.raises(LewmError, match=r"longer than the planner's horizon \(25 steps\)"):
-        fit_reach(*walker, short, short, held_out=True, seed=0, steps=3, advance=print)
+        fit_reach(LatentSplit(*walker, short, short, held_out=True), seed=0, steps=3, advance=print)
 
 
 def test_positions_are_read_in_their_unit(walker: tuple[Run, Dataset], tmp_path: Path):
@@ -284,9 +286,8 @@ def test_positions_are_read_in_their_unit(walker: tuple[Run, Dataset], tmp_path:
     fitted = LatentEpisodes(latents[:cut], every.rows[:cut], every.numbers[:10], every.starts[:10], every.lengths[:10])
     tested = LatentEpisodes(latents[cut:], every.rows[cut:], every.numbers[10:], every.starts[:4], every.lengths[10:])
     told: list[int] = []
-    heads, fit = fit_positions(
-        walker[0], dataset, TWOROOM, fitted, tested, held_out=True, seed=0, steps=300, advance=told.append
-    )
+    split = LatentSplit(walker[0], dataset, fitted, tested, held_out=True)
+    heads, fit = fit_positions(split, TWOROOM, seed=0, steps=300, advance=told.append)
     assert sum(told) == 300
     assert [(one.name, one.unit) for one in fit.positions] == [("agent x", "px"), ("agent y", "px")]
     assert min(one.r2.low for one in fit.positions) > 0.98

@@ -81,11 +81,11 @@ def test_planning_longer_finds_cheaper_plans(plan: Plan):
 
 
 def test_result_says_where_it_comes_from(plan: Plan, tworoom_run: Run, images: Images):
-    result = planned(plan("--json", "--seed", 5, "--set", "planner.horizon=2", "--set", "planner.receding=1"))
+    result = planned(plan("--json", "--seed", 5, "--set", "planner.horizon=2"))
     assert (result.run, result.weights_sha256, result.task) == (RUN, tworoom_run.sha256, "tworoom")
     assert (result.start, result.goal) == tuple(map(str, images))
     assert (result.seed, result.frameskip, result.device) == (5, 5, "cpu")
-    assert result.planner.model_dump().items() >= {**QUICK, "horizon": 2, "receding": 1}.items()
+    assert result.planner.model_dump().items() >= {**QUICK, "horizon": 2, "receding": 2}.items()
     assert (len(result.actions), len(result.costs)) == (10, 2)
     assert result.versions["torch"] == version("torch")
     assert "plan" in result.command
@@ -174,6 +174,9 @@ def test_file_that_cannot_be_written_is_refused(plan: Plan, tmp_path: Path, imag
         (["--set", "planner.elite=3"], 2, "planner.elites"),
         (["--set", "planner.elites=99"], 2, "elites 99 is more than candidates 16"),
         (["--set", "budget=3"], 2, "unknown setting 'budget'"),
+        (["--set", "planner.receding=1"], 2, "planner.receding is about planning anew"),
+        (["--set", "planner.warm_start=true"], 2, "planner.warm_start is about planning anew"),
+        (["--receding", 1], 2, "--receding"),
         (["--device", "abacus"], 2, "abacus"),
         (["--seed", -1], 2, "--seed"),
         (["--seed", 2**63], 2, "--seed"),

@@ -36,7 +36,7 @@ from lewm_cli.evaluate import (
     reference_planner,
     simulators,
 )
-from lewm_cli.evaluate.references import rank_plan
+from lewm_cli.evaluate.ranking import rank_plan
 from lewm_cli.evaluate.stage import Rollouts, Stay
 from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.model import PositionHead, ReachHead

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import lewm, lewm_here
+from drawing import drawing_simulator
 from lewm_cli.child import Attempt
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks import CUBE, REACHER, find_task
@@ -122,6 +123,18 @@ def test_mujoco_4_is_a_sentence(monkeypatch: pytest.MonkeyPatch, task):
         task.prepare()
     with pytest.raises(LewmError, match=r"mujoco 4\.0\.0"):
         task.make_simulator()
+
+
+@needs_reacher
+@pytest.mark.parametrize(("library", "outcome"), [("libEGL.so.1", LewmError), (None, pytest.skip.Exception)])
+def test_tests_are_skipped_only_where_no_renderer_is_installed(
+    working: Planted, monkeypatch: pytest.MonkeyPatch, library: str | None, outcome: type[BaseException]
+):
+    working()
+    monkeypatch.setattr("drawing.find_library", lambda name: library if name == "EGL" else None)
+    with pytest.raises((LewmError, pytest.skip.Exception), match="MuJoCo cannot draw here") as raised:
+        drawing_simulator("reacher")
+    assert raised.type is outcome
 
 
 def test_tworoom_needs_nothing_of_it(working: Planted):

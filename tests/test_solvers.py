@@ -80,6 +80,21 @@ class Rugged(Bowl):
         return Rugged(self.target[number : number + 1], self.asked, self.seconds)
 
 
+@dataclass(frozen=True)
+class Torn(Bowl):
+    """One that costs no number, nor has a gradient, wherever a sequence begins with more than `edge`."""
+
+    edge: float = 0.0
+    beyond: float = torch.nan
+
+    def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
+        torn = torch.where(candidates[:, :, 0, 0] > self.edge, self.beyond, 1.0)
+        return super().__call__(candidates) * torn
+
+    def of(self, number: int) -> "Torn":
+        return replace(self, target=self.target[number : number + 1])
+
+
 def few(solver: str, **settings: object) -> PlannerConfig:
     small = {"candidates": 24, "iterations": 6, "horizon": HORIZON, "receding": 1}
     return PlannerConfig(solver=solver, **(small | FEW[solver] | settings))
@@ -178,6 +193,42 @@ def test_history_holds_what_was_asked(solver: str):
         of_elites = iteration.cost.take_along_dim(iteration.elites, dim=1)
         assert torch.equal(of_elites, iteration.cost.sort(dim=1).values[:, : of_elites.shape[1]])
     assert find_solver(few(solver)).solve(ask_of(Rugged(targets(2)))).history == ()
+
+
+@pytest.mark.parametrize("beyond", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("solver", EVERY)
+def test_what_costs_no_number_counts_as_worst(solver: str, beyond: float):
+    target = targets(3, scale=0.7)
+    target[:, 0, 0] = torch.tensor([-0.5, -0.1, 0.4])  # the last one beyond the edge
+    torn = Torn(target, edge=0.1, beyond=beyond)
+    config = PlannerConfig(solver=solver, horizon=HORIZON, receding=1, iterations=40)
+    plan = find_solver(config, remember=True).solve(ask_of(torn))
+    assert torn(plan.actions[:, None]).isfinite().all()  # what is left of the space has no dents
+    assert plan.cost.isfinite().all()
+    assert all(iteration.cost.isfinite().all() for iteration in plan.history)
+    away = (plan.actions - target).square().sum(dim=(1, 2)) - torch.tensor([0.0, 0.0, 0.3**2])
+    within = {"random-shooting": 0.8, "mppi": 0.15, "gradient": 0.1}.get(solver, 0.02)
+    assert (away < within * target.square().sum(dim=(1, 2))).all()
+    for number in range(3):
+        alone = replace(ask_of(torn.of(number)), generators=[torch.Generator().manual_seed(number)])
+        assert same(find_solver(config).solve(alone), plan.of(number))
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_few_numbers_are_enough(solver: str):
+    settings = {"elites": 20} if "cem" in solver else {}
+    torn = Torn(targets(2) - 1)
+    plan = find_solver(few(solver, **settings)).solve(ask_of(torn))
+    assert torn(torn.asked[0]).isfinite().sum(dim=1).max() < 20
+    assert plan.cost.isfinite().all()
+    assert (torn(plan.actions[:, None])[:, 0] < 0.9 * torn.target.square().sum(dim=(1, 2))).all()  # of standing still
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_no_number_at_all_is_said(solver: str):
+    numbers = torch.cat([targets(1), torch.full((1, HORIZON, WIDTH), torch.nan)])
+    with pytest.raises(LewmError, match=r"cost numbers that are not finite: .* train or fetch it again"):
+        find_solver(few(solver)).solve(ask_of(Bowl(numbers)))
 
 
 # Each environment by itself
@@ -532,14 +583,14 @@ def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, ima
     settings = {"candidates": 12, "iterations": 3} | ({"elites": 4} if "cem" in solver else {})
     words = [word for key, value in settings.items() for word in ("--set", f"planner.{key}={value}")]
     line = ("plan", tworoom_run.name, "--start", start, "--goal", goal, *words, "--solver", solver)
-    done = lewm_here(home.write, *line, "--horizon", 3, "--receding", 2, "--set", "planner.bounds=true", "--json")
+    done = lewm_here(home.write, *line, "--horizon", 3, "--set", "planner.bounds=true", "--json")
     assert done.code == 0, done.err
     plan = ImaginedPlan.model_validate(done.json())
-    assert (plan.planner.solver, plan.planner.horizon, plan.planner.receding) == (solver, 3, 2)
+    assert (plan.planner.solver, plan.planner.horizon, plan.planner.receding) == (solver, 3, 3)
     assert plan.iterations_per_plan == (13 if solver == "cem-gd" else 3)
     assert plan.flops_per_plan > 3 * 12 * PlanFlops.of(tworoom_run.card.model, 10, 3).candidate
     assert np.abs(plan.actions).max() <= 1
-    again = lewm_here(home.write, *line, "--horizon", 3, "--receding", 2)
+    again = lewm_here(home.write, *line, "--horizon", 3)
     assert f"planning: {solver}, 3 iterations of 12 candidates" in again.err
     assert f"One plan on cpu: {plan.iterations_per_plan} iterations, " in flat(again.out)
 
@@ -554,10 +605,9 @@ def test_budgets_are_options(home: Home, tworoom_run: Run, images: tuple[Path, P
     hurried = lewm_here(home.write, *line, "--plan-ms", 0.001)
     assert hurried.json()["iterations_per_plan"] == 1
     assert "unusual: a plan may take 0.001 ms, so how many iterations it gets" in hurried.err
-    refused = lewm_here(home.write, *line, "--horizon", 3)
-    assert refused.code == 2
-    assert "planner: receding 5 is more than horizon 3" in refused.err
-    assert "--horizon" in refused.err
+    refused = lewm_here(home.write, *line, "--horizon", 3, "--set", "planner.refined=3").sentence(code=2)
+    assert "refined means nothing to the solver cem" in refused
+    assert "--horizon" in refused
 
 
 def test_history_is_an_option_and_no_longer_than_the_models(home: Home, tworoom_run: Run, images: tuple[Path, Path]):

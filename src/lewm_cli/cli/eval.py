@@ -114,7 +114,7 @@ def command(
         layers.append(Layer("--episodes", {"pairs": episodes}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
-    layers += options.planner_layers(solver, horizon, receding, history, plan_ms, plan_flops)
+    layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops, receding)
     foreign = Foreign(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:

@@ -83,10 +83,10 @@ Trust = Annotated[
 def planner_layers(
     solver: str | None,
     horizon: int | None,
-    receding: int | None,
     history: int | None,
     plan_ms: float | None,
     plan_flops: float | None,
+    receding: int | None = None,
 ) -> "list[Layer]":
     """The settings of the planner that were typed as options of their own."""
     from lewm_cli.config import Layer

@@ -29,7 +29,6 @@ def command(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what the planner draws.")] = 42,
     solver: options.Solver = None,
     horizon: options.Horizon = None,
-    receding: options.Receding = None,
     history: options.History = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
@@ -54,7 +53,7 @@ def command(
 
     out = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
-    layers += options.planner_layers(solver, horizon, receding, history, plan_ms, plan_flops)
+    layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops)
     request = PlanRequest(run, start, goal, tuple(layers), seed, device, output, Foreign(stats_from, trust, sizes))
     plan = plan_between(Home.locate(home), request, out.say)
     out.result(plan.model_dump(mode="json"), lambda: plan_tables(plan))

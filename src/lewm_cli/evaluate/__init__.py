@@ -18,8 +18,9 @@ from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
 from lewm_cli.evaluate.policy import Policy
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
+from lewm_cli.evaluate.referee import Referee
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
-from lewm_cli.evaluate.references import PlansBy, Referee, find_references, planned_by, reference_planner
+from lewm_cli.evaluate.reference_settings import PlansBy, find_references, planned_by, reference_planner
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin
 from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
 from lewm_cli.evaluate.stage import HELD_STEPS

@@ -88,8 +88,7 @@ class Journal:
         Raises:
             LewmError: another process is at it, or the folder cannot be written.
         """
-        digest = hashlib.sha256(about.model_dump_json(by_alias=True).encode()).hexdigest()
-        path = folder / f"eval-{digest[:16]}.journal"
+        path = _path(folder, about)
         with locked(path, "another process runs this very evaluation; wait for it, or choose another --seed"):
             entries = _read(path, about)
             if entries and not resume:
@@ -106,6 +105,11 @@ class Journal:
                     journal._file.close()
                 if not path.exists():
                     lock_path(path).unlink(missing_ok=True)
+
+    @staticmethod
+    def begun(folder: Path, about: Journaled) -> bool:
+        """Whether there is an interrupted evaluation to go on from."""
+        return bool(_read(_path(folder, about), about))
 
     def add(self, entry: Entry) -> None:
         """Keep a finished episode.
@@ -137,6 +141,11 @@ class Journal:
     def remove(self) -> None:
         """The result is stored: nothing is left to go on from."""
         self.path.unlink(missing_ok=True)
+
+
+def _path(folder: Path, about: Journaled) -> Path:
+    digest = hashlib.sha256(about.model_dump_json(by_alias=True).encode()).hexdigest()
+    return folder / f"eval-{digest[:16]}.journal"
 
 
 def _read(path: Path, about: Journaled) -> tuple[Entry, ...]:

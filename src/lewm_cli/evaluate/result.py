@@ -169,9 +169,15 @@ class EvalResult(Measurement):
             episodes=tuple(episodes),
         )
 
+    @property
+    def in_headline(self) -> np.ndarray:
+        """Whether each pair is one of the headline, (N,)."""
+        every = self.overall.name != NOT_SOLVED
+        return np.array([every or not one.solved_at_start for one in self.episodes])
+
     def counted(self) -> list[EpisodeResult]:
         """The pairs of the headline, in their order."""
-        return [one for one in self.episodes if self.overall.name != NOT_SOLVED or not one.solved_at_start]
+        return [one for one, counts in zip(self.episodes, self.in_headline, strict=True) if counts]
 
 
 def _per_plan(spent: list[int | None] | list[float | None], plans: int) -> float | None:

@@ -10,7 +10,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate.asking import ask, settled
 from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import Guess, Plan, Separately, find_solver, task_planner
+from lewm_cli.plan import Guess, Plan, find_solver, separately_on_cpu, task_planner
 from lewm_cli.store import Run, load
 
 
@@ -91,9 +91,7 @@ class SwmSolver:
             for seed in self._sequence.spawn(len(starts))
         ]
         guesses = () if init_action is None else [self._guess(one) for one in init_action]
-        solver = find_solver(self.planner)
-        if self.run.device.type == "cpu":
-            solver = Separately(solver)
+        solver = separately_on_cpu(find_solver(self.planner), self.run.device)
         self.plan = solver.solve(ask(self.run, self.planner, cost, generators, guesses))
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 

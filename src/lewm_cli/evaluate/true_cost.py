@@ -12,8 +12,12 @@ from torch import Tensor
 from lewm_cli.config import Inputs
 from lewm_cli.evaluate.fleet import Simulators, gather
 from lewm_cli.evaluate.objectives import Judge
+from lewm_cli.evaluate.open_episode import Open
 from lewm_cli.evaluate.pairs import Pair
+from lewm_cli.evaluate.reference_settings import PlansBy
 from lewm_cli.evaluate.stage import Answer, Rollouts
+from lewm_cli.plan import Cost
+from lewm_cli.store import Run
 from lewm_cli.workers import available_cores
 
 TOGETHER = 8
@@ -38,6 +42,13 @@ class Onward:
     gate: str
     pair: Pair
     before: np.ndarray
+
+    @classmethod
+    def of(cls, run: Run, simulators: Simulators, gate: str, pair: Pair, before: np.ndarray | None = None) -> Self:
+        """For a run's candidates; from the start of the pair, if nothing was done before."""
+        inputs = run.card.inputs
+        none = np.empty((0, inputs.actions.dim), np.float32)
+        return cls(simulators, inputs, gate, pair, none if before is None else before)
 
     def ask(self, candidates: Tensor, *, seen: bool) -> "list[Future[Answer]]":
         """Have candidates (S, horizon, block_dim) followed, several at a time, and, if `seen`, drawn at their ends."""
@@ -128,6 +139,31 @@ class SeenCost:
         with ThreadPoolExecutor(available_cores()) as pool:
             encoded = [pool.submit(run.embed, frames) for frames in _frames(answers)]
             return torch.cat([one.result() for one in encoded])
+
+
+@dataclass(frozen=True)
+class TrueCosts:
+    """What open episodes are planned by: where the simulator shows that candidates lead.
+
+    Args:
+        judge: of the run, which says what actions mean, and encodes.
+        simulators: of the task.
+        gate: what counts as reached.
+        by: whether latents or states are compared.
+    """
+
+    judge: Judge
+    simulators: Simulators
+    gate: str
+    by: PlansBy
+
+    def __call__(self, open_ones: list[Open]) -> Cost:
+        """From where the episodes have come to."""
+        run = self.judge.run
+        ways = tuple(Onward.of(run, self.simulators, self.gate, one.pair, one.actions) for one in open_ones)
+        if self.by == "true state":
+            return StateCost(ways)
+        return SeenCost(self.judge, ways, torch.stack([one.goal for one in open_ones]))
 
 
 def _frames(answers: "list[Future[Answer]]") -> Iterator[np.ndarray]:

@@ -9,13 +9,12 @@ from torch import nn, optim
 from torch.nn import functional as F
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fit_cost.distances import Distances
 from lewm_cli.fit_cost.pairs import draw_pairs, draw_strangers
 from lewm_cli.fit_cost.score import score_reach
 from lewm_cli.model import HIDDEN, ReachHead
-from lewm_cli.store import ONLY, SHUFFLED, LatentEpisodes, ReachFit, ReachScore, Run
+from lewm_cli.store import ONLY, SHUFFLED, LatentEpisodes, LatentSplit, ReachFit, ReachScore
 
 BATCH = 512
 STRANGERS = 0.2
@@ -37,24 +36,12 @@ RECIPE = (
 
 
 def fit_reach(
-    run: Run,
-    dataset: Dataset,
-    fitted: LatentEpisodes,
-    tested: LatentEpisodes,
-    *,
-    held_out: bool,
-    seed: int,
-    steps: int,
-    advance: Callable[[int], None],
+    split: LatentSplit, *, seed: int, steps: int, advance: Callable[[int], None]
 ) -> tuple[nn.ModuleDict, ReachFit]:
     """Fit the head and its controls, and score them on other episodes, beside the distance of the latents themselves.
 
     Args:
-        run: whose latents they are.
-        dataset: where the episodes come from.
-        fitted: episodes to fit to.
-        tested: others.
-        held_out: whether the run was trained on none of the tested ones; stored.
+        split: what to fit to, and what to test on.
         seed: of the heads, the pairs and the bootstrap; stored.
         steps: of the optimizer, for the head, and for its controls together.
         advance: told the number of steps done since the last call; see `fitting_steps`.
@@ -62,12 +49,13 @@ def fit_reach(
     Raises:
         LewmError: no episode is longer than the planner's horizon, so that nothing in them is far.
     """
-    begun, block = time.monotonic(), run.card.inputs.frameskip
+    begun, block = time.monotonic(), split.run.card.inputs.frameskip
+    fitted, tested = split.fitted, split.tested
     for episodes in (fitted, tested):
         if episodes.lengths.max() <= HORIZON * block + 1:
             raise LewmError(
-                f"no episode of {dataset.name} is longer than the planner's horizon ({HORIZON * block} steps), so "
-                "nothing in them is far; record longer ones, and train on them"
+                f"no episode of {split.dataset.name} is longer than the planner's horizon ({HORIZON * block} steps), "
+                "so nothing in them is far; record longer ones, and train on them"
             )
     training = _Training(fitted, block, Distances.up_to(float(fitted.lengths.max() - 1) / block), advance)
     head = training.fit(seed, steps, shuffled=False)
@@ -80,21 +68,14 @@ def fit_reach(
 
     with torch.inference_mode():
         by_head, by_controls = head(here, there)[None], torch.stack([control(here, there) for control in controls])
-    return nn.ModuleDict({ONLY: head, SHUFFLED: controls[0]}), ReachFit.of(
-        run,
-        dataset,
-        held_out=held_out,
+    return nn.ModuleDict({ONLY: head, SHUFFLED: controls[0]}), ReachFit.fitted_to(
+        split,
         begun=begun,
-        latent=fitted.latents.shape[1],
         hidden=HIDDEN,
         classes=len(training.distances.steps),
         steps=steps,
         seed=seed,
         recipe=RECIPE,
-        fitted_episodes=len(fitted.numbers),
-        fitted_frames=len(fitted.rows),
-        tested_episodes=len(tested.numbers),
-        tested_frames=len(tested.rows),
         horizon=HORIZON,
         head=score(by_head),
         shuffled=score(by_controls),

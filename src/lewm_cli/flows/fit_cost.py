@@ -19,6 +19,7 @@ from lewm_cli.store import (
     HeadKind,
     Home,
     LatentEpisodes,
+    LatentSplit,
     ProbeFit,
     ReachFit,
     Run,
@@ -26,7 +27,7 @@ from lewm_cli.store import (
     load_run,
     save_head,
 )
-from lewm_cli.tasks import GENERIC, Task, find_task
+from lewm_cli.tasks import GENERIC, find_task
 
 FITTED_FRAMES = 100_000
 TESTED_FRAMES = 25_000
@@ -87,56 +88,32 @@ def fit_cost(home: Home, request: FitCostRequest, say: Callable[[str], None], pr
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
-    split = _split(home, run, task, request, say)
-    frames = open_frames(split.dataset, run.card.model.image_size, home.cache)
+    dataset = home.find_dataset(request.dataset or run.card.dataset.name)
+    refuse_unfit(run, task, dataset)
+    to_fit, to_test, held_out = _choose(run, dataset, request.seed, say)
+    frames = open_frames(dataset, run.card.model.image_size, home.cache)
 
     def encoded(numbers: np.ndarray, title: str) -> LatentEpisodes:
-        with progress(title, int(split.dataset.lengths[numbers].sum()), "frames") as advance:
-            return encode_episodes(run, split.dataset, frames, numbers, advance)
+        with progress(title, int(dataset.lengths[numbers].sum()), "frames") as advance:
+            return encode_episodes(run, dataset, frames, numbers, advance)
 
-    fitted, tested = encoded(split.fitted, "encoding"), encoded(split.tested, "encoding others")
+    fitted, tested = encoded(to_fit, "encoding"), encoded(to_test, "encoding others")
+    split = LatentSplit(run, dataset, fitted, tested, held_out)
     if request.kind == "reach":
         with progress("fitting", fitting_steps(request.steps), "steps") as advance:
-            heads, fit = fit_reach(
-                run,
-                split.dataset,
-                fitted,
-                tested,
-                held_out=split.held_out,
-                seed=request.seed,
-                steps=request.steps,
-                advance=advance,
-            )
+            heads, fit = fit_reach(split, seed=request.seed, steps=request.steps, advance=advance)
     else:
         with progress("fitting", request.steps, "steps") as advance:
-            heads, fit = fit_positions(
-                run,
-                split.dataset,
-                task,
-                fitted,
-                tested,
-                held_out=split.held_out,
-                seed=request.seed,
-                steps=request.steps,
-                advance=advance,
-            )
+            heads, fit = fit_positions(split, task, seed=request.seed, steps=request.steps, advance=advance)
     return Fitted(fit, save_head(run, heads, fit))
 
 
-@dataclass(frozen=True)
-class _Split:
-    """Episodes to fit to and episodes to test on; `held_out` says whether the run was trained on none of these."""
+def _choose(run: Run, dataset: Dataset, seed: int, say: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The episodes a run was trained on, and those it held out; of the former a fifth if it held out too few.
 
-    dataset: Dataset
-    fitted: np.ndarray
-    tested: np.ndarray
-    held_out: bool
-
-
-def _split(home: Home, run: Run, task: Task, request: FitCostRequest, say: Callable[[str], None]) -> _Split:
-    """The episodes a run was trained on, and those it held out; of the former a fifth if it held out too few."""
-    dataset = home.find_dataset(request.dataset or run.card.dataset.name)
-    refuse_unfit(run, task, dataset)
+    Returns:
+        Numbers of the episodes to fit to, those to test on, and whether the run was trained on none of these.
+    """
     unseen = is_unseen(run, dataset)
     known = run.card.provenance is not None
     if unseen.all():
@@ -144,7 +121,7 @@ def _split(home: Home, run: Run, task: Task, request: FitCostRequest, say: Calla
             f"{run.name} was trained on no episode of {dataset.name}, and what it was never trained on is kept to "
             f"measure it on; name the recording it was trained on ({run.card.dataset.name}) with --dataset"
         )
-    generator = np.random.default_rng(request.seed)
+    generator = np.random.default_rng(seed)
     seen, others = (generator.permutation(np.flatnonzero(chosen)) for chosen in (~unseen, unseen))
     held_out = len(others) >= FEWEST_TESTED
     if not held_out:
@@ -159,7 +136,7 @@ def _split(home: Home, run: Run, task: Task, request: FitCostRequest, say: Calla
     whose = "that the run held out" if held_out else "that the run may have been trained on, and the head is not"
     which = "the run was trained on" if known else "there are"
     say(f"episodes: {len(fitted)} of those {which} in {dataset.name} to fit, {len(tested)} {whose} to test")
-    return _Split(dataset, fitted, tested, held_out)
+    return fitted, tested, held_out
 
 
 def _whole(dataset: Dataset, numbers: np.ndarray, frames: int) -> np.ndarray:

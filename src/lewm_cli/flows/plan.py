@@ -8,7 +8,7 @@ from lewm_cli.config import Layer
 from lewm_cli.data import read_image
 from lewm_cli.evaluate import ImaginedPlan, imagine_plan
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import task_planner, varying
+from lewm_cli.plan import single_planner, varying
 from lewm_cli.report import check_plan_file, save_plan
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 
@@ -55,7 +55,7 @@ def plan_between(home: Home, request: PlanRequest, say: Callable[[str], None]) -
     start, goal = read_image(request.start), read_image(request.goal)
     device = resolve_device(request.device)
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
-    planner = task_planner(run.card.inputs.task, request.settings)
+    planner = single_planner(run.card.inputs.task, request.settings)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {device}")
     if said := varying(planner):
         say(f"unusual: {said}")

@@ -11,6 +11,8 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import (
     HELD_OUT,
     RELEASE,
+    Journal,
+    Journaled,
     Pair,
     PairManifest,
     PairsOrigin,
@@ -21,6 +23,7 @@ from lewm_cli.evaluate import (
     settled,
     thaw,
 )
+from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_all, find_unseen, is_unseen
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run
 from lewm_cli.tasks import Task
@@ -100,6 +103,11 @@ class Planned:
         changed = (*self.protocol.changed, *(key for key in change if key not in self.protocol.changed))
         return replace(self, protocol=self.protocol.model_copy(update={**change, "changed": changed}))
 
+    def in_precision(self, precision: str) -> Self:
+        """The same pairs planned for in another precision."""
+        planner = self.protocol.planner.model_copy(update={"precision": precision})
+        return replace(self, protocol=self.protocol.model_copy(update={"planner": planner}))
+
 
 def find_planned(home: Home, run: Run, task: Task, request: EvalRequest, say: Callable[[str], None]) -> list[Planned]:
     """Choose protocol and pairs, one set of them for every offset.
@@ -120,10 +128,25 @@ def find_planned(home: Home, run: Run, task: Task, request: EvalRequest, say: Ca
             "of them out"
         )
     planner = settled(run, protocol.planner)
-    return [
+    planned = [
         _plan(run, task, among, one.model_copy(update={"planner": planner}), request.manifest, manifest, say)
         for one in _over_offsets(task, protocol, request.offsets, request.settings)
     ]
+    if request.resume and protocol.planner.precision == "auto":
+        return _as_begun(home, run, planned, request.seeds)
+    return planned
+
+
+def _as_begun(home: Home, run: Run, planned: list[Planned], seeds: int) -> list[Planned]:
+    """In the precision in which an interrupted evaluation of these has begun: measured again, it might be the other."""
+    measured = planned[0].protocol.planner.precision
+    folder = results_folder(home, run)
+    for precision in sorted(("float32", "bfloat16"), key=lambda one: one != measured):
+        same = [one.in_precision(precision) for one in planned]
+        every = [one.with_seed(number) for one in same for number in range(seeds)]
+        if any(Journal.begun(folder, Journaled.of(run, one.dataset, one.pairs, one.protocol)) for one in every):
+            return same
+    return planned
 
 
 def _measured_on(

@@ -5,8 +5,8 @@ from lewm_cli.plan.cost import Cost, LatentCost
 from lewm_cli.plan.objective import LastLatent, Objective, ProbedPosition, Reachability, WholePath
 from lewm_cli.plan.plan import Guess, Iteration, Plan
 from lewm_cli.plan.problem import Bounds, Problem
-from lewm_cli.plan.separately import Separately
-from lewm_cli.plan.settings import task_planner, varying
+from lewm_cli.plan.separately import Separately, separately_on_cpu
+from lewm_cli.plan.settings import single_planner, task_planner, varying
 from lewm_cli.plan.solver import Solver
 from lewm_cli.plan.solvers import SOLVERS, find_solver
 
@@ -28,6 +28,8 @@ __all__ = [
     "Solver",
     "WholePath",
     "find_solver",
+    "separately_on_cpu",
+    "single_planner",
     "task_planner",
     "varying",
 ]

@@ -1,7 +1,5 @@
 """CEM-GD: the cross-entropy method, then gradient steps on the best that it found (arXiv 2112.07746)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -9,26 +7,19 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.plan.budget import Effort
 from lewm_cli.plan.cem import Refit
 from lewm_cli.plan.gradient import Adam
-from lewm_cli.plan.plan import Plan
 from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Tried, Turn, search
+from lewm_cli.plan.search import Learned, Search, Tried, Turn
 
 
-@dataclass(frozen=True)
-class CEMGD:
+class CEMGD(Search):
     """Plans with the cheapest sequence of all. A budget cuts the gradient steps first, for they come last.
 
-    Args:
-        config: as of `CEM`; then `descents` of Adam with its `step` on the mean and the cheapest, `refined` together.
-        remember: keep every iteration's candidates in the plan.
+    It takes what `CEM` takes; then `descents` of Adam with its `step` on the mean and the cheapest, `refined` together.
     """
 
-    config: PlannerConfig
-    remember: bool = False
-
-    def solve(self, problem: Problem) -> Plan:
-        """Find one plan per environment; see `Solver`."""
-        return search(_Refined(self.config, problem), problem, self.config, remember=self.remember)
+    def method(self, problem: Problem) -> "_Refined":
+        """See `Search`."""
+        return _Refined(self.config, problem)
 
 
 class _Refined:

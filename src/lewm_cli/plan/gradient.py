@@ -1,52 +1,38 @@
 """Gradient descent: Adam through the model, from several starts side by side."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.plan.budget import Effort
-from lewm_cli.plan.plan import Plan
+from lewm_cli.plan.gaussian import Gaussian
 from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Tried, Turn, search
+from lewm_cli.plan.search import Learned, Search, Tried, Turn
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
-@dataclass(frozen=True)
-class Gradient:
+class Gradient(Search):
     """Plans with the cheapest sequence that any of the starts came past.
 
-    Args:
-        config: candidates, which are the starts, iterations, horizon, standard deviation of the starts, `step` of Adam.
-        remember: keep every iteration's candidates in the plan.
+    It takes candidates, which are the starts, iterations, horizon, standard deviation of the starts, `step` of Adam.
     """
 
-    config: PlannerConfig
-    remember: bool = False
-
-    def solve(self, problem: Problem) -> Plan:
-        """Find one plan per environment; see `Solver`."""
-        return search(_Starts(self.config, problem), problem, self.config, remember=self.remember)
+    def method(self, problem: Problem) -> "_Starts":
+        """See `Search`."""
+        return _Starts(self.config, problem)
 
 
-class _Starts:
+class _Starts(Gaussian):
     """Sequences around where planning begins, which is the first, improved step by step."""
 
     def __init__(self, config: PlannerConfig, problem: Problem) -> None:
-        self._config = config
-        self.efforts = (Effort(config.candidates, gradient=True),) * config.iterations
-        self._mean = problem.beginning(config.horizon)
+        super().__init__(config, problem, gradient=True)
         self._adam: Adam | None = None
 
     def propose(self, turn: Turn) -> Tensor:
         if self._adam is None:
-            starts = turn.normal(self._config.candidates, *self._mean.shape[1:]) * self._config.std
-            starts += self._mean.unsqueeze(1)
-            starts[:, 0] = self._mean
-            self._adam = Adam(starts, self._config.step)
+            self._adam = Adam(super().propose(turn), self.config.step)
         return self._adam.sequences
 
     def learn(self, tried: Tried) -> Learned:

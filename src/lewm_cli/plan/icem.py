@@ -1,32 +1,25 @@
 """iCEM: the cross-entropy method with noise that lasts and elites that are tried again (arXiv 2008.06389)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.plan.cem import Refit
-from lewm_cli.plan.plan import Plan
 from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Tried, Turn, search
+from lewm_cli.plan.search import Learned, Search, Tried, Turn
 
 
-@dataclass(frozen=True)
-class ICEM:
+class ICEM(Search):
     """Plans with the cheapest candidate, or the mean of the last elites; only the last iteration tries the mean.
 
-    Args:
-        config: as of `CEM`; `color` of the noise, and the share of elites that are `kept`.
-        remember: keep every iteration's candidates in the plan.
+    It takes what `CEM` takes; `color` of the noise, and the share of elites that are `kept`.
     """
 
-    config: PlannerConfig
-    remember: bool = False
-
-    def solve(self, problem: Problem) -> Plan:
-        """Find one plan per environment; see `Solver`."""
-        return search(_Colored(self.config, problem), problem, self.config, remember=self.remember)
+    def method(self, problem: Problem) -> "_Colored":
+        """See `Search`."""
+        return _Colored(self.config, problem)
 
 
 class _Colored(Refit):
@@ -35,7 +28,7 @@ class _Colored(Refit):
     def __init__(self, config: PlannerConfig, problem: Problem) -> None:
         super().__init__(config, problem)
         self._frameskip, self._color = problem.frameskip, config.color
-        self._count, self._candidates = int(config.kept * config.elites), config.candidates
+        self._count = int(config.kept * config.elites)
         guesses = problem.guesses or [None] * problem.cost.environments
         self._kept = [guess.kept.to(self.mean.device) if guess else () for guess in guesses]
 
@@ -43,9 +36,9 @@ class _Colored(Refit):
         """Draw around the mean, and take what was kept for the last candidates."""
         environments, horizon, block = self.mean.shape
         steps = horizon * self._frameskip
-        noise = turn.normal(self._candidates, block // self._frameskip, 2, steps // 2 + 1)
+        noise = turn.normal(self.config.candidates, block // self._frameskip, 2, steps // 2 + 1)
         actions = colored(noise, steps, self._color).transpose(2, 3)
-        candidates = self.around(actions.reshape(environments, self._candidates, horizon, block))
+        candidates = self.around(actions.reshape(environments, self.config.candidates, horizon, block))
         for number, kept in enumerate(self._kept):
             if len(kept):
                 candidates[number, -len(kept) :] = kept

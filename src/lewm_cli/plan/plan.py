@@ -15,7 +15,7 @@ class Iteration:
 
     Args:
         actions: (E, S, horizon, block_dim) normalized candidates, on the CPU.
-        cost: (E, S) on the CPU.
+        cost: (E, S) on the CPU; that of the dearest for candidates that cost no number.
         elites: (E, K) numbers of the candidates that it learned from, cheapest first, on the CPU.
     """
 

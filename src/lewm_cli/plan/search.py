@@ -1,14 +1,16 @@
 """What all solvers do: propose, ask what it costs, learn, and stop in time."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.errors import LewmError
 from lewm_cli.plan.budget import Budget, Effort
 from lewm_cli.plan.plan import Iteration, Plan
 from lewm_cli.plan.problem import Problem
@@ -51,10 +53,10 @@ class Tried:
 
     Args:
         candidates: (E, S, horizon, block_dim), within the bounds.
-        costs: (E, S).
+        costs: (E, S), infinite where that is no number.
         gradients: (E, S, horizon, block_dim) of the costs, if the method asked for them.
         best: (E, horizon, block_dim), the cheapest of this and all earlier iterations.
-        least: (E,), what that costs.
+        least: (E,), what that costs; infinite where no candidate has cost a number yet.
     """
 
     candidates: Tensor
@@ -62,6 +64,16 @@ class Tried:
     gradients: Tensor | None
     best: Tensor
     least: Tensor
+
+    def in_numbers(self) -> Self:
+        """The same for methods to learn from: what costs no number gives way to the best, as dear as the dearest."""
+        known = self.costs < torch.inf
+        dearest = torch.where(known, self.costs, self.least.unsqueeze(1)).amax(dim=1, keepdim=True)
+        candidates = torch.where(known[:, :, None, None], self.candidates, self.best.unsqueeze(1))
+        gradients = self.gradients
+        if gradients is not None:
+            gradients = torch.where(known[:, :, None, None] & gradients.isfinite(), gradients, 0.0)
+        return replace(self, candidates=candidates, costs=torch.where(known, self.costs, dearest), gradients=gradients)
 
 
 @dataclass(frozen=True)
@@ -98,62 +110,83 @@ class Method(Protocol):
         ...
 
 
-@torch.inference_mode()
-def search(method: Method, problem: Problem, config: PlannerConfig, *, remember: bool) -> Plan:
-    """Find one plan per environment.
+@dataclass(frozen=True)
+class Search(ABC):
+    """A solver that tries candidates, iteration by iteration.
 
     Args:
-        method: proposes and learns.
-        problem: what is to be found.
-        config: which result is taken, and when to stop.
-        remember: keep every iteration in the plan.
-
-    Raises:
-        LewmError: operations are limited, and nobody knows how many the model takes.
+        config: what its method takes, which result is taken, and when to stop.
+        remember: keep every iteration's candidates in the plan, for pictures; they take memory.
     """
-    begun = time.monotonic()
-    cost, budget = problem.cost, Budget(config, problem.flops, method.efforts, begun)
-    plans = best = problem.beginning(config.horizon)
-    least = ended_at = torch.full((cost.environments,), torch.inf, device=cost.device)
-    kept: Tensor | None = None
-    going = torch.ones(cost.environments, dtype=torch.bool)
-    iterations, spent = torch.zeros(cost.environments, dtype=torch.long), budget.beginning(cost.environments)
-    leasts, history = [least], list[Iteration]()
-    while going.any() and budget.allows_another():
-        effort = budget.next
-        turn = Turn(budget.made, budget.last, problem.generators, going, cost.device)
-        candidates = method.propose(turn)
+
+    config: PlannerConfig
+    remember: bool = False
+
+    @abstractmethod
+    def method(self, problem: Problem) -> Method:
+        """How it proposes and learns."""
+
+    @torch.inference_mode()
+    def solve(self, problem: Problem) -> Plan:
+        """Find one plan per environment; see `Solver`.
+
+        Raises:
+            LewmError: operations are limited, and nobody knows how many the model takes; or nothing that was tried for
+                an environment costs a number.
+        """
+        begun = time.monotonic()
+        config, method, cost = self.config, self.method(problem), problem.cost
+        budget = Budget(config, problem.flops, method.efforts, begun)
+        plans = best = problem.beginning(config.horizon)
+        least = ended_at = torch.full((cost.environments,), torch.inf, device=cost.device)
+        kept: Tensor | None = None
+        going = torch.ones(cost.environments, dtype=torch.bool)
+        iterations, spent = torch.zeros(cost.environments, dtype=torch.long), budget.beginning(cost.environments)
+        leasts, history = [least], list[Iteration]()
+        while going.any() and budget.allows_another():
+            effort = budget.next
+            turn = Turn(budget.made, budget.last, problem.generators, going, cost.device)
+            candidates = method.propose(turn)
+            if problem.bounds:
+                candidates = problem.bounds.clip(candidates)
+            costs, gradients = cost_and_slope(cost, candidates) if effort.gradient else (cost(candidates), None)
+            open_ones = going.to(cost.device)
+            costs = costs.nan_to_num(nan=torch.inf, neginf=torch.inf, posinf=torch.inf)
+            cheapest, number = costs.topk(1, dim=1, largest=False)
+            better = (cheapest[:, 0] < least) & open_ones
+            best = torch.where(
+                better[:, None, None], candidates.take_along_dim(number[:, :, None, None], 1)[:, 0], best
+            )
+            least = torch.where(better, cheapest[:, 0], least)
+            tried = Tried(candidates, costs, gradients, best, least).in_numbers()
+            learned = method.learn(tried)
+            plans = torch.where(open_ones[:, None, None], learned.mean, plans)
+            ended_at = torch.where(open_ones, learned.cost, ended_at)
+            if learned.kept is not None:
+                before = learned.kept if kept is None else kept
+                kept = torch.where(open_ones[:, None, None, None], learned.kept, before)
+            iterations += going
+            spent[going] += budget.cost_of(effort)
+            if self.remember:
+                history.append(_remembered(candidates, tried.costs, learned.elites, going))
+            leasts.append(least)
+            if config.tolerance and len(leasts) > PATIENCE + 1:
+                going = going & (least < (1 - config.tolerance) * leasts[-1 - PATIENCE]).cpu()
+            budget.spend(costs)
+        if not least.isfinite().all():
+            raise LewmError(
+                "candidates cost numbers that are not finite: the weights of the run or of its head are damaged, or "
+                "training diverged; train or fetch it again"
+            )
+        # Before the clock is read: the device may still compute.
+        actions = (plans if config.result == "mean" else best).cpu()
         if problem.bounds:
-            candidates = problem.bounds.clip(candidates)
-        costs, gradients = cost_and_slope(cost, candidates) if effort.gradient else (cost(candidates), None)
-        open_ones = going.to(cost.device)
-        cheapest, number = costs.topk(1, dim=1, largest=False)
-        better = (cheapest[:, 0] < least) & open_ones
-        best = torch.where(better[:, None, None], candidates.take_along_dim(number[:, :, None, None], 1)[:, 0], best)
-        least = torch.where(better, cheapest[:, 0], least)
-        learned = method.learn(Tried(candidates, costs, gradients, best, least))
-        plans = torch.where(open_ones[:, None, None], learned.mean, plans)
-        ended_at = torch.where(open_ones, learned.cost, ended_at)
-        if learned.kept is not None:
-            before = learned.kept if kept is None else kept
-            kept = torch.where(open_ones[:, None, None, None], learned.kept, before)
-        iterations += going
-        spent[going] += budget.cost_of(effort)
-        if remember:
-            history.append(_remembered(candidates, costs, learned.elites, going))
-        leasts.append(least)
-        if config.tolerance and len(leasts) > PATIENCE + 1:
-            going = going & (least < (1 - config.tolerance) * leasts[-1 - PATIENCE]).cpu()
-        budget.spend(costs)
-    # Before the clock is read: the device may still compute.
-    actions = (plans if config.result == "mean" else best).cpu()
-    if problem.bounds:
-        actions = problem.bounds.clip(actions)  # a mean of numbers within may be rounded to one without
-    ended_cost = ended_at.cpu()
-    seconds = time.monotonic() - begun
-    flops = None if problem.flops is None else spent
-    kept = None if kept is None else kept.cpu()
-    return Plan(actions, ended_cost, seconds, iterations, flops, kept, tuple(history))
+            actions = problem.bounds.clip(actions)  # a mean of numbers within may be rounded to one without
+        ended_cost = ended_at.cpu()
+        seconds = time.monotonic() - begun
+        flops = None if problem.flops is None else spent
+        kept = None if kept is None else kept.cpu()
+        return Plan(actions, ended_cost, seconds, iterations, flops, kept, tuple(history))
 
 
 def _remembered(candidates: Tensor, costs: Tensor, elites: Tensor, going: Tensor) -> Iteration:

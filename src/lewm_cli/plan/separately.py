@@ -44,6 +44,11 @@ class Separately:
         return Plan.join(plans, time.monotonic() - begun)
 
 
+def separately_on_cpu(solver: Solver, device: torch.device) -> Solver:
+    """The solver for many environments on this device: on a CPU for each of them by itself."""
+    return Separately(solver) if device.type == "cpu" else solver
+
+
 class _StoppedError(Exception):
     """Nobody waits for the plan any more."""
 

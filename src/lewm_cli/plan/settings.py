@@ -1,6 +1,7 @@
 """How a run plans outside of an evaluation: as in the task's protocol `heldout`, unless something else is asked for."""
 
 from lewm_cli.config import Layer, PlannerConfig, Section, merge_layers
+from lewm_cli.errors import UsageError
 from lewm_cli.tasks import find_task
 
 
@@ -35,3 +36,25 @@ def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
     base = {key: value for key, value in protocol.items() if key in PlanSettings.model_fields}
     merged = merge_layers([Layer(f"protocol {name}/heldout", base), *settings])
     return PlanSettings.build(merged.tree, merged.source).planner
+
+
+def single_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
+    """The planner of a task for one plan that no other follows; its `receding` is the whole horizon.
+
+    Args:
+        name: of the task, as of `task_planner`.
+        settings: of `planner`, but for those of planning anew.
+
+    Raises:
+        UsageError: they set something else, or cannot mean anything here.
+    """
+    for layer in settings:
+        planner = layer.tree.get("planner")
+        for key in ("receding", "warm_start"):
+            if isinstance(planner, dict) and key in planner:
+                raise UsageError(
+                    f"planner.{key} is about planning anew, and this is one plan; leave it out (in {layer.source})"
+                )
+    once = Layer("one plan", {"planner": {"receding": 1, "warm_start": False}})
+    planner = task_planner(name, (once, *settings))
+    return planner.model_copy(update={"receding": planner.horizon})

@@ -7,9 +7,9 @@ from lewm_cli.plan.gradient import Gradient
 from lewm_cli.plan.icem import ICEM
 from lewm_cli.plan.mppi import MPPI
 from lewm_cli.plan.random_shooting import RandomShooting
-from lewm_cli.plan.solver import Solver
+from lewm_cli.plan.search import Search
 
-SOLVERS: dict[SolverName, type[CEM | ICEM | MPPI | RandomShooting | Gradient | CEMGD]] = {
+SOLVERS: dict[SolverName, type[Search]] = {
     "cem": CEM,
     "icem": ICEM,
     "mppi": MPPI,
@@ -19,7 +19,7 @@ SOLVERS: dict[SolverName, type[CEM | ICEM | MPPI | RandomShooting | Gradient | C
 }
 
 
-def find_solver(config: PlannerConfig, *, remember: bool = False) -> Solver:
+def find_solver(config: PlannerConfig, *, remember: bool = False) -> Search:
     """The solver that a configuration names.
 
     Args:

@@ -13,7 +13,7 @@ from lewm_cli.model import HIDDEN, PositionHead
 from lewm_cli.probe.regression import BATCH, train_mlp
 from lewm_cli.probe.samples import unprobeable
 from lewm_cli.probe.score import score
-from lewm_cli.store import ONLY, Estimate, LatentEpisodes, PositionScore, ProbeFit, Run
+from lewm_cli.store import ONLY, Estimate, LatentSplit, PositionScore, ProbeFit
 from lewm_cli.tasks import ProbeTarget, Task
 
 POSITION_RECIPE = (
@@ -23,26 +23,13 @@ POSITION_RECIPE = (
 
 
 def fit_positions(
-    run: Run,
-    dataset: Dataset,
-    task: Task,
-    fitted: LatentEpisodes,
-    tested: LatentEpisodes,
-    *,
-    held_out: bool,
-    seed: int,
-    steps: int,
-    advance: Callable[[int], None],
+    split: LatentSplit, task: Task, *, seed: int, steps: int, advance: Callable[[int], None]
 ) -> tuple[nn.ModuleDict, ProbeFit]:
     """Fit the MLP of `lewm probe` to every position that a task names, and score it on other episodes.
 
     Args:
-        run: whose latents they are.
-        dataset: where the episodes come from.
+        split: what to fit to, and what to test on.
         task: names the positions.
-        fitted: episodes to fit to.
-        tested: others.
-        held_out: whether the run was trained on none of the tested ones; stored.
         seed: of the MLP and the bootstrap; stored.
         steps: of the optimizer.
         advance: told the number of steps done since the last call.
@@ -52,7 +39,10 @@ def fit_positions(
     """
     begun, named = time.monotonic(), [target for target in task.probe_targets if target.is_position]
     if not named:
-        raise LewmError(f"the task {task.name} names no position to read; fit the other head: lewm fit-cost {run.name}")
+        raise LewmError(
+            f"the task {task.name} names no position to read; fit the other head: lewm fit-cost {split.run.name}"
+        )
+    dataset, fitted, tested = split.dataset, split.fitted, split.tested
     rows, test = np.concatenate([fitted.rows, tested.rows]), np.arange(len(fitted.rows) + len(tested.rows))
     test = test >= len(fitted.rows)
     read = {target: _values(dataset, target, rows) for target in named}
@@ -74,20 +64,13 @@ def fit_positions(
         found = score(predicted[:, k].double().numpy(), truth[:, k].double().numpy(), tested.owners, seed)
         r2 = Estimate(value=found.r2, low=found.r2_low, high=found.r2_high)
         scores.append(PositionScore(name=target.name, unit=target.unit, r2=r2))
-    fit = ProbeFit.of(
-        run,
-        dataset,
-        held_out=held_out,
+    fit = ProbeFit.fitted_to(
+        split,
         begun=begun,
-        latent=fitted.latents.shape[1],
         hidden=HIDDEN,
         steps=steps,
         seed=seed,
         recipe=POSITION_RECIPE,
-        fitted_episodes=len(fitted.numbers),
-        fitted_frames=len(fitted.rows),
-        tested_episodes=len(tested.numbers),
-        tested_frames=len(tested.rows),
         positions=tuple(scores),
         left_out=left_out,
     )

@@ -14,7 +14,7 @@ from lewm_cli.store.heads import (
 )
 from lewm_cli.store.home import Home
 from lewm_cli.store.inventory import DatasetEntry, Inventory, RunEntry, list_runs, take_inventory
-from lewm_cli.store.latents import LatentEpisodes, encode_episodes
+from lewm_cli.store.latents import LatentEpisodes, LatentSplit, encode_episodes
 from lewm_cli.store.load import (
     NOTHING_SAID,
     AutoCostModel,
@@ -48,6 +48,7 @@ __all__ = [
     "Home",
     "Inventory",
     "LatentEpisodes",
+    "LatentSplit",
     "LoadedWeights",
     "Measurement",
     "PositionScore",

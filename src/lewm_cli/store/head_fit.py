@@ -1,10 +1,11 @@
 """What the file of a head says about it: how it was fitted to a run's latents, and how good it is."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import PositiveInt
 
 from lewm_cli.config import Section
+from lewm_cli.store.latents import LatentSplit
 from lewm_cli.store.measurement import Measurement
 
 HeadKind = Literal["reach", "probe"]
@@ -36,6 +37,28 @@ class HeadFit(Measurement):
     fitted_frames: PositiveInt
     tested_episodes: PositiveInt
     tested_frames: PositiveInt
+
+    @classmethod
+    def fitted_to(cls, split: LatentSplit, *, begun: float, **found: Any) -> Self:
+        """A head whose fit and test end now; see `Measurement.of`.
+
+        Args:
+            split: what it was fitted to and tested on.
+            begun: when, as `time.monotonic()` gives it.
+            found: the fields that do not follow from these.
+        """
+        return cls.of(
+            split.run,
+            split.dataset,
+            held_out=split.held_out,
+            begun=begun,
+            latent=split.fitted.latents.shape[1],
+            fitted_episodes=len(split.fitted.numbers),
+            fitted_frames=len(split.fitted.rows),
+            tested_episodes=len(split.tested.numbers),
+            tested_frames=len(split.tested.rows),
+            **found,
+        )
 
 
 class ReachScore(Section):

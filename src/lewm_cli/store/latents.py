@@ -37,6 +37,25 @@ class LatentEpisodes:
         return np.repeat(self.numbers, self.lengths)
 
 
+@dataclass(frozen=True)
+class LatentSplit:
+    """Episodes that a head is fitted to, and others that it is tested on.
+
+    Args:
+        run: whose latents they are.
+        dataset: where the episodes come from.
+        fitted: those to fit to.
+        tested: those to test on.
+        held_out: whether the run was trained on none of the tested ones.
+    """
+
+    run: Run
+    dataset: Dataset
+    fitted: LatentEpisodes
+    tested: LatentEpisodes
+    held_out: bool
+
+
 def encode_episodes(
     run: Run, dataset: Dataset, frames: Frames, numbers: np.ndarray, advance: Callable[[int], None]
 ) -> LatentEpisodes:

@@ -4,13 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
-from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, ReferencesConfig, Section, merge_layers
+from lewm_cli.config import EvalProtocol, ReferencesConfig
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.costs import LatentCosts, embed_each
@@ -19,65 +17,16 @@ from lewm_cli.evaluate.fleet import Simulators
 from lewm_cli.evaluate.journal import Journal
 from lewm_cli.evaluate.loop import Loop, open_at_once, pair_seed, resumed
 from lewm_cli.evaluate.objectives import Judge, find_judge
-from lewm_cli.evaluate.open_episode import Open
 from lewm_cli.evaluate.pairs import Pair
-from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
-from lewm_cli.evaluate.result import NOT_SOLVED, EvalResult
+from lewm_cli.evaluate.ranking import rank_plan
+from lewm_cli.evaluate.reference_result import Ranking, Reference, References
+from lewm_cli.evaluate.reference_settings import PlansBy, planned_by, reference_planner
+from lewm_cli.evaluate.result import EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
 from lewm_cli.evaluate.statistics import Rate
-from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
-from lewm_cli.plan import Cost, Plan, Separately, Solver, find_solver
+from lewm_cli.evaluate.true_cost import Onward, TrueCosts
+from lewm_cli.plan import Solver, find_solver, separately_on_cpu
 from lewm_cli.store import Run
-from lewm_cli.tasks import Task
-
-PlansBy = Literal["model", "true latent", "true state"]
-"""What plans are judged by: where the model imagines that they lead, or where the simulator shows that they lead, by
-what is seen there or by the state."""
-
-
-class ReferencesSettings(Section):
-    """What can be set about references."""
-
-    references: ReferencesConfig = ReferencesConfig()
-
-
-def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig:
-    """How much a task's references try, with settings laid over it.
-
-    Args:
-        task: with protocols; one whose simulator is slow says how little has to do.
-        settings: of `references`, like `references.candidates`.
-
-    Raises:
-        UsageError: they set something else, or cannot mean anything.
-    """
-    own = {"references": task.measured.get("references", {})}
-    merged = merge_layers([Layer(f"references of {task.name}", own), *settings])
-    return ReferencesSettings.build(merged.tree, merged.source).references
-
-
-def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> PlannerConfig:
-    """A protocol's planner, with as many tries as references have."""
-    return PlannerConfig(
-        solver="cem",
-        candidates=config.candidates,
-        elites=config.elites,
-        iterations=config.iterations,
-        horizon=planner.horizon,
-        receding=planner.receding,
-        std=planner.std,
-        result=planner.result,
-        bounds=planner.bounds,
-        precision=planner.precision,
-        history=planner.history,
-        objective=planner.objective,
-    )
-
-
-def planned_by(planner: PlannerConfig, config: ReferencesConfig) -> tuple[PlansBy, ...]:
-    """What references plan by; not the model where it has planned like this already."""
-    every: tuple[PlansBy, ...] = get_args(PlansBy)
-    return every[1:] if reference_planner(planner, config) == planner else every
 
 
 @dataclass(frozen=True)
@@ -149,7 +98,7 @@ class Referee:
         solver: Solver = find_solver(self.protocol.planner)
         if by == "model":
             costs, at_once = LatentCosts(self.judge, clock), open_at_once(self.run)
-            solver = Separately(solver) if self.run.device.type == "cpu" else solver
+            solver = separately_on_cpu(solver, self.run.device)
         else:
             # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
             costs, at_once = TrueCosts(self.judge, self.simulators, self.protocol.gate, by), 1
@@ -173,7 +122,8 @@ class Referee:
             generator = torch.Generator().manual_seed(pair_seed(self.protocol.drawn_with, pair, stream=0))
             planner = self.protocol.planner
             plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))
-            ranked.append(rank_plan(number, plan, onward(self.run, self.simulators, self.protocol.gate, pair)))
+            way = Onward.of(self.run, self.simulators, self.protocol.gate, pair)
+            ranked.append(rank_plan(number, plan, way))
             advance(1)
         return Ranking.of(ranked, np.array([self.pairs[one.number].episode for one in ranked])) if ranked else None
 
@@ -207,80 +157,16 @@ class Referee:
     def _reference(self, reached: list[bool], seconds: float) -> Reference:
         run = [one.success for one in self.evaluation.episodes]
         return Reference(
-            success=Rate.of(np.array(reached)[self._counted], self._clusters),
+            success=Rate.of(np.array(reached)[self.evaluation.in_headline], self._clusters),
             above_run=self._difference(reached, run),
             reached=tuple(reached),
             seconds=seconds,
         )
 
     def _difference(self, this: "list[bool] | tuple[bool, ...]", other: "list[bool] | tuple[bool, ...]") -> Difference:
-        return Difference.of(np.array(this)[self._counted], np.array(other)[self._counted], self._clusters)
-
-    @property
-    def _counted(self) -> np.ndarray:
-        """Whether a pair is one of the headline, (N,)."""
-        all_count = self.evaluation.overall.name != NOT_SOLVED
-        return np.array([all_count or not one.solved_at_start for one in self.evaluation.episodes])
+        counted = self.evaluation.in_headline
+        return Difference.of(np.array(this)[counted], np.array(other)[counted], self._clusters)
 
     @property
     def _clusters(self) -> np.ndarray:
-        return np.array([pair.episode for pair in self.pairs])[self._counted]
-
-
-@dataclass(frozen=True)
-class TrueCosts:
-    """By where the simulator shows that candidates lead.
-
-    Args:
-        judge: of the run, which says what actions mean, and encodes.
-        simulators: of the task.
-        gate: what counts as reached.
-        by: whether latents or states are compared.
-    """
-
-    judge: Judge
-    simulators: Simulators
-    gate: str
-    by: PlansBy
-
-    def __call__(self, open_ones: list[Open]) -> Cost:
-        """From where the episodes have come to."""
-        run = self.judge.run
-        ways = tuple(onward(run, self.simulators, self.gate, one.pair, one.actions) for one in open_ones)
-        if self.by == "true state":
-            return StateCost(ways)
-        return SeenCost(self.judge, ways, torch.stack([one.goal for one in open_ones]))
-
-
-def onward(run: Run, simulators: Simulators, gate: str, pair: Pair, before: np.ndarray | None = None) -> Onward:
-    """Follow a run's candidates from where a pair has come to: its start, if nothing was done before."""
-    inputs = run.card.inputs
-    none = np.empty((0, inputs.actions.dim), np.float32)
-    return Onward(simulators, inputs, gate, pair, none if before is None else before)
-
-
-def rank_plan(number: int, plan: Plan, way: Onward) -> RankedPair:
-    """How well the costs of a plan's candidates rank them by where they lead.
-
-    Args:
-        number: of the pair.
-        plan: for one environment, by a solver that was asked to remember.
-        way: follows the candidates.
-    """
-    first, last = plan.history[0], plan.history[-1]
-    distances = way.distances(torch.cat([first.actions[0], last.actions[0], plan.actions]))
-    count = first.cost.shape[1]
-    return RankedPair(
-        number=number,
-        first=_spearman(first.cost[0].numpy(), distances[:count]),
-        last=_spearman(last.cost[0].numpy(), distances[count:-1]),
-        distance=distances[-1],
-        least=distances.min(),
-    )
-
-
-def _spearman(costs: np.ndarray, distances: np.ndarray) -> float | None:
-    """Rank correlation; None where one of them does not differ."""
-    if np.ptp(costs) == 0 or np.ptp(distances) == 0:
-        return None
-    return float(spearmanr(costs, distances).statistic)
+        return np.array([one.episode for one in self.evaluation.counted()])
