@@ -1,17 +1,28 @@
-"""docs/results.md as its generator makes it: every row beside its floor, and what is not shown is said."""
+"""The pages of docs/ as bench/ makes them: every row beside its floor, and what is not shown is said."""
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from commands import flat
-from lewm_cli.evaluate import Difference, EpisodeResult, EvalResult, GroupResult, PooledRate, Rate
+from lewm_cli.config import ObjectiveName
+from lewm_cli.evaluate import (
+    Difference,
+    EpisodeResult,
+    EvalResult,
+    GroupResult,
+    PooledDifference,
+    PooledRate,
+    Rate,
+)
 from lewm_cli.evaluate.result import summarize_groups
+from lewm_cli.store import Estimate, Measurement, ReachFit, ReachScore
 from reports import full_report
 
 ROOT = Path(__file__).parents[1]
@@ -33,17 +44,19 @@ def results() -> ModuleType:
     return generator("results")
 
 
-def evaluated(run: str, protocol: str, solved: int, *, by_chance: int = 2, pairs: int = PAIRS) -> EvalResult:
+def evaluated(
+    run: str, protocol: str, solved: int, *, by_chance: int = 2, pairs: int = PAIRS, group: str = "far"
+) -> EvalResult:
     """An evaluation in which the first so many of the pairs are solved, and the last so many at random.
 
-    Two starts are solutions already, and every third pair belongs to the group `far`.
+    Two starts are solutions already, and every third pair belongs to the group.
     """
     episodes = [
         EpisodeResult(
             episode=k // 2,
             start_row=50 * k,
             goal_row=50 * k + 25,
-            groups=("far",) if k % 3 == 0 else (),
+            groups=(group,) if k % 3 == 0 else (),
             solved_at_start=k < 2,
             success=k < solved,
             first_hit=0 if k < 2 else 10 if k < solved else None,
@@ -179,6 +192,110 @@ def test_variants_of_tworoom_are_pooled_over_their_own_seeds(results: ModuleType
             assert line[1:5] == [str(EVALUATION.overall.success), "0.900", "0.100", "1.0"]
 
 
+@pytest.fixture(scope="module")
+def objectives(results: ModuleType) -> ModuleType:
+    return generator("objectives")
+
+
+def judged(objectives: ModuleType, solved: dict[str, tuple[int, int]]) -> Any:
+    """Two runs measured by every objective: so many pairs solved by each run, one less for every offset."""
+    runs = ("tworoom/small-seed0", "tworoom/small-seed1")
+
+    def by_offset(run: str, solved: int) -> list[EvalResult]:
+        return [
+            evaluated(run, "heldout", solved - number, group="other room") for number in range(len(objectives.OFFSETS))
+        ]
+
+    return objectives.Measured(
+        objectives={
+            objective: [by_offset(run, pairs) for run, pairs in zip(runs, counts, strict=True)]
+            for objective, counts in solved.items()
+        },
+        heads=[REACH.model_copy(update={"run": run}) for run in runs],
+        made=["lewm collect tworoom"],
+        done=["lewm fit-cost tworoom/small-seed0"],
+    )
+
+
+def told(correlation: float) -> ReachScore:
+    estimate = Estimate(value=correlation, low=correlation - 0.05, high=correlation + 0.05)
+    return ReachScore(correlation=estimate, auroc=estimate)
+
+
+REACH = ReachFit(
+    **{name: getattr(EVALUATION, name) for name in Measurement.model_fields},
+    latent=8,
+    hidden=256,
+    steps=2500,
+    seed=0,
+    recipe="",
+    fitted_episodes=9,
+    fitted_frames=900,
+    tested_episodes=5,
+    tested_frames=500,
+    classes=18,
+    horizon=5,
+    head=told(0.8),
+    shuffled=told(0.1),
+    latent_distance=told(0.7),
+)
+
+SOLVED = {"last": (12, 10), "path": (11, 9), "probe": (15, 16), "reach": (20, 18), "reach-shuffled": (6, 5)}
+
+
+def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectives: ModuleType):
+    measured = judged(objectives, SOLVED)
+    page = objectives.page(measured)
+    every = evaluated("any", "heldout", 0).episodes
+    for section, chosen in (("All pairs", range(PAIRS)), ("Goals in the other room", range(0, PAIRS, 3))):
+        episodes = np.array([every[k].episode for k in chosen])
+
+        def outcomes(objective: str, number: int, chosen: range = chosen) -> np.ndarray:
+            return np.array([[k < solved - number for k in chosen] for solved in SOLVED[objective]])
+
+        numbers = range(len(objectives.OFFSETS))
+        assert cells(page, section, "pairs (episodes)")[1] == f"{len(chosen)} ({len(set(episodes))})"
+        for objective in SOLVED:
+            expected = [str(PooledRate.of(outcomes(objective, number), episodes)) for number in numbers]
+            assert cells(page, section, f"`{objective}`")[1:] == expected
+        floor = Rate.of(np.array([every[k].random_success for k in chosen]), episodes)
+        assert cells(page, section, "random actions")[1:] == [str(floor)] * len(numbers)
+        gains = [PooledDifference.of(outcomes("reach", n), outcomes("last", n), episodes) for n in numbers]
+        assert cells(page, section, "`reach` - `last`")[1:] == list(map(str, gains))
+        random = np.array([[every[k].random_success for k in chosen]] * 2)
+        above = [PooledDifference.of(outcomes("reach-shuffled", n), random, episodes) for n in numbers]
+        assert cells(page, section, "`reach-shuffled` - random actions")[1:] == list(map(str, above))
+    alone = measured.objectives["probe"][1][0].overall.success
+    assert cells(page, "Each training seed", "tworoom/small-seed1", "`probe`")[2] == str(alone)
+    assert cells(page, "Each training seed", "tworoom/small-seed0", str(REACH.head.correlation))
+
+
+def test_objectives_of_different_pairs_or_of_episodes_trained_on_are_refused(objectives: ModuleType):
+    measured = judged(objectives, SOLVED)
+    result = measured.objectives["reach"][1][2]
+    moved = result.episodes[0].model_copy(update={"start_row": 7})
+    for change, said in (
+        ({"episodes": (moved, *result.episodes[1:])}, "not of the same pairs"),
+        ({"held_out": False}, "trained on episodes"),
+    ):
+        last = [*measured.objectives["reach"][1]]
+        last[2] = result.model_copy(update=change)
+        others = {**measured.objectives, "reach": [measured.objectives["reach"][0], last]}
+        with pytest.raises(ValueError, match=f"offset 75.*{said}"):
+            dataclasses.replace(measured, objectives=others)
+
+
+def test_every_objective_is_planned_with_after_its_head_was_fitted(objectives: ModuleType, tmp_path: Path):
+    bench = objectives.Bench(tmp_path, ("tworoom/a", "tworoom/b"), "tworoom/test", 7)
+    for run in bench.runs:
+        steps = [step.command for step in bench.steps() if step.command[1] == run]
+        assert [command[0] for command in steps] == ["fit-cost", "fit-cost", *["eval"] * len(get_args(ObjectiveName))]
+        assert {command[-3] for command in steps[2:]} == {
+            f"planner.objective={objective}" for objective in get_args(ObjectiveName)
+        }
+    assert len({step.name for step in bench.steps()}) == len(list(bench.steps()))
+
+
 def test_test_recording_is_of_another_seed_and_cube_stays_small(results: ModuleType):
     for row in results.ROWS:
         demos, test = (step.command for step in row.steps() if step.kind == "recording")
@@ -213,3 +330,20 @@ def test_page_in_the_documentation_has_every_row(results: ModuleType):
     for row in results.ROWS:
         for protocol in results.PROTOCOLS:
             assert cells(text, f"Protocol `{protocol}`", row.task)
+
+
+def test_page_of_objectives_in_the_documentation_has_all_of_them(objectives: ModuleType):
+    text = (ROOT / "docs" / "objectives-measured.md").read_text(encoding="utf-8")
+    assert flat(objectives.INTRODUCTION) in flat(text)
+    for section in ("All pairs", "Goals in the other room"):
+        for objective in get_args(ObjectiveName):
+            assert len(cells(text, section, f"`{objective}`")) == 1 + len(objectives.OFFSETS)
+        assert len(cells(text, section, "`reach` - `last`")) == 1 + len(objectives.OFFSETS)
+
+
+def test_rates_beside_the_explanation_of_objectives_are_those_of_the_measured_page(objectives: ModuleType):
+    explained, measured = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("objectives.md", "objectives-measured.md")
+    )
+    for how in (*(f"`{objective}`" for objective in get_args(ObjectiveName)), objectives.RANDOM):
+        assert cells(explained, "What it does to success", how) == cells(measured, "All pairs", how)
