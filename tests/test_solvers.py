@@ -23,7 +23,7 @@ from lewm_cli.evaluate import EvalResult, ImaginedPlan
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.model import LeWM, PlanFlops
 from lewm_cli.plan import SOLVERS, Bounds, Guess, LatentCost, Plan, Problem, Separately, find_solver, task_planner
-from lewm_cli.plan.icem import colored
+from lewm_cli.plan.icem import Color
 from lewm_cli.plan.slope import cost_and_slope
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import find_task
@@ -354,7 +354,8 @@ def test_icem_tries_the_mean_in_the_last_iteration_only():
 @pytest.mark.parametrize("steps", [25, 64])
 def test_noise_has_the_spectrum_that_was_asked_for(color: float, steps: int):
     generator = torch.Generator().manual_seed(1)
-    noise = colored(torch.randn(20000, 2, steps // 2 + 1, generator=generator), steps, color)
+    colored = Color(steps, color, torch.device("cpu"))
+    noise = colored(torch.randn(20000, 2, colored.frequencies, generator=generator))
     assert noise.shape == (20000, steps)
     assert noise.mean().abs() < 0.02
     assert noise.var(dim=0, correction=0).numpy() == pytest.approx(np.ones(steps), abs=0.06)

@@ -86,16 +86,14 @@ class _Block:
         bias = modulation.bias.clone()
         bias[width : 2 * width] += 1  # inputs are scaled by 1 + scale
         bias[4 * width : 5 * width] += 1
-        self.modulate = tuple(
-            Affine(*pair).ready(dtype) for pair in zip(modulation.weight.chunk(6), bias.chunk(6), strict=True)
-        )
+        self.modulate = Affine(modulation.weight, bias).ready(dtype)
         self.attention = _Attention(layer.attn, dtype)
         norm, first, _, _, second, _ = layer.mlp.net
         self.first, self.second = Affine.of(first).after_norm(norm).ready(dtype), Affine.of(second).ready(dtype)
 
     def modulations(self, condition: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Activated action embeddings (T, N, E) to shift, scale and gate of attention and of the MLP (T, N, width)."""
-        return [part(condition).to(dtype) for part in self.modulate]
+        return [part.to(dtype) for part in self.modulate(condition).chunk(6, dim=-1)]
 
     def __call__(
         self, x: Tensor, modulation: list[Tensor], memory: Tensor | None, *, last: bool

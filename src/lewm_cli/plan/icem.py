@@ -27,7 +27,8 @@ class _Colored(Refit):
 
     def __init__(self, config: PlannerConfig, problem: Problem) -> None:
         super().__init__(config, problem)
-        self._frameskip, self._color = problem.frameskip, config.color
+        self._frameskip = problem.frameskip
+        self._color = Color(config.horizon * problem.frameskip, config.color, self.mean.device)
         self._count = int(config.kept * config.elites)
         guesses = problem.guesses or [None] * problem.cost.environments
         self._kept = [guess.kept.to(self.mean.device) if guess else () for guess in guesses]
@@ -35,9 +36,8 @@ class _Colored(Refit):
     def propose(self, turn: Turn) -> Tensor:
         """Draw around the mean, and take what was kept for the last candidates."""
         environments, horizon, block = self.mean.shape
-        steps = horizon * self._frameskip
-        noise = turn.normal(self.config.candidates, block // self._frameskip, 2, steps // 2 + 1)
-        actions = colored(noise, steps, self._color).transpose(2, 3)
+        noise = turn.normal(self.config.candidates, block // self._frameskip, 2, self._color.frequencies)
+        actions = self._color(noise).transpose(2, 3)
         candidates = self.around(actions.reshape(environments, self.config.candidates, horizon, block))
         for number, kept in enumerate(self._kept):
             if len(kept):
@@ -55,25 +55,29 @@ class _Colored(Refit):
         return replace(learned, kept=kept)
 
 
-def colored(noise: Tensor, steps: int, color: float) -> Tensor:
-    """Noise of variance 1 whose power falls with frequency.
+class Color:
+    """Makes noise of variance 1 whose power falls with frequency.
 
     Args:
-        noise: (..., 2, steps // 2 + 1) standard normal: real and imaginary part of every frequency.
-        steps: length of the result.
+        steps: length of the noise.
         color: power goes with frequency to the minus this: 0 is white, 1 pink, 2 red.
-
-    Returns:
-        (..., steps)
+        device: where it is wanted.
     """
-    real, imaginary = noise.unbind(dim=-2)
-    whole = torch.ones(real.shape[-1], device=noise.device)  # frequencies that have no phase
-    whole[0] = 0.0
-    if steps % 2 == 0:
-        whole[-1] = 0.0
-    frequencies = torch.fft.rfftfreq(steps, device=noise.device).clamp(min=1 / steps)
-    scale = frequencies ** (-color / 2) * torch.where(whole == 0, 2**0.5, 1.0)
-    power = scale.square() * torch.where(whole == 0, 0.5, 1.0)
-    # A frequency and its mirror image add up; the inverse transform divides by the number of steps.
-    variance = (torch.where(whole == 0, 2.0, 4.0) * power).sum() / steps**2
-    return torch.fft.irfft(torch.complex(real, imaginary * whole) * scale, n=steps) / variance.sqrt()
+
+    def __init__(self, steps: int, color: float, device: torch.device) -> None:
+        self.steps, self.frequencies = steps, steps // 2 + 1
+        whole = torch.ones(self.frequencies)  # those that have a phase
+        whole[0] = 0.0
+        if steps % 2 == 0:
+            whole[-1] = 0.0
+        frequencies = torch.fft.rfftfreq(steps).clamp(min=1 / steps)
+        scale = frequencies ** (-color / 2) * torch.where(whole == 0, 2**0.5, 1.0)
+        power = scale.square() * torch.where(whole == 0, 0.5, 1.0)
+        # A frequency and its mirror image add up; the inverse transform divides by the number of steps.
+        variance = (torch.where(whole == 0, 2.0, 4.0) * power).sum() / steps**2
+        self._scale, self._deviation = torch.stack([scale, scale * whole]).to(device), float(variance.sqrt())
+
+    def __call__(self, noise: Tensor) -> Tensor:
+        """Noise (..., steps) of standard normal numbers (..., 2, frequencies): real and imaginary part of each."""
+        real, imaginary = (noise * self._scale).unbind(dim=-2)
+        return torch.fft.irfft(torch.complex(real, imaginary), n=self.steps) / self._deviation
