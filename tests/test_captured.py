@@ -63,7 +63,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.inference_mode, "__enter__", enter)
     monkeypatch.setattr(torch.inference_mode, "__exit__", lambda self, *error: self.instead.__exit__(*error))
-    monkeypatch.setitem(RECORDERS, DEVICE.type, lambda: recorder)
+    monkeypatch.setitem(RECORDERS, DEVICE.type, lambda device: recorder)
     with Accelerator():
         yield recorder
 
@@ -229,11 +229,15 @@ def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, r
 @torch.no_grad()
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 def test_a_gpu_replays_what_it_computes(near: LeWM):
-    there = copy.deepcopy(near).cuda()
-    imagine = there.imaginer()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for seed in range(4):
-            given = drawn(50, 5, seed)
-            found = imagine(*(tensor.cuda() for tensor in given)).cpu()
-            torch.testing.assert_close(found, near.imaginer()(*given), rtol=1e-3, atol=1e-4)
+    for number in range(torch.cuda.device_count()):
+        there = torch.device("cuda", number)
+        imagine = copy.deepcopy(near).to(there).imaginer()
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+            warnings.simplefilter("error")
+            replays, replay = [], torch.cuda.CUDAGraph.replay
+            patch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(graph), replay(graph)))
+            for seed in range(8):
+                given = drawn(50 + seed % 2, 5, seed)
+                found = imagine(*(tensor.to(there) for tensor in given)).cpu()
+                torch.testing.assert_close(found, near.imaginer()(*given), rtol=1e-3, atol=1e-4)
+        assert len(replays) == 6

@@ -162,6 +162,9 @@ def test_imaginer_keeps_to_the_weights_it_was_made_of(models):
     before = imagine(emb, blocks)
     model.predictor.pos_embedding.add_(1.0)
     model.pred_proj.net[1].running_mean.add_(1.0)
+    for parameter in model.parameters():
+        parameter.mul_(1.5)
+    assert torch.equal(imagine(emb, blocks), before)
     after = model.imaginer()(emb, blocks)
     assert (after - before).abs().max() > 0.1
     assert_same(after, naive(model, emb, blocks))

@@ -47,9 +47,9 @@ class Affine:
         return type(self)(self.weight * scale[:, None], shift if self.bias is None else self.bias * scale + shift)
 
     def ready(self, dtype: torch.dtype) -> Product:
-        """The same with constant numbers in a precision, to be computed."""
-        bias = None if self.bias is None else self.bias.detach().to(dtype)
-        return Product.of(self.weight.detach().to(dtype).contiguous(), bias)
+        """The same with numbers of its own in a precision, to be computed."""
+        bias = None if self.bias is None else self.bias.detach().to(dtype, copy=True)
+        return Product.of(self.weight.detach().to(dtype, copy=True).contiguous(), bias)
 
     def _of(self, weight: Tensor, shift: Tensor | None) -> Self:
         bias = self.bias if shift is None else F.linear(shift, self.weight, self.bias)

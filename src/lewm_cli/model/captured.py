@@ -1,5 +1,6 @@
 """A computation recorded as one graph, so that a fast device does not wait for every kernel to be launched."""
 
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -29,20 +30,28 @@ class Recorder(Protocol):
 
 
 class CudaRecorder:
-    """Records CUDA graphs, which share the memory for what lies between inputs and result."""
+    """Records CUDA graphs, which share the memory for what lies between inputs and result.
 
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+    Args:
+        device: where it records; it need not be the current one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        with torch.cuda.device(device):
+            # torch's own stream for recording belongs to the device that recorded first.
+            self._stream, self._pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
     def record(self, compute: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
         """See `Recorder`."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        recording = torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local")
+        with torch.cuda.device(self._device), recording:
             result = compute()
         return graph, result
 
 
-RECORDERS: dict[str, Callable[[], Recorder]] = {"cuda": CudaRecorder}
+RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaRecorder}
 """By kind of device: what records there."""
 
 
@@ -50,7 +59,7 @@ class Captured:
     """A function of tensors that is recorded the second time it is asked for some shapes, and replayed from then on.
 
     The first time warms up what libraries allocate. Where a gradient is wanted, where nothing records, and where
-    recording has failed, which is warned of, the function is called as it is.
+    recording has failed, which is warned of, the function is called as it is. Threads take turns.
 
     Args:
         function: of tensors on one device to a new tensor; it must not read their values on the host, and what else it
@@ -60,28 +69,32 @@ class Captured:
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
         self._recorded = OrderedDict[tuple[object, ...], _Recorded | None]()
-        self._recorder: Recorder | None = None
-        self._fails = False
+        self._recorders = dict[torch.device, Recorder]()
+        self._fails, self._lock = False, threading.Lock()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """What the function gives, in memory of its own."""
-        if torch.is_grad_enabled() or self._fails or inputs[0].device.type not in RECORDERS:
+        device = inputs[0].device
+        if torch.is_grad_enabled() or self._fails or device.type not in RECORDERS:
             return self._function(*inputs)
+        with self._lock:
+            recorded = self._prepared(device, inputs)
+            return self._function(*inputs) if recorded is None else recorded(*inputs)
+
+    def _prepared(self, device: torch.device, inputs: tuple[Tensor, ...]) -> "_Recorded | None":
         key = tuple((tensor.device, tensor.dtype, tensor.shape) for tensor in inputs)
-        if key not in self._recorded:
-            self._remember(key, None)
-            return self._function(*inputs)
-        recorded = self._recorded[key]
-        if recorded is None:
+        recorded = self._recorded.get(key)
+        if key in self._recorded and recorded is None:
             try:
-                self._recorder = self._recorder or RECORDERS[inputs[0].device.type]()
-                recorded = _Recorded(self._recorder, self._function, inputs)
+                if device not in self._recorders:
+                    self._recorders[device] = RECORDERS[device.type](device)
+                recorded = _Recorded(self._recorders[device], self._function, inputs)
             except RuntimeError as error:
                 self._fails = True
-                warnings.warn(f"imagining could not be recorded, and is slower for it: {error}", stacklevel=2)
-                return self._function(*inputs)
+                warnings.warn(f"{self._function} could not be recorded, and is slower for it: {error}", stacklevel=3)
+                return None
         self._remember(key, recorded)
-        return recorded(*inputs)
+        return recorded
 
     def _remember(self, key: tuple[object, ...], recorded: "_Recorded | None") -> None:
         self._recorded[key] = recorded

@@ -33,7 +33,7 @@ class Folded:
     ) -> None:
         transformer = predictor.transformer
         self.history = history or predictor.pos_embedding.shape[1]
-        self.positions = predictor.pos_embedding.detach().transpose(0, 1)
+        self.positions = predictor.pos_embedding.detach().transpose(0, 1).clone()
         self.enter = None
         expand, embed = actions
         shrink, project = projector

@@ -66,14 +66,13 @@ class Tried:
     least: Tensor
 
     def in_numbers(self) -> Self:
-        """The same for methods to learn from: what costs no number gives way to the best, as dear as the dearest."""
+        """The same for methods to learn from: what costs no number is as dear as the dearest, and has no slope."""
         known = self.costs < torch.inf
-        dearest = torch.where(known, self.costs, self.least.unsqueeze(1)).amax(dim=1, keepdim=True)
-        candidates = torch.where(known[:, :, None, None], self.candidates, self.best.unsqueeze(1))
+        dearest = torch.where(known, self.costs, -torch.inf).amax(dim=1, keepdim=True).nan_to_num(neginf=0.0)
         gradients = self.gradients
         if gradients is not None:
             gradients = torch.where(known[:, :, None, None] & gradients.isfinite(), gradients, 0.0)
-        return replace(self, candidates=candidates, costs=torch.where(known, self.costs, dearest), gradients=gradients)
+        return replace(self, costs=torch.where(known, self.costs, dearest), gradients=gradients)
 
 
 @dataclass(frozen=True)
@@ -175,8 +174,8 @@ class Search(ABC):
             budget.spend(costs)
         if not least.isfinite().all():
             raise LewmError(
-                "candidates cost numbers that are not finite: the weights of the run or of its head are damaged, or "
-                "training diverged; train or fetch it again"
+                "no candidate costs a finite number: weights of the run or of its head are damaged (lewm verify tells), "
+                "training diverged, or planner.std leads much too far out"
             )
         # Before the clock is read: the device may still compute.
         actions = (plans if config.result == "mean" else best).cpu()
