@@ -18,7 +18,8 @@ projector. The window grows once over min(W, T) steps and is then computed anew 
     needed = 2 * S * I * ((L - 1) * block + last + T * (2 * D * P + L * 6 * D * D + actions))
 
 Theirs computes every position of a window: min(W, t) tokens at step t in all blocks, their modulation, and the
-projection of each. The peak is that of large float32 products on one core, by the best of what torch has.
+projection of each. `actions` is what embedding an action block takes. The peak is that of large float32 products on one
+core, by the best of what torch has.
 """
 
 import argparse
@@ -240,7 +241,7 @@ def against(models: Models, planner: PlannerConfig, repeats: int, cores: int, *,
     """Compare with the peer, and say how it went."""
     apart, ranked = models.apart()
     assert apart < TOLERANCE, f"costs differ by {apart:.1e}"
-    threads = fastest_threads(models, cores)
+    threads = fastest_threads(models, cores) if models.device.type == "cpu" else cores
     contenders = [models.peer(planner, threads)]
     contenders += [models.contender(planner, dtype, cores) for dtype in (torch.float32, torch.bfloat16)]
     if many:
@@ -320,7 +321,7 @@ def main() -> None:
         "",
         *against(release, PlannerConfig(), options.repeats, options.threads, many=False),
         *against(small, PlannerConfig(), 2 * options.repeats, options.threads, many=True),
-        *linearity(release, PlannerConfig(iterations=3), 3),
+        *linearity(release, PlannerConfig(iterations=3), 5),
         *linearity(small, PlannerConfig(), 5),
     ]
     name = "planning-speed.md" if device.type == "cpu" else f"planning-speed-{device.type}.md"

@@ -310,7 +310,9 @@ def _page(bench: Bench, measured: list[Measured], changed: list[Measured]) -> st
     lines = [
         "# Planning, measured",
         "",
-        "Made by `python bench/solvers.py HOME`; every number was measured by it.",
+        "Made by `python bench/solvers.py HOME`; every number was measured by it. It keeps the outcomes of pairs, "
+        "which are the",
+        "same whenever the code computes the same, and measures times anew.",
         "",
         f"{bench.run.name} on {len(bench.pairs)} pairs of {len(np.unique(clusters))} episodes of {bench.dataset.name}, "
         "none of which it was trained on: goals 25 steps",

@@ -228,16 +228,16 @@ def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, r
 
 @torch.no_grad()
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
-def test_a_gpu_replays_what_it_computes(near: LeWM):
+def test_a_gpu_replays_what_it_computes(near: LeWM, monkeypatch: pytest.MonkeyPatch):
+    replays, replay = [], torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(graph), replay(graph)))
     for number in range(torch.cuda.device_count()):
         there = torch.device("cuda", number)
         imagine = copy.deepcopy(near).to(there).imaginer()
-        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        with warnings.catch_warnings():
             warnings.simplefilter("error")
-            replays, replay = [], torch.cuda.CUDAGraph.replay
-            patch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(graph), replay(graph)))
             for seed in range(8):
                 given = drawn(50 + seed % 2, 5, seed)
                 found = imagine(*(tensor.to(there) for tensor in given)).cpu()
                 torch.testing.assert_close(found, near.imaginer()(*given), rtol=1e-3, atol=1e-4)
-        assert len(replays) == 6
+    assert len(replays) == 6 * torch.cuda.device_count()

@@ -174,8 +174,8 @@ class Search(ABC):
             budget.spend(costs)
         if not least.isfinite().all():
             raise LewmError(
-                "no candidate costs a finite number: weights of the run or of its head are damaged (lewm verify tells), "
-                "training diverged, or planner.std leads much too far out"
+                "no candidate costs a finite number: weights of the run or its head are damaged (lewm verify tells), "
+                "or training diverged, or planner.std leads much too far out"
             )
         # Before the clock is read: the device may still compute.
         actions = (plans if config.result == "mean" else best).cpu()
