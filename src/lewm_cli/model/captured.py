@@ -40,7 +40,8 @@ class CudaRecorder:
         self._device = device
         with torch.cuda.device(device):
             # torch's own stream for recording belongs to the device that recorded first.
-            self._stream, self._pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+            self._stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, compute: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
         """See `Recorder`."""
