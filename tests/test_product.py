@@ -49,5 +49,13 @@ def test_a_gradient_is_taken_through_torchs_own_product(monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX512", reason="no processor to pack for")
 def test_matrices_are_packed_where_that_is_faster():
-    assert Product.of(torch.ones(4, 4), None).packed is not None
-    assert Product.of(torch.ones(4, 4, dtype=torch.float64), None).packed is None
+    assert Product.of(torch.ones(4, 4), None).packable
+    assert Product.of(torch.ones(4, 4, dtype=torch.bfloat16), None).packable
+    assert not Product.of(torch.ones(4, 4, dtype=torch.float64), None).packable
+
+
+@torch.no_grad()
+def test_nothing_is_packed_for_small_products():
+    product = Product.of(torch.ones(4, 4), None)
+    product(torch.ones(3, 4))
+    assert "packed" not in vars(product)

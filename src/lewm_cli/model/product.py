@@ -1,6 +1,7 @@
 """Matrix products with constant matrices, by what multiplies fastest here."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -21,41 +22,40 @@ class Product:
     Args:
         weight: (output, input), constant.
         bias: (output,), or None for zero.
-        packed: the weight as oneDNN reads it fastest, where that is faster than torch's own product.
+        packable: whether oneDNN multiplies large products with it faster than torch itself.
     """
 
     weight: Tensor
     bias: Tensor | None
-    packed: Tensor | None
+    packable: bool
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None) -> Self:
-        """With what is faster where the weight is."""
-        packed: Tensor | None = None
-        if _onednn_is_faster(weight):
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
-        return cls(weight, bias, packed)
+        """By what is faster where the weight is."""
+        return cls(weight, bias, _onednn_is_faster(weight))
+
+    @cached_property
+    def packed(self) -> Tensor:
+        """The weight as oneDNN reads it fastest; made when it is first needed, for that takes time."""
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
+        return packed
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., input) to (..., output) in the precision of the matrix."""
         x = x.to(self.weight.dtype)
-        if (packed := self._packed_for(x)) is None:
-            return F.linear(x, self.weight, self.bias)
-        return self._onednn(x, packed, "none")
+        return self._onednn(x, "none") if self._is_large_for(x) else F.linear(x, self.weight, self.bias)
 
     def gelu(self, x: Tensor) -> Tensor:
         """The exact GELU of the product."""
         x = x.to(self.weight.dtype)
-        if (packed := self._packed_for(x)) is None:
-            return F.gelu(F.linear(x, self.weight, self.bias))
-        return self._onednn(x, packed, "gelu")
+        return self._onednn(x, "gelu") if self._is_large_for(x) else F.gelu(F.linear(x, self.weight, self.bias))
 
-    def _packed_for(self, x: Tensor) -> Tensor | None:
+    def _is_large_for(self, x: Tensor) -> bool:
         # By rule and not by a clock: two runs must make the same plans, to the last bit. oneDNN has no gradient.
-        return None if torch.is_grad_enabled() or x.numel() * len(self.weight) < LARGE else self.packed
+        return self.packable and x.numel() * len(self.weight) >= LARGE and not torch.is_grad_enabled()
 
-    def _onednn(self, x: Tensor, packed: Tensor, then: str) -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, self.bias, then, [], "none")
+    def _onednn(self, x: Tensor, then: str) -> Tensor:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "none")
         return product
 
 
