@@ -49,7 +49,7 @@ class Affine:
     def ready(self, dtype: torch.dtype) -> Product:
         """The same with numbers of its own in a precision, to be computed."""
         bias = None if self.bias is None else self.bias.detach().to(dtype, copy=True)
-        return Product.of(self.weight.detach().to(dtype, copy=True).contiguous(), bias)
+        return Product(self.weight.detach().to(dtype, copy=True).contiguous(), bias)
 
     def _of(self, weight: Tensor, shift: Tensor | None) -> Self:
         bias = self.bias if shift is None else F.linear(shift, self.weight, self.bias)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,17 +21,15 @@ class Product:
     Args:
         weight: (output, input), constant.
         bias: (output,), or None for zero.
-        packable: whether oneDNN multiplies large products with it faster than torch itself.
     """
 
     weight: Tensor
     bias: Tensor | None
-    packable: bool
 
-    @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None) -> Self:
-        """By what is faster where the weight is."""
-        return cls(weight, bias, _onednn_is_faster(weight))
+    @cached_property
+    def packable(self) -> bool:
+        """Whether oneDNN multiplies large products with it faster than torch itself."""
+        return _onednn_is_faster(self.weight)
 
     @cached_property
     def packed(self) -> Tensor:
