@@ -92,16 +92,15 @@ class Captured:
                 recorded = _Recorded(self._recorders[device], self._function, inputs)
             except RuntimeError as error:
                 self._fails = True
-                warnings.warn(f"{self._function} could not be recorded, and is slower for it: {error}", stacklevel=3)
+                warnings.warn(
+                    f"what is computed on {device} could not be recorded, and is slower for it: {error}", stacklevel=3
+                )
                 return None
-        self._remember(key, recorded)
-        return recorded
-
-    def _remember(self, key: tuple[object, ...], recorded: "_Recorded | None") -> None:
         self._recorded[key] = recorded
         self._recorded.move_to_end(key)
         if len(self._recorded) > SHAPES:
             self._recorded.popitem(last=False)
+        return recorded
 
 
 class _Recorded:
