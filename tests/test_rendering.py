@@ -132,6 +132,7 @@ def test_tests_are_skipped_only_where_no_renderer_is_installed(
 ):
     working()
     monkeypatch.setattr("drawing.find_library", lambda name: library if name == "EGL" else None)
+    # Both are caught, for a skip that is not expected would skip this test.
     with pytest.raises((LewmError, pytest.skip.Exception), match="MuJoCo cannot draw here") as raised:
         drawing_simulator("reacher")
     assert raised.type is outcome
