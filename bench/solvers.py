@@ -64,6 +64,14 @@ TIMED_PAIRS, ROUNDS, RANKED_PAIRS = 8, 7, 60
 MARGIN = 0.02
 """Share of pairs that a faster setting may lose against the reference and still count as no worse."""
 
+MARGIN_PIXELS = 12
+"""Around the candidates that are drawn."""
+
+REFERENCE = "cem 300 x 30"
+
+COLORS = (MODEL, OTHER, THIRD, EVENT, INK, MUTED)
+"""One per solver."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -88,15 +96,6 @@ def others(solver: str, *sizes: tuple[int, int], **more: object) -> list[Setting
         Setting(solver, f"{solver} {c} x {i}", PlannerConfig(solver=solver, candidates=c, iterations=i, **more))
         for c, i in sizes
     ]
-
-
-MARGIN_PIXELS = 12
-"""Around the candidates that are drawn."""
-
-REFERENCE = "cem 300 x 30"
-
-COLORS = (MODEL, OTHER, THIRD, EVENT, INK, MUTED)
-"""One per solver."""
 
 
 def settings() -> list[Setting]:
