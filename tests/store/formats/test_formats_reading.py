@@ -292,7 +292,7 @@ def test_names_of_both_generations_convert_back_and_forth(encoder, predictor):
 
 
 def test_released_names_are_those_of_the_release():
-    released = (Path(__file__).parents[1] / "parity" / "released_keys.txt").read_text().splitlines()
+    released = (Path(__file__).parents[2] / "parity" / "released_keys.txt").read_text().splitlines()
     with torch.device("meta"):
         state = LeWM(ModelConfig(), 10).state_dict()
     assert {our_key(line.split("\t")[0]) for line in released} == state.keys()

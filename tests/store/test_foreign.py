@@ -26,7 +26,7 @@ from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
-FIXTURES = Path(__file__).parent / "fixtures" / "checkpoints"
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "checkpoints"
 STATE, OBJECT = "tf4_weight.ckpt", "jepa_tf4_object.ckpt"
 HUB = "checkpoints/models--quentinll--lewm-pusht"
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "checkpoints"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 OBJECTS = sorted(FIXTURES.glob("*_object.ckpt")) + sorted(FIXTURES.glob("*_legacy.ckpt"))
 STATES = [FIXTURES / "tf4_weight.ckpt", FIXTURES / "tf5_weight.ckpt", FIXTURES / "lightning_tf4.ckpt"]
 

@@ -34,7 +34,7 @@ from synthetic import write_recording
 pytest_plugins = ("recordings",)
 
 NAME = "tworoom/lewm"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODELS = ("encoder", "action_encoder", "predictor")
 BATCHES = (1, 2, 7, 20)
 
@@ -360,7 +360,7 @@ def test_killed_at_any_point_it_leaves_the_old_folder_or_the_new_one(
 
 def test_run_of_another_tool_is_converted_like_an_own_one(here: Path):
     home = here / "home"
-    fixture = Path(__file__).parent / "fixtures" / "checkpoints" / "jepa_tf4_object.ckpt"
+    fixture = Path(__file__).parents[1] / "fixtures" / "checkpoints" / "jepa_tf4_object.ckpt"
     (home / "tworoom").mkdir(parents=True)
     shutil.copy(fixture, home / "tworoom" / "lejepa_object.ckpt")
     write_recording(home / "tworoom" / "demos.h5", dims=2, size=16, task="tworoom")

@@ -30,7 +30,7 @@ from synthetic import write_recording
 pytest_plugins = ("drives",)
 
 PLANNER = PlannerConfig(**QUICK)
-PAGE = Path(__file__).parents[1] / "docs" / "robot.md"
+PAGE = Path(__file__).parents[2] / "docs" / "robot.md"
 
 Frames = tuple[np.ndarray, np.ndarray]
 

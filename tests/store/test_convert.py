@@ -38,7 +38,7 @@ pytest_plugins = ("recordings",)
 NAME = "tworoom/lewm"
 BLOCK_DIM = 10
 INSTALLED = Names(f"transformers-{transformers.__version__.partition('.')[0]}")
-RELEASED_KEYS = Path(__file__).parent / "parity" / "released_keys.txt"
+RELEASED_KEYS = Path(__file__).parents[1] / "parity" / "released_keys.txt"
 
 
 @pytest.fixture
@@ -431,7 +431,7 @@ def test_full_disk_leaves_nothing(home: Home, files: RunFiles, small_disk, targe
 
 def test_run_of_another_tool_becomes_one_of_ours(tmp_path: Path):
     """Its statistics are computed once; afterwards it needs neither them nor its config.json."""
-    fixtures = Path(__file__).parent / "fixtures" / "checkpoints"
+    fixtures = Path(__file__).parents[1] / "fixtures" / "checkpoints"
     source, home = tmp_path / "theirs", tmp_path / "ours"
     (source / "tworoom").mkdir(parents=True)
     shutil.copy(fixtures / "jepa_tf4_object.ckpt", source / "tworoom" / "lejepa_object.ckpt")
@@ -452,7 +452,7 @@ def test_run_of_another_tool_becomes_one_of_ours(tmp_path: Path):
 
 
 def test_run_of_another_tool_is_never_written_over_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    fixtures = Path(__file__).parent / "fixtures" / "checkpoints"
+    fixtures = Path(__file__).parents[1] / "fixtures" / "checkpoints"
     home, here = tmp_path / "home", tmp_path / "here"
     (home / "tworoom").mkdir(parents=True)
     here.mkdir()

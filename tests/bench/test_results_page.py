@@ -25,7 +25,7 @@ from lewm_cli.evaluate.result import summarize_groups
 from lewm_cli.store import Estimate, Measurement, ReachFit, ReachScore
 from reports import full_report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EVALUATION = full_report().evaluation
 PAIRS = 20
 
