@@ -21,16 +21,15 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import (
     EvalResult,
-    EvalSeries,
     PairManifest,
     choose_pairs,
     evaluate,
     find_protocol,
-    freeze,
+    manifest_pairs,
     read_manifest,
     remarks,
     task_protocols,
-    thaw,
+    write_manifest,
 )
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, Plan, Problem
@@ -499,7 +498,7 @@ def frozen(tmp_path: Path) -> tuple[Path, Dataset, EvalProtocol]:
     dataset = recording(tmp_path / "x.h5", [40, 60])
     protocol = find_protocol(TWOROOM, "release", settings("pairs=5"))
     path = tmp_path / "pairs.json"
-    freeze(path, TWOROOM, dataset, protocol, choose_pairs(dataset, TWOROOM, np.arange(2), protocol))
+    write_manifest(path, TWOROOM, dataset, protocol, choose_pairs(dataset, TWOROOM, np.arange(2), protocol))
     return path, dataset, protocol
 
 
@@ -507,7 +506,7 @@ def test_manifest_gives_the_very_pairs_back(frozen: tuple[Path, Dataset, EvalPro
     path, dataset, protocol = frozen
     said: list[str] = []
     other = find_protocol(TWOROOM, "website", settings("seed=7"))  # that would draw others
-    pairs, origin = thaw(path, read_manifest(path), TWOROOM, dataset, other, said.append)
+    pairs, origin = manifest_pairs(path, read_manifest(path), TWOROOM, dataset, other, said.append)
     drawn = choose_pairs(dataset, TWOROOM, np.arange(2), protocol)
     assert [(one.episode, one.start_row, one.goal_row) for one in pairs] == [
         (one.episode, one.start_row, one.goal_row) for one in drawn
@@ -521,21 +520,21 @@ def test_manifest_of_another_recording_is_refused(frozen: tuple[Path, Dataset, E
     path, _, protocol = frozen
     other = recording(tmp_path / "other.h5", [60, 40])
     with pytest.raises(LewmError, match=r"of another recording \(x, 2 episodes, \w{8}\) than other"):
-        thaw(path, read_manifest(path), TWOROOM, other, protocol, print)
+        manifest_pairs(path, read_manifest(path), TWOROOM, other, protocol, print)
 
 
 def test_manifest_of_other_goals_is_refused(frozen: tuple[Path, Dataset, EvalProtocol]):
     path, dataset, _ = frozen
     protocol = find_protocol(TWOROOM, "release", settings("offset=30"))
     with pytest.raises(LewmError, match="are 25 steps ahead, and 30 were asked for"):
-        thaw(path, read_manifest(path), TWOROOM, dataset, protocol, print)
+        manifest_pairs(path, read_manifest(path), TWOROOM, dataset, protocol, print)
 
 
 def test_manifest_of_pairs_that_a_protocol_does_not_ask_for_is_refused(frozen: tuple[Path, Dataset, EvalProtocol]):
     path, dataset, _ = frozen
     protocol = EvalProtocol(name="moderate", only="even")
     with pytest.raises(LewmError, match=r"moderate asks for pairs of the group 'even', and \d of the 5 in .* are not"):
-        thaw(path, read_manifest(path), LINE, dataset, protocol, print)
+        manifest_pairs(path, read_manifest(path), LINE, dataset, protocol, print)
 
 
 @pytest.mark.parametrize("change", [{"episode": 9}, {"start_row": 38, "goal_row": 63}, {"goal_row": 1000}])
@@ -547,7 +546,7 @@ def test_manifest_with_rows_that_are_no_pairs_is_refused(
     tree["pairs"][0] |= change
     path.write_text(json.dumps(tree))
     with pytest.raises(LewmError, match="names rows that are no pairs of x"):
-        thaw(path, read_manifest(path), TWOROOM, dataset, protocol, print)
+        manifest_pairs(path, read_manifest(path), TWOROOM, dataset, protocol, print)
 
 
 @given(content=st.one_of(st.text(max_size=20), st.just('{"format": 2, "pairs": []}')))
@@ -742,7 +741,7 @@ def test_manifest_is_written_once_and_read_from_then_on(world: Path, tmp_path: P
     path = tmp_path / "pairs.json"
     drawn = ("--dataset", "tworoom/test", "--set", "budget=5", "--manifest", path)
     done, first = measured(world, *drawn, "--episodes", 4)
-    assert f"pairs: 4, frozen in {path}" in done.err
+    assert f"pairs: 4, written to {path}" in done.err
     content = path.read_bytes()
     manifest = PairManifest.model_validate_json(content)
     assert manifest.dataset == first.dataset
@@ -769,32 +768,41 @@ def test_manifest_of_episodes_trained_on_is_refused_where_held_out_ones_are_want
 
 
 @pytest.mark.slow
-def test_seeds_and_offsets_are_stored_one_by_one_and_together(world: Path):
+def test_every_offset_is_one_result_over_all_seeds(world: Path):
     before = set((world / "tworoom" / "lewm.run" / "results").iterdir())
     arguments = ("--dataset", "tworoom/test", "--episodes", 3, "--set", "budget=10", "--set", "offset=20")
     done = lewm_here(world, "eval", RUN, *QUICK, "--json", *arguments, "--seeds", 2, "--offsets", "20,10")
     assert done.code == 0, done.err
-    series = EvalSeries.model_validate(done.json())
+    results = [EvalResult.model_validate(one) for one in done.json()]
+    assert [(one.protocol.offset, one.protocol.budget) for one in results] == [(20, 10), (10, 5)]
     files = set((world / "tworoom" / "lewm.run" / "results").iterdir()) - before
-    assert [(point.offset, point.budget) for point in series.points] == [(20, 10), (10, 5)]
-    assert {file.name for file in files if file.name.startswith("eval-")} == {
-        name for point in series.points for name in point.results
-    }
-    (together,) = (file for file in files if file.name.startswith("series-"))
-    assert EvalSeries.model_validate_json(together.read_text(encoding="utf-8")) == series
-    for point in series.points:
-        results = [
-            EvalResult.model_validate_json((together.parent / name).read_text(encoding="utf-8"))
-            for name in point.results
-        ]
-        assert [result.protocol.drawn_with for result in results] == list(point.seeds) == [42, 43]
-        rows = [[(one.start_row, one.goal_row) for one in result.episodes] for result in results]
+    newest_first = sorted((file for file in files if file.name.startswith("eval-")), reverse=True)
+    assert [EvalResult.model_validate_json(file.read_text(encoding="utf-8")) for file in newest_first] == results
+    for result in results:
+        assert list(result.success_by_seed) == [42, 43]
+        alone = [[one for one in result.episodes if one.seed == seed] for seed in (42, 43)]
+        rows = [[(one.start_row, one.goal_row) for one in episodes] for episodes in alone]
         assert rows[0] == rows[1]
-        assert point.overall.success.seeds == tuple(result.overall.success.rate for result in results)
-        assert point.overall.success.pairs == 3
-        assert np.isclose(point.above_random.rate, np.mean([result.above_random.rate for result in results]))
-    newest = max((file for file in files if file.name.startswith("eval-")), key=lambda file: file.name)
-    assert newest.name == series.points[0].results[0]
+        rates = [np.mean([one.success for one in episodes]) for episodes in alone]
+        assert list(result.success_by_seed.values()) == pytest.approx(rates)
+        assert (result.overall.pairs, result.overall.success.trials) == (3, 6)
+        above = [rate - np.mean([one.random_success for one in each]) for rate, each in zip(rates, alone, strict=True)]
+        assert np.isclose(result.above_random.rate, np.mean(above))
+        assert result.above_random.p is None
+        measured_alone = lewm_here(
+            world,
+            "eval",
+            RUN,
+            *QUICK,
+            "--json",
+            *arguments[:4],
+            "--set",
+            "planning_seed=43",
+            *("--set", f"budget={result.protocol.budget}", "--set", f"offset={result.protocol.offset}"),
+        )
+        second = EvalResult.model_validate(measured_alone.json())
+        assert list(second.episodes) == alone[1]
+        assert second.overall.success.rate == result.success_by_seed[43]
     shown = lewm_here(world, "eval", RUN, *QUICK, *arguments, "--offsets", "20,10")
     assert "20 (of 10)" in flat(shown.out)
     assert "10 (of 5)" in flat(shown.out)

@@ -181,6 +181,7 @@ class Loop:
             self.film(Film(one.number, frames, one.goal_frame, found.path, found.first_hit is not None))
         self.advance(self.protocol.budget - one.steps)
         return EpisodeResult(
+            seed=self.protocol.drawn_with,
             episode=one.pair.episode,
             start_row=one.pair.start_row,
             goal_row=one.pair.goal_row,

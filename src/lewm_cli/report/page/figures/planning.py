@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lewm_cli.evaluate import EvalResult, GroupResult
+from lewm_cli.report.numbers import percent
 from lewm_cli.report.page.figures.style import FLOOR, INK, MODEL, MUTED, THIRD, Drawing, finish, label_ends, new_figure
-from lewm_cli.report.page.numbers import percent
 from lewm_cli.statistics import Rate
 
 LINE_HEIGHT = 0.19
@@ -25,7 +25,7 @@ def _rates(result: EvalResult) -> Drawing:
     y = 0.0
     for group, block in zip(groups, blocks, strict=True):
         name = "all pairs" if group.name == "all" else group.name
-        axes.text(0, y, f"{name}, n = {group.success.trials}", color=INK, va="center", fontweight="bold")
+        axes.text(0, y, f"{name}, n = {group.pairs}", color=INK, va="center", fontweight="bold")
         for label, rate, color in block:
             y -= 1
             _rate(axes, y, rate, color)

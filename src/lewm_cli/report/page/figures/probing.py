@@ -3,8 +3,8 @@
 import numpy as np
 
 from lewm_cli.probe import ProbeResult
+from lewm_cli.report.numbers import decimals
 from lewm_cli.report.page.figures.style import FLOOR, MODEL, OTHER, Drawing, dots, finish, new_figure
-from lewm_cli.report.page.numbers import decimals
 
 
 def draw_probes(result: ProbeResult) -> list[Drawing]:

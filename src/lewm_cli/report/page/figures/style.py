@@ -22,7 +22,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lewm_cli.report.page.numbers import number, power_of_ten
+from lewm_cli.report.numbers import number, power_of_ten
 
 WIDTH = 3.9
 """Inches. On a phone 350 pixels wide, 9 points become 11 pixels."""

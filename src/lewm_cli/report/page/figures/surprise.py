@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.collections import LineCollection
 
+from lewm_cli.report.numbers import number, times
 from lewm_cli.report.page.figures.style import (
     EVENT,
     FLOOR,
@@ -16,7 +17,6 @@ from lewm_cli.report.page.figures.style import (
     log_limits,
     new_figure,
 )
-from lewm_cli.report.page.numbers import number, times
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lewm_cli.report.numbers import decimals, number, percent
 from lewm_cli.report.page.figures.style import (
     FLOOR,
     LINE,
@@ -20,7 +21,6 @@ from lewm_cli.report.page.figures.style import (
     log_limits,
     new_figure,
 )
-from lewm_cli.report.page.numbers import decimals, number, percent
 from lewm_cli.train import TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
