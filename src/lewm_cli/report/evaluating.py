@@ -112,8 +112,7 @@ def _measured_by(result: EvalResult, goals: str) -> str:
 
 
 def _intervals(result: EvalResult) -> str:
-    drawn = ", over seeds and episodes together" if len(result.success_by_seed) > 1 else ""
-    return f"Intervals are 95 %{drawn}."
+    return "Intervals are 95 %" + (", over seeds and episodes together." if len(result.success_by_seed) > 1 else ".")
 
 
 def _other_headline(result: EvalResult) -> list[GroupResult]:
