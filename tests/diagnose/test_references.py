@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from commands import Done, ended, flat, lewm_here, running, wait_until
@@ -38,7 +36,7 @@ from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.model import PositionHead, ReachHead
 from lewm_cli.plan import CEM, Iteration, Plan, ProbedPosition, Problem, Reachability
 from lewm_cli.report import evaluation_tables, report_tree
-from lewm_cli.statistics import Difference, Estimate, Rate
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
 from places import RUN
@@ -301,16 +299,6 @@ def test_ranking_is_of_the_first_plan_that_the_model_makes(measure: Measure, eas
     assert ranking.regret.low <= ranking.regret.value <= ranking.regret.high
     nothing, _ = measure(easy[:SOLVED])
     assert nothing.rank(silent) is None
-
-
-@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 5)), min_size=1, max_size=30))
-def test_interval_holds_the_mean_and_knows_what_an_episode_is(drawn: list[tuple[float, int]]):
-    values, clusters = (np.array(part) for part in zip(*drawn, strict=True))
-    found = Estimate.of_mean(values, clusters)
-    assert found.value == pytest.approx(values.mean(), abs=1e-9)
-    assert values.min() - 1e-9 <= found.low <= found.high <= values.max() + 1e-9
-    twice = Estimate.of_mean(np.tile(values, 2), np.tile(clusters, 2))  # the same said twice is no more evidence
-    assert (twice.low, twice.high) == (pytest.approx(found.low, abs=1e-6), pytest.approx(found.high, abs=1e-6))
 
 
 # Blame

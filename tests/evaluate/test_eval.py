@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
@@ -20,7 +19,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import EvalResult, Film, Pair, draw_pairs, evaluate
 from lewm_cli.plan import CEM, Problem
 from lewm_cli.report.video import VideoFolder
-from lewm_cli.statistics import Difference, Rate
+from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, load_run, read_card
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -334,48 +333,6 @@ def test_every_start_can_be_drawn(tmp_path: Path):
         for seed in range(100)
     }
     assert drawn == set(range(5))  # up to the last row that has a goal
-
-
-# Intervals
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=80))
-def test_interval_is_wilsons_with_one_pair_per_episode(outcomes: list[bool]):
-    rate = Rate.of(np.array(outcomes), np.arange(len(outcomes)))
-    theirs = binomtest(sum(outcomes), len(outcomes)).proportion_ci(method="wilson")
-    assert (rate.successes, rate.trials) == (sum(outcomes), len(outcomes))
-    assert rate.rate == pytest.approx(sum(outcomes) / len(outcomes))
-    assert rate.low == pytest.approx(theirs.low, abs=1e-9)
-    assert rate.high == pytest.approx(theirs.high, abs=1e-9)
-
-
-@given(st.lists(st.booleans(), min_size=2, max_size=30), st.integers(2, 5))
-def test_pairs_that_agree_within_episodes_count_as_episodes(outcomes: list[bool], copies: int):
-    clusters = np.repeat(np.arange(len(outcomes)), copies)
-    repeated = Rate.of(np.repeat(outcomes, copies), clusters)
-    naive = Rate.of(np.repeat(outcomes, copies), np.arange(len(clusters)))
-    assert repeated.rate == naive.rate
-    assert repeated.high - repeated.low > naive.high - naive.low
-    # The copies say nothing new: the interval is about that of the episodes alone.
-    alone = Rate.of(np.array(outcomes), np.arange(len(outcomes)))
-    assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.35)
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=60),
-)
-def test_sharing_episodes_never_narrows_an_interval(pairs: list[tuple[bool, int]]):
-    outcomes, clusters = (np.array(part) for part in zip(*pairs, strict=True))
-    shared = Rate.of(outcomes, clusters)
-    independent = Rate.of(outcomes, np.arange(len(outcomes)))
-    assert 0 <= shared.low <= shared.rate <= shared.high <= 1
-    assert shared.low <= independent.low + 1e-12
-    assert shared.high >= independent.high - 1e-12
-
-
-def test_rate_is_written_with_its_interval():
-    assert str(Rate(successes=289, trials=300, rate=289 / 300, low=0.9354, high=0.98)) == "96.3% [94, 98]"
-    assert str(Rate.of(np.array([True]), np.array([0]))) == "100.0% [21, 100]"
 
 
 # Routes

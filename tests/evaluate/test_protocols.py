@@ -33,7 +33,6 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.model import LeWM
 from lewm_cli.plan import CEM, Plan, Problem
-from lewm_cli.statistics import Rate
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import PUSHT, TASKS, TWOROOM, Simulator, Task, find_task
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -449,45 +448,6 @@ def test_best_candidate_is_the_cheapest_that_was_ever_tried():
     )
     assert not torch.equal(plan.actions, mean.actions)
     assert torch.equal(plan.cost, mean.cost)
-
-
-# Pooled over seeds
-
-
-def test_pooled_rate_of_one_seed_is_the_rate():
-    one = np.array([True, True, False, True, False, False])
-    clusters = np.array([0, 0, 1, 1, 2, 2])
-    pooled, rate = Rate.of(one[None], clusters), Rate.of(one, clusters)
-    assert (pooled.rate, pooled.low, pooled.high) == (rate.rate, rate.low, rate.high)
-    assert (pooled.successes, pooled.trials) == (3, 6)
-    assert str(pooled) == str(rate)
-
-
-@given(data=st.data(), seeds=st.integers(2, 4), pairs=st.integers(1, 12))
-def test_pooled_interval_holds_the_rate(data: st.DataObject, seeds: int, pairs: int):
-    outcomes = np.array(
-        data.draw(st.lists(st.lists(st.booleans(), min_size=pairs, max_size=pairs), min_size=seeds, max_size=seeds))
-    )
-    clusters = np.array(data.draw(st.lists(st.integers(0, 5), min_size=pairs, max_size=pairs)))
-    pooled = Rate.of(outcomes, clusters)
-    assert 0 <= pooled.low <= pooled.rate <= pooled.high <= 1
-    assert pooled.low < pooled.high  # however well they agree
-    assert pooled.rate == pytest.approx(outcomes.mean())
-    assert pooled == Rate.of(outcomes, clusters)
-
-
-def test_seeds_that_differ_widen_the_interval_and_seeds_that_agree_do_not_narrow_it():
-    generator = np.random.default_rng(0)
-    pairs = np.arange(200)
-    one = generator.random(200) < 0.6
-    alike = Rate.of(np.stack([one] * 5), pairs)
-    alone = Rate.of(one, pairs)
-    assert alike.high - alike.low == pytest.approx(alone.high - alone.low, abs=0.01)
-    differing = np.stack([generator.random(200) < rate for rate in (0.3, 0.9, 0.6, 0.45, 0.75)])
-    wide = Rate.of(differing, pairs)
-    assert wide.high - wide.low > 1.5 * (alone.high - alone.low)
-    fresh = Rate.of(generator.random((5, 200)) < 0.6, pairs)  # five times the data
-    assert fresh.high - fresh.low < 0.8 * (alone.high - alone.low)
 
 
 # Manifests

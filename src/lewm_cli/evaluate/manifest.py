@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.pairs import Pair, Wanted, recorded_pairs, refuse_missing_states
+from lewm_cli.evaluate.pairs import Pair, PairFilter, recorded_pairs, refuse_missing_states
 from lewm_cli.evaluate.result import PairsOrigin
 from lewm_cli.files import write_text
 from lewm_cli.tasks import Task
@@ -113,7 +113,7 @@ def manifest_pairs(
     refuse_missing_states(dataset, task)
     pairs = recorded_pairs(dataset, task, rows)
     if protocol.selects:
-        wanted = Wanted(task, protocol)
+        wanted = PairFilter(task, protocol)
         others = sum(not wanted(pair) for pair in pairs)
         if others:
             raise LewmError(

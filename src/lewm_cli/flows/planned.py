@@ -47,7 +47,7 @@ class Planned:
 
     Args:
         dataset: where they come from.
-        protocol: budget, gate, planner and seeds.
+        protocol: budget, success criterion, planner and seeds.
         pairs: starts and goals.
         origin: the manifest that holds them, if one does.
         held_out: whether the run was trained on none of their episodes.

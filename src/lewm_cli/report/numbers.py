@@ -52,7 +52,7 @@ def brackets(low: str, high: str) -> str:
 
 
 def times(ratio: float) -> str:
-    """How many times as much, to two or three digits."""
+    """A ratio, to two or three digits."""
     return f"{number(ratio, 3 if ratio >= 100 else 2)}{TIMES}"
 
 

@@ -8,7 +8,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 
 UNITS = (("TFLOPs", 1e12), ("GFLOPs", 1e9), ("MFLOPs", 1e6))
-"""Of operations, the largest first."""
+"""Units of operations, the largest first."""
 
 
 def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod = "left", **settings: Any) -> Table:

@@ -11,13 +11,13 @@ from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 SEEN_AUROC = 0.9
-"""From here on a detector is said to tell the change."""
+"""A detector of so much tells the change."""
 
 LISTED = 5
 """Episodes listed by their peaks."""
 
 STAYING_SHARE = 0.1
-"""Of the jump; surprise that keeps more than this is said to stay."""
+"""Share of the jump; surprise that keeps more than this stays."""
 
 
 @dataclass(frozen=True)

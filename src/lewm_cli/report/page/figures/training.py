@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lewm_cli.report.numbers import decimals, number, percent
 from lewm_cli.report.page.figures.style import (
-    FLOOR,
+    BASELINE,
     LINE,
     MODEL,
     MUTED,
@@ -26,7 +26,7 @@ from lewm_cli.train.monitor import COLLAPSED_STD
 
 
 def draw_training(history: TrainingHistory) -> list[Drawing]:
-    """Losses while training, and what held-out clips said."""
+    """Losses while training, and measurements on held-out clips."""
     losses = _curves(
         [step.step for step in history.steps],
         {
@@ -70,7 +70,7 @@ def _losses(curves: dict[str, np.ndarray]) -> Drawing:
 
 def _prediction(curves: dict[str, np.ndarray]) -> Drawing:
     figure, axes = _over_steps(curves)
-    for name, color in (("copying", FLOOR), ("prediction", MODEL)):
+    for name, color in (("copying", BASELINE), ("prediction", MODEL)):
         axes.plot(curves["step"], curves[name], color=color, marker=_marker(curves))
     axes.set_ylim(*log_limits(np.concatenate([curves["prediction"], curves["copying"]])))
     log_axis(axes)
@@ -89,7 +89,7 @@ def _spread(curves: dict[str, np.ndarray]) -> Drawing:
     top = max(1.25, 1.08 * curves["std"].max())
     axes.set_ylim(0, top)
     axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
-    axes.axhline(1, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.axhline(1, color=BASELINE, lw=1, dashes=(3, 3))
     for name, color in (("std_min", THIRD), ("std", MODEL)):
         axes.plot(curves["step"], curves[name], color=color, marker=_marker(curves))
     axes.set_title("held-out standard deviation per dimension")
@@ -106,7 +106,7 @@ def _cosine(curves: dict[str, np.ndarray]) -> Drawing:
     figure, axes = _over_steps(curves)
     cosine = curves["cosine"]
     axes.set_ylim(min(-0.1, cosine.min() - 0.05), 1.08)
-    axes.axhline(0, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.axhline(0, color=BASELINE, lw=1, dashes=(3, 3))
     axes.axhline(1, color=OTHER, lw=1, dashes=(3, 3))
     axes.plot(curves["step"], cosine, color=MODEL, marker=_marker(curves))
     axes.set_title("held-out mean cosine of two latents")
