@@ -26,7 +26,7 @@ KINDS: dict[str, type[Measurement]] = {
 
 
 def results_folder(home: Home, run: Run) -> Path:
-    """Folder that takes results of a run: beside it, or in the home that takes the writes if it is on shared storage."""
+    """Folder that takes results of a run: beside it, or in the home that takes the writes if it cannot be written."""
     return results_folders(home, run.name, run.files)[-1]
 
 
