@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from commands import Done, alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
+from commands import PATIENCE, Done, alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
 from lewm_cli.config import ActionStats, DataConfig, Inputs, ObjectiveConfig, TrainConfig
 from lewm_cli.data import (
     ClipBatches,
@@ -614,7 +614,7 @@ def test_packing_waits_for_another_packer(pick: Dataset, tmp_path: Path, finishe
             assert not waiting.done()
             if finished:
                 shutil.copy(expected.path, path)
-        packed = waiting.result(timeout=60)
+        packed = waiting.result(timeout=PATIENCE)
     assert sum(told) == (0 if finished else pick.rows)
     rows = np.arange(pick.rows)
     assert np.array_equal(packed.rows(rows), expected.rows(rows))
