@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import lewm_cli
-from commands import LEWM, environment, flat, lewm, lewm_here
+from commands import LEWM, PATIENCE, environment, flat, lewm, lewm_here
 from lewm_cli.config import RunCard, TrainConfig
 from lewm_cli.model import LeWM
 from lewm_cli.store import RunFiles, read_card, save_derived, save_run
@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]):
         "heavy = {'torch', 'numpy', 'h5py', 'gymnasium', 'stable_worldmodel', 'cv2'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()
 
@@ -331,7 +331,7 @@ def test_reader_that_has_gone_is_no_complaint(home: Path, arguments: list[str]):
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     finally:

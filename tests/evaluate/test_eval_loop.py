@@ -159,7 +159,7 @@ def test_time_is_split_and_adds_up(here: EvalResult):
     split = here.split
     assert 0 < split.total <= here.seconds
     assert min(split.simulator, split.encoder, split.planner, split.random) > 0
-    assert here.seconds_per_episode == pytest.approx(here.seconds / PAIRS, rel=0.2)
+    assert split.total <= here.seconds_per_episode * PAIRS
     assert here.seconds_per_plan == pytest.approx(split.planner / here.plans)
 
 
