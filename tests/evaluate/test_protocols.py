@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import lewm_cli.tasks
 from commands import Done, flat, lewm_here
-from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, RunCard, parse_setting
+from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, parse_setting
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import (
@@ -34,7 +34,7 @@ from lewm_cli.evaluate import (
     task_protocols,
     thaw,
 )
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan import CEM, Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import PUSHT, TASKS, TWOROOM, Simulator, Task, find_task
