@@ -41,7 +41,7 @@ from stable_worldmodel.solver.cem import CEMSolver
 from torch import Tensor
 
 from lewm_cli.config import ModelConfig, PlannerConfig
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.plan import CEM, LatentCost, Problem, Separately, Solver
 from lewm_cli.provenance import installed_versions
 from lewm_cli.tasks import find_task

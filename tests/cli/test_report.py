@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from commands import flat, left_behind, lewm_here
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import ModelConfig
 from lewm_cli.flows.report import run_report
 from lewm_cli.flows.results import keep_result, stored_results
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult, score

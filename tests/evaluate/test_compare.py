@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import LEWM, Done, environment, flat, lewm, lewm_here
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import Difference, EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.difference import mcnemar
 from lewm_cli.evaluate.paired import holm
 from lewm_cli.flows.results import keep_result
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.report.plot import comparison_svg
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from reports import full_report

@@ -36,7 +36,7 @@ from lewm_cli.evaluate.fleet import gather
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.evaluate.stage import Begin, Follow, Look, Progressed, Request, Trace, Wander
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.plan import CEM, LatentCost, Problem, Separately
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task

@@ -13,7 +13,7 @@ from line import by_columns
 
 import lewm_cli.tasks
 from commands import Done, flat, lewm_here
-from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, RunCard, parse_setting
+from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, parse_setting
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (
@@ -24,7 +24,7 @@ from lewm_cli.evaluate import (
     remarks,
     task_protocols,
 )
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.tasks import TASKS, TWOROOM, Task
 from synthetic import join_recordings, write_recording

@@ -21,7 +21,8 @@ from lewm_cli.config import Layer, ModelConfig, PlannerConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult, ImaginedPlan
 from lewm_cli.evaluate.asking import ask
-from lewm_cli.model import LeWM, PlanFlops
+from lewm_cli.methods import LeWM
+from lewm_cli.model import PlanFlops
 from lewm_cli.plan import SOLVERS, Bounds, Guess, LatentCost, Plan, Problem, Separately, find_solver, task_planner
 from lewm_cli.plan.icem import Color
 from lewm_cli.plan.slope import cost_and_slope
@@ -515,7 +516,7 @@ def test_convergence_stops(solver: str):
 def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width: int | None, horizon: int):
     predictor = small_config.predictor.model_copy(update={"width": width})
     model = LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10).eval().requires_grad_(False)
-    told = PlanFlops.of(model.config, 10, horizon)
+    told = PlanFlops.of(model, horizon)
     start, candidates = torch.zeros(3, 8), torch.zeros(3, horizon, 10, requires_grad=True)
 
     def plainly() -> torch.Tensor:
@@ -535,7 +536,7 @@ def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width
 
 
 def test_release_takes_what_its_sizes_say():
-    told = PlanFlops.of(ModelConfig(), block_dim=10, horizon=5)
+    told = PlanFlops.of(LeWM(ModelConfig(), block_dim=10).eval(), horizon=5)
     # 9,000 candidates of 12 windows' tokens; about 11 million weights are used for each token.
     assert 9000 * told.candidate == pytest.approx(9000 * 12 * 2 * 11.6e6, rel=0.05)
 
@@ -607,7 +608,7 @@ def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, ima
     plan = ImaginedPlan.model_validate(done.json())
     assert (plan.planner.solver, plan.planner.horizon, plan.planner.receding) == (solver, 3, 3)
     assert plan.iterations_per_plan == (13 if solver == "cem-gd" else 3)
-    assert plan.flops_per_plan > 3 * 12 * PlanFlops.of(tworoom_run.card.model, 10, 3).candidate
+    assert plan.flops_per_plan > 3 * 12 * PlanFlops.of(tworoom_run.model, 3).candidate
     assert np.abs(plan.actions).max() <= 1
     again = lewm_here(home.write, *line, "--horizon", 3)
     assert f"planning: {solver}, 3 iterations of 12 candidates" in again.err
@@ -617,7 +618,7 @@ def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, ima
 def test_budgets_are_options(home: Home, tworoom_run: Run, images: tuple[Path, Path]):
     start, goal = images
     line = ("plan", tworoom_run.name, "--start", start, "--goal", goal, "--json")
-    told = PlanFlops.of(tworoom_run.card.model, 10, 5)
+    told = PlanFlops.of(tworoom_run.model, 5)
     done = lewm_here(home.write, *line, "--plan-flops", told.images + 2 * told.tried(300, gradient=False))
     assert done.json()["iterations_per_plan"] == 2
     assert "unusual" not in done.err
@@ -696,7 +697,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     result = EvalResult.model_validate(done.json())
     assert result.protocol.planner.solver == solver
     assert result.iterations_per_plan == (13 if solver == "cem-gd" else 3)
-    told = PlanFlops.of(lewm_model(home), 10, 5)
+    told = PlanFlops.of(LeWM(lewm_model(home), 10).eval(), 5)
     gradient = solver == "gradient"
     refined = told.tried(4, gradient=True) * 10 if solver == "cem-gd" else 0
     assert result.flops_per_plan == told.images + 3 * told.tried(12, gradient=gradient) + refined

@@ -19,10 +19,10 @@ from sklearn.metrics import mean_squared_error, r2_score
 from torch import Tensor, nn
 
 from commands import flat, lewm_here
-from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig, RunCard
+from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from lewm_cli.data import Dataset, HDF5Frames, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, STAGES, Features, ProbeResult, ProbeSamples, draw_samples, encode, probe
 from lewm_cli.probe.score import RESAMPLES, score
 from lewm_cli.store import Run, RunFiles, save_run

@@ -20,11 +20,11 @@ import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.cli import convert as convert_command
-from lewm_cli.config import EncoderConfig, ModelConfig, RunCard
+from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import ConvertRequest, convert_run
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
 from lewm_cli.store.convert import FOLDERS, HUB_FILES, Names, Target
 from lewm_cli.store.convert import theirs as adapter

@@ -22,9 +22,9 @@ import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
 from conftest import Scramble
 from faults import kill_points, killed_at_byte, killed_at_step
-from lewm_cli.config import ActionStats, ModelConfig, PixelStats, RunCard
+from lewm_cli.config import ActionStats, ModelConfig, PixelStats
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan.cost import LatentCost
 from lewm_cli.store import Home, Run, RunFiles, load_run, read_card, save_run, weights_digest
 from lewm_cli.store.convert import ONNX_FILES, Target, write_as

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from commands import PATIENCE, Done, environment, flat, lewm, lewm_here, wait_until
-from lewm_cli.config import RunCard
 from lewm_cli.data import open_dataset, pack_frames
 from lewm_cli.files import is_locked, lock_path, locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run
 from synthetic import write_recording
 

@@ -19,10 +19,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from commands import Done, flat, left_behind, lewm_here
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import ModelConfig
 from lewm_cli.data import Dataset, HDF5Frames, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
 from lewm_cli.surprise import (
     DETECTORS,

@@ -20,10 +20,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from commands import flat, lewm, lewm_here
-from lewm_cli.config import RunCard
 from lewm_cli.data import open_dataset
 from lewm_cli.files import locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import HEADER
@@ -379,7 +378,7 @@ def run(home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) ->
     files = RunFiles(home / RUN)
     save_run(files, small_model, small_card(small_model))
     save_derived(files, small_model)
-    JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, 1.0, 1.0, 0.9, 7.5, 0.0)))
+    JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)))
     files.results.mkdir()
     write_result(files, "surprise-1.json", weights_digest(files.weights))
     write_result(files, "surprise-2.json", "0" * 64)

@@ -30,7 +30,7 @@ from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence, in_legacy, i
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint
 
 SOON = 5.0

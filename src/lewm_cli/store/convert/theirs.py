@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.convert.layout import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, SIZES, VIT, Layout, layout
 from lewm_cli.store.keys import released_key
 from lewm_cli.tasks.swm import import_stable_worldmodel

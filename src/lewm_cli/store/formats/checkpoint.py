@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.methods import METHODS, LeWM
 from lewm_cli.store.formats.architecture import Sizes, read_architecture
 from lewm_cli.store.formats.captured import read_configuration, walk
 from lewm_cli.store.formats.refusals import DamagedError, RefusalError
@@ -44,12 +45,14 @@ class Checkpoint:
         model: the configuration.
         block_dim: width of an action block.
         source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
+        method: the method whose network it is; another than LeWM's only in object checkpoints of ours.
     """
 
     state: dict[str, Tensor]
     model: ModelConfig
     block_dim: int
     source: str
+    method: str = LeWM.name
 
 
 def read_checkpoint(path: Path, config: Path | Sizes | None = None) -> Checkpoint:
@@ -132,17 +135,19 @@ def _from_object(file: TorchFile, root: Captured) -> Checkpoint:
 
 
 def _from_ours(file: TorchFile, call: Captured) -> Checkpoint:
-    if len(call.arguments) != 3:
+    if len(call.arguments) not in (3, 4):
         raise DamagedError("restore_model is called with other arguments than it takes")
-    written, block_dim, state = call.arguments
+    written, block_dim, state, method = (*call.arguments, LeWM.name)[:4]
     if not isinstance(written, str) or type(block_dim) is not int or not isinstance(state, dict):
         raise DamagedError("restore_model is called with other arguments than it takes")
     try:
         model = ModelConfig.model_validate_json(written)
     except ValidationError as error:
         raise DamagedError("the configuration in it is not one of this version of lewm") from error
+    if method not in METHODS:
+        raise DamagedError("the method in it is not one of this version of lewm")
     named = under_our_names(_entries(file, state))
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)")
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)", str(method))
 
 
 def _from_entries(entries: dict[str, Entry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:

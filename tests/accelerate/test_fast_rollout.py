@@ -1,4 +1,4 @@
-"""Imagining: what is folded, kept and left out changes nothing that comes out."""
+"""The fast rollout: what is folded, kept and left out changes nothing that comes out of the plain one."""
 
 import copy
 import itertools
@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lewm_cli.accelerate import fast_rollout as module
+from lewm_cli.accelerate import fastest_dtype
+from lewm_cli.accelerate.packed_linear import PackedLinear
 from lewm_cli.config import ModelConfig
-from lewm_cli.model import LeWM, fastest_dtype
-from lewm_cli.model import rollout as module
-from lewm_cli.model.product import Product
+from lewm_cli.methods import LeWM
+from lewm_cli.model import rollout
 from lewm_cli.plan import LatentCost
 
 BLOCK_DIM = 10
@@ -43,15 +45,6 @@ def drawn(model: LeWM, sequences: int, context: int, steps: int, seed: int = 0) 
     return emb, torch.randn(sequences, steps, BLOCK_DIM, generator=generator)
 
 
-def naive(model: LeWM, emb: Tensor, blocks: Tensor, history: int | None = None) -> Tensor:
-    """Predict on every window as a whole."""
-    act_emb, latents = model.embed_actions(blocks), list(emb.unbind(dim=1))
-    for end in range(len(latents), blocks.shape[1] + 1):
-        seen = slice(max(0, end - (history or model.history)), end)
-        latents.append(model.predict(torch.stack(latents[seen], dim=1), act_emb[:, seen])[:, -1])
-    return torch.stack(latents, dim=1)
-
-
 def assert_same(found: Tensor, expected: Tensor, tolerance: float = 2e-5) -> None:
     """To a part of the largest value, which must be there for the comparison to mean anything."""
     assert found.shape == expected.shape
@@ -67,7 +60,7 @@ def test_imagined_is_what_is_predicted_window_by_window(models, history: int):
     imagine = model.imaginer()
     for context, horizon in itertools.product(range(1, history + 1), range(1, 9)):
         emb, blocks = drawn(model, 6, context, context + horizon - 1, seed=horizon)
-        assert_same(imagine(emb, blocks), naive(model, emb, blocks))
+        assert_same(imagine(emb, blocks), rollout(model, emb, blocks))
 
 
 @torch.no_grad()
@@ -76,8 +69,8 @@ def test_fewer_steps_are_looked_back_at_if_that_is_asked_for(models, history: in
     model = models["history 3"]
     emb, blocks = drawn(model, 6, 1, 5)
     imagined = model.imaginer(history=history)(emb, blocks)
-    assert_same(imagined, naive(model, emb, blocks, history))
-    assert torch.allclose(imagined, naive(model, emb, blocks), atol=1e-4) == (history == 3)
+    assert_same(imagined, rollout(model, emb, blocks, history))
+    assert torch.allclose(imagined, rollout(model, emb, blocks), atol=1e-4) == (history == 3)
 
 
 @torch.no_grad()
@@ -87,7 +80,7 @@ def test_imagined_is_what_is_predicted_whatever_the_sizes(models, size: str):
     imagine = model.imaginer()
     for context, steps in ((1, 1), (1, 5), (3, 5)):
         emb, blocks = drawn(model, 5, context, steps)
-        assert_same(imagine(emb, blocks), naive(model, emb, blocks))
+        assert_same(imagine(emb, blocks), rollout(model, emb, blocks))
 
 
 @torch.no_grad()
@@ -98,7 +91,7 @@ def test_parts_give_what_the_whole_gives(models, sequences: int, context: int, l
     emb, blocks = drawn(model, sequences, context, context + later)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(module.AT_ONCE, "cpu", at_once)
-        assert_same(model.imaginer()(emb, blocks), naive(model, emb, blocks))
+        assert_same(model.imaginer()(emb, blocks), rollout(model, emb, blocks))
 
 
 @torch.no_grad()
@@ -107,10 +100,10 @@ def test_large_products_are_as_exact(models, monkeypatch):
     """oneDNN can multiply float32 on any processor; the package uses it on those with AVX-512."""
     model = models["release"]
     emb, blocks = drawn(model, 40, 1, 4)
-    few = torch.cat([naive(model, emb[i : i + 1], blocks[i : i + 1]) for i in (0, 17, 39)])
-    onednn, shapes = Product._onednn, []
+    few = torch.cat([rollout(model, emb[i : i + 1], blocks[i : i + 1]) for i in (0, 17, 39)])
+    onednn, shapes = PackedLinear._onednn, []
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr(Product, "_onednn", lambda self, x, then: shapes.append(x.shape) or onednn(self, x, then))
+    monkeypatch.setattr(PackedLinear, "_onednn", lambda self, x, then: shapes.append(x.shape) or onednn(self, x, then))
     assert_same(model.imaginer()(emb, blocks)[[0, 17, 39]], few)
     assert shapes, "no product was large"
 
@@ -120,7 +113,7 @@ def test_gradients_are_those_of_the_windows(models, size: str):
     model = models[size]
     emb, blocks = drawn(model, 3, 1, 5)
     gradients = []
-    for imagine in (model.imaginer(), lambda *given: naive(model, *given)):
+    for imagine in (model.imaginer(), lambda *given: rollout(model, *given)):
         inputs = emb.clone().requires_grad_(), blocks.clone().requires_grad_()
         reached = imagine(*inputs)[:, -1].square().sum()
         gradients.append(torch.autograd.grad(reached, inputs))
@@ -166,7 +159,7 @@ def test_imaginer_keeps_to_the_weights_it_was_made_of(models):
     assert torch.equal(imagine(emb, blocks), before)
     after = model.imaginer()(emb, blocks)
     assert (after - before).abs().max() > 0.1
-    assert_same(after, naive(model, emb, blocks))
+    assert_same(after, rollout(model, emb, blocks))
 
 
 def test_cost_is_that_of_the_last_latent_for_every_environment(models):
@@ -177,7 +170,7 @@ def test_cost_is_that_of_the_last_latent_for_every_environment(models):
     together = cost(candidates)
     assert not together.requires_grad, "weights need no gradient"
     for number in range(3):
-        reached = naive(model, start[[number] * 7], candidates[number])[:, -1]
+        reached = rollout(model, start[[number] * 7], candidates[number])[:, -1]
         expected = (reached - goal[number]).square().sum(dim=1)
         torch.testing.assert_close(together[number], expected, rtol=1e-4, atol=1e-4)
         alone = cost.of(number)(candidates[number : number + 1])

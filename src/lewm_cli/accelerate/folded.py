@@ -1,15 +1,15 @@
-"""A predictor made ready to imagine where sequences of actions lead, so that nothing is computed twice."""
+"""The rollout of a predictor with its weights folded, so that nothing is computed twice."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.model.affine import Affine
-from lewm_cli.model.predictor import CausalAttention, ConditionalBlock, Predictor
+from lewm_cli.accelerate.affine import Affine
+from lewm_cli.model import ActionEncoder, CausalAttention, ConditionalBlock, Predictor, Projector
 
 
 class Folded:
-    """A model as its weights are now, in eval mode, ready to imagine.
+    """The rollout with the weights as they are now, in eval mode.
 
     Scales and shifts are folded into the products next to them, and products without anything between them into one.
     Keys and values of steps are kept while the window grows. Once it slides, every step of it moves to another position
@@ -17,8 +17,8 @@ class Folded:
 
     Args:
         predictor: of latents.
-        actions: products that embed an action block, with SiLU between them.
-        projector: products that make a latent of the predictor's normalized output, with GELU between them.
+        action_encoder: embeds action blocks.
+        projector: makes latents of the predictor's output.
         dtype: of the products; what is between them is as precise as the latents.
         history: steps that are looked back at, at most as many as the predictor has learned; all of them if not given.
     """
@@ -26,8 +26,8 @@ class Folded:
     def __init__(
         self,
         predictor: Predictor,
-        actions: tuple[Affine, Affine],
-        projector: tuple[Affine, Affine],
+        action_encoder: ActionEncoder,
+        projector: Projector,
         dtype: torch.dtype = torch.float32,
         history: int | None = None,
     ) -> None:
@@ -35,16 +35,16 @@ class Folded:
         self.history = history or predictor.pos_embedding.shape[1]
         self.positions = predictor.pos_embedding.detach().transpose(0, 1).clone()
         self.enter = None
-        expand, embed = actions
-        shrink, project = projector
+        expand, embed = _folded_actions(action_encoder)
+        shrink, project = _folded_projector(projector)
         if isinstance(transformer.input_proj, nn.Linear):
-            self.enter = Affine.of(transformer.input_proj).ready(dtype)
+            self.enter = Affine.of(transformer.input_proj).pack(dtype)
             self.positions = F.linear(self.positions, transformer.input_proj.weight)
             embed = Affine.of(transformer.cond_proj).after(embed)
             shrink = shrink.after(Affine.of(transformer.output_proj))
-        self.expand, self.embed = expand.ready(dtype), embed.ready(dtype)
+        self.expand, self.embed = expand.pack(dtype), embed.pack(dtype)
         self.blocks = tuple(_Block(layer, dtype) for layer in transformer.layers)
-        self.shrink, self.project = shrink.after_norm(transformer.norm).ready(dtype), project.ready(dtype)
+        self.shrink, self.project = shrink.after_norm(transformer.norm).pack(dtype), project.pack(dtype)
 
     def __call__(self, emb: Tensor, blocks: Tensor) -> Tensor:
         """Roll the predictor forward on its own predictions; the window grows to the history length, then slides.
@@ -76,7 +76,7 @@ class Folded:
 
 
 class _Block:
-    """A conditional block, ready."""
+    """A conditional block with folded weights."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         assert isinstance(layer, ConditionalBlock)
@@ -86,10 +86,10 @@ class _Block:
         bias = modulation.bias.clone()
         bias[width : 2 * width] += 1  # inputs are scaled by 1 + scale
         bias[4 * width : 5 * width] += 1
-        self.modulate = Affine(modulation.weight, bias).ready(dtype)
+        self.modulate = Affine(modulation.weight, bias).pack(dtype)
         self.attention = _Attention(layer.attn, dtype)
         norm, first, _, _, second, _ = layer.mlp.net
-        self.first, self.second = Affine.of(first).after_norm(norm).ready(dtype), Affine.of(second).ready(dtype)
+        self.first, self.second = Affine.of(first).after_norm(norm).pack(dtype), Affine.of(second).pack(dtype)
 
     def modulations(self, condition: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Activated action embeddings (T, N, E) to shift, scale and gate of attention and of the MLP (T, N, width)."""
@@ -109,6 +109,19 @@ class _Block:
         x = torch.addcmul(x, gate, self.attention(seen, memory).to(x.dtype))
         hidden = self.first.gelu(_modulated(x, shift_mlp, scale_mlp))
         return torch.addcmul(x, gate_mlp, self.second(hidden).to(x.dtype)), memory
+
+
+def _folded_actions(encoder: ActionEncoder) -> tuple[Affine, Affine]:
+    """The two products of an action encoder, with SiLU between them."""
+    first, _, second = encoder.embed
+    convolution = Affine(encoder.patch_embed.weight[..., 0], encoder.patch_embed.bias)
+    return Affine.of(first).after(convolution), Affine.of(second)
+
+
+def _folded_projector(projector: Projector) -> tuple[Affine, Affine]:
+    """The two products of a projector in eval mode, with GELU between them."""
+    first, norm, _, second = projector.net
+    return Affine.of(first).before_norm(norm), Affine.of(second)
 
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -138,13 +151,13 @@ class _Attention:
             remembered = torch.eye(key.shape[2], device=key.device).expand(self.heads, -1, -1)
         else:
             remembered = torch.cat([key, value])
-        self.query = Affine(query.flatten(0, 1), shift.flatten()).ready(dtype)
-        self.remember = Affine(remembered.flatten(0, 1)).ready(dtype)
-        self.output = Affine(out.transpose(0, 1).flatten(1), bias).ready(dtype)
-        self.alone = Affine(through.sum(dim=0), bias).ready(dtype)
+        self.query = Affine(query.flatten(0, 1), shift.flatten()).pack(dtype)
+        self.remember = Affine(remembered.flatten(0, 1)).pack(dtype)
+        self.output = Affine(out.transpose(0, 1).flatten(1), bias).pack(dtype)
+        self.alone = Affine(through.sum(dim=0), bias).pack(dtype)
 
     def __call__(self, seen: Tensor, memory: Tensor) -> Tensor:
-        """What the last T of the steps in memory see, (T, N, width) to the same."""
+        """Attention of the last T of the steps in memory, (T, N, width) to the same."""
         earlier, attended = len(memory) - len(seen), []
         if earlier == 0:  # the first step has nothing to choose from
             attended, seen, earlier = [self.alone(seen[:1])], seen[1:], 1

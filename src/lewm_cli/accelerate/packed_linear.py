@@ -1,4 +1,4 @@
-"""Matrix products with constant matrices, by what multiplies fastest here."""
+"""A linear layer with constant weights, packed for the library that multiplies fastest here."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +11,11 @@ LARGE = 2**19
 """Multiply-adds from which oneDNN's product is worth its longer start."""
 
 ROWS = 512
-"""That matrices are packed for; other numbers of rows are multiplied as well."""
+"""Rows of the input that weights are packed for; other numbers are multiplied as well."""
 
 
 @dataclass(frozen=True)
-class Product:
+class PackedLinear:
     """x to weight @ x + bias.
 
     Args:
@@ -28,12 +28,12 @@ class Product:
 
     @cached_property
     def packable(self) -> bool:
-        """Whether oneDNN multiplies large products with it faster than torch itself."""
+        """True where oneDNN multiplies large products faster than torch itself."""
         return _onednn_is_faster(self.weight)
 
     @cached_property
     def packed(self) -> Tensor:
-        """The weight as oneDNN reads it fastest; made when it is first needed, for that takes time."""
+        """The weight in oneDNN's layout; made when it is first needed, for that takes time."""
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
         return packed
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from accelerator import DEVICE, Accelerator, Recorder, send
+from lewm_cli.accelerate.graphed import RECORDERS, SHAPES, GraphedCallable
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.evaluate import Judge, draw_pairs, evaluate
-from lewm_cli.model import LeWM
-from lewm_cli.model.captured import RECORDERS, SHAPES, Captured
+from lewm_cli.methods import LeWM
 from lewm_cli.plan import CEM, SOLVERS, Bounds, LastLatent, LatentCost, Problem, find_solver
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
@@ -158,7 +158,7 @@ def test_nothing_is_recorded_where_a_gradient_is_wanted(near: LeWM, far: LeWM, r
 
 @torch.no_grad()
 def test_what_cannot_be_recorded_is_computed_and_said_once(recorder: Recorder):
-    captured = Captured(lambda x: x * float(x.sum()))
+    captured = GraphedCallable(lambda x: x * float(x.sum()))
     given = torch.tensor([1.0, 2.0]).to(DEVICE)
     captured(given)
     with pytest.warns(UserWarning, match=r"could not be recorded, and is slower for it: .*capturing"):

@@ -22,10 +22,10 @@ class Graph(Protocol):
 
 
 class Recorder(Protocol):
-    """Records computations of which one is replayed at a time."""
+    """Records computations; one of them is replayed at a time."""
 
     def record(self, compute: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
-        """The computation, and where its result will be once it is replayed."""
+        """The recorded computation, and the tensor that holds its result once it is replayed."""
         ...
 
 
@@ -53,10 +53,10 @@ class CudaRecorder:
 
 
 RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaRecorder}
-"""By kind of device: what records there."""
+"""The recorder of each kind of device that has one."""
 
 
-class Captured:
+class GraphedCallable:
     """A function of tensors that is recorded the second time it is asked for some shapes, and replayed from then on.
 
     The first time warms up what libraries allocate. Where a gradient is wanted, where nothing records, and where
@@ -74,7 +74,7 @@ class Captured:
         self._fails, self._lock = False, threading.Lock()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the function gives, in memory of its own."""
+        """The result of the function, in memory of its own."""
         device = inputs[0].device
         if torch.is_grad_enabled() or self._fails or device.type not in RECORDERS:
             return self._function(*inputs)

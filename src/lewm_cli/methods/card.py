@@ -1,26 +1,17 @@
-"""What travels with the weights, in the header of `<run>.safetensors`."""
+"""The metadata of a run, in the header of `<run>.safetensors`."""
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from lewm_cli.config.inputs import Inputs
-from lewm_cli.config.model import ModelConfig
-from lewm_cli.config.section import Section
-from lewm_cli.config.train import TrainConfig
-
-
-class DatasetIdentity(Section):
-    """Which recording it was, independent of where it lies."""
-
-    name: str
-    episodes: PositiveInt
-    rows: PositiveInt
-    fingerprint: str = Field(description="sha256 over episode lengths, offsets, all actions and a sample of frames")
+from lewm_cli.config import DatasetIdentity, Inputs, Section
+from lewm_cli.methods.method import Method
+from lewm_cli.methods.table import DEFAULT, METHODS
+from lewm_cli.methods.train_config import MethodName, Sizes, TrainConfig
 
 
 class Provenance(Section):
-    """How the weights came to be."""
+    """The origin of weights that were trained here."""
 
     dataset: DatasetIdentity
     held_out: tuple[int, ...] = Field(description="numbers of the episodes held out; empty for the clip split")
@@ -43,7 +34,8 @@ class RunCard(Section):
     """
 
     format: Literal[1] = 1
-    model: ModelConfig
+    method: MethodName = DEFAULT
+    model: Sizes
     inputs: Inputs
     provenance: Provenance | None = None
     statistics_from: DatasetIdentity | None = Field(None, description="of a run that was trained elsewhere")
@@ -54,9 +46,14 @@ class RunCard(Section):
             raise ValueError("a run was trained here or elsewhere: give provenance or statistics_from")
         return self
 
+    def new_model(self) -> Method:
+        """A model of these sizes with random weights."""
+        objective = self.provenance.train.objective if self.provenance else None
+        return METHODS[self.method](self.model, self.inputs.block_dim, objective)
+
     @property
     def dataset(self) -> DatasetIdentity:
-        """What it was trained on, or, if that is not known, what its normalization was computed from."""
+        """The recording it was trained on, or, if that is not known, the one its normalization was computed from."""
         known = self.provenance.dataset if self.provenance else self.statistics_from
         assert known is not None
         return known

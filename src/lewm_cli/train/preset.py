@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.config import Layer, TrainConfig, nearest
+from lewm_cli.config import Layer, nearest
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.methods import TrainConfig
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lewm_cli.model import product as module
-from lewm_cli.model.product import Product
+from lewm_cli.accelerate import packed_linear as module
+from lewm_cli.accelerate.packed_linear import PackedLinear
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float64: 1e-12}
 
@@ -32,7 +32,7 @@ def test_packed_or_not_it_is_the_same_product(rows, shape, dtype, biased, stride
         patch.setattr(module, "LARGE", large)
         if dtype == torch.float32:  # oneDNN multiplies it on any processor
             patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-        product = Product(weight, bias)
+        product = PackedLinear(weight, bias)
         found, activated = product(x), product.gelu(x)
     expected = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
     scale = width**0.5 * TOLERANCE[dtype]
@@ -45,22 +45,22 @@ def test_a_gradient_is_taken_through_torchs_own_product(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "LARGE", 0)
     weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
     x = torch.ones(3, 7, requires_grad=True)
-    Product(weight, None)(x).sum().backward()
+    PackedLinear(weight, None)(x).sum().backward()
     assert torch.allclose(x.grad, weight.sum(dim=0).expand(3, 7))
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 def test_matrices_are_packed_where_that_is_faster(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not Product(torch.ones(4, 4), None).packable
+    assert not PackedLinear(torch.ones(4, 4), None).packable
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert Product(torch.ones(4, 4), None).packable
-    assert Product(torch.ones(4, 4, dtype=torch.bfloat16), None).packable
-    assert not Product(torch.ones(4, 4, dtype=torch.float64), None).packable
+    assert PackedLinear(torch.ones(4, 4), None).packable
+    assert PackedLinear(torch.ones(4, 4, dtype=torch.bfloat16), None).packable
+    assert not PackedLinear(torch.ones(4, 4, dtype=torch.float64), None).packable
 
 
 @torch.no_grad()
 def test_nothing_is_packed_for_small_products():
-    product = Product(torch.ones(4, 4), None)
+    product = PackedLinear(torch.ones(4, 4), None)
     product(torch.ones(3, 4))
     assert "packed" not in vars(product)

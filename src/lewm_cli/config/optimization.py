@@ -1,10 +1,9 @@
-"""How a model is trained. The defaults are the hyperparameters of the released models."""
+"""Settings of a training loop, whatever the method. The defaults are those of the released LeWorldModels."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lewm_cli.config.model import ModelConfig
 from lewm_cli.config.section import Section
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")]
@@ -12,7 +11,7 @@ Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")]
 
 
 class DataConfig(Section):
-    """Which clips are cut from a recording and how they are served."""
+    """The clips that are cut from a recording, and how they are served."""
 
     frameskip: PositiveInt = Field(5, description="environment steps per model step (action block)")
     split: Literal["episode", "clip"] = Field(
@@ -25,14 +24,6 @@ class DataConfig(Section):
     workers: NonNegativeInt = Field(4, description="processes that prepare batches; 0 prepares them in place")
 
 
-class ObjectiveConfig(Section):
-    """The two losses: prediction + lambda * SIGReg."""
-
-    lambda_: NonNegativeFloat = Field(0.09, alias="lambda", description="weight of SIGReg")
-    knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
-    projections: PositiveInt = Field(1024, description="random directions per call")
-
-
 class OptimizerConfig(Section):
     """AdamW."""
 
@@ -41,7 +32,7 @@ class OptimizerConfig(Section):
     clip: PositiveFloat = Field(1.0, description="gradient norm")
     batch_size: int = Field(128, ge=2, description="clips per step")
     precision: Literal["float32", "bf16"] = Field(
-        "bf16", description="of encoder and predictor on CUDA; SIGReg is always float32, and so is everything on a CPU"
+        "bf16", description="of the network on CUDA; regularizers are always float32, and so is everything on a CPU"
     )
 
 
@@ -57,21 +48,8 @@ class ScheduleConfig(Section):
 
 
 class MonitorConfig(Section):
-    """How often held-out clips are measured and the state is saved."""
+    """The intervals at which held-out clips are measured and the state is saved."""
 
     every: PositiveInt = Field(1000, description="steps between two measurements and saves")
     clips: int = Field(512, ge=8, description="held-out clips per measurement")
     log_every: PositiveInt = Field(50, description="steps between two log lines")
-
-
-class TrainConfig(Section):
-    """Everything that decides what a training run computes, except the data itself."""
-
-    seed: int = Field(3072, ge=0, lt=2**63)
-    threads: PositiveInt | None = Field(None, description="CPU threads; as many as torch takes if not given")
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    monitor: MonitorConfig = MonitorConfig()

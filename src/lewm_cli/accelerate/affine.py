@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.model.product import Product
+from lewm_cli.accelerate.packed_linear import PackedLinear
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Affine:
 
     @classmethod
     def of(cls, layer: nn.Module) -> Self:
-        """What a linear layer computes."""
+        """Take the weights of a linear layer."""
         assert isinstance(layer, nn.Linear)
         return cls(layer.weight, layer.bias)
 
     def after(self, first: "Affine") -> Self:
-        """The same of what another gives."""
+        """Compose: this product of the output of another."""
         return self._of(self.weight @ first.weight, first.bias)
 
     def after_norm(self, norm: nn.Module) -> Self:
-        """The same of what has been normalized by a LayerNorm, and is yet to be scaled and shifted."""
+        """Fold in the scale and shift of a LayerNorm before it; its input is then only normalized."""
         assert isinstance(norm, nn.LayerNorm)
         return self._of(self.weight * norm.weight, norm.bias)
 
     def before_norm(self, norm: nn.Module) -> Self:
-        """What a BatchNorm in eval mode makes of the output."""
+        """Fold in a BatchNorm in eval mode after it."""
         assert isinstance(norm, nn.BatchNorm1d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -46,10 +46,10 @@ class Affine:
         shift = norm.bias - norm.running_mean * scale
         return type(self)(self.weight * scale[:, None], shift if self.bias is None else self.bias * scale + shift)
 
-    def ready(self, dtype: torch.dtype) -> Product:
-        """The same with numbers of its own in a precision, to be computed."""
+    def pack(self, dtype: torch.dtype) -> PackedLinear:
+        """Copy the weights in a precision, ready to multiply."""
         bias = None if self.bias is None else self.bias.detach().to(dtype, copy=True)
-        return Product(self.weight.detach().to(dtype, copy=True).contiguous(), bias)
+        return PackedLinear(self.weight.detach().to(dtype, copy=True).contiguous(), bias)
 
     def _of(self, weight: Tensor, shift: Tensor | None) -> Self:
         bias = self.bias if shift is None else F.linear(shift, self.weight, self.bias)
