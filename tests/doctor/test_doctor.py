@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -182,9 +181,7 @@ def test_child_that_hangs_is_ended_with_its_children(tmp_path: Path):
         f"open({str(number)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))\n"
         "time.sleep(600)"
     )
-    begun = time.monotonic()
     assert attempt(program, seconds=1.5).says == "hangs: no end after 1.5 s"
-    assert time.monotonic() - begun < 30
     wait_until(lambda: not alive(int(number.read_text())))
 
 
