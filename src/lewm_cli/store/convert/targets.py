@@ -1,4 +1,4 @@
-"""What a run can be written as; tensors stay what they are, bit for bit, except where the format has others."""
+"""Writes a run in any format; tensors stay the same, bit for bit, except where the format has others."""
 
 import json
 import shutil
@@ -12,9 +12,9 @@ from torch import Tensor
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path, explained
 from lewm_cli.methods import LeWM, Method
-from lewm_cli.store.convert.layout import layout
 from lewm_cli.store.convert.onnx import ONNX_FILES, write_onnx
-from lewm_cli.store.convert.theirs import as_theirs
+from lewm_cli.store.convert.swm_module import swm_module
+from lewm_cli.store.formats import config_tree
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import Run, save_state_dict, save_weights, weights_digest
@@ -32,14 +32,14 @@ class Target(StrEnum):
 
 
 class Names(StrEnum):
-    """What the tensors of the encoder are called in the weights of a hub folder, which are loaded strictly."""
+    """Names of the encoder's tensors in the weights of a hub folder, which are loaded strictly."""
 
     RELEASED = "transformers-4"
     CURRENT = "transformers-5"
 
 
 HUB_FILES = ("config.json", "weights.pt", "card.json")
-"""Of a hub folder. The configuration first: a folder without it is not loaded."""
+"""Files of a hub folder. The configuration first: a folder without it is not loaded."""
 
 FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 """The formats that are folders, and their files."""
@@ -47,10 +47,10 @@ FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """Files that were written.
 
     Args:
-        files: where.
+        files: where they lie.
         difference: the largest of a number that it computes from the run's; None where the tensors are the same.
     """
 
@@ -83,7 +83,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.HUB:
             _write_hub(run, path, names)
         case Target.SWM_OBJECT:
-            module = as_theirs(_lewm(run))
+            module = swm_module(_lewm(run))
             with atomic_path(path) as part, part.open("wb") as file:
                 torch.save(module, file)
         case Target.ONNX:
@@ -104,7 +104,7 @@ def _copy(run: Run, path: Path) -> None:
 
 
 def _write_hub(run: Run, path: Path, names: Names) -> None:
-    config = layout(_lewm(run).config, run.model.block_dim)
+    config = config_tree(_lewm(run).config, run.model.block_dim)
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it

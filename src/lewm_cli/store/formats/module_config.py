@@ -1,4 +1,4 @@
-"""A captured module to its tensors and our configuration: sizes from shapes, the rest from attributes, all checked."""
+"""Reads tensors and configuration of a captured module: sizes from shapes, the rest from attributes, all checked."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from torch import nn
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.store.formats.refusals import DamagedError, RefusalError, shown, told
-from lewm_cli.store.formats.standins import Captured, StoredTensor, Value
-from lewm_cli.store.formats.state import Named, blank_model
+from lewm_cli.store.formats.refusals import DamagedError, RefusalError, printable, printable_value
+from lewm_cli.store.formats.standins import CapturedObject, StoredTensor, Value
+from lewm_cli.store.formats.state import NamedTensors, blank_model
 
 DEEPEST = 16
 MOST_MODULES = 2000
@@ -29,22 +29,22 @@ _SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: (),
     nn.Identity: (),
 }
-"""Layers, and what about them does not show in the shapes of their tensors."""
+"""Layers, and the settings that do not show in the shapes of their tensors."""
 
 _VIT_ALWAYS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_channels": 3, "hidden_dropout_prob": 0.0}
 _VIT_ALWAYS |= {"attention_probs_dropout_prob": 0.0}
-"""What our encoder cannot express otherwise."""
+"""Settings that our encoder cannot express otherwise."""
 
 _ATTENTION = ("ViTAttention", "ViTSelfAttention", "ViTSdpaSelfAttention")
 
 
-def walk(root: Captured) -> tuple[dict[str, Captured], dict[str, StoredTensor]]:
+def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, StoredTensor]]:
     """Modules and tensors (parameters and persistent buffers) below a captured module, by dotted name.
 
     Raises:
         DamagedError: what should be a module is none, or they do not end.
     """
-    modules: dict[str, Captured] = {}
+    modules: dict[str, CapturedObject] = {}
     tensors: dict[str, StoredTensor] = {}
     for name, module in _descend(root, "", 0):
         modules[name] = module
@@ -55,11 +55,11 @@ def walk(root: Captured) -> tuple[dict[str, Captured], dict[str, StoredTensor]]:
                 if isinstance(value, StoredTensor):
                     tensors[f"{name}.{key}".lstrip(".")] = value
                 elif value is not None:
-                    raise DamagedError(f"{shown(f'{name}.{key}')} is no tensor")
+                    raise DamagedError(f"{printable(f'{name}.{key}')} is no tensor")
     return modules, tensors
 
 
-def read_configuration(modules: dict[str, Captured], named: Named) -> tuple[ModelConfig, int]:
+def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) -> tuple[ModelConfig, int]:
     """The configuration and the width of an action block of a captured LeWM.
 
     Args:
@@ -86,7 +86,7 @@ def read_configuration(modules: dict[str, Captured], named: Named) -> tuple[Mode
     history = length("predictor.pos_embedding", 1)
     frames = modules["predictor"].state.get("num_frames", history)  # the authors' code has no such attribute
     if frames != history:
-        raise RefusalError(f"its predictor has {history} positions and says num_frames {told(frames)}")
+        raise RefusalError(f"its predictor has {history} positions and says num_frames {printable_value(frames)}")
     tree: dict[str, Any] = {
         "image_size": vit["image_size"],
         "latent": latent,
@@ -119,31 +119,33 @@ def read_configuration(modules: dict[str, Captured], named: Named) -> tuple[Mode
     return model, block_dim
 
 
-def _descend(module: Value, name: str, depth: int) -> Iterator[tuple[str, Captured]]:
-    if not isinstance(module, Captured) or depth > DEEPEST:
-        raise DamagedError(f"{shown(name)} is no module")
+def _descend(module: Value, name: str, depth: int) -> Iterator[tuple[str, CapturedObject]]:
+    if not isinstance(module, CapturedObject) or depth > DEEPEST:
+        raise DamagedError(f"{printable(name)} is no module")
     yield name, module
     for key, child in _table(module, "_modules").items():
         if child is not None:
             yield from _descend(child, f"{name}.{key}".lstrip("."), depth + 1)
 
 
-def _table(module: Captured, name: str) -> dict[Any, Value]:
+def _table(module: CapturedObject, name: str) -> dict[Any, Value]:
     table = module.state.get(name, {})
     if not isinstance(table, dict) or len(table) > MOST_IN_ONE:
         raise DamagedError(f"a module in it has {name} that no module has")
     return table
 
 
-def _vit_settings(modules: dict[str, Captured]) -> dict[str, int]:
+def _vit_settings(modules: dict[str, CapturedObject]) -> dict[str, int]:
     """Sizes of the ViT as its configuration has them, after checking that it is a ViT that our encoder can be."""
     encoder = modules.get("encoder")
     config = encoder.state.get("config") if encoder else None
-    if not isinstance(config, Captured) or config.kind != "ViTConfig":
+    if not isinstance(config, CapturedObject) or config.kind != "ViTConfig":
         raise RefusalError("the pickled module has no ViT of transformers as its encoder")
     for name, value in _VIT_ALWAYS.items():
         if config.state.get(name) != value:
-            raise RefusalError(f"its ViT has {name} {told(config.state.get(name))}, and only {value} is supported")
+            raise RefusalError(
+                f"its ViT has {name} {printable_value(config.state.get(name))}, and only {value} is supported"
+            )
     settings = {}
     for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
         settings[name] = _whole(config.state.get(name), f"encoder.config.{name}")
@@ -159,7 +161,9 @@ def _vit_settings(modules: dict[str, Captured]) -> dict[str, int]:
     return settings
 
 
-def _check_settings(modules: dict[str, Captured], named: Named, model: ModelConfig, block_dim: int) -> None:
+def _check_settings(
+    modules: dict[str, CapturedObject], named: NamedTensors, model: ModelConfig, block_dim: int
+) -> None:
     """Compare every layer with the one that our model has in its place: eps, activations, dropout, strides."""
     for name, layer in blank_model(model, block_dim).named_modules():
         if type(layer) not in _SETTINGS:
@@ -173,10 +177,10 @@ def _check_settings(modules: dict[str, Captured], named: Named, model: ModelConf
         for setting in _SETTINGS[type(layer)]:
             ours, value = getattr(layer, setting), theirs.state.get(setting)
             if value != ours:
-                raise RefusalError(f"its {name} has {setting} {told(value)}, and only {ours} is supported")
+                raise RefusalError(f"its {name} has {setting} {printable_value(value)}, and only {ours} is supported")
 
 
-def _same(modules: dict[str, Captured], kinds: tuple[str, ...], attribute: str, kind: type = int) -> Any:
+def _same(modules: dict[str, CapturedObject], kinds: tuple[str, ...], attribute: str, kind: type = int) -> Any:
     """The value that an attribute has in all modules of some kinds (where they have it)."""
     values = {
         name: _attribute(modules, name, attribute, kind)
@@ -190,7 +194,7 @@ def _same(modules: dict[str, Captured], kinds: tuple[str, ...], attribute: str, 
     return next(iter(values.values()))
 
 
-def _attribute(modules: dict[str, Captured], name: str, attribute: str, kind: type = int) -> Any:
+def _attribute(modules: dict[str, CapturedObject], name: str, attribute: str, kind: type = int) -> Any:
     value = modules[name].state.get(attribute) if name in modules else None
     if kind is float and type(value) in (int, float):
         return value
@@ -199,9 +203,11 @@ def _attribute(modules: dict[str, Captured], name: str, attribute: str, kind: ty
 
 def _whole(value: Value, name: str) -> int:
     if type(value) is not int or value < 1:
-        raise RefusalError(f"{shown(name)} of the pickled module is {told(value)}, not a positive whole number")
+        raise RefusalError(
+            f"{printable(name)} of the pickled module is {printable_value(value)}, not a positive whole number"
+        )
     return value
 
 
-def _count(modules: dict[str, Captured], kind: str) -> int:
+def _count(modules: dict[str, CapturedObject], kind: str) -> int:
     return sum(module.kind == kind for module in modules.values())

@@ -12,7 +12,7 @@ from pickles import FIXTURES, STATES, assert_one_sentence
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.store.formats import read_checkpoint
-from lewm_cli.store.formats.architecture import read_architecture
+from lewm_cli.store.formats.config_json import read_config_json
 
 WRITTEN = json.loads((FIXTURES / "config.json").read_text())
 
@@ -74,7 +74,7 @@ def file(folder: Path, tree: Any) -> Path:
 
 @pytest.mark.parametrize("action", [10, 25])
 def test_released_configuration_is_ours(action, tmp_path):
-    assert read_architecture(file(tmp_path, released(action))) == (ModelConfig(), action)
+    assert read_config_json(file(tmp_path, released(action))) == (ModelConfig(), action)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_released_configuration_is_ours(action, tmp_path):
     ],
 )
 def test_old_names_and_defaults_mean_the_same(key, value, tmp_path):
-    assert read_architecture(file(tmp_path, changed(released(), key, value)))[0] == ModelConfig()
+    assert read_config_json(file(tmp_path, changed(released(), key, value)))[0] == ModelConfig()
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,12 @@ def test_old_names_and_defaults_mean_the_same(key, value, tmp_path):
 )
 def test_sizes_of_the_vit(size, width, depth, heads, tmp_path):
     tree = changed(changed(released(), "encoder.size", size), "projector.input_dim", width)
-    encoder = read_architecture(file(tmp_path, tree))[0].encoder
+    encoder = read_config_json(file(tmp_path, tree))[0].encoder
     assert (encoder.width, encoder.depth, encoder.heads, encoder.mlp) == (width, depth, heads, 4 * width)
 
 
 def test_predictor_may_be_wider_than_the_latent(tmp_path):
-    assert read_architecture(file(tmp_path, changed(released(), "predictor.hidden_dim", 384)))[0].predictor.width == 384
+    assert read_config_json(file(tmp_path, changed(released(), "predictor.hidden_dim", 384)))[0].predictor.width == 384
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_predictor_may_be_wider_than_the_latent(tmp_path):
 )
 def test_what_is_unknown_or_contradictory_is_refused_by_name(key, value, told, tmp_path):
     with pytest.raises(LewmError) as caught:
-        read_architecture(file(tmp_path, changed(released(), key, value)))
+        read_config_json(file(tmp_path, changed(released(), key, value)))
     assert told in str(caught.value)
     assert_one_sentence(caught.value)
     assert "antigravity" not in sys.modules
@@ -154,7 +154,7 @@ def test_what_is_unknown_or_contradictory_is_refused_by_name(key, value, told, t
 def test_everything_that_is_missing_is_named_at_once(tmp_path):
     tree = changed(changed(released(), "predictor.heads", ...), "encoder.use_mask_token", ...)
     with pytest.raises(LewmError) as caught:
-        read_architecture(file(tmp_path, tree))
+        read_config_json(file(tmp_path, tree))
     assert "config.json lacks encoder.use_mask_token, predictor.heads; " in str(caught.value)
     assert "--config FILE" in str(caught.value)
 
@@ -176,7 +176,7 @@ def test_everything_that_is_missing_is_named_at_once(tmp_path):
 )
 def test_files_that_are_no_configuration_are_refused(text, tmp_path):
     with pytest.raises(LewmError) as caught:
-        read_architecture(file(tmp_path, text))
+        read_config_json(file(tmp_path, text))
     assert_one_sentence(caught.value)
 
 
