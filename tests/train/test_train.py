@@ -27,7 +27,8 @@ from lewm_cli.data import (
     ClipBatches,
     ClipIndex,
     Dataset,
-    HDF5Frames,
+    DecodedFrames,
+    HDF5Dataset,
     find_packed,
     open_dataset,
     pack_frames,
@@ -532,7 +533,7 @@ def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, se
 
 def dataset_of(lengths: list[int], gaps: list[int]) -> Dataset:
     offsets = np.cumsum([gap + length for gap, length in zip(gaps, lengths, strict=True)]) - np.array(lengths)
-    return Dataset(Path("x.h5"), "x", np.array(lengths), offsets, columns=(), task=None, policy=None, seed=None)
+    return HDF5Dataset(Path("x.h5"), "x", np.array(lengths), offsets, columns=(), task=None, policy=None, seed=None)
 
 
 @given(data=st.data(), frames=st.integers(2, 5), frameskip=st.integers(1, 6), seed=st.integers(0, 9))
@@ -576,7 +577,7 @@ def test_packed_frames_are_those_of_the_recording(pick: Dataset, tmp_path: Path,
     packed = pack_frames(pick, size, tmp_path / "cache", told.append)
     assert sum(told) == pick.rows
     rows = np.array([5, 3, 3, pick.rows - 1, 0])
-    frames = HDF5Frames(pick.path, size).rows(rows)
+    frames = DecodedFrames(pick, size).rows(rows)
     assert frames.shape == (5, size, size, 3)
     assert np.array_equal(packed.rows(rows), frames)
     assert np.array_equal(frames[1], frames[2])
@@ -622,12 +623,12 @@ def test_packing_waits_for_another_packer(pick: Dataset, tmp_path: Path, finishe
 
 def test_frames_of_the_recorded_size_are_untouched(pick: Dataset):
     rows = np.arange(pick.rows)
-    assert np.array_equal(HDF5Frames(pick.path, 20).rows(rows), pick.read("pixels", slice(None)))
+    assert np.array_equal(DecodedFrames(pick, 20).rows(rows), pick.read("pixels", slice(None)))
 
 
 def batches_of(pick: Dataset, index: ClipIndex) -> ClipBatches:
     inputs = Inputs(task="generic", frameskip=index.frameskip, actions=ActionStats.fit(pick.actions))
-    return ClipBatches(index, HDF5Frames(pick.path, 20), pick.actions, inputs)
+    return ClipBatches(index, DecodedFrames(pick, 20), pick.actions, inputs)
 
 
 def test_clip_is_every_frame_and_all_actions_between(pick: Dataset):

@@ -8,7 +8,7 @@ import tomli_w
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, Provenance, RunCard, TrainConfig
-from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, Split, find_packed, pack_frames, split_clips
+from lewm_cli.data import ClipBatches, Dataset, Frames, Split, find_packed, open_frames, pack_frames, split_clips
 from lewm_cli.errors import LewmError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows.job import Job, TrainRequest, new_job, resumed_job
@@ -154,10 +154,7 @@ def _initial_model(card: RunCard, parent: Run | None) -> LeWM:
 
 def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
     size = config.model.image_size
-    if not config.data.packed:
-        return HDF5Frames(dataset.path, size)
-    packed = find_packed(dataset, size, home.cache)
-    if packed:
-        return packed
-    with progress("packing", dataset.rows, "frames") as advance:
-        return pack_frames(dataset, size, home.cache, advance)
+    if config.data.packed and not find_packed(dataset, size, home.cache):
+        with progress("packing", dataset.rows, "frames") as advance:
+            pack_frames(dataset, size, home.cache, advance)
+    return open_frames(dataset, size, home.cache)
