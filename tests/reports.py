@@ -18,10 +18,11 @@ from lewm_cli.config import (
     RunCard,
     TrainConfig,
 )
-from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm, Rate
+from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm
 from lewm_cli.evaluate.result import summarize_groups
 from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import Rate
 from lewm_cli.surprise import (
     DETECTORS,
     Curve,

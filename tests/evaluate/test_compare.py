@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from commands import LEWM, Done, environment, flat, lewm, lewm_here
 from lewm_cli.config import ModelConfig, RunCard
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.evaluate import Difference, EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
-from lewm_cli.evaluate.difference import mcnemar
-from lewm_cli.evaluate.paired import holm
+from lewm_cli.evaluate import EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.flows.results import keep_result
 from lewm_cli.model import LeWM
 from lewm_cli.report.plot import comparison_svg
+from lewm_cli.statistics import Difference, holm, mcnemar
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from reports import full_report
 
@@ -150,7 +149,7 @@ def test_correction_keeps_the_order_and_never_helps(p_values: list[float]):
 def test_interval_holds_the_true_difference_as_often_as_it_says(
     monkeypatch: pytest.MonkeyPatch, episodes: int, pairs: int, of_this: float, of_other: float
 ):
-    monkeypatch.setattr("lewm_cli.evaluate.difference.RESAMPLES", 1000)
+    monkeypatch.setattr("lewm_cli.statistics.difference.RESAMPLES", 1000)
     generator = np.random.default_rng(0)
     clusters = np.repeat(np.arange(episodes), pairs)
     held = 0
