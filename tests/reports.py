@@ -9,11 +9,12 @@ import imageio.v3 as imageio
 import numpy as np
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
-from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm, Rate
+from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm
 from lewm_cli.evaluate.result import summarize_groups
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import Rate
 from lewm_cli.surprise import (
     DETECTORS,
     Curve,

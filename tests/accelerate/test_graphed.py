@@ -115,6 +115,7 @@ def test_stand_in_computes_nothing_while_it_records_and_reads_what_is_there_when
 # Recording
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 9)), min_size=1, max_size=8))
@@ -129,6 +130,7 @@ def test_replayed_is_what_is_computed_anew(near, far, recorder, asked: list[tupl
     assert sum(tape.replays for tape in recorder.tapes) == len(shapes) - len(set(shapes))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_only_the_shapes_of_late_are_kept(far: LeWM, recorder: Recorder):
     imagine = far.imaginer()
@@ -178,6 +180,7 @@ def test_a_device_that_records_nothing_computes(near: LeWM):
 # Planning on a device
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
 @pytest.mark.parametrize("tolerance", [0.0, 0.05])
 def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solver: str, tolerance: float):

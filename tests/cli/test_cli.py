@@ -318,7 +318,12 @@ def test_traceback_is_shown_on_request_only(home: Path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ls"], ["ls", "--json"], ["presets", "--json"], ["presets", "tworoom/small"], ["--help"]]
+    "arguments",
+    [
+        *(pytest.param(words, marks=pytest.mark.slow) for words in (["ls"], ["ls", "--json"], ["presets", "--json"])),
+        pytest.param(["presets", "tworoom/small"], marks=pytest.mark.slow),
+        ["--help"],
+    ],
 )
 def test_reader_that_has_gone_is_no_complaint(home: Path, arguments: list[str]):
     reading, writing = os.pipe()

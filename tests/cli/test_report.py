@@ -119,6 +119,7 @@ def test_page_is_written_beside_the_run_and_said(home: Path):
     assert left_behind(home) == []
 
 
+@pytest.mark.slow
 def test_json_is_strict_and_alone_on_stdout(home: Path, tmp_path: Path):
     keep(home, "probe", probed(0))
     keep(home, "perturb-teleport", staged("teleport", 0))
@@ -232,6 +233,7 @@ def test_results_of_earlier_weights_are_passed_over(
     assert lewm_here(home, "show", RUN, "--json").json()["surprises"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     ["", "{", "null", "[]", '{"run": "tworoom/lewm"}', "LONGER", "NAN", "bytes", "folder", "link to nowhere"],

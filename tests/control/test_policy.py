@@ -267,6 +267,7 @@ def test_loop_of_the_page_drives_a_robot(
     assert chosen["policy"].planner.receding == 1
 
 
+@pytest.mark.slow
 def test_policy_is_imported_when_it_is_asked_for():
     script = "import sys, lewm_cli; assert 'torch' not in sys.modules; lewm_cli.Policy; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -6,18 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from lewm_cli.evaluate import (
-    PooledRate,
-    Rate,
-)
+from lewm_cli.statistics import Rate
 
 
 def test_pooled_rate_of_one_seed_is_the_rate():
     one = np.array([True, True, False, True, False, False])
     clusters = np.array([0, 0, 1, 1, 2, 2])
-    pooled, rate = PooledRate.of(one[None], clusters), Rate.of(one, clusters)
+    pooled, rate = Rate.of(one[None], clusters), Rate.of(one, clusters)
     assert (pooled.rate, pooled.low, pooled.high) == (rate.rate, rate.low, rate.high)
-    assert (pooled.pairs, pooled.seeds) == (6, (0.5,))
+    assert (pooled.successes, pooled.trials) == (3, 6)
     assert str(pooled) == str(rate)
 
 
@@ -27,24 +24,24 @@ def test_pooled_interval_holds_the_rate(data: st.DataObject, seeds: int, pairs: 
         data.draw(st.lists(st.lists(st.booleans(), min_size=pairs, max_size=pairs), min_size=seeds, max_size=seeds))
     )
     clusters = np.array(data.draw(st.lists(st.integers(0, 5), min_size=pairs, max_size=pairs)))
-    pooled = PooledRate.of(outcomes, clusters)
+    pooled = Rate.of(outcomes, clusters)
     assert 0 <= pooled.low <= pooled.rate <= pooled.high <= 1
     assert pooled.low < pooled.high  # however well they agree
     assert pooled.rate == pytest.approx(outcomes.mean())
-    assert pooled == PooledRate.of(outcomes, clusters)
+    assert pooled == Rate.of(outcomes, clusters)
 
 
 def test_seeds_that_differ_widen_the_interval_and_seeds_that_agree_do_not_narrow_it():
     generator = np.random.default_rng(0)
     pairs = np.arange(200)
     one = generator.random(200) < 0.6
-    alike = PooledRate.of(np.stack([one] * 5), pairs)
+    alike = Rate.of(np.stack([one] * 5), pairs)
     alone = Rate.of(one, pairs)
     assert alike.high - alike.low == pytest.approx(alone.high - alone.low, abs=0.01)
     differing = np.stack([generator.random(200) < rate for rate in (0.3, 0.9, 0.6, 0.45, 0.75)])
-    wide = PooledRate.of(differing, pairs)
+    wide = Rate.of(differing, pairs)
     assert wide.high - wide.low > 1.5 * (alone.high - alone.low)
-    fresh = PooledRate.of(generator.random((5, 200)) < 0.6, pairs)  # five times the data
+    fresh = Rate.of(generator.random((5, 200)) < 0.6, pairs)  # five times the data
     assert fresh.high - fresh.low < 0.8 * (alone.high - alone.low)
 
 

@@ -371,6 +371,7 @@ def killed(home: Path, count: int, number: signal.Signals, *arguments: str) -> D
     return Done(os.waitstatus_to_exitcode(status), "", told.read_text(encoding="utf-8") if told.exists() else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unlink", [1, 3, 6, 8])
 def test_killed_in_the_middle_the_run_still_loads_and_can_be_removed(home: Path, run: RunFiles, unlink: int):
     before = len(everything(home))

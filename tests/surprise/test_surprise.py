@@ -123,6 +123,7 @@ def test_detectors_are_what_they_say(build: Build):
     assert curves["model"] != pytest.approx(curves["untrained"])
 
 
+@pytest.mark.slow
 def test_episodes_without_a_step_are_left_out(build: Build, tmp_path: Path):
     dataset = open_dataset(write_recording(tmp_path / "x.h5", (6, 5, 1, 31, 30), dims=2, size=8), "x")
     told: list[int] = []
@@ -241,6 +242,7 @@ def with_holes(path: Path, lengths: list[int], holes: set[int]) -> Dataset:
     return open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"action": actions}), "x")
 
 
+@pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 20), count=st.integers(2, 9))
 def test_drawn_episodes_can_be_simulated(
     tmp_path_factory: pytest.TempPathFactory,
@@ -615,6 +617,7 @@ def test_episodes_that_are_too_short_are_said(home: Path, save: Callable[..., No
 # Which run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "columns", "attributes"),
     [

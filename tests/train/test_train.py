@@ -212,6 +212,7 @@ def test_second_training_under_one_name_is_refused_while_the_first_goes_on(robot
 # What a run says of itself
 
 
+@pytest.mark.slow
 def test_log_holds_every_event_in_order(uninterrupted: Path):
     log = events(uninterrupted)
     kinds = [event["event"] for event in log]
@@ -225,17 +226,20 @@ def test_log_holds_every_event_in_order(uninterrupted: Path):
     assert log[-1]["held_out"] == [event for event in log if event["event"] == "HeldOutMeasured"][-1]["held_out"]
 
 
+@pytest.mark.slow
 def test_configuration_file_rebuilds_the_configuration(uninterrupted: Path):
     files = run_files(uninterrupted)
     rebuilt = TrainConfig.build(tomllib.loads(files.config.read_text(encoding="utf-8")), "config.toml")
     assert rebuilt == read_card(files.weights).provenance.train
 
 
+@pytest.mark.slow
 def test_no_run_has_a_folder_of_its_own_name(uninterrupted: Path):
     # stable_worldmodel would look only inside it.
     assert not (uninterrupted / RUN).exists()
 
 
+@pytest.mark.slow
 def test_held_out_episodes_are_recorded_and_never_trained_on(uninterrupted: Path):
     dataset = open_dataset(uninterrupted / "robot" / "pick.h5", "robot/pick")
     provenance = read_card(run_files(uninterrupted).weights).provenance
@@ -400,6 +404,7 @@ def test_several_recordings_of_a_task_are_listed(tmp_path: Path):
     assert "--dataset" in said
 
 
+@pytest.mark.slow
 def test_recording_without_a_simulator_is_not_evaluated(uninterrupted: Path):
     assert read_card(run_files(uninterrupted).weights).inputs.task == "generic"
     assert read_card(run_files(uninterrupted).weights).inputs.actions.dim == 3

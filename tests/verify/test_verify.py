@@ -348,6 +348,7 @@ def test_stillness_is_what_comparing_all_frames_says(
         assert found == []
 
 
+@pytest.mark.slow
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=150)
 @example(place=0.0, bit=0)
@@ -491,6 +492,7 @@ def test_flipped_bit_in_the_weights_is_seen_in_the_derived_files(home: Path, run
     assert "lewm.safetensors itself may have been damaged" in problems(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["_weight.ckpt", "_object.ckpt"])
 @pytest.mark.parametrize("place", [0.01, 0.5, 0.99])
 def test_damaged_derived_file(home: Path, run: RunFiles, suffix: str, place: float):
@@ -583,6 +585,7 @@ def test_log_cut_short_is_a_remark_and_a_log_of_nothing_a_problem(home: Path, ru
     assert "log.jsonl is damaged: none of its 1 lines can be read" in problems(home)
 
 
+@pytest.mark.slow
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bit_in_any_file_of_a_run_is_never_an_error(home: Path, run: RunFiles, place: float, bit: int):

@@ -12,7 +12,6 @@ from lewm_cli.config import EvalProtocol, ReferencesConfig
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.costs import LatentCosts, embed_each
-from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.fleet import Simulators
 from lewm_cli.evaluate.journal import Journal
 from lewm_cli.evaluate.loop import Loop, open_at_once, pair_seed, resumed
@@ -23,9 +22,9 @@ from lewm_cli.evaluate.reference_result import Ranking, Reference, References
 from lewm_cli.evaluate.reference_settings import PlansBy, planned_by, reference_planner
 from lewm_cli.evaluate.result import EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
-from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.evaluate.true_cost import Onward, TrueCosts
 from lewm_cli.plan import Solver, find_solver, separately_on_cpu
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
 
 
