@@ -1,4 +1,4 @@
-"""The house has eight floors, and imports only ever go down."""
+"""Rooms stand on floors, and imports only ever go down."""
 
 import ast
 import sys
@@ -16,8 +16,12 @@ FLOORS = (
     {GROUND},
     {"tasks", "config"},
     {"data", "model"},
-    {"store", "plan"},
+    {"plan"},
+    {"store"},
+    {"control"},
+    {"simulate"},
     {"fetch", "train", "evaluate", "probe", "surprise", "doctor", "verify", "fit_cost"},
+    {"diagnose"},
     {"report"},
     {"flows"},
     {"cli"},
