@@ -192,7 +192,7 @@ def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solve
         cost = LatentCost(model, *send_there(starts, goals))
         generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
         problem = Problem(cost, BLOCK_DIM, generators, bounds=bounds)
-        plans.append(find_solver(config, remember=True).solve(problem))
+        plans.append(find_solver(config, record=True).solve(problem))
     assert torch.equal(plans[0].actions, plans[1].actions)
     assert torch.equal(plans[0].cost, plans[1].cost)
     assert torch.equal(plans[0].iterations, plans[1].iterations)

@@ -273,7 +273,7 @@ def toy_way() -> Onward:
 
 def planned(cost, **settings) -> Plan:
     config = PlannerConfig(candidates=30, elites=5, iterations=4, horizon=2, receding=2, **settings)
-    return CEM(config, remember=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
+    return CEM(config, record=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
 
 
 def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):

@@ -37,7 +37,7 @@ from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.evaluate.stage import Begin, Follow, Look, Progressed, Request, Trace, Wander
 from lewm_cli.methods import LeWM
-from lewm_cli.plan import CEM, LatentCost, Problem, Separately
+from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from toys import DEADLY, toy
@@ -123,7 +123,7 @@ def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):
     def plan(numbers: list[int]) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(number) for number in numbers]
         cost = LatentCost(small_model, starts[numbers], goals[numbers])
-        return Separately(CEM(PlannerConfig(**QUICK))).solve(Problem(cost, 10, generators)).actions
+        return PerEnvironment(CEM(PlannerConfig(**QUICK))).solve(Problem(cost, 10, generators)).actions
 
     together = plan([0, 1, 2, 3, 4])
     for numbers in ([0], [4, 2], [3, 2, 1]):

@@ -9,7 +9,7 @@ from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.model import PlanFlops
-from lewm_cli.plan import Bounds, Cost, Guess, Problem
+from lewm_cli.plan import Bounds, Cost, Problem, WarmStart
 from lewm_cli.store import Run
 from lewm_cli.tasks import find_task
 
@@ -36,7 +36,7 @@ def ask(
     planner: PlannerConfig,
     cost: Cost,
     generators: Sequence[torch.Generator],
-    guesses: Sequence[Guess | None] = (),
+    guesses: Sequence[WarmStart | None] = (),
 ) -> Problem:
     """Plans to find with a run.
 
@@ -56,7 +56,7 @@ def ask(
         inputs.block_dim,
         list(generators),
         frameskip=inputs.frameskip,
-        guesses=list(guesses) or None,
+        warm_starts=list(guesses) or None,
         bounds=normalized_bounds(run) if planner.bounds else None,
         flops=PlanFlops.of(run.model, planner.horizon, planner.history),
     )

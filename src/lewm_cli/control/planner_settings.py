@@ -1,4 +1,4 @@
-"""How a run plans outside of an evaluation: as in the task's protocol `heldout`, unless something else is asked for."""
+"""The planner of a run outside of an evaluation: that of the task's protocol `heldout`, unless settings change it."""
 
 from lewm_cli.config import Layer, PlannerConfig, Section, merge_layers
 from lewm_cli.errors import UsageError
@@ -6,13 +6,13 @@ from lewm_cli.tasks import find_task
 
 
 class PlanSettings(Section):
-    """What can be set where a plan is made and nothing is counted."""
+    """The settings of a plan that is made outside of an evaluation."""
 
     planner: PlannerConfig = PlannerConfig()
 
 
-def varying(planner: PlannerConfig) -> str | None:
-    """Why the same command may plan otherwise the next time; None if it cannot."""
+def nondeterminism(planner: PlannerConfig) -> str | None:
+    """Explain why the same command may plan otherwise the next time; None if it cannot."""
     if planner.milliseconds is None:
         return None
     return (
@@ -22,7 +22,7 @@ def varying(planner: PlannerConfig) -> str | None:
 
 
 def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
-    """The planner of a task's protocol `heldout`, with settings laid over it.
+    """Read the planner of a task's protocol `heldout`, and lay settings over it.
 
     Args:
         name: of the task; one that is not known, or has no protocol, plans with the defaults.
@@ -39,7 +39,7 @@ def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
 
 
 def single_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
-    """The planner of a task for one plan that no other follows; its `receding` is the whole horizon.
+    """Read the planner of a task for one plan that no other follows; its `receding` is the whole horizon.
 
     Args:
         name: of the task, as of `task_planner`.

@@ -1,4 +1,4 @@
-"""Every environment planned for by itself, so that its plan is the same whatever others there are."""
+"""Plans for every environment by itself, so that its plan is the same whatever others there are."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ from torch import Tensor
 from lewm_cli.plan.cost import Cost
 from lewm_cli.plan.plan import Plan
 from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.solver import Solver
+from lewm_cli.plan.search import Solver
 from lewm_cli.workers import available_cores
 
 
 @dataclass(frozen=True)
-class Separately:
+class PerEnvironment:
     """A solver for a CPU: one environment after another on one thread per core, each of which computes alone.
 
     The plans are then the same, bit for bit, in any batch. One thread per matrix product as well would make them wait
@@ -30,6 +30,8 @@ class Separately:
 
     def solve(self, problem: Problem) -> Plan:
         """Find one plan per environment; see `Solver`."""
+        if problem.cost.environments == 1:
+            return self.solver.solve(problem)
         begun, stopped = time.monotonic(), threading.Event()
         alone = [problem.of(number) for number in range(problem.cost.environments)]
         with ThreadPoolExecutor(available_cores()) as pool:
@@ -44,18 +46,13 @@ class Separately:
         return Plan.join(plans, time.monotonic() - begun)
 
 
-def separately_on_cpu(solver: Solver, device: torch.device) -> Solver:
-    """The solver for many environments on this device: on a CPU for each of them by itself."""
-    return Separately(solver) if device.type == "cpu" else solver
-
-
 class _StoppedError(Exception):
     """Nobody waits for the plan any more."""
 
 
 @dataclass(frozen=True)
 class _Stoppable:
-    """A cost, until it is stopped."""
+    """A cost that can be stopped from another thread."""
 
     cost: Cost
     stopped: threading.Event
