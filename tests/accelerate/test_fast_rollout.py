@@ -138,7 +138,7 @@ def test_half_the_precision_is_near(models):
 def test_half_the_precision_is_taken_where_it_is_clearly_faster(models, monkeypatch, exact, half, chosen):
     seconds = {torch.float32: exact, torch.bfloat16: half}
     monkeypatch.setattr(LeWM, "imaginer", lambda model, dtype: dtype)
-    monkeypatch.setattr("lewm_cli.model.precision._seconds", lambda dtype, emb, blocks: seconds[dtype])
+    monkeypatch.setattr("lewm_cli.accelerate.precision._seconds", lambda dtype, emb, blocks: seconds[dtype])
     assert fastest_dtype(models["history 3"]) == chosen
 
 
