@@ -233,6 +233,7 @@ REACH = ReachFit(
 SOLVED = {"last": (12, 10), "path": (11, 9), "probe": (15, 16), "reach": (20, 18), "reach-shuffled": (6, 5)}
 
 
+@pytest.mark.slow
 def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectives: ModuleType):
     measured = judged(objectives, SOLVED)
     page = objectives.page(measured)

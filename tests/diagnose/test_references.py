@@ -187,6 +187,7 @@ def test_every_task_is_followed_to_where_its_actions_lead(name: str):
 # Success
 
 
+@pytest.mark.slow
 def test_true_dynamics_and_a_true_cost_reach_what_can_be_reached(measure: Measure, easy: list[Pair]):
     referee, result = measure(easy)
     assert result.solved_at_start.successes == SOLVED
@@ -217,6 +218,7 @@ def test_headline_without_solved_starts_is_that_of_its_references_too(measure: M
     assert (still.success.successes, still.success.trials, still.reached) == (0, 2, (True, True, False, False))
 
 
+@pytest.mark.slow
 def test_the_model_plans_like_an_evaluation_with_that_planner(measure: Measure, easy: list[Pair]):
     referee, _ = measure(easy)
     _, same = measure(easy, planner=referee.protocol.planner)
@@ -268,7 +270,7 @@ def toy_way() -> Onward:
 
 def planned(cost, **settings) -> Plan:
     config = PlannerConfig(candidates=30, elites=5, iterations=4, horizon=2, receding=2, **settings)
-    return CEM(config, remember=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
+    return CEM(config, record=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
 
 
 def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError
+from lewm_cli.methods import RunCard
 from lewm_cli.store import RunFiles
 from lewm_cli.store.derived import read_object, read_state_dict
 from lewm_cli.verify.check import Problem

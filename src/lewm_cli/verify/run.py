@@ -11,10 +11,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lewm_cli import __version__
-from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import RunCard
 from lewm_cli.store import (
     HEAD_KINDS,
     Measurement,
@@ -82,7 +81,7 @@ class _Look:
     def own_tensors(self) -> None:
         self.weights.card = card = read_card(self.files.weights)
         with torch.device("meta"):  # names and shapes are all that is needed of the model
-            model = LeWM(card.model, card.inputs.block_dim)
+            model = card.new_model()
         self.weights.state = read_tensors(self.files.weights, model)
 
     def origin(self) -> Iterator[Finding]:
