@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.unpack.faults import gigabytes
+from lewm_cli.fetch.archive_errors import gigabytes
 from lewm_cli.fetch.watching import Begin
 from lewm_cli.files import exchanged, explained, full_disk_explained, locked, sync
 
