@@ -1,35 +1,64 @@
-"""Sentences for what a server refuses, and for what is between here and the server."""
+"""Turns what a server refuses, and what fails between here and the server, into sentences."""
 
 import re
 import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx2
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.answer import Trouble
-from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.remote import Remote, RetryableError
 
 E = TypeVar("E", bound=BaseException)
 
 PROXY = "if yours needs a proxy, name it in HTTPS_PROXY"
 
 
+@contextmanager
+def connection_explained(remote: Remote) -> Iterator[None]:
+    """Turns what httpx raises into a sentence, or into an error that is worth another attempt.
+
+    Raises:
+        RetryableError: the connection failed.
+        LewmError: no attempt would go better.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise _unusable_header(remote) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise _broken_connection(remote, error) from error
+
+
+@contextmanager
+def asked_once(remote: Remote, place: str) -> Iterator[None]:
+    """Turns every failure of a question about `remote`, asked before any download, into a sentence."""
+    try:
+        with connection_explained(remote):
+            yield
+    except RetryableError as error:
+        raise LewmError(
+            f"{place} cannot be reached ({error.reason}); check the network, and HTTPS_PROXY if it needs a proxy, or "
+            "name a copy with --source"
+        ) from error
+    except (ValueError, ImportError) as error:
+        raise unusable_proxy(remote, error) from error
+
+
 def refusal(remote: Remote, response: httpx2.Response) -> LewmError:
-    """What a server says no with: the reason, and what to try next."""
-    status = response.status_code
-    host = response.url.netloc.decode("ascii", "replace")
-    said = f"{host} answered {status} {response.reason_phrase}".strip()
+    """Explains a refusal of a server: the reason, and what to try next."""
+    status, said = response.status_code, answered(response)
     start = f"{remote.name} was not downloaded: "
     code = response.headers.get("X-Error-Code", "")
     on_hub = bool(code or "X-Error-Message" in response.headers or "X-Repo-Commit" in response.headers)
     if code == "GatedRepo":
         return LewmError(
-            f"{start}its owner asks everybody to accept terms first ({said}); accept them at {_repo_page(remote)} and "
-            "set HF_TOKEN to a token of that account"
+            f"{start}it is gated: accept its terms at {_repo_page(remote)} and set HF_TOKEN to a token of that account "
+            f"({said})"
         )
     if status in (401, 403) and on_hub:
         if any(name.lower() == "authorization" for name, _ in remote.headers):
@@ -49,8 +78,25 @@ def refusal(remote: Remote, response: httpx2.Response) -> LewmError:
     return LewmError(f"{start}{said}; check the address {remote.url}, and try again later")
 
 
-def broken_connection(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidURL) -> Trouble | LewmError:
-    """What went wrong between here and the server."""
+def unusable_proxy(remote: Remote, error: Exception) -> LewmError:
+    """Explains a proxy in the environment that makes no sense, or needs what is not installed."""
+    return LewmError(
+        f"{remote.name} was not downloaded: the proxy in the environment cannot be used ({error}); "
+        "write HTTPS_PROXY as http://host:port, or unset it (HTTP_PROXY and ALL_PROXY too)"
+    )
+
+
+def host_of(response: httpx2.Response) -> str:
+    """Names the host that answered."""
+    return response.url.netloc.decode("ascii", "replace")
+
+
+def answered(response: httpx2.Response) -> str:
+    """Says who answered with what status."""
+    return f"{host_of(response)} answered {response.status_code} {response.reason_phrase}".strip()
+
+
+def _broken_connection(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidURL) -> RetryableError | LewmError:
     start = f"{remote.name} was not downloaded: "
     host = _host(remote, error)
     certificate = _cause(error, ssl.SSLCertVerificationError)
@@ -62,22 +108,22 @@ def broken_connection(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidUR
     if isinstance(error, httpx2.TooManyRedirects):
         return LewmError(f"{start}{host} only sends from one address to another; check the address {remote.url}")
     if isinstance(error, httpx2.LocalProtocolError):
-        return unusable_header(remote)
+        return _unusable_header(remote)
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
         return LewmError(f"{start}{remote.url} leads to no web address ({error}); it has to begin with https://")
     if isinstance(error, httpx2.ProxyError):
         return LewmError(f"{start}the proxy of this network refused ({error}); check HTTPS_PROXY and NO_PROXY")
     if isinstance(error, httpx2.ReadTimeout):
-        return Trouble(f"nothing came from {host} any more", advice="check the network")
+        return RetryableError(f"nothing came from {host} any more", advice="check the network")
     if isinstance(error, httpx2.ConnectTimeout):
-        return Trouble(f"{host} does not answer", advice=f"check the network; {PROXY}", at_once=True)
+        return RetryableError(f"{host} does not answer", advice=f"check the network; {PROXY}", at_once=True)
     if isinstance(error, httpx2.ConnectError):
         return _unconnected(host, error)
-    return Trouble(f"the connection to {host} was cut", advice="check the network")
+    return RetryableError(f"the connection to {host} was cut", advice="check the network")
 
 
-def unusable_header(remote: Remote) -> LewmError:
-    """What was to be sent cannot be; it is not repeated, because it may be a token."""
+def _unusable_header(remote: Remote) -> LewmError:
+    # What cannot be sent is not repeated, because it may be a token.
     names = ", ".join(name for name, _ in remote.headers) or "a header"
     return LewmError(
         f"{remote.name} was not downloaded: what {names} would say cannot be sent; "
@@ -85,15 +131,7 @@ def unusable_header(remote: Remote) -> LewmError:
     )
 
 
-def unusable_proxy(remote: Remote, error: Exception) -> LewmError:
-    """What the environment says about proxies makes no sense, or needs what is not installed."""
-    return LewmError(
-        f"{remote.name} was not downloaded: the proxy in the environment cannot be used ({error}); "
-        "write HTTPS_PROXY as http://host:port, or unset it (HTTP_PROXY and ALL_PROXY too)"
-    )
-
-
-def _unconnected(host: str, error: httpx2.ConnectError) -> Trouble:
+def _unconnected(host: str, error: httpx2.ConnectError) -> RetryableError:
     if urllib.request.getproxies().keys() & {"http", "https", "all"}:
         host = f"{host}, or the proxy that the environment names,"
     if _cause(error, socket.gaierror) is not None:
@@ -104,7 +142,7 @@ def _unconnected(host: str, error: httpx2.ConnectError) -> Trouble:
         reason = f"no secure connection to {host} can be made"
     else:
         reason = f"{host} cannot be reached ({error})"
-    return Trouble(reason, advice=f"check the address and the network; {PROXY}", at_once=True)
+    return RetryableError(reason, advice=f"check the address and the network; {PROXY}", at_once=True)
 
 
 def _repo_page(remote: Remote) -> str:
@@ -112,7 +150,7 @@ def _repo_page(remote: Remote) -> str:
 
 
 def _host(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidURL) -> str:
-    """The host that was asked last: behind a redirect it is another one than that of the URL."""
+    """Names the host that was asked last: behind a redirect it is another one than that of the URL."""
     try:
         url = error.request.url if isinstance(error, httpx2.HTTPError) else httpx2.URL(remote.url)
     except (RuntimeError, httpx2.InvalidURL):

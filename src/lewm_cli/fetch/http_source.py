@@ -1,4 +1,4 @@
-"""A web server as a source: ranges, redirects, and what servers and networks say instead of the file."""
+"""A web server as the source of a download: ranges, redirects, and what is sent in place of the file."""
 
 import email.utils
 import html
@@ -11,11 +11,8 @@ import httpx2
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.answer import Answer, OtherFileError, Trouble
-from lewm_cli.fetch.partial import Identity
-from lewm_cli.fetch.patience import Patience
-from lewm_cli.fetch.refusals import broken_connection, refusal, unusable_header, unusable_proxy
-from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.http_errors import answered, connection_explained, host_of, refusal, unusable_proxy
+from lewm_cli.fetch.remote import Answer, ChangedError, Identity, Remote, RetryableError
 
 MOST_REDIRECTS = 10
 
@@ -31,43 +28,53 @@ PAGE = 4096
 HTML = re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
-class Web:
-    """Asks for one file over HTTP; proxies and certificates as the environment says.
-
-    Args:
-        remote: an http:// or https:// URL.
-        page_expected: whether the file may be a web page.
-        patience: how long to wait for an answer.
+def open_client(remote: Remote, timeout: httpx2.Timeout) -> httpx2.Client:
+    """Opens a client; proxies and certificates as the environment says.
 
     Raises:
         LewmError: the environment names a proxy that cannot be used.
     """
+    try:
+        return httpx2.Client(
+            follow_redirects=True,
+            max_redirects=MOST_REDIRECTS,
+            timeout=timeout,
+            # Ranges count the bytes of the file, not those of a compressed form of it.
+            headers={"User-Agent": f"lewm-cli/{__version__}", "Accept-Encoding": "identity"},
+        )
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise unusable_proxy(remote, error) from error
 
-    def __init__(self, remote: Remote, page_expected: bool, patience: Patience) -> None:
+
+class HttpSource:
+    """Asks for one file over HTTP.
+
+    Args:
+        remote: an http:// or https:// URL.
+        page_expected: the file may be a web page.
+        timeout: for connecting and for the next byte.
+    """
+
+    def __init__(self, remote: Remote, page_expected: bool, timeout: httpx2.Timeout) -> None:
         self._remote = remote
         self._page_expected = page_expected
-        try:
-            self._client = httpx2.Client(
-                follow_redirects=True,
-                max_redirects=MOST_REDIRECTS,
-                timeout=httpx2.Timeout(patience.silence, connect=patience.connecting),
-                # Ranges count the bytes of the file, not those of a compressed form of it.
-                headers={"User-Agent": f"lewm-cli/{__version__}", "Accept-Encoding": "identity"},
-            )
-        except (ValueError, ImportError, httpx2.InvalidURL) as error:
-            raise unusable_proxy(remote, error) from error
+        self._client = open_client(remote, timeout)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._client.close()
 
     @contextmanager
     def ask(self, offset: int, identity: Identity | None) -> Iterator[Answer]:
-        """See `Source`.
+        """Asks for everything from a byte on.
+
+        Args:
+            offset: the byte; 0 for the whole file.
+            identity: what the bytes before it are a part of.
 
         Raises:
-            Trouble: the connection or the server failed; also out of the pieces.
-            OtherFileError: the server has another file by now.
+            RetryableError: the connection or the server failed; also out of the pieces.
+            ChangedError: the server has another file by now.
             LewmError: the server refuses, gives a web page instead of the file, or cannot be talked to.
         """
         headers = dict(self._remote.headers)
@@ -75,18 +82,16 @@ class Web:
             headers["Range"] = f"bytes={offset}-"
             if identity.same_as == self._remote.same_as and identity.validator is not None:
                 headers["If-Range"] = identity.validator
-        try:
-            with self._client.stream("GET", self._remote.url, headers=headers) as response:
-                yield self._answer(response, offset, identity)
-        except UnicodeEncodeError as error:
-            raise unusable_header(self._remote) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise broken_connection(self._remote, error) from error
+        with (
+            connection_explained(self._remote),
+            self._client.stream("GET", self._remote.url, headers=headers) as response,
+        ):
+            yield self._answer(response, offset, identity)
 
     def _answer(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         status = response.status_code
         if status in PASSING:
-            raise Trouble(f"{_host(response)} answered {_said(response)}", wait=_wait(response))
+            raise RetryableError(answered(response), wait=_wait(response))
         if status == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
             return self._nothing_more(response, offset, identity)
         if status not in (httpx2.codes.OK, httpx2.codes.PARTIAL_CONTENT):
@@ -95,13 +100,13 @@ class Web:
             raise self._page(response, _head(response.iter_raw(), PAGE)[0])
         if status == httpx2.codes.PARTIAL_CONTENT:
             return self._part(response, offset, identity)
-        now = self._origin(response, _length(response))
+        now = self._identity(response, _length(response))
         if now.size is None and "Transfer-Encoding" not in response.headers:
             # Nothing tells the end of the file from the end of the connection, but what was known beforehand.
             now = now.with_size(self._remote.size)
             if now.size is None and now.sha256 is None:
                 raise LewmError(
-                    f"{self._remote.name} was not downloaded: {_host(response)} does not say how long it is, so that "
+                    f"{self._remote.name} was not downloaded: {host_of(response)} does not say how long it is, so that "
                     "half of it could not be told from the whole; download it by other means"
                 )
         return Answer(now, 0, self._file(response))
@@ -109,24 +114,24 @@ class Web:
     def _part(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         found = re.fullmatch(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != offset:
-            raise OtherFileError
-        now = self._origin(response, None if found[3] == "*" else int(found[3]))
+            raise ChangedError
+        now = self._identity(response, None if found[3] == "*" else int(found[3]))
         if identity is None or not identity.is_part_of(now):
-            raise OtherFileError
+            raise ChangedError
         size = now.size if now.size is not None else identity.size
         if size is None:  # nothing says where the file ends
-            raise OtherFileError
+            raise ChangedError
         return Answer(now.with_size(size), offset, response.iter_raw())
 
     def _nothing_more(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
-        """What was asked for begins behind the end: of the whole file, or of another one."""
+        """Reads a refused range: it begins behind the end of the whole file, or of another one."""
         found = re.fullmatch(r"bytes\s+\*/(\d+)", response.headers.get("Content-Range", "").strip())
-        now = self._origin(response, None if found is None else int(found[1]))
+        now = self._identity(response, None if found is None else int(found[1]))
         if now.size != offset or (identity is not None and not identity.with_size(now.size).is_part_of(now)):
-            raise OtherFileError
+            raise ChangedError
         return Answer(now, offset, iter(()))
 
-    def _origin(self, response: httpx2.Response, size: int | None) -> Identity:
+    def _identity(self, response: httpx2.Response, size: int | None) -> Identity:
         etag = response.headers.get("ETag")
         return Identity(
             same_as=self._remote.same_as,
@@ -134,7 +139,7 @@ class Web:
             etag=None if etag is None or etag.startswith("W/") else etag,
             modified=response.headers.get("Last-Modified"),
             size=size,
-            sha256=self._remote.sha256 and self._remote.sha256.lower(),
+            sha256=self._remote.sha256,
         )
 
     def _file(self, response: httpx2.Response) -> Iterator[bytes]:
@@ -151,7 +156,7 @@ class Web:
         title = " ".join(html.unescape(found[1]).split())[:80] if found else ""
         named = f" ({title!r})" if title else ""
         return LewmError(
-            f"{self._remote.name} was not downloaded: {_host(response)} gave a web page{named} instead of the file; "
+            f"{self._remote.name} was not downloaded: {host_of(response)} gave a web page{named} instead of the file; "
             "open the address in a browser: perhaps this network asks for a login first, or the file is offered no more"
         )
 
@@ -170,16 +175,8 @@ def _length(response: httpx2.Response) -> int | None:
     return int(said) if said.isdecimal() and "Transfer-Encoding" not in response.headers else None
 
 
-def _host(response: httpx2.Response) -> str:
-    return response.url.netloc.decode("ascii", "replace")
-
-
-def _said(response: httpx2.Response) -> str:
-    return f"{response.status_code} {response.reason_phrase}".strip()
-
-
 def _wait(response: httpx2.Response) -> float | None:
-    """Seconds that the server asks for, in any of the ways that are in use."""
+    """Reads the seconds that the server asks to wait, in any of the ways that are in use."""
     asked = response.headers.get("Retry-After", "").strip()
     if asked.isdecimal():
         return float(asked)

@@ -1,4 +1,4 @@
-"""Recordings and weights: downloaded, unpacked, looked at, and only then renamed into place."""
+"""Installs recordings and weights: downloaded, unpacked, checked, and only then renamed into place."""
 
 import hashlib
 import shutil
@@ -11,12 +11,13 @@ from pathlib import Path, PurePosixPath
 from lewm_cli import __version__
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.fetch.destinations import PlannedFetch
 from lewm_cli.fetch.download import Downloaded, download
 from lewm_cli.fetch.remote import Remote
-from lewm_cli.fetch.stage import ByteProgress, emptied, free_bytes, put, put_last, staged
+from lewm_cli.fetch.staging import emptied, free_bytes, put, put_last, staged
+from lewm_cli.fetch.targets import CONFIG, WEIGHTS, Target
+from lewm_cli.fetch.transfer import ByteProgress, Transfer
 from lewm_cli.fetch.unpack import UnpackedFile, unpack
-from lewm_cli.fetch.wanted import CONFIG, WEIGHTS, Wanted
-from lewm_cli.fetch.watching import Transfer
 from lewm_cli.store import weights_digest
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.load import Say
@@ -35,120 +36,110 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """What has arrived.
+class Installed:
+    """A target that is in the home.
 
     Args:
-        path: where it lies now.
-        origin: where it came from, and its hashes.
+        planned: what it is, and where it lies.
+        origin: where it came from, and its hashes; None if lewm did not fetch it.
         transferred: bytes that came from there this time.
-        said: what is in it, in a few words.
+        summary: what is in it, in a few words.
     """
 
-    path: Path
-    origin: Origin
+    planned: PlannedFetch
+    origin: Origin | None
     transferred: int
-    said: str
+    summary: str
 
 
-def kept_archive(wanted: Wanted, target: Path, progress: ByteProgress) -> Path | None:
-    """The archive of a recording, if it lies beside it already: kept by an earlier fetch, or fetched by hand."""
-    [file] = wanted.files
-    path = target.with_name(PurePosixPath(file.name).name)
-    if path == target or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
+def kept_archive(planned: PlannedFetch, progress: ByteProgress) -> Path | None:
+    """Finds the archive of a recording beside its place: kept by an earlier fetch, or fetched by hand."""
+    [file] = planned.target.files
+    path = planned.path.with_name(PurePosixPath(file.name).name)
+    if path == planned.path or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
         return None
-    return path if _checked(path, progress).sha256 == file.sha256 else None
+    return path if _hashed(path, progress).sha256 == file.sha256 else None
 
 
-def deliver_dataset(
-    wanted: Wanted,
-    source: Remote | Path,
-    target: Path,
-    progress: ByteProgress,
-    say: Say,
-    *,
-    keep_archive: bool,
-    force: bool,
-) -> Delivered:
-    """Fetch a recording; until the last moment `target` is what it was.
+def install_dataset(
+    planned: PlannedFetch, source: Remote | Path, progress: ByteProgress, say: Say, *, keep_archive: bool
+) -> Installed:
+    """Fetches a recording; until the last moment its path is what it was.
 
     Args:
-        wanted: what it is.
+        planned: what it is, and the HDF5 file that it becomes.
         source: where its one file is, or the archive that lies here already.
-        target: the HDF5 file that it becomes.
-        progress: shows how it gets on.
-        say: told of pauses.
-        keep_archive: leave the archive beside it.
-        force: replace what is there.
+        progress: shows downloads and unpacking.
+        say: hears of pauses.
+        keep_archive: leave the archive beside the recording.
 
     Raises:
         LewmError: in one sentence what went wrong; what was downloaded so far stays for the next attempt.
     """
-    with staged(target) as stage:
-        archive, published, transferred = _archive(wanted, source, stage, progress, say)
+    target, path = planned.target, planned.path
+    with staged(path) as stage:
+        archive, published, transferred = _archive(target, source, stage, progress, say)
         folder = emptied(stage / "unpacked")
-        recording = _recording(_unpack(archive, folder, wanted.unpacked, progress), target.name, archive.name)
-        path = folder / recording.path
-        dataset = open_dataset(path, wanted.name)
-        arrived = FetchedFile(name=target.name, size=recording.size, sha256=recording.sha256)
-        origin = _origin(source, wanted, (published,), (arrived,))
-        if target.exists() and not force:
-            raise LewmError(f"{target} has come there meanwhile; to have it replaced, add --force to the same command")
-        if isinstance(source, Remote) and keep_archive and archive.name != target.name:
-            put(archive, target.with_name(archive.name))
+        file = _recording(_unpack(archive, folder, target.unpacked, progress), path.name, archive.name)
+        recording = folder / file.path
+        dataset = open_dataset(recording, target.name)
+        installed = FetchedFile(name=path.name, size=file.size, sha256=file.sha256)
+        origin = _origin(target, (published,), (installed,))
+        if path.exists() and not planned.replaces:
+            raise LewmError(f"{path} has come there meanwhile; to have it replaced, add --force to the same command")
+        if isinstance(source, Remote) and keep_archive and archive.name != path.name:
+            put(archive, path.with_name(archive.name))
         # The recording last: without it, its origin says nothing to anybody.
-        origin.write(dataset_origin(target))
-        put_last(path, target)
-    return Delivered(target, origin, transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
+        origin.write(dataset_origin(path))
+        put_last(recording, path)
+    return Installed(planned, origin, transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
 
 
-def deliver_weights(
-    wanted: Wanted, sources: Sequence[Remote], target: Path, progress: ByteProgress, say: Say
-) -> Delivered:
-    """Fetch weights, read them strictly, and only then let them appear.
+def install_weights(planned: PlannedFetch, sources: Sequence[Remote], progress: ByteProgress, say: Say) -> Installed:
+    """Fetches weights, reads them strictly, and only then lets them appear.
 
     Args:
-        wanted: what they are.
+        planned: what they are, and the folder that they become.
         sources: their files, or an archive that holds them.
-        target: the folder that they become.
-        progress: shows how it gets on.
-        say: told of pauses.
+        progress: shows downloads and unpacking.
+        say: hears of pauses.
 
     Raises:
         LewmError: in one sentence what went wrong; what was downloaded so far stays for the next attempt.
     """
-    with staged(target) as stage:
+    target, path = planned.target, planned.path
+    with staged(path) as stage:
         inside, published, transferred = stage / "files", [], 0
         inside.mkdir(exist_ok=True)
-        for source, file in zip(sources, wanted.files, strict=True):
-            path = inside / PurePosixPath(file.name).name
-            got = _download(source, path, progress, say)
-            published.append(FetchedFile(name=path.name, size=got.size, sha256=got.sha256))
+        for source, file in zip(sources, target.files, strict=True):
+            came = inside / PurePosixPath(file.name).name
+            got = _download(source, came, progress, say)
+            published.append(FetchedFile(name=came.name, size=got.size, sha256=got.sha256))
             transferred += got.transferred
-        if len(sources) == 1 and not _is_checkpoint(path):
+        if len(sources) == 1 and not _is_checkpoint(came):
             inside = emptied(stage / "unpacked")
-            _unpack(path, inside, None, progress)
+            _unpack(came, inside, None, progress)
         folder = emptied(stage / "folder")
         _gather(inside, folder)
         read = read_checkpoint(folder / WEIGHTS)
-        arrived = tuple(
-            FetchedFile(name=path.name, size=path.stat().st_size, sha256=weights_digest(path))
-            for path in sorted(folder.iterdir())
+        files = tuple(
+            FetchedFile(name=file.name, size=file.stat().st_size, sha256=weights_digest(file))
+            for file in sorted(folder.iterdir())
         )
-        origin = _origin(sources[0], wanted, tuple(published), arrived)
+        origin = _origin(target, tuple(published), files)
         origin.write(folder / IN_FOLDER)
-        if target.exists() and Origin.read(target / IN_FOLDER) is None:
-            raise LewmError(f"{target} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")
-        put_last(folder, target)
-    said = f"{len(read.state)}/{len(read.state)} tensors ({read.source})"
-    return Delivered(target, origin, transferred, said)
+        if path.exists() and Origin.read(path / IN_FOLDER) is None:
+            raise LewmError(f"{path} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")
+        put_last(folder, path)
+    summary = f"{len(read.state)}/{len(read.state)} tensors ({read.source})"
+    return Installed(planned, origin, transferred, summary)
 
 
 def _archive(
-    wanted: Wanted, source: Remote | Path, stage: Path, progress: ByteProgress, say: Say
+    target: Target, source: Remote | Path, stage: Path, progress: ByteProgress, say: Say
 ) -> tuple[Path, FetchedFile, int]:
-    """The published file on this disk, what it is, and how much of it came just now."""
-    [file] = wanted.files
+    """Returns the published file on this disk, its hash, and how many bytes of it came just now."""
+    [file] = target.files
     if isinstance(source, Path):
         return source, FetchedFile(name=source.name, size=source.stat().st_size, sha256=str(file.sha256)), 0
     path = stage / PurePosixPath(file.name).name
@@ -157,18 +148,18 @@ def _archive(
 
 
 def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> Downloaded:
-    """Fetch a file, unless an earlier attempt got all of it."""
+    """Downloads a file, unless an earlier attempt got all of it."""
     if path.is_file() and remote.sha256:
-        there = _checked(path, progress)
+        there = _hashed(path, progress)
         if there.sha256 == remote.sha256:
-            return Downloaded(there.size, there.sha256, 0, None)
+            return Downloaded(there.size, there.sha256, 0)
     with progress(f"downloading {path.name}") as begin:
         return download(
             remote,
             path,
             begin,
             rereading=begin,
-            pausing=lambda pause: say(f"{path.name}: {pause.reason}; trying again in {pause.seconds:.0f} s"),
+            pausing=lambda reason, seconds: say(f"{path.name}: {reason}; trying again in {seconds:.0f} s"),
         )
 
 
@@ -179,7 +170,7 @@ def _unpack(archive: Path, folder: Path, size: int | None, progress: ByteProgres
 
 
 def _recording(files: tuple[UnpackedFile, ...], name: str, archive: str) -> UnpackedFile:
-    """The one recording among what was unpacked: of the name that it should have, or the only one."""
+    """Picks the one recording of what was unpacked: of the name that it should have, or the only one."""
     recordings = [file for file in files if file.path.suffix in _RECORDINGS]
     named = [file for file in recordings if file.path.name == name]
     match named or recordings:
@@ -196,7 +187,7 @@ def _recording(files: tuple[UnpackedFile, ...], name: str, archive: str) -> Unpa
 
 
 def _gather(inside: Path, folder: Path) -> None:
-    """The one checkpoint among files, and its configuration, under the names that they have on the Hub."""
+    """Links the one checkpoint among files, and its configuration, under the names that they have on the Hub."""
     files = sorted(path for path in inside.rglob("*") if path.is_file() and not path.name.startswith("."))
     found = [path for path in files if _is_checkpoint(path)]
     weights = (
@@ -219,15 +210,15 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file once more, so that a failure after this finds it still downloaded."""
+    """Makes the same file once more, so that a failure after this finds it still downloaded."""
     try:
         target.hardlink_to(source)
     except OSError:  # a disk without hard links
         shutil.copyfile(source, target)
 
 
-def _checked(path: Path, progress: ByteProgress) -> FetchedFile:
-    """A large file and its hash, which takes a while."""
+def _hashed(path: Path, progress: ByteProgress) -> FetchedFile:
+    """Hashes a large file, which takes a while."""
     size, digest = path.stat().st_size, hashlib.sha256()
     with progress(f"checking {path.name}") as begin, path.open("rb") as file:
         advance = begin(Transfer(size, 0))
@@ -237,15 +228,13 @@ def _checked(path: Path, progress: ByteProgress) -> FetchedFile:
     return FetchedFile(name=path.name, size=size, sha256=digest.hexdigest())
 
 
-def _origin(
-    source: Remote | Path, wanted: Wanted, published: tuple[FetchedFile, ...], arrived: tuple[FetchedFile, ...]
-) -> Origin:
-    hub = wanted.published.hub
+def _origin(target: Target, published: tuple[FetchedFile, ...], files: tuple[FetchedFile, ...]) -> Origin:
+    hub = target.published.hub
     return Origin(
-        source=hub.repo if hub else wanted.place,
+        source=hub.repo if hub else target.place,
         revision=hub.revision if hub else None,
         published=published,
-        files=arrived,
+        files=files,
         fetched=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
     )

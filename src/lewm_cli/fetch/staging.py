@@ -1,34 +1,24 @@
-"""The hidden folder beside a target in which a fetch comes together; it outlives any interruption."""
+"""Keeps the hidden folder beside a target in which a fetch comes together; it outlives any interruption."""
 
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.unpack.faults import gigabytes
-from lewm_cli.fetch.watching import Begin
+from lewm_cli.fetch.archive_errors import gigabytes
 from lewm_cli.files import exchanged, explained, full_disk_explained, locked, sync
 
 
-class ByteProgress(Protocol):
-    """Shows how a stage of many bytes gets on."""
-
-    def __call__(self, label: str) -> AbstractContextManager[Begin]:
-        """Enter a stage."""
-        ...
-
-
 def stage_folder(target: Path) -> Path:
-    """Where what becomes `target` comes together; hidden, so that nothing half-done is listed or read."""
+    """Returns where `target` comes together; hidden, so that nothing half-done is listed or read."""
     return target.with_name(f".fetching-{target.name}")
 
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Yield the folder, with what an earlier fetch left in it, under a lock; it goes once all went well.
+    """Yields the folder, with what an earlier fetch left in it, under a lock; it goes once all went well.
 
     Raises:
         LewmError: another process fetches the same, or nothing can be written there.
@@ -44,7 +34,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def clear_finished(target: Path) -> None:
-    """Remove what a fetch left that was killed after its last rename: nobody would go on with it."""
+    """Removes what a fetch left that was killed after its last rename: nobody would go on with it."""
     with suppress(LewmError):  # another process is at it, or this home is only read
         if _mark(target).exists():
             with locked(target, f"another process is fetching {target.name}"):
@@ -53,21 +43,21 @@ def clear_finished(target: Path) -> None:
 
 
 def emptied(folder: Path) -> Path:
-    """A folder with nothing in it, whatever an earlier attempt left there."""
+    """Empties a folder, whatever an earlier attempt left there, and returns it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
 
 
 def put(source: Path, target: Path) -> None:
-    """Rename a file into place, durably, over one that is there."""
+    """Renames a file into place, durably, over one that is there."""
     with explained(target):
         os.replace(source, target)
         sync(target.parent)
 
 
 def put_last(source: Path, target: Path) -> None:
-    """Rename what was fetched into place, durably; a folder that is there goes to where `source` was, or beside it."""
+    """Renames what was fetched into place, durably; a folder that is there goes to where `source` was, or beside it."""
     with explained(target):
         _mark(target).touch()
         folder = source.is_dir() and target.is_dir()
@@ -79,7 +69,7 @@ def put_last(source: Path, target: Path) -> None:
 
 
 def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuse before the first byte what would not fit.
+    """Refuses before the first byte what would not fit.
 
     Args:
         folder: where it would go; it need not be there yet.
@@ -98,24 +88,24 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """What is free on the disk that a folder is, or would be, on."""
+    """Returns the free bytes of the disk that a folder is, or would be, on."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return shutil.disk_usage(there).free
 
 
 def downloaded_before(target: Path) -> int:
-    """Bytes of what becomes `target` that an earlier fetch has downloaded."""
+    """Counts the bytes of what becomes `target` that an earlier fetch has downloaded."""
     folder = stage_folder(target)
     return _bytes([*folder.glob("*"), *folder.glob(".*"), *folder.glob("files/*"), *folder.glob("files/.*")])
 
 
 def unpacked_before(target: Path) -> int:
-    """Bytes that an earlier fetch, killed while it unpacked, has left; they go before anything else comes."""
+    """Counts the bytes that a fetch, killed while it unpacked, has left; they go before anything else comes."""
     return _bytes((stage_folder(target) / "unpacked").rglob("*"))
 
 
 def _mark(target: Path) -> Path:
-    """Is there from shortly before the last rename until everything else is gone."""
+    """Names a file that is there from shortly before the last rename until everything else is gone."""
     return target.with_name(f".fetched-{target.name}")
 
 

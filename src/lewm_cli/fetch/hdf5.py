@@ -1,11 +1,11 @@
-"""An HDF5 file can name other files, and reading it then reads those: a dataset that is fetched must stand alone."""
+"""Checks that an HDF5 file stands alone: it can name other files, and reading it then reads those."""
 
 from pathlib import Path
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixels are compressed with)
 
-from lewm_cli.fetch.unpack.faults import Damage, Refusal, quoted
+from lewm_cli.fetch.archive_errors import DamagedError, RefusedError, quoted
 
 MAX_LINKS = 10_000
 """Names in one file; recordings have some twenty."""
@@ -17,15 +17,15 @@ SAME_FILE = "."
 
 
 def check_stands_alone(path: Path, name: str) -> None:
-    """Look at all links and at where every dataset keeps its values, without reading any.
+    """Checks all links and where every dataset keeps its values, without reading any.
 
     Args:
         path: any file; only HDF5 is looked into.
         name: what it is called in errors.
 
     Raises:
-        Damage: it says that it is HDF5 but cannot be read.
-        Refusal: it refers to another file, or to nothing.
+        DamagedError: it says that it is HDF5 but cannot be read.
+        RefusedError: it refers to another file, or to nothing.
     """
     if not h5py.is_hdf5(path):
         return
@@ -33,9 +33,9 @@ def check_stands_alone(path: Path, name: str) -> None:
         with h5py.File(path, "r", locking="best-effort") as file:
             fault = _fault(file)
     except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:  # what h5py makes of damage
-        raise Damage(f"{name} in it is damaged HDF5 ({' '.join(str(error).split())})") from error
+        raise DamagedError(f"{name} in it is damaged HDF5 ({' '.join(str(error).split())})") from error
     if fault:
-        raise Refusal(f"{name} in it {fault}, and a dataset must stand alone")
+        raise RefusedError(f"{name} in it {fault}, and a dataset must stand alone")
 
 
 def _fault(file: h5py.File) -> str | None:
