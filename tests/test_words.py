@@ -22,7 +22,6 @@ NOT_YET_CLEAN = {
     "cli",
     "config",
     "control",
-    "data",
     "diagnose",
     "doctor",
     "evaluate",
@@ -40,7 +39,6 @@ NOT_YET_CLEAN = {
     "statistics",
     "store",
     "surprise",
-    "tasks",
     "train",
     "verify",
 }
