@@ -1,9 +1,9 @@
 """Typed results in; text, tables and videos out."""
 
+from lewm_cli.report.checkup_tables import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
-from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables, success_tables
 from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
@@ -34,6 +34,8 @@ __all__ = [
     "VideoFolder",
     "WrittenFile",
     "check_plan_file",
+    "checkup_tables",
+    "checkup_tree",
     "comparison_tables",
     "conversion_tables",
     "conversion_tree",
@@ -41,8 +43,6 @@ __all__ = [
     "dataset_tree",
     "details_tables",
     "details_tree",
-    "diagnosis_tables",
-    "diagnosis_tree",
     "evaluation_tables",
     "goal_image_tables",
     "head_tables",
