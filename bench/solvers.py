@@ -26,7 +26,6 @@ from torch import Tensor
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import (
-    Difference,
     EvalResult,
     Judge,
     Pair,
@@ -55,6 +54,7 @@ from lewm_cli.report.page.figures.style import (
     new_figure,
 )
 from lewm_cli.report.plot import plain_svg
+from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
@@ -185,7 +185,7 @@ class Bench:
         found = []
         for number, pair in enumerate(self.latents(RANKED_PAIRS)):
             problem = self.problem(reference, exact, pair, number)
-            plan = find_solver(reference, remember=True).solve(problem)
+            plan = find_solver(reference, record=True).solve(problem)
             with torch.inference_mode():
                 cost = near.cost(pair[:1], pair[1:])
                 tried = plan.history[0], plan.history[-1]

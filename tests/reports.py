@@ -8,20 +8,13 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 
-from lewm_cli.config import (
-    ActionStats,
-    DatasetIdentity,
-    EvalProtocol,
-    Inputs,
-    ModelConfig,
-    Provenance,
-    RunCard,
-    TrainConfig,
-)
-from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm, Rate
+from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
+from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm
 from lewm_cli.evaluate.result import summarize_groups
+from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import Rate
 from lewm_cli.surprise import (
     DETECTORS,
     Curve,
@@ -99,8 +92,7 @@ def history(steps: int = 12) -> TrainingHistory:
             step=25 * k,
             total_steps=25 * steps,
             loss=1 / k,
-            prediction=0.3 / k,
-            sigreg=9.0 / k + 1,
+            parts={"prediction": 0.3 / k, "SIGReg": 9.0 / k + 1},
             lr=1e-3,
             gradient_norm=1.0,
             data_seconds=0.001,
@@ -111,7 +103,8 @@ def history(steps: int = 12) -> TrainingHistory:
         for k in range(1, steps + 1)
     )
     measured = tuple(
-        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, 3.0 / k, 0.9, 0.7, 7.0, 0.01)) for k in range(1, steps // 4 + 1)
+        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, {"SIGReg": 3.0 / k}, 0.9, 0.7, 7.0, 0.01))
+        for k in range(1, steps // 4 + 1)
     )
     return TrainingHistory(taken, measured, (Warned(50, "the latent space is <collapsing> & narrow"),), 131.2)
 

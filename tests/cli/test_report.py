@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from commands import flat, left_behind, lewm_here
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import ModelConfig
 from lewm_cli.flows.report import run_report
 from lewm_cli.flows.results import keep_result, stored_results
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult, score
@@ -119,6 +119,7 @@ def test_page_is_written_beside_the_run_and_said(home: Path):
     assert left_behind(home) == []
 
 
+@pytest.mark.slow
 def test_json_is_strict_and_alone_on_stdout(home: Path, tmp_path: Path):
     keep(home, "probe", probed(0))
     keep(home, "perturb-teleport", staged("teleport", 0))
@@ -232,6 +233,7 @@ def test_results_of_earlier_weights_are_passed_over(
     assert lewm_here(home, "show", RUN, "--json").json()["surprises"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     ["", "{", "null", "[]", '{"run": "tworoom/lewm"}', "LONGER", "NAN", "bytes", "folder", "link to nowhere"],

@@ -15,11 +15,11 @@ import torch
 
 import lewm_cli
 from drawing import drawing_simulator
-from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig, RunCard
+from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import Pair, evaluate
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan import CEM, Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import CUBE, REACHER, TASKS, Task, find_task
@@ -267,6 +267,7 @@ def test_loop_of_the_page_drives_a_robot(
     assert chosen["policy"].planner.receding == 1
 
 
+@pytest.mark.slow
 def test_policy_is_imported_when_it_is_asked_for():
     script = "import sys, lewm_cli; assert 'torch' not in sys.modules; lewm_cli.Policy; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

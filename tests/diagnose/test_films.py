@@ -94,7 +94,7 @@ def seeded(count: int) -> list[torch.Generator]:
 def test_planner_that_remembers_finds_the_same_plan():
     config = PlannerConfig(candidates=40, elites=6, iterations=5, horizon=3, receding=2)
     plain = CEM(config).solve(Problem(Slope(3), 4, seeded(3)))
-    remembering = CEM(config, remember=True).solve(Problem(Slope(3), 4, seeded(3)))
+    remembering = CEM(config, record=True).solve(Problem(Slope(3), 4, seeded(3)))
     assert plain.history == ()
     assert torch.equal(plain.actions, remembering.actions)
     assert torch.equal(plain.cost, remembering.cost)

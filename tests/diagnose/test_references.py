@@ -20,13 +20,10 @@ from lewm_cli.config import ActionStats, EvalProtocol, Inputs, PlannerConfig, Re
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (
-    Difference,
     EvalResult,
     EvalSeries,
     Here,
-    Mean,
     Pair,
-    Rate,
     Referee,
     Reference,
     References,
@@ -42,6 +39,7 @@ from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.model import PositionHead, ReachHead
 from lewm_cli.plan import CEM, Iteration, Plan, ProbedPosition, Problem, Reachability
 from lewm_cli.report import report_tree, success_tables
+from lewm_cli.statistics import Difference, Estimate, Rate
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
 from places import RUN
@@ -192,6 +190,7 @@ def test_every_task_is_followed_to_where_its_actions_lead(name: str):
 # Success
 
 
+@pytest.mark.slow
 def test_true_dynamics_and_a_true_cost_reach_what_can_be_reached(measure: Measure, easy: list[Pair]):
     referee, result = measure(easy)
     assert result.solved_at_start.successes == SOLVED
@@ -222,6 +221,7 @@ def test_headline_without_solved_starts_is_that_of_its_references_too(measure: M
     assert (still.success.successes, still.success.trials, still.reached) == (0, 2, (True, True, False, False))
 
 
+@pytest.mark.slow
 def test_the_model_plans_like_an_evaluation_with_that_planner(measure: Measure, easy: list[Pair]):
     referee, _ = measure(easy)
     _, same = measure(easy, planner=referee.protocol.planner)
@@ -273,7 +273,7 @@ def toy_way() -> Onward:
 
 def planned(cost, **settings) -> Plan:
     config = PlannerConfig(candidates=30, elites=5, iterations=4, horizon=2, receding=2, **settings)
-    return CEM(config, remember=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
+    return CEM(config, record=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
 
 
 def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):
@@ -300,8 +300,8 @@ def test_ranking_is_of_the_first_plan_that_the_model_makes(measure: Measure, eas
     for one in ranking.pairs:
         assert -1 <= one.first <= 1
         assert one.least <= one.distance
-    assert ranking.regret.mean == pytest.approx(np.mean([one.regret for one in ranking.pairs]))
-    assert ranking.regret.low <= ranking.regret.mean <= ranking.regret.high
+    assert ranking.regret.value == pytest.approx(np.mean([one.regret for one in ranking.pairs]))
+    assert ranking.regret.low <= ranking.regret.value <= ranking.regret.high
     nothing, _ = measure(easy[:SOLVED])
     assert nothing.rank(silent) is None
 
@@ -309,10 +309,10 @@ def test_ranking_is_of_the_first_plan_that_the_model_makes(measure: Measure, eas
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 5)), min_size=1, max_size=30))
 def test_interval_holds_the_mean_and_knows_what_an_episode_is(drawn: list[tuple[float, int]]):
     values, clusters = (np.array(part) for part in zip(*drawn, strict=True))
-    found = Mean.of(values, clusters)
-    assert found.mean == pytest.approx(values.mean(), abs=1e-9)
+    found = Estimate.of_mean(values, clusters)
+    assert found.value == pytest.approx(values.mean(), abs=1e-9)
     assert values.min() - 1e-9 <= found.low <= found.high <= values.max() + 1e-9
-    twice = Mean.of(np.tile(values, 2), np.tile(clusters, 2))  # the same said twice is no more evidence
+    twice = Estimate.of_mean(np.tile(values, 2), np.tile(clusters, 2))  # the same said twice is no more evidence
     assert (twice.low, twice.high) == (pytest.approx(found.low, abs=1e-6), pytest.approx(found.high, abs=1e-6))
 
 

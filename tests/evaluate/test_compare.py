@@ -18,14 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import LEWM, Done, environment, flat, lewm, lewm_here
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.evaluate import Difference, EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
-from lewm_cli.evaluate.difference import mcnemar
-from lewm_cli.evaluate.paired import holm
+from lewm_cli.evaluate import EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.flows.results import keep_result
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.report.plot import comparison_svg
+from lewm_cli.statistics import Difference, holm, mcnemar
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from reports import full_report
 
@@ -68,6 +67,7 @@ outcomes_of_two = st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()
 # Statistics
 
 
+@pytest.mark.slow
 @given(outcomes_of_two)
 def test_to_swap_two_results_is_to_turn_the_difference_round(drawn: list[tuple[bool, bool, bool, int]]):
     one, other, random, episodes = (np.array(part) for part in zip(*drawn, strict=True))
@@ -88,6 +88,7 @@ def test_to_swap_two_results_is_to_turn_the_difference_round(drawn: list[tuple[b
     assert there.results[0].above_random == back.results[1].above_random
 
 
+@pytest.mark.slow
 @given(outcomes_of_two)
 def test_same_result_twice_differs_by_nothing_and_the_order_of_pairs_says_nothing(drawn: list):
     one, other, random, episodes = (np.array(part) for part in zip(*drawn, strict=True))
@@ -148,7 +149,7 @@ def test_correction_keeps_the_order_and_never_helps(p_values: list[float]):
 def test_interval_holds_the_true_difference_as_often_as_it_says(
     monkeypatch: pytest.MonkeyPatch, episodes: int, pairs: int, of_this: float, of_other: float
 ):
-    monkeypatch.setattr("lewm_cli.evaluate.difference.RESAMPLES", 1000)
+    monkeypatch.setattr("lewm_cli.statistics.difference.RESAMPLES", 1000)
     generator = np.random.default_rng(0)
     clusters = np.repeat(np.arange(episodes), pairs)
     held = 0
@@ -365,6 +366,7 @@ def test_plot_shows_every_difference(measured: Path, tmp_path: Path):
     assert comparison_svg(comparison) == svg  # the same numbers, the same file
 
 
+@pytest.mark.slow
 def test_stored_results_can_be_piped_without_a_terminal(measured: Path):
     done = lewm(measured, "compare", "tworoom/poor", "tworoom/good", stdin=subprocess.DEVNULL)
     assert done.code == 0, done.err
@@ -419,6 +421,7 @@ def test_file_that_is_no_evaluation_is_refused(measured: Path, tmp_path: Path, c
     assert "lewm eval RUN" in sentence
 
 
+@pytest.mark.slow
 def test_folder_is_refused(measured: Path, tmp_path: Path):
     (tmp_path / "folder.json").mkdir()
     assert (

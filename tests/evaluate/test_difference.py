@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rich.console import Console, Group
 
 from commands import flat
-from lewm_cli.evaluate import Difference, EvalResult, PooledDifference
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.report import evaluation_tables
+from lewm_cli.statistics import Difference
 from reports import full_report
 
 EVALUATION = full_report().evaluation
@@ -26,9 +27,9 @@ def printed(result: EvalResult) -> str:
 @given(st.lists(st.tuples(*[st.booleans()] * 4, st.integers(0, 6)), min_size=1))
 def test_difference_over_seeds_is_that_of_one_seed_where_there_is_one(drawn: list):
     one, other, again, floor, episodes = (np.array(part) for part in zip(*drawn, strict=True))
-    alone, single = Difference.of(one, floor, episodes), PooledDifference.of(one[None], floor[None], episodes)
+    alone, single = Difference.of(one, floor, episodes), Difference.of(one[None], floor[None], episodes)
     assert (single.rate, single.low, single.high, str(single)) == (alone.rate, alone.low, alone.high, str(alone))
-    pooled = PooledDifference.of(np.stack([one, other]), np.stack([floor, again]), episodes)
+    pooled = Difference.of(np.stack([one, other]), np.stack([floor, again]), episodes)
     assert pooled.rate == pytest.approx(np.mean([one.mean() - floor.mean(), other.mean() - again.mean()]), abs=1e-12)
     assert -1 <= pooled.low <= pooled.rate + 1e-12
     assert pooled.rate <= pooled.high + 1e-12
@@ -39,7 +40,7 @@ def test_seeds_that_disagree_widen_the_interval():
     floor, episodes = np.zeros((4, 60), bool), np.arange(60)
     alike = np.tile(episodes % 2 == 0, (4, 1))
     apart = np.stack([episodes < solved for solved in (5, 15, 45, 55)])
-    narrow, wide = (PooledDifference.of(each, floor, episodes) for each in (alike, apart))
+    narrow, wide = (Difference.of(each, floor, episodes) for each in (alike, apart))
     assert narrow.rate == wide.rate == 0.5
     assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
 

@@ -36,8 +36,8 @@ from lewm_cli.evaluate.fleet import gather
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.evaluate.stage import Begin, Follow, Look, Progressed, Request, Trace, Wander
-from lewm_cli.model import LeWM
-from lewm_cli.plan import CEM, LatentCost, Problem, Separately
+from lewm_cli.methods import LeWM
+from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from toys import DEADLY, toy
@@ -123,7 +123,7 @@ def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):
     def plan(numbers: list[int]) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(number) for number in numbers]
         cost = LatentCost(small_model, starts[numbers], goals[numbers])
-        return Separately(CEM(PlannerConfig(**QUICK))).solve(Problem(cost, 10, generators)).actions
+        return PerEnvironment(CEM(PlannerConfig(**QUICK))).solve(Problem(cost, 10, generators)).actions
 
     together = plan([0, 1, 2, 3, 4])
     for numbers in ([0], [4, 2], [3, 2, 1]):
@@ -159,7 +159,7 @@ def test_time_is_split_and_adds_up(here: EvalResult):
     split = here.split
     assert 0 < split.total <= here.seconds
     assert min(split.simulator, split.encoder, split.planner, split.random) > 0
-    assert here.seconds_per_episode == pytest.approx(here.seconds / PAIRS, rel=0.2)
+    assert split.total <= here.seconds_per_episode * PAIRS
     assert here.seconds_per_plan == pytest.approx(split.planner / here.plans)
 
 
@@ -197,6 +197,7 @@ def fleet_of(tmp_path: Path) -> Iterator[Callable[[Path | None], Fleet]]:
         fleet.close()
 
 
+@pytest.mark.slow
 def test_requests_are_answered_alike_here_and_there(fleet_of: Callable[[], Fleet]):
     fleet, here, pair, gate = fleet_of(), Here(toy()), between(3, 9), "simulator"
     right, none = np.tile([1.0, 0.0], (4, 1)), np.empty((0, 2))
@@ -218,6 +219,7 @@ def test_requests_are_answered_alike_here_and_there(fleet_of: Callable[[], Fleet
     assert path[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_gate_judges_wherever_it_is_simulated_and_a_goal_has_to_stay_reached(fleet_of: Callable[[], Fleet]):
     right, none = np.tile([1.0, 0.0], (4, 1)), np.empty((0, 2))
     pair, near = between(3, 7), between(3.5, 4.0)
@@ -240,6 +242,7 @@ def test_gate_judges_wherever_it_is_simulated_and_a_goal_has_to_stay_reached(fle
         assert where.ask(0, Wander(near, "tight", 0, seed=3)).result(60).found is False
 
 
+@pytest.mark.slow
 def test_simulator_that_dies_once_is_no_failure(fleet_of: Callable[[Path], Fleet], tmp_path: Path):
     fuse = tmp_path / "fuse"
     fuse.touch()
@@ -248,6 +251,7 @@ def test_simulator_that_dies_once_is_no_failure(fleet_of: Callable[[Path], Fleet
     assert not fuse.exists()
 
 
+@pytest.mark.slow
 def test_simulator_that_always_dies_is_named_and_what_it_raises_is_passed_on(fleet_of: Callable[[], Fleet]):
     fleet = fleet_of()
     deadly = fleet.ask(0, Begin(0, between(DEADLY, 0), "simulator"))

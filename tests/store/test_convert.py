@@ -20,11 +20,11 @@ import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.cli import convert as convert_command
-from lewm_cli.config import EncoderConfig, ModelConfig, RunCard
+from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import ConvertRequest, convert_run
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
 from lewm_cli.store.convert import FOLDERS, Names, Target
 from lewm_cli.store.convert import swm_module as adapter
@@ -119,6 +119,7 @@ def test_safetensors_is_a_copy_with_the_card(home: Home, files: RunFiles, small_
     assert (tree["run"], tree["target"], tree["path"], tree["tensors"]) == (NAME, "safetensors", str(copy), 104)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["object", "weights"])
 @pytest.mark.parametrize("state", ["missing", "damaged", "good"])
 def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFiles, small_model: LeWM, target, state):
@@ -248,6 +249,7 @@ def test_missing_package_is_said_with_what_to_type(home: Home, files: RunFiles, 
 # What is there already
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", list(Target))
 def test_other_files_are_overwritten_only_when_asked(home: Home, files: RunFiles, target: Target):
     output = Path("place")
@@ -349,6 +351,7 @@ def test_interrupted_folder_is_the_old_one_or_none(tmp_path: Path, old: bool):
         assert (folder / "config.json").read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [5, pytest.param(1000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("target", [target for target in Target if target not in FOLDERS])
 def test_killed_at_any_point_it_leaves_the_old_file_or_the_new_one(home: Home, files: RunFiles, target, cases: int):
@@ -378,6 +381,7 @@ def test_killed_at_any_point_it_leaves_the_old_file_or_the_new_one(home: Home, f
     assert place.read_bytes() == new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [5, pytest.param(100, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("target", [target for target in Target if target not in FOLDERS])
 def test_full_disk_leaves_the_old_file(home: Home, files: RunFiles, small_disk, target, cases: int):

@@ -22,9 +22,9 @@ import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
 from conftest import Scramble
 from faults import kill_points, killed_at_byte, killed_at_step
-from lewm_cli.config import ActionStats, ModelConfig, PixelStats, RunCard
+from lewm_cli.config import ActionStats, ModelConfig, PixelStats
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan.cost import LatentCost
 from lewm_cli.store import Home, Run, RunFiles, load_run, read_card, save_run, weights_digest
 from lewm_cli.store.convert import Target, write_as
@@ -33,6 +33,7 @@ from lewm_cli.store.convert.onnx import ONNX_FILES
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
+pytestmark = pytest.mark.slow  # exports networks
 
 NAME = "tworoom/lewm"
 ROOT = Path(__file__).parents[2]
@@ -142,7 +143,6 @@ def test_every_batch_and_every_window_computes_the_same(folder: Path, run: Run):
     assert_computes_the_same(folder, run)
 
 
-@pytest.mark.slow
 def test_release_computes_the_same(build: Build, tmp_path: Path):
     run = build(ModelConfig())
     written = write_as(Target.ONNX, run, tmp_path / "release")
@@ -151,7 +151,6 @@ def test_release_computes_the_same(build: Build, tmp_path: Path):
     assert_computes_the_same(tmp_path / "release", run, batches=(1, 2, 7))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("history", "width", "frameskip", "dims"), [(1, None, 1, 1), (6, 24, 2, 7)], ids=str)
 def test_other_sizes_compute_the_same(build: Build, small_config, tmp_path: Path, history, width, frameskip, dims):
     predictor = small_config.predictor.model_copy(update={"width": width, "dropout": 0.1})
@@ -252,7 +251,6 @@ def test_same_run_gives_the_same_bytes(folder: Path, run: Run, tmp_path: Path):
 # The command
 
 
-@pytest.mark.slow
 def test_exporter_is_not_heard(run: Run, here: Path):
     done = lewm(home_of(run), "convert", NAME, "--to", "onnx", "--json", cwd=here)
     assert done.code == 0, done.err

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from commands import PATIENCE, Done, environment, flat, lewm, lewm_here, wait_until
-from lewm_cli.config import RunCard
 from lewm_cli.data import open_dataset, pack_frames
 from lewm_cli.files import is_locked, lock_path, locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run
 from synthetic import write_recording
 
@@ -372,6 +371,7 @@ def killed(home: Path, count: int, number: signal.Signals, *arguments: str) -> D
     return Done(os.waitstatus_to_exitcode(status), "", told.read_text(encoding="utf-8") if told.exists() else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unlink", [1, 3, 6, 8])
 def test_killed_in_the_middle_the_run_still_loads_and_can_be_removed(home: Path, run: RunFiles, unlink: int):
     before = len(everything(home))

@@ -20,10 +20,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from commands import flat, lewm, lewm_here
-from lewm_cli.config import RunCard
 from lewm_cli.data import open_dataset
 from lewm_cli.files import locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import HEADER
@@ -349,6 +348,7 @@ def test_stillness_is_what_comparing_all_frames_says(
         assert found == []
 
 
+@pytest.mark.slow
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=150)
 @example(place=0.0, bit=0)
@@ -379,7 +379,7 @@ def run(home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) ->
     files = RunFiles(home / RUN)
     save_run(files, small_model, small_card(small_model))
     save_derived(files, small_model)
-    JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, 1.0, 1.0, 0.9, 7.5, 0.0)))
+    JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)))
     files.results.mkdir()
     write_result(files, "surprise-1.json", weights_digest(files.weights))
     write_result(files, "surprise-2.json", "0" * 64)
@@ -492,6 +492,7 @@ def test_flipped_bit_in_the_weights_is_seen_in_the_derived_files(home: Path, run
     assert "lewm.safetensors itself may have been damaged" in problems(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["_weight.ckpt", "_object.ckpt"])
 @pytest.mark.parametrize("place", [0.01, 0.5, 0.99])
 def test_damaged_derived_file(home: Path, run: RunFiles, suffix: str, place: float):
@@ -580,6 +581,7 @@ def test_log_cut_short_is_a_remark_and_a_log_of_nothing_a_problem(home: Path, ru
     assert "log.jsonl is damaged: none of its 1 lines can be read" in problems(home)
 
 
+@pytest.mark.slow
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bit_in_any_file_of_a_run_is_never_an_error(home: Path, run: RunFiles, place: float, bit: int):

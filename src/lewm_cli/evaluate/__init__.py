@@ -2,7 +2,6 @@
 
 from lewm_cli.evaluate.asking import settled
 from lewm_cli.evaluate.clock import TimeSplit
-from lewm_cli.evaluate.difference import Difference, PooledDifference
 from lewm_cli.evaluate.evaluate import evaluate
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.films import choose_episodes, film
@@ -24,7 +23,6 @@ from lewm_cli.evaluate.reference_settings import PlansBy, find_references, plann
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin
 from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
 from lewm_cli.evaluate.stage import HELD_STEPS
-from lewm_cli.evaluate.statistics import Mean, PooledRate, Rate
 from lewm_cli.evaluate.swm_solver import SwmSolver
 
 __all__ = [
@@ -33,7 +31,6 @@ __all__ = [
     "RELEASE",
     "Candidates",
     "ComparedResult",
-    "Difference",
     "EpisodeResult",
     "EvalResult",
     "EvalSeries",
@@ -49,7 +46,6 @@ __all__ = [
     "Journal",
     "Journaled",
     "Judge",
-    "Mean",
     "NamedResult",
     "Pair",
     "PairManifest",
@@ -58,12 +54,9 @@ __all__ = [
     "PlanFilm",
     "PlansBy",
     "Policy",
-    "PooledDifference",
     "PooledGroup",
-    "PooledRate",
     "RankedPair",
     "Ranking",
-    "Rate",
     "Redrawn",
     "Referee",
     "Reference",

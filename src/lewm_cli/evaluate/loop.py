@@ -138,7 +138,7 @@ class Loop:
         for number, one in enumerate(open_ones):
             one.planned(plan.of(number))
             if self.protocol.planner.warm_start:
-                one.guess = plan.left(number, self.protocol.planner.receding)
+                one.guess = plan.warm_start(number, self.protocol.planner.receding)
         actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))
         with self.clock("simulator"):
             asked = []

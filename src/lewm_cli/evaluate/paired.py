@@ -9,9 +9,8 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.evaluate.statistics import Rate
+from lewm_cli.statistics import Difference, Rate, holm
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,6 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
             )
         ),
     )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction: the chance of any false alarm among all comparisons stays below the level of each."""
-    corrected, least = [0.0] * len(p_values), 0.0
-    for rank, k in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[k]))
-        corrected[k] = least
-    return corrected
 
 
 def _compared(

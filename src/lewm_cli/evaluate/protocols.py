@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lewm_cli.config import OWN_FIELDS, EvalProtocol, Expectation, Layer, merge_layers, nearest
+from lewm_cli.control import nondeterminism
 from lewm_cli.errors import UsageError
-from lewm_cli.plan import varying
 from lewm_cli.tasks import Task
 
 HELD_OUT = "heldout"
@@ -65,7 +65,7 @@ def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]
             f"{protocol.budget} steps are allowed for goals {offset} steps ahead: the recorded way there would not "
             "do; expect little more than what starts near its goal"
         )
-    if said := varying(planner):
+    if said := nondeterminism(planner):
         yield said
     reach = planner.horizon * frameskip
     if reach < offset:

@@ -12,7 +12,6 @@ from lewm_cli.config import EvalProtocol, ReferencesConfig
 from lewm_cli.evaluate.asking import ask
 from lewm_cli.evaluate.clock import Clock, TimeSplit
 from lewm_cli.evaluate.costs import LatentCosts, embed_each
-from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.fleet import Simulators
 from lewm_cli.evaluate.journal import Journal
 from lewm_cli.evaluate.loop import Loop, open_at_once, pair_seed, resumed
@@ -23,9 +22,9 @@ from lewm_cli.evaluate.reference_result import Ranking, Reference, References
 from lewm_cli.evaluate.reference_settings import PlansBy, planned_by, reference_planner
 from lewm_cli.evaluate.result import EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
-from lewm_cli.evaluate.statistics import Rate
 from lewm_cli.evaluate.true_cost import Onward, TrueCosts
-from lewm_cli.plan import Solver, find_solver, separately_on_cpu
+from lewm_cli.plan import PerEnvironment, Solver, find_solver
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
 
 
@@ -98,7 +97,7 @@ class Referee:
         solver: Solver = find_solver(self.protocol.planner)
         if by == "model":
             costs, at_once = LatentCosts(self.judge, clock), open_at_once(self.run)
-            solver = separately_on_cpu(solver, self.run.device)
+            solver = PerEnvironment(solver) if self.run.device.type == "cpu" else solver
         else:
             # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
             costs, at_once = TrueCosts(self.judge, self.simulators, self.protocol.gate, by), 1
@@ -121,7 +120,7 @@ class Referee:
             cost = self.judge.cost(start[None], goal[None])
             generator = torch.Generator().manual_seed(pair_seed(self.protocol.drawn_with, pair, stream=0))
             planner = self.protocol.planner
-            plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))
+            plan = find_solver(planner, record=True).solve(ask(self.run, planner, cost, [generator]))
             way = Onward.of(self.run, self.simulators, self.protocol.gate, pair)
             ranked.append(rank_plan(number, plan, way))
             advance(1)

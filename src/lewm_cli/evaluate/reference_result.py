@@ -7,8 +7,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from lewm_cli.config import PlannerConfig, Section
-from lewm_cli.evaluate.difference import Difference
-from lewm_cli.evaluate.statistics import Mean, Rate
+from lewm_cli.statistics import Difference, Estimate, Rate
 
 
 class Reference(Section):
@@ -48,10 +47,10 @@ class RankedPair(Section):
 class Ranking(Section):
     """How well the model's cost ranks candidates, over the pairs that were not solved at the start."""
 
-    first: Mean | None
+    first: Estimate | None
     """Of `RankedPair.first` over the pairs that have it; None if none does."""
-    last: Mean | None
-    regret: Mean
+    last: Estimate | None
+    regret: Estimate
     """In the task's units."""
     pairs: tuple[RankedPair, ...]
 
@@ -59,14 +58,14 @@ class Ranking(Section):
     def of(cls, pairs: Sequence[RankedPair], episodes: np.ndarray) -> Self:
         """Summarize pairs that come from these recorded episodes (N,); N at least 1."""
 
-        def mean(values: list[float | None]) -> Mean | None:
+        def mean(values: list[float | None]) -> Estimate | None:
             known = [k for k, value in enumerate(values) if value is not None]
-            return Mean.of(np.array([values[k] for k in known]), episodes[known]) if known else None
+            return Estimate.of_mean(np.array([values[k] for k in known]), episodes[known]) if known else None
 
         return cls(
             first=mean([one.first for one in pairs]),
             last=mean([one.last for one in pairs]),
-            regret=Mean.of(np.array([one.regret for one in pairs]), episodes),
+            regret=Estimate.of_mean(np.array([one.regret for one in pairs]), episodes),
             pairs=tuple(pairs),
         )
 

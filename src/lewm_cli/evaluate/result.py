@@ -8,10 +8,9 @@ import numpy as np
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.clock import TimeSplit
-from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References
-from lewm_cli.evaluate.statistics import Rate
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Measurement, Run
 
 NOT_SOLVED = "start not solved"

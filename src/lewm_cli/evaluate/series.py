@@ -6,10 +6,9 @@ import numpy as np
 from pydantic import PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
-from lewm_cli.evaluate.difference import PooledDifference
 from lewm_cli.evaluate.reference_result import References
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.evaluate.statistics import PooledRate, Rate
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Measurement
 
 
@@ -17,10 +16,10 @@ class PooledGroup(Section):
     """Rates over a subset of pairs, all seeds together; see `GroupResult`."""
 
     name: str
-    success: PooledRate
-    random: PooledRate
-    route_valid: PooledRate | None
-    held: PooledRate
+    success: Rate
+    random: Rate
+    route_valid: Rate | None
+    held: Rate
     first_hit: float | None
     final_distance: float
 
@@ -31,8 +30,8 @@ class PooledGroup(Section):
         every = [one for episodes in seeds for one in episodes]
         hits = [one.first_hit for one in every if one.first_hit]
 
-        def rate(outcomes: list[bool]) -> PooledRate:
-            return PooledRate.of(np.array(outcomes).reshape(len(seeds), -1), clusters)
+        def rate(outcomes: list[bool]) -> Rate:
+            return Rate.of(np.array(outcomes).reshape(len(seeds), -1), clusters)
 
         judged = any(one.route_valid is not None for one in every)
         return cls(
@@ -53,10 +52,12 @@ class SeriesPoint(Section):
     budget: PositiveInt
     seeds: tuple[int, ...]
     """Of planning; the pairs are the same."""
+    rates: tuple[float, ...]
+    """Success of the headline, seed by seed."""
     overall: PooledGroup
     all_pairs: PooledGroup
     not_solved: PooledGroup | None
-    above_random: PooledDifference | None = None
+    above_random: Difference | None = None
     """Of the headline, pair by pair; None in results of earlier versions."""
     solved_at_start: Rate
     groups: tuple[PooledGroup, ...]
@@ -80,10 +81,11 @@ class SeriesPoint(Section):
             offset=first.protocol.offset,
             budget=first.protocol.budget,
             seeds=tuple(result.protocol.drawn_with for result in results),
+            rates=tuple(result.overall.success.rate for result in results),
             overall=PooledGroup.of(first.overall.name, counted),
             all_pairs=PooledGroup.of(first.all_pairs.name, [list(result.episodes) for result in results]),
             not_solved=PooledGroup.of(first.not_solved.name, unsolved) if first.not_solved else None,
-            above_random=PooledDifference.of(
+            above_random=Difference.of(
                 np.array([[one.success for one in episodes] for episodes in counted]),
                 np.array([[one.random_success for one in episodes] for episodes in counted]),
                 np.array([one.episode for one in counted[0]]),

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.config import Layer, merge_layers
+from lewm_cli.control import nondeterminism
 from lewm_cli.data import read_image
 from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, drive_to_image, settled
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import varying
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 from lewm_cli.tasks import Task
 
@@ -63,7 +63,7 @@ def drive_run(
     task = simulated_task(run, f"there is nothing to drive; {instead}")
     protocol = _protocol(task, request.settings)
     protocol = protocol.model_copy(update={"planner": settled(run, protocol.planner)})
-    if said := varying(protocol.planner):
+    if said := nondeterminism(protocol.planner):
         say(f"unusual: {said}")
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), request.start_seed, goal, protocol, advance, video)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
 from lewm_cli.flows.collect import CollectRequest, collect
 from lewm_cli.flows.evaluate import evaluate_run
-from lewm_cli.flows.job import TrainRequest
 from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
@@ -109,17 +109,23 @@ class _Quickstart:
         files = RunFiles(self.home.run_stem(RUN))
         if files.object.exists():  # written after the last step
             return
-        if files.stopped:
-            request = TrainRequest(RUN, name=RUN, device=self.device, resume=True)
-        else:
-            steps = self.size.steps
-            settings = (Layer("the quickstart", {"schedule": {"stop": f"{steps} steps"}}),) if steps else ()
-            # A training that was killed early may have left weights, and nothing to go on from.
-            request = TrainRequest(
-                TWOROOM.name, "small", DEMOS, settings=settings, name=RUN, device=self.device, overwrite=True
-            )
         self.say("training a world model")
-        train(self.home, request, self.listeners, self.say, self.progress)
+        begin = partial(
+            train,
+            self.home,
+            listeners=self.listeners,
+            say=self.say,
+            progress=self.progress,
+            name=RUN,
+            device=self.device,
+        )
+        if files.stopped:
+            begin(RUN, resume=True)
+            return
+        steps = self.size.steps
+        settings = (Layer("the quickstart", {"schedule": {"stop": f"{steps} steps"}}),) if steps else ()
+        # A training that was killed early may have left weights, and nothing to go on from.
+        begin(TWOROOM.name, preset="small", dataset=DEMOS, settings=settings, overwrite=True)
 
     def measure(self) -> None:
         results = self.measured()

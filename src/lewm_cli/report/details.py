@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import NetworkConfig
 from lewm_cli.data import Dataset
+from lewm_cli.methods import RunCard
 from lewm_cli.model import ComponentProfile
 from lewm_cli.report.stored_results import StoredResults
 from lewm_cli.store import HeadKind, ProbeFit, ReachFit, RunFiles
@@ -55,7 +56,7 @@ class RunDetails:
 
     name: str
     files: RunFiles
-    model: ModelConfig
+    model: NetworkConfig
     block_dim: int
     card: RunCard | None
     tensors: int

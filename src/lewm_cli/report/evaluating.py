@@ -12,11 +12,11 @@ from lewm_cli.evaluate import (
     GroupResult,
     PooledGroup,
     Ranking,
-    Rate,
     References,
     SeriesPoint,
 )
 from lewm_cli.report.spent import spent_per_plan
+from lewm_cli.statistics import Rate
 
 NOT_SHOWN = "not shown to beat random"
 """Said where the interval of the paired difference to the random policy is not above 0."""
@@ -81,11 +81,11 @@ def series_tables(series: EvalSeries) -> list[RenderableType]:
     if curve:
         for point in series.points:
             group = point.overall
-            row = (f"{point.offset} (of {point.budget})", str(group.success.pairs), str(group.success))
+            row = (f"{point.offset} (of {point.budget})", str(group.success.trials // seeds), str(group.success))
             table.add_row(*row, str(group.random), f"{point.solved_at_start.rate:.1%}")
     else:
         for group in [first.overall, *_other_headline(first, first.solved_at_start), *first.groups]:
-            row = (group.name, str(group.success.pairs), str(group.success), str(group.random))
+            row = (group.name, str(group.success.trials // seeds), str(group.success), str(group.random))
             table.add_row(*row, str(group.held))
     held_back = ["", *_references_over(series)] if first.references else []
     return [table, *(_seeds_table(series) if seeds > 1 else []), *held_back]
@@ -205,11 +205,11 @@ def _ranked(ranking: Ranking | None) -> list[str]:
     """How well candidates of the first plans are ranked."""
     if ranking is None:
         return []
-    first, last = ("unknown" if mean is None else str(mean) for mean in (ranking.first, ranking.last))
+    first, last = ("unknown" if mean is None else f"{mean:.2f}" for mean in (ranking.first, ranking.last))
     return [
         "In first plans, the rank correlation of latent cost and true distance is",
         f"{first} in the first iteration, {last} in the last.",
-        f"They end {ranking.regret} farther from the goal than the best that was tried.",
+        f"They end {ranking.regret:.2f} farther from the goal than the best that was tried.",
     ]
 
 
@@ -219,5 +219,5 @@ def _seeds_table(series: EvalSeries) -> list[RenderableType]:
     for seed in series.points[0].seeds:
         table.add_column(f"seed {seed}")
     for point in series.points:
-        table.add_row(str(point.offset), *(f"{rate:.1%}" for rate in point.overall.success.seeds))
+        table.add_row(str(point.offset), *(f"{rate:.1%}" for rate in point.rates))
     return [table]

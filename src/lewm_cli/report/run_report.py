@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.config import RunCard
 from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.methods import RunCard
 from lewm_cli.probe import ProbeResult
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.train import TrainingHistory

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.evaluate import Rate
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import Rate
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.config import Inputs, Provenance
+from lewm_cli.config import Inputs
 from lewm_cli.data import Dataset
+from lewm_cli.methods import Provenance
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.stored_results import StoredResults
 from lewm_cli.store import Inventory, ProbeFit, ReachFit, RunEntry
@@ -128,7 +129,8 @@ def _add_provenance(facts: Table, details: RunDetails, inputs: Inputs, provenanc
         f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}"
         + (unfinished if details.files.stopped else ""),
     )
-    facts.add_row("lambda", f"{provenance.train.objective.lambda_:g}")
+    objective = provenance.train.objective.model_dump(by_alias=True)
+    facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective.items()))
     facts.add_row("seed", str(provenance.train.seed))
     facts.add_row("command", provenance.command)
     facts.add_row("finished", provenance.finished)
@@ -177,7 +179,8 @@ def _add_held_out(table: Table, held_out: HeldOut) -> None:
     ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
     table.add_row("held-out prediction", f"{held_out.prediction:.4f}, {ratio:.2f} x copying the last latent")
     table.add_row("held-out std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; healthy near 1)")
-    table.add_row("held-out SIGReg", f"{held_out.sigreg:.2f} (Gaussian near 1)")
+    for name, value in held_out.parts.items():
+        table.add_row(f"held-out {name}", f"{value:.2f}")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")
 

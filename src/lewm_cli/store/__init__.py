@@ -1,6 +1,6 @@
 """The checkpoint store at $STABLEWM_HOME: where datasets and runs lie, what they are called, how runs are read."""
 
-from lewm_cli.store.head_fit import Estimate, HeadFit, HeadKind, PositionScore, ProbeFit, ReachFit, ReachScore
+from lewm_cli.store.head_fit import HeadFit, HeadKind, PositionScore, ProbeFit, ReachFit, ReachScore
 from lewm_cli.store.heads import (
     HEAD_KINDS,
     ONLY,
@@ -40,7 +40,6 @@ __all__ = [
     "SHUFFLED",
     "AutoCostModel",
     "DatasetEntry",
-    "Estimate",
     "Foreign",
     "FoundRun",
     "HeadFit",

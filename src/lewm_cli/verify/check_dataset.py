@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from shlex import quote
 
-from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.data import HDF5Dataset, open_dataset
 from lewm_cli.store.origin import dataset_origin
 from lewm_cli.tasks import find_task
 from lewm_cli.verify.check import DatasetCheck, Finding, guarded
@@ -27,7 +27,7 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
         path: the HDF5 file.
         progress: shows how the decoding gets on, which takes long.
     """
-    opened: list[Dataset] = []
+    opened: list[HDF5Dataset] = []
 
     def opening() -> tuple[Finding, ...]:
         opened.append(open_dataset(path, name))
@@ -61,7 +61,7 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
     )
 
 
-def _again(dataset: Dataset) -> str:
+def _again(dataset: HDF5Dataset) -> str:
     """The way to get a recording again; `lewm collect` makes the same once more, because the seed decides it."""
     task = find_task(dataset.task) if dataset.task else None
     with dataset.opened() as file:

@@ -10,10 +10,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import RunCard
 from lewm_cli.store import (
     HEAD_KINDS,
     Measurement,
@@ -59,7 +58,7 @@ class _Look:
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
-                model = LeWM(card.model, card.inputs.block_dim)
+                model = card.new_model()
             self.state = read_tensors(self.files.weights, model)
         self.digest = weights_digest(self.files.weights)
         endless = [key for key, value in self.state.items() if not torch.isfinite(value).all()]

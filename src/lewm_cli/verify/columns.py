@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import HDF5Dataset
 from lewm_cli.verify.check import Finding, Problem, Remark
 
 EPISODE_COLUMNS = ("ep_idx", "episode_idx")
@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 65_536
 Whole = npt.NDArray[np.int64]
 
 
-def bookkeeping_findings(dataset: Dataset) -> Iterator[Finding]:
+def bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Compare ep_len and ep_offset with the columns that number episodes and steps.
 
     Args:
@@ -41,7 +41,7 @@ def bookkeeping_findings(dataset: Dataset) -> Iterator[Finding]:
         yield Remark("no column numbers episodes or steps, so ep_len and ep_offset have nothing to agree with")
 
 
-def action_findings(dataset: Dataset) -> Iterator[Finding]:
+def action_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Check that actions are finite; an episode's last row, after which nothing was done, may be NaN."""
     actions = dataset.read("action", slice(None))
     episodes = _episode_of_rows(dataset)
@@ -59,7 +59,7 @@ def action_findings(dataset: Dataset) -> Iterator[Finding]:
     yield Problem(f"action is not finite in {len(wrong):,} rows, first in {place}")
 
 
-def column_findings(dataset: Dataset) -> Iterator[Finding]:
+def column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Read every other column; name those that hold no information."""
     with dataset.opened() as file:
         frames = len(file["pixels"])
@@ -73,13 +73,13 @@ def column_findings(dataset: Dataset) -> Iterator[Finding]:
                 yield from _values(item, name)
 
 
-def rows_of_file(dataset: Dataset) -> int:
+def rows_of_file(dataset: HDF5Dataset) -> int:
     """Rows N of the file, those that belong to no episode included."""
     with dataset.opened() as file:
         return len(file["pixels"])
 
 
-def _episode_of_rows(dataset: Dataset) -> Whole:
+def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
     """(N,) number of the episode that each row of the file belongs to."""
     episodes = np.full(rows_of_file(dataset), NOWHERE)
     for number, (offset, length) in enumerate(zip(dataset.offsets, dataset.lengths, strict=True)):
@@ -87,7 +87,7 @@ def _episode_of_rows(dataset: Dataset) -> Whole:
     return episodes
 
 
-def _episode_numbers(dataset: Dataset, name: str, episodes: Whole) -> Iterator[Problem]:
+def _episode_numbers(dataset: HDF5Dataset, name: str, episodes: Whole) -> Iterator[Problem]:
     """The first reason why a column does not number the episodes, if there is one."""
     numbers = _whole_numbers(dataset, name)
     if numbers is None:
@@ -116,7 +116,7 @@ def _episode_numbers(dataset: Dataset, name: str, episodes: Whole) -> Iterator[P
         yield Problem(f"ep_offset of episode {number} leads to rows with {name} {first[number]}")
 
 
-def _steps(dataset: Dataset, episodes: Whole) -> Iterator[Finding]:
+def _steps(dataset: HDF5Dataset, episodes: Whole) -> Iterator[Finding]:
     steps = _whole_numbers(dataset, STEP_COLUMN)
     if steps is None:
         yield Problem(f"{STEP_COLUMN} does not hold one whole number per row")
@@ -137,7 +137,7 @@ def _steps(dataset: Dataset, episodes: Whole) -> Iterator[Finding]:
         yield Remark(f"{STEP_COLUMN} begins at 1{where}, as World.collect of stable_worldmodel has it")
 
 
-def _whole_numbers(dataset: Dataset, name: str) -> Whole | None:
+def _whole_numbers(dataset: HDF5Dataset, name: str) -> Whole | None:
     values = dataset.read(name, slice(None))
     if values.dtype.kind not in "iuf" or values.size != len(values):
         return None

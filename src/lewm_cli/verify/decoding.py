@@ -7,7 +7,7 @@ from math import ceil, prod
 import h5py
 import numpy as np
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import HDF5Dataset
 from lewm_cli.verify.check import Finding, Problem
 
 ROWS_AT_ONCE = 64
@@ -30,7 +30,7 @@ class FramesRead:
     checksums: bool = False
 
 
-def frame_findings(dataset: Dataset, advance: Callable[[int], None], read: FramesRead) -> Iterator[Finding]:
+def frame_findings(dataset: HDF5Dataset, advance: Callable[[int], None], read: FramesRead) -> Iterator[Finding]:
     """Decode every frame.
 
     Args:
@@ -71,7 +71,7 @@ def frame_findings(dataset: Dataset, advance: Callable[[int], None], read: Frame
 class _Stillness:
     """Follows which episodes have shown one frame only so far."""
 
-    dataset: Dataset
+    dataset: HDF5Dataset
     first: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence, in_legacy, i
 from commands import PATIENCE
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint
 
 CODE = "import pathlib, os; pathlib.Path(os.environ['CANARY']).touch()"
@@ -399,6 +399,7 @@ FUZZED = [FIXTURES / "swm_tf5_object.ckpt", FIXTURES / "tf4_weight.ckpt"]
 FUZZ = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FUZZED, ids=lambda path: path.name)
 @settings(max_examples=150, **FUZZ)
 @given(seed=st.integers(0, 2**32))
@@ -452,6 +453,7 @@ def within_memory(paths: list[Path], allowance: int) -> list[str]:
     return ran.stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a child as Linux does")
 def test_hostile_files_stay_in_bounds(tmp_path):
     paths = []
@@ -464,6 +466,7 @@ def test_hostile_files_stay_in_bounds(tmp_path):
     assert within_memory([*paths, bomb], 128 * 2**20) == ["refused"] * (len(paths) + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a child as Linux does")
 def test_large_files_take_twice_their_size_at_most(tmp_path):
     state = LeWM(ModelConfig(), 10).state_dict()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint, read_trusted
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 from lewm_cli.store.objects import save_object
@@ -37,7 +37,7 @@ sys.meta_path.insert(0, Refuse())
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint
 
 folder = Path(sys.argv[1])
@@ -62,6 +62,7 @@ assert not FOREIGN & sys.modules.keys()
 """
 
 
+@pytest.mark.slow
 def test_fixtures_compute_what_the_real_classes_computed_without_those_classes():
     names = [path.name for path in (*OBJECTS, *STATES)]
     assert len(names) == 8
@@ -273,6 +274,7 @@ def test_damaged_safetensors_are_refused(tmp_path):
     assert "header does not hold" in reason(tmp_path / "weights.safetensors")
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(1, 3))
 def test_names_of_both_generations_convert_back_and_forth(encoder, predictor):
     config = ModelConfig(

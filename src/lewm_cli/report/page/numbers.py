@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 
-from lewm_cli.evaluate import Rate
+from lewm_cli.statistics import Rate
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

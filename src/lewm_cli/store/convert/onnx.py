@@ -17,7 +17,8 @@ from lewm_cli import __version__
 from lewm_cli.config import ActionStats, PixelStats
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder
-from lewm_cli.model import LeWM, normalize_pixels
+from lewm_cli.methods import Method
+from lewm_cli.model import normalize_pixels
 from lewm_cli.store.runs import Run
 
 ONNX_FILES = ("card.json", "encoder.onnx", "action_encoder.onnx", "predictor.onnx")
@@ -55,7 +56,7 @@ class Part:
 class FrameEncoder(nn.Module):
     """Frames as recorded to latents."""
 
-    def __init__(self, model: LeWM, stats: PixelStats) -> None:
+    def __init__(self, model: Method, stats: PixelStats) -> None:
         super().__init__()
         self.model, self.stats = model, stats
 
@@ -67,7 +68,7 @@ class FrameEncoder(nn.Module):
 class RawActionEncoder(nn.Module):
     """Actions in the environment's units to embeddings."""
 
-    def __init__(self, model: LeWM, stats: ActionStats) -> None:
+    def __init__(self, model: Method, stats: ActionStats) -> None:
         super().__init__()
         self.model = model
         self.mean = nn.Buffer(torch.tensor(stats.mean))
@@ -81,7 +82,7 @@ class RawActionEncoder(nn.Module):
 class NextLatents(nn.Module):
     """Latents and the actions taken at them to the latents one step later."""
 
-    def __init__(self, model: LeWM) -> None:
+    def __init__(self, model: Method) -> None:
         super().__init__()
         self.model = model
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.formats.config_json import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, VIT, VIT_SIZES
 from lewm_cli.store.keys import released_key

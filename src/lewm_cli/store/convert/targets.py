@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path, explained
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, Method
 from lewm_cli.store.convert.onnx import ONNX_FILES, write_onnx
 from lewm_cli.store.convert.swm_module import swm_module
 from lewm_cli.store.formats import config_tree
@@ -83,7 +83,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.HUB:
             _write_hub(run, path, names)
         case Target.SWM_OBJECT:
-            module = swm_module(run.model)
+            module = swm_module(_lewm(run))
             with atomic_path(path) as part, part.open("wb") as file:
                 torch.save(module, file)
         case Target.ONNX:
@@ -104,7 +104,7 @@ def _copy(run: Run, path: Path) -> None:
 
 
 def _write_hub(run: Run, path: Path, names: Names) -> None:
-    config = config_tree(run.model.config, run.model.block_dim)
+    config = config_tree(_lewm(run).config, run.model.block_dim)
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
@@ -113,6 +113,12 @@ def _write_hub(run: Run, path: Path, names: Names) -> None:
         (part / "card.json").write_text(f"{card}\n", encoding="utf-8")
 
 
-def _named(model: LeWM, names: Names) -> dict[str, Tensor]:
+def _lewm(run: Run) -> LeWM:
+    if not isinstance(run.model, LeWM):
+        raise LewmError(f"{run.name} was trained by {run.model.name}, and these formats hold a LeWM only")
+    return run.model
+
+
+def _named(model: Method, names: Names) -> dict[str, Tensor]:
     rename = names is Names.RELEASED
     return {released_key(key) if rename else key: value.detach() for key, value in model.state_dict().items()}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.methods import METHODS, LeWM
 from lewm_cli.store.formats.config_json import Sizes, read_config_json
 from lewm_cli.store.formats.module_config import read_configuration, walk
 from lewm_cli.store.formats.refusals import DamagedError, RefusalError
@@ -43,12 +44,14 @@ class Checkpoint:
         model: the configuration.
         block_dim: width of an action block.
         source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
+        method: the method whose network it is; another than LeWM's only in object checkpoints of ours.
     """
 
     state: dict[str, Tensor]
     model: ModelConfig
     block_dim: int
     source: str
+    method: str = LeWM.name
 
 
 def read_checkpoint(path: Path, config: Path | Sizes | None = None) -> Checkpoint:
@@ -133,15 +136,19 @@ def _from_object(file: TorchFile, root: CapturedObject) -> Checkpoint:
 def _from_ours(file: TorchFile, call: CapturedObject) -> Checkpoint:
     match call.arguments:
         case (str(written), int(block_dim), dict(state)) if not isinstance(block_dim, bool):
+            method = LeWM.name
+        case (str(written), int(block_dim), dict(state), str(method)) if not isinstance(block_dim, bool):
             pass
         case _:
             raise DamagedError("restore_model is called with other arguments than it takes")
+    if method not in METHODS:
+        raise DamagedError("the method in it is not one of this version of lewm")
     try:
         model = ModelConfig.model_validate_json(written)
     except ValidationError as error:
         raise DamagedError("the configuration in it is not one of this version of lewm") from error
     named = under_our_names(_entries(file, state))
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)")
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)", method)
 
 
 def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from lewm_cli.evaluate import Difference, PairedComparison
+from lewm_cli.evaluate import PairedComparison
 from lewm_cli.report.page.figures.style import FLOOR, INK, MODEL, MUTED, OTHER, Drawing, finish, new_figure
 from lewm_cli.report.page.numbers import brackets, decimals
+from lewm_cli.statistics import Difference
 
 LINE_HEIGHT = 0.19
 """Inches."""

@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from lewm_cli.evaluate import EvalResult, GroupResult, Rate
+from lewm_cli.evaluate import EvalResult, GroupResult
 from lewm_cli.report.page.figures.style import FLOOR, INK, MODEL, MUTED, THIRD, Drawing, finish, label_ends, new_figure
 from lewm_cli.report.page.numbers import percent
+from lewm_cli.statistics import Rate
 
 LINE_HEIGHT = 0.19
 """Inches."""

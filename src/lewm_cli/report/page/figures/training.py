@@ -1,6 +1,7 @@
 """Training curves and the collapse monitor."""
 
 import math
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,12 +28,10 @@ from lewm_cli.train.monitor import COLLAPSED_STD
 
 def draw_training(history: TrainingHistory) -> list[Drawing]:
     """Losses while training, and what held-out clips said."""
+    names = tuple(history.steps[-1].parts) if history.steps else ()
     losses = _curves(
         [step.step for step in history.steps],
-        {
-            "prediction": [step.prediction for step in history.steps],
-            "SIGReg": [step.sigreg for step in history.steps],
-        },
+        {name: [step.parts.get(name, math.nan) for step in history.steps] for name in names},
     )
     kept = [measured.held_out for measured in history.held_out]
     held_out = _curves(
@@ -56,14 +55,16 @@ def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.nd
 
 def _losses(curves: dict[str, np.ndarray]) -> Drawing:
     figure, axes = _over_steps(curves)
-    for name, color in (("prediction", MODEL), ("SIGReg", OTHER)):
-        axes.plot(curves["step"], curves[name], color=color, marker=_marker(curves))
-    axes.set_ylim(*log_limits(np.concatenate([curves["prediction"], curves["SIGReg"]])))
+    parts = {name: values for name, values in curves.items() if name != "step"}
+    colors = dict(zip(parts, cycle((MODEL, OTHER, THIRD, MUTED)), strict=False))
+    for name, values in parts.items():
+        axes.plot(curves["step"], values, color=colors[name], marker=_marker(curves))
+    axes.set_ylim(*log_limits(np.concatenate(list(parts.values()))))
     log_axis(axes)
     axes.set_title("training loss (dimensionless, log scale)")
-    label_ends(axes, [(curves["prediction"][-1], "prediction", MODEL), (curves["SIGReg"][-1], "SIGReg", OTHER)])
+    label_ends(axes, [(values[-1], name, colors[name]) for name, values in parts.items()])
     words = [
-        f"{name} {_change(curves[key])}" for name, key in (("Prediction loss", "prediction"), ("SIGReg", "SIGReg"))
+        f"{'Prediction loss' if name == 'prediction' else name} {_change(values)}" for name, values in parts.items()
     ]
     return finish(figure, "losses", ", ".join(words))
 
