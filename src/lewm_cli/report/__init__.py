@@ -2,7 +2,7 @@
 
 from lewm_cli.report.checkup_tables import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
-from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
+from lewm_cli.report.converting import conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables, success_tables
 from lewm_cli.report.fitting import head_tables
@@ -23,7 +23,6 @@ from lewm_cli.report.video import VideoFolder
 
 __all__ = [
     "NOT_SHOWN",
-    "Conversion",
     "DatasetDetails",
     "HeadDetails",
     "Output",
@@ -32,7 +31,6 @@ __all__ = [
     "StoredResults",
     "TrainingView",
     "VideoFolder",
-    "WrittenFile",
     "check_plan_file",
     "checkup_tables",
     "checkup_tree",
