@@ -1,19 +1,17 @@
-"""Is a recording what it says: schema, episodes, columns, and every frame."""
+"""Checks a recording: schema, episodes, columns, and every frame."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from shlex import quote
 
-from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.errors import LewmError
+from lewm_cli.data import HDF5Dataset, open_dataset
 from lewm_cli.store.origin import dataset_origin
 from lewm_cli.tasks import find_task
-from lewm_cli.verify.bookkeeping import bookkeeping_findings, rows_of_file
-from lewm_cli.verify.check import DatasetCheck, Finding, Problem, guarded
-from lewm_cli.verify.columns import action_findings, column_findings
-from lewm_cli.verify.frames import FramesRead, frame_findings
-from lewm_cli.verify.origin import origin_findings
+from lewm_cli.verify.check import DatasetCheck, Finding, guarded
+from lewm_cli.verify.columns import action_findings, bookkeeping_findings, column_findings, rows_of_file
+from lewm_cli.verify.decoding import FramesRead, frame_findings
+from lewm_cli.verify.fetched import origin_findings
 
 RowProgress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Enters a stage of so many rows, and yields what is told the number of rows done since the last call."""
@@ -22,38 +20,35 @@ FETCH_AGAIN = "fetch or record it again"
 
 
 def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
-    """Look at everything in a recording; damage is a finding, never an error.
+    """Check everything in a recording; damage is a finding, never an error.
 
     Args:
         name: as on the command line.
         path: the HDF5 file.
         progress: shows how the decoding gets on, which takes long.
     """
-    opened: list[Dataset] = []
+    opened: list[HDF5Dataset] = []
 
-    def opening() -> Iterator[Finding]:
-        try:
-            opened.append(open_dataset(path, name))
-        except LewmError as error:
-            yield Problem(str(error))  # it says itself what to do
+    def opening() -> tuple[Finding, ...]:
+        opened.append(open_dataset(path, name))
+        return ()
 
-    findings = list(guarded(path.name, opening, FETCH_AGAIN))
-    findings += guarded(
-        "its origin", lambda: origin_findings(dataset_origin(path), f"{quote(name)} --dataset"), FETCH_AGAIN
-    )
+    findings = [*guarded(path.name, opening, FETCH_AGAIN)]
+    what = f"{quote(name)} --dataset"
+    findings += guarded("its origin", lambda: origin_findings(dataset_origin(path), what), FETCH_AGAIN)
     if not opened:
         return DatasetCheck(name=name, path=path, findings=tuple(findings))
     dataset = opened[0]
-    again = record_again(dataset)
+    again = _again(dataset)
     read = FramesRead()
 
     def frames() -> Iterator[Finding]:
         with progress(rows_of_file(dataset)) as advance:
-            yield from frame_findings(dataset, again, advance, read)
+            yield from frame_findings(dataset, advance, read)
 
-    findings += guarded("ep_len and ep_offset", lambda: bookkeeping_findings(dataset, again), again)
-    findings += guarded("action", lambda: action_findings(dataset, again), again)
-    findings += guarded("a column", lambda: column_findings(dataset, again), again)
+    findings += guarded("ep_len and ep_offset", lambda: bookkeeping_findings(dataset), again)
+    findings += guarded("action", lambda: action_findings(dataset), again)
+    findings += guarded("a column", lambda: column_findings(dataset), again)
     findings += guarded("pixels", frames, again)
     return DatasetCheck(
         name=name,
@@ -66,8 +61,8 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
     )
 
 
-def record_again(dataset: Dataset) -> str:
-    """How to get a recording again; what `lewm collect` made comes out the same, because the seed decides it."""
+def _again(dataset: HDF5Dataset) -> str:
+    """The way to get a recording again; `lewm collect` makes the same once more, because the seed decides it."""
     task = find_task(dataset.task) if dataset.task else None
     with dataset.opened() as file:
         starts = file.attrs.get("starts")

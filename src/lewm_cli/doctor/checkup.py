@@ -1,26 +1,26 @@
-"""Look at everything, one thing after the other."""
+"""Checks everything on this machine, one thing after the other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lewm_cli.doctor.drawing import drawing
 from lewm_cli.doctor.environment import variables
 from lewm_cli.doctor.finding import Finding, State, guarded
-from lewm_cli.doctor.rendering import rendering
-from lewm_cli.doctor.versions import extras, versions
+from lewm_cli.doctor.packages import extras, packages
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to type, and for which findings."""
+    """A command to type, and the findings that it is for."""
 
     names: tuple[str, ...]
     command: str
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """What was found, section by section."""
+class Checkup:
+    """Everything that was found, section by section."""
 
     versions: tuple[Finding, ...]
     devices: tuple[Finding, ...]
@@ -31,12 +31,12 @@ class Diagnosis:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All of them, in the order of the sections."""
+        """All findings, in the order of the sections."""
         return self.versions + self.devices + self.rendering + self.storage + self.environment + self.extras
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """Names of what TwoRoom needs and does not work."""
+        """Names of all that TwoRoom needs and that does not work."""
         return tuple(finding.name for finding in self.findings if finding.state is State.BROKEN)
 
     @property
@@ -50,20 +50,20 @@ class Diagnosis:
         return tuple(Advice(tuple(whose), command) for command, whose in names.items())
 
 
-def diagnose(home: Path | None, say: Callable[[str], None]) -> Diagnosis:
-    """Look at this machine; nothing that is found, or fails, is an error here.
+def check_machine(home: Path | None, say: Callable[[str], None]) -> Checkup:
+    """Check this machine; nothing that is found, or fails, is an error here.
 
     Args:
-        home: what `--home` says.
+        home: the folder of `--home`.
         say: told what takes time.
     """
     # Late: check_imports has to be told before torch and h5py are imported.
     from lewm_cli.doctor.devices import devices
     from lewm_cli.doctor.disk import compression, homes, shared_memory
 
-    drawn = guarded("rendering", lambda: rendering(say))
-    return Diagnosis(
-        versions=guarded("versions", versions),
+    drawn = guarded("rendering", lambda: drawing(say))
+    return Checkup(
+        versions=guarded("versions", packages),
         devices=guarded("devices", devices),
         rendering=drawn,
         storage=(

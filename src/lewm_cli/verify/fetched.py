@@ -1,4 +1,4 @@
-"""Is what was fetched still what arrived."""
+"""Checks that fetched files still are what arrived."""
 
 from collections.abc import Iterator
 from pathlib import Path

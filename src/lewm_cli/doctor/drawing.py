@@ -1,13 +1,13 @@
-"""What draws: TwoRoom's own renderer, videos, and MuJoCo's back-ends, each tried for real in a child process."""
+"""Tries everything that draws in a child process: TwoRoom's own renderer, videos, and MuJoCo's back-ends."""
 
 import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from lewm_cli.child import attempt
+from lewm_cli.child import Attempt, attempt
 from lewm_cli.doctor.finding import Finding, State
-from lewm_cli.doctor.versions import IMPORTED_EVERYWHERE, install
+from lewm_cli.doctor.packages import IMPORTED_EVERYWHERE, install
 from lewm_cli.tasks.mujoco import BACKEND_SECONDS, SCENE, SYSTEM_PACKAGES, VARIABLE, try_backend
 
 SIMULATOR = """
@@ -32,54 +32,31 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 SIMULATOR_SECONDS, VIDEO_SECONDS = 180.0, 60.0
-"""Given to each: an import from a cold network disk takes long, a hung driver forever."""
+"""Limits of each: an import from a cold network disk takes long, a hung driver forever."""
 
 
-def rendering(say: Callable[[str], None]) -> Iterator[Finding]:
+def drawing(say: Callable[[str], None]) -> Iterator[Finding]:
     """Try everything that draws.
 
     Args:
         say: told what is being tried, because it takes seconds.
     """
     say("trying the TwoRoom simulator, about 6 s ...")
-    yield simulator()
+    simulator = attempt(SIMULATOR, seconds=SIMULATOR_SECONDS)
+    yield _finding("TwoRoom simulator", simulator, State.BROKEN, _repair(simulator.says))
     say("trying to write a video ...")
-    yield video()
+    # With the ffmpeg of imageio-ffmpeg, as `lewm eval --video` does.
+    video = attempt(VIDEO, seconds=VIDEO_SECONDS)
+    yield _finding("video (ffmpeg)", video, State.WARNING, "pip install --force-reinstall imageio-ffmpeg")
     yield from backends(say)
 
 
-def simulator() -> Finding:
-    """Build the TwoRoom simulator and take a frame."""
-    tried = attempt(SIMULATOR, seconds=SIMULATOR_SECONDS)
-    return Finding(
-        name="TwoRoom simulator",
-        state=State.OK if tried.works else State.BROKEN,
-        says=tried.says,
-        advice=None if tried.works else _repair(tried.says),
-    )
-
-
-def video() -> Finding:
-    """Write an mp4 with the ffmpeg of imageio-ffmpeg, as `lewm eval --video` does."""
-    tried = attempt(VIDEO, seconds=VIDEO_SECONDS)
-    return Finding(
-        name="video (ffmpeg)",
-        state=State.OK if tried.works else State.WARNING,
-        says=tried.says,
-        advice=None if tried.works else "pip install --force-reinstall imageio-ffmpeg",
-    )
-
-
 def backends(say: Callable[[str], None]) -> Iterator[Finding]:
-    """Every value of MUJOCO_GL; a failing one gives way to one that works, if there is one."""
+    """Try every value of MUJOCO_GL; a failing one gives way to one that works, if there is one."""
     if importlib.util.find_spec("mujoco") is None:
+        missing = Attempt(False, "mujoco is not installed")
         for name in SYSTEM_PACKAGES:
-            yield Finding(
-                name=f"{VARIABLE}={name}",
-                state=State.OPTIONAL,
-                says="mujoco is not installed",
-                advice='pip install "mujoco<4"',
-            )
+            yield _finding(f"{VARIABLE}={name}", missing, State.OPTIONAL, 'pip install "mujoco<4"')
         return
     found = []
     for name in SYSTEM_PACKAGES:
@@ -100,16 +77,17 @@ def backend(name: str, program: str = SCENE, seconds: float = BACKEND_SECONDS) -
         seconds: after which it hangs.
     """
     tried = try_backend(name, program, seconds)
-    return Finding(
-        name=f"{VARIABLE}={name}",
-        state=State.OK if tried.works else State.OPTIONAL,
-        says=tried.says,
-        advice=None if tried.works else SYSTEM_PACKAGES[name],
-    )
+    return _finding(f"{VARIABLE}={name}", tried, State.OPTIONAL, SYSTEM_PACKAGES[name])
 
 
-def _repair(said: str) -> str:
-    missing = re.search(r"No module named '(\w+)", said)
+def _finding(name: str, tried: Attempt, otherwise: State, advice: str) -> Finding:
+    if tried.works:
+        return Finding(name=name, state=State.OK, says=tried.says)
+    return Finding(name=name, state=otherwise, says=tried.says, advice=advice)
+
+
+def _repair(message: str) -> str:
+    missing = re.search(r"No module named '(\w+)", message)
     if missing:
         module = missing.group(1)
         return install(IMPORTED_EVERYWHERE.get(module, module.replace("_", "-")))

@@ -1,4 +1,4 @@
-"""Can every frame of a recording be decoded, and does something move in every episode?"""
+"""Decodes every frame of a recording, and checks that something moves in every episode."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from math import ceil, prod
 import h5py
 import numpy as np
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import HDF5Dataset
 from lewm_cli.verify.check import Finding, Problem
 
 ROWS_AT_ONCE = 64
@@ -19,7 +19,7 @@ NAMED = 3
 
 @dataclass
 class FramesRead:
-    """What a pass over the frames has come to; filled in while `frame_findings` goes.
+    """Counts of one pass over the frames; filled in while `frame_findings` goes.
 
     Args:
         decoded: rows whose frames were decoded.
@@ -30,12 +30,11 @@ class FramesRead:
     checksums: bool = False
 
 
-def frame_findings(dataset: Dataset, again: str, advance: Callable[[int], None], read: FramesRead) -> Iterator[Finding]:
+def frame_findings(dataset: HDF5Dataset, advance: Callable[[int], None], read: FramesRead) -> Iterator[Finding]:
     """Decode every frame.
 
     Args:
         dataset: the recording.
-        again: how to get it again.
         advance: told the number of rows done since the last call.
         read: counts what was decoded.
     """
@@ -46,7 +45,7 @@ def frame_findings(dataset: Dataset, again: str, advance: Callable[[int], None],
         read.checksums = bool(pixels.fletcher32)
         unwritten = _unwritten_chunks(pixels)
         if unwritten:
-            yield Problem(f"{unwritten:,} chunks of frames were never written: the recording broke off", again)
+            yield Problem(f"{unwritten:,} chunks of frames were never written: the recording broke off")
         for start, stop in _spans(pixels):
             try:
                 frames = pixels[start:stop]
@@ -61,18 +60,18 @@ def frame_findings(dataset: Dataset, again: str, advance: Callable[[int], None],
         rows = sum(stop - start for start, stop in lost)
         places = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in lost[:NAMED])
         rest = ", ..." if len(lost) > NAMED else ""
-        yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}", again)
+        yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}")
     still = stillness.episodes()
     if still:
         named = ", ".join(map(str, still[:NAMED])) + (", ..." if len(still) > NAMED else "")
-        yield Problem(f"all frames are the same in {len(still):,} episodes: {named}", again)
+        yield Problem(f"all frames are the same in {len(still):,} episodes: {named}")
 
 
 @dataclass
 class _Stillness:
     """Follows which episodes have shown one frame only so far."""
 
-    dataset: Dataset
+    dataset: HDF5Dataset
     first: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,5 +114,5 @@ def _spans(pixels: h5py.Dataset) -> Iterator[tuple[int, int]]:
 def _unwritten_chunks(pixels: h5py.Dataset) -> int:
     if not pixels.chunks:
         return 0
-    expected = prod(ceil(size / chunk) for size, chunk in zip(pixels.shape, pixels.chunks, strict=True))
+    expected: int = prod(ceil(size / chunk) for size, chunk in zip(pixels.shape, pixels.chunks, strict=True))
     return expected - int(pixels.id.get_num_chunks())

@@ -1,4 +1,4 @@
-"""What is installed, held against what lewm-cli declares that it needs."""
+"""Compares installed packages with the versions that lewm-cli declares."""
 
 import platform
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ EXTRAS = {
     "dm_control": "the task reacher",
     "transformers": "tests against stable_worldmodel's LeWM",
 }
-"""What can be installed besides, and what for."""
+"""Packages that can be installed besides, and their purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class PackageFinding(Finding):
 
 
 def check_imports() -> None:
-    """Import what every command needs.
+    """Import the packages that every command needs.
 
     Raises:
         LewmError: one of the packages is not there or broken.
@@ -66,24 +66,36 @@ def check_imports() -> None:
             ) from error
 
 
-def versions() -> Iterator[PackageFinding]:
+def packages() -> Iterator[PackageFinding]:
     """Python, the packages that decide numbers, then every other one that lewm-cli declares."""
-    yield _python()
+    yield _finding(
+        "python",
+        platform.python_version(),
+        _python_versions(),
+        "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt .",
+    )
     needed = {requirement.name.lower(): requirement for requirement in declared()}
     # gymnasium comes with stable-worldmodel, which says what it needs of it.
     for name in dict.fromkeys((*PACKAGES, *needed)):
-        yield _package(needed.get(name, Requirement(name)))
+        requirement = needed.get(name, Requirement(name))
+        # The distribution lewm-cli is missing where its sources were put on the path instead.
+        advice = "pip install ." if name == "lewm-cli" else _install(requirement)
+        yield _finding(requirement.name, _installed(name), requirement.specifier, advice)
 
 
 def extras() -> Iterator[PackageFinding]:
-    """What can be installed besides."""
-    for requirement, purpose in EXTRAS.items():
-        yield _extra(Requirement(requirement), purpose)
+    """Packages that can be installed besides."""
+    for text, purpose in EXTRAS.items():
+        extra = Requirement(text)
+        here = _installed(extra.name)
+        fits = here is None or extra.specifier.contains(here, prereleases=True)
+        says = f"{here or 'not installed'}{'' if fits else f' is not {_text(extra.specifier)}'}; {purpose}"
+        yield _finding(extra.name, here, extra.specifier, _install(extra), State.OPTIONAL, says)
 
 
 @cache
 def declared() -> tuple[Requirement, ...]:
-    """What lewm-cli declares that it needs; nothing where it was never installed."""
+    """Requirements that lewm-cli declares; none where it was never installed."""
     try:
         requirements = [Requirement(line) for line in requires("lewm-cli") or ()]
     except PackageNotFoundError:
@@ -93,58 +105,38 @@ def declared() -> tuple[Requirement, ...]:
 
 def install(package: str) -> str:
     """The command that installs a package in a version that lewm-cli works with."""
-    known = next((each for each in declared() if each.name.lower() == package.lower()), Requirement(package))
-    return f"pip install {_quoted(known)}"
+    return _install(next((each for each in declared() if each.name.lower() == package.lower()), Requirement(package)))
 
 
-def _python() -> PackageFinding:
-    here = platform.python_version()
-    try:
-        needs = SpecifierSet(metadata("lewm-cli")["Requires-Python"] or "")
-    except PackageNotFoundError:
-        needs = SpecifierSet()
-    good = needs.contains(here, prereleases=True)
-    return PackageFinding(
-        name="python",
-        version=here,
-        needs=_specifier(needs),
-        state=State.OK if good else State.WARNING,
-        says=here if good else f"{here}, but lewm-cli is made for {_specifier(needs)}",
-        advice=None if good else "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt .",
-    )
-
-
-def _package(requirement: Requirement) -> PackageFinding:
-    here, needs = _installed(requirement.name), _specifier(requirement.specifier)
+def _finding(
+    name: str,
+    here: str | None,
+    specifier: SpecifierSet,
+    advice: str,
+    otherwise: State = State.WARNING,
+    says: str | None = None,
+) -> PackageFinding:
+    needs = _text(specifier)
+    good = here is not None and specifier.contains(here, prereleases=True)
     if here is None:
-        state, says = State.WARNING, f"not installed, but lewm-cli declares it{': ' + needs if needs else ''}"
-    elif not requirement.specifier.contains(here, prereleases=True):
-        state, says = State.WARNING, f"{here}, but lewm-cli is made for {needs}"
+        found = f"not installed, but lewm-cli declares it{': ' + needs if needs else ''}"
     else:
-        state, says = State.OK, here
-    # The distribution lewm-cli is missing where its sources were put on the path instead.
-    advice = "pip install ." if requirement.name == "lewm-cli" else f"pip install {_quoted(requirement)}"
+        found = here if good else f"{here}, but lewm-cli is made for {needs}"
     return PackageFinding(
-        name=requirement.name,
+        name=name,
         version=here,
         needs=needs,
-        state=state,
-        says=says,
-        advice=None if state is State.OK else advice,
+        state=State.OK if good else otherwise,
+        says=says or found,
+        advice=None if good else advice,
     )
 
 
-def _extra(requirement: Requirement, purpose: str) -> PackageFinding:
-    here, needs = _installed(requirement.name), _specifier(requirement.specifier)
-    good = here is not None and requirement.specifier.contains(here, prereleases=True)
-    return PackageFinding(
-        name=requirement.name,
-        version=here,
-        needs=needs,
-        state=State.OK if good else State.OPTIONAL,
-        says=f"{here or 'not installed'}{'' if good or here is None else f' is not {needs}'}; {purpose}",
-        advice=None if good else f"pip install {_quoted(requirement)}",
-    )
+def _python_versions() -> SpecifierSet:
+    try:
+        return SpecifierSet(metadata("lewm-cli")["Requires-Python"] or "")
+    except PackageNotFoundError:
+        return SpecifierSet()
 
 
 def _installed(package: str) -> str | None:
@@ -154,11 +146,12 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _quoted(requirement: Requirement) -> str:
-    # A shell would take < and > for files.
-    wanted = f"{requirement.name}{_specifier(requirement.specifier)}"
-    return f'"{wanted}"' if requirement.specifier else wanted
+def _install(requirement: Requirement) -> str:
+    wanted = f"{requirement.name}{_text(requirement.specifier)}"
+    return (
+        f'pip install "{wanted}"' if requirement.specifier else f"pip install {wanted}"
+    )  # a shell redirects at < and >
 
 
-def _specifier(specifier: SpecifierSet) -> str:
+def _text(specifier: SpecifierSet) -> str:
     return ",".join(sorted(str(specifier).split(","), reverse=True))  # lower bound first
