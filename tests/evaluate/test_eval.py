@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 
 from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.control import Planner
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import Difference, EvalResult, Film, Pair, Rate, draw_pairs, evaluate
@@ -240,8 +241,8 @@ def measure(world: Path, tworoom: Task) -> Callable[[list[Pair]], EvalResult]:
     protocol = EvalProtocol(planner=PlannerConfig(**QUICK))
 
     def apply(pairs: list[Pair]) -> EvalResult:
-        solver = CEM(protocol.planner)
-        return evaluate(run, tworoom, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
+        actor = Planner(run, protocol.planner)
+        return evaluate(run, tworoom, dataset, pairs, protocol, actor, held_out=True, advance=lambda done: None)
 
     return apply
 

@@ -6,8 +6,8 @@ from typing import Self
 import numpy as np
 
 from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.control import TimeSplit
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.difference import Difference
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References

@@ -9,6 +9,16 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import ReferencesConfig
+from lewm_cli.control import Planner, find_objective
+from lewm_cli.diagnose import (
+    PlansBy,
+    ReferenceDiagnostics,
+    choose_episodes,
+    film,
+    find_references,
+    planned_by,
+    reference_planner,
+)
 from lewm_cli.errors import LewmError, StoppedError, signal_of
 from lewm_cli.evaluate import (
     EvalResult,
@@ -16,28 +26,18 @@ from lewm_cli.evaluate import (
     Film,
     Journal,
     Journaled,
-    PlansBy,
-    Referee,
     References,
     SeriesPoint,
-    Simulators,
-    choose_episodes,
     evaluate,
-    film,
-    find_judge,
-    find_references,
-    planned_by,
     redraw,
-    reference_planner,
     remarks,
-    simulators,
 )
 from lewm_cli.flows.planned import EvalRequest, Planned, find_planned
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import find_solver
+from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 
@@ -86,14 +86,14 @@ def evaluate_run(
     task = simulated_task(run, "it cannot be evaluated by planning")
     references = None if request.references is None else find_references(task, request.references)
     planned = find_planned(home, run, task, request, say)
-    find_judge(run, planned[0].protocol.planner)  # a head that is missing is said before anything is simulated
+    find_objective(run, planned[0].protocol.planner)  # a head that is missing is said before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
     # Where there are references, one pair alone keeps all of them busy.
     workers = request.workers if references else min(request.workers, max(len(one.pairs) for one in planned))
-    with simulators(task, workers, say) as simulated, ExitStack() as opened:
-        work = _Evaluation(home, run, task, request, references, simulated, opened, say, progress)
+    with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
+        work = _Evaluation(home, run, task, request, references, pool, opened, say, progress)
         if request.seeds == 1 and len(planned) == 1:
             return work.single(planned[0], video)
         return work.series(planned, video)
@@ -114,7 +114,7 @@ class _Evaluation:
     task: Task
     request: EvalRequest
     references: ReferencesConfig | None
-    simulators: Simulators
+    pool: SimulatorPool
     opened: ExitStack
     say: Callable[[str], None]
     progress: Progress
@@ -166,9 +166,9 @@ class _Evaluation:
             done = find_evaluation(self.home, self.run, planned.dataset, protocol, journal.episodes)
             if done and self._has_references(done[0]):
                 if self.references:
-                    self._open_journals_of(self._referee(planned, done[0]), planned)
+                    self._open_journals_of(self._diagnostics(planned, done[0]), planned)
                 return Evaluated(*done)
-        redrawn = redraw(self.simulators, self.task, planned.dataset, planned.pairs, self.say)
+        redrawn = redraw(self.pool, self.task, planned.dataset, planned.pairs, self.say)
         with self.progress(title, len(planned.pairs) * protocol.budget, "steps") as advance:
             result = evaluate(
                 self.run,
@@ -176,11 +176,11 @@ class _Evaluation:
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                find_solver(protocol.planner),
+                Planner(self.run, protocol.planner),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,
-                simulators=self.simulators,
+                simulators=self.pool,
                 journal=journal,
                 redrawn=redrawn,
             )
@@ -196,20 +196,20 @@ class _Evaluation:
         return result.references is not None and result.references.planner == planner
 
     def _measure_references(self, planned: Planned, result: EvalResult, title: str) -> References:
-        referee = self._referee(planned, result)
-        return measure_references(referee, title, self.progress, self._open_journals_of(referee, planned))
+        diagnostics = self._diagnostics(planned, result)
+        return measure_references(diagnostics, title, self.progress, self._open_journals_of(diagnostics, planned))
 
-    def _referee(self, planned: Planned, result: EvalResult) -> Referee:
-        return Referee(self.run, planned.pairs, result, self.references, self.simulators)
+    def _diagnostics(self, planned: Planned, result: EvalResult) -> ReferenceDiagnostics:
+        return ReferenceDiagnostics(self.run, planned.pairs, result, self.references, self.pool)
 
-    def _open_journals_of(self, referee: Referee, planned: Planned) -> dict[PlansBy, Journal]:
+    def _open_journals_of(self, diagnostics: ReferenceDiagnostics, planned: Planned) -> dict[PlansBy, Journal]:
         """Those of the references that plan; of stored ones, too, for they are removed with the others in the end."""
 
         def opened(by: PlansBy) -> Journal:
-            about = Journaled.of(self.run, planned.dataset, planned.pairs, referee.protocol, by)
+            about = Journaled.of(self.run, planned.dataset, planned.pairs, diagnostics.protocol, by)
             return self._open_journal(about, lambda message: self.say(f"{by}: {message}"))
 
-        return {by: opened(by) for by in referee.planned_by}
+        return {by: opened(by) for by in diagnostics.planned_by}
 
     def _open_journal(self, about: Journaled, say: Callable[[str], None]) -> Journal:
         folder = results_folder(self.home, self.run)
@@ -227,7 +227,7 @@ class _Evaluation:
         chosen = choose_episodes(result, self.request.films)
         if chosen:
             with self.progress("filming", len(chosen) * result.protocol.budget, "steps") as advance:
-                filmed = film(self.run, self.task, planned.dataset, result, chosen, advance, self.simulators)
+                filmed = film(self.run, self.task, planned.dataset, result, chosen, advance, self.pool)
             keep_result(self.home, self.run, "films", filmed)
 
     def _remove_journals(self) -> None:

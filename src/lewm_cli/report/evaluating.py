@@ -6,7 +6,6 @@ from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import (
-    HELD_STEPS,
     EvalResult,
     EvalSeries,
     GroupResult,
@@ -17,6 +16,7 @@ from lewm_cli.evaluate import (
     SeriesPoint,
 )
 from lewm_cli.report.spent import spent_per_plan
+from lewm_cli.simulate import HELD_STEPS
 
 NOT_SHOWN = "not shown to beat random"
 """Said where the interval of the paired difference to the random policy is not above 0."""

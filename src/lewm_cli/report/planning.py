@@ -11,8 +11,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import ObjectiveName
+from lewm_cli.control import ImaginedPlan
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
+from lewm_cli.evaluate import GoalImageResult
 from lewm_cli.files import atomic_path
 from lewm_cli.report.spent import spent_per_plan
 
