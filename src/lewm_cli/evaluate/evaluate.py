@@ -5,9 +5,8 @@ from collections.abc import Callable
 from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Actor
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.film import Film
 from lewm_cli.evaluate.journal import Journal
-from lewm_cli.evaluate.loop import EvaluationLoop, resume_clock
+from lewm_cli.evaluate.loop import EvaluationLoop, Film, resume_clock
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EvalResult

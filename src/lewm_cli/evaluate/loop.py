@@ -3,27 +3,36 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.control import Actor, ActorEpisode, Clock, RandomActor, TimeSplit
-from lewm_cli.evaluate.film import Film
+from lewm_cli.control import Actor, Clock, Frame, RandomActor, TimeSplit
 from lewm_cli.evaluate.journal import Entry, Journal
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.result import EpisodeResult
-from lewm_cli.simulate import ActiveEpisode, Response, RunActor, SimulatorPool, begin_episodes, follow_actions
+from lewm_cli.simulate import ActiveEpisode, RunActor, SimulatorPool, begin_episodes, follow_actions
 
 
 @dataclass(frozen=True)
-class _Playing:
-    """An active episode, the actor's state in it, and the random baseline of the same pair, if it is not known."""
+class Film:
+    """The frames of one pair.
 
-    episode: ActiveEpisode
-    state: ActorEpisode
-    baseline: "Future[Response] | None"
+    Args:
+        number: of the pair; the seed of the start where there is none.
+        frames: (T, H, W, 3) uint8, from the start on.
+        goal: (H, W, 3) uint8.
+        path: (T, 2) positions, in pixels of the frame.
+        success: the goal was reached; None where nobody can tell.
+    """
+
+    number: int
+    frames: Frame
+    goal: Frame
+    path: npt.NDArray[np.floating]
+    success: bool | None
 
 
 @dataclass(frozen=True)
@@ -68,68 +77,64 @@ class EvaluationLoop:
 
     def _play(self, pairs: dict[int, Pair]) -> Iterator[tuple[int, EpisodeResult]]:
         """Play these pairs, and yield each result as its episode ends."""
-        waiting, active = deque(pairs.items()), list[_Playing]()
+        waiting, active, budget = deque(pairs.items()), list[ActiveEpisode](), self.protocol.budget
         while waiting or active:
-            fresh = [waiting.popleft() for _ in range(min(len(waiting), self.actor.at_once - len(active)))]
-            active += self._begin(fresh)
-            if not any(map(self._has_ended, active)):
+            active += self._begin(
+                [waiting.popleft() for _ in range(min(len(waiting), self.actor.at_once - len(active)))]
+            )
+            if not any(one.ended(budget) for one in active):
                 self._act(active)
-            for one in filter(self._has_ended, active):
-                yield one.episode.number, self._result(one)
-            active = [one for one in active if not self._has_ended(one)]
+            for one in active:
+                if one.ended(budget):
+                    yield one.number, self._result(one)
+            active = [one for one in active if not one.ended(budget)]
 
-    def _begin(self, pairs: list[tuple[int, Pair]]) -> list[_Playing]:
+    def _begin(self, pairs: list[tuple[int, Pair]]) -> list[ActiveEpisode]:
         """Begin episodes, and the random baseline, which goes on while the actor thinks."""
         criterion, budget = self.protocol.gate, self.protocol.budget
         with self.clock("simulator"):
-            episodes = begin_episodes(self.pool, pairs, criterion)
+            fresh = begin_episodes(self.pool, pairs, criterion)
         with self.clock("random"):
-            baselines = [
-                None
-                if number in self.baselines
-                else self.pool.submit(
-                    number, RunActor(pair, criterion, budget, RandomActor, self._seed(pair, stream=1))
-                )
-                for number, pair in pairs
-            ]
-        seeds = [self._seed(pair, stream=0) for _, pair in pairs]
-        states = self.actor.begin([episode.goal_frame for episode in episodes], seeds)
-        return [_Playing(*each) for each in zip(episodes, states, baselines, strict=True)]
+            for one in fresh:
+                if one.number not in self.baselines:
+                    request = RunActor(one.pair, criterion, budget, RandomActor, self._seed(one.pair, stream=1))
+                    one.baseline = self.pool.submit(one.number, request)
+        seeds = [self._seed(one.pair, stream=0) for one in fresh]
+        memories = self.actor.begin([one.goal_frame for one in fresh], seeds)
+        for one, memory in zip(fresh, memories, strict=True):
+            one.memory = memory
+        return fresh
 
-    def _act(self, active: list[_Playing]) -> None:
+    def _act(self, active: list[ActiveEpisode]) -> None:
         """Act once in each of these."""
-        episodes = [one.episode for one in active]
-        chosen = self.actor.act([one.state for one in active], [episode.frame for episode in episodes])
-        before = [episode.steps for episode in episodes]
+        chosen = self.actor.act([one.memory for one in active], [one.frame for one in active])
+        before = [one.steps for one in active]
         with self.clock("simulator"):
             follow_actions(
                 self.pool,
-                episodes,
+                active,
                 chosen,
                 steps=self.actor.steps,
                 budget=self.protocol.budget,
                 criterion=self.protocol.gate,
                 filming=self.film is not None,
             )
-        for episode, steps in zip(episodes, before, strict=True):
-            self.advance(episode.steps - steps)
+        for one, steps in zip(active, before, strict=True):
+            self.advance(one.steps - steps)
 
-    def _has_ended(self, one: _Playing) -> bool:
-        return one.episode.ended(self.protocol.budget)
-
-    def _result(self, one: _Playing) -> EpisodeResult:
-        episode, found = one.episode, one.episode.progress
+    def _result(self, one: ActiveEpisode) -> EpisodeResult:
+        found = one.progress
         with self.clock("random"):
-            baseline = one.baseline.result().found if one.baseline else self.baselines[episode.number]
+            baseline = one.baseline.result().found if one.baseline else self.baselines[one.number]
         if self.film:
-            frames = np.stack([*episode.film, episode.frame])
-            self.film(Film(episode.number, frames, episode.goal_frame, found.path, found.first_hit is not None))
-        self.advance(self.protocol.budget - episode.steps)
+            frames = np.stack([*one.film, one.frame])
+            self.film(Film(one.number, frames, one.goal_frame, found.path, found.first_hit is not None))
+        self.advance(self.protocol.budget - one.steps)
         return EpisodeResult(
             seed=self.protocol.drawn_with,
-            episode=episode.pair.episode,
-            start_row=episode.pair.start_row,
-            goal_row=episode.pair.goal_row,
+            episode=one.pair.episode,
+            start_row=one.pair.start_row,
+            goal_row=one.pair.goal_row,
             groups=found.groups,
             solved_at_start=found.first_hit == 0,
             success=found.first_hit is not None,
@@ -138,8 +143,8 @@ class EvaluationLoop:
             final_distance=found.final_distance,
             route_valid=found.route_valid,
             random_success=baseline,
-            iterations=one.state.iterations,
-            flops=one.state.flops,
+            iterations=one.memory.iterations,
+            flops=one.memory.flops,
         )
 
     def _seed(self, pair: Pair, stream: int) -> int:

@@ -1,6 +1,7 @@
 """The problem that a solver is given: candidates' cost, bounds, warm starts, random generators."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Event
 from typing import Self
 
 import torch
@@ -51,6 +52,7 @@ class Problem:
         warm_starts: E of them; None for an environment without one, or instead of all.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
+        cancelled: set by another thread when nobody waits for the plans any more.
     """
 
     cost: Cost
@@ -60,13 +62,12 @@ class Problem:
     warm_starts: list[WarmStart | None] | None = None
     bounds: Bounds | None = None
     flops: PlanFlops | None = None
+    cancelled: Event | None = None
 
     def of(self, number: int) -> Self:
         """The problem of one of the environments."""
         warm_starts = self.warm_starts and [self.warm_starts[number]]
-        generators = [self.generators[number]]
-        cost = self.cost.of(number)
-        return type(self)(cost, self.block_dim, generators, self.frameskip, warm_starts, self.bounds, self.flops)
+        return replace(self, cost=self.cost.of(number), generators=[self.generators[number]], warm_starts=warm_starts)
 
     def initial_mean(self, horizon: int) -> Tensor:
         """The sequences (E, horizon, block_dim) to draw around first: warm starts, or else the mean action."""

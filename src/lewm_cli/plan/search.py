@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +118,8 @@ class Search:
         """
         self._flops_each = self._budget.flops_of(candidates, gradient=gradient)
         for number in range(count):
+            if self.problem.cancelled and self.problem.cancelled.is_set():
+                raise CancelledError
             begun = len(self._best_costs) > 1
             if self._ended or (begun and not (self._active.any() and self._budget.allows(self._flops_each))):
                 self._ended = True
