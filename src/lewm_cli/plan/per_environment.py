@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Event
 
-from lewm_cli.plan.plan import Plan
-from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.problem import Plan, Problem
 from lewm_cli.plan.search import Solver
 from lewm_cli.workers import available_cores
 

@@ -14,8 +14,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.plan.budget import Budget
 from lewm_cli.plan.cost import cost_and_gradient
-from lewm_cli.plan.plan import Iteration, Plan
-from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.problem import Iteration, Plan, Problem
 
 PATIENCE = 3
 """Iterations in which the least cost must fall by more than the tolerance."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lewm_cli.control import Actions, ActorEpisode, Frame
-from lewm_cli.simulate.episode import EpisodeProgress, Pair
 from lewm_cli.simulate.pool import SimulatorPool, gather
 from lewm_cli.simulate.requests import Begin, Follow, Response
+from lewm_cli.simulate.simulated_episode import EpisodeProgress, Pair
 
 
 @dataclass

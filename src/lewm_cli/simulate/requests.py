@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lewm_cli.control import Actions, ActionSampler, Actor, Frame
-from lewm_cli.simulate.episode import Array, Pair, SimulatedEpisode
+from lewm_cli.simulate.simulated_episode import Array, Pair, SimulatedEpisode
 from lewm_cli.tasks import Simulator, Task
 
 OWN_CRITERION = "simulator"
