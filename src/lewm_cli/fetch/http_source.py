@@ -148,7 +148,8 @@ class HttpSource:
             head, rest = _head(pieces, SNIFFED)
             if HTML.match(head):
                 raise self._page(response, head + _head(rest, PAGE)[0])
-            yield head
+            if head:
+                yield head
         yield from pieces
 
     def _page(self, response: httpx2.Response, head: bytes) -> LewmError:
