@@ -211,6 +211,25 @@ def test_other_file_at_an_address_is_refused_with_both_hashes(home: Path, standi
     assert names(home) == (set(), set())
 
 
+def test_file_of_this_machine_is_read_where_it_lies(home: Path, standins: Standins, tmp_path: Path):
+    mirror = tmp_path / "my drive" / "r\u00e9sum\u00e9 #1.bin"  # a name that has to be quoted
+    mirror.parent.mkdir()
+    mirror.write_bytes(standins.packed.content)
+    ask = ("fetch", "tworoom", "--dataset", "--source", mirror.as_uri())
+    assert ok(lewm_here(home, *ask, "--json")).json()["fetched"][0]["transferred"] == 0
+    assert mirror.read_bytes() == standins.packed.content
+    mirror.write_bytes(bytes(reversed(standins.packed.content)))
+    said = lewm_here(home, *ask, "--force").sentence()
+    assert standins.packed.sha256 in said
+    assert ServedFile(mirror.read_bytes()).sha256 in said
+    assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+    for path, says in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")):
+        source = ("fetch", "robot", "--dataset", "--source", path.as_uri())
+        assert says in lewm_here(home, *source).sentence()
+    source = ("fetch", "robot", "--dataset", "--source", "file://elsewhere/f")
+    assert "names no file of this machine" in lewm_here(home, *source).sentence()
+
+
 def test_unlisted_recording_and_weights_come_from_an_address(home: Path, standins: Standins, tmp_path: Path):
     packed = tmp_path / "pick.tar"
     packed.write_bytes(tarred({"data/pick.h5": standins.recording.read_bytes(), "data/README": b"hello"}))
