@@ -449,9 +449,9 @@ def test_room_of_what_was_unpacked_halfway_counts_as_free(
     half.parent.mkdir(parents=True)
     half.write_bytes(standins.recording.read_bytes()[:100_000])
     needed = len(standins.packed.content) + standins.recording.stat().st_size
-    monkeypatch.setattr("lewm_cli.fetch.staging.free_bytes", lambda folder: needed - 100_001)
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 100_001)
     assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
-    monkeypatch.setattr("lewm_cli.fetch.staging.free_bytes", lambda folder: needed - 100_000)
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 100_000)
     ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 

@@ -88,7 +88,7 @@ class HttpSource:
         if status in RETRYABLE:
             raise RetryableError(answered(response), wait=_wait(response))
         if status == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-            return self._nothing_more(response, offset, identity)
+            return self._part(response, offset, identity)
         if status not in (httpx2.codes.OK, httpx2.codes.PARTIAL_CONTENT):
             raise refusal(self._remote, response)
         if "html" in response.headers.get("Content-Type", ""):
@@ -107,24 +107,19 @@ class HttpSource:
         return Answer(now, 0, self._file(response))
 
     def _part(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
-        found = re.fullmatch(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-        if found is None or int(found[1]) != offset:
+        """Reads an answer about a range: the rest of the file, or that nothing comes after what is there (416)."""
+        found = re.fullmatch(r"bytes\s+(?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+        if found is None or identity is None:
             raise ChangedError
-        now = self._identity(response, None if found[3] == "*" else int(found[3]))
-        if identity is None or not identity.is_part_of(now):
+        size = identity.size if found[2] == "*" else int(found[2])
+        first = int(found[1]) if found[1] else size
+        now = self._identity(response, size)
+        more = response.status_code == httpx2.codes.PARTIAL_CONTENT
+        if not more:  # the end is where it says now, whatever it said before
+            identity = identity.with_size(size)
+        if size is None or first != offset or not identity.is_part_of(now):
             raise ChangedError
-        size = now.size if now.size is not None else identity.size
-        if size is None:  # nothing says where the file ends
-            raise ChangedError
-        return Answer(now.with_size(size), offset, response.iter_raw())
-
-    def _nothing_more(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
-        """Reads a refused range: it begins behind the end of the whole file, or of another one."""
-        found = re.fullmatch(r"bytes\s+\*/(\d+)", response.headers.get("Content-Range", "").strip())
-        now = self._identity(response, None if found is None else int(found[1]))
-        if now.size != offset or (identity is not None and not identity.with_size(now.size).is_part_of(now)):
-            raise ChangedError
-        return Answer(now, offset, iter(()))
+        return Answer(now, offset, response.iter_raw() if more else iter(()))
 
     def _identity(self, response: httpx2.Response, size: int | None) -> Identity:
         etag = response.headers.get("ETag")
