@@ -263,6 +263,21 @@ def test_drive_confirms_and_gives_the_file(home: Path, standins: Standins, monke
 
 
 @pytest.mark.parametrize(
+    ("url", "identifier"),
+    [
+        ("https://drive.google.com/file/d/1r31-os_d4/view?usp=sharing", "1r31-os_d4"),
+        ("https://drive.google.com/file/u/0/d/1r31/view", "1r31"),
+        ("https://drive.google.com/uc?id=1r31&export=download", "1r31"),
+        ("https://drive.google.com/open?id=1r31", "1r31"),
+        ("https://drive.google.com/drive/folders/1r31os0d4-rR0mdHc7OlY_e5nh3XT4r4e", None),
+        ("https://example.org/file/d/1r31", None),
+    ],
+)
+def test_address_of_drive_is_recognized(url: str, identifier: str | None):
+    assert drive.drive_identifier(url) == identifier
+
+
+@pytest.mark.parametrize(
     ("state", "said"),
     [("quota", "Too many users have viewed or downloaded this file"), ("private", "try again tomorrow"), ("", "404")],
 )
