@@ -41,7 +41,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.download import Downloaded, RetryPolicy, download
+from lewm_cli.fetch.download import LocalFile, RetryPolicy, download
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.transfer import Advance, Transfer
 from lewm_cli.files import locked
@@ -107,7 +107,7 @@ class Place:
     def note(self) -> Path:
         return self.path.with_name(f".{self.path.name}.identity.part")
 
-    def get(self, what: Remote, policy: RetryPolicy = QUICK, watched: Watched | None = None) -> Downloaded:
+    def get(self, what: Remote, policy: RetryPolicy = QUICK, watched: Watched | None = None) -> LocalFile:
         watched = watched or Watched()
         return download(what, self.path, watched.begin, pausing=watched.pause, policy=policy)
 

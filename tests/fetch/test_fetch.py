@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed, small_recording, tarred
 
 from commands import Done, ended, lewm, lewm_here, running, wait_until
-from lewm_cli.fetch import download, drive
+from lewm_cli.fetch import catalog, download, drive
 from lewm_cli.fetch.download import RetryPolicy
 
 pytest_plugins = ("hub_server",)
@@ -131,6 +131,11 @@ def test_entry_that_means_nothing_is_named(home: Path, user: Path, content: str)
     done = lewm_here(home, "fetch", "--list")
     assert "broken.toml" in done.sentence(done.code)
     assert done.code in (1, 2)
+
+
+def test_task_of_which_nothing_is_published_breaks_no_other(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(catalog, "FILE", "none.toml")
+    assert ok(lewm_here(home, "fetch", "--list", "--json")).json()["entries"] == []
 
 
 # The way of the files

@@ -6,14 +6,17 @@ from lewm_cli.fetch.install import Installed, find_archive, install_dataset, ins
 from lewm_cli.fetch.sources import find_sources
 from lewm_cli.fetch.staging import clear_finished
 from lewm_cli.fetch.targets import find_targets
-from lewm_cli.fetch.transfer import ByteProgress
+from lewm_cli.fetch.transfer import Advance, Begin, ByteProgress, Transfer
 
 __all__ = [
+    "Advance",
+    "Begin",
     "ByteProgress",
     "Entry",
     "Installed",
     "PlannedFetch",
     "Published",
+    "Transfer",
     "check_space",
     "clear_finished",
     "find_archive",

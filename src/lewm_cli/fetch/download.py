@@ -17,23 +17,25 @@ from lewm_cli.files import lock_path, locked
 
 
 @dataclass(frozen=True)
-class Downloaded:
-    """A file that is there and is what it has to be.
+class LocalFile:
+    """A published file that is on this disk.
 
     Args:
+        path: where it lies.
         size: bytes.
         sha256: in hexadecimal, lower case.
         transferred: bytes that came this time; more than `size` if something had to come twice.
     """
 
+    path: Path
     size: int
     sha256: str
-    transferred: int
+    transferred: int = 0
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When a download tries again by itself, and when it gives up.
+    """Decides when a download tries again by itself, and when it gives up.
 
     Args:
         silence: seconds without a byte after which a connection counts as lost.
@@ -61,7 +63,7 @@ def download(
     rereading: Begin = unshown,
     pausing: Pausing = lambda reason, seconds: None,
     policy: RetryPolicy | None = None,
-) -> Downloaded:
+) -> LocalFile:
     """Downloads a file, resuming what an earlier call left, and gives it its name once it is whole and right.
 
     Until then its bytes are in hidden files beside `path`, which the next call resumes, whatever ended this one:
@@ -92,7 +94,7 @@ def download(
         finally:
             if not path.exists() and not has_partial(path):
                 lock_path(path).unlink(missing_ok=True)
-    return Downloaded(partial.size, partial.sha256, attempts.transferred)
+    return LocalFile(path, partial.size, partial.sha256, attempts.transferred)
 
 
 class _Attempts:

@@ -5,7 +5,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,7 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.catalog import PublishedFile
 from lewm_cli.fetch.destinations import PlannedFetch
-from lewm_cli.fetch.download import download
+from lewm_cli.fetch.download import LocalFile, download
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.sources import local_path
 from lewm_cli.fetch.staging import emptied, free_bytes, put, put_last, staged
@@ -55,22 +55,7 @@ class Installed:
     summary: str
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A published file on this disk.
-
-    Args:
-        path: where it lies.
-        file: what it is.
-        transferred: bytes of it that came just now.
-    """
-
-    path: Path
-    file: FetchedFile
-    transferred: int = 0
-
-
-def find_archive(planned: PlannedFetch, progress: ByteProgress) -> Archive | None:
+def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | None:
     """Finds the archive of a recording on this disk: the one that its address names, or one beside its place.
 
     Raises:
@@ -79,16 +64,16 @@ def find_archive(planned: PlannedFetch, progress: ByteProgress) -> Archive | Non
     [file] = planned.target.files
     named = local_path(planned.target.published.url or "")
     if named:
-        return Archive(named, _verified(named, file, progress))
+        return _verified(named, file, progress)
     path = planned.path.with_name(PurePosixPath(file.name).name)  # kept by an earlier fetch, or put there by hand
     if path == planned.path or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
         return None
     found = _hashed(path, progress)
-    return Archive(path, found) if found.sha256 == file.sha256 else None
+    return found if found.sha256 == file.sha256 else None
 
 
 def install_dataset(
-    planned: PlannedFetch, source: Remote | Archive, progress: ByteProgress, say: Say, *, keep_archive: bool
+    planned: PlannedFetch, source: Remote | LocalFile, progress: ByteProgress, say: Say, *, keep_archive: bool
 ) -> Installed:
     """Fetches a recording; until the last moment its path is what it was.
 
@@ -111,7 +96,7 @@ def install_dataset(
         file = _recording(_unpack(source.path, folder, target.unpacked, progress), path.name, source.path.name)
         recording = folder / file.path
         dataset = open_dataset(recording, target.name)
-        origin = _origin(target, (source.file,), (FetchedFile(name=path.name, size=file.size, sha256=file.sha256),))
+        origin = _origin(target, [source], [LocalFile(path, file.size, file.sha256)])
         if path.exists() and not planned.replaces:
             raise LewmError(f"{path} has come there meanwhile; to have it replaced, add --force to the same command")
         if downloaded and keep_archive and source.path.name != path.name:
@@ -146,7 +131,7 @@ def install_weights(
             if isinstance(source, Remote):
                 came.append(_download(source, to, progress, say))
             else:
-                came.append(Archive(to, _verified(source, file, progress)))
+                came.append(replace(_verified(source, file, progress), path=to))
                 shutil.copyfile(source, to)
         if len(came) == 1 and not _is_checkpoint(came[0].path):
             inside = emptied(stage / "unpacked")
@@ -154,11 +139,8 @@ def install_weights(
         folder = emptied(stage / "folder")
         _gather(inside, folder)
         read = read_checkpoint(folder / WEIGHTS)
-        files = tuple(
-            FetchedFile(name=file.name, size=file.stat().st_size, sha256=weights_digest(file))
-            for file in sorted(folder.iterdir())
-        )
-        origin = _origin(target, tuple(one.file for one in came), files)
+        files = [LocalFile(file, file.stat().st_size, weights_digest(file)) for file in sorted(folder.iterdir())]
+        origin = _origin(target, came, files)
         origin.write(folder / IN_FOLDER)
         if path.exists() and Origin.read(path / IN_FOLDER) is None:
             raise LewmError(f"{path} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")
@@ -167,24 +149,23 @@ def install_weights(
     return Installed(planned, origin, sum(one.transferred for one in came), summary)
 
 
-def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> Archive:
+def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> LocalFile:
     """Downloads a file, unless an earlier attempt got all of it."""
     if path.is_file() and remote.sha256:
         there = _hashed(path, progress)
         if there.sha256 == remote.sha256:
-            return Archive(path, there)
+            return there
     with progress(f"downloading {path.name}") as begin:
-        got = download(
+        return download(
             remote,
             path,
             begin,
             rereading=begin,
             pausing=lambda reason, seconds: say(f"{path.name}: {reason}; trying again in {seconds:.0f} s"),
         )
-    return Archive(path, FetchedFile(name=path.name, size=got.size, sha256=got.sha256), got.transferred)
 
 
-def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> FetchedFile:
+def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> LocalFile:
     """Hashes a file of this machine that was named, and refuses another one than the catalog knows."""
     try:
         found = _hashed(path, progress)
@@ -252,7 +233,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _hashed(path: Path, progress: ByteProgress) -> FetchedFile:
+def _hashed(path: Path, progress: ByteProgress) -> LocalFile:
     """Hashes a large file, which takes a while."""
     size, digest = path.stat().st_size, hashlib.sha256()
     with progress(f"checking {path.name}") as begin, path.open("rb") as file:
@@ -260,16 +241,20 @@ def _hashed(path: Path, progress: ByteProgress) -> FetchedFile:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             advance(len(chunk))
-    return FetchedFile(name=path.name, size=size, sha256=digest.hexdigest())
+    return LocalFile(path, size, digest.hexdigest())
 
 
-def _origin(target: Target, published: tuple[FetchedFile, ...], files: tuple[FetchedFile, ...]) -> Origin:
+def _origin(target: Target, published: Sequence[LocalFile], files: Sequence[LocalFile]) -> Origin:
     hub = target.published.hub
     return Origin(
         source=hub.repo if hub else target.place,
         revision=hub.revision if hub else None,
-        published=published,
-        files=files,
+        published=tuple(map(_fetched, published)),
+        files=tuple(map(_fetched, files)),
         fetched=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
     )
+
+
+def _fetched(file: LocalFile) -> FetchedFile:
+    return FetchedFile(name=file.path.name, size=file.size, sha256=file.sha256)
