@@ -20,9 +20,10 @@ from typing import Literal, Self, get_args
 import numpy as np
 
 from lewm_cli.config import Section
-from lewm_cli.evaluate import EpisodeResult, EvalResult, PooledDifference, PooledRate, Rate
+from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import write_text
 from lewm_cli.report import NOT_SHOWN
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.workers import available_cores
 
 LEWM = Path(sys.executable).with_name("lewm")
@@ -235,11 +236,11 @@ def _cells(seeds: Sequence[Sequence[EpisodeResult]]) -> tuple[object, ...]:
     episodes = np.array([one.episode for one in seeds[0]])
     success = np.array([[one.success for one in each] for each in seeds])
     random = np.array([[one.random_success for one in each] for each in seeds])
-    above = PooledDifference.of(success, random, episodes)
+    above = Difference.of(success, random, episodes)
     # The random policy knows nothing of the weights: it does the same under every training seed.
     floor = Rate.of(random[0], episodes)
     verdict = "yes" if above.shown else f"**{NOT_SHOWN}**"
-    return len(episodes), PooledRate.of(success, episodes), floor, above, verdict
+    return len(episodes), Rate.of(success, episodes), floor, above, verdict
 
 
 def _seeds(rows: Sequence[Measured]) -> Iterator[str]:
@@ -336,7 +337,7 @@ or evaluates."""
 NOTES = """\
 ## How to read this
 
-- **A rate without its floor means nothing.** On Cube and TwoRoom many recorded goals lie where the start is, so that
+- **A rate without its baseline means nothing.** On Cube and TwoRoom many recorded goals lie where the start is, so that
   any policy reaches them; on Reacher random actions come by. What the model adds is the paired difference.
 - **Not shown to beat random** does not say that a model is no better, only that these pairs cannot tell. Look at how
   wide the interval is: 100 pairs of 20 episodes say less than 300 pairs of 300.

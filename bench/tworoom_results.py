@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.evaluate import EpisodeResult, EvalResult, PooledRate, Rate
+from lewm_cli.evaluate import EpisodeResult, EvalResult
+from lewm_cli.statistics import Rate
 from results import FIRST, ROWS, Done, Step, do, evaluating, headings, line, minutes, training
 
 TWOROOM = next(row for row in ROWS if row.task == "tworoom")
@@ -110,14 +111,14 @@ def _pooled(seeds: Sequence[Seed], group: str | None, *, routes: bool = False) -
     """Success over training seeds and the pairs of a group, with an interval that knows of both."""
     chosen = [[one for one in each.result.episodes if group is None or group in one.groups] for each in seeds]
     outcomes = np.array([[_outcome(one, routes) for one in each] for each in chosen])
-    return _finer(PooledRate.of(outcomes, np.array([one.episode for one in chosen[0]])))
+    return _finer(Rate.of(outcomes, np.array([one.episode for one in chosen[0]])))
 
 
 def _outcome(one: EpisodeResult, routes: bool) -> bool:
     return one.success and (bool(one.route_valid) or not routes)
 
 
-def _finer(rate: PooledRate | Rate) -> str:
+def _finer(rate: Rate) -> str:
     return f"{rate.rate:.1%} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 

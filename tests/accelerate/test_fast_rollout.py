@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import time
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from lewm_cli.accelerate import fast_rollout as module
 from lewm_cli.accelerate import fastest_dtype
+from lewm_cli.accelerate.packed_linear import PackedLinear
 from lewm_cli.config import ModelConfig
 from lewm_cli.methods import LeWM
 from lewm_cli.model import rollout
@@ -95,12 +95,17 @@ def test_parts_give_what_the_whole_gives(models, sequences: int, context: int, l
 
 
 @torch.no_grad()
-def test_large_products_are_as_exact(models):
-    """Of so many sequences that another kernel multiplies, where the processor has it."""
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+def test_large_products_are_as_exact(models, monkeypatch):
+    """oneDNN can multiply float32 on any processor; the package uses it on those with AVX-512."""
     model = models["release"]
     emb, blocks = drawn(model, 40, 1, 4)
-    few = torch.cat([model.imaginer()(emb[i : i + 1], blocks[i : i + 1]) for i in (0, 17, 39)])
+    few = torch.cat([rollout(model, emb[i : i + 1], blocks[i : i + 1]) for i in (0, 17, 39)])
+    onednn, shapes = PackedLinear._onednn, []
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(PackedLinear, "_onednn", lambda self, x, then: shapes.append(x.shape) or onednn(self, x, then))
     assert_same(model.imaginer()(emb, blocks)[[0, 17, 39]], few)
+    assert shapes, "no product was large"
 
 
 @pytest.mark.parametrize("size", ["history 3", "longer", "wide", "release"])
@@ -131,15 +136,9 @@ def test_half_the_precision_is_near(models):
     [(0.03, 0.01, torch.bfloat16), (0.01, 0.03, torch.float32), (0.02, 0.019, torch.float32)],
 )
 def test_half_the_precision_is_taken_where_it_is_clearly_faster(models, monkeypatch, exact, half, chosen):
-    def imaginer(model: LeWM, dtype: torch.dtype):
-        def imagine(emb: Tensor, blocks: Tensor) -> Tensor:
-            assert emb.shape[2] == 8
-            time.sleep(exact if dtype == torch.float32 else half)
-            return emb
-
-        return imagine
-
-    monkeypatch.setattr(LeWM, "imaginer", imaginer)
+    seconds = {torch.float32: exact, torch.bfloat16: half}
+    monkeypatch.setattr(LeWM, "imaginer", lambda model, dtype: dtype)
+    monkeypatch.setattr("lewm_cli.accelerate.precision._seconds", lambda dtype, emb, blocks: seconds[dtype])
     assert fastest_dtype(models["history 3"]) == chosen
 
 

@@ -13,16 +13,12 @@ import pytest
 from commands import flat
 from lewm_cli.config import ObjectiveName
 from lewm_cli.evaluate import (
-    Difference,
     EpisodeResult,
     EvalResult,
-    GroupResult,
-    PooledDifference,
-    PooledRate,
-    Rate,
 )
-from lewm_cli.evaluate.result import summarize_groups
-from lewm_cli.store import Estimate, Measurement, ReachFit, ReachScore
+from lewm_cli.evaluate.result import summarize
+from lewm_cli.statistics import Difference, Estimate, Rate
+from lewm_cli.store import Measurement, ReachFit, ReachScore
 from reports import full_report
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +49,7 @@ def evaluated(
     """
     episodes = [
         EpisodeResult(
+            seed=42,
             episode=k // 2,
             start_row=50 * k,
             goal_row=50 * k + 25,
@@ -64,22 +61,15 @@ def evaluated(
             final_distance=1.0,
             route_valid=None,
             random_success=k >= pairs - by_chance,
+            iterations=30,
+            flops=1e9,
         )
         for k in range(pairs)
     ]
-    every = GroupResult.of("all", episodes)
-    return EVALUATION.model_copy(
-        update={
-            "run": run,
-            "task": run.split("/")[0],
-            "protocol": EVALUATION.protocol.model_copy(update={"name": protocol}),
-            "overall": every,
-            "all_pairs": every,
-            "not_solved": GroupResult.of("start not solved", episodes[2:]),
-            "groups": summarize_groups(episodes),
-            "episodes": tuple(episodes),
-        }
-    )
+    changed = EVALUATION.protocol.model_copy(update={"name": protocol})
+    about = {"run": run, "task": run.split("/")[0], "protocol": changed}
+    summary = summarize(episodes, changed, EVALUATION.plans, EVALUATION.split, seconds=31.2)
+    return EVALUATION.model_copy(update=about | summary)
 
 
 def finish(results: ModuleType, home: Path, row: Any, *solved: int) -> list[EvalResult]:
@@ -143,7 +133,7 @@ def test_training_seeds_are_pooled_and_listed(results: ModuleType, tmp_path: Pat
     page = results.page(results.rows_of(tmp_path))
     first = [one for one in found if one.protocol.name == "heldout"]
     outcomes = np.array([[one.success for one in result.episodes] for result in first])
-    pooled = PooledRate.of(outcomes, np.array([one.episode for one in first[0].episodes]))
+    pooled = Rate.of(outcomes, np.array([one.episode for one in first[0].episodes]))
     assert cells(page, "Protocol `heldout`", "tworoom")[1:4] == ["3", str(PAIRS), str(pooled)]
     for run, result in zip(row.runs, first, strict=True):
         assert cells(page, "Each training seed", run)[1] == str(result.overall.success)
@@ -243,6 +233,7 @@ REACH = ReachFit(
 SOLVED = {"last": (12, 10), "path": (11, 9), "probe": (15, 16), "reach": (20, 18), "reach-shuffled": (6, 5)}
 
 
+@pytest.mark.slow
 def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectives: ModuleType):
     measured = judged(objectives, SOLVED)
     page = objectives.page(measured)
@@ -256,14 +247,14 @@ def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectiv
         numbers = range(len(objectives.OFFSETS))
         assert cells(page, section, "pairs (episodes)")[1] == f"{len(chosen)} ({len(set(episodes))})"
         for objective in SOLVED:
-            expected = [str(PooledRate.of(outcomes(objective, number), episodes)) for number in numbers]
+            expected = [str(Rate.of(outcomes(objective, number), episodes)) for number in numbers]
             assert cells(page, section, f"`{objective}`")[1:] == expected
         floor = Rate.of(np.array([every[k].random_success for k in chosen]), episodes)
         assert cells(page, section, "random actions")[1:] == [str(floor)] * len(numbers)
-        gains = [PooledDifference.of(outcomes("reach", n), outcomes("last", n), episodes) for n in numbers]
+        gains = [Difference.of(outcomes("reach", n), outcomes("last", n), episodes) for n in numbers]
         assert cells(page, section, "`reach` - `last`")[1:] == list(map(str, gains))
         random = np.array([[every[k].random_success for k in chosen]] * 2)
-        above = [PooledDifference.of(outcomes("reach-shuffled", n), random, episodes) for n in numbers]
+        above = [Difference.of(outcomes("reach-shuffled", n), random, episodes) for n in numbers]
         assert cells(page, section, "`reach-shuffled` - random actions")[1:] == list(map(str, above))
     alone = measured.objectives["probe"][1][0].overall.success
     assert cells(page, "Each training seed", "tworoom/small-seed1", "`probe`")[2] == str(alone)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import lewm_cli
-from commands import LEWM, environment, flat, lewm, lewm_here
+from commands import LEWM, PATIENCE, environment, flat, lewm, lewm_here
 from lewm_cli.methods import LeWM, RunCard, TrainConfig
 from lewm_cli.store import RunFiles, read_card, save_derived, save_run
 from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, all_presets, find_preset
@@ -50,7 +50,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]):
         "heavy = {'torch', 'numpy', 'h5py', 'gymnasium', 'stable_worldmodel', 'cv2'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()
 
@@ -318,7 +318,12 @@ def test_traceback_is_shown_on_request_only(home: Path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ls"], ["ls", "--json"], ["presets", "--json"], ["presets", "tworoom/small"], ["--help"]]
+    "arguments",
+    [
+        *(pytest.param(words, marks=pytest.mark.slow) for words in (["ls"], ["ls", "--json"], ["presets", "--json"])),
+        pytest.param(["presets", "tworoom/small"], marks=pytest.mark.slow),
+        ["--help"],
+    ],
 )
 def test_reader_that_has_gone_is_no_complaint(home: Path, arguments: list[str]):
     reading, writing = os.pipe()
@@ -330,7 +335,7 @@ def test_reader_that_has_gone_is_no_complaint(home: Path, arguments: list[str]):
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     finally:

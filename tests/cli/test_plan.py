@@ -20,9 +20,9 @@ from hypothesis.extra.numpy import arrays
 
 from commands import LEWM, Done, environment, flat, left_behind, lewm_here
 from lewm_cli import AutoCostModel
+from lewm_cli.control import ImaginedPlan
 from lewm_cli.data import read_image
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import ImaginedPlan
 from lewm_cli.store import Home, Run
 from places import PICK, QUICK, RUN, SETTINGS
 
@@ -121,6 +121,7 @@ def test_table_puts_standing_still_beside_the_plan(plan: Plan, images: Images):
     assert "planning: cem, 2 iterations of 16 candidates on cpu" in done.err
 
 
+@pytest.mark.slow
 def test_result_can_be_piped_without_a_terminal(home: Home, tworoom_run: Run, images: Images):
     with subprocess.Popen(
         [LEWM, "plan", RUN, "--start", images[0], "--goal", images[1], *SETTINGS, "--json", "-q"],

@@ -190,13 +190,11 @@ def test_every_stage_is_said(whole: tuple[Path, Page, list[str]]):
 def test_second_call_only_draws_the_page_again(whole: tuple[Path, Page, list[str]]):
     home, page, _ = whole
     before, text = written(home), page.path.read_bytes()
-    begun = time.monotonic()
     again, said = small_quickstart(home)
     assert said == []
     assert written(home) == before
     assert again.report == page.report
     assert page.path.read_bytes() == text
-    assert time.monotonic() - begun < 30  # drawing is all that takes time
 
 
 @pytest.mark.slow

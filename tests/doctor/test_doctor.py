@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from commands import Done, alive, descendants, ended, flat, lewm, lewm_here, running, wait_until
+from commands import PATIENCE, Done, alive, descendants, ended, flat, lewm, lewm_here, running, wait_until
 from lewm_cli.child import attempt
 from lewm_cli.doctor import State, disk
+from lewm_cli.doctor.checkup import Checkup
 from lewm_cli.doctor.devices import devices
-from lewm_cli.doctor.diagnose import Diagnosis
+from lewm_cli.doctor.drawing import backend, backends
 from lewm_cli.doctor.environment import variables
 from lewm_cli.doctor.finding import Finding, guarded
-from lewm_cli.doctor.rendering import backend, backends
-from lewm_cli.doctor.versions import declared, install
+from lewm_cli.doctor.packages import declared, install
 from lewm_cli.errors import StoppedError
 from synthetic import write_recording
 
@@ -48,7 +47,7 @@ def no_simulator(plant: Callable[[str, str], None]) -> None:
 
 
 def found(done: Done) -> dict[str, dict[str, Any]]:
-    """The findings of a JSON diagnosis by their names."""
+    """The findings of a JSON checkup by their names."""
     return {finding["name"]: finding for section in SECTIONS for finding in done.json()[section]}
 
 
@@ -93,6 +92,7 @@ def test_simulator_that_cannot_be_built_is_the_failure(tmp_path: Path, no_simula
     assert all(len(line) <= 80 for line in done.out.partition("What to type")[0].splitlines())
 
 
+@pytest.mark.slow
 def test_missing_package_is_named(tmp_path: Path, plant: Callable[[str, str], None]):
     plant("stable_worldmodel", "import pymunk")
     plant("pymunk", "raise ModuleNotFoundError(\"No module named 'pymunk'\")")
@@ -102,6 +102,7 @@ def test_missing_package_is_named(tmp_path: Path, plant: Callable[[str, str], No
     assert done.err == "lewm: broken here: TwoRoom simulator; what to type is said with the result\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_simulator")
 @pytest.mark.parametrize("inside", ["", "below/it"])
 def test_home_that_is_a_file(tmp_path: Path, inside: str):
@@ -117,6 +118,7 @@ def test_home_that_is_a_file(tmp_path: Path, inside: str):
     assert {"names": ["home"], "command": "export STABLEWM_HOME=FOLDER"} in done.json()["advice"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_simulator")
 def test_home_that_cannot_be_written(tmp_path: Path):
     done = lewm_here(tmp_path, "doctor", "--json", "--home", "/proc/self/nothing")
@@ -145,7 +147,7 @@ def test_ctrl_c_leaves_no_child(tmp_path: Path, plant: Callable[[str, str], None
         children = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         assert ended(process).code == 130
-    assert not any(alive(child) for child in children)
+    wait_until(lambda: not any(alive(child) for child in children))
 
 
 def test_help_has_examples(tmp_path: Path):
@@ -157,7 +159,7 @@ def test_help_has_examples(tmp_path: Path):
 
 
 def test_child_that_works():
-    assert attempt("print('hello')", seconds=60).says == "works"
+    assert attempt("print('hello')", seconds=PATIENCE).says == "works"
 
 
 @pytest.mark.parametrize(
@@ -172,25 +174,28 @@ def test_child_that_works():
     ],
 )
 def test_child_that_fails_says_how(program: str, says: str):
-    assert attempt(program, seconds=60).says == says
+    assert attempt(program, seconds=PATIENCE).says == says
 
 
+@pytest.mark.slow
 def test_child_that_hangs_is_ended_with_its_children(tmp_path: Path):
     number = tmp_path / "number"
     program = (
         "import subprocess, time\n"
-        f"open({str(number)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))\n"
+        f"open({str(number)!r}, 'w').write(str(subprocess.Popen(['sleep', 'infinity']).pid))\n"
         "time.sleep(600)"
     )
-    begun = time.monotonic()
-    assert attempt(program, seconds=1.5).says == "hangs: no end after 1.5 s"
-    assert time.monotonic() - begun < 30
+    seconds = 0.5
+    while not number.exists():  # a busy machine needs longer to get this far
+        seconds *= 2
+        assert attempt(program, seconds=seconds).says == f"hangs: no end after {seconds:g} s"
     wait_until(lambda: not alive(int(number.read_text())))
 
 
 # Back-ends
 
 
+@pytest.mark.slow
 def test_back_end_that_aborts_is_a_finding():
     finding = backend("egl", program=ABORT)
     assert (finding.name, finding.state, finding.says) == ("MUJOCO_GL=egl", State.OPTIONAL, "aborts (SIGABRT)")
@@ -219,7 +224,7 @@ def test_without_mujoco_nothing_is_tried(monkeypatch: pytest.MonkeyPatch):
 def test_failing_back_end_gives_way_to_one_that_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     programs = {"egl": ABORT, "osmesa": "pass", "glfw": "raise OSError('no display')"}
-    monkeypatch.setattr("lewm_cli.doctor.rendering.backend", lambda name: backend(name, program=programs[name]))
+    monkeypatch.setattr("lewm_cli.doctor.drawing.backend", lambda name: backend(name, program=programs[name]))
     egl, osmesa, glfw = backends(lambda message: None)
     assert (osmesa.state, osmesa.advice) == (State.OK, None)
     assert egl.advice == glfw.advice == "export MUJOCO_GL=osmesa"
@@ -362,12 +367,12 @@ def test_advice_is_given_once_and_the_worst_first():
     ok = Finding(name="ok", state=State.OK, says="", advice=None)
     optional = replace(ok, name="a", state=State.OPTIONAL, advice="pip install x")
     broken = replace(ok, name="c", state=State.BROKEN, advice="pip install y")
-    diagnosis = Diagnosis((ok,), (optional,), (replace(optional, name="b"), broken), (), (), ())
-    assert [(advice.names, advice.command) for advice in diagnosis.advice] == [
+    checkup = Checkup((ok,), (optional,), (replace(optional, name="b"), broken), (), (), ())
+    assert [(advice.names, advice.command) for advice in checkup.advice] == [
         (("c",), "pip install y"),
         (("a", "b"), "pip install x"),
     ]
-    assert diagnosis.broken == ("c",)
+    assert checkup.broken == ("c",)
 
 
 def _full(handle: int) -> None:

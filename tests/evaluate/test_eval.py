@@ -9,21 +9,17 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
-from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import Difference, EvalResult, Film, Pair, Rate, draw_pairs, evaluate
-from lewm_cli.plan import CEM, Problem
+from lewm_cli.control import Planner
+from lewm_cli.data import open_dataset
+from lewm_cli.evaluate import EvalResult, Film, Pair, draw_pairs, evaluate
 from lewm_cli.report.video import VideoFolder
+from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, load_run, read_card
 from lewm_cli.tasks import Task, find_task
-from lewm_cli.tasks.tworoom.walls import Walls
-from synthetic import join_recordings, write_recording
+from synthetic import join_recordings
 
 pytest_plugins = ("recordings",)
 
@@ -240,8 +236,8 @@ def measure(world: Path, tworoom: Task) -> Callable[[list[Pair]], EvalResult]:
     protocol = EvalProtocol(planner=PlannerConfig(**QUICK))
 
     def apply(pairs: list[Pair]) -> EvalResult:
-        solver = CEM(protocol.planner)
-        return evaluate(run, tworoom, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
+        actor = Planner(run, protocol.planner)
+        return evaluate(run, tworoom, dataset, pairs, protocol, actor, held_out=True, advance=lambda done: None)
 
     return apply
 
@@ -285,215 +281,3 @@ def test_video_that_cannot_be_written_is_said_and_left_out(tmp_path: Path, monke
     assert [line.partition(":")[0] for line in said] == ["no video of pair 0", "no video of pair 1"]
     assert ("cannot be written" if where == "file" else "is full") in said[0]
     assert [path for path in tmp_path.rglob("*") if path != folder] == []
-
-
-# Pairs
-
-
-def noise_with(path: Path, lengths: list[int]) -> Dataset:
-    rows = sum(lengths)
-    states = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
-    return open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"proprio": states}), "x")
-
-
-@given(data=st.data(), offset=st.integers(1, 12), seed=st.integers(0, 99))
-def test_drawn_pairs_are_fair(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, offset: int, seed: int):
-    lengths = data.draw(st.lists(st.integers(1, 25), min_size=1, max_size=6))
-    dataset = noise_with(tmp_path_factory.mktemp("pairs") / "x.h5", lengths)
-    episodes = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))
-    starts = {int(e): max(0, lengths[e] - offset) for e in episodes}
-    count = data.draw(st.integers(1, sum(starts.values()) + 1))
-    task = find_task("tworoom")
-    if count > sum(starts.values()):
-        with pytest.raises(LewmError, match="pairs were asked for"):
-            draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
-        return
-    pairs = draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
-    assert len({(pair.start_row, pair.goal_row) for pair in pairs}) == len(pairs) == count
-    uses = dict.fromkeys(starts, 0)
-    for pair in pairs:
-        first = int(dataset.offsets[pair.episode])
-        assert pair.goal_row == pair.start_row + offset
-        assert first <= pair.start_row
-        assert pair.goal_row < first + lengths[pair.episode]
-        assert pair.start.tolist() == [2 * pair.start_row, 2 * pair.start_row + 1]
-        assert pair.goal.tolist() == [2 * pair.goal_row, 2 * pair.goal_row + 1]
-        uses[pair.episode] += 1
-    # Round by round: an episode has fewer pairs than another only where it has no more to give.
-    for episode, used in uses.items():
-        assert used >= min(starts[episode], max(uses.values()) - 1)
-    again = draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
-    assert [pair.start_row for pair in again] == [pair.start_row for pair in pairs]
-
-
-def test_every_start_can_be_drawn(tmp_path: Path):
-    dataset = noise_with(tmp_path / "x.h5", [8])
-    drawn = {
-        draw_pairs(dataset, find_task("tworoom"), np.array([0]), offset=3, count=1, seed=seed)[0].start_row
-        for seed in range(100)
-    }
-    assert drawn == set(range(5))  # up to the last row that has a goal
-
-
-# Intervals
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=80))
-def test_interval_is_wilsons_with_one_pair_per_episode(outcomes: list[bool]):
-    rate = Rate.of(np.array(outcomes), np.arange(len(outcomes)))
-    theirs = binomtest(sum(outcomes), len(outcomes)).proportion_ci(method="wilson")
-    assert (rate.successes, rate.trials) == (sum(outcomes), len(outcomes))
-    assert rate.rate == pytest.approx(sum(outcomes) / len(outcomes))
-    assert rate.low == pytest.approx(theirs.low, abs=1e-9)
-    assert rate.high == pytest.approx(theirs.high, abs=1e-9)
-
-
-@given(st.lists(st.booleans(), min_size=2, max_size=30), st.integers(2, 5))
-def test_pairs_that_agree_within_episodes_count_as_episodes(outcomes: list[bool], copies: int):
-    clusters = np.repeat(np.arange(len(outcomes)), copies)
-    repeated = Rate.of(np.repeat(outcomes, copies), clusters)
-    naive = Rate.of(np.repeat(outcomes, copies), np.arange(len(clusters)))
-    assert repeated.rate == naive.rate
-    assert repeated.high - repeated.low > naive.high - naive.low
-    # The copies say nothing new: the interval is about that of the episodes alone.
-    alone = Rate.of(np.array(outcomes), np.arange(len(outcomes)))
-    assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.35)
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=60),
-)
-def test_sharing_episodes_never_narrows_an_interval(pairs: list[tuple[bool, int]]):
-    outcomes, clusters = (np.array(part) for part in zip(*pairs, strict=True))
-    shared = Rate.of(outcomes, clusters)
-    independent = Rate.of(outcomes, np.arange(len(outcomes)))
-    assert 0 <= shared.low <= shared.rate <= shared.high <= 1
-    assert shared.low <= independent.low + 1e-12
-    assert shared.high >= independent.high - 1e-12
-
-
-def test_rate_is_written_with_its_interval():
-    assert str(Rate(successes=289, trials=300, rate=289 / 300, low=0.9354, high=0.98)) == "96.3% [94, 98]"
-    assert str(Rate.of(np.array([True]), np.array([0]))) == "100.0% [21, 100]"
-
-
-# Routes
-
-WALL = Walls(center=112.0, thickness=10, door=49.0, half_door=14.0, radius=7.0)
-"""The simulator's default: the wall from 107 to 117, the door from 35 to 63, a disk of 7 pixels."""
-
-ROUTES = {
-    "straight through the wall": ([(60, 150), (160, 150)], False),
-    "a leap over the wall": ([(90, 150), (134, 150)], False),
-    "through the middle of the door": ([(60, 49), (112, 49), (160, 49)], True),
-    "through the door, just clear of its edge": ([(60, 42.01), (160, 42.01)], True),
-    "clipping the upper edge of the door": ([(60, 41), (160, 41)], False),
-    "clipping the lower edge of the door": ([(60, 57), (160, 57)], False),
-    "slanting into the edge of the door": ([(90, 49), (130, 75)], False),
-    "along the wall without touching": ([(99.9, 80), (99.9, 200)], True),
-    "along the wall, touching": ([(100, 80), (100, 200)], True),
-    "along the wall, overlapping": ([(101, 80), (101, 200)], False),
-    "staying in a room": ([(40, 40), (60, 180), (20, 100)], True),
-    "standing still": ([(40, 40)], True),
-    "standing in the wall": ([(112, 150)], False),
-    "through the door and back through the wall": ([(60, 49), (160, 49), (160, 150), (60, 150)], False),
-}
-
-
-@pytest.mark.parametrize("route", ROUTES)
-def test_route_is_valid_if_the_disk_stays_clear_of_the_wall(route: str):
-    path, valid = ROUTES[route]
-    assert WALL.free(np.array(path, float)) == valid
-    assert WALL.free(np.array(path[::-1], float)) == valid
-    mirrored = [(224 - x, y) for x, y in path]
-    assert WALL.free(np.array(mirrored, float)) == valid
-
-
-@pytest.mark.slow
-def test_walls_are_those_of_the_simulator(tworoom: Task):
-    simulator = tworoom.make_simulator()
-    simulator.begin(np.array([60.0, 150.0]), np.array([160.0, 150.0]))
-    for path, valid in ROUTES.values():
-        assert simulator.route_valid(np.array(path, float)) == valid
-    # The wall as it is drawn: black between white, and the door open.
-    frame = simulator.frame().astype(int).sum(axis=2)
-    assert (frame[150, 107:117] < 100).all()
-    assert frame[150, 105] > 600
-    assert frame[150, 119] > 600
-    assert (frame[40:58, 112] > 600).all()
-
-
-@pytest.mark.slow
-def test_groups_are_far_pairs_and_pairs_in_different_rooms(tworoom: Task):
-    simulator = tworoom.make_simulator()
-    for start, goal, groups in (
-        ((60, 100), (160, 100), ("at least 32 px apart", "other room")),
-        ((100, 49), (124, 49), ("other room",)),
-        ((40, 40), (40, 90), ("at least 32 px apart",)),
-        ((40, 40), (40, 60), ()),
-    ):
-        assert simulator.groups(np.array(start, float), np.array(goal, float)) == groups
-
-
-# The planner
-
-
-class Bowl:
-    """A cost with its minimum at a target (E, horizon, block_dim); remembers what it was asked."""
-
-    def __init__(self, target: torch.Tensor) -> None:
-        self.target = target
-        self.asked: list[torch.Tensor] = []
-
-    @property
-    def environments(self) -> int:
-        return len(self.target)
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def __call__(self, candidates: torch.Tensor) -> torch.Tensor:
-        self.asked.append(candidates.clone())
-        return (candidates - self.target.unsqueeze(1)).square().sum(dim=(2, 3))
-
-
-def generators(*seeds: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def test_planner_finds_the_minimum():
-    target = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
-    plan = CEM(PlannerConfig(horizon=2, receding=2)).solve(Problem(Bowl(target), 4, generators(1, 2, 3)))
-    assert torch.allclose(plan.actions, target, atol=1e-2)
-    assert plan.actions.shape == (3, 2, 4)
-    assert plan.cost.shape == (3,)
-    assert (plan.cost < 1e-2).all()
-
-
-def test_first_candidate_is_the_mean_of_the_last_elites():
-    config = PlannerConfig(candidates=20, elites=5, iterations=4, horizon=2, receding=1, std=0.5)
-    bowl = Bowl(torch.ones(2, 2, 3))
-    plan = CEM(config).solve(Problem(bowl, 3, generators(1, 2)))
-    assert len(bowl.asked) == 4
-    assert (bowl.asked[0][:, 0] == 0).all()
-    assert bowl.asked[0][:, 1:].std().item() == pytest.approx(0.5, rel=0.2)
-    means = []
-    for candidates in bowl.asked:
-        costs = (candidates - 1).square().sum(dim=(2, 3))
-        best = costs.argsort(dim=1)[:, :5]
-        means.append(torch.stack([candidates[environment, best[environment]].mean(dim=0) for environment in range(2)]))
-    for mean, candidates in zip(means[:-1], bowl.asked[1:], strict=True):
-        assert torch.allclose(candidates[:, 0], mean, atol=1e-6)
-    assert torch.allclose(plan.actions, means[-1], atol=1e-6)
-
-
-def test_plan_of_an_environment_does_not_depend_on_the_others():
-    target = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
-    solver = CEM(PlannerConfig(candidates=30, elites=5, iterations=3, horizon=2, receding=2))
-    together = solver.solve(Problem(Bowl(target), 4, generators(1, 2, 3))).actions
-    alone = solver.solve(Problem(Bowl(target[[2, 0]]), 4, generators(3, 1))).actions
-    assert torch.equal(alone, together[[2, 0]])
-    other = solver.solve(Problem(Bowl(target[[2, 0]]), 4, generators(3, 9))).actions
-    assert torch.equal(other[0], together[2])
-    assert not torch.equal(other[1], together[0])

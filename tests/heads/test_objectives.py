@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from commands import flat, left_behind, lewm, lewm_here
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.control import Policy, find_objective
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.evaluate import EvalResult, Journaled, Policy, find_judge
+from lewm_cli.evaluate import EvalResult, Journaled
 from lewm_cli.files import locked
 from lewm_cli.fit_cost import Distances, draw_pairs, draw_strangers, fit_reach, fitting_steps, score_reach
 from lewm_cli.methods import LeWM, RunCard
@@ -372,6 +373,7 @@ def test_tables_put_the_references_beside_the_head(world: World):
     assert done.err.splitlines()[-1] == f"next: lewm eval {RUN} --set planner.objective=probe"
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_file_content_and_another_one_another(world: World):
     contents = []
     for seed in (3, 3, 4):
@@ -408,6 +410,7 @@ def test_unknown_objective_is_refused(world: World, images: tuple[Path, Path]):
     assert "'last', 'path', 'probe', 'reach' or 'reach-shuffled'" in world.lewm(*asked).sentence(2)
 
 
+@pytest.mark.slow
 def test_head_of_other_weights_is_refused_listed_and_remarked_on(
     world: World, images: tuple[Path, Path], scramble: Callable, small_card: Callable
 ):
@@ -429,6 +432,7 @@ def test_head_of_other_weights_is_refused_listed_and_remarked_on(
     assert world.lewm(*asked).code == 0
 
 
+@pytest.mark.slow
 def test_objective_decides_what_is_planned_and_what_is_said(world: World, images: tuple[Path, Path]):
     world.fit("--steps", 30)
     world.fit("--steps", 30, "--kind", "probe")
@@ -450,6 +454,7 @@ def test_objective_decides_what_is_planned_and_what_is_said(world: World, images
     assert np.stack(handed) == pytest.approx(np.array(seen["reach"]["actions"]), rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_journal_of_an_evaluation_with_another_head_is_another(world: World):
     dataset = world.home.find_dataset("tworoom/demo")
     protocol = EvalProtocol(planner=PlannerConfig(objective="reach"))
@@ -532,6 +537,7 @@ def test_head_of_a_run_on_shared_storage_lies_where_notes_are_written(world: Wor
     assert find_head(noting, "reach").path == world.files.head("reach")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_killed_in_the_middle_of_its_bytes_the_old_head_is_there_or_none(world: World, share: float):
     world.fit()
@@ -549,6 +555,7 @@ def test_killed_in_the_middle_of_its_bytes_the_old_head_is_there_or_none(world: 
     assert not left_behind(world.home.write)
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_the_head_is_the_old_one_or_the_new_one(world: World):
     world.fit()
     run = world.run
@@ -570,6 +577,7 @@ def test_killed_at_any_step_the_head_is_the_old_one_or_the_new_one(world: World)
     assert not left_behind(world.home.write)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -589,7 +597,7 @@ def test_damaged_head_is_refused_and_found(world: World, spoil: Callable[[Path],
     path = world.files.head("reach")
     spoil(path)
     with pytest.raises(LewmError, match=said):
-        find_judge(world.run, PlannerConfig(objective="reach"))
+        find_objective(world.run, PlannerConfig(objective="reach"))
     (checked,) = world.lewm("verify", RUN, "--json").json()["checked"]
     texts = [f"{problem['says']}" for problem in checked["problems"] if "reach" in problem["says"]]
     assert len(texts) == 1
@@ -597,7 +605,7 @@ def test_damaged_head_is_refused_and_found(world: World, spoil: Callable[[Path],
     assert texts[0].endswith(f"lewm fit-cost {RUN}")
     assert said in flat(world.lewm("show", RUN).out)
     world.fit()
-    find_judge(world.run, PlannerConfig(objective="reach"))
+    find_objective(world.run, PlannerConfig(objective="reach"))
 
 
 def _change(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
@@ -608,6 +616,7 @@ def _change(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
     save_file(state, path, metadata=metadata)
 
 
+@pytest.mark.slow
 def test_show_verify_ls_and_rm_know_heads(world: World):
     world.fit()
     world.fit("--kind", "probe")

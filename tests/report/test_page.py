@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.figures.style import WIDTH, level_colors
-from lewm_cli.report.page.numbers import decimals, duration, number, p_value, percent, setting, times
-from lewm_cli.report.page.summary import headlines, sentences
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.report.summary import headlines, sentences
 from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory
 from reports import bare_report, full_report, history
 
@@ -82,6 +82,7 @@ def test_page_with_everything_has_every_section(full):
     assert "the distance between the latent it predicts and the latent of the goal, keeps the best, and draws" in full
 
 
+@pytest.mark.slow
 def test_page_says_how_it_was_planned_where_that_is_not_the_papers_way():
     report = full_report()
     planner = PlannerConfig(solver="gradient", objective="reach")
@@ -123,6 +124,7 @@ def test_task_without_simulator_is_not_told_to_evaluate():
     assert "lewm surprise tworoom/demos --run tworoom/lewm" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["evaluation", "films", "probe", "surprise"])
 def test_any_part_may_be_missing(part):
     Page(render_page(replace(full_report(), **{part: None})))
@@ -151,6 +153,7 @@ def test_headlines_come_from_what_was_measured():
 # Strange reports
 
 
+@pytest.mark.slow
 def test_numbers_that_are_none_of_a_diverged_training_are_left_out():
     diverged = history()
     parts = {"prediction": float("nan"), "SIGReg": 1.0}
@@ -182,6 +185,7 @@ def test_results_without_points_episodes_or_scores():
     assert "Latent map" not in html
 
 
+@pytest.mark.slow
 def test_constant_quantity_and_zero_surprise():
     report = full_report()
     points = tuple(point.model_copy(update={"actual": (5.0, 5.0), "map": (0.0, 0.0)}) for point in report.probe.points)
@@ -202,6 +206,7 @@ def test_constant_quantity_and_zero_surprise():
 # As a file
 
 
+@pytest.mark.slow
 def test_names_are_text():
     html = render_page(full_report(NASTY, NASTY))
     page = Page(html)
@@ -210,6 +215,7 @@ def test_names_are_text():
     assert page.text.count('<script>alert("1")</script>') > 3
 
 
+@pytest.mark.slow
 def test_names_in_figures_are_no_formulas_and_no_colors():
     strange = r"$\frac$ #0100ff <b> 1.23456"
     report = full_report()
@@ -260,12 +266,14 @@ def test_figures_are_as_narrow_as_a_phone(full):
         assert float(figure) == pytest.approx(72 * WIDTH, abs=0.1)
 
 
+@pytest.mark.slow
 def test_same_report_same_bytes_and_settings_left_alone(full):
     before = dict(matplotlib.rcParams)
     assert render_page(full_report()) == full
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 def test_users_matplotlib_settings_do_not_matter(full):
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert render_page(full_report()) == full

@@ -23,13 +23,14 @@ from lewm_cli.cli import convert as convert_command
 from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
-from lewm_cli.flows.convert import ConvertRequest, convert_run
+from lewm_cli.flows.convert import convert_run
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
-from lewm_cli.store.convert import FOLDERS, HUB_FILES, Names, Target
-from lewm_cli.store.convert import theirs as adapter
-from lewm_cli.store.convert.layout import layout
+from lewm_cli.store.convert import FOLDERS, Names, Target
+from lewm_cli.store.convert import swm_module as adapter
+from lewm_cli.store.convert.targets import HUB_FILES
 from lewm_cli.store.derived import read_object, read_state_dict
+from lewm_cli.store.formats import config_tree
 from lewm_cli.store.keys import released_key
 from synthetic import write_recording
 
@@ -118,6 +119,7 @@ def test_safetensors_is_a_copy_with_the_card(home: Home, files: RunFiles, small_
     assert (tree["run"], tree["target"], tree["path"], tree["tensors"]) == (NAME, "safetensors", str(copy), 104)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["object", "weights"])
 @pytest.mark.parametrize("state", ["missing", "damaged", "good"])
 def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFiles, small_model: LeWM, target, state):
@@ -165,7 +167,7 @@ def test_hub_folder_holds_every_tensor_and_the_card(home: Home, files: RunFiles,
     assert {file["path"]: file["sha256"] for file in tree["files"]} == {
         str(folder / name): weights_digest(folder / name) for name in HUB_FILES
     }
-    # The module that the layout describes, built by hand.
+    # The module that config.json describes, built by hand.
     module = adapter.build(json.loads((folder / "config.json").read_text()))
     module.load_state_dict(named_as_installed(small_model), strict=True)
     assert_computes_the_same(module.eval(), small_model)
@@ -182,7 +184,7 @@ def test_hub_folder_loads_in_stable_worldmodel(home: Home, files: RunFiles, smal
     assert_computes_the_same(module.eval(), small_model)
 
 
-def test_layout_of_the_release_is_the_released_one():
+def test_configuration_of_the_release_is_the_released_one():
     expected = """
     {"_target_": "stable_worldmodel.wm.lewm.LeWM",
      "encoder": {"_target_": "stable_pretraining.backbone.utils.vit_hf", "size": "tiny", "patch_size": 14,
@@ -197,7 +199,7 @@ def test_layout_of_the_release_is_the_released_one():
      "pred_proj": {"_target_": "stable_worldmodel.wm.lewm.module.MLP", "input_dim": 192, "output_dim": 192,
                    "hidden_dim": 2048, "norm_fn": {"_target_": "torch.nn.BatchNorm1d", "_partial_": true}}}
     """
-    assert layout(ModelConfig(), BLOCK_DIM) == json.loads(expected)
+    assert config_tree(ModelConfig(), BLOCK_DIM) == json.loads(expected)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +212,14 @@ def test_layout_of_the_release_is_the_released_one():
     ],
 )
 def test_encoder_of_any_size_is_a_named_one_with_settings_of_its_own(encoder: EncoderConfig, size: str, own: dict):
-    tree = layout(ModelConfig(encoder=encoder), BLOCK_DIM)["encoder"]
-    plain = layout(ModelConfig(), BLOCK_DIM)["encoder"]
+    tree = config_tree(ModelConfig(encoder=encoder), BLOCK_DIM)["encoder"]
+    plain = config_tree(ModelConfig(), BLOCK_DIM)["encoder"]
     assert tree == {**plain, "size": size, **own}
 
 
-def test_release_has_its_303_tensors_in_the_module_of_the_layout():
+def test_release_has_its_303_tensors_in_the_module_of_its_configuration():
     ours = LeWM(ModelConfig(), BLOCK_DIM)
-    module = adapter.as_theirs(ours)
+    module = adapter.swm_module(ours)
     assert_same_tensors(module.state_dict(), named_as_installed(ours))
     names = {f"{key}\t{list(value.shape)}" for key, value in released(ours).items()}
     assert names == set(RELEASED_KEYS.read_text().splitlines())
@@ -247,6 +249,7 @@ def test_missing_package_is_said_with_what_to_type(home: Home, files: RunFiles, 
 # What is there already
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", list(Target))
 def test_other_files_are_overwritten_only_when_asked(home: Home, files: RunFiles, target: Target):
     output = Path("place")
@@ -325,7 +328,7 @@ def test_copy_of_a_file_that_changes_meanwhile_is_refused(home: Home, files: Run
 
     monkeypatch.setattr("lewm_cli.flows.convert.load_run", changed_after_loading)
     with pytest.raises(LewmError, match="written anew while it was copied"):
-        convert_run(home, ConvertRequest(NAME, Target.SAFETENSORS))
+        convert_run(home, NAME, Target.SAFETENSORS)
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -348,6 +351,7 @@ def test_interrupted_folder_is_the_old_one_or_none(tmp_path: Path, old: bool):
         assert (folder / "config.json").read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [5, pytest.param(1000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("target", [target for target in Target if target not in FOLDERS])
 def test_killed_at_any_point_it_leaves_the_old_file_or_the_new_one(home: Home, files: RunFiles, target, cases: int):
@@ -377,6 +381,7 @@ def test_killed_at_any_point_it_leaves_the_old_file_or_the_new_one(home: Home, f
     assert place.read_bytes() == new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [5, pytest.param(100, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("target", [target for target in Target if target not in FOLDERS])
 def test_full_disk_leaves_the_old_file(home: Home, files: RunFiles, small_disk, target, cases: int):

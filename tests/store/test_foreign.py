@@ -263,6 +263,7 @@ def test_statistics_are_computed_once_and_stored(home: Path):
     assert shown(home, "tworoom/run")["card"] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tworoom/lejepa", "tworooms/best", "quentinll/lewm-tworooms"])
 def test_released_recording_of_the_task_is_used_and_named(home: Path, name: str):
     where = "checkpoints/models--quentinll--lewm-tworooms/weights.pt" if "quentinll" in name else f"{name}.pt"
@@ -296,6 +297,7 @@ def test_own_run_takes_no_other_statistics(home: Path, small_model: LeWM, small_
         assert "tworoom/lewm carries its own statistics" in said
 
 
+@pytest.mark.slow
 def test_surprise_chooses_own_runs_then_others_that_can_be_fed_then_the_release(home: Path, small_model, small_card):
     def chosen() -> str:
         done = lewm_here(home, "surprise", "tworoom/demos")
@@ -336,6 +338,7 @@ def elsewhere(home: Path, tree: Any) -> Path:
 WRITTEN = json.loads((FIXTURES / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_sizes_may_lie_elsewhere(home: Path, tmp_path: Path):
     path = place(home, "a/run.pt")
     expected = read_checkpoint(path)
@@ -506,6 +509,7 @@ def as_another_tool_has_it(files: RunFiles) -> tuple[str, str]:
     return f"{folder.name}/module", f"{folder.name}/state"
 
 
+@pytest.mark.slow
 def test_copy_of_our_run_measures_the_same_surprise(
     home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
 ):

@@ -150,7 +150,7 @@ def test_dry_run_shows_what_would_go(home: Path, run: RunFiles, dataset: Path, m
     table = flat(done.out).replace(" ", "")
     for path in (run.weights, run.state_dict, run.object, dataset, *(home / "cache").glob("*.npy")):
         assert str(path) in table
-    assert f"{run.folder}/(5files)50B" in table
+    assert f"{run.folder}/(5files)50bytes" in table
     tree = lewm_here(home, "rm", RUN, DATASET, "--dry-run", "--json").json()
     sizes = {file["path"]: file["bytes"] for removal in tree["removals"] for file in removal["files"]}
     assert sizes == {
@@ -371,6 +371,7 @@ def killed(home: Path, count: int, number: signal.Signals, *arguments: str) -> D
     return Done(os.waitstatus_to_exitcode(status), "", told.read_text(encoding="utf-8") if told.exists() else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unlink", [1, 3, 6, 8])
 def test_killed_in_the_middle_the_run_still_loads_and_can_be_removed(home: Path, run: RunFiles, unlink: int):
     before = len(everything(home))

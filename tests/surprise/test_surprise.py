@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from commands import Done, flat, left_behind, lewm_here
 from lewm_cli.config import ModelConfig
-from lewm_cli.data import Dataset, HDF5Frames, open_dataset
+from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
@@ -47,9 +47,9 @@ STRICT = {"held_out": True, "seed": 0, "advance": lambda done: None}
 Build = Callable[..., Run]
 
 
-def frames_of(run: Run, dataset: Dataset) -> HDF5Frames:
+def frames_of(run: Run, dataset: Dataset) -> DecodedFrames:
     """The frames that a run sees."""
-    return HDF5Frames(dataset.path, run.card.model.image_size)
+    return DecodedFrames(dataset, run.card.model.image_size)
 
 
 @pytest.fixture
@@ -123,13 +123,14 @@ def test_detectors_are_what_they_say(build: Build):
     assert curves["model"] != pytest.approx(curves["untrained"])
 
 
+@pytest.mark.slow
 def test_episodes_without_a_step_are_left_out(build: Build, tmp_path: Path):
     dataset = open_dataset(write_recording(tmp_path / "x.h5", (6, 5, 1, 31, 30), dims=2, size=8), "x")
     told: list[int] = []
 
     def measure(episodes: list[int]) -> SurpriseResult:
         return measure_surprise(
-            build(), dataset, HDF5Frames(dataset.path, 64), episodes, held_out=True, seed=0, advance=told.append
+            build(), dataset, DecodedFrames(dataset, 64), episodes, held_out=True, seed=0, advance=told.append
         )
 
     result = measure([0, 1, 2, 3, 4])
@@ -241,6 +242,7 @@ def with_holes(path: Path, lengths: list[int], holes: set[int]) -> Dataset:
     return open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"action": actions}), "x")
 
 
+@pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 20), count=st.integers(2, 9))
 def test_drawn_episodes_can_be_simulated(
     tmp_path_factory: pytest.TempPathFactory,
@@ -615,6 +617,7 @@ def test_episodes_that_are_too_short_are_said(home: Path, save: Callable[..., No
 # Which run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "columns", "attributes"),
     [

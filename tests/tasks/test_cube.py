@@ -341,3 +341,21 @@ def test_worker_records_what_this_process_does(tmp_path: Path, episode: Episode,
         there = dataset.read(name, slice(None))
         assert np.array_equal(there, values, equal_nan=values.dtype.kind == "f"), name
     assert np.array_equal(dataset.read("pixels", slice(0, STEPS + 1)), episode.pixels)
+
+
+# The tight success criterion
+
+
+@pytest.mark.slow
+def test_tight_gate_of_cube_is_three_centimeters():
+    pytest.importorskip("ogbench")
+    simulator = find_task("cube").make_simulator()
+    state = simulator._state  # of the scene as it is built; a demonstration would take a minute without a GPU
+    for apart, own, tight in ((0.0, True, True), (0.029, True, True), (0.035, True, False), (0.045, False, False)):
+        goal = state.copy()
+        goal[14] += apart
+        for gate, reached in (("simulator", own), ("tight", tight)):
+            simulator.judge_by(gate)
+            simulator.begin(state, goal)
+            assert simulator.distance() == pytest.approx(apart, abs=1e-6)
+            assert simulator.solved() == reached

@@ -16,7 +16,7 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult, draw_samples
 from lewm_cli.store import dataset_task, read_card
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
-from lewm_cli.tasks import PUSHT, TASKS, find_task
+from lewm_cli.tasks import PUSHT, TASKS, Simulator, find_task
 from lewm_cli.tasks.pusht.pose import block_has_to_move, gap, reached, turn
 from recordings import PUSHES as EPISODES
 from synthetic import write_recording
@@ -425,3 +425,35 @@ def test_name_of_the_released_recording_is_never_taken(tmp_path: Path):
     refused = lewm_here(tmp_path, "collect", "pusht", "--episodes", 1, "--name", "pusht_expert_train")
     assert "is the name of a released dataset" in refused.sentence(2)
     assert "there is tworoom, pusht" in lewm_here(tmp_path, "collect", "pushed", "--episodes", 1).sentence()
+
+
+# The tight success criterion
+
+GOAL = (200, 200, 300, 300, 1.0, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("state", "own", "tight"),
+    [
+        (GOAL, True, True),
+        ((218, 200, 300, 300, 1.0, 0, 0), True, True),  # of the agent no more is asked
+        ((200, 200, 309, 300, 1.0, 0, 0), True, True),
+        ((200, 200, 311, 300, 1.0, 0, 0), True, False),
+        ((200, 200, 300, 300, 1.16, 0, 0), True, True),
+        ((200, 200, 300, 300, 1.19, 0, 0), True, False),
+        ((200, 200, 300, 300, 1.4, 0, 0), False, False),
+    ],
+)
+def test_tight_gate_of_pusht_asks_for_the_pose_of_the_block(
+    pusht: Simulator, state: tuple[float, ...], own: bool, tight: bool
+):
+    for gate, solved in (("simulator", own), ("tight", tight)):
+        pusht.judge_by(gate)
+        pusht.begin(np.array(state, float), np.array(GOAL, float))
+        assert pusht.solved() == solved
+
+
+@pytest.fixture(scope="module")
+def pusht() -> Simulator:
+    return PUSHT.make_simulator()

@@ -316,3 +316,24 @@ def test_every_quantity_is_probed(world: Path):
     probed = lewm(world, "probe", "reacher/lewm", "--dataset", "reacher/probe", "--frames", 300, "--json")
     assert probed.code == 0, probed.err
     assert all(target.name in probed.out for target in REACHER.probe_targets)
+
+
+# The wrapped success criterion
+
+
+@pytest.mark.slow
+def test_wrapped_gate_of_reacher_takes_a_whole_turn_for_nothing():
+    pytest.importorskip("dm_control")
+    simulator = find_task("reacher").make_simulator()
+    goal = np.array([0.5, 1.0, 0.0, 0.0])
+    for turn, wrist, own, wrapped in (
+        (0.0, 0.0, True, True),
+        (2 * np.pi, 0.0, False, True),
+        (-4 * np.pi, 0.0, False, True),
+        (np.pi, 0.0, False, False),
+        (0.0, 0.1, False, False),
+    ):
+        for gate, reached in (("simulator", own), ("wrapped", wrapped)):
+            simulator.judge_by(gate)
+            simulator.begin(goal + np.array([turn, wrist, 0, 0]), goal)
+            assert simulator.solved() == reached

@@ -1,7 +1,6 @@
 """What `lewm train` promises: the same numbers whatever interrupts it, the last good state kept, and plain words."""
 
 import json
-import multiprocessing
 import os
 import random
 import shlex
@@ -10,31 +9,19 @@ import signal
 import time
 import tomllib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from commands import Done, alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
-from lewm_cli.config import ActionStats, DataConfig, Inputs
 from lewm_cli.data import (
-    ClipBatches,
-    ClipIndex,
-    Dataset,
-    HDF5Frames,
-    find_packed,
     open_dataset,
-    pack_frames,
     split_clips,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.files import locked
 from lewm_cli.methods import Batch, LeWM, ObjectiveConfig, TrainConfig
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
@@ -225,6 +212,7 @@ def test_second_training_under_one_name_is_refused_while_the_first_goes_on(robot
 # What a run says of itself
 
 
+@pytest.mark.slow
 def test_log_holds_every_event_in_order(uninterrupted: Path):
     log = events(uninterrupted)
     kinds = [event["event"] for event in log]
@@ -238,17 +226,20 @@ def test_log_holds_every_event_in_order(uninterrupted: Path):
     assert log[-1]["held_out"] == [event for event in log if event["event"] == "HeldOutMeasured"][-1]["held_out"]
 
 
+@pytest.mark.slow
 def test_configuration_file_rebuilds_the_configuration(uninterrupted: Path):
     files = run_files(uninterrupted)
     rebuilt = TrainConfig.build(tomllib.loads(files.config.read_text(encoding="utf-8")), "config.toml")
     assert rebuilt == read_card(files.weights).provenance.train
 
 
+@pytest.mark.slow
 def test_no_run_has_a_folder_of_its_own_name(uninterrupted: Path):
     # stable_worldmodel would look only inside it.
     assert not (uninterrupted / RUN).exists()
 
 
+@pytest.mark.slow
 def test_held_out_episodes_are_recorded_and_never_trained_on(uninterrupted: Path):
     dataset = open_dataset(uninterrupted / "robot" / "pick.h5", "robot/pick")
     provenance = read_card(run_files(uninterrupted).weights).provenance
@@ -413,6 +404,7 @@ def test_several_recordings_of_a_task_are_listed(tmp_path: Path):
     assert "--dataset" in said
 
 
+@pytest.mark.slow
 def test_recording_without_a_simulator_is_not_evaluated(uninterrupted: Path):
     assert read_card(run_files(uninterrupted).weights).inputs.task == "generic"
     assert read_card(run_files(uninterrupted).weights).inputs.actions.dim == 3
@@ -450,219 +442,7 @@ def test_missing_device_is_refused(robot: Path):
     assert "device 'cuda' is not available" in lewm_here(robot, "train", "robot/pick", "--device", "cuda").sentence()
 
 
-ROWS = 60
-FOREIGN = {
-    "without pixels": {"columns": {"pixels": None}},
-    "without actions": {"columns": {"action": None}},
-    "without episode lengths": {"columns": {"ep_len": None}},
-    "without episode offsets": {"columns": {"ep_offset": None}},
-    "float pixels": {"columns": {"pixels": np.zeros((ROWS, 20, 20, 3), np.float32)}},
-    "gray pixels": {"columns": {"pixels": np.zeros((ROWS, 20, 20), np.uint8)}},
-    "gray pixels with a channel": {"columns": {"pixels": np.zeros((ROWS, 20, 20, 1), np.uint8)}},
-    "channels first": {"columns": {"pixels": np.zeros((ROWS, 3, 20, 20), np.uint8)}},
-    "oblong pixels": {"columns": {"pixels": np.zeros((ROWS, 20, 24, 3), np.uint8)}},
-    "frames of no size": {"columns": {"pixels": np.zeros((ROWS, 0, 0, 3), np.uint8)}},
-    "fewer frames than rows": {"columns": {"pixels": np.zeros((ROWS - 1, 20, 20, 3), np.uint8)}},
-    "integer actions": {"columns": {"action": np.zeros((ROWS, 3), np.int64)}},
-    "flat actions": {"columns": {"action": np.zeros(ROWS, np.float32)}},
-    "actions of no dimension": {"columns": {"action": np.zeros((ROWS, 0), np.float32)}},
-    "no finite action": {"columns": {"action": np.full((ROWS, 3), np.nan, np.float32)}},
-    "infinite actions": {"columns": {"action": np.full((ROWS, 3), np.inf, np.float32)}},
-    "no episodes": {"lengths": ()},
-    "episodes too short": {"lengths": (7,) * 8},
-    "one episode": {"lengths": (ROWS,)},
-    "overlapping episodes": {"columns": {"ep_offset": np.array([0, 10])}},
-    "episodes beyond the end": {"columns": {"ep_len": np.array([30, 31])}},
-    "negative offset": {"columns": {"ep_offset": np.array([-30, 0])}},
-    "an empty episode": {"columns": {"ep_len": np.array([0, 60])}},
-    "lengths without offsets": {"columns": {"ep_offset": np.array([0])}},
-    "lengths in words": {"columns": {"ep_len": np.array([b"thirty", b"thirty"])}},
-    "one length for all": {"columns": {"ep_len": np.array(30)}},
-}
-
-
-@pytest.mark.parametrize("kind", FOREIGN)
-def test_foreign_recording_is_refused_in_a_sentence(tmp_path: Path, tiny: Path, kind: str):
-    write_recording(tmp_path / "foreign.h5", **({"lengths": (30, 30)} | FOREIGN[kind]))
-    lewm_here(tmp_path, "train", "foreign", "--config", tiny).sentence()
-    assert list(tmp_path.rglob("*.safetensors")) == []
-    listed = lewm_here(tmp_path, "ls", "--json")
-    assert listed.code == 0, listed.err
-    assert [entry["name"] for entry in listed.json()["datasets"]] == ["foreign"]
-
-
-def test_foreign_attributes_do_no_harm(tmp_path: Path):
-    write_recording(tmp_path / "odd.h5", task=5, seed="none", policy=np.zeros(3))
-    listed = lewm_here(tmp_path, "ls", "--json")
-    assert listed.code == 0, listed.err
-    assert [entry["name"] for entry in listed.json()["datasets"]] == ["odd"]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
-def test_truncated_recording_is_refused_in_a_sentence(tmp_path: Path, tiny: Path, share: float):
-    path = write_recording(tmp_path / "cut.h5")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    assert "cannot be read as HDF5" in lewm_here(tmp_path, "train", "cut", "--config", tiny).sentence()
-
-
-def test_other_format_is_refused_in_a_sentence(tmp_path: Path):
-    (tmp_path / "video.h5").write_bytes(b"RIFF" + bytes(4096))
-    assert "cannot be read as HDF5" in lewm_here(tmp_path, "train", "video").sentence()
-
-
-@pytest.mark.parametrize("settings", [(), ("data.packed=false",), ("data.packed=false", "data.workers=1")])
-def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, settings: tuple[str, ...]):
-    path = write_recording(tmp_path / "damaged.h5", columns={"pixels": None})
-    with h5py.File(path, "a") as file:
-        frames = np.random.default_rng(0).integers(0, 9, (174, 20, 20, 3), dtype=np.uint8)
-        pixels = file.create_dataset("pixels", data=frames, chunks=(10, 20, 20, 3), compression="gzip")
-        where = pixels.id.get_chunk_info(6)
-    with path.open("r+b") as file:
-        file.seek(where.byte_offset)
-        file.write(bytes(where.size))
-    options = [word for setting in settings for word in ("--set", setting)]
-    said = lewm_here(tmp_path, "train", "damaged", "--config", tiny, *options).sentence()
-    assert said.startswith(f"lewm: {path} cannot be read as HDF5")
-    assert multiprocessing.active_children() == []  # Python would wait for them
-
-
 # Clips
-
-
-def dataset_of(lengths: list[int], gaps: list[int]) -> Dataset:
-    offsets = np.cumsum([gap + length for gap, length in zip(gaps, lengths, strict=True)]) - np.array(lengths)
-    return Dataset(Path("x.h5"), "x", np.array(lengths), offsets, columns=(), task=None, policy=None, seed=None)
-
-
-@given(data=st.data(), frames=st.integers(2, 5), frameskip=st.integers(1, 6), seed=st.integers(0, 9))
-def test_clips_never_cross_an_episode(data: st.DataObject, frames: int, frameskip: int, seed: int):
-    lengths = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=8))
-    gaps = data.draw(st.lists(st.integers(0, 3), min_size=len(lengths), max_size=len(lengths)))
-    kind = data.draw(st.sampled_from(["episode", "clip"]))
-    dataset = dataset_of(lengths, gaps)
-    span = frames * frameskip
-    usable = [episode for episode, length in enumerate(lengths) if length >= span]
-    config = DataConfig(split=kind, frameskip=frameskip)
-    expected = {int(dataset.offsets[e]) + step for e in usable for step in range(lengths[e] - span + 1)}
-    try:
-        split = split_clips(dataset, config, frames, seed)
-    except LewmError:
-        # Nothing to hold out, or one clip, of which nothing can be measured.
-        shortest = min((lengths[e] for e in usable), default=0)
-        assert len(usable) < 2 or shortest == span or len(expected) < 15
-        return
-    assert split.train.span == split.held_out.span == span
-    train, held_out = set(split.train.starts.tolist()), set(split.held_out.starts.tolist())
-    assert train | held_out == expected
-    assert not train & held_out
-    if kind == "episode":
-        rows = {int(dataset.offsets[e]) + row for e in split.held_out_episodes for row in range(lengths[e])}
-        assert held_out == expected & rows
-        assert not train & rows
-        assert train
-        assert held_out
-
-
-@pytest.fixture
-def pick(robot: Path) -> Dataset:
-    return open_dataset(robot / "robot" / "pick.h5", "robot/pick")
-
-
-@pytest.mark.parametrize("size", [20, 16, 10, 24])
-def test_packed_frames_are_those_of_the_recording(pick: Dataset, tmp_path: Path, size: int):
-    told: list[int] = []
-    assert find_packed(pick, size, tmp_path / "cache") is None
-    packed = pack_frames(pick, size, tmp_path / "cache", told.append)
-    assert sum(told) == pick.rows
-    rows = np.array([5, 3, 3, pick.rows - 1, 0])
-    frames = HDF5Frames(pick.path, size).rows(rows)
-    assert frames.shape == (5, size, size, 3)
-    assert np.array_equal(packed.rows(rows), frames)
-    assert np.array_equal(frames[1], frames[2])
-    found = find_packed(pick, size, tmp_path / "cache")
-    assert found is not None
-    assert np.array_equal(found.rows(rows), frames)
-
-
-def test_packed_frames_of_recordings_with_the_same_actions_are_kept_apart(tmp_path: Path):
-    """As after recording the same motions with another look."""
-    dark = {"pixels": np.zeros((174, 20, 20, 3), np.uint8)}
-    paths = write_recording(tmp_path / "one.h5"), write_recording(tmp_path / "two.h5", columns=dark)
-    one, two = (open_dataset(path, path.stem) for path in paths)
-    assert np.array_equal(one.actions, two.actions, equal_nan=True)
-    assert one.identity.fingerprint != two.identity.fingerprint
-    pack_frames(one, 16, tmp_path / "cache", lambda done: None)
-    assert find_packed(two, 16, tmp_path / "cache") is None
-    rows = np.arange(two.rows)
-    assert pack_frames(two, 16, tmp_path / "cache", lambda done: None).rows(rows).max() == 0
-    assert find_packed(one, 16, tmp_path / "cache").rows(rows).max() > 0
-    # The name plays no part.
-    assert find_packed(open_dataset(paths[1], "three"), 16, tmp_path / "cache") is not None
-
-
-@pytest.mark.parametrize("finished", [True, False])
-def test_packing_waits_for_another_packer(pick: Dataset, tmp_path: Path, finished: bool):
-    cache = tmp_path / "cache"
-    expected = pack_frames(pick, 16, tmp_path / "apart", lambda done: None)
-    path = cache / expected.path.name
-    told: list[int] = []
-    with ThreadPoolExecutor(1) as pool:
-        with locked(path, busy=None):  # as another process would, for the lock is of the open file
-            waiting = pool.submit(pack_frames, pick, 16, cache, told.append)
-            time.sleep(0.2)
-            assert not waiting.done()
-            if finished:
-                shutil.copy(expected.path, path)
-        packed = waiting.result(timeout=60)
-    assert sum(told) == (0 if finished else pick.rows)
-    rows = np.arange(pick.rows)
-    assert np.array_equal(packed.rows(rows), expected.rows(rows))
-
-
-def test_frames_of_the_recorded_size_are_untouched(pick: Dataset):
-    rows = np.arange(pick.rows)
-    assert np.array_equal(HDF5Frames(pick.path, 20).rows(rows), pick.read("pixels", slice(None)))
-
-
-def batches_of(pick: Dataset, index: ClipIndex) -> ClipBatches:
-    inputs = Inputs(task="generic", frameskip=index.frameskip, actions=ActionStats.fit(pick.actions))
-    return ClipBatches(index, HDF5Frames(pick.path, 20), pick.actions, inputs)
-
-
-def test_clip_is_every_frame_and_all_actions_between(pick: Dataset):
-    batches = batches_of(pick, ClipIndex(np.array([0, 31, 56]), frames=3, frameskip=4))
-    clip = batches[[2, 0]]
-    pixels = pick.read("pixels", slice(None))
-    assert np.array_equal(clip.pixels.numpy(), np.stack([pixels[start : start + 12 : 4] for start in (56, 0)]))
-    actions = pick.actions
-    finite = actions[np.isfinite(actions).all(axis=1)].astype(np.float64)
-    scores = np.nan_to_num((actions - finite.mean(axis=0)) / finite.std(axis=0)).astype(np.float32)
-    assert clip.blocks.shape == (2, 3, 12)
-    assert np.allclose(clip.blocks.numpy(), np.stack([scores[s : s + 12].reshape(3, 12) for s in (56, 0)]), atol=1e-5)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_order_of_batches_is_a_function_of_seed_and_step(pick: Dataset, workers: int):
-    # As many clips as rows fit, so that two epochs pass in a dozen batches.
-    batches = batches_of(pick, ClipIndex(np.arange(0, 29), frames=1, frameskip=1))
-
-    def drawn(seed: int, first: int, number: int, workers: int = 0) -> list[np.ndarray]:
-        stream = batches.stream(5, seed, first, workers)
-        return [next(stream).pixels.numpy() for _ in range(number)]
-
-    torch.manual_seed(1)
-    whole = drawn(seed=3, first=0, number=12)
-    before = torch.get_rng_state()
-    for first in (0, 4, 5, 11):
-        later = drawn(seed=3, first=first, number=12 - first, workers=workers)
-        assert all(np.array_equal(a, b) for a, b in zip(later, whole[first:], strict=True))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert not np.array_equal(drawn(seed=4, first=0, number=1)[0], whole[0])
-    for epoch in (whole[:5], whole[5:10]):
-        clips = {frame.tobytes() for batch in epoch for frame in batch}
-        assert len(clips) == 25  # each clip once, the rest dropped
-    assert not all(np.array_equal(a, b) for a, b in zip(whole[:5], whole[5:10], strict=True))
 
 
 # The monitor

@@ -1,4 +1,4 @@
-"""What stands beside a success rate: what chance, doing nothing, true dynamics and a true cost reach on its pairs."""
+"""References beside a success rate: chance, no action, true dynamics and a true cost on the same pairs."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -7,28 +7,27 @@ import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from lewm_cli.config import PlannerConfig, Section
-from lewm_cli.evaluate.difference import Difference
-from lewm_cli.evaluate.statistics import Mean, Rate
+from lewm_cli.statistics import Difference, Estimate, Rate
 
 
 class Reference(Section):
-    """Success of something else on the pairs of an evaluation."""
+    """Success of another way of acting on the pairs of an evaluation."""
 
     success: Rate
     """Over the pairs of the headline, like the next."""
     above_run: Difference
     """This minus the evaluated run."""
     reached: tuple[bool, ...]
-    """Whether the goal was, for every pair."""
+    """True where the goal was reached, for every pair."""
     seconds: NonNegativeFloat
     """It took; 0 where it was known from the evaluation."""
 
 
 class RankedPair(Section):
-    """The first plan for a pair: how its candidates were ranked, and how good it was."""
+    """The first plan for a pair: the ranking of its candidates, and its distance from the goal."""
 
     number: NonNegativeInt
-    """Of the pair."""
+    """Number of the pair."""
     first: float | None
     """Spearman's correlation of the model's cost with the true distance over the candidates of the first iteration;
     None where all of them end equally far from the goal, or cost the same."""
@@ -41,17 +40,17 @@ class RankedPair(Section):
 
     @property
     def regret(self) -> float:
-        """How much nearer the best that was tried would have come."""
+        """Distance by which the best that was tried would have come nearer."""
         return self.distance - self.least
 
 
 class Ranking(Section):
-    """How well the model's cost ranks candidates, over the pairs that were not solved at the start."""
+    """Rank correlation of the model's cost with the true distance, over the pairs that were not solved at the start."""
 
-    first: Mean | None
-    """Of `RankedPair.first` over the pairs that have it; None if none does."""
-    last: Mean | None
-    regret: Mean
+    first: Estimate | None
+    """Mean of `RankedPair.first` over the pairs that have it; None if none does."""
+    last: Estimate | None
+    regret: Estimate
     """In the task's units."""
     pairs: tuple[RankedPair, ...]
 
@@ -59,23 +58,23 @@ class Ranking(Section):
     def of(cls, pairs: Sequence[RankedPair], episodes: np.ndarray) -> Self:
         """Summarize pairs that come from these recorded episodes (N,); N at least 1."""
 
-        def mean(values: list[float | None]) -> Mean | None:
+        def mean(values: list[float | None]) -> Estimate | None:
             known = [k for k, value in enumerate(values) if value is not None]
-            return Mean.of(np.array([values[k] for k in known]), episodes[known]) if known else None
+            return Estimate.of_mean(np.array([values[k] for k in known]), episodes[known]) if known else None
 
         return cls(
             first=mean([one.first for one in pairs]),
             last=mean([one.last for one in pairs]),
-            regret=Mean.of(np.array([one.regret for one in pairs]), episodes),
+            regret=Estimate.of_mean(np.array([one.regret for one in pairs]), episodes),
             pairs=tuple(pairs),
         )
 
 
 class References(Section):
-    """Floors and ceilings on the pairs of an evaluation, and what they say about what holds it back."""
+    """Baselines and ceilings on the pairs of an evaluation, and the differences that show what holds it back."""
 
     planner: PlannerConfig
-    """Of the three that plan."""
+    """The planner of the three that plan."""
     zero_action: Reference
     random: Reference
     model: Reference

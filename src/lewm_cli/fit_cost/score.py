@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
-from lewm_cli.store import Estimate, ReachScore
+from lewm_cli.statistics import Clusters, Estimate, percentile_interval
+from lewm_cli.store import ReachScore
 
 RESAMPLES = 300
 
@@ -20,8 +21,7 @@ def score_reach(told: np.ndarray, steps: np.ndarray, episodes: np.ndarray, withi
         within: environment steps up to which a pair counts as within the planner's horizon.
         seed: of the bootstrap.
     """
-    _, owners = np.unique(episodes, return_inverse=True)
-    members = [np.flatnonzero(owners == number) for number in range(owners.max() + 1)]
+    members = Clusters(episodes).members()
     generator = np.random.default_rng(seed)
     resamples = [
         (
@@ -35,7 +35,7 @@ def score_reach(told: np.ndarray, steps: np.ndarray, episodes: np.ndarray, withi
         def mean(heads: np.ndarray, pairs: np.ndarray) -> float:
             return float(np.mean([measure(head[pairs], steps[pairs]) for head in heads]))
 
-        low, high = np.percentile([mean(*resample) for resample in resamples], [2.5, 97.5])
+        low, high = percentile_interval([mean(*resample) for resample in resamples])
         return Estimate(value=mean(told, np.arange(len(steps))), low=low, high=high)
 
     return ReachScore(correlation=estimate(spearman), auroc=estimate(lambda told, steps: auroc(told, steps > within)))

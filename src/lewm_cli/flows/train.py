@@ -9,7 +9,7 @@ import tomli_w
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, Layer
-from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, Split, find_packed, pack_frames, split_clips
+from lewm_cli.data import ClipBatches, Dataset, Frames, Split, find_packed, open_frames, pack_frames, split_clips
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows.job import Job, new_job, resumed_job
@@ -186,10 +186,7 @@ def _initial_model(card: RunCard, seed: int, parent: Run | None) -> Method:
 
 def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
     size = config.model.image_size
-    if not config.data.packed:
-        return HDF5Frames(dataset.path, size)
-    packed = find_packed(dataset, size, home.cache)
-    if packed:
-        return packed
-    with progress("packing", dataset.rows, "frames") as advance:
-        return pack_frames(dataset, size, home.cache, advance)
+    if config.data.packed and not find_packed(dataset, size, home.cache):
+        with progress("packing", dataset.rows, "frames") as advance:
+            pack_frames(dataset, size, home.cache, advance)
+    return open_frames(dataset, size, home.cache)

@@ -13,7 +13,8 @@ from lewm_cli.model import HIDDEN, PositionHead
 from lewm_cli.probe.regression import BATCH, train_mlp
 from lewm_cli.probe.samples import unprobeable
 from lewm_cli.probe.score import score
-from lewm_cli.store import ONLY, Estimate, LatentSplit, PositionScore, ProbeFit
+from lewm_cli.statistics import Estimate
+from lewm_cli.store import ONLY, LatentSplit, PositionScore, ProbeFit
 from lewm_cli.tasks import ProbeTarget, Task
 
 POSITION_RECIPE = (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lewm_cli.probe.result import ProbeScore
+from lewm_cli.statistics import Clusters, draw_clusters, percentile_interval
 
 RESAMPLES = 1000
 
@@ -19,19 +20,14 @@ def score(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed:
         seed: of the bootstrap.
     """
     # Sums per episode are all that R2 needs, so that a resample costs nothing.
-    _, owners = np.unique(episodes, return_inverse=True)
-    sums = np.stack(
-        [
-            np.bincount(owners, weights=values)
-            for values in (np.ones(len(actual)), actual, actual**2, _errors(predicted, actual))
-        ]
-    )
-    groups = sums.shape[1]
-    drawn = np.random.default_rng(seed).integers(groups, size=(RESAMPLES, groups))
+    clusters = Clusters(episodes)
+    of_frames = (np.ones(len(actual)), actual, actual**2, _errors(predicted, actual))
+    sums = np.stack([clusters.sums(values) for values in of_frames])
+    drawn = draw_clusters(np.random.default_rng(seed), len(clusters), RESAMPLES)
     resampled = sums[:, drawn].sum(axis=2)
     # Resamples in which the quantity hardly varies explain nothing; they come up where there are few episodes.
     varies = _variance(resampled) > LEAST_VARIANCE * _variance(sums.sum(axis=1))
-    low, high = np.percentile(_r2(resampled[:, varies]), [2.5, 97.5])
+    low, high = percentile_interval(_r2(resampled[:, varies]))
     r = np.corrcoef(predicted, actual)[0, 1] if predicted.std() > 0 else 0.0
     return ProbeScore(
         mse=_errors(predicted, actual).mean(), r=float(r), r2=float(_r2(sums.sum(axis=1))), r2_low=low, r2_high=high

@@ -1,6 +1,6 @@
 """The checkpoint store at $STABLEWM_HOME: where datasets and runs lie, what they are called, how runs are read."""
 
-from lewm_cli.store.head_fit import Estimate, HeadFit, HeadKind, PositionScore, ProbeFit, ReachFit, ReachScore
+from lewm_cli.store.head_fit import HeadFit, HeadKind, PositionScore, ProbeFit, ReachFit, ReachScore
 from lewm_cli.store.heads import (
     HEAD_KINDS,
     ONLY,
@@ -26,7 +26,7 @@ from lewm_cli.store.load import (
     with_statistics,
 )
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.measurement import Measurement
+from lewm_cli.store.measurement import Measurement, StoredResults
 from lewm_cli.store.names import check_name, dataset_task
 from lewm_cli.store.objects import restore_model
 from lewm_cli.store.run_files import RunFiles
@@ -40,7 +40,6 @@ __all__ = [
     "SHUFFLED",
     "AutoCostModel",
     "DatasetEntry",
-    "Estimate",
     "Foreign",
     "FoundRun",
     "HeadFit",
@@ -59,6 +58,7 @@ __all__ = [
     "RunEntry",
     "RunFiles",
     "StoredHead",
+    "StoredResults",
     "StoredStatistics",
     "check_name",
     "dataset_task",

@@ -5,21 +5,11 @@ from typing import Any, Literal, Self
 from pydantic import PositiveInt
 
 from lewm_cli.config import Section
+from lewm_cli.statistics import Estimate
 from lewm_cli.store.latents import LatentSplit
 from lewm_cli.store.measurement import Measurement
 
 HeadKind = Literal["reach", "probe"]
-
-
-class Estimate(Section):
-    """A number with its 95 % bootstrap interval over test episodes."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 class HeadFit(Measurement):

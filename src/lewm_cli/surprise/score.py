@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import stats
 
+from lewm_cli.statistics import draw_clusters, percentile_interval
 from lewm_cli.surprise.result import DetectorScore
 
 RESAMPLES = 2000
@@ -25,10 +26,10 @@ def score(
         np.maximum(values, LEAST) for values in (untouched, perturbed, untouched_after, perturbed_after)
     )
     episodes = len(untouched)
-    drawn = np.random.default_rng(seed).integers(episodes, size=(RESAMPLES, episodes))
+    drawn = draw_clusters(np.random.default_rng(seed), episodes, RESAMPLES)
 
     def ratio(of: np.ndarray, to: np.ndarray) -> tuple[float, float, float]:
-        low, high = np.percentile(of[drawn].mean(axis=1) / to[drawn].mean(axis=1), [2.5, 97.5])
+        low, high = percentile_interval(of[drawn].mean(axis=1) / to[drawn].mean(axis=1))
         return of.mean() / to.mean(), low, high
 
     at_event, after = ratio(perturbed, untouched), ratio(perturbed_after, untouched_after)

@@ -62,6 +62,7 @@ assert not FOREIGN & sys.modules.keys()
 """
 
 
+@pytest.mark.slow
 def test_fixtures_compute_what_the_real_classes_computed_without_those_classes():
     names = [path.name for path in (*OBJECTS, *STATES)]
     assert len(names) == 8
@@ -273,6 +274,7 @@ def test_damaged_safetensors_are_refused(tmp_path):
     assert "header does not hold" in reason(tmp_path / "weights.safetensors")
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(1, 3))
 def test_names_of_both_generations_convert_back_and_forth(encoder, predictor):
     config = ModelConfig(

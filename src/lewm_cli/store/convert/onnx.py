@@ -1,4 +1,4 @@
-"""A run as ONNX models, one per part of it: what a frame and an action are to the model is inside them."""
+"""Writes a run as ONNX models, one per part of it, with the normalization of frames and actions inside."""
 
 import logging
 import warnings
@@ -22,7 +22,7 @@ from lewm_cli.model import normalize_pixels
 from lewm_cli.store.runs import Run
 
 ONNX_FILES = ("card.json", "encoder.onnx", "action_encoder.onnx", "predictor.onnx")
-"""Of an ONNX folder."""
+"""Files of an ONNX folder."""
 
 OPSET = 18
 """The version of ONNX's operators; older runtimes than the newest know it, too."""
@@ -188,7 +188,7 @@ def _exported(part: Part, run: Run) -> bytes:
 
 @torch.inference_mode()
 def _differences(run: Run, folder: Path) -> Iterator[float]:
-    """Of every part at several sizes of a batch and all lengths of a window, for random input."""
+    """Differences of every part at several sizes of a batch and all lengths of a window, for random input."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()

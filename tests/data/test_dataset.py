@@ -1,0 +1,92 @@
+"""Recordings of others, cut short or damaged: each is refused in a sentence."""
+
+import multiprocessing
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from commands import lewm_here
+from synthetic import write_recording
+
+pytest_plugins = ("recordings",)
+
+
+ROWS = 60
+
+
+FOREIGN = {
+    "without pixels": {"columns": {"pixels": None}},
+    "without actions": {"columns": {"action": None}},
+    "without episode lengths": {"columns": {"ep_len": None}},
+    "without episode offsets": {"columns": {"ep_offset": None}},
+    "float pixels": {"columns": {"pixels": np.zeros((ROWS, 20, 20, 3), np.float32)}},
+    "gray pixels": {"columns": {"pixels": np.zeros((ROWS, 20, 20), np.uint8)}},
+    "gray pixels with a channel": {"columns": {"pixels": np.zeros((ROWS, 20, 20, 1), np.uint8)}},
+    "channels first": {"columns": {"pixels": np.zeros((ROWS, 3, 20, 20), np.uint8)}},
+    "oblong pixels": {"columns": {"pixels": np.zeros((ROWS, 20, 24, 3), np.uint8)}},
+    "frames of no size": {"columns": {"pixels": np.zeros((ROWS, 0, 0, 3), np.uint8)}},
+    "fewer frames than rows": {"columns": {"pixels": np.zeros((ROWS - 1, 20, 20, 3), np.uint8)}},
+    "integer actions": {"columns": {"action": np.zeros((ROWS, 3), np.int64)}},
+    "flat actions": {"columns": {"action": np.zeros(ROWS, np.float32)}},
+    "actions of no dimension": {"columns": {"action": np.zeros((ROWS, 0), np.float32)}},
+    "no finite action": {"columns": {"action": np.full((ROWS, 3), np.nan, np.float32)}},
+    "infinite actions": {"columns": {"action": np.full((ROWS, 3), np.inf, np.float32)}},
+    "no episodes": {"lengths": ()},
+    "episodes too short": {"lengths": (7,) * 8},
+    "one episode": {"lengths": (ROWS,)},
+    "overlapping episodes": {"columns": {"ep_offset": np.array([0, 10])}},
+    "episodes beyond the end": {"columns": {"ep_len": np.array([30, 31])}},
+    "negative offset": {"columns": {"ep_offset": np.array([-30, 0])}},
+    "an empty episode": {"columns": {"ep_len": np.array([0, 60])}},
+    "lengths without offsets": {"columns": {"ep_offset": np.array([0])}},
+    "lengths in words": {"columns": {"ep_len": np.array([b"thirty", b"thirty"])}},
+    "one length for all": {"columns": {"ep_len": np.array(30)}},
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_foreign_recording_is_refused_in_a_sentence(tmp_path: Path, tiny: Path, kind: str):
+    write_recording(tmp_path / "foreign.h5", **({"lengths": (30, 30)} | FOREIGN[kind]))
+    lewm_here(tmp_path, "train", "foreign", "--config", tiny).sentence()
+    assert list(tmp_path.rglob("*.safetensors")) == []
+    listed = lewm_here(tmp_path, "ls", "--json")
+    assert listed.code == 0, listed.err
+    assert [entry["name"] for entry in listed.json()["datasets"]] == ["foreign"]
+
+
+def test_foreign_attributes_do_no_harm(tmp_path: Path):
+    write_recording(tmp_path / "odd.h5", task=5, seed="none", policy=np.zeros(3))
+    listed = lewm_here(tmp_path, "ls", "--json")
+    assert listed.code == 0, listed.err
+    assert [entry["name"] for entry in listed.json()["datasets"]] == ["odd"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_truncated_recording_is_refused_in_a_sentence(tmp_path: Path, tiny: Path, share: float):
+    path = write_recording(tmp_path / "cut.h5")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert "cannot be read as HDF5" in lewm_here(tmp_path, "train", "cut", "--config", tiny).sentence()
+
+
+def test_other_format_is_refused_in_a_sentence(tmp_path: Path):
+    (tmp_path / "video.h5").write_bytes(b"RIFF" + bytes(4096))
+    assert "cannot be read as HDF5" in lewm_here(tmp_path, "train", "video").sentence()
+
+
+@pytest.mark.parametrize("settings", [(), ("data.packed=false",), ("data.packed=false", "data.workers=1")])
+def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, settings: tuple[str, ...]):
+    path = write_recording(tmp_path / "damaged.h5", columns={"pixels": None})
+    with h5py.File(path, "a") as file:
+        frames = np.random.default_rng(0).integers(0, 9, (174, 20, 20, 3), dtype=np.uint8)
+        pixels = file.create_dataset("pixels", data=frames, chunks=(10, 20, 20, 3), compression="gzip")
+        where = pixels.id.get_chunk_info(6)
+    with path.open("r+b") as file:
+        file.seek(where.byte_offset)
+        file.write(bytes(where.size))
+    options = [word for setting in settings for word in ("--set", setting)]
+    said = lewm_here(tmp_path, "train", "damaged", "--config", tiny, *options).sentence()
+    assert said.startswith(f"lewm: {path} cannot be read as HDF5")
+    assert multiprocessing.active_children() == []  # Python would wait for them
