@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lewm_cli.config import ActionStats, Inputs
-from lewm_cli.data import ClipBatches, HDF5Frames, open_dataset, split_clips
+from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.methods import Batch, LeWM, Loss, RunCard, TrainConfig
 from lewm_cli.model import SIGReg
@@ -40,7 +40,7 @@ def trainer(tmp_path: Path, scramble: Callable, small_card: Callable[[LeWM], Run
     config = TrainConfig.build(tomllib.loads(TINY) | SETTINGS, "the test")
     split = split_clips(dataset, config.data, config.model.history + 1, config.seed)
     inputs = Inputs(task="generic", frameskip=2, actions=ActionStats.fit(dataset.actions))
-    frames = HDF5Frames(dataset.path, config.model.image_size)
+    frames = DecodedFrames(dataset, config.model.image_size)
     train, held_out = (ClipBatches(part, frames, dataset.actions, inputs) for part in (split.train, split.held_out))
     model = scramble(LeWM(config.model, inputs.block_dim, config.objective))
     card = small_card(model).model_copy(update={"inputs": inputs})
