@@ -21,7 +21,7 @@ class Preset:
         return Layer(f"preset {self.task.name}/{self.name}", self.task.presets[self.name])
 
     def layer_under(self, above: Layer) -> Layer:
-        """Its settings without the sections that mean nothing to another method, if the layer above asks for one."""
+        """Its settings, without sections of another method than the one that the layer above asks for."""
         layer = self.layer
         own, asked = (TrainConfig.types(tree) for tree in (layer.tree, layer.tree | above.tree))
         return Layer(layer.source, {key: value for key, value in layer.tree.items() if own.get(key) == asked.get(key)})
