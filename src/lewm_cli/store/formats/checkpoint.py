@@ -161,6 +161,7 @@ def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Me
     beside = path.with_name(CONFIG)
     if config is None and beside.is_file():
         config = beside
+    model: Method
     match config:
         case None:
             model, known_by = blank_model(*recognize_release(named)), "released architecture"
