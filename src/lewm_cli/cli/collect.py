@@ -17,7 +17,10 @@ EXAMPLES = options.examples(
 
 
 def command(
-    task: Annotated[str, typer.Argument(help="A task with a simulator, like tworoom; `lewm presets` lists them.", show_default=False)],
+    task: Annotated[
+        str,
+        typer.Argument(help="A task with a simulator, like tworoom; `lewm presets` lists them.", show_default=False),
+    ],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
     workers: Annotated[

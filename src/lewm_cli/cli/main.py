@@ -1,4 +1,4 @@
-"""The command `lewm`: its subcommands, and what becomes of errors, Ctrl-C and SIGTERM."""
+"""The command `lewm`: its subcommands, and the exit codes of errors, Ctrl-C and SIGTERM."""
 
 import os
 import signal
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _explain(error: BaseException) -> int:
-    """Say in one sentence what went wrong; the exit code."""
+    """Print in one sentence what went wrong, and return the exit code."""
     match error:
         case SystemExit(code=int(code)) | typer.Exit(exit_code=code):
             return code

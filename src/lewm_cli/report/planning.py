@@ -1,4 +1,4 @@
-"""Plans that nothing was moved for, and ways towards an image: tables, and the files that take the actions."""
+"""Plans between two images, and episodes towards a goal image: tables, and files of the actions."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from lewm_cli.files import atomic_path
 from lewm_cli.report.spent import spent_per_plan
 
 ROWS = 11
-"""Of the table of distances, at most, the last step apart."""
+"""The largest number of rows in the table of distances, without the last step."""
 
 
 _MEANING: dict[ObjectiveName, str] = {
@@ -30,7 +30,7 @@ _MEANING: dict[ObjectiveName, str] = {
 
 
 def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
-    """What the model imagines of a plan, step by step, and its actions."""
+    """The imagined cost of a plan, step by step, and its actions."""
     costs = _table("model step", "environment step", "plan", "zero actions")
     costs.add_row("0", "0", _cost(plan.standing_still), _cost(plan.standing_still))
     for step, (cost, zero) in enumerate(zip(plan.costs, plan.zero_action_costs, strict=True), start=1):
@@ -50,7 +50,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
 
 
 def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
-    """How near the goal image came, every few steps."""
+    """The distance to the goal image, every few steps."""
     distances, last = result.distances, len(result.distances) - 1
     table = _table("environment step", "latent distance", "of the start")
     apart = result.frameskip * -(-last // (result.frameskip * (ROWS - 1)))
