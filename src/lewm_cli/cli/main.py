@@ -89,7 +89,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if not debug:
-        warnings.simplefilter("ignore")  # of libraries; what a user should know is said by us
+        warnings.simplefilter("ignore")  # of libraries; whatever a user should know is in our own messages
     signal.signal(signal.SIGTERM, _terminate)
     try:
         words = [argument for argument in arguments if argument != "--debug"]

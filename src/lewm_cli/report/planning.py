@@ -25,7 +25,7 @@ _MEANING: dict[ObjectiveName, str] = {
     "path": "the squared latent distance to the goal, mean of the way there",
     "probe": "the squared distance of the positions read off the latents",
     "reach": "the model steps that a reachability head counts to the goal",
-    "reach-shuffled": "what a head says that has learned from shuffled labels",
+    "reach-shuffled": "the steps that a head counts that has learned from shuffled labels",
 }
 
 

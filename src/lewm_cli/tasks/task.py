@@ -160,8 +160,8 @@ class Fidelity:
     """Bounds on the mean absolute difference between a recorded frame and the same state drawn again.
 
     Args:
-        alike: RGB levels (0 to 255) up to which nobody would notice.
-        refused: RGB levels beyond which it is another world.
+        alike: RGB levels (0 to 255) up to which frames count as the same.
+        refused: RGB levels beyond which the simulator is refused as another world.
     """
 
     alike: float
@@ -191,7 +191,7 @@ class Task:
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         success_criteria: the rules by which the simulator can tell that a goal is reached; its own first.
         action_bounds: lowest and highest value of every action dimension; empty for recordings without a simulator.
-        prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
+        prepare: checks that the simulator can be built here, and sets what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
