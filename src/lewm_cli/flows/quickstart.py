@@ -12,7 +12,6 @@ from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
-from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
@@ -20,8 +19,7 @@ from lewm_cli.flows.results import stored_results
 from lewm_cli.flows.surprise import PERTURBED_EPISODES, SurpriseRequest, measure
 from lewm_cli.flows.train import train
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report import StoredResults
-from lewm_cli.store import Home, Measurement, RunFiles, load_run
+from lewm_cli.store import Home, Measurement, RunFiles, StoredResults, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
 from lewm_cli.tasks import TWOROOM
 from lewm_cli.train import Listener
@@ -136,20 +134,30 @@ class _Quickstart:
 
     def measure(self) -> None:
         results = self.measured()
-        if not results.evaluations or not results.films:
+        if not results.of(EvalResult) or not results.of(FilmResult):
             self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
             stopped = any(RunFiles(self.home.run_stem(RUN)).results.glob("eval-*.journal"))
             # In this process: the perturbations below need a simulator here, and importing it takes longest.
-            request = EvalRequest(RUN, TEST, self._settings, self.device, workers=1, resume=stopped, protocol=HELD_OUT)
-            evaluate_run(self.home, request, self.say, self.progress)
-        if not results.probes:
+            evaluate_run(
+                self.home,
+                RUN,
+                self.say,
+                self.progress,
+                dataset=TEST,
+                settings=self._settings,
+                protocol=HELD_OUT,
+                workers=1,
+                resume=stopped,
+                device=self.device,
+            )
+        if not results.of(ProbeResult):
             self.say("probing what the latents know")
             request = ProbeRequest(RUN, TEST, self.size.frames, SEED, self.device)
             probe_run(self.home, request, self.say, self.progress)
-        if not results.surprises:
+        if not results.of(SurpriseResult):
             self.say("measuring surprise along the test episodes")
             self._surprise(None, None)
-        staged = {result.perturbation for result in results.perturbations}
+        staged = {result.perturbation for result in results.of(PerturbationResult)}
         for perturbation in TWOROOM.perturbations:
             if perturbation.name not in staged:
                 self.say(f"staging a surprise: {perturbation.title}")
@@ -176,13 +184,7 @@ class _Quickstart:
                     alike = (one.seed, len(one.episodes)) == (SEED, len(drawn))
             return alike and one.dataset == test.identity
 
-        return StoredResults(
-            evaluations=tuple(filter(here, every.evaluations)),
-            films=tuple(filter(here, every.films)),
-            probes=tuple(filter(here, every.probes)),
-            surprises=tuple(filter(here, every.surprises)),
-            perturbations=tuple(filter(here, every.perturbations)),
-        )
+        return every.only(here)
 
     @property
     def _settings(self) -> tuple[Layer, ...]:
