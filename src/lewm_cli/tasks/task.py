@@ -221,16 +221,27 @@ class Task:
         presets: dict[str, dict[str, Any]] = self._toml("task.toml")["presets"]
         return presets
 
-    @cached_property
-    def measured(self) -> dict[str, Any]:
-        """The `protocols.toml`: tables `protocols.<name>`, `references`, `expectations`, validated like the presets."""
-        return self._toml("protocols.toml") if self.make_simulator else {}
-
     @property
     def protocols(self) -> dict[str, dict[str, Any]]:
         """Evaluation protocols by name, as TOML gives them; there is none without a simulator."""
-        protocols: dict[str, dict[str, Any]] = self.measured.get("protocols", {})
+        protocols: dict[str, dict[str, Any]] = self._evaluation.get("protocols", {})
         return protocols
+
+    @property
+    def references(self) -> dict[str, Any]:
+        """Settings of the references that are measured beside an evaluation, as TOML gives them."""
+        references: dict[str, Any] = self._evaluation.get("references", {})
+        return references
+
+    @property
+    def expectations(self) -> list[dict[str, Any]]:
+        """Known facts about unusual protocols, as TOML gives them."""
+        expectations: list[dict[str, Any]] = self._evaluation.get("expectations", [])
+        return expectations
+
+    @cached_property
+    def _evaluation(self) -> dict[str, Any]:
+        return self._toml("protocols.toml") if self.make_simulator else {}
 
     def _toml(self, name: str) -> dict[str, Any]:
         return tomllib.loads((self.folder / name).read_text(encoding="utf-8"))
