@@ -87,7 +87,7 @@ def room(name: str) -> str | None:
 
 
 def violations(modules: dict[str, str]) -> list[str]:
-    """What breaks the rules, one line each."""
+    """Imports that break the rules, one line each."""
     found = []
     for file, source in modules.items():
         module = file.removesuffix(".__init__")

@@ -65,9 +65,9 @@ def quickstart(
         folder: the home; no other one is read.
         size: the amount of work.
         device: auto, cpu, cuda or mps.
-        listeners: told every event of the training.
-        say: told each stage.
-        progress: shows how each stage gets on.
+        listeners: called with every event of the training.
+        say: called with the name of each stage.
+        progress: shows the progress of each stage.
 
     Raises:
         LewmError: whatever stops a stage; the stages before it stay done.

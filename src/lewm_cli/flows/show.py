@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from lewm_cli.data import DATASET_SUFFIXES
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
@@ -21,7 +22,6 @@ from lewm_cli.store import (
     with_statistics,
 )
 from lewm_cli.store.load import silent
-from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
 
 
