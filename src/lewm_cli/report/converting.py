@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich import box
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
 
 
@@ -59,7 +59,7 @@ def conversion_tables(conversion: Conversion) -> list[RenderableType]:
     table.add_column("size", no_wrap=True, justify="right")
     table.add_column("sha256", no_wrap=True)
     for file in conversion.files:
-        table.add_row(Text(str(file.path)), size_text(file.bytes), file.sha256[:16])
+        table.add_row(Text(str(file.path)), decimal(file.bytes), file.sha256[:16])
     if conversion.largest_difference is None:
         kept = f"{conversion.tensors}/{conversion.tensors} tensors"
     else:

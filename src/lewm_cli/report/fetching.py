@@ -5,11 +5,11 @@ from shlex import quote
 
 from rich import box
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.fetch import Delivered, Entry, PlannedFetch, Published
-from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
 from lewm_cli.store.origin import Origin
 from lewm_cli.tasks import find_task
@@ -70,8 +70,8 @@ def plan_tables(planned: tuple[PlannedFetch, ...]) -> list[RenderableType]:
         if one.there:
             lines += [f"{wanted.name}: there already", f"  {one.target}"]
             continue
-        sizes = [size_text(wanted.size)] if wanted.size else []
-        sizes += [f"unpacked {size_text(wanted.unpacked)}"] if wanted.unpacked else []
+        sizes = [decimal(wanted.size)] if wanted.size else []
+        sizes += [f"unpacked {decimal(wanted.unpacked)}"] if wanted.unpacked else []
         lines += [": ".join([wanted.name, *sizes[:1]]) + "".join(f", {size}" for size in sizes[1:])]
         lines += [f"  from {wanted.place}", f"  to   {one.target}"]
     return lines
@@ -103,7 +103,7 @@ def fetched_tables(fetched: tuple[Fetched, ...]) -> list[RenderableType]:
             continue
         for file in origin.files:
             path = one.planned.target / file.name if wanted.kind == "model" else one.planned.target
-            lines.append(f"  {path}, {size_text(file.size)}, sha256 {file.sha256[:16]}...")
+            lines.append(f"  {path}, {decimal(file.size)}, sha256 {file.sha256[:16]}...")
         lines.append(f"  from {origin.source}" + (f"@{origin.revision[:8]}" if origin.revision else ""))
     return lines
 
@@ -145,7 +145,7 @@ def _place(published: Published) -> Text:
 
 
 def _size(size: int | None) -> str:
-    return size_text(size) if size else ""
+    return decimal(size) if size else ""
 
 
 def _table(*headings: str) -> Table:

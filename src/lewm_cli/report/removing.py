@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 from rich import box
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
 from lewm_cli.store.removal import Removal
 
@@ -29,7 +29,7 @@ def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
                 link = f" (a link to {file.link}, which stays)" if file.link else ""
                 lines.append((f"{file.path}{link}", file.bytes))
         for line, size in lines:
-            table.add_row(Text(removal.name), removal.kind, Text(line), size_text(size))
+            table.add_row(Text(removal.name), removal.kind, Text(line), decimal(size))
     remarks = [f"{removal.name}: {remark}" for removal in removals for remark in removal.remarks]
     return [table, *remarks, f"in all {removal_text(removals)}"]
 
@@ -37,7 +37,7 @@ def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
 def removal_text(removals: Sequence[Removal]) -> str:
     """Number of files and bytes in all."""
     files = sum(len(removal.files) for removal in removals)
-    return f"{_count(files)}, {size_text(sum(removal.bytes for removal in removals))}"
+    return f"{_count(files)}, {decimal(sum(removal.bytes for removal in removals))}"
 
 
 def removal_tree(removals: Sequence[Removal], *, removed: bool) -> Tree:
