@@ -23,7 +23,7 @@ from lewm_cli.cli import convert as convert_command
 from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
-from lewm_cli.flows.convert import ConvertRequest, convert_run
+from lewm_cli.flows.convert import convert_run
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
 from lewm_cli.store.convert import FOLDERS, Names, Target
@@ -328,7 +328,7 @@ def test_copy_of_a_file_that_changes_meanwhile_is_refused(home: Home, files: Run
 
     monkeypatch.setattr("lewm_cli.flows.convert.load_run", changed_after_loading)
     with pytest.raises(LewmError, match="written anew while it was copied"):
-        convert_run(home, ConvertRequest(NAME, Target.SAFETENSORS))
+        convert_run(home, NAME, Target.SAFETENSORS)
     assert list(Path.cwd().iterdir()) == []
 
 

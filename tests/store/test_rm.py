@@ -150,7 +150,7 @@ def test_dry_run_shows_what_would_go(home: Path, run: RunFiles, dataset: Path, m
     table = flat(done.out).replace(" ", "")
     for path in (run.weights, run.state_dict, run.object, dataset, *(home / "cache").glob("*.npy")):
         assert str(path) in table
-    assert f"{run.folder}/(5files)50B" in table
+    assert f"{run.folder}/(5files)50bytes" in table
     tree = lewm_here(home, "rm", RUN, DATASET, "--dry-run", "--json").json()
     sizes = {file["path"]: file["bytes"] for removal in tree["removals"] for file in removal["files"]}
     assert sizes == {

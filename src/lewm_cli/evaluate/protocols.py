@@ -36,8 +36,8 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
     unchanged = EvalProtocol.build(own.tree, own.source)
     merged = merge_layers([own, *settings])
     protocol = EvalProtocol.build(merged.tree, merged.source)
-    if protocol.gate not in task.gates:
-        raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.gates)}")
+    if protocol.gate not in task.success_criteria:
+        raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.success_criteria)}")
     before, after = (_flat(one.model_dump()) for one in (unchanged, protocol))
     return protocol.model_copy(update={"changed": tuple(key for key in after if after[key] != before[key])})
 

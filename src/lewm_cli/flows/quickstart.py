@@ -10,7 +10,7 @@ import numpy as np
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
-from lewm_cli.flows.collect import CollectRequest, collect
+from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
@@ -28,12 +28,12 @@ from lewm_cli.workers import available_cores
 DEMOS, TEST, RUN = "tworoom/demos", "tworoom/test", "tworoom/lewm"
 
 SEED = 0
-"""Of probes and perturbations."""
+"""The seed of probes and perturbations."""
 
 
 @dataclass(frozen=True)
 class QuickstartSize:
-    """How much is done; the defaults take a few minutes on two cores.
+    """The amount of work; the defaults take a few minutes on two cores.
 
     Args:
         train_episodes, test_episodes: recorded.
@@ -63,7 +63,7 @@ def quickstart(
 
     Args:
         folder: the home; no other one is read.
-        size: how much is done.
+        size: the amount of work.
         device: auto, cpu, cuda or mps.
         listeners: told every event of the training.
         say: told each stage.
@@ -100,8 +100,15 @@ class _Quickstart:
         for name, episodes, seed in ((DEMOS, self.size.train_episodes, 0), (TEST, self.size.test_episodes, 1)):
             if not self.home.dataset_is_taken(name):
                 self.say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
-                request = CollectRequest(TWOROOM.name, episodes, seed, available_cores(), name, any_start=False)
-                collect(self.home, request, self.progress)
+                collect(
+                    self.home,
+                    TWOROOM.name,
+                    episodes=episodes,
+                    seed=seed,
+                    workers=available_cores(),
+                    progress=self.progress,
+                    name=name,
+                )
 
     def train(self) -> None:
         files = RunFiles(self.home.run_stem(RUN))
@@ -157,7 +164,7 @@ class _Quickstart:
                 self._surprise(perturbation.name, self.size.perturbed)
 
     def measured(self) -> StoredResults:
-        """What a quickstart of this size measures, among whatever else was measured on the run."""
+        """Select the results that a quickstart of this size measures among all results of the run."""
         run, test = load_run(self.home, RUN), self.home.find_dataset(TEST)
         protocol = find_protocol(TWOROOM, HELD_OUT, self._settings)
         drawn = draw_episodes(run, test, np.arange(test.episodes), count=self.size.perturbed, seed=SEED)

@@ -1,9 +1,9 @@
 """Typed results in; text, tables and videos out."""
 
+from lewm_cli.report.checkup_tables import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
-from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
+from lewm_cli.report.converting import conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
-from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
 from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
@@ -22,7 +22,6 @@ from lewm_cli.report.video import VideoFolder
 
 __all__ = [
     "NOT_SHOWN",
-    "Conversion",
     "DatasetDetails",
     "HeadDetails",
     "Output",
@@ -30,8 +29,9 @@ __all__ = [
     "RunReport",
     "TrainingView",
     "VideoFolder",
-    "WrittenFile",
     "check_plan_file",
+    "checkup_tables",
+    "checkup_tree",
     "comparison_tables",
     "conversion_tables",
     "conversion_tree",
@@ -39,8 +39,6 @@ __all__ = [
     "dataset_tree",
     "details_tables",
     "details_tree",
-    "diagnosis_tables",
-    "diagnosis_tree",
     "evaluation_tables",
     "goal_image_tables",
     "head_tables",

@@ -1,7 +1,6 @@
-"""What `lewm convert` has written."""
+"""Shows the files that `lewm convert` has written."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 from rich import box
 from rich.console import RenderableType
@@ -10,46 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.report.trees import Tree
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """A file.
-
-    Args:
-        path: where it lies.
-        bytes: its size.
-        sha256: of its content.
-    """
-
-    path: Path
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A run in another format.
-
-    Args:
-        run: its name.
-        target: the format.
-        names: of the tensors, where they can be chosen.
-        tensors: how many.
-        path: the file or folder.
-        files: what was written.
-        largest_difference: of a number that it computes from the run's, where its tensors are not the same.
-        remarks: what a person should know.
-    """
-
-    run: str
-    target: str
-    names: str | None
-    tensors: int
-    path: Path
-    files: tuple[WrittenFile, ...]
-    largest_difference: float | None
-    remarks: tuple[str, ...]
+from lewm_cli.store.convert import Conversion
 
 
 def conversion_tables(conversion: Conversion) -> list[RenderableType]:

@@ -46,19 +46,46 @@ FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 
 
 @dataclass(frozen=True)
-class Written:
-    """Files that were written.
+class WrittenFile:
+    """A file that was written.
 
     Args:
-        files: where they lie.
-        difference: the largest of a number that it computes from the run's; None where the tensors are the same.
+        path: where it lies.
+        bytes: its size.
+        sha256: of its content.
     """
 
-    files: tuple[Path, ...]
-    difference: float | None = None
+    path: Path
+    bytes: int
+    sha256: str
 
 
-def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> Written:
+@dataclass(frozen=True)
+class Conversion:
+    """A run in another format.
+
+    Args:
+        run: its name.
+        target: the format.
+        names: of the tensors, where they can be chosen.
+        tensors: how many.
+        path: the file or folder.
+        files: that were written.
+        largest_difference: of a number that it computes from the run's, where its tensors are not the same.
+        remarks: what a person should know.
+    """
+
+    run: str
+    target: Target
+    names: Names | None
+    tensors: int
+    path: Path
+    files: tuple[WrittenFile, ...]
+    largest_difference: float | None
+    remarks: tuple[str, ...]
+
+
+def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> Conversion:
     """Write a run in one step, over what is there.
 
     Args:
@@ -71,6 +98,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         LewmError: the format has no such model or computes something else, a package is missing, or the place cannot
             be written.
     """
+    difference = None
     match target:
         case Target.SAFETENSORS if run.files.foreign:
             save_weights(path, run.model, run.card)
@@ -87,12 +115,42 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
             with atomic_path(path) as part, part.open("wb") as file:
                 torch.save(module, file)
         case Target.ONNX:
-            return Written(_files(target, path), write_onnx(run, path))
-    return Written(_files(target, path))
+            difference = write_onnx(run, path)
+    files = [path / name for name in FOLDERS[target]] if target in FOLDERS else [path]
+    return Conversion(
+        run=run.name,
+        target=target,
+        names=names if target is Target.HUB else None,
+        tensors=run.tensors,
+        path=path,
+        files=tuple(WrittenFile(file, file.stat().st_size, weights_digest(file)) for file in files),
+        largest_difference=difference,
+        remarks=_remarks(run, target, names),
+    )
 
 
-def _files(target: Target, path: Path) -> tuple[Path, ...]:
-    return tuple(path / name for name in FOLDERS[target]) if target in FOLDERS else (path,)
+def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
+    inputs = run.card.inputs
+    lost = f"normalization of pixels and actions, frameskip {inputs.frameskip} and task {inputs.task}"
+    match target:
+        case Target.SAFETENSORS:
+            return ()
+        case Target.HUB:
+            other = next(name for name in Names if name is not names)
+            version = names.rpartition("-")[2]
+            return (
+                f"weights.pt loads with transformers {version}; for the other version: --names {other}",
+                f"{lost} are in card.json, which other tools do not read",
+            )
+        case Target.ONNX:
+            size = run.card.model.image_size
+            return (
+                f"frames go in as uint8 and actions in the environment's units: their normalization is inside; resize "
+                f"frames to {size} x {size} by area before",
+                "card.json has everything else: sizes, history, frameskip, statistics",
+            )
+        case _:
+            return (f"not in it: {lost}; lewm show {run.name} --json has them",)
 
 
 def _copy(run: Run, path: Path) -> None:

@@ -134,21 +134,21 @@ def _from_object(file: TorchFile, root: CapturedObject) -> Checkpoint:
 
 
 def _from_ours(file: TorchFile, call: CapturedObject) -> Checkpoint:
-    match (*call.arguments, LeWM.name)[:4]:
-        case (str(written), int(block_dim), dict(state), method) if (
-            len(call.arguments) in (3, 4) and block_dim is not True
-        ):
+    match call.arguments:
+        case (str(written), int(block_dim), dict(state)) if not isinstance(block_dim, bool):
+            method = LeWM.name
+        case (str(written), int(block_dim), dict(state), str(method)) if not isinstance(block_dim, bool):
             pass
         case _:
             raise DamagedError("restore_model is called with other arguments than it takes")
+    if method not in METHODS:
+        raise DamagedError("the method in it is not one of this version of lewm")
     try:
         model = ModelConfig.model_validate_json(written)
     except ValidationError as error:
         raise DamagedError("the configuration in it is not one of this version of lewm") from error
-    if method not in METHODS:
-        raise DamagedError("the method in it is not one of this version of lewm")
     named = under_our_names(_entries(file, state))
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)", str(method))
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)", method)
 
 
 def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:
