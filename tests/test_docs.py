@@ -15,8 +15,9 @@ from lewm_cli.cli.main import app
 from lewm_cli.config import RunCard, Section, TrainConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.evaluate import EvalResult, EvalSeries, FilmResult, PairManifest
+from lewm_cli.heads import ProbeFit, ReachFit
 from lewm_cli.probe import ProbeResult
-from lewm_cli.store import Measurement, ProbeFit, ReachFit, StoredStatistics
+from lewm_cli.store import Measurement, StoredStatistics
 from lewm_cli.store.origin import Origin
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 

@@ -25,28 +25,31 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import EvalResult, Journaled, Policy, find_judge
 from lewm_cli.files import locked
-from lewm_cli.fit_cost import Distances, draw_pairs, draw_strangers, fit_reach, fitting_steps, score_reach
-from lewm_cli.model import LeWM, PositionHead, ReachHead
-from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
-from lewm_cli.probe import fit_positions
-from lewm_cli.store import (
-    ONLY,
+from lewm_cli.heads import (
+    FITTED,
     SHUFFLED,
-    Home,
     LatentEpisodes,
     LatentSplit,
     ProbeFit,
     ReachFit,
-    Run,
-    RunFiles,
     find_head,
-    load_run,
     read_head,
     save_head,
+)
+from lewm_cli.heads.position import fit_positions
+from lewm_cli.heads.reach import fit_reach, total_steps
+from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
+from lewm_cli.heads.reach_score import score_reach
+from lewm_cli.model import LeWM, PositionHead, ReachHead
+from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
+from lewm_cli.store import (
+    Home,
+    Run,
+    RunFiles,
+    load_run,
     save_run,
     weights_digest,
 )
-from lewm_cli.tasks import TWOROOM
 from synthetic import write_recording
 
 pytest_plugins = ("drives", "recordings")
@@ -60,9 +63,9 @@ QUICK = ("--set", "planner.candidates=16", "--set", "planner.elites=4", "--set",
 @pytest.fixture(autouse=True)
 def short_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and bootstraps as large as these small problems need."""
-    monkeypatch.setattr("lewm_cli.fit_cost.reach.BATCH", 128)
-    monkeypatch.setattr("lewm_cli.fit_cost.reach.TESTED_PAIRS", 600)
-    monkeypatch.setattr("lewm_cli.fit_cost.score.RESAMPLES", 100)
+    monkeypatch.setattr("lewm_cli.heads.reach.BATCH", 128)
+    monkeypatch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 600)
+    monkeypatch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
 
 
 # Objectives
@@ -253,14 +256,14 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
     told: list[int] = []
     split = LatentSplit(*walker, fitted, tested, held_out=True)
     heads, fit = fit_reach(split, seed=0, steps=250, advance=told.append)
-    assert sum(told) == fitting_steps(250)
+    assert sum(told) == total_steps(250)
     assert fit.head.correlation.low > 0.85
     assert fit.head.auroc.low > 0.95
     assert fit.latent_distance.correlation.high < fit.head.correlation.low
     assert abs(fit.shuffled.correlation.value) < 0.35
     assert abs(fit.shuffled.auroc.value - 0.5) < 0.2
     with torch.inference_mode():
-        near, middle, far = (heads[ONLY](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
+        near, middle, far = (heads[FITTED](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
         assert near.mean() < 6
         assert 7 < middle.mean() < 15  # 10, if no strangers were among the pairs
         assert 15 < far.mean() < 30
@@ -287,12 +290,12 @@ def test_positions_are_read_in_their_unit(walker: tuple[Run, Dataset], tmp_path:
     tested = LatentEpisodes(latents[cut:], every.rows[cut:], every.numbers[10:], every.starts[:4], every.lengths[10:])
     told: list[int] = []
     split = LatentSplit(walker[0], dataset, fitted, tested, held_out=True)
-    heads, fit = fit_positions(split, TWOROOM, seed=0, steps=300, advance=told.append)
+    heads, fit = fit_positions(split, seed=0, steps=300, advance=told.append)
     assert sum(told) == 300
     assert [(one.name, one.unit) for one in fit.positions] == [("agent x", "px"), ("agent y", "px")]
     assert min(one.r2.low for one in fit.positions) > 0.98
     with torch.inference_mode():
-        assert heads[ONLY](tested.latents).numpy() == pytest.approx(places[cut:], abs=8)
+        assert heads[FITTED](tested.latents).numpy() == pytest.approx(places[cut:], abs=8)
 
 
 # The command
@@ -316,7 +319,7 @@ class World:
         return lewm_here(self.home.write, *arguments)
 
     def fit(self, *arguments: object):
-        done = self.lewm("fit-cost", RUN, "--steps", 10, *arguments)
+        done = self.lewm("fit", RUN, "--steps", 10, *arguments)
         assert done.code == 0, done.err
         return done
 
@@ -393,7 +396,7 @@ def test_run_that_held_out_too_little_is_tested_on_episodes_set_apart(world: Wor
 @pytest.mark.parametrize("objective", ["probe", "reach", "reach-shuffled"])
 def test_planning_without_the_head_says_what_to_type(world: World, images: tuple[Path, Path], objective: str):
     kind = objective.partition("-")[0]
-    command = f"lewm fit-cost {RUN}" + (" --kind probe" if kind == "probe" else "")
+    command = f"lewm fit {RUN}" + (" --kind probe" if kind == "probe" else "")
     setting = ("--set", f"planner.objective={objective}")
     for asked in (("eval", RUN, "--episodes", 5), ("plan", RUN, "--start", images[0], "--goal", images[1])):
         said = world.lewm(*asked, *setting, *QUICK).sentence()
@@ -421,7 +424,7 @@ def test_head_of_other_weights_is_refused_listed_and_remarked_on(
     asked = ("plan", RUN, "--start", images[0], "--goal", images[1], "--set", "planner.objective=reach", *QUICK)
     said = world.lewm(*asked).sentence()
     assert f"the reach head of {RUN} was fitted to other weights than it has now" in said
-    assert said.endswith(f"lewm fit-cost {RUN}")
+    assert said.endswith(f"lewm fit {RUN}")
     assert "fitted to other weights" in flat(world.lewm("show", RUN).out)
     checked = world.lewm("verify", RUN, "--json").json()["checked"][0]
     assert checked["heads"] == 0
@@ -478,7 +481,7 @@ def test_recordings_that_do_not_fit_are_refused(world: World, arguments: list[st
     record(world.home.dataset_path("tworoom/other"), noise=1)
     write_recording(world.home.dataset_path("wide"), dims=3, task="tworoom")
     record(world.home.dataset_path("cube"), task="cube")
-    assert said in world.lewm("fit-cost", RUN, *arguments).sentence()
+    assert said in world.lewm("fit", RUN, *arguments).sentence()
     assert not world.files.head("reach").exists()
 
 
@@ -486,7 +489,7 @@ def test_too_few_episodes_are_refused(world: World, small_card: Callable):
     dataset = record(world.home.dataset_path("tworoom/few"), LENGTHS[:9], noise=2)
     card = trained_on(small_card(world.run.model), dataset, "tworoom/few", held_out=(0,))
     save_run(world.files, world.run.model, card)
-    assert "tworoom/few has 9 episodes, too few to fit a head to some" in world.lewm("fit-cost", RUN).sentence()
+    assert "tworoom/few has 9 episodes, too few to fit a head to some" in world.lewm("fit", RUN).sentence()
 
 
 def test_task_without_positions_has_no_probe(world: World):
@@ -494,7 +497,7 @@ def test_task_without_positions_has_no_probe(world: World):
     inputs = run.card.inputs.model_copy(update={"task": "generic"})
     save_run(world.files, run.model, run.card.model_copy(update={"inputs": inputs}))
     record(world.home.dataset_path("tworoom/demo"), task="generic")
-    said = world.lewm("fit-cost", RUN, "--kind", "probe").sentence()
+    said = world.lewm("fit", RUN, "--kind", "probe").sentence()
     assert "the task generic names no position to read" in said
 
 
@@ -503,7 +506,7 @@ def test_task_without_positions_has_no_probe(world: World):
 
 def test_run_that_is_being_written_is_left_alone(world: World):
     with locked(world.files.weights, "never"):
-        said = world.lewm("fit-cost", RUN, "--steps", 1).sentence()
+        said = world.lewm("fit", RUN, "--steps", 1).sentence()
     assert f"another process is writing '{RUN}'" in said
     assert not world.files.head("reach").exists()
 
@@ -516,10 +519,10 @@ def test_head_of_weights_that_changed_meanwhile_is_not_kept(world: World):
         run.model.predictor.pos_embedding.add_(1)
     save_run(world.files, run.model, run.card)
     with pytest.raises(LewmError, match="have changed while its head was fitted"):
-        save_head(run, stored.heads, stored.fit)
+        save_head(run, stored.networks, stored.fit)
     world.files.weights.unlink()
     with pytest.raises(LewmError, match="have changed while its head was fitted"):
-        save_head(run, stored.heads, stored.fit)
+        save_head(run, stored.networks, stored.fit)
     assert world.files.head("reach").read_bytes() == before
 
 
@@ -528,7 +531,7 @@ def test_head_of_a_run_on_shared_storage_lies_where_notes_are_written(world: Wor
     run = world.run
     stored = find_head(run, "reach")
     noting = replace(run, notes=RunFiles(tmp_path / "mine" / "lewm"))
-    path = save_head(noting, stored.heads, stored.fit)
+    path = save_head(noting, stored.networks, stored.fit)
     assert path == tmp_path / "mine" / "lewm.run" / "reach.safetensors"
     assert find_head(noting, "reach").path == path
     path.unlink()
@@ -546,9 +549,9 @@ def test_killed_in_the_middle_of_its_bytes_the_old_head_is_there_or_none(world: 
     for old in (content, None):
         if old is None:
             path.unlink()
-        assert killed_at_byte(cut, lambda: save_head(run, stored.heads, stored.fit)) != 0
+        assert killed_at_byte(cut, lambda: save_head(run, stored.networks, stored.fit)) != 0
         assert (path.read_bytes() if path.exists() else None) == old
-    save_head(run, stored.heads, stored.fit)
+    save_head(run, stored.networks, stored.fit)
     assert find_head(run, "reach").fit == stored.fit
     assert not left_behind(world.home.write)
 
@@ -561,17 +564,17 @@ def test_killed_at_any_step_the_head_is_the_old_one_or_the_new_one(world: World)
     other = stored.fit.model_copy(update={"seed": 99})
 
     def write() -> None:
-        save_head(run, stored.heads, other)
+        save_head(run, stored.networks, other)
 
     points = kill_points(stored.path, write)
     seen = set()
     for step, calls in points[:: max(1, len(points) // 5)]:
-        save_head(run, stored.heads, stored.fit)
+        save_head(run, stored.networks, stored.fit)
         killed_at_step(step, calls, stored.path, write)
         seen.add(find_head(run, "reach").fit.seed)
     assert seen <= {0, 99}
     assert 0 in seen
-    save_head(run, stored.heads, stored.fit)
+    save_head(run, stored.networks, stored.fit)
     assert not left_behind(world.home.write)
 
 
@@ -600,7 +603,7 @@ def test_damaged_head_is_refused_and_found(world: World, spoil: Callable[[Path],
     texts = [f"{problem['says']}" for problem in checked["problems"] if "reach" in problem["says"]]
     assert len(texts) == 1
     assert said in texts[0]
-    assert texts[0].endswith(f"lewm fit-cost {RUN}")
+    assert texts[0].endswith(f"lewm fit {RUN}")
     assert said in flat(world.lewm("show", RUN).out)
     world.fit()
     find_judge(world.run, PlannerConfig(objective="reach"))
@@ -642,14 +645,14 @@ def test_show_verify_ls_and_rm_know_heads(world: World):
 def test_fitted_on_a_real_recording_plans_are_judged_by_it(trained: Path, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(trained, home)
-    done = lewm(home, "fit-cost", RUN, "--steps", 200, "--json")
+    done = lewm(home, "fit", RUN, "--steps", 200, "--json")
     assert done.code == 0, done.err
     fit = ReachFit.model_validate(done.json())
     assert not fit.held_out  # it held out one episode of twelve, which is too few
     assert fit.head.correlation.low > 0  # little, for the model has hardly learned and six episodes are few
     assert fit.head.auroc.low > 0.5
     assert abs(fit.shuffled.correlation.value) < 0.35
-    assert lewm(home, "fit-cost", RUN, "--kind", "probe", "--steps", 100, "-q").code == 0
+    assert lewm(home, "fit", RUN, "--kind", "probe", "--steps", 100, "-q").code == 0
     seen = {}
     for objective in ("last", "reach", "probe"):
         setting = ("--set", f"planner.objective={objective}", "--protocol", "release")

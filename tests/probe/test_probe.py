@@ -24,7 +24,8 @@ from lewm_cli.data import Dataset, HDF5Frames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.model import LeWM
 from lewm_cli.probe import FEATURES, STAGES, Features, ProbeResult, ProbeSamples, draw_samples, encode, probe
-from lewm_cli.probe.score import RESAMPLES, score
+from lewm_cli.probe.score import score
+from lewm_cli.statistics.r2 import RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
 from lewm_cli.tasks import GENERIC, TWOROOM
 from synthetic import write_recording
@@ -38,7 +39,7 @@ RUN = "tworoom/lewm"
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLP probes that are trained as long as these small problems need."""
     monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 30)
-    monkeypatch.setattr("lewm_cli.probe.regression.BATCH", 64)
+    monkeypatch.setattr("lewm_cli.heads.mlp.BATCH", 64)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.heads import FITTED, SHUFFLED, find_head
 from lewm_cli.model import Imaginer
 from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
-from lewm_cli.store import ONLY, SHUFFLED, Run, find_head
+from lewm_cli.store import Run
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def find_judge(run: Run, planner: PlannerConfig) -> Judge:
             return Judge(run, WholePath(run.model), *how)
         case "probe":
             stored = find_head(run, "probe")
-            return Judge(run, ProbedPosition(stored.heads[ONLY].to(run.device)), *how, stored.sha256)
+            return Judge(run, ProbedPosition(stored.networks[FITTED].to(run.device)), *how, stored.sha256)
         case "reach" | "reach-shuffled":
             stored = find_head(run, "reach")
-            head = stored.heads[ONLY if planner.objective == "reach" else SHUFFLED]
+            head = stored.networks[FITTED if planner.objective == "reach" else SHUFFLED]
             return Judge(run, Reachability(head.to(run.device)), *how, stored.sha256)

@@ -1,7 +1,6 @@
 """What frozen latents know: linear and MLP probes of physical quantities, beside references that know less."""
 
 from lewm_cli.probe.features import Features, encode
-from lewm_cli.probe.positions import fit_positions
 from lewm_cli.probe.probe import STAGES, probe
 from lewm_cli.probe.result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.probe.samples import ProbeSamples, draw_samples
@@ -18,6 +17,5 @@ __all__ = [
     "TargetResult",
     "draw_samples",
     "encode",
-    "fit_positions",
     "probe",
 ]
