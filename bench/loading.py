@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.objects import save_object
 

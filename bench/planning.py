@@ -41,8 +41,8 @@ from stable_worldmodel.solver.cem import CEMSolver
 from torch import Tensor
 
 from lewm_cli.config import ModelConfig, PlannerConfig
-from lewm_cli.model import LeWM
-from lewm_cli.plan import CEM, LatentCost, Problem, Separately, Solver
+from lewm_cli.methods import LeWM
+from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem, Solver
 from lewm_cli.provenance import installed_versions
 from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
@@ -171,7 +171,7 @@ class Models:
         """What plans with this package, as an evaluation does."""
         solver: Solver = CEM(planner)
         if environments > 1 and self.device.type == "cpu":
-            solver = Separately(solver)
+            solver = PerEnvironment(solver)
         start, goal = (frames(self.config, environments, seed).to(self.device) for seed in (0, 1))
         imagine = self.ours.imaginer(dtype)
 

@@ -185,7 +185,7 @@ class Bench:
         found = []
         for number, pair in enumerate(self.latents(RANKED_PAIRS)):
             problem = self.problem(reference, exact, pair, number)
-            plan = find_solver(reference, remember=True).solve(problem)
+            plan = find_solver(reference, record=True).solve(problem)
             with torch.inference_mode():
                 cost = near.cost(pair[:1], pair[1:])
                 tried = plan.history[0], plan.history[-1]

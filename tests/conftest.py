@@ -15,11 +15,8 @@ from lewm_cli.config import (
     ModelConfig,
     PredictorConfig,
     ProjectorConfig,
-    Provenance,
-    RunCard,
-    TrainConfig,
 )
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, Provenance, RunCard, TrainConfig
 from lewm_cli.store import Home
 
 # A busy machine is not a failing test.

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lewm_cli.config import ActionStats, PixelStats, RunCard
+from lewm_cli.config import ActionStats, PixelStats
 from lewm_cli.data import resize
-from lewm_cli.model import LeWM, normalize_pixels
+from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.model import normalize_pixels
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import find_task
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator

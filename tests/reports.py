@@ -8,21 +8,12 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 
-from lewm_cli.config import (
-    ActionStats,
-    DatasetIdentity,
-    EvalProtocol,
-    Inputs,
-    ModelConfig,
-    Provenance,
-    RunCard,
-    TrainConfig,
-)
-from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm
-from lewm_cli.evaluate.result import summarize_groups
+from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
+from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, PlanFilm, TimeSplit
+from lewm_cli.evaluate.result import summarize
+from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
-from lewm_cli.statistics import Rate
 from lewm_cli.surprise import (
     DETECTORS,
     Curve,
@@ -100,8 +91,7 @@ def history(steps: int = 12) -> TrainingHistory:
             step=25 * k,
             total_steps=25 * steps,
             loss=1 / k,
-            prediction=0.3 / k,
-            sigreg=9.0 / k + 1,
+            parts={"prediction": 0.3 / k, "SIGReg": 9.0 / k + 1},
             lr=1e-3,
             gradient_norm=1.0,
             data_seconds=0.001,
@@ -112,7 +102,8 @@ def history(steps: int = 12) -> TrainingHistory:
         for k in range(1, steps + 1)
     )
     measured = tuple(
-        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, 3.0 / k, 0.9, 0.7, 7.0, 0.01)) for k in range(1, steps // 4 + 1)
+        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, {"SIGReg": 3.0 / k}, 0.9, 0.7, 7.0, 0.01))
+        for k in range(1, steps // 4 + 1)
     )
     return TrainingHistory(taken, measured, (Warned(50, "the latent space is <collapsing> & narrow"),), 131.2)
 
@@ -121,6 +112,7 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
     """Forty pairs in two groups."""
     episodes = [
         EpisodeResult(
+            seed=42,
             episode=k,
             start_row=30 * k,
             goal_row=30 * k + 25,
@@ -132,21 +124,19 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
             final_distance=3.0,
             route_valid=k % 2 == 0,
             random_success=k % 5 == 0,
+            iterations=30,
+            flops=1e9,
         )
         for k in range(40)
     ]
-    solved = np.array([one.solved_at_start for one in episodes])
+    protocol = EvalProtocol(pairs=40)
     return EvalResult(
-        protocol=EvalProtocol(pairs=40),
+        protocol=protocol,
         manifest=None,
-        overall=GroupResult.of("all", episodes),
-        all_pairs=GroupResult.of("all", episodes),
-        not_solved=GroupResult.of("start not solved", [one for one in episodes if not one.solved_at_start]),
-        solved_at_start=Rate.of(solved, np.arange(40)),
-        groups=summarize_groups(episodes),
-        plans=44,
-        seconds_per_plan=0.42,
-        episodes=tuple(episodes),
+        workers=2,
+        redrawn=None,
+        head_sha256=None,
+        **summarize(episodes, protocol, plans=44, split=TimeSplit(planner=44 * 0.42), seconds=31.2),
         **made,
     )
 

@@ -127,8 +127,8 @@ def test_every_floor_that_is_built_was_looked_at():
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("lewm_cli.config.card", "import lewm_cli.store"),
-        ("lewm_cli.config.card", "from lewm_cli.tasks import Task"),  # the same floor
+        ("lewm_cli.config.section", "import lewm_cli.store"),
+        ("lewm_cli.config.section", "from lewm_cli.tasks import Task"),  # the same floor
         ("lewm_cli.train.loop", "from lewm_cli.evaluate.run import evaluate"),
         ("lewm_cli.store.home", "def late():\n    from lewm_cli.cli import main"),
         ("lewm_cli.data.clips", "if TYPE_CHECKING:\n    from lewm_cli.train import Trainer"),
@@ -141,10 +141,10 @@ def test_every_floor_that_is_built_was_looked_at():
         ("lewm_cli.files", "from lewm_cli.config import Section"),
         ("lewm_cli.__init__", "from lewm_cli.train import fit"),
         ("lewm_cli.errors", "from lewm_cli.store import load"),
-        ("lewm_cli.model.lewm", "import numpy as np"),
-        ("lewm_cli.model.lewm", "from transformers import ViTModel"),
-        ("lewm_cli.model.lewm", "from lewm_cli.tasks import Task"),
-        ("lewm_cli.model.lewm", "from lewm_cli.files import write_text"),
+        ("lewm_cli.model.vit", "import numpy as np"),
+        ("lewm_cli.model.vit", "from transformers import ViTModel"),
+        ("lewm_cli.model.vit", "from lewm_cli.tasks import Task"),
+        ("lewm_cli.model.vit", "from lewm_cli.files import write_text"),
         ("lewm_cli.attic.old", "import os"),
         ("lewm_cli.helpers", "import os"),
     ],
@@ -157,8 +157,8 @@ def test_planted_violation_is_caught(module, source):
     ("module", "source"),
     [
         ("lewm_cli.cli.train", "from lewm_cli.flows import train\nfrom lewm_cli import __version__"),
-        ("lewm_cli.config.card", "from lewm_cli import __version__\nfrom lewm_cli.config.section import Section"),
-        ("lewm_cli.config.card", "from .section import Section\nfrom ..errors import UsageError\nimport numpy"),
+        ("lewm_cli.config.section", "from lewm_cli import __version__\nfrom lewm_cli.config.section import Section"),
+        ("lewm_cli.config.section", "from .section import Section\nfrom ..errors import UsageError\nimport numpy"),
         ("lewm_cli.config.__init__", "from .section import Section"),
         ("lewm_cli.files", "from lewm_cli.errors import LewmError"),
         ("lewm_cli.model.vit", "import math\nimport torch.nn as nn\nfrom lewm_cli.config import EncoderConfig"),

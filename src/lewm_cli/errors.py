@@ -1,6 +1,10 @@
-"""The two kinds of failure that a user can act on: the ground floor, imported by every room."""
+"""Failures that a user can act on, and work ended on request."""
 
 import signal
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Finding = TypeVar("Finding")
 
 
 class LewmError(Exception):
@@ -36,3 +40,18 @@ class StoppedError(Exception):
 def signal_of(stopped: KeyboardInterrupt | StoppedError) -> int:
     """The number of the signal that ended work."""
     return stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
+
+
+def kept_going(look: Callable[[], Iterable[Finding]], failure: Callable[[Exception], Finding]) -> Iterator[Finding]:
+    """Yield findings; an error that ends the look becomes the last one, because the rest is worth knowing all the same.
+
+    Args:
+        look: finds something; a request to stop ends it as ever.
+        failure: makes a finding of an error.
+    """
+    try:
+        yield from look()
+    except StoppedError:
+        raise
+    except Exception as error:  # damaged files and libraries raise anything
+        yield failure(error)

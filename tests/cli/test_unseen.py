@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lewm_cli.config import RunCard
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, Run, RunFiles
 from lewm_cli.tasks import find_task
 from synthetic import join_recordings, write_recording

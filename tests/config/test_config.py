@@ -10,17 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lewm_cli.config import (
-    ActionStats,
-    Layer,
-    ModelConfig,
-    PlannerConfig,
-    TrainConfig,
-    merge_layers,
-    parse_setting,
-    read_toml,
-)
+from lewm_cli.config import ActionStats, Layer, ModelConfig, PlannerConfig, merge_layers, parse_setting, read_toml
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.methods import TrainConfig
 from lewm_cli.tasks import GENERIC, TASKS
 from lewm_cli.train.schedule import Schedule
 

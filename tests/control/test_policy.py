@@ -15,11 +15,11 @@ import torch
 
 import lewm_cli
 from drawing import drawing_simulator
-from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig, RunCard
+from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import Pair, evaluate
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan import CEM, Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import CUBE, REACHER, TASKS, Task, find_task

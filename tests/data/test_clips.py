@@ -13,7 +13,8 @@ from lewm_cli.data import (
     ClipBatches,
     ClipIndex,
     Dataset,
-    HDF5Frames,
+    DecodedFrames,
+    HDF5Dataset,
     open_dataset,
     split_clips,
 )
@@ -24,7 +25,7 @@ pytest_plugins = ("recordings",)
 
 def dataset_of(lengths: list[int], gaps: list[int]) -> Dataset:
     offsets = np.cumsum([gap + length for gap, length in zip(gaps, lengths, strict=True)]) - np.array(lengths)
-    return Dataset(Path("x.h5"), "x", np.array(lengths), offsets, columns=(), task=None, policy=None, seed=None)
+    return HDF5Dataset(Path("x.h5"), "x", np.array(lengths), offsets, columns=(), task=None, policy=None, seed=None)
 
 
 @given(data=st.data(), frames=st.integers(2, 5), frameskip=st.integers(1, 6), seed=st.integers(0, 9))
@@ -63,7 +64,7 @@ def pick(robot: Path) -> Dataset:
 
 def batches_of(pick: Dataset, index: ClipIndex) -> ClipBatches:
     inputs = Inputs(task="generic", frameskip=index.frameskip, actions=ActionStats.fit(pick.actions))
-    return ClipBatches(index, HDF5Frames(pick.path, 20), pick.actions, inputs)
+    return ClipBatches(index, DecodedFrames(pick, 20), pick.actions, inputs)
 
 
 def test_clip_is_every_frame_and_all_actions_between(pick: Dataset):

@@ -11,7 +11,7 @@ import pytest
 from commands import PATIENCE
 from lewm_cli.data import (
     Dataset,
-    HDF5Frames,
+    DecodedFrames,
     find_packed,
     open_dataset,
     pack_frames,
@@ -34,7 +34,7 @@ def test_packed_frames_are_those_of_the_recording(pick: Dataset, tmp_path: Path,
     packed = pack_frames(pick, size, tmp_path / "cache", told.append)
     assert sum(told) == pick.rows
     rows = np.array([5, 3, 3, pick.rows - 1, 0])
-    frames = HDF5Frames(pick.path, size).rows(rows)
+    frames = DecodedFrames(pick, size).rows(rows)
     assert frames.shape == (5, size, size, 3)
     assert np.array_equal(packed.rows(rows), frames)
     assert np.array_equal(frames[1], frames[2])
@@ -80,4 +80,4 @@ def test_packing_waits_for_another_packer(pick: Dataset, tmp_path: Path, finishe
 
 def test_frames_of_the_recorded_size_are_untouched(pick: Dataset):
     rows = np.arange(pick.rows)
-    assert np.array_equal(HDF5Frames(pick.path, 20).rows(rows), pick.read("pixels", slice(None)))
+    assert np.array_equal(DecodedFrames(pick, 20).rows(rows), pick.read("pixels", slice(None)))

@@ -14,12 +14,12 @@ import torch
 from commands import PATIENCE, Done, alive, descendants, ended, flat, lewm, lewm_here, running, wait_until
 from lewm_cli.child import attempt
 from lewm_cli.doctor import State, disk
+from lewm_cli.doctor.checkup import Checkup
 from lewm_cli.doctor.devices import devices
-from lewm_cli.doctor.diagnose import Diagnosis
+from lewm_cli.doctor.drawing import backend, backends
 from lewm_cli.doctor.environment import variables
 from lewm_cli.doctor.finding import Finding, guarded
-from lewm_cli.doctor.rendering import backend, backends
-from lewm_cli.doctor.versions import declared, install
+from lewm_cli.doctor.packages import declared, install
 from lewm_cli.errors import StoppedError
 from synthetic import write_recording
 
@@ -47,7 +47,7 @@ def no_simulator(plant: Callable[[str, str], None]) -> None:
 
 
 def found(done: Done) -> dict[str, dict[str, Any]]:
-    """The findings of a JSON diagnosis by their names."""
+    """The findings of a JSON checkup by their names."""
     return {finding["name"]: finding for section in SECTIONS for finding in done.json()[section]}
 
 
@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_no_child(tmp_path: Path, plant: Callable[[str, str], None
         children = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         assert ended(process).code == 130
-    assert not any(alive(child) for child in children)
+    wait_until(lambda: not any(alive(child) for child in children))
 
 
 def test_help_has_examples(tmp_path: Path):
@@ -224,7 +224,7 @@ def test_without_mujoco_nothing_is_tried(monkeypatch: pytest.MonkeyPatch):
 def test_failing_back_end_gives_way_to_one_that_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     programs = {"egl": ABORT, "osmesa": "pass", "glfw": "raise OSError('no display')"}
-    monkeypatch.setattr("lewm_cli.doctor.rendering.backend", lambda name: backend(name, program=programs[name]))
+    monkeypatch.setattr("lewm_cli.doctor.drawing.backend", lambda name: backend(name, program=programs[name]))
     egl, osmesa, glfw = backends(lambda message: None)
     assert (osmesa.state, osmesa.advice) == (State.OK, None)
     assert egl.advice == glfw.advice == "export MUJOCO_GL=osmesa"
@@ -367,12 +367,12 @@ def test_advice_is_given_once_and_the_worst_first():
     ok = Finding(name="ok", state=State.OK, says="", advice=None)
     optional = replace(ok, name="a", state=State.OPTIONAL, advice="pip install x")
     broken = replace(ok, name="c", state=State.BROKEN, advice="pip install y")
-    diagnosis = Diagnosis((ok,), (optional,), (replace(optional, name="b"), broken), (), (), ())
-    assert [(advice.names, advice.command) for advice in diagnosis.advice] == [
+    checkup = Checkup((ok,), (optional,), (replace(optional, name="b"), broken), (), (), ())
+    assert [(advice.names, advice.command) for advice in checkup.advice] == [
         (("c",), "pip install y"),
         (("a", "b"), "pip install x"),
     ]
-    assert diagnosis.broken == ("c",)
+    assert checkup.broken == ("c",)
 
 
 def _full(handle: int) -> None:

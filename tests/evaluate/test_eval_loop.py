@@ -21,7 +21,6 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EvalResult,
-    EvalSeries,
     Fleet,
     Here,
     Journal,
@@ -36,8 +35,8 @@ from lewm_cli.evaluate.fleet import gather
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.evaluate.stage import Begin, Follow, Look, Progressed, Request, Trace, Wander
-from lewm_cli.model import LeWM
-from lewm_cli.plan import CEM, LatentCost, Problem, Separately
+from lewm_cli.methods import LeWM
+from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from toys import DEADLY, toy
@@ -123,7 +122,7 @@ def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):
     def plan(numbers: list[int]) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(number) for number in numbers]
         cost = LatentCost(small_model, starts[numbers], goals[numbers])
-        return Separately(CEM(PlannerConfig(**QUICK))).solve(Problem(cost, 10, generators)).actions
+        return PerEnvironment(CEM(PlannerConfig(**QUICK))).solve(Problem(cost, 10, generators)).actions
 
     together = plan([0, 1, 2, 3, 4])
     for numbers in ([0], [4, 2], [3, 2, 1]):
@@ -342,21 +341,18 @@ def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path, severa
         done = ended(process)
     kept = sum(lengths()) - 2
     assert f"stopped; {kept} of {2 * EPISODES} episodes are kept" in done.sentence(code=130)
-    (first,) = folder.glob("eval-*.json")
+    by_offset = several[0] == "--offsets"
+    stored = list(folder.glob("eval-*.json"))
+    assert len(stored) == by_offset  # one result holds all seeds of an offset
     done = lewm_here(apart, *arguments, "--resume", "--json")
     assert done.code == 0, done.err
-    series = EvalSeries.model_validate(done.json())
-    names = [name for point in series.points for name in point.results]
-    assert sorted(path.name for path in folder.glob("*.json")) == sorted(
-        (*names, *(path.name for path in folder.glob("series-*.json")))
-    )
-    assert first.name in names
+    files = sorted(folder.glob("*.json"), reverse=True)
+    assert set(stored) <= set(files)
+    results = [EvalResult.model_validate_json(path.read_text()) for path in files]
+    assert results == [EvalResult.model_validate(one) for one in (done.json() if by_offset else [done.json()])]
     assert not list(folder.glob("*.journal*"))
-    results = [EvalResult.model_validate_json((folder / name).read_text()) for name in names]
-    rates = [rate for point in series.points for rate in point.overall.success.seeds]
-    assert [one.overall.success.rate for one in results] == rates
-    measured = [(one.protocol.offset, one.protocol.drawn_with) for one in results]
-    assert measured == ([(25, 42), (25, 43)] if several[0] == "--seeds" else [(5, 42), (10, 42)])
+    measured = [(one.protocol.offset, list(one.success_by_seed)) for one in results]
+    assert measured == ([(5, [42]), (10, [42])] if by_offset else [(25, [42, 43])])
 
 
 @pytest.fixture
@@ -370,6 +366,7 @@ def about() -> Journaled:
 
 def entry(number: int) -> Entry:
     outcome = EpisodeResult(
+        seed=42,
         episode=number,
         start_row=10 * number,
         goal_row=10 * number + 5,
@@ -381,6 +378,8 @@ def entry(number: int) -> Entry:
         final_distance=number / 3,
         route_valid=None,
         random_success=False,
+        iterations=10,
+        flops=1e9,
     )
     return Entry(number=number, result=outcome, seconds=number + 1, spent=TimeSplit(planner=number))
 

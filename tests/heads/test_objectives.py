@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from commands import flat, left_behind, lewm, lewm_here
 from faults import kill_points, killed_at_byte, killed_at_step
-from lewm_cli.config import EvalProtocol, PlannerConfig, RunCard
+from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import EvalResult, Journaled, Policy, find_judge
@@ -40,7 +40,8 @@ from lewm_cli.heads.position import fit_positions
 from lewm_cli.heads.reach import fit_reach, total_steps
 from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
 from lewm_cli.heads.reach_score import score_reach
-from lewm_cli.model import LeWM, PositionHead, ReachHead
+from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.model import PositionHead, ReachHead
 from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
 from lewm_cli.store import (
     Home,

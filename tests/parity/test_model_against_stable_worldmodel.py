@@ -15,8 +15,9 @@ from theirs import BLOCK_DIM, build_theirs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import ModelConfig, ObjectiveConfig
-from lewm_cli.model import LeWM, Objective, SIGReg
+from lewm_cli.config import ModelConfig
+from lewm_cli.methods import Batch, LeWM
+from lewm_cli.model import SIGReg
 from lewm_cli.store.keys import released_key
 
 RELEASED_KEYS = Path(__file__).parent / "released_keys.txt"
@@ -149,8 +150,9 @@ def test_training_objective_agrees_in_value_gradients_and_running_statistics(sma
     pixels, actions = frames(ours, 16, 4), blocks(16, 4)
 
     torch.manual_seed(10)
-    losses = Objective(ObjectiveConfig(projections=64))(ours, pixels, actions)
-    losses.total.backward()
+    ours.sigreg = SIGReg(num_proj=64)
+    loss = ours.loss(Batch(pixels, actions))
+    loss.total.backward()
 
     torch.manual_seed(10)
     info = theirs.encode({"pixels": pixels, "action": actions})
@@ -159,7 +161,7 @@ def test_training_objective_agrees_in_value_gradients_and_running_statistics(sma
     total = F.mse_loss(predicted, info["emb"][:, 1:]) + 0.09 * sigreg
     total.backward()
 
-    torch.testing.assert_close(losses.total, total, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss.total, total, rtol=1e-5, atol=1e-5)
     reference = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     largest = max(gradient.abs().max().item() for gradient in reference.values())
     assert largest > 0.1

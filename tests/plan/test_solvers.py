@@ -18,13 +18,24 @@ from torch.utils.flop_counter import FlopCounterMode
 import lewm_cli
 from commands import flat, lewm_here
 from lewm_cli.config import Layer, ModelConfig, PlannerConfig
+from lewm_cli.control import task_planner
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult, ImaginedPlan
 from lewm_cli.evaluate.asking import ask
-from lewm_cli.model import LeWM, PlanFlops
-from lewm_cli.plan import SOLVERS, Bounds, Guess, LatentCost, Plan, Problem, Separately, find_solver, task_planner
-from lewm_cli.plan.icem import Color
-from lewm_cli.plan.slope import cost_and_slope
+from lewm_cli.methods import LeWM
+from lewm_cli.model import PlanFlops
+from lewm_cli.plan import (
+    SOLVERS,
+    Bounds,
+    LatentCost,
+    PerEnvironment,
+    Plan,
+    Problem,
+    WarmStart,
+    cost_and_gradient,
+    find_solver,
+)
+from lewm_cli.plan.icem import ColoredNoise
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import find_task
 
@@ -163,7 +174,7 @@ def test_gradient_of_the_latent_cost_is_that_of_the_plain_rollout(small_model: L
     candidates = torch.randn(2, 300, 4, 10, generator=torch.Generator().manual_seed(2))  # in several parts
     cost = LatentCost(small_model, starts.unsqueeze(1), goals)
     with torch.inference_mode():  # as solvers ask
-        costs, slopes = cost_and_slope(cost, candidates)
+        costs, slopes = cost_and_gradient(cost, candidates)
         assert torch.allclose(costs, cost(candidates), rtol=1e-4)
     for number in range(2):
         leaf = candidates[number].clone().requires_grad_()
@@ -179,7 +190,7 @@ def test_gradient_steps_are_those_of_torch(small_model: LeWM):
     start, goal = torch.randn(1, 1, 8), torch.randn(1, 8)
     cost = LatentCost(small_model, start, goal)
     config = PlannerConfig(solver="gradient", candidates=5, iterations=7, step=0.05)
-    plan = find_solver(config, remember=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(1)]))
+    plan = find_solver(config, record=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(1)]))
     sequences = plan.history[0].actions.clone().requires_grad_()
     adam = torch.optim.Adam([sequences], lr=0.05)
     for iteration in plan.history:
@@ -192,7 +203,7 @@ def test_gradient_steps_are_those_of_torch(small_model: LeWM):
 @pytest.mark.parametrize("solver", EVERY)
 def test_history_holds_what_was_asked(solver: str):
     rugged = Rugged(targets(2))
-    plan = find_solver(few(solver), remember=True).solve(ask_of(rugged))
+    plan = find_solver(few(solver), record=True).solve(ask_of(rugged))
     assert len(plan.history) == len(rugged.asked) == int(plan.iterations[0])
     for iteration, asked in zip(plan.history, rugged.asked, strict=True):
         assert torch.equal(iteration.actions, asked)
@@ -209,7 +220,7 @@ def test_what_costs_no_number_counts_as_worst(solver: str, beyond: float):
     target[:, 0, 0] = torch.tensor([-0.5, -0.1, 0.4])  # the last one beyond the edge
     torn = Torn(target, edge=0.1, beyond=beyond)
     config = PlannerConfig(solver=solver, horizon=HORIZON, receding=1, iterations=40)
-    plan = find_solver(config, remember=True).solve(ask_of(torn))
+    plan = find_solver(config, record=True).solve(ask_of(torn))
     assert torn(plan.actions[:, None]).isfinite().all()  # what is left of the space has no dents
     assert plan.cost.isfinite().all()
     assert all(iteration.cost.isfinite().all() for iteration in plan.history)
@@ -257,24 +268,24 @@ def test_no_number_at_all_is_said(solver: str):
     tolerance=st.sampled_from([0.0, 0.2, 0.6]),
     warm=st.lists(st.booleans(), min_size=4, max_size=4),
     bounded=st.booleans(),
-    remember=st.booleans(),
+    record=st.booleans(),
 )
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_plan_does_not_depend_on_the_other_environments(
-    solver: str, order: list[int], count: int, tolerance: float, warm: list[bool], bounded: bool, remember: bool
+    solver: str, order: list[int], count: int, tolerance: float, warm: list[bool], bounded: bool, record: bool
 ):
     rugged, config = Rugged(targets(4)), few(solver, tolerance=tolerance, iterations=9)
     bounds = Bounds(torch.full((WIDTH,), -0.5), torch.full((WIDTH,), 0.8)) if bounded else None
     kept = torch.full((2, HORIZON, WIDTH), 0.1)
-    guess = Guess(torch.full((HORIZON, WIDTH), 0.2), kept)
+    guess = WarmStart(torch.full((HORIZON, WIDTH), 0.2), kept)
 
     def solve(numbers: list[int], *, separately: bool) -> tuple[Plan, list[torch.Tensor]]:
         generators = [torch.Generator().manual_seed(number) for number in numbers]
         guesses = [guess if warm[number] else None for number in numbers]
         cost = Rugged(rugged.target[numbers])
-        solver = find_solver(config, remember=remember)
-        problem = Problem(cost, WIDTH, generators, guesses=guesses, bounds=bounds, flops=PlanFlops(5, 7))
-        plan = (Separately(solver) if separately else solver).solve(problem)
+        solver = find_solver(config, record=record)
+        problem = Problem(cost, WIDTH, generators, warm_starts=guesses, bounds=bounds, flops=PlanFlops(5, 7))
+        plan = (PerEnvironment(solver) if separately else solver).solve(problem)
         return plan, [torch.randn(1, generator=generator) for generator in generators]
 
     together, after = solve([0, 1, 2, 3], separately=False)
@@ -288,7 +299,7 @@ def test_plan_does_not_depend_on_the_other_environments(
         assert drawn_next == [after[number] for number in chosen]  # the next plan will be the same, too
         for place, number in enumerate(chosen):
             mine, theirs = plan.of(place).history, together.of(number).history
-            assert len(mine) == len(theirs) == (int(plan.iterations[place]) if remember else 0)
+            assert len(mine) == len(theirs) == (int(plan.iterations[place]) if record else 0)
             for one, other in zip(mine, theirs, strict=True):
                 assert torch.equal(one.actions, other.actions)
                 assert torch.equal(one.cost, other.cost)
@@ -302,7 +313,7 @@ def test_separately_is_bit_for_bit_the_same_with_a_model(small_model: LeWM, solv
     def plan(numbers: list[int]) -> Plan:
         generators = [torch.Generator().manual_seed(number) for number in numbers]
         cost = LatentCost(small_model, starts[numbers], goals[numbers])
-        return Separately(find_solver(few(solver))).solve(Problem(cost, 10, generators, frameskip=5))
+        return PerEnvironment(find_solver(few(solver))).solve(Problem(cost, 10, generators, frameskip=5))
 
     together = plan([0, 1, 2, 3])
     for numbers in ([0], [3, 1], [2, 3, 0]):
@@ -320,13 +331,13 @@ def test_warm_start_shortens_the_search(solver: str):
     config = few(solver, candidates=100, iterations=40, std=0.5)
     kept = torch.empty(0, HORIZON, WIDTH)
 
-    def needed(guesses: list[Guess] | None) -> list[int]:
+    def needed(guesses: list[WarmStart] | None) -> list[int]:
         """Iterations until a candidate costs less than 2."""
-        plan = find_solver(config, remember=True).solve(ask_of(bowl, guesses=guesses))
+        plan = find_solver(config, record=True).solve(ask_of(bowl, warm_starts=guesses))
         costs = torch.stack([iteration.cost.min(dim=1).values for iteration in plan.history])
         return [int((costs[:, number] >= 2).cumprod(dim=0).sum()) for number in range(4)]
 
-    warm, cold = needed([Guess(target + 0.2, kept) for target in bowl.target]), needed(None)
+    warm, cold = needed([WarmStart(target + 0.2, kept) for target in bowl.target]), needed(None)
     assert all(one <= other for one, other in zip(warm, cold, strict=True))
     assert sum(warm) <= sum(cold) / 2
 
@@ -334,14 +345,18 @@ def test_warm_start_shortens_the_search(solver: str):
 def test_what_is_left_of_a_plan_is_shifted_by_what_was_executed():
     actions = torch.arange(24.0).reshape(2, HORIZON, WIDTH)
     plan = Plan(
-        actions, torch.zeros(2), 0.1, torch.ones(2), kept=actions[:, None] + torch.tensor([100.0, 200.0])[:, None, None]
+        actions,
+        torch.zeros(2),
+        0.1,
+        torch.ones(2),
+        carried=actions[:, None] + torch.tensor([100.0, 200.0])[:, None, None],
     )
-    left = plan.left(1, executed=2)
+    left = plan.warm_start(1, executed=2)
     assert torch.equal(left.mean, torch.cat([actions[1, 2:], torch.zeros(2, WIDTH)]))
-    assert left.kept.shape == (2, HORIZON, WIDTH)
-    assert torch.equal(left.kept[1, 0], actions[1, 2] + 200)
-    assert (left.kept[:, 1:] == 0).all()
-    assert not plan.left(0, executed=HORIZON).mean.any()
+    assert left.carried.shape == (2, HORIZON, WIDTH)
+    assert torch.equal(left.carried[1, 0], actions[1, 2] + 200)
+    assert (left.carried[:, 1:] == 0).all()
+    assert not plan.warm_start(0, executed=HORIZON).mean.any()
 
 
 def test_icem_tries_kept_elites_again_in_the_next_iteration_and_the_next_plan():
@@ -350,10 +365,10 @@ def test_icem_tries_kept_elites_again_in_the_next_iteration_and_the_next_plan():
     for before, after in itertools.pairwise(bowl.asked):
         costs = Bowl(bowl.target)(before)[0]
         assert torch.equal(after[0, -2:], before[0, costs.topk(2, largest=False).indices])
-    guess, again = plan.left(0, executed=1), Bowl(bowl.target)
-    assert torch.equal(guess.kept[:, :-1], plan.kept[0, :, 1:])
-    find_solver(config).solve(ask_of(again, guesses=[guess]))
-    assert torch.equal(again.asked[0][0, -2:], guess.kept)
+    guess, again = plan.warm_start(0, executed=1), Bowl(bowl.target)
+    assert torch.equal(guess.carried[:, :-1], plan.carried[0, :, 1:])
+    find_solver(config).solve(ask_of(again, warm_starts=[guess]))
+    assert torch.equal(again.asked[0][0, -2:], guess.carried)
 
 
 def test_icem_tries_the_mean_in_the_last_iteration_only():
@@ -370,7 +385,7 @@ def test_icem_tries_the_mean_in_the_last_iteration_only():
 @pytest.mark.parametrize("steps", [25, 64])
 def test_noise_has_the_spectrum_that_was_asked_for(color: float, steps: int):
     generator = torch.Generator().manual_seed(1)
-    colored = Color(steps, color, torch.device("cpu"))
+    colored = ColoredNoise(steps, color, torch.device("cpu"))
     noise = colored(torch.randn(20000, 2, colored.frequencies, generator=generator))
     assert noise.shape == (20000, steps)
     assert noise.mean().abs() < 0.02
@@ -494,7 +509,7 @@ def test_icem_knows_its_last_iteration_within_a_budget_of_operations():
 def test_convergence_stops(solver: str):
     bowl = Bowl(targets(3))
     config = few(solver, iterations=200, tolerance=0.5)
-    plan = find_solver(config, remember=True).solve(ask_of(bowl))
+    plan = find_solver(config, record=True).solve(ask_of(bowl))
     made = plan.iterations
     assert (made > 3).all()
     assert (made < 200).all()
@@ -515,7 +530,7 @@ def test_convergence_stops(solver: str):
 def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width: int | None, horizon: int):
     predictor = small_config.predictor.model_copy(update={"width": width})
     model = LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10).eval().requires_grad_(False)
-    told = PlanFlops.of(model.config, 10, horizon)
+    told = PlanFlops.of(model, horizon)
     start, candidates = torch.zeros(3, 8), torch.zeros(3, horizon, 10, requires_grad=True)
 
     def plainly() -> torch.Tensor:
@@ -535,7 +550,7 @@ def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width
 
 
 def test_release_takes_what_its_sizes_say():
-    told = PlanFlops.of(ModelConfig(), block_dim=10, horizon=5)
+    told = PlanFlops.of(LeWM(ModelConfig(), block_dim=10).eval(), horizon=5)
     # 9,000 candidates of 12 windows' tokens; about 11 million weights are used for each token.
     assert 9000 * told.candidate == pytest.approx(9000 * 12 * 2 * 11.6e6, rel=0.05)
 
@@ -607,7 +622,7 @@ def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, ima
     plan = ImaginedPlan.model_validate(done.json())
     assert (plan.planner.solver, plan.planner.horizon, plan.planner.receding) == (solver, 3, 3)
     assert plan.iterations_per_plan == (13 if solver == "cem-gd" else 3)
-    assert plan.flops_per_plan > 3 * 12 * PlanFlops.of(tworoom_run.card.model, 10, 3).candidate
+    assert plan.flops_per_plan > 3 * 12 * PlanFlops.of(tworoom_run.model, 3).candidate
     assert np.abs(plan.actions).max() <= 1
     again = lewm_here(home.write, *line, "--horizon", 3)
     assert f"planning: {solver}, 3 iterations of 12 candidates" in again.err
@@ -617,7 +632,7 @@ def test_plan_between_images_with_every_solver(home: Home, tworoom_run: Run, ima
 def test_budgets_are_options(home: Home, tworoom_run: Run, images: tuple[Path, Path]):
     start, goal = images
     line = ("plan", tworoom_run.name, "--start", start, "--goal", goal, "--json")
-    told = PlanFlops.of(tworoom_run.card.model, 10, 5)
+    told = PlanFlops.of(tworoom_run.model, 5)
     done = lewm_here(home.write, *line, "--plan-flops", told.images + 2 * told.tried(300, gradient=False))
     assert done.json()["iterations_per_plan"] == 2
     assert "unusual" not in done.err
@@ -661,7 +676,7 @@ def test_precision_is_measured_if_it_is_left_open_and_the_result_says_which(
 def test_policy_begins_where_the_plan_before_ends(tworoom_run: Run, frames):
     planner = PlannerConfig(candidates=16, elites=4, iterations=2, receding=2, warm_start=True, tolerance=0.01)
     policy = lewm_cli.Policy(tworoom_run, frames[1], planner=planner)
-    asked: list[Guess | None] = []
+    asked: list[WarmStart | None] = []
 
     def plan_again() -> Plan:
         for _ in range(10):
@@ -696,7 +711,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     result = EvalResult.model_validate(done.json())
     assert result.protocol.planner.solver == solver
     assert result.iterations_per_plan == (13 if solver == "cem-gd" else 3)
-    told = PlanFlops.of(lewm_model(home), 10, 5)
+    told = PlanFlops.of(LeWM(lewm_model(home), 10).eval(), 5)
     gradient = solver == "gradient"
     refined = told.tried(4, gradient=True) * 10 if solver == "cem-gd" else 0
     assert result.flops_per_plan == told.images + 3 * told.tried(12, gradient=gradient) + refined

@@ -19,10 +19,10 @@ from sklearn.metrics import mean_squared_error, r2_score
 from torch import Tensor, nn
 
 from commands import flat, lewm_here
-from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig, RunCard
-from lewm_cli.data import Dataset, HDF5Frames, open_dataset
+from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, STAGES, Features, ProbeResult, ProbeSamples, draw_samples, encode, probe
 from lewm_cli.probe.score import score
 from lewm_cli.statistics.r2 import RESAMPLES
@@ -86,7 +86,7 @@ def draw(dataset: Dataset, *, frames: int = 10_000, seed: int = 0) -> ProbeSampl
 
 def see(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> Features:
     told: list[int] = []
-    features = encode(run, HDF5Frames(dataset.path, SIZE), samples.rows, ~samples.test, seed, told.append)
+    features = encode(run, DecodedFrames(dataset, SIZE), samples.rows, ~samples.test, seed, told.append)
     assert sum(told) == len(samples.rows)
     return features
 
@@ -154,7 +154,7 @@ def test_prediction_that_never_changes_correlates_with_nothing():
 def test_pixel_components_span_the_principal_subspace(run: Run, dataset: Dataset):
     samples = draw(dataset)
     ours = see(run, dataset, samples, seed=1).pixels.numpy()
-    flat_frames = HDF5Frames(dataset.path, SIZE).rows(samples.rows).reshape(len(samples.rows), -1) / 255
+    flat_frames = DecodedFrames(dataset, SIZE).rows(samples.rows).reshape(len(samples.rows), -1) / 255
     pca = PCA(6, svd_solver="full").fit(flat_frames[~samples.test])
     theirs = pca.transform(flat_frames)
     assert ours.shape == theirs.shape
@@ -188,6 +188,7 @@ class Reader(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.mix = nn.Parameter(torch.randn(3, latent, generator=torch.Generator().manual_seed(2)))
+        self.device = self.mix.device
 
     def embed(self, pixels: Tensor) -> Tensor:
         return pixels[:, :, :, 0, 0] @ self.mix

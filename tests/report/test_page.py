@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.figures.style import WIDTH, level_colors
-from lewm_cli.report.page.numbers import decimals, duration, number, p_value, percent, setting, times
-from lewm_cli.report.page.summary import headlines, sentences
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.report.summary import headlines, sentences
 from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory
 from reports import bare_report, full_report, history
 
@@ -156,8 +156,9 @@ def test_headlines_come_from_what_was_measured():
 @pytest.mark.slow
 def test_numbers_that_are_none_of_a_diverged_training_are_left_out():
     diverged = history()
-    steps = (*diverged.steps[:-1], replace(diverged.steps[-1], prediction=float("nan"), loss=float("inf")))
-    last = HeldOutMeasured(400, HeldOut(float("nan"), 0.0, float("inf"), 0.0, 0.0, 1.0, 1.0))
+    parts = {"prediction": float("nan"), "SIGReg": 1.0}
+    steps = (*diverged.steps[:-1], replace(diverged.steps[-1], parts=parts, loss=float("inf")))
+    last = HeldOutMeasured(400, HeldOut(float("nan"), 0.0, {"SIGReg": float("inf")}, 0.0, 0.0, 1.0, 1.0))
     held_out = (*diverged.held_out, last)
     html = render_page(replace(full_report(), history=replace(diverged, steps=steps, held_out=held_out)))
     assert not re.search(r"\b(nan|inf)\b", Page(html).text)

@@ -20,16 +20,17 @@ import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.cli import convert as convert_command
-from lewm_cli.config import EncoderConfig, ModelConfig, RunCard
+from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
-from lewm_cli.flows.convert import ConvertRequest, convert_run
-from lewm_cli.model import LeWM
+from lewm_cli.flows.convert import convert_run
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
-from lewm_cli.store.convert import FOLDERS, HUB_FILES, Names, Target
-from lewm_cli.store.convert import theirs as adapter
-from lewm_cli.store.convert.layout import layout
+from lewm_cli.store.convert import FOLDERS, Names, Target
+from lewm_cli.store.convert import swm_module as adapter
+from lewm_cli.store.convert.targets import HUB_FILES
 from lewm_cli.store.derived import read_object, read_state_dict
+from lewm_cli.store.formats import config_tree
 from lewm_cli.store.keys import released_key
 from synthetic import write_recording
 
@@ -166,7 +167,7 @@ def test_hub_folder_holds_every_tensor_and_the_card(home: Home, files: RunFiles,
     assert {file["path"]: file["sha256"] for file in tree["files"]} == {
         str(folder / name): weights_digest(folder / name) for name in HUB_FILES
     }
-    # The module that the layout describes, built by hand.
+    # The module that config.json describes, built by hand.
     module = adapter.build(json.loads((folder / "config.json").read_text()))
     module.load_state_dict(named_as_installed(small_model), strict=True)
     assert_computes_the_same(module.eval(), small_model)
@@ -183,7 +184,7 @@ def test_hub_folder_loads_in_stable_worldmodel(home: Home, files: RunFiles, smal
     assert_computes_the_same(module.eval(), small_model)
 
 
-def test_layout_of_the_release_is_the_released_one():
+def test_configuration_of_the_release_is_the_released_one():
     expected = """
     {"_target_": "stable_worldmodel.wm.lewm.LeWM",
      "encoder": {"_target_": "stable_pretraining.backbone.utils.vit_hf", "size": "tiny", "patch_size": 14,
@@ -198,7 +199,7 @@ def test_layout_of_the_release_is_the_released_one():
      "pred_proj": {"_target_": "stable_worldmodel.wm.lewm.module.MLP", "input_dim": 192, "output_dim": 192,
                    "hidden_dim": 2048, "norm_fn": {"_target_": "torch.nn.BatchNorm1d", "_partial_": true}}}
     """
-    assert layout(ModelConfig(), BLOCK_DIM) == json.loads(expected)
+    assert config_tree(ModelConfig(), BLOCK_DIM) == json.loads(expected)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +212,14 @@ def test_layout_of_the_release_is_the_released_one():
     ],
 )
 def test_encoder_of_any_size_is_a_named_one_with_settings_of_its_own(encoder: EncoderConfig, size: str, own: dict):
-    tree = layout(ModelConfig(encoder=encoder), BLOCK_DIM)["encoder"]
-    plain = layout(ModelConfig(), BLOCK_DIM)["encoder"]
+    tree = config_tree(ModelConfig(encoder=encoder), BLOCK_DIM)["encoder"]
+    plain = config_tree(ModelConfig(), BLOCK_DIM)["encoder"]
     assert tree == {**plain, "size": size, **own}
 
 
-def test_release_has_its_303_tensors_in_the_module_of_the_layout():
+def test_release_has_its_303_tensors_in_the_module_of_its_configuration():
     ours = LeWM(ModelConfig(), BLOCK_DIM)
-    module = adapter.as_theirs(ours)
+    module = adapter.swm_module(ours)
     assert_same_tensors(module.state_dict(), named_as_installed(ours))
     names = {f"{key}\t{list(value.shape)}" for key, value in released(ours).items()}
     assert names == set(RELEASED_KEYS.read_text().splitlines())
@@ -327,7 +328,7 @@ def test_copy_of_a_file_that_changes_meanwhile_is_refused(home: Home, files: Run
 
     monkeypatch.setattr("lewm_cli.flows.convert.load_run", changed_after_loading)
     with pytest.raises(LewmError, match="written anew while it was copied"):
-        convert_run(home, ConvertRequest(NAME, Target.SAFETENSORS))
+        convert_run(home, NAME, Target.SAFETENSORS)
     assert list(Path.cwd().iterdir()) == []
 
 

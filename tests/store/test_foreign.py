@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 
 import lewm_cli
 from commands import flat, lewm, lewm_here
-from lewm_cli.config import ActionStats, ModelConfig, RunCard
+from lewm_cli.config import ActionStats, ModelConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import RunFiles, StoredStatistics, read_card, save_derived, save_run
 from lewm_cli.store.formats import read_checkpoint
 from synthetic import write_recording

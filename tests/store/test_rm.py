@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from commands import PATIENCE, Done, environment, flat, lewm, lewm_here, wait_until
-from lewm_cli.config import RunCard
 from lewm_cli.data import open_dataset, pack_frames
 from lewm_cli.files import is_locked, lock_path, locked
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run
 from synthetic import write_recording
 
@@ -151,7 +150,7 @@ def test_dry_run_shows_what_would_go(home: Path, run: RunFiles, dataset: Path, m
     table = flat(done.out).replace(" ", "")
     for path in (run.weights, run.state_dict, run.object, dataset, *(home / "cache").glob("*.npy")):
         assert str(path) in table
-    assert f"{run.folder}/(5files)50B" in table
+    assert f"{run.folder}/(5files)50bytes" in table
     tree = lewm_here(home, "rm", RUN, DATASET, "--dry-run", "--json").json()
     sizes = {file["path"]: file["bytes"] for removal in tree["removals"] for file in removal["files"]}
     assert sizes == {

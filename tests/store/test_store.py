@@ -23,7 +23,7 @@ import lewm_cli
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts, write_text
 from lewm_cli.flows.show import look_up
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store import (
     Home,
     RunFiles,

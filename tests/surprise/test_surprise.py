@@ -19,10 +19,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from commands import Done, flat, left_behind, lewm_here
-from lewm_cli.config import ModelConfig, RunCard
-from lewm_cli.data import Dataset, HDF5Frames, open_dataset
+from lewm_cli.config import ModelConfig
+from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
 from lewm_cli.surprise import (
     DETECTORS,
@@ -47,9 +47,9 @@ STRICT = {"held_out": True, "seed": 0, "advance": lambda done: None}
 Build = Callable[..., Run]
 
 
-def frames_of(run: Run, dataset: Dataset) -> HDF5Frames:
+def frames_of(run: Run, dataset: Dataset) -> DecodedFrames:
     """The frames that a run sees."""
-    return HDF5Frames(dataset.path, run.card.model.image_size)
+    return DecodedFrames(dataset, run.card.model.image_size)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_episodes_without_a_step_are_left_out(build: Build, tmp_path: Path):
 
     def measure(episodes: list[int]) -> SurpriseResult:
         return measure_surprise(
-            build(), dataset, HDF5Frames(dataset.path, 64), episodes, held_out=True, seed=0, advance=told.append
+            build(), dataset, DecodedFrames(dataset, 64), episodes, held_out=True, seed=0, advance=told.append
         )
 
     result = measure([0, 1, 2, 3, 4])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, TrainingHistory, read_log
 from lewm_cli.train.events import Saved, StepsTaken, TrainingEvent, TrainingFinished, TrainingStarted, Warned
 
-HELD_OUT = HeldOut(0.5, 1.0, 1.0, 1.0, 0.9, 7.5, 0.0)
+HELD_OUT = HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)
 EMPTY = TrainingHistory((), (), (), None)
 
 
@@ -20,7 +20,7 @@ def started(first_step: int) -> TrainingStarted:
 
 
 def taken(step: int, loss: float = 1.5) -> StepsTaken:
-    return StepsTaken(step, 100, loss, 1.0, 0.5, 1e-3, 2.0, 0.01, 0.02, 640.0, 9.5)
+    return StepsTaken(step, 100, loss, {"prediction": 1.0, "SIGReg": 0.5}, 1e-3, 2.0, 0.01, 0.02, 640.0, 9.5)
 
 
 def measured(step: int, prediction: float = 0.25) -> HeldOutMeasured:

@@ -17,13 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from commands import Done, alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
-from lewm_cli.config import ObjectiveConfig, TrainConfig
 from lewm_cli.data import (
     open_dataset,
     split_clips,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM, Objective, recalibrated
+from lewm_cli.methods import Batch, LeWM, ObjectiveConfig, TrainConfig
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
 from synthetic import TINY, write_recording
@@ -451,37 +450,37 @@ def test_missing_device_is_refused(robot: Path):
 
 def tiny_model() -> LeWM:
     torch.manual_seed(0)
-    return LeWM(TrainConfig.build(tomllib.loads(TINY), "TINY").model, block_dim=6)
+    return LeWM(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6, ObjectiveConfig(projections=16))
 
 
-def some_batches(number: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def some_batches(number: int) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
     return [
-        (torch.randn(32, 4, 3, 16, 16, generator=generator), torch.randn(32, 4, 6, generator=generator))
+        Batch(torch.randn(32, 4, 3, 16, 16, generator=generator), torch.randn(32, 4, 6, generator=generator))
         for _ in range(number)
     ]
 
 
 def test_measuring_changes_neither_the_model_nor_the_random_numbers():
-    model, objective = tiny_model().train(), Objective(ObjectiveConfig(projections=16))
+    model = tiny_model().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     random_before = torch.get_rng_state()
-    fresh = recalibrated(model, some_batches(3))
-    first = HeldOut.measure(fresh, objective, some_batches(2))
+    fresh = model.published(some_batches(3))
+    first = HeldOut.measure(fresh, some_batches(2))
     assert torch.equal(torch.get_rng_state(), random_before)
     assert_equal_tensors(model.state_dict(), before)
     assert model.training
     assert not fresh.training
     torch.manual_seed(99)
-    assert HeldOut.measure(fresh, objective, some_batches(2)) == first
+    assert HeldOut.measure(fresh, some_batches(2)) == first
 
 
 def test_recalibrated_statistics_are_those_of_the_batches():
     model = tiny_model()
     batches = some_batches(4)
-    fresh = recalibrated(model, batches)
+    fresh = model.published(batches)
     # In eval mode it now gives what it gives in training mode on the same clips, but for the spread over batches.
-    pixels = torch.cat([pixels for pixels, _ in batches])
+    pixels = torch.cat([batch.pixels for batch in batches])
     with torch.inference_mode():
         lagging, now = model.eval().embed(pixels), fresh.embed(pixels)
         aim = model.train().embed(pixels)
@@ -490,12 +489,12 @@ def test_recalibrated_statistics_are_those_of_the_batches():
 
 @pytest.mark.parametrize(("scale", "collapsed"), [(1.0, False), (1e-3, True)])
 def test_shrunken_latents_are_called_collapsed(scale: float, collapsed: bool):
-    model = recalibrated(tiny_model(), some_batches(4))
-    wide = HeldOut.measure(model, Objective(ObjectiveConfig(projections=16)), some_batches(2))
+    model = tiny_model().published(some_batches(4))
+    wide = HeldOut.measure(model, some_batches(2))
     with torch.no_grad():
         model.projector.net[-1].weight.mul_(scale / wide.std)
         model.projector.net[-1].bias.zero_()
-    held_out = HeldOut.measure(model, Objective(ObjectiveConfig(projections=16)), some_batches(2))
+    held_out = HeldOut.measure(model, some_batches(2))
     assert held_out.std == pytest.approx(scale, rel=1e-3)
     assert held_out.collapsed == collapsed
     # Effective rank does not tell: it is scale free.

@@ -1,4 +1,4 @@
-"""`lewm convert`: a run in the formats of other tools."""
+"""`lewm convert`: writes a run in the formats of other tools."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,13 +50,20 @@ def command(
     swm-object: stable_worldmodel's module as a pickle
     onnx: a folder of models for onnxruntime, without torch: encoder, action encoder, predictor
     """
-    from lewm_cli.flows.convert import ConvertRequest, convert_run
+    from lewm_cli.flows.convert import convert_run
     from lewm_cli.report import Output, conversion_tables, conversion_tree
     from lewm_cli.store import Foreign, Home
     from lewm_cli.store.convert import Names, Target
 
     terminal = Output(as_json=json, quiet=quiet)
-    wanted = Names(names) if names else None
-    request = ConvertRequest(run, Target(to), output, wanted, overwrite, Foreign(stats_from, trust, sizes))
-    conversion = convert_run(Home.locate(home), request, terminal.say)
+    conversion = convert_run(
+        Home.locate(home),
+        run,
+        Target(to),
+        output=output,
+        names=Names(names) if names else None,
+        overwrite=overwrite,
+        foreign=Foreign(stats_from, trust, sizes),
+        say=terminal.say,
+    )
     terminal.result(conversion_tree(conversion), lambda: conversion_tables(conversion))

@@ -1,4 +1,4 @@
-"""`lewm doctor`: what works on this machine."""
+"""`lewm doctor`: checks this machine."""
 
 from lewm_cli.cli import options
 
@@ -11,14 +11,14 @@ def command(
     quiet: options.Quiet = False,
 ) -> None:
     """Say what works on this machine, what does not, and what to type; exit code 1 if TwoRoom cannot work."""
-    from lewm_cli.doctor import check_imports, diagnose
+    from lewm_cli.doctor import check_imports, check_machine
     from lewm_cli.errors import LewmError
 
     check_imports()
-    from lewm_cli.report import Output, diagnosis_tables, diagnosis_tree
+    from lewm_cli.report import Output, checkup_tables, checkup_tree
 
     output = Output(as_json=json, quiet=quiet)
-    diagnosis = diagnose(home, output.say)
-    output.result(diagnosis_tree(diagnosis), lambda: diagnosis_tables(diagnosis))
-    if diagnosis.broken:
-        raise LewmError(f"broken here: {', '.join(diagnosis.broken)}; what to type is said with the result")
+    checkup = check_machine(home, output.say)
+    output.result(checkup_tree(checkup), lambda: checkup_tables(checkup))
+    if checkup.broken:
+        raise LewmError(f"broken here: {', '.join(checkup.broken)}; what to type is said with the result")

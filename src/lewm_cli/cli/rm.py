@@ -1,4 +1,4 @@
-"""`lewm rm`: take runs and datasets out of the home."""
+"""`lewm rm`: removes runs and datasets of the home."""
 
 import sys
 from typing import Annotated

@@ -50,7 +50,6 @@ def command(
     """
     from lewm_cli.config import Layer, parse_setting
     from lewm_cli.errors import UsageError
-    from lewm_cli.flows.job import TrainRequest
     from lewm_cli.flows.train import train
     from lewm_cli.report import Output, TrainingView, training_tables
     from lewm_cli.store import Home
@@ -70,20 +69,23 @@ def command(
         layers.append(Layer("--batch-size", {"optimizer": {"batch_size": batch_size}}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
-    request = TrainRequest(
-        what=what,
-        preset=preset,
-        dataset=dataset,
-        config=config,
-        settings=tuple(layers),
-        name=name,
-        device=device,
-        init_from=init_from,
-        resume=resume,
-        overwrite=overwrite,
-    )
     with TrainingView(output) as view:
-        finished = train(Home.locate(home), request, listeners=(view,), say=output.say, progress=output.progress)
+        finished = train(
+            Home.locate(home),
+            what,
+            listeners=(view,),
+            say=output.say,
+            progress=output.progress,
+            preset=preset,
+            dataset=dataset,
+            config=config,
+            settings=tuple(layers),
+            name=name,
+            device=device,
+            init_from=init_from,
+            resume=resume,
+            overwrite=overwrite,
+        )
     output.result(asdict(finished), lambda: training_tables(finished))
     simulated = find_task(finished.task)
     output.say(f"next: lewm {'eval' if simulated and simulated.make_simulator else 'show'} {finished.run}")

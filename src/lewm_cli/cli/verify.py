@@ -1,4 +1,4 @@
-"""`lewm verify`: is what lies in the home whole?"""
+"""`lewm verify`: checks what lies in the home."""
 
 from typing import Annotated
 

@@ -87,3 +87,12 @@ class Inputs(Section):
     def blocks_of(self, actions: Array) -> Array:
         """Actions (T * frameskip, A) in environment units to normalized action blocks (T, frameskip * A)."""
         return self.actions.normalize(actions).reshape(-1, self.block_dim)
+
+
+class DatasetIdentity(Section):
+    """A recording, independent of where it lies."""
+
+    name: str
+    episodes: PositiveInt
+    rows: PositiveInt
+    fingerprint: str = Field(description="sha256 over episode lengths, offsets, all actions and a sample of frames")

@@ -1,4 +1,4 @@
-"""What a LeWorldModel is made of. The defaults are the released ViT-Tiny model (18,034,478 parameters)."""
+"""Sizes of a world model and of its parts. The defaults are the released ViT-Tiny model (18,034,478 parameters)."""
 
 from typing import Self
 
@@ -48,12 +48,17 @@ class PredictorConfig(Section):
     embedding_dropout: float = Field(0.0, ge=0, lt=1, description="dropout after the position embedding")
 
 
-class ModelConfig(Section):
-    """Every size of the model; actions and frames are described by `Inputs`, not here."""
+class NetworkConfig(Section):
+    """Sizes that every world model has; actions and frames are described by `Inputs`, not here."""
 
     image_size: PositiveInt = Field(224, description="side of the square frame that the encoder sees, pixels")
     latent: PositiveInt = Field(192, description="dimension of the latent space")
     history: PositiveInt = Field(3, description="history length of the predictor, model steps")
+
+
+class ModelConfig(NetworkConfig):
+    """Sizes of a world model around a vision transformer and an AdaLN predictor."""
+
     encoder: EncoderConfig = EncoderConfig()
     projector: ProjectorConfig = ProjectorConfig()
     action_encoder: ActionEncoderConfig = ActionEncoderConfig()

@@ -1,6 +1,8 @@
 """The base of every configuration model: frozen, and an unknown key is an error with the nearest match."""
 
 import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,37 +29,23 @@ class Section(BaseModel):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise UsageError(f"{cls._explain(error)} (in {source})") from error
+            raise UsageError(f"{_explain(error, cls.keys(tree))} (in {source})") from error
 
     @classmethod
-    def keys(cls) -> list[str]:
-        """All dotted keys under this section, as `--set` takes them."""
+    def keys(cls, tree: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+        """All dotted keys under this section, as `--set` takes them, beside what a tree sets already."""
         found = []
-        for name, field in cls.model_fields.items():
-            key = field.alias or name
-            inner = field.annotation
-            if isinstance(inner, type) and issubclass(inner, Section):
-                found += [f"{key}.{rest}" for rest in inner.keys()]  # noqa: SIM118
+        for key, kind in cls.types(tree).items():
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found += [f"{key}.{rest}" for rest in kind.keys()]  # noqa: SIM118
             else:
                 found.append(key)
         return found
 
     @classmethod
-    def _explain(cls, error: ValidationError) -> str:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = nearest(key, cls.keys())
-            return f"unknown setting {key!r}" + (f"; did you mean {near!r}?" if near else "")
-        if first["type"] == "value_error":
-            return f"{key + ': ' if key else ''}{first['ctx']['error']}"
-        if first["type"] == "model_type":
-            inside = [known for known in cls.keys() if known.startswith(f"{key}.")]  # noqa: SIM118
-            return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
-        if first["type"] in ("string_pattern_mismatch", "string_type"):
-            return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        return f"{key} = {first['input']!r}: {problem}" if key else problem
+    def types(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The type of every field; a section overrides this where one depends on what a tree sets."""
+        return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
 
 
 def nearest(word: str, known: list[str]) -> str | None:
@@ -68,3 +56,20 @@ def nearest(word: str, known: list[str]) -> str | None:
     last = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
     close = difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.6)
     return last[close[0]] if close else None
+
+
+def _explain(error: ValidationError, keys: list[str]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = nearest(key, keys)
+        return f"unknown setting {key!r}" + (f"; did you mean {near!r}?" if near else "")
+    if first["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{first['ctx']['error']}"
+    if first["type"] == "model_type":
+        inside = [known for known in keys if known.startswith(f"{key}.")]
+        return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
+    if first["type"] in ("string_pattern_mismatch", "string_type"):
+        return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
+    problem = first["msg"][0].lower() + first["msg"][1:]
+    return f"{key} = {first['input']!r}: {problem}" if key else problem

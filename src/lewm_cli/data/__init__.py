@@ -1,9 +1,10 @@
-"""Episodes on disk, clips cut from them, recording, and the packed cache."""
+"""Recordings on disk, clips cut from them, frames at the model's size, and recording itself."""
 
 from lewm_cli.data.batches import Clip, ClipBatches
 from lewm_cli.data.clips import ClipIndex, Split, split_clips
-from lewm_cli.data.dataset import Column, Dataset, open_dataset
-from lewm_cli.data.frames import Frames, HDF5Frames, find_packed, open_frames, pack_frames, packed_paths, resize
+from lewm_cli.data.dataset import Dataset
+from lewm_cli.data.frames import DecodedFrames, Frames, find_packed, open_frames, pack_frames, packed_paths, resize
+from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
 from lewm_cli.data.images import Image, checked_frame, read_image
 from lewm_cli.data.recording import record
 
@@ -11,10 +12,10 @@ __all__ = [
     "Clip",
     "ClipBatches",
     "ClipIndex",
-    "Column",
     "Dataset",
+    "DecodedFrames",
     "Frames",
-    "HDF5Frames",
+    "HDF5Dataset",
     "Image",
     "Split",
     "checked_frame",

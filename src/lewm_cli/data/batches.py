@@ -54,7 +54,7 @@ class ClipBatches(Dataset[Clip]):
         pixels = self.frames.rows(frame_rows.ravel())
         actions = self.actions[starts + np.arange(index.span)]
         return Clip(
-            pixels=torch.from_numpy(np.ascontiguousarray(pixels)).unflatten(0, frame_rows.shape),
+            pixels=torch.from_numpy(np.ascontiguousarray(pixels)).reshape(*frame_rows.shape, *pixels.shape[1:]),
             blocks=torch.from_numpy(actions).reshape(len(clips), index.frames, -1),
         )
 
@@ -88,7 +88,7 @@ class ClipBatches(Dataset[Clip]):
             if workers:
                 # Not when the iterator is collected: where a traceback holds it until Python exits, that waits for
                 # workers which do not hear its SIGTERM.
-                batches._shutdown_workers()
+                batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _start_worker(number: int) -> None:

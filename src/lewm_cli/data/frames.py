@@ -1,17 +1,17 @@
 """Frames at the size a model sees: straight from the recording, or decoded once into a memory map."""
 
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Protocol
 
 import cv2
-import h5py
 import numpy as np
 
-from lewm_cli.data.dataset import Dataset, readable
+from lewm_cli.data.dataset import Dataset
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.workers import available_cores
 
@@ -35,24 +35,16 @@ def resize(frames: np.ndarray, size: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class HDF5Frames:
+class DecodedFrames:
     """Frames decoded and resized at every access: no disk needed, slow.
 
     Args:
-        path: the recording.
+        dataset: the recording.
         size: side of the frames served, pixels.
     """
 
-    path: Path
+    dataset: Dataset
     size: int
-
-    @cached_property
-    def _pixels(self) -> h5py.Dataset:
-        return h5py.File(self.path, "r", locking="best-effort")["pixels"]
-
-    def __getstate__(self) -> dict[str, object]:
-        # A batch worker opens the file for itself.
-        return {"path": self.path, "size": self.size}
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """Frames (K, size, size, 3) uint8 of the given rows.
@@ -60,13 +52,7 @@ class HDF5Frames:
         Raises:
             LewmError: the recording is damaged.
         """
-        unique, inverse = np.unique(rows, return_inverse=True)
-        with readable(self.path):
-            # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk anew for each of them.
-            chunks = unique // (self._pixels.chunks or (CHUNK,))[0]
-            groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
-            frames = [self._pixels[group[0] : group[-1] + 1][group - group[0]] for group in groups]
-        return resize(np.concatenate(frames), self.size)[inverse]
+        return resize(self.dataset.read("pixels", rows), self.size)
 
 
 @dataclass(frozen=True)
@@ -81,14 +67,16 @@ class PackedFrames:
 
     @cached_property
     def _pixels(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="r")
+        pixels: np.ndarray = np.load(self.path, mmap_mode="r")
+        return pixels
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path}
+        return {"path": self.path}  # a batch worker maps the file for itself
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """Frames (K, size, size, 3) uint8 of the given rows."""
-        return self._pixels[rows]
+        frames: np.ndarray = self._pixels[rows]
+        return frames
 
 
 def find_packed(dataset: Dataset, size: int, folder: Path) -> PackedFrames | None:
@@ -99,7 +87,7 @@ def find_packed(dataset: Dataset, size: int, folder: Path) -> PackedFrames | Non
 
 def open_frames(dataset: Dataset, size: int, folder: Path) -> Frames:
     """The frames of a recording at one size: packed if they have been, else decoded at every access."""
-    return find_packed(dataset, size, folder) or HDF5Frames(dataset.path, size)
+    return find_packed(dataset, size, folder) or DecodedFrames(dataset, size)
 
 
 def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
@@ -141,17 +129,17 @@ def _packed_stem(dataset: Dataset) -> str:
 
 
 def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:
-    with dataset.opened() as file, part.open("wb") as packed, ThreadPoolExecutor(available_cores()) as pool:
-        pixels = file["pixels"]
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(pixels), size, size, 3)}
+    rows = len(dataset.actions)
+    with part.open("wb") as packed, ThreadPoolExecutor(available_cores()) as pool:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
         np.lib.format.write_array_header_1_0(packed, header)
         # h5py decodes under one lock; resizing runs beside it in the pool. Written, not mapped, while packing:
         # a full disk is then an error and not a bus error.
-        waiting: list = []
-        for start in range(0, len(pixels), CHUNK):
-            waiting.append(pool.submit(resize, pixels[start : start + CHUNK], size))
+        waiting: deque[Future[np.ndarray]] = deque()
+        for start in range(0, rows, CHUNK):
+            waiting.append(pool.submit(resize, dataset.read("pixels", slice(start, start + CHUNK)), size))
             if len(waiting) > 4:
-                advance(_write_chunk(packed, waiting.pop(0).result()))
+                advance(_write_chunk(packed, waiting.popleft().result()))
         for chunk in waiting:
             advance(_write_chunk(packed, chunk.result()))
 

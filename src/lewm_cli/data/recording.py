@@ -18,7 +18,7 @@ from torch import Tensor
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.provenance import installed_versions
-from lewm_cli.tasks import Episode, Simulator, Task, find_task
+from lewm_cli.tasks import Episode, Simulator, Task
 from lewm_cli.workers import behave_as_worker, starting_workers
 
 FRAMES_PER_CHUNK = 100
@@ -75,7 +75,7 @@ class _Writer:
     any_start: bool
     lengths: list[int] = field(default_factory=list)
     columns: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
-    pending: np.ndarray | None = None
+    pending: list[np.ndarray] = field(default_factory=list)
 
     def append(self, episode: Episode) -> None:
         rows = len(episode)
@@ -84,13 +84,14 @@ class _Writer:
         for name, values in {"action": episode.action, **episode.columns, **own}.items():
             self.columns[name].append(values)
         self.lengths.append(rows)
-        frames = episode.pixels if self.pending is None else np.concatenate([self.pending, episode.pixels])
+        frames = np.concatenate([*self.pending, episode.pixels])
         whole = len(frames) - len(frames) % FRAMES_PER_CHUNK
         self._write_frames(frames[:whole])
-        self.pending = frames[whole:].copy()
+        self.pending = [frames[whole:].copy()]
 
     def finish(self) -> None:
-        self._write_frames(self.pending)
+        for frames in self.pending:
+            self._write_frames(frames)
         for name, parts in self.columns.items():
             self.file[name] = np.concatenate(parts)
         lengths = np.array(self.lengths, np.int64)
@@ -122,14 +123,15 @@ class _Writer:
         pixels[start:] = frames
 
 
-_simulator: Simulator | None = None
+_simulator: Simulator
+"""The one of a worker process."""
 
 
-def _start_worker(task_name: str) -> None:
+def _start_worker(make_simulator: Callable[[], Simulator]) -> None:
     global _simulator
     behave_as_worker()
     torch.set_num_threads(1)  # frames are drawn with torch, in several processes at once
-    _simulator = find_task(task_name).make_simulator()
+    _simulator = make_simulator()
 
 
 def _demonstrate(seed: int, number: int, any_start: bool) -> tuple[Tensor, Episode]:
@@ -139,7 +141,9 @@ def _demonstrate(seed: int, number: int, any_start: bool) -> tuple[Tensor, Episo
 
 
 def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_start: bool) -> Iterator[Episode]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (task.name,))
+    spawn = multiprocessing.get_context("spawn")
+    assert task.make_simulator is not None, "only a task with a simulator can be recorded"
+    pool = ProcessPoolExecutor(workers, spawn, _start_worker, (task.make_simulator,))
     try:
         waiting: deque[Future[tuple[Tensor, Episode]]] = deque()
         for number in range(episodes):

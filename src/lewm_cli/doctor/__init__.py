@@ -1,7 +1,7 @@
-"""Looks at this machine: what is installed, what computes, what draws, where files go, and what to type."""
+"""Checks this machine: what is installed, what computes, what draws, where files go, and what to type."""
 
-from lewm_cli.doctor.diagnose import Advice, Diagnosis, diagnose
+from lewm_cli.doctor.checkup import Checkup, check_machine
 from lewm_cli.doctor.finding import Finding, State
-from lewm_cli.doctor.versions import PackageFinding, check_imports
+from lewm_cli.doctor.packages import check_imports
 
-__all__ = ["Advice", "Diagnosis", "Finding", "PackageFinding", "State", "check_imports", "diagnose"]
+__all__ = ["Checkup", "Finding", "State", "check_imports", "check_machine"]

@@ -1,4 +1,4 @@
-"""What can compute here, how fast bf16 is on it, and which device `--device auto` takes."""
+"""Finds devices that compute here, the speed of bf16 on each, and the one that `--device auto` takes."""
 
 import os
 import re
@@ -58,13 +58,13 @@ class CpuFinding(DeviceFinding):
 
 @dataclass(frozen=True, kw_only=True)
 class AutoFinding(Finding):
-    """What `--device auto` takes."""
+    """The device that `--device auto` takes."""
 
     device: str
 
 
 def devices() -> Iterator[Finding]:
-    """CPU, CUDA, MPS, and which one is taken."""
+    """Look at CPU, CUDA and MPS, and at the one that is taken."""
     yield _cpu()
     yield from _cuda()
     yield _mps()
@@ -78,14 +78,14 @@ def _cpu() -> CpuFinding:
     library = blas.group(1) if blas else "unknown"
     speed = _bf16_speed("cpu", CPU_SIDE)
     crowded = threads > cores
-    named = os.environ.get("OMP_NUM_THREADS")
+    says = f"{cores} core{'s' * (cores != 1)}, {threads} torch thread{'s' * (threads != 1)}"
+    if named := os.environ.get("OMP_NUM_THREADS"):
+        says += f" (OMP_NUM_THREADS={named})"
+    says += f", BLAS {library}; {_speed_text(speed)}"
     return CpuFinding(
         name="cpu",
         state=State.WARNING if crowded else State.OK,
-        says=f"{_count(cores, 'core')}, {_count(threads, 'torch thread')}"
-        + (f" (OMP_NUM_THREADS={named})" if named else "")
-        + f", BLAS {library}; bf16 {speed:.2g} x float32's speed"
-        + ("; more threads than cores make everything slow" if crowded else ""),
+        says=f"{says}; more threads than cores make everything slow" if crowded else says,
         advice=f"export OMP_NUM_THREADS={cores}" if crowded else None,
         cores=cores,
         threads=threads,
@@ -95,14 +95,13 @@ def _cpu() -> CpuFinding:
 
 
 def _cuda() -> Iterator[DeviceFinding]:
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
-    if not available:
-        yield _no_cuda(" ".join(str(warning.message) for warning in said))
-        return
-    for number in range(torch.cuda.device_count()):
-        yield _gpu(number)
+    if available:
+        yield from map(_gpu, range(torch.cuda.device_count()))
+    else:
+        yield _no_cuda(" ".join(str(warning.message) for warning in caught))
 
 
 def _gpu(number: int) -> DeviceFinding:
@@ -110,6 +109,7 @@ def _gpu(number: int) -> DeviceFinding:
     try:
         properties = torch.cuda.get_device_properties(number)
         free, memory = torch.cuda.mem_get_info(number)
+        capability = f"{properties.major}.{properties.minor}"
         supported = properties.major >= 8 or torch.version.hip is not None
         torch.ones(2, device=name).sum().item()  # a GPU that torch knows may still be one that it has no kernels for
         speed = _bf16_speed(name, GPU_SIDE) if supported else None
@@ -125,43 +125,38 @@ def _gpu(number: int) -> DeviceFinding:
         state=State.OK if supported else State.WARNING,
         advice=None if supported else "lewm train ... --set optimizer.precision=float32",
         says=f"{properties.name}, {memory / 1e9:.0f} GB ({free / 1e9:.0f} free), "
-        f"compute capability {properties.major}.{properties.minor}; "
-        + (f"bf16 {speed:.2g} x float32's speed" if supported else "no bf16"),
+        f"compute capability {capability}; {_speed_text(speed)}",
         memory_bytes=memory,
         free_bytes=free,
-        capability=f"{properties.major}.{properties.minor}",
+        capability=capability,
         bf16_speed=speed,
     )
 
 
-def _no_cuda(said: str) -> DeviceFinding:
+def _no_cuda(warned: str) -> DeviceFinding:
     if not (Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")):
         return DeviceFinding(name="cuda", state=State.NONE, says="no NVIDIA GPU here")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         says, advice = f"hidden by CUDA_VISIBLE_DEVICES={visible!r}", "unset CUDA_VISIBLE_DEVICES"
     elif torch.version.cuda is None:
-        says, advice = f"a driver is here, but torch {torch.__version__} is built without CUDA", _TORCH_AGAIN
+        says = f"a driver is here, but torch {torch.__version__} is built without CUDA"
+        advice = "pip install --force-reinstall torch torchvision"
     else:
         says = f"a driver is here, but torch, built for CUDA {torch.version.cuda}, sees no GPU"
         advice = "nvidia-smi"
     return DeviceFinding(
-        name="cuda", state=State.WARNING, says=f"{says}: {said.splitlines()[0]}" if said else says, advice=advice
+        name="cuda", state=State.WARNING, says=f"{says}: {warned.splitlines()[0]}" if warned else says, advice=advice
     )
 
 
 def _mps() -> DeviceFinding:
     if not torch.backends.mps.is_available():
-        told = "this torch is built without it" if sys.platform == "darwin" else "no Apple GPU here"
-        return DeviceFinding(name="mps", state=State.NONE, says=told, float64=False)
+        says = "this torch is built without it" if sys.platform == "darwin" else "no Apple GPU here"
+        return DeviceFinding(name="mps", state=State.NONE, says=says, float64=False)
     speed = _bf16_speed("mps", GPU_SIDE)
-    return DeviceFinding(
-        name="mps",
-        state=State.OK,
-        says=f"available; bf16 {speed:.2g} x float32's speed; no float64",
-        bf16_speed=speed,
-        float64=False,
-    )
+    says = f"available; {_speed_text(speed)}; no float64"
+    return DeviceFinding(name="mps", state=State.OK, says=says, bf16_speed=speed, float64=False)
 
 
 def _bf16_speed(device: str, side: int) -> float:
@@ -178,8 +173,5 @@ def _seconds(device: str, dtype: torch.dtype, side: int) -> float:
     return best
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-_TORCH_AGAIN = "pip install --force-reinstall torch torchvision"
+def _speed_text(speed: float | None) -> str:
+    return "no bf16" if speed is None else f"bf16 {speed:.2g} x float32's speed"

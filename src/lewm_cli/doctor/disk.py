@@ -1,4 +1,4 @@
-"""Where things are written: homes that are really written to, free space, shared memory, compressed files."""
+"""Tries the places that are written: homes, free space, shared memory, compressed files."""
 
 import io
 import os
@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.filesize import decimal
 
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.store import Home
@@ -54,10 +56,10 @@ class SpaceFinding(Finding):
 
 
 def homes(option: Path | None) -> Iterator[FolderFinding]:
-    """Every folder that is searched, the one that takes the writes first.
+    """Look at every folder that is searched, the one that takes the writes first.
 
     Args:
-        option: what `--home` says.
+        option: the folder of `--home`.
     """
     home = Home.locate(option)
     for folder in home.read:
@@ -65,7 +67,7 @@ def homes(option: Path | None) -> Iterator[FolderFinding]:
 
 
 def shared_memory() -> Iterator[SpaceFinding]:
-    """What processes share on Linux; containers often get 64 MB of it."""
+    """Look at the memory that processes share on Linux; containers often get 64 MB of it."""
     if not SHARED_MEMORY.is_dir():
         return
     usage = shutil.disk_usage(SHARED_MEMORY)
@@ -73,7 +75,7 @@ def shared_memory() -> Iterator[SpaceFinding]:
     yield SpaceFinding(
         name=str(SHARED_MEMORY),
         state=State.WARNING if little else State.OK,
-        says=f"{_size(usage.total)}, {_size(usage.free)} free" + (": little for several workers" if little else ""),
+        says=f"{decimal(usage.total)}, {decimal(usage.free)} free" + (": little for several workers" if little else ""),
         advice="mount -o remount,size=8G /dev/shm (docker run --shm-size=8g), or --workers 1" if little else None,
         total_bytes=usage.total,
         free_bytes=usage.free,
@@ -82,17 +84,13 @@ def shared_memory() -> Iterator[SpaceFinding]:
 
 def compression() -> Iterator[Finding]:
     """Write and read a dataset with the filter that recordings are compressed with."""
+    name, advice = "HDF5 Blosc filter", "pip install --force-reinstall h5py hdf5plugin"
     try:
         _round_trip()
-    except Exception as error:  # damaged libraries fail in any way, and that is what is asked
-        yield Finding(
-            name="HDF5 Blosc filter",
-            state=State.BROKEN,
-            says=f"fails: {error}",
-            advice="pip install --force-reinstall h5py hdf5plugin",
-        )
+    except Exception as error:  # damaged libraries fail in any way, and that is the question
+        yield Finding(name=name, state=State.BROKEN, says=f"fails: {error}", advice=advice)
     else:
-        yield Finding(name="HDF5 Blosc filter", state=State.OK, says="works")
+        yield Finding(name=name, state=State.OK, says="works")
 
 
 def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
@@ -113,7 +111,7 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
     elif takes_writes:
         little = free < LITTLE_SPACE
         state = State.WARNING if little else State.OK
-        says = f"{contents}, {_size(free)} free" + (", too little for the largest recordings" if little else "")
+        says = f"{contents}, {decimal(free)} free" + (", too little for the largest recordings" if little else "")
     else:
         state, says = State.OK if exists else State.NONE, contents if exists else "not there"
     return FolderFinding(
@@ -133,7 +131,7 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
 
 
 def _elsewhere(folder: Path, option: Path | None) -> str:
-    """How to choose another folder than this one: the way it was chosen, unless it can still be read."""
+    """The command that chooses another folder than this one: the way it was chosen, unless it can still be read."""
     if option is not None and option.expanduser().absolute() == folder:
         return "lewm doctor --home FOLDER"
     write_home = os.environ.get("LEWM_WRITE_HOME")
@@ -178,7 +176,3 @@ def _round_trip() -> None:
     with h5py.File(memory, "r") as file:
         if not np.array_equal(file["values"][:], values):
             raise ValueError("what was written is not what is read")
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"

@@ -1,14 +1,14 @@
-"""What one look at the machine finds: a name, how it stands, a few words, and what to type."""
+"""One finding about the machine: a name, a state, a few words, and what to type."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import kept_going
 
 
 class State(StrEnum):
-    """How something stands."""
+    """The state of something on the machine."""
 
     OK = "ok"
     NONE = "none"
@@ -38,15 +38,11 @@ class Finding:
 
 
 def guarded(name: str, look: Callable[[], Iterable[Finding]]) -> tuple[Finding, ...]:
-    """What `look` finds; its own failure is a finding too, because the rest is worth knowing all the same."""
-    found = []
-    try:
-        for finding in look():
-            found.append(finding)  # noqa: PERF402  (what came before a failure is kept)
-    except StoppedError:
-        raise
-    except Exception as error:
+    """Collect findings; a failure of the look itself is a finding too."""
+
+    def failure(error: Exception) -> Finding:
         says = f"cannot be looked at: {type(error).__name__}: {error}"
         advice = "lewm doctor --json, and please report what it prints"
-        found.append(Finding(name=name, state=State.BROKEN, says=says, advice=advice))
-    return tuple(found)
+        return Finding(name=name, state=State.BROKEN, says=says, advice=advice)
+
+    return tuple(kept_going(look, failure))

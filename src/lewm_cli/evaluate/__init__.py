@@ -10,7 +10,7 @@ from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.loop import Film
-from lewm_cli.evaluate.manifest import FrozenPair, PairManifest, freeze, read_manifest, thaw
+from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
 from lewm_cli.evaluate.objectives import Judge, find_judge
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs
@@ -20,8 +20,7 @@ from lewm_cli.evaluate.redrawn import Redrawn, redraw
 from lewm_cli.evaluate.referee import Referee
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
 from lewm_cli.evaluate.reference_settings import PlansBy, find_references, planned_by, reference_planner
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin
-from lewm_cli.evaluate.series import EvalSeries, PooledGroup, SeriesPoint
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed
 from lewm_cli.evaluate.stage import HELD_STEPS
 from lewm_cli.evaluate.swm_solver import SwmSolver
 
@@ -33,11 +32,9 @@ __all__ = [
     "ComparedResult",
     "EpisodeResult",
     "EvalResult",
-    "EvalSeries",
     "Film",
     "FilmResult",
     "Fleet",
-    "FrozenPair",
     "GoalImageResult",
     "GoalProtocol",
     "GroupResult",
@@ -54,14 +51,12 @@ __all__ = [
     "PlanFilm",
     "PlansBy",
     "Policy",
-    "PooledGroup",
     "RankedPair",
     "Ranking",
     "Redrawn",
     "Referee",
     "Reference",
     "References",
-    "SeriesPoint",
     "Simulators",
     "SwmSolver",
     "TimeSplit",
@@ -75,8 +70,9 @@ __all__ = [
     "find_judge",
     "find_protocol",
     "find_references",
-    "freeze",
+    "first_seed",
     "imagine_plan",
+    "manifest_pairs",
     "planned_by",
     "read_manifest",
     "redraw",
@@ -85,5 +81,5 @@ __all__ = [
     "settled",
     "simulators",
     "task_protocols",
-    "thaw",
+    "write_manifest",
 ]

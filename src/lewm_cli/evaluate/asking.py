@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.model import PlanFlops, fastest_dtype
-from lewm_cli.plan import Bounds, Cost, Guess, Problem
+from lewm_cli.model import PlanFlops
+from lewm_cli.plan import Bounds, Cost, Problem, WarmStart
 from lewm_cli.store import Run
 from lewm_cli.tasks import find_task
 
@@ -35,7 +36,7 @@ def ask(
     planner: PlannerConfig,
     cost: Cost,
     generators: Sequence[torch.Generator],
-    guesses: Sequence[Guess | None] = (),
+    guesses: Sequence[WarmStart | None] = (),
 ) -> Problem:
     """Plans to find with a run.
 
@@ -55,9 +56,9 @@ def ask(
         inputs.block_dim,
         list(generators),
         frameskip=inputs.frameskip,
-        guesses=list(guesses) or None,
+        warm_starts=list(guesses) or None,
         bounds=normalized_bounds(run) if planner.bounds else None,
-        flops=PlanFlops.of(run.card.model, inputs.block_dim, planner.horizon, planner.history),
+        flops=PlanFlops.of(run.model, planner.horizon, planner.history),
     )
 
 

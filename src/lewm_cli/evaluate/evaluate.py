@@ -12,7 +12,7 @@ from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.plan import Solver, separately_on_cpu
+from lewm_cli.plan import PerEnvironment, Solver
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -61,7 +61,8 @@ def evaluate(
     simulators = simulators or Here(task)
     simulators.wait()
     begun, clock = resumed(journal)
-    solver, costs = separately_on_cpu(solver, run.device), LatentCosts(judge, clock)
+    solver = PerEnvironment(solver) if run.device.type == "cpu" else solver
+    costs = LatentCosts(judge, clock)
     loop = Loop(run, protocol, solver, costs, simulators, clock, advance, open_at_once(run), film)
     ordered = loop.play(pairs, journal, begun)
     plans = sum(_plans(one, protocol, run.card.inputs.frameskip) for one in ordered)

@@ -63,7 +63,7 @@ def film(
     simulators = simulators or Here(task)
     begun = time.monotonic()
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
-    solver, films = _FirstPlan(find_solver(evaluation.protocol.planner, remember=True)), []
+    solver, films = _FirstPlan(find_solver(evaluation.protocol.planner, record=True)), []
     again = evaluate(
         run,
         task,

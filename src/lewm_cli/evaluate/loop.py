@@ -138,7 +138,7 @@ class Loop:
         for number, one in enumerate(open_ones):
             one.planned(plan.of(number))
             if self.protocol.planner.warm_start:
-                one.guess = plan.left(number, self.protocol.planner.receding)
+                one.guess = plan.warm_start(number, self.protocol.planner.receding)
         actions = inputs.actions.denormalize(plan.actions.numpy().reshape(len(open_ones), -1, inputs.actions.dim))
         with self.clock("simulator"):
             asked = []
@@ -181,6 +181,7 @@ class Loop:
             self.film(Film(one.number, frames, one.goal_frame, found.path, found.first_hit is not None))
         self.advance(self.protocol.budget - one.steps)
         return EpisodeResult(
+            seed=self.protocol.drawn_with,
             episode=one.pair.episode,
             start_row=one.pair.start_row,
             goal_row=one.pair.goal_row,

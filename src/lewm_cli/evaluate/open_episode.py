@@ -8,7 +8,7 @@ import torch
 
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.stage import Answer, Progressed
-from lewm_cli.plan import Guess, Plan
+from lewm_cli.plan import Plan, WarmStart
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Open:
     actions: np.ndarray
     goal: torch.Tensor | None = None
     film: list[np.ndarray] = field(default_factory=list)
-    guess: Guess | None = None
+    guess: WarmStart | None = None
     iterations: int = 0
     flops: float = 0.0
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.control import task_planner
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.evaluate.asking import ask, settled
 from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import Plan, find_solver, task_planner
+from lewm_cli.plan import Plan, find_solver
 from lewm_cli.store import Run, load
 
 Goal = np.ndarray | str | Path
@@ -73,7 +74,7 @@ class Policy:
             inputs = self.run.card.inputs
             cost = self._judge.cost(self.run.embed(frame[None]), self._goal)
             again = self.plan is not None and self.planner.warm_start
-            guesses = [self.plan.left(0, self.planner.receding)] if again else ()
+            guesses = [self.plan.warm_start(0, self.planner.receding)] if again else ()
             problem = ask(self.run, self.planner, cost, [self._generator], guesses)
             self.plan = find_solver(self.planner).solve(problem)
             self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))

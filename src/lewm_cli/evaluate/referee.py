@@ -23,7 +23,7 @@ from lewm_cli.evaluate.reference_settings import PlansBy, planned_by, reference_
 from lewm_cli.evaluate.result import EvalResult
 from lewm_cli.evaluate.stage import Look, Stay
 from lewm_cli.evaluate.true_cost import Onward, TrueCosts
-from lewm_cli.plan import Solver, find_solver, separately_on_cpu
+from lewm_cli.plan import PerEnvironment, Solver, find_solver
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
 
@@ -97,7 +97,7 @@ class Referee:
         solver: Solver = find_solver(self.protocol.planner)
         if by == "model":
             costs, at_once = LatentCosts(self.judge, clock), open_at_once(self.run)
-            solver = separately_on_cpu(solver, self.run.device)
+            solver = PerEnvironment(solver) if self.run.device.type == "cpu" else solver
         else:
             # One episode keeps all simulators busy, and only this thread may ask those that are in this process.
             costs, at_once = TrueCosts(self.judge, self.simulators, self.protocol.gate, by), 1
@@ -120,7 +120,7 @@ class Referee:
             cost = self.judge.cost(start[None], goal[None])
             generator = torch.Generator().manual_seed(pair_seed(self.protocol.drawn_with, pair, stream=0))
             planner = self.protocol.planner
-            plan = find_solver(planner, remember=True).solve(ask(self.run, planner, cost, [generator]))
+            plan = find_solver(planner, record=True).solve(ask(self.run, planner, cost, [generator]))
             way = Onward.of(self.run, self.simulators, self.protocol.gate, pair)
             ranked.append(rank_plan(number, plan, way))
             advance(1)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.control import task_planner
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate.asking import ask, settled
 from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import Guess, Plan, find_solver, separately_on_cpu, task_planner
+from lewm_cli.plan import PerEnvironment, Plan, WarmStart, find_solver
 from lewm_cli.store import Run, load
 
 
@@ -91,7 +92,8 @@ class SwmSolver:
             for seed in self._sequence.spawn(len(starts))
         ]
         guesses = () if init_action is None else [self._guess(one) for one in init_action]
-        solver = separately_on_cpu(find_solver(self.planner), self.run.device)
+        solver = find_solver(self.planner)
+        solver = PerEnvironment(solver) if self.run.device.type == "cpu" else solver
         self.plan = solver.solve(ask(self.run, self.planner, cost, generators, guesses))
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 
@@ -104,7 +106,7 @@ class SwmSolver:
         """Latents (E, D) of the last of every environment's frames."""
         return self.run.finite(self.run.model.embed(frames[:, -1:].to(self.run.device, torch.float32))[:, 0])
 
-    def _guess(self, blocks: Tensor) -> Guess:
+    def _guess(self, blocks: Tensor) -> WarmStart:
         mean = torch.zeros(self.horizon, self.action_dim)
         mean[: len(blocks)] = blocks[: self.horizon]
-        return Guess(mean, mean.new_empty(0, *mean.shape))
+        return WarmStart(mean, mean.new_empty(0, *mean.shape))

@@ -1,4 +1,4 @@
-"""What is trained on what, under which name: settled before anything is written."""
+"""The plan of a training run: task, recording, configuration and name, found before anything is written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from pathlib import Path, PurePath
 
 import torch
 
-from lewm_cli.config import Layer, RunCard, TrainConfig, merge_layers, read_toml
+from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card
 from lewm_cli.store.names import split_step
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
@@ -16,37 +17,17 @@ from lewm_cli.train import task_preset
 
 
 @dataclass(frozen=True)
-class TrainRequest:
-    """What to train.
+class Job:
+    """A training run to do.
 
     Args:
-        what: a task, or a dataset by name or path.
-        preset: preset name; `release` on CUDA, else `small`, if not given.
-        dataset: which recording of the task.
-        config: a TOML file laid over the preset.
-        settings: single settings laid over both, later ones win.
-        name: run name; the next free `<task>/lewm` if not given.
-        device: auto, cpu, cuda or mps.
-        init_from: a run whose weights are the start.
-        resume: go on with a run that stopped.
-        overwrite: replace a run of the same name.
+        name: of the run.
+        files: where it goes.
+        task: of the recording.
+        dataset: the recording.
+        config: of the training.
+        card: of a run that is resumed; None for a new one.
     """
-
-    what: str
-    preset: str | None = None
-    dataset: str | None = None
-    config: Path | None = None
-    settings: tuple[Layer, ...] = ()
-    name: str | None = None
-    device: str = "auto"
-    init_from: str | None = None
-    resume: bool = False
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained on what, under which name; `card` is there when a run is resumed."""
 
     name: str
     files: RunFiles
@@ -56,59 +37,64 @@ class Job:
     card: RunCard | None = None
 
 
-def new_job(home: Home, request: TrainRequest, device: torch.device, say: Callable[[str], None]) -> Job:
-    """Find the recording, settle the configuration, choose a name.
+def new_job(
+    home: Home,
+    what: str,
+    device: torch.device,
+    say: Callable[[str], None],
+    *,
+    preset: str | None,
+    dataset: str | None,
+    config: Path | None,
+    settings: tuple[Layer, ...],
+    name: str | None,
+) -> Job:
+    """Find the recording, merge the configuration, choose a name; the arguments are those of `train`.
 
     Raises:
         UsageError: a configuration that cannot mean anything.
         LewmError: no recording, or several.
     """
-    task = find_task(request.what)
+    task = find_task(what)
     if task is not None:
-        config = _settle_config(task, request, device, say)
-        dataset = home.find_dataset(request.dataset) if request.dataset else _only_recording(home, task)
-        say(f"dataset: {dataset.name} ({dataset.path})")
+        merged = _merged_config(task, device, say, preset, config, settings)
+        recording = home.find_dataset(dataset) if dataset else _only_recording(home, task)
+        say(f"dataset: {recording.name} ({recording.path})")
     else:
-        dataset = _named_recording(home, request)
-        task = dataset_task(dataset)
+        recording = _named_recording(home, what, dataset)
+        task = dataset_task(recording)
         if task.make_simulator is None:
-            say(f"no simulator belongs to {dataset.name}: it can be trained on, not evaluated")
-        config = _settle_config(task, request, device, say)
-    if request.name and split_step(request.name)[1] is not None:
-        raise UsageError(f"{request.name!r} would mean a state of a run; choose a --name without @ and a number")
-    name = request.name or home.next_run_name(f"{_prefix(request.what)}/lewm")
-    return Job(name, RunFiles(home.new_run_stem(name)), task, dataset, config)
+            say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
+        merged = _merged_config(task, device, say, preset, config, settings)
+    if name and split_step(name)[1] is not None:
+        raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
+    name = name or home.next_run_name(f"{_prefix(what)}/{merged.method}")
+    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 
 
-def resumed_job(home: Home, request: TrainRequest, say: Callable[[str], None]) -> Job:
-    """Find the run that stopped, and the recording it was trained on.
+def resumed_job(home: Home, what: str, say: Callable[[str], None], *, dataset: str | None, name: str | None) -> Job:
+    """Find the run that stopped, and the recording it was trained on; the arguments are those of `train`.
 
     Raises:
-        UsageError: settings are given too.
         LewmError: no such run, or its recording has changed.
     """
-    if request.settings or request.config or request.preset or request.init_from or request.overwrite:
-        raise UsageError(
-            "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting"
-        )
-    name = request.name or _newest_stopped(home, request.what, say)
+    name = name or _newest_stopped(home, what, say)
     files = RunFiles(home.run_stem(name))
     if any(run.name == name and not run.own for run in home.runs()):
-        raise _trained_elsewhere(name, request.what)
+        raise _trained_elsewhere(name, what)
     if not files.weights.exists():
         raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
     card = read_card(files.weights)
     if card.provenance is None:
-        raise _trained_elsewhere(name, request.what)
+        raise _trained_elsewhere(name, what)
     trained_on = card.provenance.dataset
-    dataset = home.find_dataset(request.dataset or trained_on.name)
-    if trained_on.fingerprint != dataset.identity.fingerprint:
+    recording = home.find_dataset(dataset or trained_on.name)
+    if trained_on.fingerprint != recording.identity.fingerprint:
         raise LewmError(
-            f"{dataset.name} is not the recording that {name} was trained on ({trained_on.name}, "
+            f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
-    return Job(name, files, find_task(card.inputs.task) or GENERIC, dataset, card.provenance.train, card)
+    return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
 
 
 def _trained_elsewhere(name: str, what: str) -> LewmError:
@@ -118,17 +104,14 @@ def _trained_elsewhere(name: str, what: str) -> LewmError:
     )
 
 
-def _named_recording(home: Home, request: TrainRequest) -> Dataset:
+def _named_recording(home: Home, what: str, dataset: str | None) -> Dataset:
     tasks = ", ".join(task.name for task in TASKS)
-    if request.dataset:
-        raise LewmError(
-            f"there is no task {request.what!r} (there is {tasks}); name the recording alone: "
-            f"lewm train {request.dataset}"
-        )
+    if dataset:
+        raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
     try:
-        return home.find_dataset(request.what)
+        return home.find_dataset(what)
     except MissingError as error:
-        raise LewmError(f"{request.what!r} is no task (there is {tasks}), and {error}") from error
+        raise LewmError(f"{what!r} is no task (there is {tasks}), and {error}") from error
 
 
 def _only_recording(home: Home, task: Task) -> Dataset:
@@ -144,7 +127,7 @@ def _only_recording(home: Home, task: Task) -> Dataset:
 
 
 def _prefix(what: str) -> str:
-    """Where runs go: `tworoom` for the task and its aliases, `robot` for the recordings robot, robot/pick, robot.h5."""
+    """The folder of new runs: `tworoom` for the task and its aliases, `robot` for robot, robot/pick and robot.h5."""
     task = find_task(what)
     if task is not None:
         return task.name
@@ -168,13 +151,19 @@ def _newest_stopped(home: Home, what: str, say: Callable[[str], None]) -> str:
     return name
 
 
-def _settle_config(task: Task, request: TrainRequest, device: torch.device, say: Callable[[str], None]) -> TrainConfig:
-    preset = request.preset
+def _merged_config(
+    task: Task,
+    device: torch.device,
+    say: Callable[[str], None],
+    preset: str | None,
+    file: Path | None,
+    settings: tuple[Layer, ...],
+) -> TrainConfig:
     if preset is None:
         preset = "release" if device.type == "cuda" else "small"
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
     layers = [task_preset(task, preset).layer]
-    if request.config:
-        layers.append(read_toml(request.config))
-    merged = merge_layers([*layers, *request.settings])
+    if file:
+        layers.append(read_toml(file))
+    merged = merge_layers([*layers, *settings])
     return TrainConfig.build(merged.tree, merged.source)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.config import Layer
+from lewm_cli.control import nondeterminism, single_planner
 from lewm_cli.data import read_image
 from lewm_cli.evaluate import ImaginedPlan, imagine_plan
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import single_planner, varying
 from lewm_cli.report import check_plan_file, save_plan
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
 
@@ -57,7 +57,7 @@ def plan_between(home: Home, request: PlanRequest, say: Callable[[str], None]) -
     run = load_run(home, request.run, device, foreign=request.foreign, say=say)
     planner = single_planner(run.card.inputs.task, request.settings)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {device}")
-    if said := varying(planner):
+    if said := nondeterminism(planner):
         say(f"unusual: {said}")
     plan = imagine_plan(run, start, goal, planner, request.seed)
     if request.output:

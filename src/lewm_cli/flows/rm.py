@@ -1,4 +1,4 @@
-"""Take runs and datasets out of the home: all that is named, or nothing of it."""
+"""Removes runs and datasets of the home: all that are named, or none."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_remov
 
 
 def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[Removal, ...]:
-    """What would go.
+    """List everything that would go.
 
     Args:
         home: only what lies in the one that takes the writes goes.
@@ -48,7 +48,9 @@ def remove_all(home: Home, removals: Sequence[Removal], say: Callable[[str], Non
                 left = ", ".join(removal.name for removal in removals[number:])
                 raise StoppedError(f"stopped; still there: {left}", stop.signal_number)
             remove(home, removal)
-            _say_what_stands_there_now(home, removal, say)
+            others = dict(home.run_files() if removal.kind == "run" else home.dataset_files())
+            if removal.name in others:
+                say(f"{removal.name} is now the {removal.kind} at {others[removal.name]}")
 
 
 def _plan(home: Home, name: str, kind: str | None) -> Removal:
@@ -68,21 +70,13 @@ def _named(home: Home, name: str, kind: str | None) -> Named:
     try:
         named = find_named(home, name)
         if named.run and named.run.name != name and not names_release(name):
-            # What fills in for a name to look at is not what it asks to remove.
+            # An alias may be looked at, but not removed under the other name.
             raise MissingError(f"there is no run or dataset {name!r}; did you mean {named.run.name!r}?")
         return named
     except LewmError as error:
-        if isinstance(error, UsageError) or kind == "dataset":
-            raise
         # A training that was killed before it saved weights leaves a folder, which takes the name.
-        left = RunFiles(home.new_run_stem(check_name(name, "run")))
-        if left.folder.is_dir():
-            return Named(name, FoundRun(name, left, "lewm"), None)
+        if not isinstance(error, UsageError) and kind != "dataset":
+            left = RunFiles(home.new_run_stem(check_name(name, "run")))
+            if left.folder.is_dir():
+                return Named(name, FoundRun(name, left, "lewm"), None)
         raise
-
-
-def _say_what_stands_there_now(home: Home, removal: Removal, say: Callable[[str], None]) -> None:
-    files = home.run_files() if removal.kind == "run" else home.dataset_files()
-    other = dict(files).get(removal.name)
-    if other is not None:
-        say(f"{removal.name} is now the {removal.kind} at {other}")

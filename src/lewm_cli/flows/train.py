@@ -1,19 +1,21 @@
-"""Train a run: hand a settled job to the loop, and take the name when nothing can be wrong with it any more."""
+"""Train a run: find what it needs, take its name once nothing can be wrong with it any more, and start the loop."""
 
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Provenance, RunCard, TrainConfig
-from lewm_cli.data import ClipBatches, Dataset, Frames, HDF5Frames, Split, find_packed, pack_frames, split_clips
-from lewm_cli.errors import LewmError
+from lewm_cli.config import ActionStats, Inputs, Layer
+from lewm_cli.data import ClipBatches, Dataset, Frames, Split, find_packed, open_frames, pack_frames, split_clips
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
-from lewm_cli.flows.job import Job, TrainRequest, new_job, resumed_job
+from lewm_cli.flows.job import Job, new_job, resumed_job
 from lewm_cli.flows.progress import Progress
-from lewm_cli.model import LeWM, resolve_device
+from lewm_cli.methods import Method, Provenance, RunCard, TrainConfig
+from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, load_run
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
@@ -21,38 +23,66 @@ from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFin
 
 def train(
     home: Home,
-    request: TrainRequest,
+    what: str,
+    *,
     listeners: tuple[Listener, ...],
     say: Callable[[str], None],
     progress: Progress,
+    preset: str | None = None,
+    dataset: str | None = None,
+    config: Path | None = None,
+    settings: tuple[Layer, ...] = (),
+    name: str | None = None,
+    device: str = "auto",
+    init_from: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> TrainingFinished:
     """Train to the end.
 
     Args:
         home: where recordings lie and the run goes.
-        request: what to train.
+        what: a task, or a dataset by name or path.
         listeners: told every event of the training.
         say: told what was chosen on the user's behalf.
         progress: shows the packing of frames.
+        preset: preset name; `release` on CUDA, else `small`, if not given.
+        dataset: which recording of the task.
+        config: a TOML file laid over the preset.
+        settings: single settings laid over both, later ones win.
+        name: run name; the next free `<task>/<method>` if not given.
+        device: auto, cpu, cuda or mps.
+        init_from: a run whose weights are the start.
+        resume: go on with a run that stopped.
+        overwrite: replace a run of the same name.
 
     Raises:
-        UsageError: a configuration that cannot mean anything.
+        UsageError: a configuration that cannot mean anything, or settings for a run that is resumed.
         LewmError: whatever else stops it; what was saved stays.
         StoppedError: Ctrl-C or SIGTERM; everything is saved.
     """
-    device = resolve_device(request.device)
-    job = resumed_job(home, request, say) if request.resume else new_job(home, request, device, say)
+    there = resolve_device(device)
+    if resume and (settings or config or preset or init_from or overwrite):
+        raise UsageError(
+            "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
+            "--overwrite and every setting"
+        )
+    if resume:
+        job = resumed_job(home, what, say, dataset=dataset, name=name)
+    else:
+        job = new_job(
+            home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
+        )
     with locked(job.files.weights, f"another training is writing {job.name!r}; choose another --name"):
-        if not request.resume:
-            _refuse_taken(home, job.name, overwrite=request.overwrite)
+        if not resume:
+            _refuse_taken(home, job.name, overwrite=overwrite)
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)  # of a training that was killed
-        config = job.config
-        split = split_clips(job.dataset, config.data, config.model.history + 1, config.seed)
-        parent = load_run(home, request.init_from, say=say) if request.init_from else None
-        card = _continued(job.card, device) if job.card else _new_card(job, split, device, parent)
-        model = _initial_model(card, parent)
-        frames = _frames(home, job.dataset, config, progress)
+        split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
+        parent = load_run(home, init_from, say=say) if init_from else None
+        card = _continued(job.card, there) if job.card else _new_card(job, split, there, parent)
+        model = _initial_model(card, job.config.seed, parent)
+        frames = _frames(home, job.dataset, job.config, progress)
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
             held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
@@ -60,12 +90,13 @@ def train(
         )
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)
-        trainer = Trainer(job.name, job.files, config, card, data, model, device, (JsonLog(job.files.log), *listeners))
-        if not request.resume:
+        listeners = (JsonLog(job.files.log), *listeners)
+        trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners)
+        if not resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
             _make_room(job.files)
-            write_text(job.files.config, tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)))
-        return trainer.run(resume=request.resume)
+            write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
+        return trainer.run(resume=resume)
 
 
 def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
@@ -99,7 +130,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         raise LewmError(
             f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; " + _its_sizes(parent)
         )
-    if inputs.actions.dim != dataset.actions.shape[1]:
+    if parent and inputs.actions.dim != dataset.actions.shape[1]:
         raise LewmError(
             f"{parent.name!r} was trained with {inputs.actions.dim} action dimensions, and {dataset.name} has "
             f"{dataset.actions.shape[1]}; its weights do not fit this recording"
@@ -120,7 +151,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         command=command_line(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return RunCard(model=config.model, inputs=inputs, provenance=provenance)
+    return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
 
 
 def _its_sizes(parent: Run) -> str:
@@ -136,6 +167,7 @@ def _its_sizes(parent: Run) -> str:
 
 def _continued(card: RunCard, device: torch.device) -> RunCard:
     """The card of a resumed run: what comes from now on is computed here, by this command."""
+    assert card.provenance is not None
     here = {
         "device": str(device),
         "versions": installed_versions(),
@@ -144,9 +176,9 @@ def _continued(card: RunCard, device: torch.device) -> RunCard:
     return card.model_copy(update={"provenance": card.provenance.model_copy(update=here)})
 
 
-def _initial_model(card: RunCard, parent: Run | None) -> LeWM:
-    torch.manual_seed(card.provenance.train.seed)
-    model = LeWM(card.model, card.inputs.block_dim)
+def _initial_model(card: RunCard, seed: int, parent: Run | None) -> Method:
+    torch.manual_seed(seed)
+    model = card.new_model()
     if parent:
         model.load_state_dict(parent.model.state_dict(), strict=True)
     return model
@@ -154,10 +186,7 @@ def _initial_model(card: RunCard, parent: Run | None) -> LeWM:
 
 def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
     size = config.model.image_size
-    if not config.data.packed:
-        return HDF5Frames(dataset.path, size)
-    packed = find_packed(dataset, size, home.cache)
-    if packed:
-        return packed
-    with progress("packing", dataset.rows, "frames") as advance:
-        return pack_frames(dataset, size, home.cache, advance)
+    if config.data.packed and not find_packed(dataset, size, home.cache):
+        with progress("packing", dataset.rows, "frames") as advance:
+            pack_frames(dataset, size, home.cache, advance)
+    return open_frames(dataset, size, home.cache)

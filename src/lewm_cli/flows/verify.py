@@ -1,6 +1,7 @@
-"""Look at everything in the home, or at what one name stands for."""
+"""Checks everything in the home, or one name."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from lewm_cli.flows.lookup import find_named
@@ -8,11 +9,11 @@ from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import KINDS, results_folders
 from lewm_cli.store import FoundRun, Home
 from lewm_cli.store.names import DATASET_SUFFIXES
-from lewm_cli.verify import Check, DatasetCheck, Problem, RunCheck, Verification, check_dataset, check_run
+from lewm_cli.verify import Check, Problem, RunCheck, Verification, check_dataset, check_run
 
 
 def verify(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Verification:
-    """Look at runs and datasets; what is wrong with one does not keep from looking at the next.
+    """Check runs and datasets; a damaged one does not keep from looking at the next.
 
     Args:
         home: where they lie.
@@ -42,16 +43,9 @@ def _checks(home: Home, name: str | None, say: Callable[[str], None], progress: 
     # Runs first: they take a moment, and frames take long.
     for run in runs:
         say(f"looking at run {run.name}")
-        yield _run(home, run)
+        if run.problem:
+            yield RunCheck(name=run.name, path=run.files.weights, findings=(Problem(run.problem),))
+        else:
+            yield check_run(run.name, run.files, results_folders(home, run.name, run.files), KINDS)
     for each, path in datasets:
-        yield _dataset(each, path, progress)
-
-
-def _run(home: Home, run: FoundRun) -> RunCheck:
-    if run.problem:
-        return RunCheck(name=run.name, path=run.files.weights, findings=(Problem(run.problem),))
-    return check_run(run.name, run.files, results_folders(home, run.name, run.files), KINDS)
-
-
-def _dataset(name: str, path: Path, progress: Progress) -> DatasetCheck:
-    return check_dataset(name, path, lambda rows: progress(f"decoding {name}", rows, "rows"))
+        yield check_dataset(each, path, partial(progress, f"decoding {each}", unit="rows"))

@@ -1,39 +1,34 @@
-"""LeWorldModel in plain torch: a ViT that encodes frames, a predictor that imagines the next latent, two losses."""
+"""The parts of world models in plain torch, the interface of a model, and the plain rollout."""
 
 from lewm_cli.model.device import resolve_device
-from lewm_cli.model.flops import PlanFlops
+from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
-from lewm_cli.model.lewm import LeWM
-from lewm_cli.model.objective import Losses, Objective
 from lewm_cli.model.pixels import normalize_pixels
-from lewm_cli.model.precision import fastest_dtype
-from lewm_cli.model.predictor import Predictor
-from lewm_cli.model.profile import ComponentProfile, profile
-from lewm_cli.model.recalibration import recalibrated
-from lewm_cli.model.rollout import Rollout
+from lewm_cli.model.predictor import CausalAttention, ConditionalBlock, Predictor
+from lewm_cli.model.projectors import ActionEncoder, Projector
+from lewm_cli.model.rollout import rollout
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer
 from lewm_cli.model.world_model import Imaginer, WorldModel
 
 __all__ = [
     "HIDDEN",
+    "ActionEncoder",
+    "CausalAttention",
     "ComponentProfile",
+    "ConditionalBlock",
     "Imaginer",
-    "LeWM",
-    "Losses",
-    "Objective",
     "PlanFlops",
     "PositionHead",
     "Predictor",
+    "Projector",
     "ReachHead",
-    "Rollout",
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
-    "fastest_dtype",
     "normalize_pixels",
     "perceptron",
     "profile",
-    "recalibrated",
     "resolve_device",
+    "rollout",
 ]

@@ -1,9 +1,17 @@
-"""How many operations planning takes, counted from the sizes of a model."""
+"""Floating-point operations and parameters of a model, counted by torch while one input passes through it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
-from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lewm_cli.config import NetworkConfig
+from lewm_cli.model.rollout import rollout
+from lewm_cli.model.world_model import WorldModel
 
 GRADIENT = 2
 """Candidates that cost as much as one with its gradient: back through the model is as far as forth."""
@@ -11,7 +19,7 @@ GRADIENT = 2
 
 @dataclass(frozen=True)
 class PlanFlops:
-    """Floating-point operations of matrix products, a multiply-add counts two.
+    """Floating-point operations of matrix products in planning from one frame; a multiply-add counts two.
 
     They are those of the plain rollout, in which every window goes through the whole predictor. What a faster rollout
     leaves out is not taken off, so that they tell how much two searches asked of a model, whatever computes it.
@@ -25,57 +33,94 @@ class PlanFlops:
     candidate: int
 
     @classmethod
-    def of(cls, config: ModelConfig, block_dim: int, horizon: int, history: int | None = None) -> Self:
-        """Those of plans from one frame.
+    def of(cls, model: WorldModel, horizon: int, history: int | None = None) -> Self:
+        """Count them for a model, once for the same sizes.
 
         Args:
-            config: sizes of the model.
-            block_dim: width of an action block.
+            model: whose sizes count.
             horizon: model steps planned.
             history: steps that are looked back at, if fewer than the model can.
         """
-        windows = [min(step, history or config.history) for step in range(1, horizon + 1)]
-        steps = sum(_predicted(config, tokens) for tokens in windows)
-        return cls(images=2 * _frame(config), candidate=horizon * _action_block(config, block_dim) + steps)
+        return cls(*_count(type(model), model.config, model.block_dim, horizon, history))
 
     def tried(self, candidates: int, *, gradient: bool) -> int:
         """To imagine so many candidates, and how their costs change with them if that is asked for."""
         return self.candidate * candidates * (GRADIENT if gradient else 1)
 
 
-def _frame(config: ModelConfig) -> int:
-    encoder = config.encoder
-    patches = (config.image_size // encoder.patch_size) ** 2
-    patched = 2 * patches * 3 * encoder.patch_size**2 * encoder.width
-    return patched + encoder.depth * _seen(encoder, patches + 1) + _projected(encoder.width, config)
+@cache
+@torch.no_grad()
+def _count(
+    kind: type[WorldModel], config: NetworkConfig, block_dim: int, horizon: int, history: int | None
+) -> tuple[int, int]:
+    with torch.device("meta"):  # shapes are all that is needed
+        model = kind(config, block_dim).eval()
+    with FlopCounterMode(display=False) as images:
+        model.embed(_frame(model))
+    with FlopCounterMode(display=False) as candidate:
+        rollout(model, _zeros(model, 1, config.latent), _zeros(model, horizon, block_dim), history)
+    return 2 * images.get_total_flops(), candidate.get_total_flops()
 
 
-def _seen(encoder: EncoderConfig, tokens: int) -> int:
-    """One block of the vision transformer: four projections, attention, MLP."""
-    attention = 4 * tokens**2 * encoder.width
-    return 8 * tokens * encoder.width**2 + attention + 4 * tokens * encoder.width * encoder.mlp
+@dataclass(frozen=True)
+class ComponentProfile:
+    """The size and the cost of one part of a model.
+
+    Args:
+        name: of the module.
+        parameters: trainable values.
+        flops: floating-point operations (a multiply-add counts two) for the unit in `per`.
+        per: the unit: a frame, an action block or a predicted step.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    per: str
 
 
-def _action_block(config: ModelConfig, block_dim: int) -> int:
-    smoothed, hidden = config.action_encoder.smoothed, config.action_encoder.expansion * config.latent
-    return 2 * (block_dim * smoothed + smoothed * hidden + hidden * config.latent)
+@torch.no_grad()
+def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
+    """Parameters and FLOPs of every direct child of a model, in eval mode.
+
+    Those of a predicted step are for a window of the model's history length.
+    """
+    blocks, window = _zeros(model, model.history, model.block_dim), _zeros(model, model.history, model.config.latent)
+    act_emb = model.embed_actions(blocks)
+    units = (
+        ("frame", lambda: model.embed(_frame(model))),
+        ("action block", lambda: model.embed_actions(blocks[:, :1])),
+        ("predicted step", lambda: model.predict(window, act_emb)),
+    )
+    profiles = []
+    for per, compute in units:
+        inputs = _inputs_of_children(model, compute)
+        for name, child in model.named_children():
+            if child in inputs:
+                with FlopCounterMode(display=False) as counter:
+                    child(*inputs[child])
+                parameters = sum(parameter.numel() for parameter in child.parameters())
+                profiles.append(ComponentProfile(name, parameters, counter.get_total_flops(), per))
+    return tuple(profiles)
 
 
-def _predicted(config: ModelConfig, tokens: int) -> int:
-    """One step of the predictor with so many steps of context."""
-    predictor, latent = config.predictor, config.latent
-    width = predictor.width or latent
-    resized = 0 if width == latent else 3 * 2 * tokens * latent * width
-    blocks = predictor.depth * _block(predictor, width, tokens)
-    return resized + blocks + tokens * _projected(latent, config)
+def _inputs_of_children(model: nn.Module, compute: Callable[[], Tensor]) -> dict[nn.Module, tuple[Tensor, ...]]:
+    """The inputs of every direct child that a computation calls."""
+    inputs = dict[nn.Module, tuple[Tensor, ...]]()
+
+    def note(child: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        inputs[child] = given
+
+    hooks = [child.register_forward_hook(note) for child in model.children()]
+    compute()
+    for hook in hooks:
+        hook.remove()
+    return inputs
 
 
-def _block(predictor: PredictorConfig, width: int, tokens: int) -> int:
-    """Modulation, queries to values, attention, output projection, MLP."""
-    inner = predictor.heads * predictor.head_dim
-    per_token = 6 * width**2 + 3 * width * inner + inner * width + 2 * width * predictor.mlp
-    return 2 * tokens * per_token + 4 * tokens**2 * inner
+def _frame(model: WorldModel) -> Tensor:
+    return _zeros(model, 1, 3, model.config.image_size, model.config.image_size)
 
 
-def _projected(width: int, config: ModelConfig) -> int:
-    return 2 * config.projector.hidden * (width + config.latent)
+def _zeros(model: WorldModel, *shape: int) -> Tensor:
+    return torch.zeros(1, *shape, device=model.device)

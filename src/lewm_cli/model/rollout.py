@@ -1,29 +1,29 @@
-"""Imagining as many sequences as are asked for, in parts that the device can take."""
+"""The plain rollout: what planning imagines, in six lines on `predict`. Every faster one is compared with it."""
 
-import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lewm_cli.model.captured import Captured
-from lewm_cli.model.folded import Folded
-
-AT_ONCE = {"cpu": 512, "cuda": 16384, "mps": 4096}
-"""Sequences imagined together, by device: bounds the memory; on a CPU, what one product leaves is in the cache."""
+if TYPE_CHECKING:
+    from lewm_cli.model.world_model import WorldModel
 
 
-class Rollout:
-    """Imagines part by part, as one recorded graph each where the device records.
+def rollout(model: "WorldModel", emb: Tensor, blocks: Tensor, history: int | None = None) -> Tensor:
+    """Roll a model forward on its own predictions; the window grows to the history length, then slides.
 
     Args:
-        folded: imagines the sequences of a part.
+        model: in eval mode.
+        emb: (N, H, D) latents of the frames seen, oldest first.
+        blocks: (N, T, block_dim) normalized: the actions taken at those frames and planned after them, T >= H.
+        history: steps that are looked back at; the model's history length if not given.
+
+    Returns:
+        (N, T + 1, D): the context, then one latent per action from the last context frame on.
     """
-
-    def __init__(self, folded: Folded) -> None:
-        self._imagine = Captured(folded)
-
-    def __call__(self, emb: Tensor, blocks: Tensor) -> Tensor:
-        """Context latents (N, H, D) and action blocks (N, T, block_dim) to latents (N, T + 1, D); see `Folded`."""
-        parts = math.ceil(len(emb) / AT_ONCE[emb.device.type]) or 1
-        pairs = zip(emb.tensor_split(parts), blocks.tensor_split(parts), strict=True)
-        return torch.cat([self._imagine(*pair) for pair in pairs])
+    act_emb, latents = model.embed_actions(blocks), list(emb.unbind(dim=1))
+    for end in range(len(latents), blocks.shape[1] + 1):
+        window = slice(max(0, end - (history or model.history)), end)
+        predicted = model.predict(torch.stack(latents[window], dim=1), act_emb[:, window])
+        latents.append(predicted[:, -1])
+    return torch.stack(latents, dim=1)

@@ -1,9 +1,13 @@
-"""What training, planning and the measurements ask of a world model, whatever its method."""
+"""The interface of a world model: what training, planning and the measurements call, whatever the method."""
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from lewm_cli.config import NetworkConfig
+from lewm_cli.model.rollout import rollout
 
 
 class Imaginer(Protocol):
@@ -17,36 +21,78 @@ class Imaginer(Protocol):
         ...
 
 
-@runtime_checkable
-class WorldModel(Protocol):
-    """A model that embeds frames and actions and imagines what comes next in latent space."""
+class WorldModel(nn.Module, ABC):
+    """A network that embeds frames and actions and predicts the next latent.
+
+    Args:
+        config: sizes.
+        block_dim: width of an action block, frameskip * action dimensions.
+    """
+
+    def __init__(self, config: NetworkConfig, block_dim: int) -> None:
+        super().__init__()
+        self.config: NetworkConfig = config
+        self.block_dim = block_dim
 
     @property
     def history(self) -> int:
         """The most steps of context that `predict` takes."""
-        ...
+        return self.config.history
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return next(self.parameters()).dtype
+
+    @abstractmethod
     def embed(self, pixels: Tensor) -> Tensor:
         """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
-        ...
 
+    @abstractmethod
     def embed_actions(self, blocks: Tensor) -> Tensor:
-        """Normalized action blocks (B, T, frameskip * A) to action embeddings (B, T, E)."""
-        ...
+        """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, E)."""
 
+    @abstractmethod
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
-        """Latents (B, T, D) and action embeddings (B, T, E) to the latents one step later (B, T, D)."""
-        ...
+        """Predict one step ahead at every position.
 
-    def imaginer(self, dtype: torch.dtype, history: int | None) -> Imaginer:
-        """What imagines with the weights as they are now, in eval mode.
+        Args:
+            emb: (B, T, D) latents, T at most the history length.
+            act_emb: (B, T, E) action embeddings.
+
+        Returns:
+            (B, T, D): position t holds the prediction of latent t + 1.
+        """
+
+    def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
+        """Returns the rollout that plans are imagined with; it can be differentiated with respect to its inputs.
+
+        A model may return a faster one, which may keep to the weights as they are now.
 
         Args:
             dtype: of matrix products; latents are as precise as those that are given.
-            history: steps that are looked back at, if fewer than the model can.
+            history: steps that are looked back at, at most the model's history length, which it is if not given.
         """
-        ...
+
+        def imagine(emb: Tensor, blocks: Tensor) -> Tensor:
+            with torch.autocast(emb.device.type, dtype, enabled=dtype != torch.float32):
+                return rollout(self, emb, blocks, history).to(emb.dtype)
+
+        return imagine
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """Imagined latents (..., T, D) and goal latents (..., D) to a cost (...), lower is nearer."""
-        ...
+        """Squared distance of the last imagined latent to the goal (the paper's planning cost); lower is nearer.
+
+        Args:
+            latents: (..., T, D)
+            goal: (..., D)
+
+        Returns:
+            (...)
+        """
+        return (latents[..., -1, :] - goal).square().sum(dim=-1)

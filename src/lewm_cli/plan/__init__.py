@@ -1,13 +1,20 @@
-"""Planning in latent space: what a plan costs, how one is found, how it is followed."""
+"""Planning in latent space: costs of action sequences, and solvers that search for cheap ones."""
 
 from lewm_cli.plan.cem import CEM
-from lewm_cli.plan.cost import Cost, LatentCost
-from lewm_cli.plan.objective import LastLatent, Objective, ProbedPosition, Reachability, WholePath
-from lewm_cli.plan.plan import Guess, Iteration, Plan
-from lewm_cli.plan.problem import Bounds, Problem
-from lewm_cli.plan.separately import Separately, separately_on_cpu
-from lewm_cli.plan.settings import single_planner, task_planner, varying
-from lewm_cli.plan.solver import Solver
+from lewm_cli.plan.cost import (
+    Cost,
+    LastLatent,
+    LatentCost,
+    Objective,
+    ProbedPosition,
+    Reachability,
+    WholePath,
+    cost_and_gradient,
+)
+from lewm_cli.plan.per_environment import PerEnvironment
+from lewm_cli.plan.plan import Iteration, Plan
+from lewm_cli.plan.problem import Bounds, Problem, WarmStart
+from lewm_cli.plan.search import Solver
 from lewm_cli.plan.solvers import SOLVERS, find_solver
 
 __all__ = [
@@ -15,21 +22,18 @@ __all__ = [
     "SOLVERS",
     "Bounds",
     "Cost",
-    "Guess",
     "Iteration",
     "LastLatent",
     "LatentCost",
     "Objective",
+    "PerEnvironment",
     "Plan",
     "ProbedPosition",
     "Problem",
     "Reachability",
-    "Separately",
     "Solver",
+    "WarmStart",
     "WholePath",
+    "cost_and_gradient",
     "find_solver",
-    "separately_on_cpu",
-    "single_planner",
-    "task_planner",
-    "varying",
 ]

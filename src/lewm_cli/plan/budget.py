@@ -1,10 +1,7 @@
-"""What may be spent on a plan, in iterations, operations and time."""
+"""The budget of one plan, in time and in operations."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
@@ -12,83 +9,53 @@ from lewm_cli.errors import LewmError
 from lewm_cli.model import PlanFlops
 
 
-@dataclass(frozen=True)
-class Effort:
-    """What an iteration asks for.
-
-    Args:
-        candidates: whose cost it asks.
-        gradient: whether it asks how their cost changes with them as well.
-    """
-
-    candidates: int
-    gradient: bool = False
-
-
 class Budget:
-    """Tells before an iteration whether it may be made; one always may.
+    """Says before an iteration if there is time and if there are operations left for it.
 
     Args:
         config: limits of time and operations.
-        flops: of the model, if somebody knows.
-        efforts: of every iteration, if nothing else limits them.
-        begun: when planning began, by the monotonic clock.
+        flops: operations that the model takes, if they are known.
 
     Attributes:
-        made: iterations so far.
+        begun: when planning began, by the monotonic clock.
 
     Raises:
-        LewmError: operations are limited, and nobody knows how many the model takes.
+        LewmError: operations are limited, and those of the model are not known.
     """
 
-    def __init__(self, config: PlannerConfig, flops: PlanFlops | None, efforts: Sequence[Effort], begun: float) -> None:
+    def __init__(self, config: PlannerConfig, flops: PlanFlops | None) -> None:
         if config.flops is not None and flops is None:
             raise LewmError("operations are limited, and nobody counts those of this cost; set planner.milliseconds")
-        self.made = 0
-        self._flops, self._limit, self._efforts, self._begun = flops, config.flops, efforts, begun
+        self.begun = self._read = time.monotonic()
+        self._took = 0.0
+        self._model, self._limit = flops, config.flops
         self._seconds = None if config.milliseconds is None else config.milliseconds / 1000
-        self._read, self._took = begun, 0.0
+        self._spent = self.images
 
     @property
-    def next(self) -> Effort:
-        """What the next iteration asks for."""
-        return self._efforts[self.made]
+    def images(self) -> int:
+        """Operations that every plan takes to embed start and goal."""
+        return self._model.images if self._model else 0
 
-    @property
-    def last(self) -> bool:
-        """Whether the next iteration will be the last, as far as can be told."""
-        return not self._allows(self.made + 1, more=2)
+    def flops_of(self, candidates: int, *, gradient: bool) -> int:
+        """Operations of an iteration per environment, 0 if they are not known."""
+        return self._model.tried(candidates, gradient=gradient) if self._model else 0
 
-    def allows_another(self) -> bool:
-        """Whether the next iteration may be made."""
-        return self.made == 0 or self._allows(self.made, more=1)
+    def allows(self, flops: int, iterations: int = 1) -> bool:
+        """Check that so many more iterations of so many operations each are within the limits."""
+        if self._limit is not None and self._spent + iterations * flops > self._limit:
+            return False
+        return self._seconds is None or time.monotonic() - self.begun + iterations * self._took <= self._seconds
 
-    def beginning(self, environments: int) -> Tensor:
-        """Operations (E,) that every plan takes, float64."""
-        return torch.full((environments,), float(self._flops.images if self._flops else 0), dtype=torch.float64)
-
-    def cost_of(self, effort: Effort) -> int:
-        """Operations of an iteration, per environment."""
-        return self._flops.tried(effort.candidates, gradient=effort.gradient) if self._flops else 0
-
-    def spend(self, costs: Tensor) -> None:
-        """Note that an iteration was made.
+    def spend(self, flops: int, costs: Tensor) -> None:
+        """Count an iteration.
 
         Args:
-            costs: that it led to; they are waited for if time is limited, for a device may still compute.
+            flops: its operations.
+            costs: its result, which is waited for if time is limited: a device may still compute it.
         """
-        self.made += 1
+        self._spent += flops
         if self._seconds is not None:
             costs[:1].cpu()
             now = time.monotonic()
             self._read, self._took = now, now - self._read
-
-    def _allows(self, number: int, more: int) -> bool:
-        """Whether iteration `number` may be made, which is so many from now."""
-        if number >= len(self._efforts):
-            return False
-        if self._limit is not None:
-            images = self._flops.images if self._flops else 0
-            if images + sum(map(self.cost_of, self._efforts[: number + 1])) > self._limit:
-                return False
-        return self._seconds is None or time.monotonic() - self._begun + more * self._took <= self._seconds

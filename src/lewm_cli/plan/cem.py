@@ -1,27 +1,24 @@
 """The cross-entropy method: draw, keep the elites, refit, repeat (paper appendix; stable_worldmodel's CEMSolver)."""
 
-from lewm_cli.plan.gaussian import Gaussian
-from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Search, Tried
+import torch
+
+from lewm_cli.plan.search import IterativeSolver, Search
 
 
-class CEM(Search):
+class CEM(IterativeSolver):
     """Plans with the mean of the last elites, or the cheapest candidate; candidate 0 is the current mean.
 
     It takes candidates, elites, iterations, horizon, initial standard deviation, and which result is taken.
     """
 
-    def method(self, problem: Problem) -> "Refit":
-        """See `Search`."""
-        return Refit(self.config, problem)
-
-
-class Refit(Gaussian):
-    """Candidates from a Gaussian that is fitted to the cheapest of the last ones."""
-
-    def learn(self, tried: Tried) -> Learned:
-        """Refit mean and standard deviation."""
-        costs, cheapest = tried.costs.topk(self.config.elites, dim=1, largest=False)
-        elites = tried.candidates.take_along_dim(cheapest[:, :, None, None], dim=1)
-        self.mean, self.std = elites.mean(dim=1), elites.std(dim=1)
-        return Learned(self.mean, costs.mean(dim=1), cheapest)
+    def run(self, search: Search) -> None:
+        """Refit mean and standard deviation to the cheapest candidates of every iteration."""
+        config, mean = self.config, search.mean
+        assert config.elites is not None
+        std = torch.full_like(mean, config.std)
+        for _ in search.iterations(config.iterations, config.candidates):
+            candidates = search.sample(config.candidates, mean, std)
+            candidates[:, 0] = mean
+            elites, costs, numbers = search.evaluate(candidates).cheapest(config.elites)
+            mean, std = elites.mean(dim=1), elites.std(dim=1)
+            search.update(mean, costs.mean(dim=1), numbers)

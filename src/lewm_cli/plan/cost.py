@@ -1,17 +1,20 @@
-"""What a sequence of action blocks costs, by imagining where it leads."""
+"""The cost of action sequences: the model imagines where they lead, and an objective rates the imagined latents."""
 
 import copy
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lewm_cli.model import Imaginer, WorldModel
-from lewm_cli.plan.objective import LastLatent, Objective
+from lewm_cli.model import Imaginer, PositionHead, ReachHead, WorldModel
+
+SEQUENCES_AT_ONCE = 256
+"""Differentiated together: every step on the way to a cost is kept until its gradient is known."""
 
 
 class Cost(Protocol):
-    """Tells for a batch of environments what candidates cost."""
+    """The cost of candidates, for a batch of environments."""
 
     @property
     def environments(self) -> int:
@@ -20,7 +23,7 @@ class Cost(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where candidates are wanted."""
+        """The device that candidates have to be on."""
         ...
 
     def __call__(self, candidates: Tensor) -> Tensor:
@@ -32,16 +35,30 @@ class Cost(Protocol):
         ...
 
 
-class LatentCost:
-    """What candidates cost by the latents that the model imagines of them, for a batch of environments.
+class Objective(Protocol):
+    """Rates imagined latents; differentiable."""
 
-    It can be differentiated with respect to the candidates.
+    def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """Cost of imagined latents, lower is better.
+
+        Args:
+            latents: (..., T, D) the latent now, then one per model step; the one alone is standing still.
+            goal: (..., D)
+
+        Returns:
+            (...)
+        """
+        ...
+
+
+class LatentCost:
+    """The cost of candidates by the latents that the model imagines, for a batch of environments; differentiable.
 
     Args:
         model: in eval mode, with the weights that it has now.
-        start: (E, 1, D) latents of the frames now.
+        start: (E, 1, D) latents of the current frames.
         goal: (E, D) latents of the goal frames.
-        objective: judges the imagined latents; by the distance of the last one, the paper's, if not given.
+        objective: rates the imagined latents; the paper's distance of the last one, if not given.
         imagine: of the model, if it was made before; with float32 products and the model's history if not given.
     """
 
@@ -64,7 +81,7 @@ class LatentCost:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device that the model computes on."""
         return self.start.device
 
     def __call__(self, candidates: Tensor) -> Tensor:
@@ -93,3 +110,83 @@ class LatentCost:
         imagined = self._imagine(self.start, blocks.to(self.start.device))
         steps = range(1, imagined.shape[1] + 1)
         return torch.stack([self.objective(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
+
+
+def cost_and_gradient(cost: Cost, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Cost (E, S) of candidates, and its gradient with respect to them (E, S, horizon, block_dim).
+
+    Args:
+        cost: differentiable with respect to candidates.
+        candidates: (E, S, horizon, block_dim).
+    """
+    costs, gradients = [], []
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        for part in candidates.split(max(1, SEQUENCES_AT_ONCE // len(candidates)), dim=1):  # type: ignore[no-untyped-call]
+            leaf = part.clone().requires_grad_()
+            found = cost(leaf)
+            gradients += torch.autograd.grad(found.sum(), leaf)
+            costs.append(found.detach())
+    return torch.cat(costs, dim=1), torch.cat(gradients, dim=1)
+
+
+@dataclass(frozen=True)
+class LastLatent:
+    """The paper's objective: distance of the last latent from the goal.
+
+    Args:
+        model: defines the distance; squared, for LeWM.
+    """
+
+    model: WorldModel
+
+    def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """See `Objective`."""
+        return self.model.latent_cost(latents, goal)
+
+
+@dataclass(frozen=True)
+class WholePath:
+    """Mean distance over all imagined steps, so that arriving early counts.
+
+    Args:
+        model: defines the distance; squared, for LeWM.
+    """
+
+    model: WorldModel
+
+    def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """See `Objective`."""
+        steps = latents[..., 1:, :] if latents.shape[-2] > 1 else latents
+        return self.model.latent_cost(steps.unsqueeze(-2), goal.unsqueeze(-2)).mean(dim=-1)
+
+
+@dataclass(frozen=True)
+class ProbedPosition:
+    """Squared distance between the positions read from the last latent and from the goal, in the position's unit.
+
+    Args:
+        head: reads positions.
+    """
+
+    head: PositionHead
+
+    def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """See `Objective`."""
+        apart: Tensor = self.head(latents[..., -1, :]) - self.head(goal)
+        return apart.square().sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """Number of model steps from the last latent to the goal, as a head predicts it.
+
+    Args:
+        head: predicts it.
+    """
+
+    head: ReachHead
+
+    def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """See `Objective`."""
+        steps: Tensor = self.head(latents[..., -1, :], goal)
+        return steps

@@ -3,61 +3,40 @@
 import torch
 from torch import Tensor
 
-from lewm_cli.config import PlannerConfig
-from lewm_cli.plan.gaussian import Gaussian
-from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Search, Tried, Turn
+from lewm_cli.plan.search import IterativeSolver, Search
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
-class Gradient(Search):
-    """Plans with the cheapest sequence that any of the starts came past.
+class Gradient(IterativeSolver):
+    """Plans with the cheapest sequence on the way of any of the starts; start 0 is the initial mean.
 
     It takes candidates, which are the starts, iterations, horizon, standard deviation of the starts, `step` of Adam.
     """
 
-    def method(self, problem: Problem) -> "_Starts":
-        """See `Search`."""
-        return _Starts(self.config, problem)
+    def run(self, search: Search) -> None:
+        """Descend from sequences around the initial mean."""
+        assert self.config.step is not None
+        starts = search.sample(self.config.candidates, search.mean, torch.full_like(search.mean, self.config.std))
+        starts[:, 0] = search.mean
+        descend(search, starts, self.config.iterations, self.config.step)
 
 
-class _Starts(Gaussian):
-    """Sequences around where planning begins, which is the first, improved step by step."""
-
-    def __init__(self, config: PlannerConfig, problem: Problem) -> None:
-        super().__init__(config, problem, gradient=True)
-        self._adam: Adam | None = None
-
-    def propose(self, turn: Turn) -> Tensor:
-        if self._adam is None:
-            self._adam = Adam(super().propose(turn), self.config.step)
-        return self._adam.sequences
-
-    def learn(self, tried: Tried) -> Learned:
-        return self._adam.learn(tried)
-
-
-class Adam:
-    """Sequences (E, S, horizon, block_dim) that follow their own gradients.
+def descend(search: Search, sequences: Tensor, iterations: int, step: float) -> None:
+    """Follow the gradients of sequences (E, S, horizon, block_dim) with Adam.
 
     Args:
-        sequences: where they begin.
+        search: computes costs and gradients.
+        sequences: starting points.
+        iterations: at most.
         step: size of a step, in standard deviations of actions.
     """
-
-    def __init__(self, sequences: Tensor, step: float) -> None:
-        self.sequences, self._step, self._steps = sequences, step, 0
-        self._first, self._second = torch.zeros_like(sequences), torch.zeros_like(sequences)
-
-    def learn(self, tried: Tried) -> Learned:
-        """Take a step from what was tried, which may have been clipped."""
-        self._steps += 1
-        self._first = torch.lerp(tried.gradients, self._first, BETAS[0])
-        self._second = torch.lerp(tried.gradients.square(), self._second, BETAS[1])
-        first, second = (
-            moment / (1 - beta**self._steps) for moment, beta in zip((self._first, self._second), BETAS, strict=True)
-        )
-        self.sequences = tried.candidates - self._step * first / (second.sqrt() + EPSILON)
-        return Learned(tried.best, tried.least, tried.costs.argsort(dim=1))
+    first, second = torch.zeros_like(sequences), torch.zeros_like(sequences)
+    for number in search.iterations(iterations, sequences.shape[1], gradient=True):
+        evaluated, gradients = search.differentiate(sequences)
+        first = torch.lerp(gradients, first, BETAS[0])
+        second = torch.lerp(gradients.square(), second, BETAS[1])
+        mean, square = first / (1 - BETAS[0] ** (number + 1)), second / (1 - BETAS[1] ** (number + 1))
+        sequences = evaluated.candidates - step * mean / (square.sqrt() + EPSILON)
+        search.update(search.best, search.best_cost, evaluated.costs.argsort(dim=1))

@@ -1,67 +1,50 @@
-"""iCEM: the cross-entropy method with noise that lasts and elites that are tried again (arXiv 2008.06389)."""
-
-from dataclasses import replace
+"""iCEM: the cross-entropy method with colored noise and elites that are tried again (arXiv 2008.06389)."""
 
 import torch
 from torch import Tensor
 
-from lewm_cli.config import PlannerConfig
-from lewm_cli.plan.cem import Refit
-from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Search, Tried, Turn
+from lewm_cli.plan.search import IterativeSolver, Search
 
 
-class ICEM(Search):
+class ICEM(IterativeSolver):
     """Plans with the cheapest candidate, or the mean of the last elites; only the last iteration tries the mean.
 
-    It takes what `CEM` takes; `color` of the noise, and the share of elites that are `kept`.
+    It takes what `CEM` takes; `color` of the noise along the actions of a sequence, and the share of elites that are
+    `kept`: the last candidates are those of the iteration, or of the plan, before.
     """
 
-    def method(self, problem: Problem) -> "_Colored":
-        """See `Search`."""
-        return _Colored(self.config, problem)
+    def run(self, search: Search) -> None:
+        """Refit as `CEM` does, to colored candidates and the elites that were carried over."""
+        config, mean, frameskip = self.config, search.mean, search.problem.frameskip
+        assert config.elites is not None
+        assert config.color is not None
+        assert config.kept is not None
+        environments, horizon, block = mean.shape
+        noise = ColoredNoise(horizon * frameskip, config.color, mean.device)
+        std, count = torch.full_like(mean, config.std), int(config.kept * config.elites)
+        carried = search.problem.carried_elites()
+        for _ in search.iterations(config.iterations, config.candidates):
+            drawn = noise(search.normal(config.candidates, block // frameskip, 2, noise.frequencies))
+            drawn = drawn.transpose(2, 3).reshape(environments, config.candidates, horizon, block)
+            candidates = drawn * std.unsqueeze(1) + mean.unsqueeze(1)
+            for number, sequences in enumerate(carried):
+                if len(sequences):
+                    candidates[number, -len(sequences) :] = sequences
+            if search.last:
+                candidates[:, 0] = mean
+            elites, costs, numbers = search.evaluate(candidates).cheapest(config.elites)
+            mean, std = elites.mean(dim=1), elites.std(dim=1)
+            carried = list(elites[:, :count])
+            search.update(mean, costs.mean(dim=1), numbers, elites[:, :count])
 
 
-class _Colored(Refit):
-    """Colored noise along the actions of a sequence, and elites of the iteration, or of the plan, before."""
-
-    def __init__(self, config: PlannerConfig, problem: Problem) -> None:
-        super().__init__(config, problem)
-        self._frameskip = problem.frameskip
-        self._color = Color(config.horizon * problem.frameskip, config.color, self.mean.device)
-        self._count = int(config.kept * config.elites)
-        guesses = problem.guesses or [None] * problem.cost.environments
-        self._kept = [guess.kept.to(self.mean.device) if guess else () for guess in guesses]
-
-    def propose(self, turn: Turn) -> Tensor:
-        """Draw around the mean, and take what was kept for the last candidates."""
-        environments, horizon, block = self.mean.shape
-        noise = turn.normal(self.config.candidates, block // self._frameskip, 2, self._color.frequencies)
-        actions = self._color(noise).transpose(2, 3)
-        candidates = self.around(actions.reshape(environments, self.config.candidates, horizon, block))
-        for number, kept in enumerate(self._kept):
-            if len(kept):
-                candidates[number, -len(kept) :] = kept
-        if turn.last:
-            candidates[:, 0] = self.mean
-        return candidates
-
-    def learn(self, tried: Tried) -> Learned:
-        """Refit, and keep the cheapest."""
-        learned = super().learn(tried)
-        cheapest = learned.elites[:, : self._count]
-        kept = tried.candidates.take_along_dim(cheapest[:, :, None, None], dim=1)
-        self._kept = list(kept)
-        return replace(learned, kept=kept)
-
-
-class Color:
+class ColoredNoise:
     """Makes noise of variance 1 whose power falls with frequency.
 
     Args:
         steps: length of the noise.
         color: power goes with frequency to the minus this: 0 is white, 1 pink, 2 red.
-        device: where it is wanted.
+        device: that computes it.
     """
 
     def __init__(self, steps: int, color: float, device: torch.device) -> None:
@@ -78,6 +61,7 @@ class Color:
         self._scale, self._deviation = torch.stack([scale, scale * whole]).to(device), float(variance.sqrt())
 
     def __call__(self, noise: Tensor) -> Tensor:
-        """Noise (..., steps) of standard normal numbers (..., 2, frequencies): real and imaginary part of each."""
+        """Noise (..., steps) from standard normal numbers (..., 2, frequencies): real and imaginary part of each."""
         real, imaginary = (noise * self._scale).unbind(dim=-2)
-        return torch.fft.irfft(torch.complex(real, imaginary), n=self.steps) / self._deviation
+        colored: Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=self.steps) / self._deviation
+        return colored

@@ -1,27 +1,26 @@
-"""MPPI: every candidate has a say in the next mean, the cheaper the more (model predictive path integral control)."""
+"""MPPI: the next mean weighs every candidate, the cheaper the more (model predictive path integral control)."""
 
-from lewm_cli.plan.gaussian import Gaussian
-from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Search, Tried
+import torch
+
+from lewm_cli.plan.search import IterativeSolver, Search
 
 
-class MPPI(Search):
+class MPPI(IterativeSolver):
     """Plans with the weighted mean of the last candidates, or the cheapest of all; candidate 0 is the current mean.
 
     It takes candidates, iterations, horizon, standard deviation, `temperature`, and which result is taken.
     """
 
-    def method(self, problem: Problem) -> "_Weighted":
-        """See `Search`."""
-        return _Weighted(self.config, problem)
-
-
-class _Weighted(Gaussian):
-    """Candidates of one standard deviation throughout, around their weighted mean."""
-
-    def learn(self, tried: Tried) -> Learned:
-        spread = tried.costs.std(dim=1, keepdim=True).clamp(min=1e-12)
-        weights = (-tried.costs / (spread * self.config.temperature)).softmax(dim=1)
-        self.mean = (weights[:, :, None, None] * tried.candidates).sum(dim=1)
-        order = tried.costs.argsort(dim=1)
-        return Learned(self.mean, (weights * tried.costs).sum(dim=1), order)
+    def run(self, search: Search) -> None:
+        """Draw with one standard deviation throughout, around the weighted mean."""
+        config, mean = self.config, search.mean
+        assert config.temperature is not None
+        std = torch.full_like(mean, config.std)
+        for _ in search.iterations(config.iterations, config.candidates):
+            candidates = search.sample(config.candidates, mean, std)
+            candidates[:, 0] = mean
+            evaluated = search.evaluate(candidates)
+            spread = evaluated.costs.std(dim=1, keepdim=True).clamp(min=1e-12)
+            weights = (-evaluated.costs / (spread * config.temperature)).softmax(dim=1)
+            mean = (weights[:, :, None, None] * evaluated.candidates).sum(dim=1)
+            search.update(mean, (weights * evaluated.costs).sum(dim=1), evaluated.costs.argsort(dim=1))

@@ -1,4 +1,4 @@
-"""What a solver returns."""
+"""The plan that a solver returns, with the record of how it was found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,17 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lewm_cli.plan.problem import WarmStart
+
 
 @dataclass(frozen=True)
 class Iteration:
-    """What a solver tried at once; NaN, and elite 0, for environments whose plan was already found.
+    """The candidates of one iteration; NaN, and elite 0, for environments whose search had already ended.
 
     Args:
         actions: (E, S, horizon, block_dim) normalized candidates, on the CPU.
-        cost: (E, S) on the CPU; that of the dearest for candidates that cost no number.
-        elites: (E, K) numbers of the candidates that it learned from, cheapest first, on the CPU.
+        cost: (E, S) on the CPU; the highest cost of the row for candidates without a finite one.
+        elites: (E, K) numbers of the candidates that the solver learned from, cheapest first, on the CPU.
     """
 
     actions: Tensor
@@ -24,29 +26,27 @@ class Iteration:
     elites: Tensor
 
     def of(self, number: int) -> Self:
-        """What was tried for one of the environments."""
+        """The candidates for one of the environments."""
         one = slice(number, number + 1)
         return type(self)(self.actions[one], self.cost[one], self.elites[one])
 
     def blank(self, environments: int) -> Self:
-        """As much, of which nothing was tried, for so many environments."""
+        """An iteration of the same shape, for so many environments, in which nothing was tried."""
         nothing = (environments, *([-1] * (self.actions.dim() - 1)))
         actions = torch.full_like(self.actions[:1], torch.nan).expand(nothing)
         cost = torch.full_like(self.cost[:1], torch.nan).expand(environments, -1)
         return type(self)(actions, cost, torch.zeros_like(self.elites[:1]).expand(environments, -1))
 
-
-@dataclass(frozen=True)
-class Guess:
-    """What the plan before leaves to the next one for an environment.
-
-    Args:
-        mean: (horizon, block_dim) normalized, on the CPU: where to begin.
-        kept: (K, horizon, block_dim) sequences worth trying again.
-    """
-
-    mean: Tensor
-    kept: Tensor
+    def only(self, active: Tensor) -> Self:
+        """The same with blanks for the environments that are not active (E,)."""
+        if active.all():
+            return self
+        blank = self.blank(len(active))
+        return type(self)(
+            torch.where(active[:, None, None, None], self.actions, blank.actions),
+            torch.where(active[:, None], self.cost, blank.cost),
+            torch.where(active[:, None], self.elites, blank.elites),
+        )
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Plan:
     Args:
         actions: (E, horizon, block_dim) normalized action blocks, on the CPU.
         cost: (E,) on the CPU, as the solver ended: of the last elites or of the best, on average.
-        seconds: it took for all environments together.
+        seconds: spent on all environments together.
         iterations: (E,) made for each, on the CPU.
-        flops: (E,) operations of the plain rollout for each, float64 on the CPU; None where nobody told the model's.
-        kept: (E, K, horizon, block_dim) on the CPU, what the solver would try again, if it does.
-        history: every iteration, if the solver was asked to remember.
+        flops: (E,) operations of the plain rollout for each, float64 on the CPU; None where they are not known.
+        carried: (E, K, horizon, block_dim) elites on the CPU that the next plan may try again, if the solver has any.
+        history: every iteration, if the solver records them.
     """
 
     actions: Tensor
@@ -68,7 +68,7 @@ class Plan:
     seconds: float
     iterations: Tensor
     flops: Tensor | None = None
-    kept: Tensor | None = None
+    carried: Tensor | None = None
     history: tuple[Iteration, ...] = ()
 
     def of(self, number: int) -> "Plan":
@@ -80,42 +80,42 @@ class Plan:
             self.seconds,
             self.iterations[one],
             None if self.flops is None else self.flops[one],
-            None if self.kept is None else self.kept[one],
-            tuple(tried.of(number) for tried in self.history[: int(self.iterations[number])]),
+            None if self.carried is None else self.carried[one],
+            tuple(iteration.of(number) for iteration in self.history[: int(self.iterations[number])]),
         )
 
-    def left(self, number: int, executed: int) -> Guess:
-        """What is left of the plan for an environment after so many of its blocks; the mean action follows."""
+    def warm_start(self, number: int, executed: int) -> WarmStart:
+        """Shift the plan of an environment by the blocks that were executed; the mean action follows."""
         one = slice(number, number + 1)
-        sequences = torch.cat([self.actions[one], *(() if self.kept is None else self.kept[one])])
-        moved = torch.zeros_like(sequences)
-        moved[:, : sequences.shape[1] - executed] = sequences[:, executed:]
-        return Guess(moved[0], moved[1:])
+        sequences = torch.cat([self.actions[one], *(() if self.carried is None else self.carried[one])])
+        shifted = torch.zeros_like(sequences)
+        shifted[:, : sequences.shape[1] - executed] = sequences[:, executed:]
+        return WarmStart(shifted[0], shifted[1:])
 
     @classmethod
     def join(cls, plans: Sequence[Self], seconds: float) -> Self:
-        """Plans for different environments as one, which took `seconds` together."""
+        """Join plans of different environments, which took `seconds` together."""
         return cls(
             torch.cat([plan.actions for plan in plans]),
             torch.cat([plan.cost for plan in plans]),
             seconds,
             torch.cat([plan.iterations for plan in plans]),
             _joined([plan.flops for plan in plans]),
-            _joined([plan.kept for plan in plans]),
-            tuple(_beside(plans, tried) for tried in zip_longest(*(plan.history for plan in plans))),
+            _joined([plan.carried for plan in plans]),
+            tuple(_side_by_side(plans, iterations) for iterations in zip_longest(*(plan.history for plan in plans))),
         )
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """All of them, or nothing if one is missing."""
+    """All parts as one; None if one of them is missing."""
     found = [part for part in parts if part is not None]
     return torch.cat(found) if len(found) == len(parts) else None
 
 
-def _beside(plans: Sequence[Plan], tried: Sequence[Iteration | None]) -> Iteration:
-    """The same iteration of several plans, of which some had come to an end."""
-    like = next(one for one in tried if one is not None)
-    found = [one or like.blank(len(plan.actions)) for plan, one in zip(plans, tried, strict=True)]
+def _side_by_side(plans: Sequence[Plan], iterations: Sequence[Iteration | None]) -> Iteration:
+    """The same iteration of several plans, some of which had come to an end."""
+    like = next(one for one in iterations if one is not None)
+    found = [one or like.blank(len(plan.actions)) for plan, one in zip(plans, iterations, strict=True)]
     return Iteration(
         torch.cat([one.actions for one in found]),
         torch.cat([one.cost for one in found]),

@@ -1,28 +1,23 @@
 """Random shooting: draw, and take the cheapest."""
 
-from torch import Tensor
+import torch
 
-from lewm_cli.plan.gaussian import Gaussian
-from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.search import Learned, Search, Tried, Turn
+from lewm_cli.plan.search import IterativeSolver, Search
 
 
-class RandomShooting(Search):
-    """Plans with the cheapest of all candidates, none of which depends on the others.
+class RandomShooting(IterativeSolver):
+    """Plans with the cheapest of all candidates, none of which depends on the others; the first is the initial mean.
 
     It takes candidates per iteration, iterations, horizon, standard deviation.
     """
 
-    def method(self, problem: Problem) -> "_Shots":
-        """See `Search`."""
-        return _Shots(self.config, problem)
-
-
-class _Shots(Gaussian):
-    """Candidates around where planning began, which is the very first."""
-
-    def propose(self, turn: Turn) -> Tensor:
-        return super().propose(turn) if turn.number == 0 else self.draw(turn)
-
-    def learn(self, tried: Tried) -> Learned:
-        return Learned(tried.best, tried.least, tried.costs.argmin(dim=1, keepdim=True))
+    def run(self, search: Search) -> None:
+        """Draw around the initial mean in every iteration."""
+        config, mean = self.config, search.mean
+        std = torch.full_like(mean, config.std)
+        for number in search.iterations(config.iterations, config.candidates):
+            candidates = search.sample(config.candidates, mean, std)
+            if number == 0:
+                candidates[:, 0] = mean
+            evaluated = search.evaluate(candidates)
+            search.update(search.best, search.best_cost, evaluated.costs.argmin(dim=1, keepdim=True))

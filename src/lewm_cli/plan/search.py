@@ -1,200 +1,220 @@
-"""What all solvers do: propose, ask what it costs, learn, and stop in time."""
+"""The search that all solvers share: budget, bounds, tolerance, best candidate and history around their iterations."""
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.plan.budget import Budget, Effort
+from lewm_cli.plan.budget import Budget
+from lewm_cli.plan.cost import cost_and_gradient
 from lewm_cli.plan.plan import Iteration, Plan
 from lewm_cli.plan.problem import Problem
-from lewm_cli.plan.slope import cost_and_slope
 
 PATIENCE = 3
 """Iterations in which the least cost must fall by more than the tolerance."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """An iteration that is about to begin.
+class Solver(Protocol):
+    """Finds one plan per environment, all environments in one batch."""
 
-    Args:
-        number: from 0 on.
-        last: whether it is known to be the last.
-        generators: one per environment.
-        going: (E,) on the CPU, the environments whose plan is not found yet.
-        device: where candidates are wanted.
-    """
-
-    number: int
-    last: bool
-    generators: list[torch.Generator]
-    going: Tensor
-    device: torch.device
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers (E, *shape), every environment's from its own generator, which rests if it may."""
-        drawn = [
-            torch.randn(shape, generator=generator) if going else torch.zeros(shape)
-            for generator, going in zip(self.generators, self.going.tolist(), strict=True)
-        ]
-        return torch.stack(drawn).to(self.device)
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What candidates cost.
-
-    Args:
-        candidates: (E, S, horizon, block_dim), within the bounds.
-        costs: (E, S), infinite where that is no number.
-        gradients: (E, S, horizon, block_dim) of the costs, if the method asked for them.
-        best: (E, horizon, block_dim), the cheapest of this and all earlier iterations.
-        least: (E,), what that costs; infinite where no candidate has cost a number yet.
-    """
-
-    candidates: Tensor
-    costs: Tensor
-    gradients: Tensor | None
-    best: Tensor
-    least: Tensor
-
-    def in_numbers(self) -> Self:
-        """The same for methods to learn from: what costs no number is as dear as the dearest, and has no slope."""
-        known = self.costs < torch.inf
-        dearest = torch.where(known, self.costs, -torch.inf).amax(dim=1, keepdim=True).nan_to_num(neginf=0.0)
-        gradients = self.gradients
-        if gradients is not None:
-            gradients = torch.where(known[:, :, None, None] & gradients.isfinite(), gradients, 0.0)
-        return replace(self, costs=torch.where(known, self.costs, dearest), gradients=gradients)
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Where a method stands after an iteration.
-
-    Args:
-        mean: (E, horizon, block_dim), the plan if this was the last iteration and the best is not asked for.
-        cost: (E,), what it stands for.
-        elites: (E, K) numbers of the candidates that it learned from, cheapest first.
-        kept: (E, K, horizon, block_dim), worth trying again in the next plan.
-    """
-
-    mean: Tensor
-    cost: Tensor
-    elites: Tensor
-    kept: Tensor | None = None
-
-
-class Method(Protocol):
-    """How one solver proposes and learns, for all environments side by side, each by itself."""
-
-    @property
-    def efforts(self) -> Sequence[Effort]:
-        """What every iteration will ask for."""
-        ...
-
-    def propose(self, turn: Turn) -> Tensor:
-        """Candidates (E, S, horizon, block_dim) of an iteration."""
-        ...
-
-    def learn(self, tried: Tried) -> Learned:
-        """Learn from what they cost."""
+    def solve(self, problem: Problem) -> Plan:
+        """Find plans of low cost."""
         ...
 
 
 @dataclass(frozen=True)
-class Search(ABC):
-    """A solver that tries candidates, iteration by iteration.
+class IterativeSolver(ABC):
+    """A solver that evaluates candidates, iteration by iteration. It keeps no state: several threads may use it.
 
     Args:
-        config: what its method takes, which result is taken, and when to stop.
-        remember: keep every iteration's candidates in the plan, for pictures; they take memory.
+        config: settings of the solver, which result is taken, and when to stop.
+        record: keep every iteration's candidates in the plan, for pictures; they take memory.
     """
 
     config: PlannerConfig
-    remember: bool = False
-
-    @abstractmethod
-    def method(self, problem: Problem) -> Method:
-        """How it proposes and learns."""
+    record: bool = False
 
     @torch.inference_mode()
     def solve(self, problem: Problem) -> Plan:
         """Find one plan per environment; see `Solver`.
 
         Raises:
-            LewmError: operations are limited, and nobody knows how many the model takes; or nothing that was tried for
-                an environment costs a number.
+            LewmError: operations are limited, and those of the model are not known; or no candidate of an environment
+                has a finite cost.
         """
-        begun = time.monotonic()
-        config, method, cost = self.config, self.method(problem), problem.cost
-        budget = Budget(config, problem.flops, method.efforts, begun)
-        plans = best = problem.beginning(config.horizon)
-        least = ended_at = torch.full((cost.environments,), torch.inf, device=cost.device)
-        kept: Tensor | None = None
-        going = torch.ones(cost.environments, dtype=torch.bool)
-        iterations, spent = torch.zeros(cost.environments, dtype=torch.long), budget.beginning(cost.environments)
-        leasts, history = [least], list[Iteration]()
-        while going.any() and budget.allows_another():
-            effort = budget.next
-            turn = Turn(budget.made, budget.last, problem.generators, going, cost.device)
-            candidates = method.propose(turn)
-            if problem.bounds:
-                candidates = problem.bounds.clip(candidates)
-            costs, gradients = cost_and_slope(cost, candidates) if effort.gradient else (cost(candidates), None)
-            open_ones = going.to(cost.device)
-            costs = costs.nan_to_num(nan=torch.inf, neginf=torch.inf, posinf=torch.inf)
-            cheapest, number = costs.topk(1, dim=1, largest=False)
-            better = (cheapest[:, 0] < least) & open_ones
-            best = torch.where(
-                better[:, None, None], candidates.take_along_dim(number[:, :, None, None], 1)[:, 0], best
-            )
-            least = torch.where(better, cheapest[:, 0], least)
-            tried = Tried(candidates, costs, gradients, best, least).in_numbers()
-            learned = method.learn(tried)
-            plans = torch.where(open_ones[:, None, None], learned.mean, plans)
-            ended_at = torch.where(open_ones, learned.cost, ended_at)
-            if learned.kept is not None:
-                before = learned.kept if kept is None else kept
-                kept = torch.where(open_ones[:, None, None, None], learned.kept, before)
-            iterations += going
-            spent[going] += budget.cost_of(effort)
-            if self.remember:
-                history.append(_remembered(candidates, tried.costs, learned.elites, going))
-            leasts.append(least)
-            if config.tolerance and len(leasts) > PATIENCE + 1:
-                going = going & (least < (1 - config.tolerance) * leasts[-1 - PATIENCE]).cpu()
-            budget.spend(costs)
-        if not least.isfinite().all():
+        search = Search(self.config, problem, record=self.record)
+        self.run(search)
+        return search.plan()
+
+    @abstractmethod
+    def run(self, search: "Search") -> None:
+        """Evaluate candidates and learn from them, for all environments side by side, until the search ends."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The candidates of one iteration with their costs.
+
+    Args:
+        candidates: (E, S, horizon, block_dim), within the bounds.
+        costs: (E, S), finite: the highest cost of the row stands for one that is not.
+    """
+
+    candidates: Tensor
+    costs: Tensor
+
+    def cheapest(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The elites: candidates (E, K, horizon, block_dim), their costs and numbers (E, K), cheapest first."""
+        costs, numbers = self.costs.topk(count, dim=1, largest=False)
+        return self.candidates.take_along_dim(numbers[:, :, None, None], dim=1), costs, numbers
+
+
+class Search:
+    """One search for plans. A solver asks it for random numbers and for costs, and reports every iteration.
+
+    An environment whose cost no longer falls is left as it is while the others go on; it draws nothing more.
+
+    Args:
+        config: see `IterativeSolver`.
+        problem: to solve.
+        record: see `IterativeSolver`.
+
+    Attributes:
+        problem: to solve.
+        mean: (E, horizon, block_dim) sequences that the solver has come to; at first the initial mean.
+        best: (E, horizon, block_dim) cheapest candidates so far.
+        best_cost: (E,) of them; infinite where no candidate had a finite cost yet.
+        last: the iteration that has begun is known to be the last.
+        evaluated: the latest candidates.
+    """
+
+    def __init__(self, config: PlannerConfig, problem: Problem, *, record: bool) -> None:
+        self.problem, self._config, self._record = problem, config, record
+        self._budget = Budget(config, problem.flops)
+        environments = problem.cost.environments
+        self.mean = self.best = problem.initial_mean(config.horizon)
+        self.best_cost = self._mean_cost = torch.full((environments,), torch.inf, device=problem.cost.device)
+        self.last, self._ended, self._flops_each = False, False, 0
+        self._active = torch.ones(environments, dtype=torch.bool)
+        self._iterations = torch.zeros(environments, dtype=torch.long)
+        self._flops = torch.full((environments,), float(self._budget.images), dtype=torch.float64)
+        self._best_costs, self._history = [self.best_cost], list[Iteration]()
+        self._carried: Tensor | None = None
+
+    def iterations(self, count: int, candidates: int, *, gradient: bool = False) -> Iterator[int]:
+        """Number iterations from 0 on, as long as the budget lasts and costs still fall; the first is always made.
+
+        Args:
+            count: at most.
+            candidates: that each of them evaluates.
+            gradient: each of them asks for gradients as well.
+        """
+        self._flops_each = self._budget.flops_of(candidates, gradient=gradient)
+        for number in range(count):
+            begun = len(self._best_costs) > 1
+            if self._ended or (begun and not (self._active.any() and self._budget.allows(self._flops_each))):
+                self._ended = True
+                return
+            self.last = number + 1 == count or not self._budget.allows(self._flops_each, iterations=2)
+            yield number
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers (E, *shape), each environment's from its own generator; zeros where it has ended."""
+        drawn = [
+            torch.randn(shape, generator=generator) if active else torch.zeros(shape)
+            for generator, active in zip(self.problem.generators, self._active.tolist(), strict=True)
+        ]
+        return torch.stack(drawn).to(self.problem.cost.device)
+
+    def sample(self, count: int, mean: Tensor, std: Tensor) -> Tensor:
+        """Draw candidates (E, S, horizon, block_dim) around means, with standard deviations (E, horizon, block_dim)."""
+        return self.normal(count, *mean.shape[1:]) * std.unsqueeze(1) + mean.unsqueeze(1)
+
+    def evaluate(self, candidates: Tensor) -> Evaluated:
+        """Clip candidates (E, S, horizon, block_dim) to the bounds, and compute their costs."""
+        candidates = self._clip(candidates)
+        return self._keep(candidates, self.problem.cost(candidates))
+
+    def differentiate(self, candidates: Tensor) -> tuple[Evaluated, Tensor]:
+        """Like `evaluate`, with the gradient of the costs (E, S, horizon, block_dim); zero where it is not finite."""
+        candidates = self._clip(candidates)
+        costs, gradients = cost_and_gradient(self.problem.cost, candidates)
+        known = costs.isfinite()[:, :, None, None] & gradients.isfinite()
+        return self._keep(candidates, costs), torch.where(known, gradients, 0.0)
+
+    def update(self, mean: Tensor, cost: Tensor, elites: Tensor, carried: Tensor | None = None) -> None:
+        """End an iteration.
+
+        Args:
+            mean: (E, horizon, block_dim), the plan if this was the last iteration and the best is not asked for.
+            cost: (E,) that it stands for.
+            elites: (E, K) numbers of the candidates that the solver learned from, cheapest first.
+            carried: (E, K, horizon, block_dim) elites worth trying again in the next plan.
+        """
+        active = self._active.to(mean.device)
+        self.mean = torch.where(active[:, None, None], mean, self.mean)
+        self._mean_cost = torch.where(active, cost, self._mean_cost)
+        if carried is not None:
+            before = carried if self._carried is None else self._carried
+            self._carried = torch.where(active[:, None, None, None], carried, before)
+        self._iterations += self._active
+        self._flops[self._active] += self._flops_each
+        if self._record:
+            iteration = Iteration(self.evaluated.candidates.cpu(), self.evaluated.costs.cpu(), elites.cpu())
+            self._history.append(iteration.only(self._active))
+        self._stop_converged()
+        self._budget.spend(self._flops_each, self.evaluated.costs)
+
+    def plan(self) -> Plan:
+        """The plans that were found.
+
+        Raises:
+            LewmError: no candidate of an environment has a finite cost.
+        """
+        if not self.best_cost.isfinite().all():
             raise LewmError(
                 "no candidate costs a finite number: weights of the run or its head are damaged (lewm verify tells), "
                 "or training diverged, or planner.std leads much too far out"
             )
         # Before the clock is read: the device may still compute.
-        actions = (plans if config.result == "mean" else best).cpu()
-        if problem.bounds:
-            actions = problem.bounds.clip(actions)  # a mean of numbers within may be rounded to one without
-        ended_cost = ended_at.cpu()
-        seconds = time.monotonic() - begun
-        flops = None if problem.flops is None else spent
-        kept = None if kept is None else kept.cpu()
-        return Plan(actions, ended_cost, seconds, iterations, flops, kept, tuple(history))
+        actions = (self.mean if self._config.result == "mean" else self.best).cpu()
+        actions = self._clip(actions)  # a mean of numbers within may be rounded to one without
+        cost = self._mean_cost.cpu()
+        return Plan(
+            actions,
+            cost,
+            time.monotonic() - self._budget.begun,
+            self._iterations,
+            None if self.problem.flops is None else self._flops,
+            None if self._carried is None else self._carried.cpu(),
+            tuple(self._history),
+        )
 
+    def _clip(self, sequences: Tensor) -> Tensor:
+        return self.problem.bounds.clip(sequences) if self.problem.bounds else sequences
 
-def _remembered(candidates: Tensor, costs: Tensor, elites: Tensor, going: Tensor) -> Iteration:
-    tried = Iteration(candidates.cpu(), costs.cpu(), elites.cpu())
-    if going.all():
-        return tried
-    blank = tried.blank(len(going))
-    return Iteration(
-        torch.where(going[:, None, None, None], tried.actions, blank.actions),
-        torch.where(going[:, None], tried.cost, blank.cost),
-        torch.where(going[:, None], tried.elites, blank.elites),
-    )
+    def _keep(self, candidates: Tensor, costs: Tensor) -> Evaluated:
+        """Keep the best; replace costs that are not finite by the highest of the row."""
+        costs = costs.nan_to_num(nan=torch.inf, neginf=torch.inf, posinf=torch.inf)
+        cheapest, number = costs.topk(1, dim=1, largest=False)
+        better = (cheapest[:, 0] < self.best_cost) & self._active.to(costs.device)
+        chosen = candidates.take_along_dim(number[:, :, None, None], dim=1)[:, 0]
+        self.best = torch.where(better[:, None, None], chosen, self.best)
+        self.best_cost = torch.where(better, cheapest[:, 0], self.best_cost)
+        known = costs < torch.inf
+        highest = torch.where(known, costs, -torch.inf).amax(dim=1, keepdim=True).nan_to_num(neginf=0.0)
+        self.evaluated = Evaluated(candidates, torch.where(known, costs, highest))
+        return self.evaluated
+
+    def _stop_converged(self) -> None:
+        """End the search for environments whose least cost no longer falls by more than the tolerance."""
+        self._best_costs.append(self.best_cost)
+        if self._config.tolerance and len(self._best_costs) > PATIENCE + 1:
+            before = self._best_costs[-1 - PATIENCE]
+            self._active = self._active & (self.best_cost < (1 - self._config.tolerance) * before).cpu()

@@ -1,4 +1,4 @@
-"""The solvers there are, by name."""
+"""The solvers by name."""
 
 from lewm_cli.config import PlannerConfig, SolverName
 from lewm_cli.plan.cem import CEM
@@ -7,9 +7,9 @@ from lewm_cli.plan.gradient import Gradient
 from lewm_cli.plan.icem import ICEM
 from lewm_cli.plan.mppi import MPPI
 from lewm_cli.plan.random_shooting import RandomShooting
-from lewm_cli.plan.search import Search
+from lewm_cli.plan.search import IterativeSolver
 
-SOLVERS: dict[SolverName, type[Search]] = {
+SOLVERS: dict[SolverName, type[IterativeSolver]] = {
     "cem": CEM,
     "icem": ICEM,
     "mppi": MPPI,
@@ -19,11 +19,6 @@ SOLVERS: dict[SolverName, type[Search]] = {
 }
 
 
-def find_solver(config: PlannerConfig, *, remember: bool = False) -> Search:
-    """The solver that a configuration names.
-
-    Args:
-        config: of the search.
-        remember: keep every iteration's candidates in the plan, for pictures; they take memory.
-    """
-    return SOLVERS[config.solver](config, remember)
+def find_solver(config: PlannerConfig, *, record: bool = False) -> IterativeSolver:
+    """Build the solver that a configuration names; for `record` see `IterativeSolver`."""
+    return SOLVERS[config.solver](config, record)

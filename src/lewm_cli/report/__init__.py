@@ -1,18 +1,17 @@
 """Typed results in; text, tables and videos out."""
 
+from lewm_cli.report.checkup_tables import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
-from lewm_cli.report.converting import Conversion, WrittenFile, conversion_tables, conversion_tree
+from lewm_cli.report.converting import conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
-from lewm_cli.report.doctor import diagnosis_tables, diagnosis_tree
-from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables, success_tables
+from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
 from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
 from lewm_cli.report.planning import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.probing import probe_tables
 from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
-from lewm_cli.report.run_report import RunReport
-from lewm_cli.report.stored_results import StoredResults
+from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import report_tables, report_tree
 from lewm_cli.report.surprising import surprise_tables
 from lewm_cli.report.tables import dataset_tables, details_tables, inventory_tables, training_tables
@@ -23,17 +22,16 @@ from lewm_cli.report.video import VideoFolder
 
 __all__ = [
     "NOT_SHOWN",
-    "Conversion",
     "DatasetDetails",
     "HeadDetails",
     "Output",
     "RunDetails",
     "RunReport",
-    "StoredResults",
     "TrainingView",
     "VideoFolder",
-    "WrittenFile",
     "check_plan_file",
+    "checkup_tables",
+    "checkup_tree",
     "comparison_tables",
     "conversion_tables",
     "conversion_tree",
@@ -41,13 +39,12 @@ __all__ = [
     "dataset_tree",
     "details_tables",
     "details_tree",
-    "diagnosis_tables",
-    "diagnosis_tree",
     "evaluation_tables",
     "goal_image_tables",
     "head_tables",
     "inventory_tables",
     "inventory_tree",
+    "next_commands",
     "plan_tables",
     "preset_tables",
     "preset_text",
@@ -59,7 +56,6 @@ __all__ = [
     "report_tables",
     "report_tree",
     "save_plan",
-    "success_tables",
     "surprise_tables",
     "training_tables",
     "verification_tables",

@@ -1,55 +1,15 @@
-"""What `lewm convert` has written."""
+"""Shows the files that `lewm convert` has written."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 from rich import box
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """A file.
-
-    Args:
-        path: where it lies.
-        bytes: its size.
-        sha256: of its content.
-    """
-
-    path: Path
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A run in another format.
-
-    Args:
-        run: its name.
-        target: the format.
-        names: of the tensors, where they can be chosen.
-        tensors: how many.
-        path: the file or folder.
-        files: what was written.
-        largest_difference: of a number that it computes from the run's, where its tensors are not the same.
-        remarks: what a person should know.
-    """
-
-    run: str
-    target: str
-    names: str | None
-    tensors: int
-    path: Path
-    files: tuple[WrittenFile, ...]
-    largest_difference: float | None
-    remarks: tuple[str, ...]
+from lewm_cli.store.convert import Conversion
 
 
 def conversion_tables(conversion: Conversion) -> list[RenderableType]:
@@ -59,7 +19,7 @@ def conversion_tables(conversion: Conversion) -> list[RenderableType]:
     table.add_column("size", no_wrap=True, justify="right")
     table.add_column("sha256", no_wrap=True)
     for file in conversion.files:
-        table.add_row(Text(str(file.path)), size_text(file.bytes), file.sha256[:16])
+        table.add_row(Text(str(file.path)), decimal(file.bytes), file.sha256[:16])
     if conversion.largest_difference is None:
         kept = f"{conversion.tensors}/{conversion.tensors} tensors"
     else:

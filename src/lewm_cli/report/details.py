@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lewm_cli.config import ModelConfig, RunCard
+from lewm_cli.config import NetworkConfig
 from lewm_cli.data import Dataset
 from lewm_cli.heads import HeadFit
+from lewm_cli.methods import RunCard
 from lewm_cli.model import ComponentProfile
-from lewm_cli.report.stored_results import StoredResults
-from lewm_cli.store import RunFiles
+from lewm_cli.store import RunFiles, StoredResults
 from lewm_cli.train import HeldOut
 
 
@@ -56,7 +56,7 @@ class RunDetails:
 
     name: str
     files: RunFiles
-    model: ModelConfig
+    model: NetworkConfig
     block_dim: int
     card: RunCard | None
     tensors: int

@@ -1,18 +1,15 @@
 """Tables of a fitted head."""
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 
 from lewm_cli.heads import HeadFit
+from lewm_cli.report.pieces import plain_table
 
 
 def head_tables(fit: HeadFit) -> list[RenderableType]:
     """Shows how good a head is on episodes that it was not fitted to, beside its references."""
     seen = "episodes never trained on" if fit.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in fit.table.headings:
-        table.add_column(heading, no_wrap=True)
+    table = plain_table(*fit.table.headings)
     for row in fit.table.rows:
         table.add_row(*row)
     tested = (

@@ -4,7 +4,7 @@ import tomli_w
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.config import TrainConfig
+from lewm_cli.methods import TrainConfig
 from lewm_cli.train import Preset
 
 

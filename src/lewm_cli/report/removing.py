@@ -1,14 +1,14 @@
-"""What `lewm rm` would remove, or has removed."""
+"""Shows what `lewm rm` would remove, or has removed."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict
 
 from rich import box
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
 from lewm_cli.store.removal import Removal
 
@@ -21,47 +21,42 @@ def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
     table.add_column("file", overflow="fold")
     table.add_column("size", no_wrap=True, justify="right")
     for removal in removals:
-        for line, size in _lines(removal).items():
-            table.add_row(Text(removal.name), removal.kind, Text(line), size_text(size))
+        folder = removal.folders[-1] if removal.folders else None
+        inside = [file for file in removal.files if folder and file.path.is_relative_to(folder)]
+        lines = [(f"{folder}/ ({_count(len(inside))})", sum(file.bytes for file in inside))] if folder else []
+        for file in removal.files:
+            if file not in inside:
+                link = f" (a link to {file.link}, which stays)" if file.link else ""
+                lines.append((f"{file.path}{link}", file.bytes))
+        for line, size in lines:
+            table.add_row(Text(removal.name), removal.kind, Text(line), decimal(size))
     remarks = [f"{removal.name}: {remark}" for removal in removals for remark in removal.remarks]
     return [table, *remarks, f"in all {removal_text(removals)}"]
 
 
 def removal_text(removals: Sequence[Removal]) -> str:
-    """How much it is."""
+    """Number of files and bytes in all."""
     files = sum(len(removal.files) for removal in removals)
-    return f"{files:,} file{'s' * (files != 1)}, {size_text(sum(removal.size for removal in removals))}"
+    return f"{_count(files)}, {decimal(sum(removal.bytes for removal in removals))}"
 
 
 def removal_tree(removals: Sequence[Removal], *, removed: bool) -> Tree:
     """Every file, and whether it is gone."""
     return {
         "removed": removed,
-        "bytes": sum(removal.size for removal in removals),
+        "bytes": sum(removal.bytes for removal in removals),
         "removals": [
             {
                 "name": removal.name,
                 "kind": removal.kind,
-                "bytes": removal.size,
-                "files": [
-                    {"path": str(file.path), "bytes": file.size, "link": str(file.link) if file.link else None}
-                    for file in removal.files
-                ],
-                "remarks": list(removal.remarks),
+                "bytes": removal.bytes,
+                "files": [asdict(file) for file in removal.files],
+                "remarks": removal.remarks,
             }
             for removal in removals
         ],
     }
 
 
-def _lines(removal: Removal) -> dict[str, int]:
-    folder: Path | None = removal.folders[-1] if removal.folders else None
-    lines: dict[str, int] = {}
-    inside = [file for file in removal.files if folder and file.path.is_relative_to(folder)]
-    if folder:
-        lines[f"{folder}/ ({len(inside)} file{'s' * (len(inside) != 1)})"] = sum(file.size for file in inside)
-    for file in removal.files:
-        if file not in inside:
-            link = f" (a link to {file.link}, which stays)" if file.link else ""
-            lines[f"{file.path}{link}"] = file.size
-    return lines
+def _count(files: int) -> str:
+    return f"{files:,} file{'s' * (files != 1)}"

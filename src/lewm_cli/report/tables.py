@@ -3,11 +3,14 @@
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.config import Inputs, Provenance
+from lewm_cli.config import Inputs
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate import EvalResult
+from lewm_cli.methods import Provenance
+from lewm_cli.probe import ProbeResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
-from lewm_cli.report.stored_results import StoredResults
-from lewm_cli.store import Inventory, RunEntry
+from lewm_cli.store import Inventory, RunEntry, StoredResults
+from lewm_cli.surprise import PerturbationResult
 from lewm_cli.train import HeldOut, TrainingFinished
 
 
@@ -95,11 +98,11 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
         parts.add_row(part.name, f"{part.parameters:,}", f"{part.flops / 1e6:,.3f}", part.per)
     parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
     tables: list[RenderableType] = [facts, parts]
-    if details.results.evaluations:
+    if evaluations := details.results.of(EvalResult):
         results = Table(title="evaluations", title_justify="left")
         for heading in ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan"):
             results.add_column(heading, no_wrap=heading not in ("pairs from", "protocol"))
-        for result in details.results.evaluations:
+        for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             by = (str(result.protocol), str(result.protocol.offset))
             results.add_row(result.time[:16], result.dataset.name, *by, *rates, f"{result.seconds_per_plan:.3f}")
@@ -128,7 +131,8 @@ def _add_provenance(facts: Table, details: RunDetails, inputs: Inputs, provenanc
         f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}"
         + (unfinished if details.files.stopped else ""),
     )
-    facts.add_row("lambda", f"{provenance.train.objective.lambda_:g}")
+    objective = provenance.train.objective.model_dump(by_alias=True)
+    facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective.items()))
     facts.add_row("seed", str(provenance.train.seed))
     facts.add_row("command", provenance.command)
     facts.add_row("finished", provenance.finished)
@@ -138,11 +142,11 @@ def _measured(results: StoredResults) -> Table:
     table = Table(title="probes and surprise", title_justify="left")
     for heading in ("time", "frames from", "measured", "value"):
         table.add_column(heading, no_wrap=heading != "frames from")
-    for probe in results.probes:
+    for probe in results.of(ProbeResult):
         for target in probe.targets:
             measured = f"MLP probe R2, {target.name}"
             table.add_row(probe.time[:16], probe.dataset.name, measured, str(target.mlp["model"]))
-    for result in results.perturbations:
+    for result in results.of(PerturbationResult):
         measured = f"surprise at {result.perturbation}"
         table.add_row(result.time[:16], result.dataset.name, measured, f"{result.scores['model']} x")
     return table
@@ -171,7 +175,8 @@ def _add_held_out(table: Table, held_out: HeldOut) -> None:
     ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
     table.add_row("held-out prediction", f"{held_out.prediction:.4f}, {ratio:.2f} x copying the last latent")
     table.add_row("held-out std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; healthy near 1)")
-    table.add_row("held-out SIGReg", f"{held_out.sigreg:.2f} (Gaussian near 1)")
+    for name, value in held_out.parts.items():
+        table.add_row(f"held-out {name}", f"{value:.2f}")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")
 

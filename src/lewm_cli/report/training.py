@@ -62,7 +62,8 @@ def _started(event: TrainingStarted) -> str:
 
 
 def _losses(event: StepsTaken) -> str:
-    return f"loss {event.loss:.4f}  prediction {event.prediction:.4f}  SIGReg {event.sigreg:.3f}  lr {event.lr:.1e}"
+    parts = (f"{name} {value:.{4 if name == 'prediction' else 3}f}  " for name, value in event.parts.items())
+    return f"loss {event.loss:.4f}  {''.join(parts)}lr {event.lr:.1e}"
 
 
 def _speed(event: StepsTaken) -> str:
@@ -73,9 +74,10 @@ def _speed(event: StepsTaken) -> str:
 
 
 def _held_out(held_out: HeldOut) -> str:
+    parts = "".join(f"{name} {value:.2f}  " for name, value in held_out.parts.items())
     return (
         f"prediction {held_out.prediction:.4f} (copying the last latent {held_out.copying:.4f})  "
-        f"std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  SIGReg {held_out.sigreg:.2f}  "
+        f"std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  {parts}"
         f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}"
     )
 

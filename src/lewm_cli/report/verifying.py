@@ -1,4 +1,4 @@
-"""What `lewm verify` finds: one table, and a tree."""
+"""Shows the findings of `lewm verify`: one table, and a tree."""
 
 from dataclasses import asdict
 
@@ -19,10 +19,10 @@ def verification_tables(verification: Verification) -> list[RenderableType]:
     table.add_column("state", no_wrap=True)
     table.add_column("what", overflow="fold")
     for check in verification.checks:
-        said = [*(finding.says for finding in check.problems), *_facts(check), *(each.says for each in check.remarks)]
+        lines = [*(finding.says for finding in check.problems), *_facts(check), *(each.says for each in check.remarks)]
         # Text, because a name may look like markup.
         state = Text("ok", style="green") if check.ok else Text("wrong", style="bold red")
-        table.add_row(Text(check.name), check.kind, state, Text("\n".join(said)))
+        table.add_row(Text(check.name), check.kind, state, Text("\n".join(lines)))
     if not verification.checks:
         return ["nothing is there yet: start with lewm collect tworoom --episodes 300"]
     advice = {

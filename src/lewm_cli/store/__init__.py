@@ -14,7 +14,7 @@ from lewm_cli.store.load import (
     with_statistics,
 )
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.measurement import Measurement
+from lewm_cli.store.measurement import Measurement, StoredResults
 from lewm_cli.store.names import check_name, dataset_task
 from lewm_cli.store.objects import restore_model
 from lewm_cli.store.run_files import RunFiles
@@ -34,6 +34,7 @@ __all__ = [
     "Run",
     "RunEntry",
     "RunFiles",
+    "StoredResults",
     "StoredStatistics",
     "check_name",
     "dataset_task",

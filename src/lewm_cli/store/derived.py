@@ -5,8 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lewm_cli.config import RunCard
+from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
+from lewm_cli.methods import RunCard
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.run_files import RunFiles
 
@@ -47,6 +48,8 @@ def check_sums(path: Path) -> None:
 
 def _read(path: Path, card: RunCard, expected: str) -> dict[str, Tensor]:
     check_sums(path)
+    if not isinstance(card.model, ModelConfig):
+        raise LewmError(f"{path.name} holds a network that is not read from such files")
     found = read_checkpoint(path, (card.model, card.inputs.block_dim))
     if not found.source.startswith(expected):
         raise LewmError(f"{path.name} holds something else than lewm writes: {found.source}")

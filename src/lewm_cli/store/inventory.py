@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lewm_cli.config import Inputs, RunCard
+from lewm_cli.config import Inputs
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.methods import RunCard
 from lewm_cli.store.home import Home
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task

@@ -1,4 +1,4 @@
-"""From a run name to a model: strictly, whichever tool wrote the weights, and without running anything in them."""
+"""Loading a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from lewm_cli.config import RunCard
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import METHODS, Method, RunCard
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
 from lewm_cli.store.run_files import RunFiles
@@ -20,7 +19,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Foreign:
-    """What only a person knows about weights that another tool made.
+    """Options for weights that another tool made: only a person knows these.
 
     Args:
         stats_from: the recording they were trained on; their normalization is computed from it, and stored.
@@ -37,7 +36,7 @@ NOTHING_SAID = Foreign()
 
 
 def silent(line: str) -> None:
-    """Take a line and say nothing."""
+    """No-op logger."""
 
 
 def load_weights(
@@ -70,13 +69,13 @@ def load_weights(
         if foreign.config is not None:
             raise UsageError(f"{found.name} carries its own sizes, and they are always used; leave out --config")
         card = read_card(files.weights)
-        model = LeWM(card.model, card.inputs.block_dim)
+        model = card.new_model()
         state = read_tensors(files.weights, model)
         digest = weights_digest(files.weights)
     else:
         read = _read(files.weights, foreign)
         source, state, digest = read.source, read.state, weights_digest(files.weights)
-        model = LeWM(read.model, read.block_dim)
+        model = METHODS[read.method](read.model, read.block_dim)
     model.load_state_dict(state, strict=True)
     return LoadedWeights(found.name, files, model.to(device).eval(), card, len(state), digest, source)
 
@@ -143,7 +142,7 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
     for stored in stored_statistics(home, loaded.name, loaded.files):
         # Those of other weights that had the name before are passed over.
         if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
-            return RunCard(model=loaded.model.config, inputs=stored.inputs, statistics_from=stored.dataset)
+            return _card_of_external(loaded.model, stored)
     return None
 
 
@@ -174,7 +173,7 @@ def load(
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
     run_name: str, cache_dir: str | Path | None = None, config: str | Path | None = None
-) -> LeWM:
+) -> Method:
     """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
@@ -216,7 +215,11 @@ def _computed_card(home: Home, loaded: LoadedWeights, recording: str, say: Say) 
     statistics = StoredStatistics.compute(loaded.name, dataset, loaded.model.block_dim, loaded.sha256)
     path = store_statistics(home, loaded.name, loaded.files, statistics)
     say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {path}")
-    return RunCard(model=loaded.model.config, inputs=statistics.inputs, statistics_from=statistics.dataset)
+    return _card_of_external(loaded.model, statistics)
+
+
+def _card_of_external(model: Method, statistics: StoredStatistics) -> RunCard:
+    return RunCard(method=model.name, model=model.config, inputs=statistics.inputs, statistics_from=statistics.dataset)
 
 
 def _released_recording(home: Home, loaded: LoadedWeights) -> str:

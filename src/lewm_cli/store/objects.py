@@ -5,36 +5,38 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lewm_cli.config import ModelConfig
 from lewm_cli.files import atomic_path
-from lewm_cli.model import LeWM
+from lewm_cli.methods import DEFAULT, METHODS, Method
 
 
-def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor]) -> LeWM:
+def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str = DEFAULT) -> Method:
     """Rebuild a model from what an object checkpoint holds; the one function such a pickle calls.
 
     Args:
-        config_json: `ModelConfig` as JSON.
+        config_json: sizes of the network as JSON.
         block_dim: width of an action block.
         state: its state dict, loaded strictly.
+        method: its name; files of the default method do not hold it.
 
     Returns:
         the module in eval mode.
     """
-    model = LeWM(ModelConfig.model_validate_json(config_json), block_dim)
+    model = METHODS[method](METHODS[method].Sizes.model_validate_json(config_json), block_dim)
     model.load_state_dict(state, strict=True)
     return model.eval()
 
 
-def save_object(model: LeWM, path: Path) -> None:
+def save_object(model: Method, path: Path) -> None:
     """Write `<run>_object.ckpt`: `torch.load` gives back the module, wherever lewm_cli is installed."""
     with atomic_path(path) as part, part.open("wb") as file:
         torch.save(_Reduced(model), file)
 
 
 class _Reduced:
-    def __init__(self, model: LeWM) -> None:
+    def __init__(self, model: Method) -> None:
         self.model = model
 
-    def __reduce__(self) -> tuple[object, tuple[str, int, dict[str, Tensor]]]:
-        return restore_model, (self.model.config.model_dump_json(), self.model.block_dim, self.model.state_dict())
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        model = self.model
+        call = (model.config.model_dump_json(), model.block_dim, model.state_dict())
+        return restore_model, call if model.name == DEFAULT else (*call, model.name)

@@ -1,8 +1,8 @@
-"""Taking a run or a dataset out of the home: first what would go, then in an order that a kill cannot spoil."""
+"""Removes a run or a dataset of the home: lists first what would go, then goes in an order that a kill cannot spoil."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,18 +21,18 @@ class RemovedFile:
 
     Args:
         path: where it lies.
-        size: bytes that are freed.
+        bytes: that are freed.
         link: where it leads, if it is a link.
     """
 
     path: Path
-    size: int
-    link: Path | None = None
+    bytes: int
+    link: Path | None
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What goes with one name.
+    """Everything that goes with one name.
 
     Args:
         name: as typed.
@@ -41,8 +41,8 @@ class Removal:
         files: in the order in which they go.
         folders: that are empty then, inner ones first.
         guards: files whose locks are held meanwhile, and go too.
-        run: of a run, where it lies.
         remarks: what a person should know.
+        plan: makes the plan again.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Removal:
     files: tuple[RemovedFile, ...]
     folders: tuple[Path, ...]
     guards: tuple[Path, ...]
-    run: RunFiles | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
+    plan: Callable[[], "Removal"]
 
     @property
-    def size(self) -> int:
+    def bytes(self) -> int:
         """Bytes that are freed."""
-        return sum(file.size for file in self.files)
+        return sum(file.bytes for file in self.files)
 
 
 def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
-    """What would go with a run.
+    """List everything that would go with a run.
 
     Raises:
         LewmError: it lies outside the home that takes the writes, or may not be removed.
@@ -73,16 +73,16 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     inner.sort(key=lambda path: path != files.resume)
     weights, around = _weights(files)
     written = (files.statistics, *weights)
-    parts = [part for path in written for part in stale_parts(path)]
-    paths = [*inner, *parts, *(path for path in written if os.path.lexists(path))]
-    removed = tuple(map(_described, paths))
-    # Of a folder that goes as a whole the lock lies beside it.
+    paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(os.path.lexists, written)]
+    # The lock of a folder that goes as a whole lies beside it.
     guards = (around[-1] if around else files.weights,)
-    return _allowed(home, Removal(name, "run", files.weights, removed, (*folders, *around), guards, run=files))
+    _check_allowed(home, name, files.weights, paths, (*folders, *around))
+    again = lambda: plan_run_removal(home, name, files)  # noqa: E731
+    return Removal(name, "run", files.weights, _described(paths), (*folders, *around), guards, (), again)
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
-    """What would go with a dataset: the recording, and its frames packed in the cache.
+    """List everything that would go with a dataset: the recording, and its frames packed in the cache.
 
     Raises:
         LewmError: it lies outside the home that takes the writes, or may not be removed.
@@ -95,13 +95,12 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     if packed and not _lies_in(home, packed[0]):
         remarks.append(f"its packed frames lie outside the home and stay: {packed[0].resolve()}")
         packed = []
-    # The recording last: its content is what leads to its packed frames.
-    origin = dataset_origin(path)
-    noted = [origin] if origin.exists() else []
-    paths = [*packed, *(part for each in (*packed, path) for part in stale_parts(each)), *noted, path]
-    guards = (path, *packed)
-    removed = tuple(map(_described, paths))
-    return _allowed(home, Removal(name, "dataset", path, removed, (), guards, remarks=tuple(remarks)))
+    # The recording last: its content leads to its packed frames.
+    parts = [part for each in (*packed, path) for part in stale_parts(each)]
+    paths = [*packed, *parts, *filter(Path.exists, [dataset_origin(path)]), path]
+    _check_allowed(home, name, path, paths, ())
+    again = lambda: plan_dataset_removal(home, name, path)  # noqa: E731
+    return Removal(name, "dataset", path, _described(paths), (), (path, *packed), tuple(remarks), again)
 
 
 def remove(home: Home, removal: Removal) -> None:
@@ -114,29 +113,27 @@ def remove(home: Home, removal: Removal) -> None:
     with ExitStack() as held:
         for guard in removal.guards:
             held.enter_context(locked(guard, busy))
-        # What has gone meanwhile is gone; what is new or has grown was not agreed to.
-        if set(_planned_again(home, removal).files) - set(removal.files):
+        # Files that have gone meanwhile are gone; those that are new or have grown were not agreed to.
+        if set(removal.plan().files) - set(removal.files):
             raise LewmError(f"{removal.name} has changed since it was listed, so it stays; type the command again")
         try:
             for file in removal.files:
                 file.path.unlink(missing_ok=True)
             for folder in removal.folders:
                 folder.rmdir()
-            # While they are held, as lock_path says.
-            for guard in removal.guards:
+            for guard in removal.guards:  # while they are held, as lock_path says
                 lock_path(guard).unlink(missing_ok=True)
         except OSError as error:
             raise LewmError(
                 f"{error.filename} cannot be removed ({error.strerror}), and what comes after it is still there; "
                 "ask the owner of the folder"
             ) from error
-    _remove_empty_parents(home, removal.main.parent)
-
-
-def _planned_again(home: Home, removal: Removal) -> Removal:
-    if removal.run:
-        return plan_run_removal(home, removal.name, removal.run)
-    return plan_dataset_removal(home, removal.name, removal.main)
+    # `datasets` and `checkpoints` stay: they say what layout the home has.
+    folder, kept = removal.main.parent, {home.write, *(home.write / name for name in RESERVED)}
+    with suppress(OSError):  # something else is in it
+        while folder not in kept and folder.is_relative_to(home.write):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
@@ -153,7 +150,7 @@ def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
             return [files.weights], ()
         return [*named, files.within / "config.json", files.within / IN_FOLDER, files.weights], ()
     if files.foreign:
-        forms = [Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES]
+        forms = (Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES)
         return [*(path for path in forms if path != files.foreign), files.foreign], ()
     return [files.object, files.state_dict, files.weights], ()
 
@@ -166,46 +163,30 @@ def _contents(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
     folders: list[Path] = []
     for inside, inner, names in os.walk(folder, topdown=False):
         here = Path(inside)
-        files += [here / name for name in sorted(names)]
-        files += [here / name for name in sorted(inner) if (here / name).is_symlink()]
+        links = (name for name in inner if (here / name).is_symlink())
+        files += (here / name for name in (*sorted(names), *sorted(links)))
         folders.append(here)
     return files, tuple(folders)
 
 
-def _described(path: Path) -> RemovedFile:
-    size = path.lstat().st_size
-    return RemovedFile(path, size, path.readlink() if path.is_symlink() else None)
+def _described(paths: Sequence[Path]) -> tuple[RemovedFile, ...]:
+    return tuple(
+        RemovedFile(path, path.lstat().st_size, path.readlink() if path.is_symlink() else None) for path in paths
+    )
 
 
-def _allowed(home: Home, removal: Removal) -> Removal:
-    for path in (removal.main, *(file.path for file in removal.files)):
+def _check_allowed(home: Home, name: str, main: Path, paths: Sequence[Path], folders: Sequence[Path]) -> None:
+    for path in (main, *paths):
         if not _lies_in(home, path):
             raise LewmError(
-                f"{removal.name} lies at {path.parent.resolve() / path.name}, outside the home that takes the writes "
+                f"{name} lies at {path.parent.resolve() / path.name}, outside the home that takes the writes "
                 f"({home.write}), so it is not removed; name its home with --home"
             )
-    for folder in dict.fromkeys((*removal.folders, *(file.path.parent for file in removal.files))):
+    for folder in dict.fromkeys((*folders, *(path.parent for path in paths))):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise LewmError(f"nothing can be removed from {folder}, which is read-only for you; ask its owner")
-    return removal
 
 
 def _lies_in(home: Home, path: Path) -> bool:
     # The folder and not the file, which may be a link that leads out: only the link goes then.
     return path.parent.resolve().is_relative_to(home.write.resolve())
-
-
-def _remove_empty_parents(home: Home, folder: Path) -> None:
-    for empty in _own_folders(home, folder):
-        try:
-            empty.rmdir()
-        except OSError:  # something else is in it
-            return
-
-
-def _own_folders(home: Home, folder: Path) -> Iterator[Path]:
-    """A folder and those above it, up to the home; not `datasets` and `checkpoints`, which say what layout it has."""
-    kept = {home.write, *(home.write / name for name in RESERVED)}
-    while folder not in kept and folder.is_relative_to(home.write):
-        yield folder
-        folder = folder.parent

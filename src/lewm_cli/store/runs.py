@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lewm_cli.config import RunCard
 from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
-from lewm_cli.model import LeWM, normalize_pixels
+from lewm_cli.methods import Method, RunCard
+from lewm_cli.model import normalize_pixels
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.run_files import HEADER, RunFiles
@@ -27,7 +27,7 @@ EMBEDDED_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """A model, and everything that its files say about it.
+    """A model with everything that its files say about it.
 
     Args:
         name: of the run; not what was typed, if that was an alias.
@@ -41,7 +41,7 @@ class LoadedWeights:
 
     name: str
     files: RunFiles
-    model: LeWM
+    model: Method
     card: RunCard | None
     tensors: int
     sha256: str
@@ -49,7 +49,7 @@ class LoadedWeights:
 
     @property
     def origin(self) -> str:
-        """What was loaded, from where: "303/303 tensors from FILE (state dict ...)"."""
+        """The number of tensors and their file: "303/303 tensors from FILE (state dict ...)"."""
         said = f"{self.tensors}/{self.tensors} tensors from {self.files.weights}"
         return f"{said} ({self.source})" if self.source else said
 
@@ -68,13 +68,13 @@ class Run(LoadedWeights):
 
     @property
     def places(self) -> tuple[RunFiles, ...]:
-        """Where notes on it may lie; first where they are written."""
+        """The places where notes on it may lie; first the one where they are written."""
         return (self.notes, self.files) if self.notes else (self.files,)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
+        """The device of the model."""
+        return self.model.device
 
     def use_threads(self) -> None:
         """Compute with the CPU threads of its training, where they were chosen: more would wait for each other."""
@@ -93,7 +93,7 @@ class Run(LoadedWeights):
         return self.finite(torch.cat([self.model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
 
     def finite(self, computed: Tensor) -> Tensor:
-        """What the model computed, if it is numbers.
+        """Returns a tensor that the model computed, if every number is finite.
 
         Raises:
             LewmError: some are not finite.
@@ -106,19 +106,19 @@ class Run(LoadedWeights):
         return computed
 
     def untrained(self, seed: int) -> "Run":
-        """The same run with a model of the same sizes that has learned nothing."""
+        """The same run with random weights."""
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            fresh = LeWM(self.card.model, self.card.inputs.block_dim)
+            fresh = self.card.new_model()
         return replace(self, model=fresh.to(self.device).eval())
 
 
-def save_run(files: RunFiles, model: LeWM, card: RunCard) -> None:
+def save_run(files: RunFiles, model: Method, card: RunCard) -> None:
     """Write weights and card where they belong; see `save_weights`."""
     save_weights(files.weights, model, card)
 
 
-def save_weights(path: Path, model: LeWM, card: RunCard) -> None:
+def save_weights(path: Path, model: Method, card: RunCard) -> None:
     """Write weights and card into one file, in one step.
 
     Raises:
@@ -133,13 +133,13 @@ def save_weights(path: Path, model: LeWM, card: RunCard) -> None:
             raise OSError(f"{error}") from error
 
 
-def save_derived(files: RunFiles, model: LeWM) -> None:
+def save_derived(files: RunFiles, model: Method) -> None:
     """Write `<name>_weight.ckpt` and `<name>_object.ckpt` for tools that know only these."""
     save_state_dict(model, files.state_dict)
     save_object(model, files.object)
 
 
-def save_state_dict(model: LeWM, path: Path) -> None:
+def save_state_dict(model: Method, path: Path) -> None:
     """Write a state dict under the names of the released weights."""
     state = {released_key(key): value.detach().cpu() for key, value in model.state_dict().items()}
     with atomic_path(path) as part, part.open("wb") as file:
@@ -164,7 +164,7 @@ def read_card(path: Path) -> RunCard:
         ) from error
 
 
-def read_tensors(path: Path, model: LeWM) -> dict[str, Tensor]:
+def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
     """The tensors of a weight file, which are exactly the model's, by name and shape.
 
     Args:

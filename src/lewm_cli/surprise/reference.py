@@ -6,10 +6,10 @@ from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
-from lewm_cli.model import normalize_pixels, recalibrated
+from lewm_cli.methods import Batch
+from lewm_cli.model import normalize_pixels
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import model_steps
 
@@ -28,10 +28,10 @@ def untrained_reference(run: Run, dataset: Dataset, frames: Frames, seed: int) -
         seed: of the weights.
     """
     fresh = run.untrained(seed)
-    return replace(fresh, model=recalibrated(fresh.model, _clips(run, dataset, frames)))
+    return replace(fresh, model=fresh.model.published(_clips(run, dataset, frames)))
 
 
-def _clips(run: Run, dataset: Dataset, frames: Frames) -> Iterator[tuple[Tensor, Tensor]]:
+def _clips(run: Run, dataset: Dataset, frames: Frames) -> Iterator[Batch]:
     """Every window of an episode: pixels (B, T, 3, H, W) and the blocks between and after them (B, T, block_dim)."""
     inputs = run.card.inputs
     episodes = zip(dataset.offsets, dataset.lengths, strict=True)
@@ -44,4 +44,4 @@ def _clips(run: Run, dataset: Dataset, frames: Frames) -> Iterator[tuple[Tensor,
         blocks = torch.from_numpy(taken.reshape(steps, -1)).to(run.device)
         blocks = torch.cat([blocks, torch.zeros_like(blocks[:1])])  # after the last frame; predicts nothing
         window = min(run.model.history, int(steps)) + 1
-        yield pixels.unfold(0, window, 1).movedim(-1, 1), blocks.unfold(0, window, 1).movedim(-1, 1)
+        yield Batch(pixels.unfold(0, window, 1).movedim(-1, 1), blocks.unfold(0, window, 1).movedim(-1, 1))

@@ -8,12 +8,13 @@ from lewm_cli.train.events import (
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
+    TrainingStopped,
     Warned,
 )
 from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
 from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
-from lewm_cli.train.presets import Preset, all_presets, find_preset, task_preset
+from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
 from lewm_cli.train.schedule import Schedule
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingFinished",
     "TrainingHistory",
     "TrainingStarted",
+    "TrainingStopped",
     "Warned",
     "all_presets",
     "find_preset",

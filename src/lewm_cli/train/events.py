@@ -1,4 +1,4 @@
-"""What happens during training, told to listeners; training itself prints nothing."""
+"""The events of a training run, passed to listeners; training itself prints nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ class StepsTaken:
 
     Args:
         step: optimizer steps taken so far.
-        loss, prediction, sigreg: training losses, dimensionless.
+        loss: that is minimized, dimensionless.
+        parts: of the loss, before they are weighted, by name.
         lr: learning rate of the last step.
         gradient_norm: before clipping.
         data_seconds: per step, waiting for clips.
@@ -38,8 +39,7 @@ class StepsTaken:
     step: int
     total_steps: int
     loss: float
-    prediction: float
-    sigreg: float
+    parts: dict[str, float]
     lr: float
     gradient_norm: float
     data_seconds: float
@@ -84,5 +84,18 @@ class TrainingFinished:
     path: str
 
 
-TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished
+@dataclass(frozen=True)
+class TrainingStopped:
+    """Training ended before its last step: by Ctrl-C, because it diverged, or by any other error.
+
+    Args:
+        step: optimizer steps taken.
+        reason: in a sentence.
+    """
+
+    step: int
+    reason: str
+
+
+TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished | TrainingStopped
 Listener = Callable[[TrainingEvent], None]

@@ -53,7 +53,7 @@ class TrainingHistory:
 
 
 def read_log(path: Path) -> TrainingHistory:
-    """Read a log; lines cut short by a kill, and of other versions, are passed over. No file is no history."""
+    """Read a log; lines that a kill cut short or another version wrote are passed over. No file is no history."""
     steps: dict[int, StepsTaken] = {}
     held_out: dict[int, HeldOutMeasured] = {}
     warnings: dict[int, Warned] = {}
@@ -78,7 +78,7 @@ def read_log(path: Path) -> TrainingHistory:
 
 def _events(path: Path) -> list[TrainingEvent]:
     kinds = (TrainingStarted, StepsTaken, HeldOutMeasured, Warned, TrainingFinished)
-    readers = {kind.__name__: TypeAdapter(kind) for kind in kinds}
+    readers: dict[str, TypeAdapter[TrainingEvent]] = {kind.__name__: TypeAdapter(kind) for kind in kinds}
     events = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
-from lewm_cli.config import RunCard, TrainConfig
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.model import LeWM, Losses, Objective, normalize_pixels, recalibrated
+from lewm_cli.methods import Batch, Loss, Method, RunCard, TrainConfig
+from lewm_cli.model import normalize_pixels
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.train.events import (
@@ -25,6 +25,7 @@ from lewm_cli.train.events import (
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
+    TrainingStopped,
     Warned,
 )
 from lewm_cli.train.monitor import HeldOut
@@ -32,10 +33,10 @@ from lewm_cli.train.resume import ResumeState
 from lewm_cli.train.schedule import Schedule
 
 CALIBRATION_CLIPS = 1024
-"""Training clips that BatchNorm statistics are averaged over before a measurement."""
+"""Training clips that statistics of the published model are averaged over before a measurement."""
 
 MEASURED_TOGETHER = 64
-"""Clips per forward pass outside the training step."""
+"""Clips per forward pass outside the training step; regularizers of held-out clips depend on it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Trainer:
         config: TrainConfig,
         card: RunCard,
         data: TrainingData,
-        model: LeWM,
+        model: Method,
         device: torch.device,
         listeners: tuple[Listener, ...],
     ) -> None:
@@ -76,8 +77,7 @@ class Trainer:
         self.device, self.listeners = device, listeners
         self.model = model.to(device)
         self.schedule = Schedule.of(config, len(data.train))
-        lower = config.optimizer.precision == "bf16" and device.type == "cuda"
-        self.objective = Objective(config.objective, torch.bfloat16 if lower else None).to(device)
+        self.autocast = config.optimizer.precision == "bf16" and device.type == "cuda"
         self.optimizer = optim.AdamW(
             self.model.parameters(),
             lr=config.optimizer.lr,
@@ -85,8 +85,9 @@ class Trainer:
             fused=device.type != "mps",
         )
         self.state = ResumeState(self.model, self.optimizer)
-        self._published: LeWM | None = None
+        self._published: Method | None = None
         self._warned = False
+        self._taken = 0
 
     def run(self, *, resume: bool) -> TrainingFinished:
         """Train to the end; the run on disk is then finished.
@@ -110,9 +111,13 @@ class Trainer:
         stream = self.data.train.stream(
             self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
         )
-        with closing(stream) as clips:
-            held_out = self._train(clips, first)
-        save_derived(self.files, self._published or self._fresh())
+        try:
+            with closing(stream) as clips:
+                held_out = self._train(clips, first)
+            save_derived(self.files, self._published or self._to_publish())
+        except Exception as error:
+            self._tell_of_the_end(TrainingStopped(self._taken, str(error)))
+            raise
         finished = TrainingFinished(
             run=self.name,
             task=self.card.inputs.task,
@@ -126,18 +131,18 @@ class Trainer:
 
     def _train(self, clips: Iterator[Clip], first: int) -> HeldOut:
         last, every = self.schedule.total_steps, self.config.monitor.every
-        window, held_out = _Window(first), None
+        window, held_out, self._taken = _Window(first), None, first
         with StopRequest() as stop:
             for step in range(first, last):
                 asked = time.monotonic()
                 clip = next(clips)
                 got = time.monotonic()
-                losses, norm = self._step(clip, self.schedule.lr(step))
-                window.add(losses, norm, len(clip.pixels), got - asked)
-                done = step + 1
+                loss, norm = self._step(clip, self.schedule.lr(step))
+                window.add(loss, norm, len(clip.pixels), got - asked)
+                done = self._taken = step + 1
                 saving = done % every == 0 or done == last or stop.signal_number is not None
                 if saving or done % self.config.monitor.log_every == 0:
-                    self._tell(self._taken(window, done))
+                    self._tell(self._mean(window, done))
                     window = _Window(done)
                 if saving:
                     held_out = self._measure_and_save(done)
@@ -147,37 +152,35 @@ class Trainer:
                         f"go on with: lewm train {self.card.inputs.task} --name {self.name} --resume",
                         stop.signal_number,
                     )
-        return held_out or self._measure(last, self._fresh())
+        return held_out or self._measure(last, self._to_publish())
 
-    def _step(self, clip: Clip, lr: float) -> tuple[Losses, Tensor]:
+    def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.model.train()
-        losses: Losses = self.objective(self.model, *self._prepare(clip))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            loss = self.model.loss(self._batch(clip))
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
         self.optimizer.step()
-        return losses, norm
+        return loss, norm
 
-    def _prepare(self, clip: Clip) -> tuple[Tensor, Tensor]:
+    def _batch(self, clip: Clip) -> Batch:
         pixels = normalize_pixels(clip.pixels.to(self.device), self.card.inputs.pixels)
-        return pixels, clip.blocks.to(self.device)
+        return Batch(pixels, clip.blocks.to(self.device))
 
-    def _fresh(self) -> LeWM:
-        return recalibrated(self.model, self._calibration())
+    def _to_publish(self) -> Method:
+        return self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
 
-    def _calibration(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._spread(self.data.train, CALIBRATION_CLIPS)
-
-    def _spread(self, batches: ClipBatches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
         chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
         for start in range(0, len(chosen), MEASURED_TOGETHER):
-            yield self._prepare(batches[chosen[start : start + MEASURED_TOGETHER]])
+            yield self._batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
-    def _measure(self, step: int, fresh: LeWM) -> HeldOut:
-        held_out = HeldOut.measure(fresh, self.objective, self._spread(self.data.held_out, self.config.monitor.clips))
+    def _measure(self, step: int, published: Method) -> HeldOut:
+        held_out = HeldOut.measure(published, self._spread(self.data.held_out, self.config.monitor.clips))
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
@@ -187,27 +190,28 @@ class Trainer:
                 Warned(
                     step,
                     f"the latent space has collapsed: its standard deviation is {held_out.std:.2g} where 1 is healthy, "
-                    f"so all frames look alike to the planner; raise --lambda (now {self.config.objective.lambda_:g})",
+                    f"so all frames look alike to the planner; {self.model.collapse_advice}",
                 )
             )
         return held_out
 
     def _measure_and_save(self, step: int) -> HeldOut:
-        # What is published is what was measured: the recalibrated copy. The raw state is what training goes on from.
-        fresh = self._fresh()
-        held_out = self._measure(step, fresh)
+        # What is published is what was measured: a copy. The raw state is what training goes on from.
+        published = self._to_publish()
+        held_out = self._measure(step, published)
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        assert self.card.provenance is not None
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
-        save_run(self.files, fresh, self.card.model_copy(update={"provenance": provenance}))
-        self._published = fresh
+        save_run(self.files, published, self.card.model_copy(update={"provenance": provenance}))
+        self._published = published
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
         self.state.save(self.files.resume, step)
         self._tell(Saved(step, str(self.files.weights)))
         return held_out
 
-    def _taken(self, window: "_Window", step: int) -> StepsTaken:
+    def _mean(self, window: "_Window", step: int) -> StepsTaken:
         count = step - window.first
-        loss, prediction, sigreg, norm = (window.sums / count).tolist()
+        loss, norm, *parts = (window.sums / count).tolist()
         if not math.isfinite(loss):
             raise self._diverged(step)
         # After the sums have come from the device, so that what it still computed is counted.
@@ -216,8 +220,7 @@ class Trainer:
             step=step,
             total_steps=self.schedule.total_steps,
             loss=loss,
-            prediction=prediction,
-            sigreg=sigreg,
+            parts=dict(zip(window.names, parts, strict=True)),
             lr=self.schedule.lr(step - 1),
             gradient_norm=norm,
             data_seconds=window.data_seconds / count,
@@ -251,6 +254,11 @@ class Trainer:
         for listener in self.listeners:
             listener(event)
 
+    def _tell_of_the_end(self, event: TrainingStopped) -> None:
+        for listener in self.listeners:
+            with suppress(LewmError):  # the full disk that stopped training also keeps the log from saying so
+                listener(event)
+
 
 @dataclass
 class _Window:
@@ -260,10 +268,12 @@ class _Window:
     clips: int = 0
     data_seconds: float = 0.0
     begun: float = field(default_factory=time.monotonic)
-    sums: Tensor = field(default_factory=lambda: torch.zeros(4))
+    names: tuple[str, ...] = ()
+    sums: Tensor = field(default_factory=lambda: torch.zeros(1))
 
-    def add(self, losses: Losses, norm: Tensor, clips: int, data_seconds: float) -> None:
-        values = torch.stack([losses.total, losses.prediction, losses.sigreg, norm]).detach()
+    def add(self, loss: Loss, norm: Tensor, clips: int, data_seconds: float) -> None:
+        self.names = tuple(loss.parts)
+        values = torch.stack([loss.total, norm, *loss.parts.values()]).detach()
         self.sums = self.sums.to(values.device) + values
         self.clips += clips
         self.data_seconds += data_seconds

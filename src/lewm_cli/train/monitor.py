@@ -1,4 +1,4 @@
-"""Held-out clips measured during training: does it predict, and is the latent space still open."""
+"""The measurement of held-out clips during training: its predictions, and the spread of the latent space."""
 
 import math
 from collections.abc import Iterable
@@ -6,28 +6,23 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from lewm_cli.model import LeWM, Objective
+from lewm_cli.methods import Batch, Method
 
 COLLAPSED_STD = 0.1
 """Mean standard deviation per dimension under which a latent space is called collapsed; healthy is near 1."""
 
 
-SIGREG_BATCH = 64
-"""Clips per SIGReg statistic."""
-
-
 @dataclass(frozen=True)
 class HeldOut:
-    """What the held-out clips say, all dimensionless.
+    """Losses and spread of the latents on held-out clips, all dimensionless.
 
     Args:
         prediction: mean squared error of the predicted next latent.
         copying: the same for a predictor that repeats the last latent.
-        sigreg: distance of the latents from a Gaussian; about 1 when they are one.
-        std: mean over dimensions of the standard deviation over clips; SIGReg pulls it to 1.
+        parts: the other parts of the loss by name, means over batches.
+        std: mean over dimensions of the standard deviation over clips; near 1 when healthy.
         std_min: of the narrowest dimension.
         effective_rank: exponential of the entropy of the latents' normalized singular values.
         cosine: mean cosine between latents of different clips; near 0 when healthy, near 1 when collapsed.
@@ -35,32 +30,27 @@ class HeldOut:
 
     prediction: float
     copying: float
-    sigreg: float
+    parts: dict[str, float]
     std: float
     std_min: float
     effective_rank: float
     cosine: float
 
     @classmethod
-    def measure(cls, model: LeWM, objective: Objective, batches: Iterable[tuple[Tensor, Tensor]]) -> Self:
-        """Measure a model in eval mode.
+    def measure(cls, model: Method, batches: Iterable[Batch]) -> Self:
+        """Measure a model in eval mode; its loss draws other random numbers than training does.
 
         Args:
-            model: already recalibrated, see `recalibrated`.
-            objective: for SIGReg; its directions are drawn apart from the training's.
-            batches: (pixels (B, T, 3, H, W), blocks (B, T, block_dim)), normalized.
+            model: as it is published, see `Method.published`.
+            batches: of clips, always of the same size: regularizers may depend on it.
         """
-        pairs = []
+        generator = torch.Generator(model.device).manual_seed(0)
         with torch.inference_mode():
-            for pixels, blocks in batches:
-                latents = model.embed(pixels)
-                predicted = model.predict(latents[:, :-1], model.embed_actions(blocks[:, :-1]))
-                pairs.append((latents, predicted))
-            latents, predicted = (torch.cat(parts).float() for parts in zip(*pairs, strict=True))
-            generator = torch.Generator(latents.device).manual_seed(0)
-            # In batches as in training: the statistic of a latent space that is not Gaussian grows with the batch.
-            parts = [objective.sigreg(part.transpose(0, 1), generator) for part in latents.split(SIGREG_BATCH)]
-            sigreg = torch.stack(parts).mean()
+            losses = [model.loss(batch, generator) for batch in batches]
+            latents = torch.cat([loss.latents for loss in losses])
+            predicted = torch.cat([loss.predicted for loss in losses])
+            names = (name for name in losses[0].parts if name != "prediction")
+            parts = {name: torch.stack([loss.parts[name] for loss in losses]).mean().item() for name in names}
         first = latents[:, 0].cpu().double()
         std = first.std(dim=0)
         centered = first - first.mean(dim=0)
@@ -72,7 +62,7 @@ class HeldOut:
         return cls(
             prediction=F.mse_loss(predicted, latents[:, 1:]).item(),
             copying=F.mse_loss(latents[:, :-1], latents[:, 1:]).item(),
-            sigreg=sigreg.item(),
+            parts=parts,
             std=std.mean().item(),
             std_min=std.min().item(),
             effective_rank=math.exp(torch.special.entr(weights).sum().item()),
@@ -81,10 +71,11 @@ class HeldOut:
 
     @property
     def finite(self) -> bool:
-        """Whether every number is one."""
-        return all(math.isfinite(value) for value in vars(self).values())
+        """True if no number is NaN or infinite."""
+        numbers = vars(self) | self.parts
+        return all(math.isfinite(value) for name, value in numbers.items() if name != "parts")
 
     @property
     def collapsed(self) -> bool:
-        """Whether the latents have shrunk together. Effective rank does not show it: noise has full rank."""
+        """True if the latents have shrunk together. Effective rank does not show it: noise has full rank."""
         return self.std < COLLAPSED_STD

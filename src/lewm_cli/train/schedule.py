@@ -1,10 +1,10 @@
-"""When training stops, and the learning rate until then."""
+"""The schedule of a training run: its last step, and the learning rate until then."""
 
 import math
 from dataclasses import dataclass
 
-from lewm_cli.config import TrainConfig
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.methods import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""What one look at a run or a dataset finds: typed, and with what to type."""
+"""Findings about a run or a dataset, and the command that helps where something is wrong."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.errors import LewmError, kept_going
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Check:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong."""
+        """Findings that are wrong."""
         return tuple(finding for finding in self.findings if isinstance(finding, Problem))
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
-        """What is worth knowing."""
+        """Findings that are worth knowing."""
         return tuple(finding for finding in self.findings if isinstance(finding, Remark))
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return not self.problems
 
 
@@ -112,23 +112,26 @@ class Verification:
 
     @property
     def wrong(self) -> tuple[Check, ...]:
-        """What has a problem."""
+        """Checks that have a problem."""
         return tuple(check for check in self.checks if not check.ok)
 
 
 def guarded(what: str, look: Callable[[], Iterable[Finding]], advice: str) -> Iterator[Finding]:
-    """What a look finds; damage that ends it is a finding too, because the rest is worth knowing all the same.
+    """Yield what a look finds, with an advice for every problem; damage that ends the look is a problem too.
 
     Args:
         what: is looked at.
         look: finds something.
-        advice: what to do if it breaks off.
+        advice: what to do about problems that come without advice, and if the look breaks off.
     """
-    try:
-        yield from look()
-    except StoppedError:
-        raise
-    except LewmError as error:
-        yield Problem(str(error))  # it says itself what to do
-    except Exception as error:  # a damaged file can make the libraries that read it raise anything
-        yield Problem(f"{what} cannot be read ({type(error).__name__}: {error})", advice)
+
+    def failure(error: Exception) -> Finding:
+        if isinstance(error, LewmError):
+            return Problem(str(error))  # it says itself what to do
+        return Problem(f"{what} cannot be read ({type(error).__name__}: {error})", advice)
+
+    def advised() -> Iterator[Finding]:
+        for finding in look():
+            yield replace(finding, advice=finding.advice or advice) if isinstance(finding, Problem) else finding
+
+    return kept_going(advised, failure)

@@ -3,13 +3,35 @@
 import io
 import pickle
 import pickletools
+import signal
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 OBJECTS = sorted(FIXTURES.glob("*_object.ckpt")) + sorted(FIXTURES.glob("*_legacy.ckpt"))
 STATES = [FIXTURES / "tf4_weight.ckpt", FIXTURES / "tf5_weight.ckpt", FIXTURES / "lightning_tf4.ckpt"]
+
+CPU_SECONDS = 60.0
+"""Processor time that no file may take on the slowest machine; most take milliseconds, whatever else runs beside."""
+
+
+@contextmanager
+def little_cpu() -> Iterator[None]:
+    """Ends what takes more processor time than any file may, which would else go on for ever."""
+
+    def end(number: int, frame: object) -> None:
+        raise AssertionError(f"took more than {CPU_SECONDS} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def in_zip(content: bytes, storages: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED) -> bytes:

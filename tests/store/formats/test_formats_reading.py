@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint, read_trusted
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 from lewm_cli.store.objects import save_object
@@ -37,7 +37,7 @@ sys.meta_path.insert(0, Refuse())
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import read_checkpoint
 
 folder = Path(sys.argv[1])

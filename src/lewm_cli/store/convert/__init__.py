@@ -1,6 +1,5 @@
 """A run in the formats of other tools."""
 
-from lewm_cli.store.convert.formats import FOLDERS, HUB_FILES, Names, Target, Written, write_as
-from lewm_cli.store.convert.onnx import ONNX_FILES
+from lewm_cli.store.convert.targets import FOLDERS, Conversion, Names, Target, write_as
 
-__all__ = ["FOLDERS", "HUB_FILES", "ONNX_FILES", "Names", "Target", "Written", "write_as"]
+__all__ = ["FOLDERS", "Conversion", "Names", "Target", "write_as"]

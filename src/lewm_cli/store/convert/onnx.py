@@ -1,4 +1,4 @@
-"""A run as ONNX models, one per part of it: what a frame and an action are to the model is inside them."""
+"""Writes a run as ONNX models, one per part of it, with the normalization of frames and actions inside."""
 
 import logging
 import warnings
@@ -17,11 +17,12 @@ from lewm_cli import __version__
 from lewm_cli.config import ActionStats, PixelStats
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder
-from lewm_cli.model import LeWM, normalize_pixels
+from lewm_cli.methods import Method
+from lewm_cli.model import normalize_pixels
 from lewm_cli.store.runs import Run
 
 ONNX_FILES = ("card.json", "encoder.onnx", "action_encoder.onnx", "predictor.onnx")
-"""Of an ONNX folder."""
+"""Files of an ONNX folder."""
 
 OPSET = 18
 """The version of ONNX's operators; older runtimes than the newest know it, too."""
@@ -55,7 +56,7 @@ class Part:
 class FrameEncoder(nn.Module):
     """Frames as recorded to latents."""
 
-    def __init__(self, model: LeWM, stats: PixelStats) -> None:
+    def __init__(self, model: Method, stats: PixelStats) -> None:
         super().__init__()
         self.model, self.stats = model, stats
 
@@ -67,7 +68,7 @@ class FrameEncoder(nn.Module):
 class RawActionEncoder(nn.Module):
     """Actions in the environment's units to embeddings."""
 
-    def __init__(self, model: LeWM, stats: ActionStats) -> None:
+    def __init__(self, model: Method, stats: ActionStats) -> None:
         super().__init__()
         self.model = model
         self.mean = nn.Buffer(torch.tensor(stats.mean))
@@ -81,7 +82,7 @@ class RawActionEncoder(nn.Module):
 class NextLatents(nn.Module):
     """Latents and the actions taken at them to the latents one step later."""
 
-    def __init__(self, model: LeWM) -> None:
+    def __init__(self, model: Method) -> None:
         super().__init__()
         self.model = model
 
@@ -187,7 +188,7 @@ def _exported(part: Part, run: Run) -> bytes:
 
 @torch.inference_mode()
 def _differences(run: Run, folder: Path) -> Iterator[float]:
-    """Of every part at several sizes of a batch and all lengths of a window, for random input."""
+    """Differences of every part at several sizes of a batch and all lengths of a window, for random input."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()

@@ -1,6 +1,7 @@
 """Checkpoints of every generation of LeWM, read without running a stranger's code."""
 
 from lewm_cli.store.formats.checkpoint import Checkpoint, read_checkpoint, read_trusted
+from lewm_cli.store.formats.config_json import config_tree
 from lewm_cli.store.formats.refusals import ForeignError
 
-__all__ = ["Checkpoint", "ForeignError", "read_checkpoint", "read_trusted"]
+__all__ = ["Checkpoint", "ForeignError", "config_tree", "read_checkpoint", "read_trusted"]

@@ -1,4 +1,4 @@
-"""The one way in: a checkpoint of any generation to state, configuration and a word on what it was."""
+"""Reads a checkpoint of any generation: its state, its configuration and a word on the kind of file it was."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from torch import Tensor
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.store.formats.architecture import Sizes, read_architecture
-from lewm_cli.store.formats.captured import read_configuration, walk
+from lewm_cli.methods import METHODS, LeWM
+from lewm_cli.store.formats.config_json import Sizes, read_config_json
+from lewm_cli.store.formats.module_config import read_configuration, walk
 from lewm_cli.store.formats.refusals import DamagedError, RefusalError
-from lewm_cli.store.formats.release import recognize_release
-from lewm_cli.store.formats.standins import RESTORE, Captured, StoredTensor, Value
-from lewm_cli.store.formats.state import Entry, read_state, under_our_names
+from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor, Value
+from lewm_cli.store.formats.state import TensorEntry, read_state, recognize_release, under_our_names
 from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
 
 LIGHTNING = "model."
-"""What Lightning puts before every name of the model."""
+"""Prefix of every name of the model in a Lightning checkpoint."""
 
 NOT_THE_MODEL = ("sigreg.",)
-"""Beside it in a Lightning checkpoint: the training loss, which holds nothing that was learned."""
+"""Prefixes beside it there: the training loss, which holds nothing that was learned."""
 
 CONFIG = "config.json"
 
@@ -44,12 +44,14 @@ class Checkpoint:
         model: the configuration.
         block_dim: width of an action block.
         source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
+        method: the method whose network it is; another than LeWM's only in object checkpoints of ours.
     """
 
     state: dict[str, Tensor]
     model: ModelConfig
     block_dim: int
     source: str
+    method: str = LeWM.name
 
 
 def read_checkpoint(path: Path, config: Path | Sizes | None = None) -> Checkpoint:
@@ -91,7 +93,7 @@ def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise LewmError(f"{path}: it holds neither a module nor a state dict")
     entries = {
-        str(key): Entry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for key, tensor in state.items()
+        str(key): TensorEntry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for key, tensor in state.items()
     }
     with _explained(path):
         return _from_entries(entries, path, config, "trusted pickle")
@@ -113,7 +115,7 @@ def _from_torch(file: TorchFile, config: Path | Sizes | None) -> Checkpoint:
         return _from_entries(_entries(file, content["state_dict"]), file.path, config, "Lightning checkpoint")
     if isinstance(content, dict):
         return _from_entries(_entries(file, content), file.path, config, "state dict")
-    if not isinstance(content, Captured) or content.kind not in (RESTORE, "LeWM"):
+    if not isinstance(content, CapturedObject) or content.kind not in (RESTORE, "LeWM"):
         raise RefusalError("it holds neither the tensors of a model nor a LeWM")
     if isinstance(config, Path):
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
@@ -123,7 +125,7 @@ def _from_torch(file: TorchFile, config: Path | Sizes | None) -> Checkpoint:
     return found
 
 
-def _from_object(file: TorchFile, root: Captured) -> Checkpoint:
+def _from_object(file: TorchFile, root: CapturedObject) -> Checkpoint:
     modules, tensors = walk(root)
     named = under_our_names(_entries(file, dict(tensors)))
     model, block_dim = read_configuration(modules, named)
@@ -131,21 +133,25 @@ def _from_object(file: TorchFile, root: Captured) -> Checkpoint:
     return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
 
 
-def _from_ours(file: TorchFile, call: Captured) -> Checkpoint:
-    if len(call.arguments) != 3:
-        raise DamagedError("restore_model is called with other arguments than it takes")
-    written, block_dim, state = call.arguments
-    if not isinstance(written, str) or type(block_dim) is not int or not isinstance(state, dict):
-        raise DamagedError("restore_model is called with other arguments than it takes")
+def _from_ours(file: TorchFile, call: CapturedObject) -> Checkpoint:
+    match call.arguments:
+        case (str(written), int(block_dim), dict(state)) if not isinstance(block_dim, bool):
+            method = LeWM.name
+        case (str(written), int(block_dim), dict(state), str(method)) if not isinstance(block_dim, bool):
+            pass
+        case _:
+            raise DamagedError("restore_model is called with other arguments than it takes")
+    if method not in METHODS:
+        raise DamagedError("the method in it is not one of this version of lewm")
     try:
         model = ModelConfig.model_validate_json(written)
     except ValidationError as error:
         raise DamagedError("the configuration in it is not one of this version of lewm") from error
     named = under_our_names(_entries(file, state))
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)")
+    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)", method)
 
 
-def _from_entries(entries: dict[str, Entry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:
+def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:
     named = under_our_names(_without_lightning(entries))
     beside = path.with_name(CONFIG)
     if config is None and beside.is_file():
@@ -154,27 +160,27 @@ def _from_entries(entries: dict[str, Entry], path: Path, config: Path | Sizes | 
         case None:
             (model, block_dim), known_by = recognize_release(named), "released architecture"
         case Path():
-            (model, block_dim), known_by = read_architecture(config), config.name
+            (model, block_dim), known_by = read_config_json(config), config.name
         case _:
             (model, block_dim), known_by = config, "sizes as given"
     source = f"{kind} (transformers {named.generation} names, {known_by})"
     return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
 
 
-def _without_lightning(entries: dict[str, Entry]) -> dict[str, Entry]:
+def _without_lightning(entries: dict[str, TensorEntry]) -> dict[str, TensorEntry]:
     if not all(key.startswith((LIGHTNING, *NOT_THE_MODEL)) for key in entries):
         return entries
     return {key.removeprefix(LIGHTNING): entry for key, entry in entries.items() if key.startswith(LIGHTNING)}
 
 
-def _entries(file: TorchFile, state: dict[str, Value]) -> dict[str, Entry]:
+def _entries(file: TorchFile, state: dict[str, Value]) -> dict[str, TensorEntry]:
     """The tensors of a state dict; together no larger than the file, however often a storage is used."""
-    entries = {}
+    entries, taken = {}, 0
     for key, tensor in state.items():
         if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
             raise RefusalError("it is a dictionary, but not of tensors by name, and so no state dict")
-        entries[key] = Entry(tensor.shape, tensor.storage.dtype, partial(file.read, tensor))
-    taken = sum(tensor.nbytes for tensor in state.values() if isinstance(tensor, StoredTensor))
+        entries[key] = TensorEntry(tensor.shape, tensor.storage.dtype, partial(file.read, tensor))
+        taken += tensor.nbytes
     if taken > sum(extent.size for extent in file.storages.values()):
         raise RefusalError("several of its tensors share the same numbers, and those of a LeWM do not")
     return entries
@@ -187,7 +193,7 @@ def _is_safetensors(path: Path) -> bool:
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
 
 
-def _safetensors(path: Path) -> dict[str, Entry]:
+def _safetensors(path: Path) -> dict[str, TensorEntry]:
     try:
         file = safe_open(path, framework="pt")
         entries = {}
@@ -196,7 +202,7 @@ def _safetensors(path: Path) -> dict[str, Entry]:
             kind = _SAFETENSORS.get(view.get_dtype())
             if kind is None:
                 raise RefusalError(f"its numbers are {view.get_dtype()}, not float32, float16 or bfloat16")
-            entries[key] = Entry(tuple(view.get_shape()), kind, partial(file.get_tensor, key))
+            entries[key] = TensorEntry(tuple(view.get_shape()), kind, partial(file.get_tensor, key))
     except SafetensorError as error:
         raise DamagedError(f"its safetensors header does not hold ({error})") from error
     return entries

@@ -1,4 +1,4 @@
-"""Why a checkpoint is not read: reasons that the entry point turns into one sentence with the file's name."""
+"""Reasons for which a checkpoint is not read; the entry point turns them into one sentence with the file's name."""
 
 from lewm_cli.errors import LewmError
 
@@ -24,15 +24,15 @@ class DamagedError(RefusalError):
         super().__init__(f"damaged or not a checkpoint: {reason}; fetch or copy it again")
 
 
-def shown(name: object) -> str:
+def printable(name: object) -> str:
     """A name from a stranger's file as a terminal may print it: short, printable, on one line."""
     text = str(name) if isinstance(name, str) else repr(type(name).__name__)
     text = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
     return text if text.isprintable() else ascii(text)
 
 
-def told(value: object) -> str:
-    """A value from a stranger's file as a message may repeat it; structures, which may be endless, by their type."""
+def printable_value(value: object) -> str:
+    """A value from a stranger's file for a message; structures, which may be endless, are named by their type."""
     if isinstance(value, str | int | float | None):
-        return shown(repr(value))
+        return printable(repr(value))
     return f"a {type(value).__name__}"

@@ -1,13 +1,16 @@
-"""What a pickle of a model may name, and the inert objects that stand in for it: they hold state and do nothing."""
+"""Names that a pickle of a model may use, and the inert objects that stand in for them: they hold state and do nothing.
+
+Nothing on these lists is imported or called, whatever its real namesake could do.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import TypeAlias
 
 import torch
 
-from lewm_cli.store.formats.inert import INERT
-from lewm_cli.store.formats.refusals import DamagedError, ForeignError, shown
+from lewm_cli.store.formats.refusals import DamagedError, ForeignError, printable
 
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, tuple, list, dict with str or int keys, or one of the classes below."""
@@ -16,15 +19,15 @@ MOST_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
-class Named:
-    """A reference by name that is on the list; never imported."""
+class Reference:
+    """A name that is on one of the lists."""
 
     name: str
 
 
 @dataclass(eq=False)
-class Captured:
-    """An object of a known class: what its pickle says about it.
+class CapturedObject:
+    """An object of a known class: everything that its pickle says about it.
 
     Args:
         kind: which part of a model it is.
@@ -41,13 +44,7 @@ class Captured:
 
 @dataclass(frozen=True, eq=False)
 class Opaque:
-    """An object that is nothing to a model; what its pickle says about it was thrown away, so it equals nothing.
-
-    Args:
-        name: of its class, or of the function that makes it.
-    """
-
-    name: str
+    """An object that is nothing to a model; what its pickle says about it was thrown away, so it equals nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,11 @@ class Storage:
     key: str
     dtype: torch.dtype
     numel: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.numel * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,7 @@ class StoredTensor:
     @property
     def numel(self) -> int:
         """Number of values."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -96,36 +95,24 @@ STORAGES = {
 }
 
 _LEWM = "stable_worldmodel.wm.lewm"
-_PARTS = ("Transformer", "ConditionalBlock", "Attention", "FeedForward", "Embedder", "MLP")
-_VIT = ("Model", "Embeddings", "PatchEmbeddings", "Encoder", "Layer", "MLP", "Intermediate", "Output")
-_VIT_ATTENTION = ("Attention", "SelfAttention", "SdpaAttention", "SdpaSelfAttention", "SelfOutput")
+_VIT = "transformers.models.vit"
+_PARTS = "Transformer ConditionalBlock Attention FeedForward Embedder MLP"
+_VIT_PARTS = (
+    "Model Embeddings PatchEmbeddings Encoder Layer MLP Intermediate Output "
+    "Attention SelfAttention SdpaAttention SdpaSelfAttention SelfOutput"
+)
+_LAYERS = (
+    "activation.GELU activation.SiLU activation.Softmax batchnorm.BatchNorm1d container.ModuleList "
+    "container.Sequential conv.Conv1d conv.Conv2d dropout.Dropout linear.Identity linear.Linear normalization.LayerNorm"
+)
 
 MODULES = (
     {"jepa.JEPA": "LeWM", f"{_LEWM}.LeWM": "LeWM", f"{_LEWM}.lewm.LeWM": "LeWM"}
-    | {f"{home}.{part}": part for home in ("module", f"{_LEWM}.module") for part in _PARTS}
+    | {f"{home}.{part}": part for home in ("module", f"{_LEWM}.module") for part in _PARTS.split()}
     | {f"{home}.{old}": "Predictor" for home in ("module", f"{_LEWM}.module") for old in ("ARPredictor", "Predictor")}
-    | {f"transformers.models.vit.modeling_vit.ViT{part}": f"ViT{part}" for part in (*_VIT, *_VIT_ATTENTION)}
-    | {
-        f"torch.nn.modules.{name}": name.split(".")[1]
-        for name in (
-            "activation.GELU",
-            "activation.SiLU",
-            "activation.Softmax",
-            "batchnorm.BatchNorm1d",
-            "container.ModuleList",
-            "container.Sequential",
-            "conv.Conv1d",
-            "conv.Conv2d",
-            "dropout.Dropout",
-            "linear.Identity",
-            "linear.Linear",
-            "normalization.LayerNorm",
-        )
-    }
-    | {
-        "transformers.activations.GELUActivation": "GELUActivation",
-        "transformers.models.vit.configuration_vit.ViTConfig": "ViTConfig",
-    }
+    | {f"{_VIT}.modeling_vit.ViT{part}": f"ViT{part}" for part in _VIT_PARTS.split()}
+    | {f"{_VIT}.configuration_vit.ViTConfig": "ViTConfig", "transformers.activations.GELUActivation": "GELUActivation"}
+    | {f"torch.nn.modules.{name}": name.split(".")[1] for name in _LAYERS.split()}
 )
 """Classes whose objects are captured: full name in the pickle to the kind of the stand-in."""
 
@@ -134,20 +121,38 @@ _VALUES = frozenset(
 )
 """Names that occur as plain values."""
 
+_PATHS = "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"
+_PLAIN = "dict list tuple int long float str unicode bool bytes"  # of either Python
+_NODES = "AnyNode IntegerNode FloatNode StringNode BooleanNode BytesNode PathNode"
 
-def resolve(name: str) -> Named:
-    """A reference, if it is on the list.
+INERT = frozenset(
+    {f"{home}.{name}" for home in ("pathlib", "pathlib._local") for name in _PATHS.split()}
+    | {f"{home}.{name}" for home in ("builtins", "__builtin__") for name in _PLAIN.split()}
+    | {f"{home}.multiarray.{name}" for home in ("numpy.core", "numpy._core") for name in ("scalar", "_reconstruct")}
+    | {"numpy.ndarray", "numpy.dtype", "_codecs.encode"}
+    | {f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")}
+    | {f"collections.{name}" for name in ("defaultdict", "deque", "Counter")}
+    | {"omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
+    | {"omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata"}
+    | {f"omegaconf.nodes.{node}" for node in _NODES.split()}
+    | {"typing.Any", "argparse.Namespace", "torch.device"}
+)
+"""Names of what training tools keep beside weights: settings, paths, times, numbers. An `Opaque` stands for each."""
+
+
+def resolve(name: str) -> Reference:
+    """Refer to a name, if it is on one of the lists.
 
     Raises:
         ForeignError: it is not.
     """
-    if name in MODULES or name in CALLS or name in STORAGES or name in _VALUES or name in INERT:
-        return Named(name)
-    raise ForeignError(f"names {shown(name)}")
+    if any(name in known for known in (MODULES, CALLS, STORAGES, _VALUES, INERT)):
+        return Reference(name)
+    raise ForeignError(f"names {printable(name)}")
 
 
 def construct(target: Value, arguments: Value) -> Value:
-    """What calling a known name stands for; a class gives an empty stand-in, and only known functions take arguments.
+    """Make what stands for the result of a call: a class gives an empty stand-in, and known functions take arguments.
 
     Arguments of what is inert are dropped.
 
@@ -155,14 +160,14 @@ def construct(target: Value, arguments: Value) -> Value:
         ForeignError: something else is called.
         DamagedError: the arguments are not what the function takes.
     """
-    if not isinstance(target, Named):
+    if not isinstance(target, Reference):
         raise ForeignError("calls an object")
     if not isinstance(arguments, tuple):
         raise DamagedError(f"{target.name} is called without a tuple")
     if target.name in MODULES and not arguments:
-        return Captured(MODULES[target.name], target.name)
+        return CapturedObject(MODULES[target.name], target.name)
     if target.name in INERT:
-        return Opaque(target.name)
+        return Opaque()
     if target.name in CALLS:
         return CALLS[target.name](arguments)
     raise ForeignError(f"calls {target.name}")
@@ -176,28 +181,25 @@ def _mapping(arguments: tuple[Value, ...]) -> Value:
 
 def _collection(arguments: tuple[Value, ...]) -> Value:
     # The list itself: copies of one list, many times over, would fill the memory.
-    if not arguments:
-        return []
-    if len(arguments) == 1 and isinstance(arguments[0], list | tuple):
-        return arguments[0]
+    match arguments:
+        case ():
+            return []
+        case (list() | tuple() as items,):
+            return items
     raise DamagedError("a set is built from something else than a list")
 
 
 def _tensor(arguments: tuple[Value, ...]) -> Value:
-    # storage, offset, size, stride, requires_grad, hooks[, metadata]
-    if not 6 <= len(arguments) <= 7:
-        raise DamagedError("a tensor has the wrong number of arguments")
-    storage, offset, shape, stride = arguments[:4]
-    if not isinstance(storage, Storage) or not isinstance(offset, int):
-        raise DamagedError("a tensor has no storage")
-    if not isinstance(shape, tuple) or not isinstance(stride, tuple) or len(shape) > MOST_DIMENSIONS:
+    match arguments:  # the rest: requires_grad, hooks[, metadata]
+        case (Storage() as storage, int(offset), tuple(shape), tuple(stride), _, _, *rest) if len(rest) < 2:
+            pass
+        case _:
+            raise DamagedError("a tensor has no storage, no shape or the wrong number of arguments")
+    sizes = [length for length in (*shape, *stride) if type(length) is int and length >= 0]
+    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > MOST_DIMENSIONS:
         raise DamagedError("a tensor has no shape")
-    lengths = tuple(length for length in shape if type(length) is int and length >= 0)
-    steps = tuple(step for step in stride if type(step) is int and step >= 0)
-    if len(lengths) != len(shape) or len(steps) != len(stride) or len(steps) != len(lengths):
-        raise DamagedError("a tensor has no shape")
-    tensor = StoredTensor(storage, offset, lengths, steps)
-    last = sum((length - 1) * step for length, step in zip(lengths, steps, strict=True))
+    tensor = StoredTensor(storage, offset, shape, stride)
+    last = sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
     if tensor.numel and last + 1 != tensor.numel:
         raise DamagedError("a tensor repeats or skips numbers of its storage")
     if offset < 0 or offset + tensor.numel > storage.numel:
@@ -206,15 +208,17 @@ def _tensor(arguments: tuple[Value, ...]) -> Value:
 
 
 def _parameter(arguments: tuple[Value, ...]) -> Value:
-    if len(arguments) != 3 or not isinstance(arguments[0], StoredTensor):
-        raise DamagedError("a parameter holds no tensor")
-    return arguments[0]
+    match arguments:
+        case (StoredTensor() as tensor, _, _):
+            return tensor
+    raise DamagedError("a parameter holds no tensor")
 
 
 def _shape(arguments: tuple[Value, ...]) -> Value:
-    if len(arguments) != 1 or not isinstance(arguments[0], tuple):
-        raise DamagedError("a shape is no tuple")
-    return arguments[0]
+    match arguments:
+        case (tuple() as lengths,):
+            return lengths
+    raise DamagedError("a shape is no tuple")
 
 
 RESTORE = "lewm_cli.store.objects.restore_model"
@@ -226,6 +230,6 @@ CALLS: dict[str, Callable[[tuple[Value, ...]], Value]] = {
     "torch.Size": _shape,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    RESTORE: lambda arguments: Captured(RESTORE, RESTORE, arguments),
+    RESTORE: lambda arguments: CapturedObject(RESTORE, RESTORE, arguments),
 }
-"""Functions, and what stands for their result."""
+"""Functions that may be called, and what makes the stand-in of their result."""

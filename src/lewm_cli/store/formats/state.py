@@ -1,4 +1,4 @@
-"""From named tensors in a file to the state of our model: every name, shape and dtype, or a refusal."""
+"""Turns named tensors of a file into the state of our model: every name, shape and dtype fits, or it is refused."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.model import LeWM
-from lewm_cli.store.formats.refusals import RefusalError, shown
+from lewm_cli.methods import LeWM
+from lewm_cli.store.formats.refusals import RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -18,11 +18,13 @@ COUNTER = "num_batches_tracked"
 
 DEEPEST = 256
 LARGEST = 2**20
-"""Of depth and of any width in a configuration: far beyond every LeWM, and small enough to build without tensors."""
+"""Bounds of depth and of any width in a configuration: far beyond every LeWM, small enough to build without tensors."""
+
+ACTIONS = "action_encoder.patch_embed.weight"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """A tensor in a file that has not been read yet."""
 
     shape: tuple[int, ...]
@@ -31,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedTensors:
     """The tensors of a file under our names.
 
     Args:
@@ -39,7 +41,7 @@ class Named:
         generation: major version of transformers whose names the file uses.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TensorEntry]
     generation: int
 
     def their_name(self, key: str) -> str:
@@ -47,7 +49,7 @@ class Named:
         return released_key(key) if self.generation == 4 else key
 
 
-def under_our_names(entries: Mapping[str, Entry]) -> Named:
+def under_our_names(entries: Mapping[str, TensorEntry]) -> NamedTensors:
     """Rename the tensors of a state dict of either generation.
 
     Raises:
@@ -57,13 +59,11 @@ def under_our_names(entries: Mapping[str, Entry]) -> Named:
         generation = transformers_generation(entries)
     except LewmError as error:
         raise RefusalError(str(error)) from error
-    if generation == 5:
-        return Named(entries, generation)
-    return Named({our_key(key): entry for key, entry in entries.items()}, generation)
+    return NamedTensors({our_key(key): entry for key, entry in entries.items()}, generation)
 
 
 def blank_model(model: ModelConfig, block_dim: int) -> LeWM:
-    """The model without memory for its tensors (on the meta device).
+    """Build the model without memory for its tensors (on the meta device).
 
     Raises:
         RefusalError: no LeWM is that large.
@@ -81,8 +81,8 @@ def blank_model(model: ModelConfig, block_dim: int) -> LeWM:
         return LeWM(model, block_dim)
 
 
-def check(named: Named, model: ModelConfig, block_dim: int) -> None:
-    """Every tensor of the model by name, shape and dtype, and no other.
+def check(named: NamedTensors, model: ModelConfig, block_dim: int) -> None:
+    """Compare every tensor with the model's by name, shape and dtype; there is no other.
 
     Raises:
         RefusalError: with the count of those that fit and the first that does not.
@@ -92,17 +92,16 @@ def check(named: Named, model: ModelConfig, block_dim: int) -> None:
     extra = [key for key in named.entries if key not in expected]
     reshaped = [key for key, shape in expected.items() if key not in missing and named.entries[key].shape != shape]
     if missing or extra or reshaped:
-        fitting = len(expected) - len(missing) - len(reshaped)
-        told = [f"{fitting}/{len(expected)} tensors fit"]
+        problems = [f"{len(expected) - len(missing) - len(reshaped)}/{len(expected)} tensors fit"]
         if missing:
-            told.append(f"missing: {named.their_name(missing[0])}" + _more(missing))
+            problems.append(f"missing: {named.their_name(missing[0])}" + _more(missing))
         if extra:
-            told.append(f"extra: {shown(named.their_name(extra[0]))}" + _more(extra))
+            problems.append(f"extra: {printable(named.their_name(extra[0]))}" + _more(extra))
         if reshaped:
             key = reshaped[0]
             shapes = f"{list(named.entries[key].shape)} instead of {list(expected[key])}"
-            told.append(f"another shape: {named.their_name(key)} {shapes}" + _more(reshaped))
-        raise RefusalError("; ".join(told))
+            problems.append(f"another shape: {named.their_name(key)} {shapes}" + _more(reshaped))
+        raise RefusalError("; ".join(problems))
     for key, entry in named.entries.items():
         wanted = (torch.int64,) if key.endswith(COUNTER) else FLOATS
         if entry.dtype not in wanted:
@@ -110,7 +109,7 @@ def check(named: Named, model: ModelConfig, block_dim: int) -> None:
             raise RefusalError(f"{named.their_name(key)} is {str(entry.dtype).removeprefix('torch.')}, not {kinds}")
 
 
-def read_state(named: Named, model: ModelConfig, block_dim: int) -> dict[str, Tensor]:
+def read_state(named: NamedTensors, model: ModelConfig, block_dim: int) -> dict[str, Tensor]:
     """Read the tensors of a model, floats as float32, one after the other.
 
     Raises:
@@ -118,6 +117,25 @@ def read_state(named: Named, model: ModelConfig, block_dim: int) -> dict[str, Te
     """
     check(named, model, block_dim)
     return {key: _as_ours(entry.read()) for key, entry in named.entries.items()}
+
+
+def recognize_release(named: NamedTensors) -> tuple[ModelConfig, int]:
+    """Recognize the released architecture by its 303 shapes: its configuration and the width of an action block.
+
+    Raises:
+        RefusalError: some tensor has another shape; no other architecture shows its head counts in shapes.
+    """
+    actions = named.entries.get(ACTIONS)
+    block_dim = actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1
+    try:
+        check(named, ModelConfig(), block_dim)
+    except RefusalError as error:
+        raise RefusalError(
+            f"{error}, so it is not the released architecture, and for another one encoder heads, predictor heads, "
+            "head width and dropout cannot be read from shapes; put its config.json beside the weights, or "
+            "name it: --config FILE"
+        ) from error
+    return ModelConfig(), block_dim
 
 
 def _as_ours(tensor: Tensor) -> Tensor:

@@ -2,15 +2,15 @@
 
 Instructions are decoded by `pickletools.genops`, which only reads. Every value stays within the types of
 `standins.Value`, so no instruction can touch an object of this process: BUILD fills the dictionary of a stand-in,
-REDUCE and NEWOBJ go through `standins.construct`. What is put into an opaque object is dropped.
+REDUCE and NEWOBJ go through `standins.construct`. Content of an opaque object is dropped.
 """
 
 import pickletools
 from collections.abc import Callable
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
 from lewm_cli.store.formats.refusals import DamagedError, ForeignError
-from lewm_cli.store.formats.standins import Captured, Opaque, Value, construct, resolve
+from lewm_cli.store.formats.standins import CapturedObject, Opaque, Value, construct, resolve
 
 MOST_INSTRUCTIONS = 200_000
 """A pickled model of the released size takes a quarter."""
@@ -24,7 +24,7 @@ LONGEST_INTEGER = 128
 """Bits: torch's own magic number has 77."""
 
 LARGEST_KEY = 2**32
-"""Of numbers as keys and of places in the memo: larger ones can be made to collide in a dictionary."""
+"""Bound of numbers as keys and of places in the memo: larger ones can be made to collide in a dictionary."""
 
 _PUSHES_ARGUMENT = frozenset(
     {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
@@ -32,10 +32,6 @@ _PUSHES_ARGUMENT = frozenset(
     | {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_MEMO_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
-_MEMO_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
-_EXTENSIONS = frozenset({"EXT1", "EXT2", "EXT4"})
-_IGNORED = frozenset({"PROTO", "FRAME"})
 
 
 class PickleStream:
@@ -51,11 +47,11 @@ class PickleStream:
         self._left = min(limit, LARGEST_PICKLE)
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes."""
+        """Read at most `size` bytes."""
         return self._count(self._file.read(max(0, min(size, self._left))))
 
     def readline(self) -> bytes:
-        """Up to and including the next line feed."""
+        """Read up to and including the next line feed."""
         return self._count(self._file.readline(self._left))
 
     def _count(self, content: bytes) -> bytes:
@@ -68,7 +64,7 @@ def unpickle(stream: PickleStream, persistent: Callable[[Value], Value]) -> Valu
 
     Args:
         stream: where the instructions are.
-        persistent: what a persistent id stands for (a storage).
+        persistent: gives what a persistent id stands for (a storage).
 
     Raises:
         ForeignError: it refers to something that is not on the list; nothing was run.
@@ -83,11 +79,14 @@ def unpickle(stream: PickleStream, persistent: Callable[[Value], Value]) -> Valu
                 break
             machine.run(opcode.name, argument)
         return machine.result()
-    except (ValueError, IndexError, OverflowError) as error:  # what genops says of garbage; RefusalError is none
+    # genops on garbage, a stack or a memo that is shorter than the pickle takes it for; no refusal is one of these
+    except (ValueError, LookupError, OverflowError) as error:
         raise DamagedError("its pickle is garbled or ends early") from error
 
 
 class _Machine:
+    """A stack, the stacks below its marks, and a memo; an empty one that is taken from raises LookupError."""
+
     def __init__(self, persistent: Callable[[Value], Value]) -> None:
         self._persistent = persistent
         self._stack: list[Value] = []
@@ -95,184 +94,134 @@ class _Machine:
         self._memo: dict[int, Value] = {}
 
     def result(self) -> Value:
-        """The value left by a pickle that has stopped."""
+        """Return the value left by a pickle that has stopped."""
         if self._below or len(self._stack) != 1:
             raise DamagedError("its pickle leaves more or less than one object")
         return self._stack[0]
 
     def run(self, name: str, argument: Value) -> None:
         """Carry out one instruction."""
-        if name in _IGNORED:
-            return
-        if name in _MEMO_PUTS:
-            self._memo[_place(argument)] = self._top()
-        elif name in _MEMO_GETS:
-            place = _place(argument)
-            if place not in self._memo:
-                raise DamagedError("its pickle recalls what it never remembered")
-            self._stack.append(self._memo[place])
-        elif name in _PUSHES_ARGUMENT:
-            self._stack.append(_checked(argument))
-        elif name in _CONSTANTS:
-            self._stack.append(_CONSTANTS[name])
-        elif name in _EXTENSIONS:
-            raise ForeignError("uses the extension registry")
-        elif name in self._INSTRUCTIONS:
-            self._INSTRUCTIONS[name](self, argument)
-        else:
-            raise ForeignError(f"uses the instruction {name}")
+        push, pop = self._push, self._stack.pop
+        match name:
+            case "PROTO" | "FRAME":
+                pass
+            case "BINPUT" | "LONG_BINPUT" | "PUT":
+                self._memo[_place(argument)] = self._stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._stack[-1]
+            case "BINGET" | "LONG_BINGET" | "GET":
+                push(self._memo[_place(argument)])
+            case _ if name in _PUSHES_ARGUMENT:
+                push(_checked(argument))
+            case _ if name in _CONSTANTS:
+                push(_CONSTANTS[name])
+            case "MARK":
+                self._below.append(self._stack)
+                self._stack = []
+            case "POP" if self._stack:
+                pop()
+            case "POP" | "POP_MARK":
+                self._pop_to_mark()
+            case "DUP":
+                push(self._stack[-1])
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                push(tuple([pop() for _ in range(int(name[-1]))][::-1]))
+            case "TUPLE":
+                push(tuple(self._pop_to_mark()))
+            case "EMPTY_LIST" | "EMPTY_SET":
+                push([])
+            case "LIST":
+                push(self._pop_to_mark())
+            case "APPEND":
+                item = pop()
+                _extend(self._stack[-1], [item])
+            case "APPENDS" | "ADDITEMS":
+                items = self._pop_to_mark()
+                _extend(self._stack[-1], items)
+            case "EMPTY_DICT":
+                push({})
+            case "DICT":
+                items = self._pop_to_mark()
+                push({})
+                _fill(self._stack[-1], items)
+            case "SETITEM":
+                value, key = pop(), pop()
+                _fill(self._stack[-1], [key, value])
+            case "SETITEMS":
+                items = self._pop_to_mark()
+                _fill(self._stack[-1], items)
+            case "GLOBAL":
+                push(_resolve(argument))
+            case "STACK_GLOBAL":
+                last, module = pop(), pop()
+                if not isinstance(last, str) or not isinstance(module, str):
+                    raise ForeignError("names something by an object")
+                push(resolve(f"{module}.{last}"))
+            case "INST":
+                arguments = tuple(self._pop_to_mark())
+                push(construct(_resolve(argument), arguments))
+            case "OBJ":
+                target, *rest = self._pop_to_mark()
+                push(construct(target, tuple(rest)))
+            case "REDUCE" | "NEWOBJ":
+                given, target = pop(), pop()
+                push(construct(target, given))
+            case "NEWOBJ_EX":
+                keywords, given, target = pop(), pop(), pop()
+                if keywords != {}:
+                    raise ForeignError("calls a class with keywords")
+                push(construct(target, given))
+            case "BUILD":
+                state = pop()
+                _build(self._stack[-1], state)
+            case "BINPERSID":
+                push(self._persistent(pop()))
+            case "EXT1" | "EXT2" | "EXT4":
+                raise ForeignError("uses the extension registry")
+            case _:
+                raise ForeignError(f"uses the instruction {name}")
 
-    def _top(self) -> Value:
-        if not self._stack:
-            raise DamagedError("its pickle runs out of objects")
-        return self._stack[-1]
-
-    def _pop(self) -> Value:
-        value = self._top()
-        self._stack.pop()
-        return value
+    def _push(self, value: Value) -> None:
+        self._stack.append(value)
 
     def _pop_to_mark(self) -> list[Value]:
-        if not self._below:
-            raise DamagedError("its pickle runs out of objects")
-        items, self._stack = self._stack, self._below.pop()
+        below = self._below.pop()
+        items, self._stack = self._stack, below
         return items
 
-    def _mark(self, _: Value) -> None:
-        self._below.append(self._stack)
-        self._stack = []
 
-    def _tuple(self, size: int) -> None:
-        items = [self._pop() for _ in range(size)]
-        self._stack.append(tuple(reversed(items)))
+def _resolve(argument: Value) -> Value:
+    return resolve(".".join(str(argument).split(" ", 1)))
 
-    def _append(self, items: list[Value]) -> None:
-        target = self._top()
-        if isinstance(target, Opaque):
-            return
-        if not isinstance(target, list):
-            raise DamagedError("its pickle appends to something else than a list")
+
+def _extend(target: Value, items: list[Value]) -> None:
+    if isinstance(target, list):
         target.extend(items)
+    elif not isinstance(target, Opaque):
+        raise DamagedError("its pickle appends to something else than a list")
 
-    def _set_items(self, items: list[Value]) -> None:
-        self._fill(self._top(), items)
 
-    def _fill(self, target: Value, items: list[Value]) -> None:
-        if isinstance(target, Opaque):
-            return
-        if not isinstance(target, dict) or len(items) % 2:
-            raise DamagedError("its pickle fills something else than a dictionary")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            # Other keys would be hashed and compared, which a stranger can make take for ever.
-            if not ((type(key) is str and len(key) <= LONGEST_KEY) or (type(key) is int and abs(key) < LARGEST_KEY)):
-                raise DamagedError("a dictionary in its pickle has a key that is no name and no number")
-            target[key] = value
+def _fill(target: Value, items: list[Value]) -> None:
+    if isinstance(target, Opaque):
+        return
+    if not isinstance(target, dict) or len(items) % 2:
+        raise DamagedError("its pickle fills something else than a dictionary")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        # Other keys would be hashed and compared, which a stranger can make take for ever.
+        if not ((type(key) is str and len(key) <= LONGEST_KEY) or (type(key) is int and abs(key) < LARGEST_KEY)):
+            raise DamagedError("a dictionary in its pickle has a key that is no name and no number")
+        target[key] = value
 
-    def _dictionary(self, _: Value) -> None:
-        items = self._pop_to_mark()
-        self._stack.append({})
-        self._set_items(items)
 
-    def _list(self, _: Value) -> None:
-        items = self._pop_to_mark()
-        self._stack.append(items)
-
-    def _marked_tuple(self, _: Value) -> None:
-        items = self._pop_to_mark()
-        self._stack.append(tuple(items))
-
-    def _set_item(self, _: Value) -> None:
-        value, key = self._pop(), self._pop()
-        self._set_items([key, value])
-
-    def _set_marked_items(self, _: Value) -> None:
-        items = self._pop_to_mark()
-        self._set_items(items)
-
-    def _append_one(self, _: Value) -> None:
-        self._append([self._pop()])
-
-    def _append_marked(self, _: Value) -> None:
-        items = self._pop_to_mark()
-        self._append(items)
-
-    def _global(self, argument: Value) -> None:
-        self._stack.append(resolve(".".join(str(argument).split(" ", 1))))
-
-    def _stack_global(self, _: Value) -> None:
-        name, module = self._pop(), self._pop()
-        if not isinstance(name, str) or not isinstance(module, str):
-            raise ForeignError("names something by an object")
-        self._stack.append(resolve(f"{module}.{name}"))
-
-    def _instance(self, argument: Value) -> None:
-        arguments = tuple(self._pop_to_mark())
-        self._stack.append(construct(resolve(".".join(str(argument).split(" ", 1))), arguments))
-
-    def _object(self, _: Value) -> None:
-        target, *arguments = self._pop_to_mark() or [None]
-        self._stack.append(construct(target, tuple(arguments)))
-
-    def _reduce(self, _: Value) -> None:
-        arguments, target = self._pop(), self._pop()
-        self._stack.append(construct(target, arguments))
-
-    def _new_object_with_keywords(self, _: Value) -> None:
-        keywords, arguments, target = self._pop(), self._pop(), self._pop()
-        if keywords != {}:
-            raise ForeignError("calls a class with keywords")
-        self._stack.append(construct(target, arguments))
-
-    def _build(self, _: Value) -> None:
-        state, target = self._pop(), self._top()
-        if isinstance(target, Opaque):
-            return
-        if not isinstance(state, dict):
-            raise DamagedError("an object in its pickle has a state that is no dictionary")
-        if isinstance(target, Captured) and not target.state:
-            target.state = state
-        elif not isinstance(target, dict):  # a state dict carries `_metadata`, which is not needed
-            raise ForeignError("sets the state of something that has none")
-
-    def _persistent_id(self, _: Value) -> None:
-        self._stack.append(self._persistent(self._pop()))
-
-    def _memoize(self, _: Value) -> None:
-        self._memo[len(self._memo)] = self._top()
-
-    def _duplicate(self, _: Value) -> None:
-        self._stack.append(self._top())
-
-    _INSTRUCTIONS: ClassVar[dict[str, Callable[["_Machine", Value], object]]] = {
-        "MARK": _mark,
-        "POP": lambda self, _: self._pop() if self._stack else self._pop_to_mark(),
-        "POP_MARK": lambda self, _: self._pop_to_mark(),
-        "DUP": _duplicate,
-        "MEMOIZE": _memoize,
-        "EMPTY_LIST": lambda self, _: self._stack.append([]),
-        "EMPTY_DICT": lambda self, _: self._stack.append({}),
-        "EMPTY_SET": lambda self, _: self._stack.append([]),
-        "TUPLE": _marked_tuple,
-        "TUPLE1": lambda self, _: self._tuple(1),
-        "TUPLE2": lambda self, _: self._tuple(2),
-        "TUPLE3": lambda self, _: self._tuple(3),
-        "LIST": _list,
-        "DICT": _dictionary,
-        "APPEND": _append_one,
-        "APPENDS": _append_marked,
-        "ADDITEMS": _append_marked,
-        "SETITEM": _set_item,
-        "SETITEMS": _set_marked_items,
-        "GLOBAL": _global,
-        "STACK_GLOBAL": _stack_global,
-        "INST": _instance,
-        "OBJ": _object,
-        "REDUCE": _reduce,
-        "NEWOBJ": _reduce,
-        "NEWOBJ_EX": _new_object_with_keywords,
-        "BUILD": _build,
-        "BINPERSID": _persistent_id,
-    }
+def _build(target: Value, state: Value) -> None:
+    if isinstance(target, Opaque):
+        return
+    if not isinstance(state, dict):
+        raise DamagedError("an object in its pickle has a state that is no dictionary")
+    if isinstance(target, CapturedObject) and not target.state:
+        target.state = state
+    elif not isinstance(target, dict):  # a state dict carries `_metadata`, which is not needed
+        raise ForeignError("sets the state of something that has none")
 
 
 def _checked(argument: Value) -> Value:

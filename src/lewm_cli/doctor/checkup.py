@@ -1,0 +1,76 @@
+"""Checks everything on this machine, one thing after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.doctor.drawing import drawing
+from lewm_cli.doctor.environment import variables
+from lewm_cli.doctor.finding import Finding, State, guarded
+from lewm_cli.doctor.packages import extras, packages
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A command to type, and the findings that it is for."""
+
+    names: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Everything that was found, section by section."""
+
+    versions: tuple[Finding, ...]
+    devices: tuple[Finding, ...]
+    rendering: tuple[Finding, ...]
+    storage: tuple[Finding, ...]
+    environment: tuple[Finding, ...]
+    extras: tuple[Finding, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in the order of the sections."""
+        return self.versions + self.devices + self.rendering + self.storage + self.environment + self.extras
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Names of all that TwoRoom needs and that does not work."""
+        return tuple(finding.name for finding in self.findings if finding.state is State.BROKEN)
+
+    @property
+    def advice(self) -> tuple[Advice, ...]:
+        """Every command once, what is broken first, what is optional last."""
+        names: dict[str, list[str]] = {}
+        for state in (State.BROKEN, State.WARNING, State.OPTIONAL):
+            for finding in self.findings:
+                if finding.state is state and finding.advice:
+                    names.setdefault(finding.advice, []).append(finding.name)
+        return tuple(Advice(tuple(whose), command) for command, whose in names.items())
+
+
+def check_machine(home: Path | None, say: Callable[[str], None]) -> Checkup:
+    """Check this machine; nothing that is found, or fails, is an error here.
+
+    Args:
+        home: the folder of `--home`.
+        say: told what takes time.
+    """
+    # Late: check_imports has to be told before torch and h5py are imported.
+    from lewm_cli.doctor.devices import devices
+    from lewm_cli.doctor.disk import compression, homes, shared_memory
+
+    drawn = guarded("rendering", lambda: drawing(say))
+    return Checkup(
+        versions=guarded("versions", packages),
+        devices=guarded("devices", devices),
+        rendering=drawn,
+        storage=(
+            *guarded("home", lambda: homes(home)),
+            *guarded("shared memory", shared_memory),
+            *guarded("HDF5 Blosc filter", compression),
+        ),
+        environment=guarded("environment", lambda: variables(drawn)),
+        extras=guarded("extras", extras),
+    )

@@ -1,0 +1,69 @@
+"""The metadata of a run, in the header of `<run>.safetensors`."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from lewm_cli.config import DatasetIdentity, Inputs, Section
+from lewm_cli.methods.method import Method
+from lewm_cli.methods.table import DEFAULT, METHODS
+from lewm_cli.methods.train_config import MethodName, Sizes, TrainConfig
+
+
+class Provenance(Section):
+    """The origin of weights that were trained here."""
+
+    dataset: DatasetIdentity
+    held_out: tuple[int, ...] = Field(description="numbers of the episodes held out; empty for the clip split")
+    trained_on: tuple[str, ...] = Field(
+        description="digests of all episodes ever trained on, those of the run it was initialized from included"
+    )
+    train: TrainConfig
+    step: int = Field(ge=0, description="optimizer steps taken")
+    init_from: str | None = None
+    device: str
+    versions: dict[str, str]
+    command: str
+    finished: str = Field(description="UTC time of the last step, ISO 8601")
+
+
+class RunCard(Section):
+    """The header of a run: enough to rebuild the model, to feed it rightly and to say where it came from.
+
+    What another tool trained has no provenance; its normalization was computed from a recording afterwards.
+    """
+
+    format: Literal[1] = 1
+    method: MethodName = DEFAULT
+    model: Sizes
+    inputs: Inputs
+    provenance: Provenance | None = None
+    statistics_from: DatasetIdentity | None = Field(None, description="of a run that was trained elsewhere")
+
+    @model_validator(mode="after")
+    def _origin_known(self) -> Self:
+        if (self.provenance is None) == (self.statistics_from is None):
+            raise ValueError("a run was trained here or elsewhere: give provenance or statistics_from")
+        return self
+
+    def new_model(self) -> Method:
+        """A model of these sizes with random weights."""
+        objective = self.provenance.train.objective if self.provenance else None
+        return METHODS[self.method](self.model, self.inputs.block_dim, objective)
+
+    @property
+    def dataset(self) -> DatasetIdentity:
+        """The recording it was trained on, or, if that is not known, the one its normalization was computed from."""
+        known = self.provenance.dataset if self.provenance else self.statistics_from
+        assert known is not None
+        return known
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Digests of the episodes that it is known to have been trained on."""
+        return frozenset(self.provenance.trained_on if self.provenance else ())
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads of its training, where they were chosen."""
+        return self.provenance.train.threads if self.provenance else None

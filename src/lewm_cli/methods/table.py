@@ -1,0 +1,25 @@
+"""The table of methods: a method is one module beside this one, and one line here."""
+
+from lewm_cli.config import nearest
+from lewm_cli.methods.lewm import LeWM
+from lewm_cli.methods.method import Method
+
+METHODS: dict[str, type[Method]] = {
+    "lewm": LeWM,
+}
+
+DEFAULT = "lewm"
+"""The method of configurations and weights that name none."""
+
+
+def check_method(name: object) -> str:
+    """Returns the name if it is in the table.
+
+    Raises:
+        ValueError: there is no such method; the error names the nearest one.
+    """
+    if not isinstance(name, str) or name not in METHODS:
+        near = nearest(str(name), list(METHODS))
+        meant = f"did you mean {near!r}?" if near else f"there is {', '.join(METHODS)}"
+        raise ValueError(f"there is no method {name!r}; {meant}")
+    return name

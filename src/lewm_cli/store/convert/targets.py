@@ -1,0 +1,182 @@
+"""Writes a run in any format; tensors stay the same, bit for bit, except where the format has others."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lewm_cli.errors import LewmError
+from lewm_cli.files import atomic_folder, atomic_path, explained
+from lewm_cli.methods import LeWM, Method
+from lewm_cli.store.convert.onnx import ONNX_FILES, write_onnx
+from lewm_cli.store.convert.swm_module import swm_module
+from lewm_cli.store.formats import config_tree
+from lewm_cli.store.keys import released_key
+from lewm_cli.store.objects import save_object
+from lewm_cli.store.runs import Run, save_state_dict, save_weights, weights_digest
+
+
+class Target(StrEnum):
+    """A format."""
+
+    SAFETENSORS = "safetensors"
+    OBJECT = "object"
+    WEIGHTS = "weights"
+    HUB = "hub"
+    SWM_OBJECT = "swm-object"
+    ONNX = "onnx"
+
+
+class Names(StrEnum):
+    """Names of the encoder's tensors in the weights of a hub folder, which are loaded strictly."""
+
+    RELEASED = "transformers-4"
+    CURRENT = "transformers-5"
+
+
+HUB_FILES = ("config.json", "weights.pt", "card.json")
+"""Files of a hub folder. The configuration first: a folder without it is not loaded."""
+
+FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
+"""The formats that are folders, and their files."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file that was written.
+
+    Args:
+        path: where it lies.
+        bytes: its size.
+        sha256: of its content.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A run in another format.
+
+    Args:
+        run: its name.
+        target: the format.
+        names: of the tensors, where they can be chosen.
+        tensors: how many.
+        path: the file or folder.
+        files: that were written.
+        largest_difference: of a number that it computes from the run's, where its tensors are not the same.
+        remarks: what a person should know.
+    """
+
+    run: str
+    target: Target
+    names: Names | None
+    tensors: int
+    path: Path
+    files: tuple[WrittenFile, ...]
+    largest_difference: float | None
+    remarks: tuple[str, ...]
+
+
+def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> Conversion:
+    """Write a run in one step, over what is there.
+
+    Args:
+        target: the format.
+        run: on the CPU.
+        path: a file, or for one of `FOLDERS` a folder that holds nothing but its files.
+        names: of the tensors in a hub folder.
+
+    Raises:
+        LewmError: the format has no such model or computes something else, a package is missing, or the place cannot
+            be written.
+    """
+    difference = None
+    match target:
+        case Target.SAFETENSORS if run.files.foreign:
+            save_weights(path, run.model, run.card)
+        case Target.SAFETENSORS:
+            _copy(run, path)
+        case Target.OBJECT:
+            save_object(run.model, path)
+        case Target.WEIGHTS:
+            save_state_dict(run.model, path)
+        case Target.HUB:
+            _write_hub(run, path, names)
+        case Target.SWM_OBJECT:
+            module = swm_module(_lewm(run))
+            with atomic_path(path) as part, part.open("wb") as file:
+                torch.save(module, file)
+        case Target.ONNX:
+            difference = write_onnx(run, path)
+    files = [path / name for name in FOLDERS[target]] if target in FOLDERS else [path]
+    return Conversion(
+        run=run.name,
+        target=target,
+        names=names if target is Target.HUB else None,
+        tensors=run.tensors,
+        path=path,
+        files=tuple(WrittenFile(file, file.stat().st_size, weights_digest(file)) for file in files),
+        largest_difference=difference,
+        remarks=_remarks(run, target, names),
+    )
+
+
+def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
+    inputs = run.card.inputs
+    lost = f"normalization of pixels and actions, frameskip {inputs.frameskip} and task {inputs.task}"
+    match target:
+        case Target.SAFETENSORS:
+            return ()
+        case Target.HUB:
+            other = next(name for name in Names if name is not names)
+            version = names.rpartition("-")[2]
+            return (
+                f"weights.pt loads with transformers {version}; for the other version: --names {other}",
+                f"{lost} are in card.json, which other tools do not read",
+            )
+        case Target.ONNX:
+            size = run.card.model.image_size
+            return (
+                f"frames go in as uint8 and actions in the environment's units: their normalization is inside; resize "
+                f"frames to {size} x {size} by area before",
+                "card.json has everything else: sizes, history, frameskip, statistics",
+            )
+        case _:
+            return (f"not in it: {lost}; lewm show {run.name} --json has them",)
+
+
+def _copy(run: Run, path: Path) -> None:
+    with atomic_path(path) as part:
+        with explained(path):
+            shutil.copyfile(run.files.weights, part)
+        if weights_digest(part) != run.sha256:
+            raise LewmError(f"{run.name} was written anew while it was copied; type the command again")
+
+
+def _write_hub(run: Run, path: Path, names: Names) -> None:
+    config = config_tree(_lewm(run).config, run.model.block_dim)
+    with atomic_folder(path, replaces=HUB_FILES) as part:
+        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
+            torch.save(_named(run.model, names), file)
+        card = run.card.model_dump_json(by_alias=True, indent=2)
+        (part / "card.json").write_text(f"{card}\n", encoding="utf-8")
+
+
+def _lewm(run: Run) -> LeWM:
+    if not isinstance(run.model, LeWM):
+        raise LewmError(f"{run.name} was trained by {run.model.name}, and these formats hold a LeWM only")
+    return run.model
+
+
+def _named(model: Method, names: Names) -> dict[str, Tensor]:
+    rename = names is Names.RELEASED
+    return {released_key(key) if rename else key: value.detach() for key, value in model.state_dict().items()}

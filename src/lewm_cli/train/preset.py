@@ -1,0 +1,61 @@
+"""Training configurations to start from, by task and name."""
+
+from dataclasses import dataclass
+
+from lewm_cli.config import Layer, nearest
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.methods import TrainConfig
+from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One named configuration of one task."""
+
+    task: Task
+    name: str
+
+    @property
+    def layer(self) -> Layer:
+        """What it sets; everything else keeps its default."""
+        return Layer(f"preset {self.task.name}/{self.name}", self.task.presets[self.name])
+
+    @property
+    def config(self) -> TrainConfig:
+        """The whole configuration."""
+        return TrainConfig.build(self.layer.tree, self.layer.source)
+
+
+def all_presets() -> list[Preset]:
+    """Every preset of every task, the generic task last."""
+    return [Preset(task, name) for task in (*TASKS, GENERIC) for name in task.presets]
+
+
+def task_preset(task: Task, name: str) -> Preset:
+    """A task's preset.
+
+    Raises:
+        LewmError: the task has none of this name.
+    """
+    if name not in task.presets:
+        raise LewmError(f"there is no preset {name!r} for {task.name}; choose {' or '.join(task.presets)}")
+    return Preset(task, name)
+
+
+def find_preset(name: str) -> Preset:
+    """The preset for `TASK/PRESET`.
+
+    Raises:
+        LewmError: no such task, or it has no such preset.
+        UsageError: the name has another form.
+    """
+    task_name, slash, preset = name.partition("/")
+    if not slash:
+        known = ", ".join(f"{preset.task.name}/{preset.name}" for preset in all_presets())
+        raise UsageError(f"{name!r} is not of the form TASK/PRESET; there is {known}")
+    task = find_task(task_name)
+    if task is None:
+        near = nearest(name, [f"{preset.task.name}/{preset.name}" for preset in all_presets()])
+        meant = f"; did you mean {near!r}?" if near else "; `lewm presets` lists all presets"
+        raise LewmError(f"there is no task {task_name!r}{meant}")
+    return task_preset(task, preset)

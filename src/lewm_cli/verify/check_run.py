@@ -1,0 +1,239 @@
+"""Checks a run: header, tensors, derived files, heads, measurements, log."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from lewm_cli.errors import LewmError
+from lewm_cli.files import is_locked
+from lewm_cli.heads import KINDS, fit_command, read_head
+from lewm_cli.methods import RunCard
+from lewm_cli.store import (
+    Measurement,
+    RunFiles,
+    StoredStatistics,
+    head_paths,
+    read_card,
+    read_tensors,
+    weights_digest,
+)
+from lewm_cli.store.derived import check_sums, read_object, read_state_dict
+from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.origin import run_origin
+from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, guarded
+from lewm_cli.verify.fetched import origin_findings
+
+TRAIN_AGAIN = "train or fetch it again"
+COPY_AGAIN = "fetch or copy it again"
+
+
+@dataclass
+class _Look:
+    """One look at one run: what is known so far, and what was counted."""
+
+    name: str
+    files: RunFiles
+    folders: Sequence[Path]
+    kinds: Mapping[str, type[Measurement]]
+    card: RunCard | None = None
+    state: dict[str, Tensor] | None = None
+    digest: str | None = None
+    derived: int = 0
+    heads: int = 0
+    results: int = 0
+    older_results: int = 0
+    log_entries: int = 0
+
+    def check_tensors(self) -> Iterator[Finding]:
+        if self.files.foreign:
+            self.state = read_checkpoint(self.files.foreign).state
+        else:
+            self.card = card = read_card(self.files.weights)
+            with torch.device("meta"):  # names and shapes are all that is needed of the model
+                model = card.new_model()
+            self.state = read_tensors(self.files.weights, model)
+        self.digest = weights_digest(self.files.weights)
+        endless = [key for key, value in self.state.items() if not torch.isfinite(value).all()]
+        if endless:
+            says = f"{len(endless)} of {len(self.state)} tensors hold NaN or infinity, first {endless[0]!r}"
+            yield Problem(says, self.again())
+
+    def check_origin(self) -> Iterator[Finding]:
+        """Check weights that were fetched."""
+        origin = run_origin(self.files)
+        if origin:
+            yield from origin_findings(origin, f"{quote(self.name)} --checkpoint")
+
+    def check_statistics(self) -> Iterator[Finding]:
+        """Check the normalization of weights that do not carry their own."""
+        if not self.files.foreign:
+            return
+        paths = {RunFiles(stem).statistics for stem in (self.files.stem, *map(_stem_of_results, self.folders))}
+        there = [path for path in sorted(paths) if path.exists()]
+        if not there:
+            yield Remark("no statistics yet: evaluating it needs --stats-from DATASET")
+        for path in there:
+            compute = f"compute them again: lewm show {quote(self.name)} --stats-from DATASET"
+            try:
+                stored = StoredStatistics.model_validate_json(path.read_bytes())
+            except ValidationError:
+                yield Problem(f"{path.name} holds no statistics that can be read", compute)
+                continue
+            if stored.weights_sha256 != self.digest:
+                yield Remark(f"{path.name} is of earlier weights; {compute}")
+
+    def check_derived(self) -> Iterator[Finding]:
+        """Compare both derived files with the weights."""
+        card, state, files = self.card, self.state, self.files
+        if card is None or card.provenance is None or state is None:
+            return  # there is nothing to compare with, or nothing was derived
+        if is_locked(files.weights):
+            yield Remark(f"being trained now, step {card.provenance.step:,}")
+            return
+        resume = f"lewm train {card.inputs.task} --name {quote(self.name)} --resume"
+        if files.stopped:
+            try:
+                check_sums(files.resume)
+            except LewmError as error:
+                yield Problem(f"training stopped, and {error}")
+                return
+            yield Remark(f"training stopped after step {card.provenance.step:,}; go on with: {resume}")
+        again = f"write it again: {resume}" if files.resume.exists() else self.again()
+        there = [path for path in (files.state_dict, files.object) if path.exists()]
+        if len(there) < 2 and not files.stopped:  # the end of training writes both
+            missing = " and ".join(path.name for path in (files.state_dict, files.object) if path not in there)
+            yield Problem(f"missing, for other tools: {missing}", again)
+        others: list[dict[str, Tensor]] = []
+        for path in there:
+            try:
+                derived = read_object(files, card) if path == files.object else read_state_dict(files, card)
+            except LewmError as error:
+                yield Problem(str(error), again)
+                continue
+            differing = _differing(state, derived)
+            if not differing:
+                self.derived += 1
+                continue
+            others.append(derived)
+            says = f"{path.name} holds other weights: {len(differing)} of {len(state)} tensors, first {differing[0]!r}"
+            yield Problem(says, again)
+        if len(others) == 2 and not _differing(*others):
+            says = f"both derived files agree with each other, so {files.weights.name} itself may have been damaged"
+            yield Problem(says, "put it back from a copy, or train it again")
+
+    def check_heads(self) -> Iterator[Finding]:
+        """Check heads that were fitted to the latents."""
+        places = (self.files, *(RunFiles(_stem_of_results(folder)) for folder in self.folders))
+        for kind in KINDS:
+            again = fit_command(self.name, kind)
+            for path in filter(Path.exists, head_paths(places, kind)):
+                try:
+                    stored = read_head(path, kind, again)
+                except LewmError as error:
+                    yield Problem(str(error), f"fit it again: {again}")
+                    continue
+                if stored.fit.weights_sha256 == self.digest:
+                    self.heads += 1
+                else:
+                    yield Remark(f"{path.name} is of earlier weights; fit it again: {again}")
+
+    def check_results(self) -> Iterator[Finding]:
+        paths = (path for folder in dict.fromkeys(self.folders) for path in sorted(folder.glob("*.json")))
+        for path in paths:
+            kind = self.kinds.get(path.name.partition("-")[0])
+            if kind is None:
+                yield Remark(f"{path.name} is no kind of result that this version knows")
+                continue
+            try:
+                result = kind.model_validate_json(path.read_bytes())
+            except ValidationError:
+                again = f"measure again, after: rm {quote(str(path))}"
+                yield Problem(f"{path.name} is no result that this version can read", again)
+                continue
+            if result.weights_sha256 == self.digest:
+                self.results += 1
+            else:
+                self.older_results += 1
+
+    def check_log(self) -> Iterator[Finding]:
+        if not self.files.log.exists():
+            return
+        content = self.files.log.read_bytes()
+        whole, cut = content.count(b"\n"), not content.endswith(b"\n") and bool(content)
+        self.log_entries = sum(map(_is_event, content.split(b"\n")))
+        spoiled = whole + cut - self.log_entries
+        if whole and not self.log_entries:
+            says = f"{self.files.log.name} is damaged: none of its {whole} lines can be read"
+            yield Problem(says, f"the weights do not need it: rm {quote(str(self.files.log))}")
+        elif spoiled > 0:
+            yield Remark(f"{spoiled} lines of {self.files.log.name} cannot be read, as a kill leaves them")
+
+    def again(self) -> str:
+        if self.files.foreign:
+            return COPY_AGAIN
+        card = self.card
+        if card is None or card.provenance is None:
+            return TRAIN_AGAIN
+        dataset = quote(card.provenance.dataset.name)
+        config = f" --config {quote(str(self.files.config))}" if self.files.config.exists() else ""
+        return f"train it again: lewm train {dataset} --name {quote(self.name)}{config} --overwrite"
+
+
+def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mapping[str, type[Measurement]]) -> RunCheck:
+    """Check everything that belongs to a run; damage is a finding, never an error.
+
+    Args:
+        name: run name.
+        files: where it lies.
+        folders: where its stored measurements lie.
+        kinds: classes of stored measurements, by the first word of their file names.
+    """
+    look = _Look(name, files, folders, kinds)
+    findings = [*guarded(files.weights.name, look.check_tensors, COPY_AGAIN if files.foreign else TRAIN_AGAIN)]
+    again = look.again()
+    findings += guarded("its origin", look.check_origin, COPY_AGAIN)
+    findings += guarded("the statistics", look.check_statistics, again)
+    findings += guarded("what is derived from the weights", look.check_derived, again)
+    findings += guarded("a head", look.check_heads, fit_command(name, "reach"))
+    findings += guarded("a stored result", look.check_results, "measure again")
+    findings += guarded(files.log.name, look.check_log, "the weights do not need it")
+    return RunCheck(
+        name=name,
+        path=files.weights,
+        findings=tuple(findings),
+        tensors=None if look.state is None else len(look.state),
+        derived=look.derived,
+        heads=look.heads,
+        results=look.results,
+        older_results=look.older_results,
+        log_entries=look.log_entries,
+    )
+
+
+def _differing(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that are not the same bit for bit, or are in one of them only."""
+    return sorted(key for key in state.keys() | other.keys() if not _same(state.get(key), other.get(key)))
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None or one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    # Bits, because NaN does not equal itself.
+    return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))
+
+
+def _stem_of_results(folder: Path) -> Path:
+    return folder.parent.with_suffix("")
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        return "event" in json.loads(line)
+    except (ValueError, TypeError):
+        return False
