@@ -15,27 +15,23 @@ from torch import Tensor
 from commands import Done, ended, flat, lewm_here, running, wait_until
 from drawing import drawing_simulator
 from lewm_cli.config import ActionStats, EvalProtocol, Inputs, PlannerConfig, ReferencesConfig, parse_setting
+from lewm_cli.control import NoActionActor, Planner
 from lewm_cli.data import open_dataset
+from lewm_cli.diagnose import ReferenceDiagnostics, find_references, reference_planner
+from lewm_cli.diagnose.ranking import rank_plan
+from lewm_cli.diagnose.true_cost import FrameCost, StateCost, TrueRollout
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (
     EvalResult,
-    Here,
     Pair,
-    Referee,
     Reference,
     References,
     evaluate,
-    find_judge,
-    find_references,
-    reference_planner,
-    simulators,
 )
-from lewm_cli.evaluate.ranking import rank_plan
-from lewm_cli.evaluate.stage import Rollouts, Stay
-from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.model import PositionHead, ReachHead
-from lewm_cli.plan import CEM, Iteration, Plan, ProbedPosition, Problem, Reachability
+from lewm_cli.plan import CEM, Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
 from lewm_cli.report import evaluation_tables, report_tree
+from lewm_cli.simulate import InProcess, Rollouts, RunActor, simulator_pool
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
@@ -75,7 +71,7 @@ def wide_run(tworoom_run: Run) -> Run:
     return replace(tworoom_run, card=tworoom_run.card.model_copy(update={"inputs": WIDE}))
 
 
-Measure = Callable[..., tuple[Referee, EvalResult]]
+Measure = Callable[..., tuple[ReferenceDiagnostics, EvalResult]]
 
 
 @pytest.fixture
@@ -84,15 +80,17 @@ def measure(wide_run: Run, tmp_path: Path) -> Measure:
     write_recording(tmp_path / "noise.h5")
     dataset = open_dataset(tmp_path / "noise.h5", "noise")
 
-    def apply(pairs: list[Pair], config: ReferencesConfig = FEW, where=None, **changes) -> tuple[Referee, EvalResult]:
+    def apply(
+        pairs: list[Pair], config: ReferencesConfig = FEW, where=None, **changes
+    ) -> tuple[ReferenceDiagnostics, EvalResult]:
         task = find_task("tworoom")
-        where = where or Here(task)
+        where = where or InProcess(task)
         planner = PlannerConfig(candidates=8, elites=2, iterations=2)
         protocol = EvalProtocol(**{"pairs": len(pairs), "planner": planner} | changes)
-        solver = CEM(protocol.planner)
+        actor = Planner(wide_run, protocol.planner)
         given = {"held_out": True, "advance": silent, "simulators": where}
-        result = evaluate(wide_run, task, dataset, pairs, protocol, solver, **given)
-        return Referee(wide_run, pairs, result, config, where), result
+        result = evaluate(wide_run, task, dataset, pairs, protocol, actor, **given)
+        return ReferenceDiagnostics(wide_run, pairs, result, config, where), result
 
     return apply
 
@@ -105,18 +103,18 @@ def silent(done: int) -> None:
 
 
 @pytest.fixture
-def way(tworoom_run: Run) -> Onward:
+def way(tworoom_run: Run) -> TrueRollout:
     """From a start of TwoRoom, some actions ahead of it."""
     before = np.random.default_rng(1).uniform(-1, 1, (10, 2)).astype(np.float32)
-    return Onward(Here(find_task("tworoom")), WIDE, "simulator", between((60, 50), (80, 170)), before)
+    return TrueRollout(InProcess(find_task("tworoom")), WIDE, "simulator", between((60, 50), (80, 170)), before)
 
 
-def test_true_costs_are_those_of_a_simulator_driven_apart(way: Onward, tworoom_run: Run):
+def test_true_costs_are_those_of_a_simulator_driven_apart(way: TrueRollout, tworoom_run: Run):
     candidates = torch.randn(1, 19, 3, 10)  # more than are asked for together
     simulator = find_task("tworoom").make_simulator()
     goal = torch.randn(1, 8)
     states = StateCost((way,))(candidates)
-    seen = SeenCost(find_judge(tworoom_run, PlannerConfig()), (way,), goal)(candidates)
+    seen = FrameCost(tworoom_run, LastLatent(tworoom_run.model), (way,), goal)(candidates)
     assert states.shape == seen.shape == (1, 19)
     for number, sequence in enumerate(candidates[0].numpy()):
         simulator.begin(way.pair.start, way.pair.goal)
@@ -129,7 +127,7 @@ def test_true_costs_are_those_of_a_simulator_driven_apart(way: Onward, tworoom_r
 
 @pytest.mark.parametrize("kind", ["probe", "reach"])
 def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_by(
-    way: Onward, tworoom_run: Run, kind: str
+    way: TrueRollout, tworoom_run: Run, kind: str
 ):
     torch.manual_seed(0)
     head = ReachHead(8, 6) if kind == "reach" else PositionHead(8, 2)
@@ -138,19 +136,19 @@ def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_b
     objective = Reachability(head) if kind == "reach" else ProbedPosition(head)
     ways = way, replace(way, pair=between((150, 60), (190, 90)))
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    found = SeenCost(replace(find_judge(tworoom_run, PlannerConfig()), objective=objective), ways, goals)(candidates)
+    found = FrameCost(tworoom_run, objective, ways, goals)(candidates)
     for number, (each, goal) in enumerate(zip(ways, goals, strict=True)):
-        frames = np.concatenate([one.result().frames for one in each.ask(candidates[number], seen=True)])
+        frames = np.concatenate([one.result().frames for one in each.submit(candidates[number], rendered=True)])
         with torch.inference_mode():
             latents, goal = tworoom_run.embed(frames), goal.expand(9, -1)
             expected = head(latents, goal) if kind == "reach" else (head(latents) - head(goal)).square().sum(dim=1)
         torch.testing.assert_close(found[number], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_costs_of_one_environment_are_those_it_has_among_others(way: Onward, tworoom_run: Run):
+def test_costs_of_one_environment_are_those_it_has_among_others(way: TrueRollout, tworoom_run: Run):
     ways = way, replace(way, pair=between((150, 60), (190, 90)), before=way.before[:0])
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    for cost in (StateCost(ways), SeenCost(find_judge(tworoom_run, PlannerConfig()), ways, goals)):
+    for cost in (StateCost(ways), FrameCost(tworoom_run, LastLatent(tworoom_run.model), ways, goals)):
         assert cost.environments == 2
         together = cost(candidates)
         for number in range(2):
@@ -176,12 +174,14 @@ def test_every_task_is_followed_to_where_its_actions_lead(name: str):
         expected.append(simulator.distance())
         frames.append(simulator.frame())
     pair = Pair(0, 0, 10, start, goal)
-    answer = Here(task).ask(0, Rollouts(pair, "simulator", actions[0, :0], actions, seen=True)).result()
-    assert np.array_equal(answer.found, expected)
+    answer = InProcess(task).submit(0, Rollouts(pair, "simulator", actions[0, :0], actions, rendered=True)).result()
+    assert np.array_equal(answer.found.distances, expected)
     assert np.array_equal(answer.frames, frames)
-    assert answer.found[0] < 0.05 < answer.found[1]  # the very actions lead there; Reacher stops as it arrives
-    split = Rollouts(pair, "simulator", actions[0, :4], actions[:1, 4:], seen=False)
-    assert Here(task).ask(0, split).result().found[0] == pytest.approx(expected[0], abs=1e-6)
+    assert (
+        answer.found.distances[0] < 0.05 < answer.found.distances[1]
+    )  # the very actions lead there; Reacher stops as it arrives
+    split = Rollouts(pair, "simulator", actions[0, :4], actions[:1, 4:], rendered=False)
+    assert InProcess(task).submit(0, split).result().found.distances[0] == pytest.approx(expected[0], abs=1e-6)
 
 
 # Success
@@ -198,7 +198,7 @@ def test_true_dynamics_and_a_true_cost_reach_what_can_be_reached(measure: Measur
     assert sum(steps) == PAIRS * 50
     ran = np.array([one.success for one in result.episodes])
     assert found.above_run == Difference.of(np.array(found.reached), ran, np.arange(PAIRS))
-    still = referee.stand_still(steps.append)
+    still = referee.no_action(steps.append)
     assert still.reached == tuple(one.solved_at_start for one in result.episodes)
     assert sum(steps) == 2 * PAIRS * 50
     assert still.success == result.solved_at_start
@@ -206,15 +206,15 @@ def test_true_dynamics_and_a_true_cost_reach_what_can_be_reached(measure: Measur
 
 def test_nothing_is_done_where_no_action_is_taken():
     pair = between((3, 0), (9, 0))
-    here = Here(toy())
-    assert not here.ask(0, Stay(pair, "simulator", 50)).result().found
-    assert here.ask(0, Stay(between((3, 0), (3.5, 0)), "simulator", 50)).result().found
-    assert not here.ask(0, Stay(between((3, 0), (3.5, 0)), "tight", 50)).result().found
+    here = InProcess(toy())
+    assert not here.submit(0, RunActor(pair, "simulator", 50, NoActionActor)).result().found
+    assert here.submit(0, RunActor(between((3, 0), (3.5, 0)), "simulator", 50, NoActionActor)).result().found
+    assert not here.submit(0, RunActor(between((3, 0), (3.5, 0)), "tight", 50, NoActionActor)).result().found
 
 
 def test_headline_without_solved_starts_is_that_of_its_references_too(measure: Measure, easy: list[Pair]):
     referee, _ = measure(easy[:4], solved_starts="exclude")
-    still = referee.stand_still(silent)
+    still = referee.no_action(silent)
     assert (still.success.successes, still.success.trials, still.reached) == (0, 2, (True, True, False, False))
 
 
@@ -236,10 +236,10 @@ def test_processes_do_not_change_a_reference(measure: Measure, easy: list[Pair])
     def found(where=None) -> References:
         referee, _ = measure(pairs, config, where, budget=30)
         planned = [referee.plan(by, silent) for by in ("true latent", "true state")]
-        return referee.conclude(referee.stand_still(silent), None, *planned, referee.rank(silent))
+        return referee.result(referee.no_action(silent), None, *planned, referee.rank(silent))
 
     here = found()
-    with simulators(find_task("tworoom"), 2, silent) as fleet:
+    with simulator_pool(find_task("tworoom"), 2, silent) as fleet:
         there = found(fleet)
     assert _timeless(here) == _timeless(there)
     assert here.ranking.pairs == there.ranking.pairs
@@ -264,8 +264,8 @@ class Opposite:
 
 
 @pytest.fixture
-def toy_way() -> Onward:
-    return Onward(Here(toy()), WIDE, "simulator", between((3, 0), (9, 5)), np.empty((0, 2), np.float32))
+def toy_way() -> TrueRollout:
+    return TrueRollout(InProcess(toy()), WIDE, "simulator", between((3, 0), (9, 5)), np.empty((0, 2), np.float32))
 
 
 def planned(cost, **settings) -> Plan:
@@ -273,7 +273,7 @@ def planned(cost, **settings) -> Plan:
     return CEM(config, record=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
 
 
-def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):
+def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: TrueRollout):
     right = rank_plan(4, planned(StateCost((toy_way,)), result="best"), toy_way)
     assert (right.number, right.first, right.last) == (4, pytest.approx(1), pytest.approx(1))
     assert right.regret == 0
@@ -282,7 +282,7 @@ def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):
     assert wrong.regret == wrong.distance - wrong.least > 0
 
 
-def test_candidates_that_all_end_alike_have_no_ranking(toy_way: Onward):
+def test_candidates_that_all_end_alike_have_no_ranking(toy_way: TrueRollout):
     tried = Iteration(torch.zeros(1, 6, 2, 10), torch.arange(6.0)[None], torch.arange(2)[None])
     ranked = rank_plan(0, Plan(torch.zeros(1, 2, 10), torch.zeros(1), 0.0, torch.ones(1), history=(tried,)), toy_way)
     assert (ranked.first, ranked.last, ranked.regret) == (None, None, 0)

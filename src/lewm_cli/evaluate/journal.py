@@ -9,9 +9,8 @@ from typing import IO
 from pydantic import ValidationError
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+from lewm_cli.control import TimeSplit, find_objective
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.clock import TimeSplit
-from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.files import full_disk_explained, lock_path, locked, write_text
@@ -41,7 +40,7 @@ class Journaled(Section):
         """Describes an evaluation that is about to begin."""
         return cls(
             weights_sha256=run.sha256,
-            head_sha256=find_judge(run, protocol.planner).head_sha256,
+            head_sha256=find_objective(run, protocol.planner).head_sha256,
             dataset=dataset.identity,
             protocol=protocol,
             plans_by=plans_by,

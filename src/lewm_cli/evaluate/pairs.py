@@ -10,27 +10,11 @@ from lewm_cli.config import EvalProtocol, Sampler
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate.samplers import Start, draw_rows, refuse_too_few, starts_in_turn
+from lewm_cli.simulate import Pair
 from lewm_cli.tasks import Simulator, Task
 
 LOOKED_AT = 100
 """Pairs looked at for each that is asked for, before too few are reported."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One start and its goal.
-
-    Args:
-        episode: number of the recorded episode.
-        start_row, goal_row: rows of the recording.
-        start, goal: recorded states, in the simulator's units.
-    """
-
-    episode: int
-    start_row: int
-    goal_row: int
-    start: np.ndarray
-    goal: np.ndarray
 
 
 def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: EvalProtocol) -> list[Pair]:

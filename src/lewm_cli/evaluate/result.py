@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.control import TimeSplit
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.clock import TimeSplit
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References
 from lewm_cli.statistics import Difference, Rate

@@ -8,33 +8,33 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import Layer, ReferencesConfig
+from lewm_cli.control import Planner, find_objective
+from lewm_cli.diagnose import (
+    PlansBy,
+    ReferenceDiagnostics,
+    choose_episodes,
+    film,
+    find_references,
+    planned_by,
+    reference_planner,
+)
 from lewm_cli.errors import LewmError, StoppedError, signal_of
 from lewm_cli.evaluate import (
     EvalResult,
     Film,
     Journal,
     Journaled,
-    PlansBy,
-    Referee,
-    Simulators,
-    choose_episodes,
     evaluate,
-    film,
-    find_judge,
-    find_references,
     first_seed,
-    planned_by,
     redraw,
-    reference_planner,
     remarks,
-    simulators,
 )
 from lewm_cli.flows.planned import Planned, find_planned
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import find_solver
+from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
@@ -117,16 +117,16 @@ def evaluate_run(
         references=config is not None,
         resume=resume,
     )
-    find_judge(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
+    find_objective(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
     workers = available_cores() if workers is None else workers
     if config is None:  # where there are references, one pair alone keeps all workers busy
         workers = min(workers, max(len(one.pairs) for one in planned))
-    with simulators(task, workers, say) as simulated, ExitStack() as opened:
+    with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
         several = seeds * len(planned) > 1
-        work = _Evaluation(home, run, task, seeds, several, config, resume, simulated, opened, say, progress)
+        work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
         with resumable(work.journals, sum(map(work.episodes, planned))):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
         for journal in work.journals:
@@ -154,7 +154,7 @@ class _Evaluation:
     several: bool
     references: ReferencesConfig | None
     resume: bool
-    simulators: Simulators
+    pool: SimulatorPool
     opened: ExitStack
     say: Callable[[str], None]
     progress: Progress
@@ -173,9 +173,9 @@ class _Evaluation:
         ]
         result = EvalResult.over_seeds(results).model_copy(update={"manifest": pairs.origin})
         if self.references:
-            referee = Referee(self.run, pairs.pairs, result, self.references, self.simulators)
-            opened = self._open_reference_journals(pairs, referee)
-            references = measure_references(referee, self._title(pairs), self.progress, opened)
+            diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, result, self.references, self.pool)
+            opened = self._open_reference_journals(pairs, diagnostics)
+            references = measure_references(diagnostics, self._title(pairs), self.progress, opened)
             result = result.model_copy(update={"references": references})
         return Evaluated(result, keep_result(self.home, self.run, "eval", result))
 
@@ -190,12 +190,12 @@ class _Evaluation:
         chosen = choose_episodes(result, count)
         if chosen:
             with self.progress("filming", len(chosen) * result.protocol.budget, "steps") as advance:
-                filmed = film(self.run, self.task, pairs.dataset, result, chosen, advance, self.simulators)
+                filmed = film(self.run, self.task, pairs.dataset, result, chosen, advance, self.pool)
             keep_result(self.home, self.run, "films", filmed)
 
     def _evaluate(self, planned: Planned, journal: Journal, video: Callable[[Film], None] | None) -> EvalResult:
         protocol = planned.protocol
-        redrawn = redraw(self.simulators, self.task, planned.dataset, planned.pairs, self.say)
+        redrawn = redraw(self.pool, self.task, planned.dataset, planned.pairs, self.say)
         with self.progress(self._title(planned), len(planned.pairs) * protocol.budget, "steps") as advance:
             return evaluate(
                 self.run,
@@ -203,11 +203,11 @@ class _Evaluation:
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                find_solver(protocol.planner),
+                Planner(self.run, protocol.planner),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,
-                simulators=self.simulators,
+                simulators=self.pool,
                 journal=journal,
                 redrawn=redrawn,
             )
@@ -224,13 +224,13 @@ class _Evaluation:
         if measured is None or measured.planner != reference_planner(pairs.protocol.planner, self.references):
             return None
         # They are removed with the others in the end.
-        referee = Referee(self.run, pairs.pairs, found[0], self.references, self.simulators)
-        self._open_reference_journals(pairs, referee)
+        diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, found[0], self.references, self.pool)
+        self._open_reference_journals(pairs, diagnostics)
         return Evaluated(*found)
 
-    def _open_reference_journals(self, pairs: Planned, referee: Referee) -> dict[PlansBy, Journal]:
-        planned = replace(pairs, protocol=referee.protocol)
-        return {by: self._open_journal(planned, by) for by in referee.planned_by}
+    def _open_reference_journals(self, pairs: Planned, diagnostics: ReferenceDiagnostics) -> dict[PlansBy, Journal]:
+        planned = replace(pairs, protocol=diagnostics.protocol)
+        return {by: self._open_journal(planned, by) for by in diagnostics.planned_by}
 
     def _open_journal(self, planned: Planned, by: PlansBy | None = None) -> Journal:
         """Open the journal of an evaluation, or of a reference by what that plans by."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.config import Layer, merge_layers
-from lewm_cli.control import nondeterminism
+from lewm_cli.control import nondeterminism, resolve_precision
 from lewm_cli.data import read_image
-from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, drive_to_image, settled
+from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
@@ -50,7 +50,7 @@ def drive_run(
     instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
     task = simulated_task(run, f"there is nothing to drive; {instead}")
     protocol = _protocol(task, settings)
-    protocol = protocol.model_copy(update={"planner": settled(run, protocol.planner)})
+    protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
     if said := nondeterminism(protocol.planner):
         say(f"unusual: {said}")
     with progress("driving", protocol.budget, "steps") as advance:

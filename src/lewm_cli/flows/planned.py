@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from lewm_cli.config import EvalProtocol, Layer
+from lewm_cli.control import resolve_precision
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import (
@@ -20,7 +21,6 @@ from lewm_cli.evaluate import (
     find_protocol,
     manifest_pairs,
     read_manifest,
-    settled,
     write_manifest,
 )
 from lewm_cli.flows.results import results_folder
@@ -110,7 +110,7 @@ def find_planned(
             "--references see where plans lead and not the way there, which planner.objective=path is about; leave one "
             "of them out"
         )
-    planner = settled(run, found.planner)
+    planner = resolve_precision(run, found.planner)
     planned = [
         _plan(run, task, among, one.model_copy(update={"planner": planner}), manifest, stored, say)
         for one in _over_offsets(task, found, offsets, settings)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata  # type: ignore[import-untyped]
+from scipy.stats import rankdata
 
 from lewm_cli.config import Section
 from lewm_cli.statistics import Clusters, Estimate, percentile_interval

@@ -6,8 +6,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.evaluate import HELD_STEPS, EvalResult, GroupResult, Ranking, References
+from lewm_cli.evaluate import EvalResult, GroupResult, Ranking, References
 from lewm_cli.report.pieces import plain_table, spent_per_plan
+from lewm_cli.simulate import HELD_STEPS
 
 NOT_SHOWN = "not shown to beat random"
 """Printed where the interval of the paired difference to the random policy is not above 0."""

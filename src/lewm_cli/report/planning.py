@@ -9,8 +9,9 @@ import numpy as np
 from rich.console import RenderableType
 
 from lewm_cli.config import ObjectiveName
+from lewm_cli.control import ImaginedPlan
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
+from lewm_cli.evaluate import GoalImageResult
 from lewm_cli.files import atomic_path
 from lewm_cli.report.pieces import plain_table, spent_per_plan
 

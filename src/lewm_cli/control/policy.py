@@ -3,18 +3,17 @@
 from collections import deque
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control import task_planner
+from lewm_cli.control.actor import Actions, Frame
+from lewm_cli.control.planner import Planner
+from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.data import checked_frame, read_image
-from lewm_cli.evaluate.asking import ask, settled
-from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import Plan, find_solver
+from lewm_cli.plan import Plan
 from lewm_cli.store import Run, load
 
-Goal = np.ndarray | str | Path
+Goal = Frame | str | Path
 """A frame (size, size, 3) uint8, or the path of an image file."""
 
 
@@ -26,12 +25,12 @@ class Policy:
     Args:
         run: name of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
         goal: a frame (size, size, 3) uint8, or the path of an image file.
-        planner: how plans are found; the planner of the task's protocol if not given.
+        planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
 
     Attributes:
         run: the model with its normalization.
-        plan: the one whose actions are handed out now; None before the first.
+        planner: the settings of planning.
 
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
@@ -40,9 +39,8 @@ class Policy:
 
     def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
-        self.planner = settled(self.run, planner or task_planner(self.run.card.inputs.task))
-        self.seed = seed
-        self._judge = find_judge(self.run, self.planner)
+        self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
+        self.planner, self.seed = self._actor.config, seed
         self.reset(goal)
 
     def reset(self, goal: Goal) -> None:
@@ -52,16 +50,19 @@ class Policy:
             LewmError: the goal is no square RGB image.
         """
         frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
-        self.plan: Plan | None = None
-        self._goal = self.run.embed(frame[None])
-        self._generator = torch.Generator().manual_seed(self.seed)
-        self._queue: deque[np.ndarray] = deque()
+        (self._episode,) = self._actor.begin([frame], [self.seed])
+        self._queue = deque[Actions]()
 
-    def act(self, frame: np.ndarray) -> np.ndarray:
-        """The action to take now.
+    @property
+    def plan(self) -> Plan | None:
+        """The plan whose actions are handed out now; None before the first."""
+        return self._episode.plan
+
+    def act(self, frame: Frame) -> Actions:
+        """Choose the action to take now.
 
         Args:
-            frame: (size, size, 3) uint8, what the camera sees; looked at only when a new plan is made.
+            frame: (size, size, 3) uint8 of the camera; looked at only when a new plan is made.
 
         Returns:
             (A,) float32, in the units of the recording that the run was trained on.
@@ -71,21 +72,16 @@ class Policy:
         """
         checked_frame(frame, "the frame")
         if not self._queue:
-            inputs = self.run.card.inputs
-            cost = self._judge.cost(self.run.embed(frame[None]), self._goal)
-            again = self.plan is not None and self.planner.warm_start
-            guesses = [self.plan.warm_start(0, self.planner.receding)] if again else ()
-            problem = ask(self.run, self.planner, cost, [self._generator], guesses)
-            self.plan = find_solver(self.planner).solve(problem)
-            self._queue.extend(inputs.actions_of(self.plan.actions[0, : self.planner.receding].numpy()))
+            (actions,) = self._actor.act([self._episode], [frame])
+            self._queue.extend(actions[: self._actor.steps])
         return self._queue.popleft()
 
     @torch.inference_mode()
-    def distance(self, frame: np.ndarray) -> float:
+    def distance(self, frame: Frame) -> float:
         """Latent cost of a frame (size, size, 3) uint8: squared distance to the goal, lower is nearer.
 
         Raises:
             LewmError: it is no square RGB frame.
         """
         latent = self.run.embed(checked_frame(frame, "the frame")[None])
-        return float(self.run.model.latent_cost(latent, self._goal))
+        return float(self.run.model.latent_cost(latent, self._episode.goal[None]))

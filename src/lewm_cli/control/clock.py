@@ -1,4 +1,4 @@
-"""Where the time of an evaluation goes."""
+"""The time of an evaluation, split into its parts."""
 
 import time
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ class TimeSplit(Section):
 
 
 class Clock:
-    """Adds up what is spent.
+    """Adds up the seconds of every part.
 
     Args:
-        spent: by those who worked on it before.
+        spent: before, if an interrupted evaluation goes on.
     """
 
-    def __init__(self, spent: TimeSplit) -> None:
-        self._seconds = spent.model_dump()
+    def __init__(self, spent: TimeSplit | None = None) -> None:
+        self._seconds = (spent or TimeSplit()).model_dump()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -48,5 +48,5 @@ class Clock:
 
     @property
     def spent(self) -> TimeSplit:
-        """So far."""
+        """The seconds so far."""
         return TimeSplit(**self._seconds)

@@ -1,4 +1,4 @@
-"""Many simulators in few processes; what their cameras see comes back through shared memory."""
+"""Many simulators in few processes; the frames come back through shared memory."""
 
 import multiprocessing
 import traceback
@@ -13,22 +13,22 @@ import numpy as np
 import torch
 
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.stage import NO_FRAMES, OWN_RULE, Answer, Request, Stage
+from lewm_cli.simulate.requests import NO_FRAMES, OWN_CRITERION, Request, Response, SimulatorSet
 from lewm_cli.tasks import Task
 from lewm_cli.workers import behave_as_worker, starting_workers
 
 SHARED_BYTES = 32 * 224 * 224 * 3
-"""Shared with each process: the frames of one answer. An answer with more goes through the pipe, which is slower."""
+"""Shared with each process: the frames of one response. One with more goes through the pipe, which is slower."""
 
 DYING = 5.0
-"""Seconds that a process which no longer answers gets to end by itself, so that it can be said how."""
+"""Seconds that a process which no longer responds gets to end by itself, so that its exit code can be reported."""
 
 LIVES = 3
 """Processes that may die over one request."""
 
 
-class Simulators(Protocol):
-    """Something that answers requests to simulators.
+class SimulatorPool(Protocol):
+    """Runs requests to simulators.
 
     Args:
         workers: processes that simulate; 1 is this one.
@@ -36,8 +36,8 @@ class Simulators(Protocol):
 
     workers: int
 
-    def ask(self, number: int, request: Request) -> "Future[Answer]":
-        """Have a request answered; those about the same number are answered in their order, by the same simulator."""
+    def submit(self, number: int, request: Request) -> "Future[Response]":
+        """Have a request run; those with the same number are run in their order, by the same process."""
         ...
 
     def wait(self) -> None:
@@ -45,8 +45,8 @@ class Simulators(Protocol):
         ...
 
 
-class Here:
-    """Simulators in this process; a request is answered while it is made.
+class InProcess:
+    """Simulators in this process; a request is run while it is submitted.
 
     Args:
         task: with a simulator.
@@ -55,21 +55,21 @@ class Here:
     workers = 1
 
     def __init__(self, task: Task) -> None:
-        self._stage = Stage(task)
+        self._simulators = SimulatorSet(task)
 
-    def ask(self, number: int, request: Request) -> "Future[Answer]":
-        """Answer at once."""
-        future: Future[Answer] = Future()
-        future.set_result(request.answer(self._stage))
+    def submit(self, number: int, request: Request) -> "Future[Response]":
+        """Run a request at once."""
+        future: Future[Response] = Future()
+        future.set_result(request.run(self._simulators))
         return future
 
     def wait(self) -> None:
         """Build a simulator."""
-        self._stage.give_back(self._stage.take(OWN_RULE))
+        self._simulators.release(self._simulators.acquire(OWN_CRITERION))
 
 
-class Fleet:
-    """Simulators in worker processes. One that dies is started again, and what it was asked is asked again.
+class WorkerPool:
+    """Simulators in worker processes. One that dies is started again, and its request is run again.
 
     Args:
         task: with a simulator.
@@ -79,44 +79,44 @@ class Fleet:
 
     def __init__(self, task: Task, workers: int, say: Callable[[str], None]) -> None:
         self.workers = workers
-        self._ships = [_Ship(task, say) for _ in range(workers)]
+        self._processes = [_Worker(task, say) for _ in range(workers)]
 
-    def ask(self, number: int, request: Request) -> "Future[Answer]":
-        """Have a request answered by the process that `number` belongs to."""
-        return self._ships[number % self.workers].ask(request)
+    def submit(self, number: int, request: Request) -> "Future[Response]":
+        """Have a request run by the process that `number` belongs to."""
+        return self._processes[number % self.workers].submit(request)
 
     def wait(self) -> None:
         """Wait until every process has built a simulator."""
-        gather([ship.launch() for ship in self._ships])
+        gather([process.submit(None) for process in self._processes])
 
     def close(self) -> None:
         """End all processes at once; there is nothing that they would have to finish."""
-        for ship in self._ships:
-            ship.sink()
+        for process in self._processes:
+            process.close()
 
 
 @contextmanager
-def simulators(task: Task, workers: int, say: Callable[[str], None]) -> Iterator[Simulators]:
-    """Simulators in so many processes; with one, in this process and no other."""
+def simulator_pool(task: Task, workers: int, say: Callable[[str], None]) -> Iterator[SimulatorPool]:
+    """Open simulators in so many processes; with one, in this process and no other."""
     if workers == 1:
-        yield Here(task)
+        yield InProcess(task)
         return
-    fleet = Fleet(task, workers, say)
+    pool = WorkerPool(task, workers, say)
     try:
-        yield fleet
+        yield pool
     finally:
-        fleet.close()
+        pool.close()
 
 
 def gather(futures: "Sequence[Future[Any]]") -> list[Any]:
-    """All results; the first failure as soon as it happens."""
+    """Wait for all results; raises the first failure as soon as it happens."""
     done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     for future in done:
         future.result()
     return [future.result() for future in futures]
 
 
-class _Ship:
+class _Worker:
     """One process, and the thread that talks to it."""
 
     def __init__(self, task: Task, say: Callable[[str], None]) -> None:
@@ -124,51 +124,47 @@ class _Ship:
         self._context = multiprocessing.get_context("spawn")
         self._shared = self._context.RawArray("B", SHARED_BYTES)
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._connection: Connection | None = None
-        self._sunk = False
+        self._connection: Connection[Any, Any] | None = None
+        self._closed = False
         self._thread = ThreadPoolExecutor(1)
 
-    def launch(self) -> "Future[Answer]":
-        """Start the process, and wait for its first simulator."""
-        return self._thread.submit(self._exchange, None)
+    def submit(self, request: Request | None) -> "Future[Response]":
+        """Have a request run; None starts the process and waits for its first simulator."""
+        return self._thread.submit(self._run, request)
 
-    def ask(self, request: Request) -> "Future[Answer]":
-        """Have a request answered."""
-        return self._thread.submit(self._exchange, request)
-
-    def sink(self) -> None:
+    def close(self) -> None:
         """End the process and the thread."""
-        self._sunk = True
+        self._closed = True
         process = self._process
         if process is not None:
             process.kill()
         self._thread.shutdown(wait=True, cancel_futures=True)
-        self._forget()
+        self._discard()
 
-    def _exchange(self, request: Request | None) -> Answer:
-        codes = []
-        while len(codes) < LIVES and not self._sunk:
+    def _run(self, request: Request | None) -> Response:
+        codes = list[str]()
+        while len(codes) < LIVES and not self._closed:
             try:
-                answer, shape = self._spoken(request)
-            except (EOFError, OSError):  # it ended before its answer did
-                codes.append(self._forget())
-                if not self._sunk:
+                response, shape = self._exchange(request)
+            except (EOFError, OSError):  # it ended before it responded
+                codes.append(self._discard())
+                if not self._closed:
                     self._say(f"a simulator process of {self._task.name} died ({codes[-1]}); starting another")
                 continue
-            if isinstance(answer, Exception):
-                raise answer
+            if isinstance(response, Exception):
+                raise response
             if shape is None:
-                return answer
+                return response
             frames = np.frombuffer(self._shared, np.uint8, count=int(np.prod(shape))).reshape(shape)
-            return replace(answer, frames=frames.copy())
+            return replace(response, frames=frames.copy())
         about = f" on rows {request.pair.start_row} to {request.pair.goal_row}" if request else " before its first step"
         raise LewmError(
             f"the simulator of {self._task.name} died {len(codes)} times in a row{about} ({', '.join(codes)}); "
             "`--workers 1` simulates in this process and shows what it says, and `lewm doctor` what is installed"
         )
 
-    def _spoken(self, request: Request | None) -> tuple[Answer | Exception, tuple[int, ...] | None]:
-        """An answer or a failure, and the shape of the frames that lie in shared memory, if they do."""
+    def _exchange(self, request: Request | None) -> tuple[Response | Exception, tuple[int, ...] | None]:
+        """Send a request; the response or a failure, and the shape of the frames that lie in shared memory, if any."""
         if self._connection is None:
             self._connection, theirs = self._context.Pipe()
             with theirs:
@@ -177,13 +173,14 @@ class _Ship:
                 with starting_workers():
                     process.start()
             self._process = process
-            if self._sunk:  # meanwhile, by one who saw no process to end
+            if self._closed:  # meanwhile, by one who saw no process to end
                 raise EOFError
         self._connection.send(request)
-        return self._connection.recv()
+        received: tuple[Response | Exception, tuple[int, ...] | None] = self._connection.recv()
+        return received
 
-    def _forget(self) -> str:
-        """Be without a process; how it ended, in words."""
+    def _discard(self) -> str:
+        """Give the process up; says how it ended."""
         if self._connection is not None:
             self._connection.close()
         code = None
@@ -196,22 +193,23 @@ class _Ship:
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _simulate(task: Task, connection: Connection, shared: Any) -> None:
-    """What a worker process does until it is killed."""
+def _simulate(task: Task, connection: "Connection[Any, Any]", shared: Any) -> None:
+    """Run requests in a worker process until it is killed."""
     behave_as_worker()
     torch.set_num_threads(1)
-    stage, memory = Stage(task), np.frombuffer(shared, np.uint8)
+    simulators, memory = SimulatorSet(task), np.frombuffer(shared, np.uint8)
     while True:
-        request = connection.recv()
+        request: Request | None = connection.recv()
         try:
             if request is None:
-                stage.give_back(stage.take(OWN_RULE))
-            answer = request.answer(stage) if request else Answer(NO_FRAMES)
+                simulators.release(simulators.acquire(OWN_CRITERION))
+            response = request.run(simulators) if request else Response(NO_FRAMES)
         except Exception as error:
             error.add_note(traceback.format_exc())
             connection.send((error, None))
             continue
-        fits = answer.frames.nbytes <= memory.nbytes
+        fits = response.frames.nbytes <= memory.nbytes
         if fits:
-            memory[: answer.frames.nbytes] = answer.frames.reshape(-1)
-        connection.send((replace(answer, frames=NO_FRAMES), answer.frames.shape) if fits else (answer, None))
+            memory[: response.frames.nbytes] = response.frames.reshape(-1)
+        shape = response.frames.shape
+        connection.send((replace(response, frames=NO_FRAMES), shape) if fits else (response, None))

@@ -1,4 +1,4 @@
-"""A plan between two images, and what the model imagines of it: nothing is moved, so nothing is counted."""
+"""A plan between two images with the costs that the model imagines; nothing moves, so there is no success."""
 
 from datetime import UTC, datetime
 
@@ -7,10 +7,8 @@ import torch
 from pydantic import PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.control.planner import Planner
 from lewm_cli.data import Image
-from lewm_cli.evaluate.asking import ask, settled
-from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import find_solver
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
 
@@ -52,20 +50,19 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
     Args:
         run: the model, in eval mode on its device.
         start, goal: square images of any size.
-        planner: how the plan is found.
+        planner: settings of planning.
         seed: of what the planner draws.
 
     Raises:
         LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
             not fit.
     """
-    planner = settled(run, planner)
-    inputs, judge = run.card.inputs, find_judge(run, planner)
-    latents = run.embed(start.frame[None]), run.embed(goal.frame[None])
-    plan = find_solver(planner).solve(ask(run, planner, judge.cost(*latents), [torch.Generator().manual_seed(seed)]))
-    zeros = np.zeros((planner.horizon * inputs.frameskip, inputs.actions.dim))
+    actor, inputs = Planner(run, planner), run.card.inputs
+    latents = actor.embed([start.frame]), actor.embed([goal.frame])
+    plan = actor.plan(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
+    zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
-    both = judge.cost(*(latent.expand(2, -1) for latent in latents))
+    both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))
     (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
     return ImaginedPlan(
         run=run.name,
@@ -74,15 +71,15 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         start=start.name,
         goal=goal.name,
         frameskip=inputs.frameskip,
-        planner=planner,
+        planner=actor.config,
         seed=seed,
-        actions=tuple(map(tuple, inputs.actions_of(plan.actions[0].numpy()).tolist())),
+        actions=tuple(map(tuple, actor.actions_of(plan.actions)[0].tolist())),
         standing_still=standing_still,
         costs=tuple(costs),
         zero_action_costs=tuple(zero_action_costs),
         seconds_per_plan=plan.seconds,
         iterations_per_plan=int(plan.iterations),
-        flops_per_plan=float(plan.flops),
+        flops_per_plan=0.0 if plan.flops is None else float(plan.flops),
         device=str(run.device),
         versions=installed_versions(),
         command=command_line(),

@@ -1,23 +1,33 @@
-"""Filming an evaluation: some of its pairs planned for again, with what the planner tried followed in the simulator."""
+"""Films of an evaluation: some pairs planned for again, with the candidates of the plans followed in simulators."""
 
 import base64
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import imageio.v3 as imageio
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from lewm_cli.config import PlannerConfig
+from lewm_cli.control import Actions, Frame, PlannedEpisode, Planner
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.evaluate import evaluate
-from lewm_cli.evaluate.film_result import Candidates, FilmResult, Path, Picture, PlanFilm
-from lewm_cli.evaluate.fleet import Here, Simulators
-from lewm_cli.evaluate.loop import Film, pair_seed
-from lewm_cli.evaluate.pairs import Pair, recorded_pairs
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.evaluate.stage import Trace
-from lewm_cli.plan import Iteration, Plan, Problem, Solver, find_solver
+from lewm_cli.evaluate import (
+    Candidates,
+    EpisodeResult,
+    EvalResult,
+    Film,
+    FilmResult,
+    Pair,
+    PlanFilm,
+    evaluate,
+    pair_seed,
+    recorded_pairs,
+)
+from lewm_cli.evaluate.film_result import Path, Picture
+from lewm_cli.plan import Iteration, Plan, find_solver
+from lewm_cli.simulate import InProcess, Rollouts, SimulatorPool
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -32,7 +42,7 @@ ITERATIONS = (1, 3, 10)
 
 
 def choose_episodes(evaluation: EvalResult, count: int) -> list[EpisodeResult]:
-    """The pairs worth seeing: one failure if there is one, and the successes that took longest, in their order."""
+    """Choose the pairs worth seeing: one failure if there is one, and the longest successes; in their order."""
     failures = [one for one in evaluation.episodes if not one.success]
     successes = [one for one in evaluation.episodes if one.success and not one.solved_at_start]
     longest = sorted(successes, key=lambda one: one.first_hit or 0, reverse=True)
@@ -47,9 +57,9 @@ def film(
     evaluation: EvalResult,
     chosen: list[EpisodeResult],
     advance: Callable[[int], None],
-    simulators: Simulators | None = None,
+    simulators: SimulatorPool | None = None,
 ) -> FilmResult:
-    """Plan again for some pairs of an evaluation, and keep what the camera saw and what the planner tried.
+    """Plan again for some pairs of an evaluation, and keep frames and candidates.
 
     Args:
         run: the model that was evaluated, in eval mode on its device.
@@ -60,80 +70,76 @@ def film(
         advance: told the number of environment steps done since the last call, all pairs together.
         simulators: of the task; in this process if not given.
     """
-    simulators = simulators or Here(task)
-    begun = time.monotonic()
+    pool = simulators or InProcess(task)
+    begun, protocol = time.monotonic(), evaluation.protocol
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
-    solver, films = _FirstPlan(find_solver(evaluation.protocol.planner, record=True)), []
+    actor, films = _FirstPlans(run, protocol.planner), list[Film]()
     again = evaluate(
         run,
         task,
         dataset,
         pairs,
-        evaluation.protocol,
-        solver,
+        protocol,
+        actor,
         held_out=evaluation.held_out,
         advance=advance,
         film=films.append,
-        simulators=simulators,
+        simulators=pool,
     )
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
-    seeds = [pair_seed(evaluation.protocol.drawn_with, pair, stream=0) for pair in pairs]
+    films.sort(key=lambda one: one.number)
     return FilmResult.of(
         run,
         dataset,
         held_out=evaluation.held_out,
         begun=begun,
-        protocol=evaluation.protocol,
+        protocol=protocol,
         films=tuple(
             _plan_film(
-                _Follower(simulators, run, pair, evaluation.protocol.gate),
+                _Tracer(pool, actor, pair, protocol.gate),
                 outcome,
                 seen,
-                solver.first[seed],
+                actor.first[pair_seed(protocol.drawn_with, pair, stream=0)],
                 numbers[outcome.start_row, outcome.goal_row],
             )
-            for pair, seed, outcome, seen in zip(
-                pairs, seeds, again.episodes, sorted(films, key=lambda one: one.number), strict=True
-            )
+            for pair, outcome, seen in zip(pairs, again.episodes, films, strict=True)
         ),
     )
 
 
-@dataclass
-class _FirstPlan:
-    """A solver that keeps the first plan for every environment, by the seed of its generator."""
+class _FirstPlans(Planner):
+    """A planner that keeps the first plan of every episode, by its seed."""
 
-    solver: Solver
-    first: dict[int, Plan] = field(default_factory=dict)
+    def __init__(self, run: Run, config: PlannerConfig) -> None:
+        super().__init__(run, config, solver=find_solver(config, record=True))
+        self.first: dict[int, Plan] = {}
 
-    def solve(self, problem: Problem) -> Plan:
-        plan = self.solver.solve(problem)
-        for number, generator in enumerate(problem.generators):
-            self.first.setdefault(generator.initial_seed(), plan.of(number))
-        return plan
+    def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+        """See `Planner`."""
+        chosen = super().act(episodes, frames)
+        for episode in episodes:
+            if episode.plan is not None:
+                self.first.setdefault(episode.generator.initial_seed(), episode.plan)
+        return chosen
 
 
 @dataclass(frozen=True)
-class _Follower:
+class _Tracer:
     """Follows action blocks from the start of a pair."""
 
-    simulators: Simulators
-    run: Run
+    pool: SimulatorPool
+    planner: Planner
     pair: Pair
-    gate: str
+    criterion: str
 
     def paths(self, blocks: torch.Tensor) -> tuple[Path, ...]:
-        """Where sequences of normalized blocks (S, horizon, block_dim) lead."""
-        inputs = self.run.card.inputs
-        actions = inputs.actions.denormalize(blocks.numpy().reshape(len(blocks), -1, inputs.actions.dim))
-        traced = self.simulators.ask(self.pair.start_row, Trace(self.pair, self.gate, actions))
-        return tuple(map(_path, traced.result().found))
+        """Paths of sequences of normalized blocks (S, horizon, block_dim)."""
+        return self._follow(self.pair, self.planner.actions_of(blocks))
 
     def goal_position(self) -> tuple[float, float]:
-        """Where the goal is."""
+        """The position at the goal."""
         there = replace(self.pair, start=self.pair.goal)
-        nothing = np.empty((1, 0, self.run.card.inputs.actions.dim), np.float32)
-        return _path(self.simulators.ask(self.pair.start_row, Trace(there, self.gate, nothing)).result().found[0])[0]
+        return self._follow(there, np.empty((1, 0, self.planner.run.card.inputs.actions.dim), np.float32))[0][0]
 
     def candidates(self, iteration: Iteration, number: int) -> Candidates:
         """Some candidates of an iteration, cheapest first."""
@@ -147,9 +153,13 @@ class _Follower:
             paths=self.paths(actions[drawn]),
         )
 
+    def _follow(self, pair: Pair, actions: Actions) -> tuple[Path, ...]:
+        request = Rollouts(pair, self.criterion, actions[0, :0], actions)
+        return tuple(map(_path, self.pool.submit(pair.start_row, request).result().found.paths))
 
-def _plan_film(follower: _Follower, outcome: EpisodeResult, seen: Film, plan: Plan, number: int) -> PlanFilm:
-    tried = len(plan.history)
+
+def _plan_film(tracer: _Tracer, outcome: EpisodeResult, seen: Film, plan: Plan, number: int) -> PlanFilm:
+    iterations = len(plan.history)
     steps = np.unique(np.linspace(0, len(seen.frames) - 1, FRAMES).astype(int))
     return PlanFilm(
         number=number,
@@ -162,21 +172,21 @@ def _plan_film(follower: _Follower, outcome: EpisodeResult, seen: Film, plan: Pl
         frame_size=seen.goal.shape[0],
         start=_picture(seen.frames[0]),
         goal=_picture(seen.goal),
-        goal_position=follower.goal_position(),
+        goal_position=tracer.goal_position(),
         candidates=tuple(
-            follower.candidates(plan.history[shown - 1], shown)
-            for shown in sorted({min(iteration, tried) for iteration in (*ITERATIONS, tried)})
+            tracer.candidates(plan.history[shown - 1], shown)
+            for shown in sorted({min(iteration, iterations) for iteration in (*ITERATIONS, iterations)})
         ),
-        plan=follower.paths(plan.actions)[0],
+        plan=tracer.paths(plan.actions)[0],
         path=_path(seen.path),
         steps=tuple(steps.tolist()),
         frames=tuple(_picture(seen.frames[step]) for step in steps),
     )
 
 
-def _path(positions: np.ndarray) -> Path:
+def _path(positions: npt.NDArray[np.floating]) -> Path:
     return tuple((round(float(x), 1), round(float(y), 1)) for x, y in positions)
 
 
-def _picture(frame: np.ndarray) -> Picture:
+def _picture(frame: Frame) -> Picture:
     return base64.b64encode(imageio.imwrite("<bytes>", frame, extension=".png")).decode()

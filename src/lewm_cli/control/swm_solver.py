@@ -1,4 +1,4 @@
-"""Our solvers for stable_worldmodel's policies, which plan for its worlds."""
+"""An adapter that lets stable_worldmodel's policies, which plan for its worlds, use our planner."""
 
 from typing import Any
 
@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control import task_planner
+from lewm_cli.control.planner import Planner
+from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate.asking import ask, settled
-from lewm_cli.evaluate.objectives import find_judge
-from lewm_cli.plan import PerEnvironment, Plan, WarmStart, find_solver
+from lewm_cli.plan import Plan, WarmStart
 from lewm_cli.store import Run, load
 
 
 class SwmSolver:
-    """What stable_worldmodel 0.1.1 takes for a solver: `WorldModelPolicy(SwmSolver("tworoom/lewm"), PlanConfig(...))`.
+    """A solver in the sense of stable_worldmodel 0.1.1: `WorldModelPolicy(SwmSolver("tworoom/lewm"), PlanConfig(...))`.
 
     The policy has to prepare frames and actions as the run's own normalization does; `docs/planning.md` shows how.
     Horizon, receding horizon and warm start are the policy's: its configuration counts, not the planner's.
@@ -28,7 +27,6 @@ class SwmSolver:
 
     Attributes:
         run: the model with its normalization.
-        planner: as it was given until `configure`, then with the policy's horizons.
         plan: the last one; None before the first.
 
     Raises:
@@ -38,9 +36,8 @@ class SwmSolver:
 
     def __init__(self, run: str | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
-        self.planner = settled(self.run, planner or task_planner(self.run.card.inputs.task))
+        self._planner = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
         self.plan: Plan | None = None
-        self._judge = find_judge(self.run, self.planner)
         self._sequence, self._environments = np.random.SeedSequence(seed), 0
 
     def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
@@ -57,8 +54,13 @@ class SwmSolver:
                 f"the policy a world of {inputs.task}"
             )
         horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
-        self.planner = self.planner.model_copy(update=horizons)
+        self._planner = Planner(self.run, self.planner.model_copy(update=horizons))
         self._environments = n_envs
+
+    @property
+    def planner(self) -> PlannerConfig:
+        """The settings of planning; as they were given until `configure`, then with the policy's horizons."""
+        return self._planner.config
 
     @property
     def action_dim(self) -> int:
@@ -85,20 +87,17 @@ class SwmSolver:
         Returns:
             `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
         """
-        starts, goals = self._embed(info_dict["pixels"]), self._embed(info_dict["goal"])
-        cost = self._judge.cost(starts, goals)
+        cost = self._planner.latent_cost(self._embed(info_dict["pixels"]), self._embed(info_dict["goal"]))
         generators = [
             torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-            for seed in self._sequence.spawn(len(starts))
+            for seed in self._sequence.spawn(cost.environments)
         ]
-        guesses = () if init_action is None else [self._guess(one) for one in init_action]
-        solver = find_solver(self.planner)
-        solver = PerEnvironment(solver) if self.run.device.type == "cpu" else solver
-        self.plan = solver.solve(ask(self.run, self.planner, cost, generators, guesses))
+        warm_starts = () if init_action is None else [self._warm_start(one) for one in init_action]
+        self.plan = self._planner.plan(cost, generators, warm_starts)
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 
     def __call__(self, info_dict: dict[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
-        """As policies call it."""
+        """Plan like `solve`; policies call it so."""
         return self.solve(info_dict, init_action)
 
     @torch.inference_mode()
@@ -106,7 +105,7 @@ class SwmSolver:
         """Latents (E, D) of the last of every environment's frames."""
         return self.run.finite(self.run.model.embed(frames[:, -1:].to(self.run.device, torch.float32))[:, 0])
 
-    def _guess(self, blocks: Tensor) -> WarmStart:
+    def _warm_start(self, blocks: Tensor) -> WarmStart:
         mean = torch.zeros(self.horizon, self.action_dim)
         mean[: len(blocks)] = blocks[: self.horizon]
         return WarmStart(mean, mean.new_empty(0, *mean.shape))

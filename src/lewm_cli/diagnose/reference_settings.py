@@ -1,4 +1,4 @@
-"""What can be set about references: how much they try, and by what they plan."""
+"""Settings of the references: how much they try, and the costs that they plan by."""
 
 from typing import Literal, get_args
 
@@ -6,18 +6,18 @@ from lewm_cli.config import Layer, PlannerConfig, ReferencesConfig, Section, mer
 from lewm_cli.tasks import Task
 
 PlansBy = Literal["model", "true latent", "true state"]
-"""What plans are judged by: where the model imagines that they lead, or where the simulator shows that they lead, by
-what is seen there or by the state."""
+"""The cost of plans: by where the model imagines that they lead, or by where the simulator shows that they lead, there
+by the latent of the frame or by the state."""
 
 
 class ReferencesSettings(Section):
-    """What can be set about references."""
+    """The settings of references."""
 
     references: ReferencesConfig = ReferencesConfig()
 
 
 def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig:
-    """How much a task's references try, with settings laid over it.
+    """Read how much a task's references try, and lay settings over it.
 
     Args:
         task: with protocols; one whose simulator is slow says how little has to do.
@@ -32,7 +32,7 @@ def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig
 
 
 def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> PlannerConfig:
-    """A protocol's planner, with as many tries as references have."""
+    """Build the planner of the references: the cross-entropy method with their effort and the protocol's horizons."""
     return PlannerConfig(
         solver="cem",
         candidates=config.candidates,
@@ -50,6 +50,6 @@ def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> Plann
 
 
 def planned_by(planner: PlannerConfig, config: ReferencesConfig) -> tuple[PlansBy, ...]:
-    """What references plan by; not the model where it has planned like this already."""
+    """List the costs that references plan by; not the model where it has planned like this already."""
     every: tuple[PlansBy, ...] = get_args(PlansBy)
     return every[1:] if reference_planner(planner, config) == planner else every
