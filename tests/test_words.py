@@ -30,12 +30,10 @@ NOT_YET_CLEAN = {
     "methods",
     "model",
     "plan",
-    "probe",
     "report",
     "simulate",
     "statistics",
     "store",
-    "surprise",
     "train",
     "verify",
 }

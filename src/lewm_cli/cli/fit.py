@@ -46,13 +46,13 @@ def command(
         Home.locate(home),
         run,
         kind,
+        output.say,
+        output.progress,
+        steps=steps,
         dataset=dataset,
         seed=seed,
-        steps=steps,
         device=device,
         foreign=Foreign(stats_from, trust, sizes),
-        say=output.say,
-        progress=output.progress,
     )
     output.result(fit.model_dump(mode="json"), lambda: head_tables(fit))
     output.say(f"stored: {path}")

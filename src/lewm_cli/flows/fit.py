@@ -29,14 +29,14 @@ def fit_head(
     home: Home,
     name: str,
     kind: str,
-    *,
-    dataset: str | None,
-    seed: int,
-    steps: int,
-    device: str,
-    foreign: Foreign = NOTHING_SAID,
     say: Callable[[str], None],
     progress: Progress,
+    *,
+    steps: int,
+    dataset: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    foreign: Foreign = NOTHING_SAID,
 ) -> tuple[HeadFit, Path]:
     """Fits a head to frozen latents of episodes that the run was trained on, and tests it on others.
 
@@ -44,13 +44,13 @@ def fit_head(
         home: where the run and the recording lie.
         name: run name.
         kind: of the head.
-        dataset: the recording that the run was trained on; as its card names it if not given.
-        seed: of episodes, pairs and heads.
-        steps: of the optimizer.
-        device: auto, cpu, cuda or mps; the head itself is fitted on the CPU.
-        foreign: how weights of another tool are read.
         say: told what was chosen on the user's behalf.
         progress: shows frames encoded and steps of the optimizer.
+        steps: of the optimizer.
+        dataset: the recording that the run was trained on; as its card names it if not given.
+        seed: of episodes, pairs and heads.
+        device: auto, cpu, cuda or mps; the head itself is fitted on the CPU.
+        foreign: how weights of another tool are read.
 
     Returns:
         the result, and the file of the head.

@@ -1,4 +1,4 @@
-"""Frames and what was true in them, from episodes that the model has not seen."""
+"""Frames and the quantities in them, from episodes that the model has not seen."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class ProbeSamples:
     Args:
         rows: (N,) rows of the recording.
         episodes: (N,) episode number of each.
-        test: (N,) bool, whether the row belongs to a test episode.
+        test: (N,) bool, true for rows of a test episode.
         targets: the quantities that can be probed, K of them.
         values: (N, K) float64 in the units of the targets.
         left_out: quantities that cannot be probed, and why.
@@ -37,7 +37,7 @@ class ProbeSamples:
 
 
 def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int) -> ProbeSamples:
-    """Draw frames from episodes, a fifth of which (whole ones) become the test set.
+    """Draws frames from episodes, a fifth of which (whole ones) become the test set.
 
     Args:
         dataset: the recording.
