@@ -15,6 +15,7 @@ from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.heads import FITTED, SHUFFLED, find_head
 from lewm_cli.model import Imaginer, PlanFlops
 from lewm_cli.plan import (
     Bounds,
@@ -32,7 +33,7 @@ from lewm_cli.plan import (
     WholePath,
     find_solver,
 )
-from lewm_cli.store import ONLY, SHUFFLED, Run, find_head
+from lewm_cli.store import Run
 from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
 
@@ -211,10 +212,10 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
             return RunObjective(WholePath(run.model))
         case "probe":
             stored = find_head(run, "probe")
-            return RunObjective(ProbedPosition(stored.heads[ONLY].to(run.device)), stored.sha256)  # type: ignore[arg-type]
+            return RunObjective(ProbedPosition(stored.networks[FITTED].to(run.device)), stored.sha256)  # type: ignore[arg-type]
         case "reach" | "reach-shuffled":
             stored = find_head(run, "reach")
-            head = stored.heads[ONLY if planner.objective == "reach" else SHUFFLED]
+            head = stored.networks[FITTED if planner.objective == "reach" else SHUFFLED]
             return RunObjective(Reachability(head.to(run.device)), stored.sha256)  # type: ignore[arg-type]
 
 

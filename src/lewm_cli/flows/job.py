@@ -162,8 +162,6 @@ def _merged_config(
     if preset is None:
         preset = "release" if device.type == "cuda" else "small"
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    layers = [task_preset(task, preset).layer]
-    if file:
-        layers.append(read_toml(file))
-    merged = merge_layers([*layers, *settings])
+    above = merge_layers([*([read_toml(file)] if file else ()), *settings])
+    merged = merge_layers([task_preset(task, preset).layer_under(above), above])
     return TrainConfig.build(merged.tree, merged.source)

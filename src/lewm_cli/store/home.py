@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lewm_cli.config import nearest
-from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.data import DATASET_SUFFIXES, Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store.locate import FoundRun, find_in, run_names
 from lewm_cli.store.names import (
-    DATASET_SUFFIXES,
     RESERVED,
     WEIGHT_SUFFIXES,
     check_name,

@@ -1,4 +1,4 @@
-"""Loading a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
+"""Loads a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def load_run(
 
 
 def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Say = silent) -> Run:
-    """A run that can be fed: with the normalization it carries, or that is stored, or that is computed now.
+    """Returns the run with its normalization: the one it carries, or a stored one, or one computed now.
 
     Args:
         home: where recordings lie.

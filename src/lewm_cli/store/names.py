@@ -4,7 +4,7 @@ import re
 from math import prod
 from pathlib import PurePosixPath
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
@@ -12,7 +12,6 @@ WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensor
 """Of files that hold a run, ours or another tool's."""
 
 RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
-DATASET_SUFFIXES = (".h5", ".hdf5")
 RESERVED = ("datasets", "checkpoints", "cache")
 """Folders of a home with a meaning of their own."""
 

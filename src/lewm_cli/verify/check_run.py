@@ -12,16 +12,14 @@ from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
+from lewm_cli.heads import KINDS, fit_command, read_head
 from lewm_cli.methods import RunCard
 from lewm_cli.store import (
-    HEAD_KINDS,
     Measurement,
     RunFiles,
     StoredStatistics,
-    fit_command,
     head_paths,
     read_card,
-    read_head,
     read_tensors,
     weights_digest,
 )
@@ -132,7 +130,7 @@ class _Look:
     def check_heads(self) -> Iterator[Finding]:
         """Check heads that were fitted to the latents."""
         places = (self.files, *(RunFiles(_stem_of_results(folder)) for folder in self.folders))
-        for kind in HEAD_KINDS:
+        for kind in KINDS:
             again = fit_command(self.name, kind)
             for path in filter(Path.exists, head_paths(places, kind)):
                 try:
