@@ -19,7 +19,8 @@ from stable_worldmodel.solver import CEMSolver
 import lewm_cli
 from commands import lewm
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import EvalResult, Pair, draw_pairs
+from lewm_cli.evaluate import EvalResult, draw_pairs
+from lewm_cli.simulate import Pair
 from lewm_cli.statistics import Rate
 from lewm_cli.tasks import PUSHT, TWOROOM, Simulator, Task
 

@@ -37,7 +37,7 @@ def drive_run(
         progress: shows the environment steps done.
         start_seed: of the simulator's reset.
         settings: laid over the task's protocol.
-        video: takes what the camera saw.
+        video: takes the frames.
         device: auto, cpu, cuda or mps.
         foreign: how weights of another tool are read.
 
@@ -53,12 +53,13 @@ def drive_run(
     protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
     if said := nondeterminism(protocol.planner):
         say(f"unusual: {said}")
+    assert task.make_simulator is not None
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
 
 
 def _protocol(task: Task, settings: tuple[Layer, ...]) -> GoalProtocol:
-    """What a task's protocol `heldout` says of driving, with settings laid over it."""
+    """Read what a task's protocol `heldout` says of driving, and lay settings over it."""
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
     merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
     return GoalProtocol.build(merged.tree, merged.source)
