@@ -7,6 +7,7 @@ from lewm_cli.flows.results import stored_results
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, HeadDetails, RunDetails
 from lewm_cli.store import (
+    DATASET_SUFFIXES,
     HEAD_KINDS,
     NOTHING_SAID,
     Foreign,
@@ -17,11 +18,10 @@ from lewm_cli.store import (
     head_paths,
     load_weights,
     read_head,
+    silent,
     stored_card,
     with_statistics,
 )
-from lewm_cli.store.load import silent
-from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
 
 

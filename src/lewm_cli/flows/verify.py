@@ -7,8 +7,7 @@ from pathlib import Path
 from lewm_cli.flows.lookup import find_named
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import KINDS, results_folders
-from lewm_cli.store import FoundRun, Home
-from lewm_cli.store.names import DATASET_SUFFIXES
+from lewm_cli.store import DATASET_SUFFIXES, FoundRun, Home
 from lewm_cli.verify import Check, Problem, RunCheck, Verification, check_dataset, check_run
 
 

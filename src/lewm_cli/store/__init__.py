@@ -1,4 +1,4 @@
-"""The checkpoint store at $STABLEWM_HOME: where datasets and runs lie, what they are called, how runs are read."""
+"""The checkpoint store at $STABLEWM_HOME: homes, names, runs and their files, loaded strictly and safely."""
 
 from lewm_cli.store.head_fit import HeadFit, HeadKind, PositionScore, ProbeFit, ReachFit, ReachScore
 from lewm_cli.store.heads import (
@@ -13,33 +13,35 @@ from lewm_cli.store.heads import (
     save_head,
 )
 from lewm_cli.store.home import Home
-from lewm_cli.store.inventory import DatasetEntry, Inventory, RunEntry, list_runs, take_inventory
+from lewm_cli.store.inventory import Inventory, RunEntry, list_runs, take_inventory
 from lewm_cli.store.latents import LatentEpisodes, LatentSplit, encode_episodes
 from lewm_cli.store.load import (
     NOTHING_SAID,
     AutoCostModel,
     Foreign,
+    Say,
     load,
     load_run,
     load_weights,
+    silent,
     stored_card,
     with_statistics,
 )
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.measurement import Measurement
-from lewm_cli.store.names import check_name, dataset_task
-from lewm_cli.store.objects import restore_model
+from lewm_cli.store.names import DATASET_SUFFIXES, check_name, names_release, split_step
+from lewm_cli.store.normalization import StoredStatistics
+from lewm_cli.store.recognize import dataset_task, named_task
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, save_derived, save_run, weights_digest
-from lewm_cli.store.statistics import StoredStatistics, stored_statistics
 
 __all__ = [
+    "DATASET_SUFFIXES",
     "HEAD_KINDS",
     "NOTHING_SAID",
     "ONLY",
     "SHUFFLED",
     "AutoCostModel",
-    "DatasetEntry",
     "Foreign",
     "FoundRun",
     "HeadFit",
@@ -57,6 +59,7 @@ __all__ = [
     "Run",
     "RunEntry",
     "RunFiles",
+    "Say",
     "StoredHead",
     "StoredStatistics",
     "check_name",
@@ -69,15 +72,17 @@ __all__ = [
     "load",
     "load_run",
     "load_weights",
+    "named_task",
+    "names_release",
     "read_card",
     "read_head",
     "read_tensors",
-    "restore_model",
     "save_derived",
     "save_head",
     "save_run",
+    "silent",
+    "split_step",
     "stored_card",
-    "stored_statistics",
     "take_inventory",
     "weights_digest",
     "with_statistics",

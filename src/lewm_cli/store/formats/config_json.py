@@ -15,7 +15,7 @@ from lewm_cli.config import (
     Section,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.store.formats.refusals import RefusalError, printable, printable_value
+from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
 
 Sizes: TypeAlias = tuple[ModelConfig, int]
 """The configuration of a model, and the width of its action blocks."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import LeWM
-from lewm_cli.store.formats.refusals import RefusalError, printable
+from lewm_cli.store.formats.refused import RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
