@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from lewm_cli.config import EvalProtocol
+from lewm_cli.control import Planner
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EvalResult, Pair, Simulators, draw_pairs, evaluate, simulators
-from lewm_cli.plan import find_solver
+from lewm_cli.evaluate import EvalResult, Pair, draw_pairs, evaluate
+from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
@@ -28,7 +29,7 @@ AIM = 4.0
 """Seconds for 50 TwoRoom episodes with the small model on two cores."""
 
 
-def measure(run: Run, dataset: Dataset, pairs: list[Pair], fleet: Simulators) -> tuple[float, float, EvalResult]:
+def measure(run: Run, dataset: Dataset, pairs: list[Pair], fleet: SimulatorPool) -> tuple[float, float, EvalResult]:
     """Wall seconds, CPU seconds of this process, and the result."""
     protocol = EvalProtocol(pairs=len(pairs))
     fleet.wait()
@@ -39,7 +40,7 @@ def measure(run: Run, dataset: Dataset, pairs: list[Pair], fleet: Simulators) ->
         dataset,
         pairs,
         protocol,
-        find_solver(protocol.planner),
+        Planner(run, protocol.planner),
         held_out=True,
         advance=lambda done: None,
         simulators=fleet,
@@ -69,7 +70,7 @@ def main() -> None:
     task = find_task(run.card.inputs.task)
     pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=options.pairs, seed=42)
     cores = max(2, available_cores())
-    with simulators(task, 1, print) as here, simulators(task, cores, print) as fleet:
+    with simulator_pool(task, 1, print) as here, simulator_pool(task, cores, print) as fleet:
         rounds = [[measure(run, dataset, pairs, one) for one in (here, fleet)] for _ in range(options.rounds + 1)][1:]
     assert len({round_[number][2].episodes for round_ in rounds for number in (0, 1)}) == 1, "outcomes differ"
     print(f"{options.pairs} pairs, {cores} simulator processes, {options.rounds} rounds, load {os.getloadavg()[0]:.1f}")

@@ -8,6 +8,7 @@ of the pairs under `steps` in HOME.
 """
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 
 from lewm_cli.config import EvalProtocol, ObjectiveName
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EpisodeResult, EvalResult, EvalSeries
+from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, ReachFit, load_run
 from results import ROWS, Step, do, headings, line
@@ -116,9 +117,8 @@ class Measured:
         cards = [load_run(home, run, torch.device("cpu")).card for run in bench.runs]
 
         def series(run: str, objective: str) -> list[EvalResult]:
-            points = EvalSeries.model_validate_json(done[bench.evaluating(run, objective).name].printed).points
-            files = [bench.home / f"{run}.run" / "results" / name for point in points for name in point.results]
-            return [EvalResult.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+            printed = json.loads(done[bench.evaluating(run, objective).name].printed)
+            return [EvalResult.model_validate(one) for one in printed]
 
         return cls(
             objectives={objective: [series(run, objective) for run in bench.runs] for objective in OBJECTIVES},
@@ -160,7 +160,7 @@ class Measured:
     def rate(self, how: str, number: int, group: str | None) -> Rate:
         """Over all runs."""
         outcomes, episodes = self.success(how, number, group), self._episodes(number, group)
-        return Rate.of(outcomes[0], episodes) if how == RANDOM else Rate.of(outcomes, episodes)
+        return Rate.of(outcomes[0] if how == RANDOM else outcomes, episodes)
 
     def difference(self, this: str, other: str, number: int, group: str | None) -> Difference:
         """Over all runs, pair by pair."""

@@ -337,7 +337,7 @@ or evaluates."""
 NOTES = """\
 ## How to read this
 
-- **A rate without its floor means nothing.** On Cube and TwoRoom many recorded goals lie where the start is, so that
+- **A rate without its baseline means nothing.** On Cube and TwoRoom many recorded goals lie where the start is, so that
   any policy reaches them; on Reacher random actions come by. What the model adds is the paired difference.
 - **Not shown to beat random** does not say that a model is no better, only that these pairs cannot tell. Look at how
   wide the interval is: 100 pairs of 20 episodes say less than 300 pairs of 300.

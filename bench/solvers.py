@@ -24,19 +24,15 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.control import Planner
 from lewm_cli.data import Dataset
+from lewm_cli.diagnose import film
 from lewm_cli.evaluate import (
     EvalResult,
-    Judge,
     Pair,
-    Simulators,
     draw_pairs,
     evaluate,
-    film,
-    find_judge,
-    simulators,
 )
-from lewm_cli.evaluate.asking import ask
 from lewm_cli.plan import Problem, Solver, find_solver
 from lewm_cli.provenance import installed_versions
 from lewm_cli.report.page.figures import Drawing, house_style
@@ -54,6 +50,7 @@ from lewm_cli.report.page.figures.style import (
     new_figure,
 )
 from lewm_cli.report.plot import plain_svg
+from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
@@ -159,41 +156,39 @@ class Bench:
             found.append(self.run.embed(np.stack([simulator.frame(), simulator.goal_frame()])))
         return found
 
-    def problem(self, planner: PlannerConfig, judge: Judge, latents: Tensor, number: int) -> Problem:
+    def problem(self, planner: Planner, latents: Tensor, number: int) -> Problem:
         """The first plan of a pair, anew, so that every setting draws the same."""
-        cost = judge.cost(latents[:1], latents[1:])
-        return ask(self.run, planner, cost, [torch.Generator().manual_seed(number)])
+        cost = planner.latent_cost(latents[:1], latents[1:])
+        return planner.problem(cost, [torch.Generator().manual_seed(number)])
 
     def timed(self, all_settings: list[Setting]) -> dict[str, np.ndarray]:
         """Milliseconds of every setting, round by round; the first round warms up."""
         seconds: dict[str, list[float]] = {one.title: [] for one in all_settings}
-        pairs, judges = (
-            self.latents(TIMED_PAIRS),
-            {one.title: find_judge(self.run, one.planner) for one in all_settings},
-        )
+        pairs = self.latents(TIMED_PAIRS)
+        planners = {one.title: Planner(self.run, one.planner) for one in all_settings}
         for _ in range(ROUNDS + 1):
             for one in all_settings:
-                solver, judge = find_solver(one.planner), judges[one.title]
-                problems = [self.problem(one.planner, judge, pair, number) for number, pair in enumerate(pairs)]
+                solver, planner = find_solver(one.planner), planners[one.title]
+                problems = [self.problem(planner, pair, number) for number, pair in enumerate(pairs)]
                 seconds[one.title].append(statistics.median(_seconds(solver, problem) for problem in problems))
         return {title: 1000 * np.array(times[1:]) for title, times in seconds.items()}
 
     def ranked(self) -> tuple[np.ndarray, np.ndarray]:
         """Spearman of bfloat16 with float32 costs of what the first and the last iteration tried, (pairs,) each."""
         reference, half = settings()[0].planner, variants()[0].planner
-        exact, near = (find_judge(self.run, planner) for planner in (reference, half))
+        exact, near = (Planner(self.run, planner) for planner in (reference, half))
         found = []
         for number, pair in enumerate(self.latents(RANKED_PAIRS)):
-            problem = self.problem(reference, exact, pair, number)
+            problem = self.problem(exact, pair, number)
             plan = find_solver(reference, record=True).solve(problem)
             with torch.inference_mode():
-                cost = near.cost(pair[:1], pair[1:])
+                cost = near.latent_cost(pair[:1], pair[1:])
                 tried = plan.history[0], plan.history[-1]
                 found.append([spearmanr(one.cost[0], cost(one.actions)[0]).statistic for one in tried])
         first, last = np.array(found).T
         return first, last
 
-    def evaluated(self, setting: Setting, fleet: Simulators) -> EvalResult:
+    def evaluated(self, setting: Setting, fleet: SimulatorPool) -> EvalResult:
         """Success on the pairs; kept, and taken from there the next time."""
         kept = self.home / f"{setting.title.replace(' ', '').replace(',', '-')}-{len(self.pairs)}.json"
         if not kept.exists():
@@ -204,7 +199,7 @@ class Bench:
                 self.dataset,
                 self.pairs,
                 protocol,
-                find_solver(setting.planner),
+                Planner(self.run, setting.planner),
                 held_out=True,
                 advance=lambda done: None,
                 simulators=fleet,
@@ -238,7 +233,7 @@ def main() -> None:
     bench = Bench(kept, run, task, dataset, pairs)
     everything = settings() + variants()
     milliseconds = bench.timed(everything)
-    with simulators(task, available_cores(), print) as fleet:
+    with simulator_pool(task, available_cores(), print) as fleet:
         fleet.wait()
         measured = []
         for one in everything:

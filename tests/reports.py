@@ -9,12 +9,11 @@ import imageio.v3 as imageio
 import numpy as np
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
-from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, GroupResult, PlanFilm
-from lewm_cli.evaluate.result import summarize_groups
+from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, PlanFilm, TimeSplit
+from lewm_cli.evaluate.result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
-from lewm_cli.statistics import Rate
 from lewm_cli.surprise import (
     DETECTORS,
     Curve,
@@ -113,6 +112,7 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
     """Forty pairs in two groups."""
     episodes = [
         EpisodeResult(
+            seed=42,
             episode=k,
             start_row=30 * k,
             goal_row=30 * k + 25,
@@ -124,21 +124,19 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
             final_distance=3.0,
             route_valid=k % 2 == 0,
             random_success=k % 5 == 0,
+            iterations=30,
+            flops=1e9,
         )
         for k in range(40)
     ]
-    solved = np.array([one.solved_at_start for one in episodes])
+    protocol = EvalProtocol(pairs=40)
     return EvalResult(
-        protocol=EvalProtocol(pairs=40),
+        protocol=protocol,
         manifest=None,
-        overall=GroupResult.of("all", episodes),
-        all_pairs=GroupResult.of("all", episodes),
-        not_solved=GroupResult.of("start not solved", [one for one in episodes if not one.solved_at_start]),
-        solved_at_start=Rate.of(solved, np.arange(40)),
-        groups=summarize_groups(episodes),
-        plans=44,
-        seconds_per_plan=0.42,
-        episodes=tuple(episodes),
+        workers=2,
+        redrawn=None,
+        head_sha256=None,
+        **summarize(episodes, protocol, plans=44, split=TimeSplit(planner=44 * 0.42), seconds=31.2),
         **made,
     )
 

@@ -14,7 +14,7 @@ import typer.main
 from lewm_cli.cli.main import app
 from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
-from lewm_cli.evaluate import EvalResult, EvalSeries, FilmResult, PairManifest
+from lewm_cli.evaluate import EvalResult, FilmResult, PairManifest
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Measurement, ProbeFit, ReachFit, StoredStatistics
@@ -24,7 +24,7 @@ from lewm_cli.surprise import PerturbationResult, SurpriseResult
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
-MEASURED = (EvalResult, EvalSeries, FilmResult, ProbeResult, SurpriseResult, PerturbationResult)
+MEASURED = (EvalResult, FilmResult, ProbeResult, SurpriseResult, PerturbationResult)
 STORED = (*MEASURED, PairManifest, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

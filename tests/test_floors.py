@@ -44,7 +44,7 @@ GROUND_MODULES = {
     "lewm_cli.workers",
 }
 
-LAZY_PUBLIC_API = {("lewm_cli", f"lewm_cli.{room}") for room in ("store", "control", "evaluate")}
+LAZY_PUBLIC_API = {("lewm_cli", "lewm_cli.store"), ("lewm_cli", "lewm_cli.control")}
 """The imports that go up: the package root fetches `load`, `AutoCostModel` and `Policy` when they are asked for."""
 
 MODEL_MAY_IMPORT = {"torch", "lewm_cli.config", "lewm_cli.errors", "lewm_cli.model"}
@@ -162,7 +162,7 @@ def test_planted_violation_is_caught(module, source):
         ("lewm_cli.files", "from lewm_cli.errors import LewmError"),
         ("lewm_cli.model.vit", "import math\nimport torch.nn as nn\nfrom lewm_cli.config import EncoderConfig"),
         ("lewm_cli.__init__", "def __getattr__(name):\n    from lewm_cli import store"),
-        ("lewm_cli.__init__", "def __getattr__(name):\n    from lewm_cli import evaluate"),
+        ("lewm_cli.__init__", "def __getattr__(name):\n    from lewm_cli import control"),
     ],
 )
 def test_imports_from_below_are_let_through(module, source):

@@ -9,7 +9,7 @@ on first use, so that `import lewm_cli` costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lewm_cli.evaluate import Policy, SwmSolver
+    from lewm_cli.control import Policy, SwmSolver
     from lewm_cli.store import AutoCostModel, load
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(store, name)
     if name in ("Policy", "SwmSolver"):
-        from lewm_cli import evaluate
+        from lewm_cli import control
 
-        return getattr(evaluate, name)
+        return getattr(control, name)
     raise AttributeError(f"module 'lewm_cli' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Trying things that may abort, hang or print: each in a process of its own, which is gone afterwards."""
+"""Child processes for programs that may abort, hang or print; nothing of them is left afterwards."""
 
 import math
 import os
@@ -27,7 +27,7 @@ ALARM_SECONDS = 5
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a program ended.
+    """The end of a program.
 
     Args:
         works: it ran to its end.
@@ -39,7 +39,7 @@ class Attempt:
 
 
 def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = None) -> Attempt:
-    """Run a Python program in a child process; whatever it does, this one goes on.
+    """Run a Python program in a child process; this process goes on whatever happens.
 
     Args:
         program: Python source; its output is kept from the terminal.

@@ -1,4 +1,4 @@
-"""The two kinds of failure that a user can act on: the ground floor, imported by every room."""
+"""Failures that a user can act on, and work ended on request."""
 
 import signal
 from collections.abc import Callable, Iterable, Iterator

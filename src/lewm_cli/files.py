@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of it: temp file, fsync, rename, lock."""
+"""Files written whole or not at all: temporary file, fsync, rename, lock."""
 
 import ctypes
 import errno
@@ -17,7 +17,7 @@ PART_SUFFIX = ".part"
 """Ends the name of every file that is still being written; nothing with it is ever listed or read."""
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
-"""What the system answers when a folder cannot be written, or is no folder."""
+"""Errors of the system when a folder cannot be written, or is no folder."""
 
 
 @contextmanager
@@ -117,9 +117,9 @@ def locked(path: Path, busy: str | None) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process writes `path` now; works where nothing can be written.
+    """True while a process writes `path`; works where nothing can be written.
 
-    It asks by sharing the lock for a moment: a writer that begins in this very moment is refused.
+    It shares the lock for a moment: a writer that begins in this very moment is refused.
     """
     try:
         with lock_path(path).open("rb") as handle:
@@ -137,19 +137,19 @@ def lock_path(path: Path) -> Path:
 
 
 def stale_parts(path: Path) -> list[Path]:
-    """What a killed writer of `path` left behind."""
+    """The temporary files that a killed writer of `path` left behind."""
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*{PART_SUFFIX}"))
 
 
 def remove_stale_parts(path: Path) -> None:
-    """Remove what a killed writer of `path` left behind; only call it while holding the lock of `path`."""
+    """Remove the temporary files that a killed writer of `path` left; call it only while holding the lock of `path`."""
     for part in stale_parts(path):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing `path` into a sentence.
+    """Turn an error of the system about writing `path` into a sentence.
 
     Raises:
         LewmError: the disk is full, or the folder cannot be written.
@@ -185,7 +185,7 @@ def full_disk_explained(path: Path) -> Iterator[None]:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
+    """True if `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if error.__context__ is not None:  # torch fails again while it closes the archive, and says something else
         full = full or disk_is_full(error.__context__)
@@ -193,7 +193,7 @@ def disk_is_full(error: BaseException) -> bool:
 
 
 def exchanged(first: Path, second: Path) -> bool:
-    """Let two paths change their names in one step; False if one is not there, or the system cannot."""
+    """Exchange two paths in one step; False if one is not there, or the system cannot."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux, and not in the standard library
     if renameat2 is None:
         return False
@@ -217,7 +217,7 @@ def _umask() -> int:
 
 
 def sync(path: Path) -> None:
-    """Make a file, or what was renamed in a folder, survive a power failure."""
+    """Make a file, or the names in a folder, survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

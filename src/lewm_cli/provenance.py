@@ -1,4 +1,4 @@
-"""Where results come from: what was typed, and what was installed."""
+"""The provenance of results: the command as typed, and the versions installed."""
 
 import platform
 import shlex

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, turned into a wish that the loop grants between two steps."""
+"""Ctrl-C and SIGTERM, deferred until the end of a step."""
 
 import signal
 from types import FrameType
@@ -7,9 +7,9 @@ from lewm_cli.errors import StoppedError
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM is remembered; a second one interrupts at once.
+    """Remembers the first SIGINT or SIGTERM while it is entered; a second one interrupts at once.
 
-    A wish that nobody granted, because the work was done first, is passed on when this is left.
+    A signal that nobody acted on, because the work was done first, is raised again at the exit.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""How a worker process of ours behaves: deaf to Ctrl-C and SIGTERM, gone when its parent is."""
+"""Worker processes that ignore Ctrl-C and SIGTERM and end with their parent."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ from multiprocessing import resource_tracker
 
 @contextmanager
 def starting_workers() -> Iterator[None]:
-    """Processes that the main thread starts meanwhile hear no signal to stop, not even while they import.
+    """Block signals to stop in the processes that the main thread starts meanwhile, even while they import.
 
     Ctrl-C, and the SIGTERM of a batch system, reach the whole process group; the parent alone decides what they mean.
     """
@@ -24,9 +24,9 @@ def starting_workers() -> Iterator[None]:
 
 
 def behave_as_worker() -> None:
-    """Call first in every worker process.
+    """Ignore signals to stop and end with the parent; call it first in every worker process.
 
-    A parent that is killed cannot end its workers, so each watches for that itself.
+    A parent that is killed cannot end its workers, so each worker waits for the parent's end.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

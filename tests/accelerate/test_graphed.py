@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from torch import Tensor
 from accelerator import DEVICE, Accelerator, Recorder, send
 from lewm_cli.accelerate.graphed import RECORDERS, SHAPES, GraphedCallable
 from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.control import Planner
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import Judge, draw_pairs, evaluate
+from lewm_cli.evaluate import draw_pairs, evaluate
 from lewm_cli.methods import LeWM
-from lewm_cli.plan import CEM, SOLVERS, Bounds, LastLatent, LatentCost, Problem, find_solver
+from lewm_cli.plan import SOLVERS, Bounds, LatentCost, Problem, find_solver
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 
@@ -201,16 +203,14 @@ def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solve
 
 
 @torch.inference_mode()
-def test_plans_of_a_judge_share_what_was_recorded(far: LeWM, recorder: Recorder):
-    class OnTheDevice:
-        model = far
-
-    judge = Judge(OnTheDevice(), LastLatent(far), torch.float32, history=None)
+def test_plans_of_a_planner_share_what_was_recorded(far: LeWM, recorder: Recorder):
     config = PlannerConfig(candidates=12, elites=5, iterations=4, horizon=3, receding=1)
+    inputs = SimpleNamespace(frameskip=5)
+    planner = Planner(SimpleNamespace(model=far, device=DEVICE, card=SimpleNamespace(inputs=inputs)), config)
     for seed in range(3):
         starts, goals = sent(drawn(2, 1, seed)[0][:, 0], drawn(2, 1, seed + 1)[0][:, 0])
         generators = [torch.Generator().manual_seed(number) for number in range(2)]
-        find_solver(config).solve(Problem(judge.cost(starts, goals), BLOCK_DIM, generators))
+        find_solver(config).solve(Problem(planner.latent_cost(starts, goals), BLOCK_DIM, generators))
     assert [tape.replays for tape in recorder.tapes] == [3 * 4 - 1]
 
 
@@ -221,7 +221,16 @@ def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, r
     pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=3, seed=42)
     there = replace(run, model=send(copy.deepcopy(run.model)))
     here, away = (
-        evaluate(each, task, dataset, pairs, protocol, CEM(protocol.planner), held_out=True, advance=lambda done: None)
+        evaluate(
+            each,
+            task,
+            dataset,
+            pairs,
+            protocol,
+            Planner(each, protocol.planner),
+            held_out=True,
+            advance=lambda done: None,
+        )
         for each in (run, there)
     )
     assert away.device == str(DEVICE)

@@ -10,7 +10,8 @@ import pytest
 
 from commands import Done, flat, lewm_here
 from lewm_cli.config import PlannerConfig
-from lewm_cli.evaluate import GoalImageResult, Policy
+from lewm_cli.control import Policy
+from lewm_cli.evaluate import GoalImageResult
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
 from places import PICK, QUICK, RUN, SETTINGS

@@ -20,9 +20,9 @@ from hypothesis.extra.numpy import arrays
 
 from commands import LEWM, Done, environment, flat, left_behind, lewm_here
 from lewm_cli import AutoCostModel
+from lewm_cli.control import ImaginedPlan
 from lewm_cli.data import read_image
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import ImaginedPlan
 from lewm_cli.store import Home, Run
 from places import PICK, QUICK, RUN, SETTINGS
 

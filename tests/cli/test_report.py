@@ -10,16 +10,17 @@ import pytest
 
 from commands import flat, left_behind, lewm_here
 from lewm_cli.config import ModelConfig
-from lewm_cli.flows.report import run_report
+from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.flows.results import keep_result, stored_results
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.report import RunReport
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult, score
 from synthetic import write_recording
 
 RUN = "tworoom/lewm"
-KINDS = ("evaluations", "films", "probes", "surprises", "perturbations")
+KINDS = (EvalResult, FilmResult, ProbeResult, SurpriseResult, PerturbationResult)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def keep(home: Path, kind: str, build: Callable[..., SurpriseResult | ProbeResul
     """Store another result of the run, as a measurement does."""
     store = Home(home, (home,))
     run = load_run(store, RUN)
-    provenance = read(home).surprises[-1]
+    provenance = read(home).newest(SurpriseResult)
     fields = {key: getattr(provenance, key) for key in ("dataset", "held_out", "seconds", "device", "versions")}
     common = fields | {key: getattr(provenance, key) for key in ("run", "weights_sha256", "task", "command", "time")}
     return keep_result(store, run, kind, build(common))
@@ -200,10 +201,10 @@ def test_results_come_back_by_kind_oldest_first(home: Path):
     keep(home, "probe", probed(3))
     keep(home, "perturb-teleport", staged("teleport", 4))
     found = read(home)
-    assert [len(getattr(found, kind)) for kind in KINDS] == [0, 0, 2, 1, 3]
-    assert [one.seed for one in found.probes] == [1, 3]
-    assert [one.seed for one in found.perturbations if one.perturbation == "teleport"] == [1, 4]
-    assert (found.unreadable, found.empty) == ((), False)
+    assert [len(found.of(kind)) for kind in KINDS] == [0, 0, 2, 1, 3]
+    assert [one.seed for one in found.of(ProbeResult)] == [1, 3]
+    assert [one.seed for one in found.of(PerturbationResult) if one.perturbation == "teleport"] == [1, 4]
+    assert found.unreadable == ()
 
 
 def test_newest_of_each_kind_is_reported(home: Path):
@@ -213,21 +214,21 @@ def test_newest_of_each_kind_is_reported(home: Path):
     keep(home, "perturb-color", staged("color", 4))
     store = Home(home, (home,))
     run = load_run(store, RUN)
-    report = run_report(run, stored_results(store, run))
+    report = RunReport.of(run, stored_results(store, run))
     assert report.probe.seed == 3
     assert {one.perturbation: one.seed for one in report.perturbations} == {"teleport": 3, "color": 4}
     assert (report.evaluation, report.films) == (None, None)
-    assert report.surprise == read(home).surprises[-1]
+    assert report.surprise == read(home).newest(SurpriseResult)
     assert report.parameters == sum(parameter.numel() for parameter in run.model.parameters())
 
 
 def test_results_of_earlier_weights_are_passed_over(
     home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
 ):
-    assert not read(home).empty
+    assert read(home).measurements
     save_run(RunFiles(home / RUN), small_model, small_card(small_model))  # other weights under the same name
     found = read(home)
-    assert found.empty
+    assert not found.measurements
     assert found.unreadable == ()
     assert "nothing was measured on tworoom/lewm yet" in lewm_here(home, "report", RUN).sentence()
     assert lewm_here(home, "show", RUN, "--json").json()["surprises"] == []
@@ -256,7 +257,7 @@ def test_file_that_is_no_result_is_named_and_breaks_nothing(home: Path, content:
         case _:
             path.write_text(content)
     found = read(home)
-    assert (len(found.surprises), found.unreadable) == (1, (path,))
+    assert (len(found.of(SurpriseResult)), found.unreadable) == (1, (path,))
     assert lewm_here(home, "report", RUN).code == 0
     shown = lewm_here(home, "show", RUN)
     assert shown.code == 0, shown.err
@@ -276,7 +277,7 @@ def test_surprises_of_one_name_do_not_hide_each_other(home: Path):
     """Results are stored under the time of their end; two within a second are two files."""
     paths = {keep(home, "probe", probed(seed)) for seed in range(20)}
     assert len(paths) == 20
-    assert [one.seed for one in read(home).probes] == list(range(20))
+    assert [one.seed for one in read(home).of(ProbeResult)] == list(range(20))
 
 
 def test_results_of_a_run_on_storage_that_cannot_be_written_go_to_the_home_that_can(
@@ -293,5 +294,5 @@ def test_results_of_a_run_on_storage_that_cannot_be_written_go_to_the_home_that_
     assert reported.code == 0, reported.err
     assert (own / "tworoom" / "lewm.run" / "report.html").exists()
     store = Home(own, (own, measured))
-    assert len(stored_results(store, load_run(store, RUN)).surprises) == 2
+    assert len(stored_results(store, load_run(store, RUN)).of(SurpriseResult)) == 2
     assert sorted(measured.rglob("*")) == before

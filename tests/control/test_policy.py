@@ -16,6 +16,7 @@ import torch
 import lewm_cli
 from drawing import drawing_simulator
 from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig
+from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import Pair, evaluate
@@ -97,7 +98,7 @@ def test_policy_takes_the_actions_of_the_evaluation(
         dataset,
         [Pair(0, 0, 25, START, GOAL)],
         EvalProtocol(pairs=1, planner=planner),
-        spy,
+        Planner(tworoom_run, planner, solver=spy),
         held_out=True,
         advance=lambda done: None,
     )
@@ -253,7 +254,7 @@ def test_loop_of_the_page_drives_a_robot(
         Path(f"{home.run_stem(PICK)}{suffix}").write_bytes(Path(f"{home.run_stem(RUN)}{suffix}").read_bytes())
     monkeypatch.chdir(tmp_path)
     imageio.imwrite("goal.png", frames[1])
-    monkeypatch.setattr("lewm_cli.evaluate.policy.task_planner", lambda name: PLANNER)
+    monkeypatch.setattr("lewm_cli.control.policy.task_planner", lambda name: PLANNER)
     tworoom.begin(START, GOAL)
     taken: list[np.ndarray] = []
     camera = SimpleNamespace(read=tworoom.frame)

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from commands import lewm_here
 from lewm_cli.config import Layer, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, Pair, PlanFilm, choose_episodes
-from lewm_cli.evaluate.loop import pair_seed
+from lewm_cli.diagnose import choose_episodes
+from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, Pair, PlanFilm, pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
-from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.plan import CEM, LatentCost, Problem
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Simulator, find_task
@@ -39,6 +38,7 @@ PIXEL = 0.051
 
 def outcome(number: int, first_hit: int | None) -> EpisodeResult:
     return EpisodeResult(
+        seed=42,
         episode=number // 2,
         start_row=10 * number,
         goal_row=10 * number + 25,
@@ -50,6 +50,8 @@ def outcome(number: int, first_hit: int | None) -> EpisodeResult:
         final_distance=1.0,
         route_valid=None,
         random_success=False,
+        iterations=1,
+        flops=1.0,
     )
 
 
@@ -146,7 +148,8 @@ def world(trained: Path, other_demos: Path, tmp_path_factory: pytest.TempPathFac
 def filmed(world: Home) -> Filmed:
     said: list[str] = []
     settings = (Layer("the test", {"planner": PLANNER, "pairs": 6}),)
-    done = evaluate_run(world, EvalRequest(RUN, "tworoom/test", settings, "cpu", films=3), said.append, silent)
+    given = {"dataset": "tworoom/test", "settings": settings, "device": "cpu", "films": 3}
+    (done,) = evaluate_run(world, RUN, said.append, silent, **given)
     (path,) = done.path.parent.glob("films-*.json")
     films = FilmResult.model_validate_json(path.read_text(encoding="utf-8"))
     dataset = open_dataset(world.write / "tworoom" / "test.h5", "tworoom/test")
@@ -266,8 +269,8 @@ def test_evaluation_without_films_keeps_none(filmed: Filmed):
 
 @pytest.mark.slow
 def test_report_shows_films_of_the_evaluation_that_it_shows_or_none(filmed: Filmed, tmp_path: Path):
-    from lewm_cli.flows.report import run_report
     from lewm_cli.flows.results import stored_results
+    from lewm_cli.report import RunReport
 
     home = tmp_path / "home"
     shutil.copytree(filmed.home.write / "tworoom", home / "tworoom")
@@ -280,7 +283,7 @@ def test_report_shows_films_of_the_evaluation_that_it_shows_or_none(filmed: Film
         (folder / name).write_text(result.model_dump_json(by_alias=True), encoding="utf-8")
 
     def shown() -> FilmResult | None:
-        return run_report(run, stored_results(Home(home, (home,)), run)).films
+        return RunReport.of(run, stored_results(Home(home, (home,)), run)).films
 
     write("eval-1.json", filmed.result)
     assert shown() is None

@@ -10,36 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from commands import Done, ended, flat, lewm_here, running, wait_until
 from drawing import drawing_simulator
 from lewm_cli.config import ActionStats, EvalProtocol, Inputs, PlannerConfig, ReferencesConfig, parse_setting
+from lewm_cli.control import NoActionActor, Planner
 from lewm_cli.data import open_dataset
+from lewm_cli.diagnose import ReferenceDiagnostics, find_references, reference_planner
+from lewm_cli.diagnose.ranking import rank_plan
+from lewm_cli.diagnose.true_cost import FrameCost, StateCost, TrueRollout
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (
     EvalResult,
-    EvalSeries,
-    Here,
     Pair,
-    Referee,
     Reference,
     References,
     evaluate,
-    find_judge,
-    find_references,
-    reference_planner,
-    simulators,
 )
-from lewm_cli.evaluate.ranking import rank_plan
-from lewm_cli.evaluate.stage import Rollouts, Stay
-from lewm_cli.evaluate.true_cost import Onward, SeenCost, StateCost
 from lewm_cli.model import PositionHead, ReachHead
-from lewm_cli.plan import CEM, Iteration, Plan, ProbedPosition, Problem, Reachability
-from lewm_cli.report import report_tree, success_tables
-from lewm_cli.statistics import Difference, Estimate, Rate
+from lewm_cli.plan import CEM, Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
+from lewm_cli.report import evaluation_tables, report_tree
+from lewm_cli.simulate import InProcess, Rollouts, RunActor, simulator_pool
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
 from places import RUN
@@ -78,7 +71,7 @@ def wide_run(tworoom_run: Run) -> Run:
     return replace(tworoom_run, card=tworoom_run.card.model_copy(update={"inputs": WIDE}))
 
 
-Measure = Callable[..., tuple[Referee, EvalResult]]
+Measure = Callable[..., tuple[ReferenceDiagnostics, EvalResult]]
 
 
 @pytest.fixture
@@ -87,15 +80,17 @@ def measure(wide_run: Run, tmp_path: Path) -> Measure:
     write_recording(tmp_path / "noise.h5")
     dataset = open_dataset(tmp_path / "noise.h5", "noise")
 
-    def apply(pairs: list[Pair], config: ReferencesConfig = FEW, where=None, **changes) -> tuple[Referee, EvalResult]:
+    def apply(
+        pairs: list[Pair], config: ReferencesConfig = FEW, where=None, **changes
+    ) -> tuple[ReferenceDiagnostics, EvalResult]:
         task = find_task("tworoom")
-        where = where or Here(task)
+        where = where or InProcess(task)
         planner = PlannerConfig(candidates=8, elites=2, iterations=2)
         protocol = EvalProtocol(**{"pairs": len(pairs), "planner": planner} | changes)
-        solver = CEM(protocol.planner)
+        actor = Planner(wide_run, protocol.planner)
         given = {"held_out": True, "advance": silent, "simulators": where}
-        result = evaluate(wide_run, task, dataset, pairs, protocol, solver, **given)
-        return Referee(wide_run, pairs, result, config, where), result
+        result = evaluate(wide_run, task, dataset, pairs, protocol, actor, **given)
+        return ReferenceDiagnostics(wide_run, pairs, result, config, where), result
 
     return apply
 
@@ -108,18 +103,18 @@ def silent(done: int) -> None:
 
 
 @pytest.fixture
-def way(tworoom_run: Run) -> Onward:
+def way(tworoom_run: Run) -> TrueRollout:
     """From a start of TwoRoom, some actions ahead of it."""
     before = np.random.default_rng(1).uniform(-1, 1, (10, 2)).astype(np.float32)
-    return Onward(Here(find_task("tworoom")), WIDE, "simulator", between((60, 50), (80, 170)), before)
+    return TrueRollout(InProcess(find_task("tworoom")), WIDE, "simulator", between((60, 50), (80, 170)), before)
 
 
-def test_true_costs_are_those_of_a_simulator_driven_apart(way: Onward, tworoom_run: Run):
+def test_true_costs_are_those_of_a_simulator_driven_apart(way: TrueRollout, tworoom_run: Run):
     candidates = torch.randn(1, 19, 3, 10)  # more than are asked for together
     simulator = find_task("tworoom").make_simulator()
     goal = torch.randn(1, 8)
     states = StateCost((way,))(candidates)
-    seen = SeenCost(find_judge(tworoom_run, PlannerConfig()), (way,), goal)(candidates)
+    seen = FrameCost(tworoom_run, LastLatent(tworoom_run.model), (way,), goal)(candidates)
     assert states.shape == seen.shape == (1, 19)
     for number, sequence in enumerate(candidates[0].numpy()):
         simulator.begin(way.pair.start, way.pair.goal)
@@ -132,7 +127,7 @@ def test_true_costs_are_those_of_a_simulator_driven_apart(way: Onward, tworoom_r
 
 @pytest.mark.parametrize("kind", ["probe", "reach"])
 def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_by(
-    way: Onward, tworoom_run: Run, kind: str
+    way: TrueRollout, tworoom_run: Run, kind: str
 ):
     torch.manual_seed(0)
     head = ReachHead(8, 6) if kind == "reach" else PositionHead(8, 2)
@@ -141,19 +136,19 @@ def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_b
     objective = Reachability(head) if kind == "reach" else ProbedPosition(head)
     ways = way, replace(way, pair=between((150, 60), (190, 90)))
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    found = SeenCost(replace(find_judge(tworoom_run, PlannerConfig()), objective=objective), ways, goals)(candidates)
+    found = FrameCost(tworoom_run, objective, ways, goals)(candidates)
     for number, (each, goal) in enumerate(zip(ways, goals, strict=True)):
-        frames = np.concatenate([one.result().frames for one in each.ask(candidates[number], seen=True)])
+        frames = np.concatenate([one.result().frames for one in each.submit(candidates[number], rendered=True)])
         with torch.inference_mode():
             latents, goal = tworoom_run.embed(frames), goal.expand(9, -1)
             expected = head(latents, goal) if kind == "reach" else (head(latents) - head(goal)).square().sum(dim=1)
         torch.testing.assert_close(found[number], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_costs_of_one_environment_are_those_it_has_among_others(way: Onward, tworoom_run: Run):
+def test_costs_of_one_environment_are_those_it_has_among_others(way: TrueRollout, tworoom_run: Run):
     ways = way, replace(way, pair=between((150, 60), (190, 90)), before=way.before[:0])
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    for cost in (StateCost(ways), SeenCost(find_judge(tworoom_run, PlannerConfig()), ways, goals)):
+    for cost in (StateCost(ways), FrameCost(tworoom_run, LastLatent(tworoom_run.model), ways, goals)):
         assert cost.environments == 2
         together = cost(candidates)
         for number in range(2):
@@ -179,12 +174,14 @@ def test_every_task_is_followed_to_where_its_actions_lead(name: str):
         expected.append(simulator.distance())
         frames.append(simulator.frame())
     pair = Pair(0, 0, 10, start, goal)
-    answer = Here(task).ask(0, Rollouts(pair, "simulator", actions[0, :0], actions, seen=True)).result()
-    assert np.array_equal(answer.found, expected)
+    answer = InProcess(task).submit(0, Rollouts(pair, "simulator", actions[0, :0], actions, rendered=True)).result()
+    assert np.array_equal(answer.found.distances, expected)
     assert np.array_equal(answer.frames, frames)
-    assert answer.found[0] < 0.05 < answer.found[1]  # the very actions lead there; Reacher stops as it arrives
-    split = Rollouts(pair, "simulator", actions[0, :4], actions[:1, 4:], seen=False)
-    assert Here(task).ask(0, split).result().found[0] == pytest.approx(expected[0], abs=1e-6)
+    assert (
+        answer.found.distances[0] < 0.05 < answer.found.distances[1]
+    )  # the very actions lead there; Reacher stops as it arrives
+    split = Rollouts(pair, "simulator", actions[0, :4], actions[:1, 4:], rendered=False)
+    assert InProcess(task).submit(0, split).result().found.distances[0] == pytest.approx(expected[0], abs=1e-6)
 
 
 # Success
@@ -201,7 +198,7 @@ def test_true_dynamics_and_a_true_cost_reach_what_can_be_reached(measure: Measur
     assert sum(steps) == PAIRS * 50
     ran = np.array([one.success for one in result.episodes])
     assert found.above_run == Difference.of(np.array(found.reached), ran, np.arange(PAIRS))
-    still = referee.stand_still(steps.append)
+    still = referee.no_action(steps.append)
     assert still.reached == tuple(one.solved_at_start for one in result.episodes)
     assert sum(steps) == 2 * PAIRS * 50
     assert still.success == result.solved_at_start
@@ -209,15 +206,15 @@ def test_true_dynamics_and_a_true_cost_reach_what_can_be_reached(measure: Measur
 
 def test_nothing_is_done_where_no_action_is_taken():
     pair = between((3, 0), (9, 0))
-    here = Here(toy())
-    assert not here.ask(0, Stay(pair, "simulator", 50)).result().found
-    assert here.ask(0, Stay(between((3, 0), (3.5, 0)), "simulator", 50)).result().found
-    assert not here.ask(0, Stay(between((3, 0), (3.5, 0)), "tight", 50)).result().found
+    here = InProcess(toy())
+    assert not here.submit(0, RunActor(pair, "simulator", 50, NoActionActor)).result().found
+    assert here.submit(0, RunActor(between((3, 0), (3.5, 0)), "simulator", 50, NoActionActor)).result().found
+    assert not here.submit(0, RunActor(between((3, 0), (3.5, 0)), "tight", 50, NoActionActor)).result().found
 
 
 def test_headline_without_solved_starts_is_that_of_its_references_too(measure: Measure, easy: list[Pair]):
     referee, _ = measure(easy[:4], solved_starts="exclude")
-    still = referee.stand_still(silent)
+    still = referee.no_action(silent)
     assert (still.success.successes, still.success.trials, still.reached) == (0, 2, (True, True, False, False))
 
 
@@ -239,10 +236,10 @@ def test_processes_do_not_change_a_reference(measure: Measure, easy: list[Pair])
     def found(where=None) -> References:
         referee, _ = measure(pairs, config, where, budget=30)
         planned = [referee.plan(by, silent) for by in ("true latent", "true state")]
-        return referee.conclude(referee.stand_still(silent), None, *planned, referee.rank(silent))
+        return referee.result(referee.no_action(silent), None, *planned, referee.rank(silent))
 
     here = found()
-    with simulators(find_task("tworoom"), 2, silent) as fleet:
+    with simulator_pool(find_task("tworoom"), 2, silent) as fleet:
         there = found(fleet)
     assert _timeless(here) == _timeless(there)
     assert here.ranking.pairs == there.ranking.pairs
@@ -267,8 +264,8 @@ class Opposite:
 
 
 @pytest.fixture
-def toy_way() -> Onward:
-    return Onward(Here(toy()), WIDE, "simulator", between((3, 0), (9, 5)), np.empty((0, 2), np.float32))
+def toy_way() -> TrueRollout:
+    return TrueRollout(InProcess(toy()), WIDE, "simulator", between((3, 0), (9, 5)), np.empty((0, 2), np.float32))
 
 
 def planned(cost, **settings) -> Plan:
@@ -276,7 +273,7 @@ def planned(cost, **settings) -> Plan:
     return CEM(config, record=True).solve(Problem(cost, 10, [torch.Generator().manual_seed(3)]))
 
 
-def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):
+def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: TrueRollout):
     right = rank_plan(4, planned(StateCost((toy_way,)), result="best"), toy_way)
     assert (right.number, right.first, right.last) == (4, pytest.approx(1), pytest.approx(1))
     assert right.regret == 0
@@ -285,7 +282,7 @@ def test_perfect_cost_ranks_perfectly_and_regrets_nothing(toy_way: Onward):
     assert wrong.regret == wrong.distance - wrong.least > 0
 
 
-def test_candidates_that_all_end_alike_have_no_ranking(toy_way: Onward):
+def test_candidates_that_all_end_alike_have_no_ranking(toy_way: TrueRollout):
     tried = Iteration(torch.zeros(1, 6, 2, 10), torch.arange(6.0)[None], torch.arange(2)[None])
     ranked = rank_plan(0, Plan(torch.zeros(1, 2, 10), torch.zeros(1), 0.0, torch.ones(1), history=(tried,)), toy_way)
     assert (ranked.first, ranked.last, ranked.regret) == (None, None, 0)
@@ -304,16 +301,6 @@ def test_ranking_is_of_the_first_plan_that_the_model_makes(measure: Measure, eas
     assert ranking.regret.low <= ranking.regret.value <= ranking.regret.high
     nothing, _ = measure(easy[:SOLVED])
     assert nothing.rank(silent) is None
-
-
-@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 5)), min_size=1, max_size=30))
-def test_interval_holds_the_mean_and_knows_what_an_episode_is(drawn: list[tuple[float, int]]):
-    values, clusters = (np.array(part) for part in zip(*drawn, strict=True))
-    found = Estimate.of_mean(values, clusters)
-    assert found.value == pytest.approx(values.mean(), abs=1e-9)
-    assert values.min() - 1e-9 <= found.low <= found.high <= values.max() + 1e-9
-    twice = Estimate.of_mean(np.tile(values, 2), np.tile(clusters, 2))  # the same said twice is no more evidence
-    assert (twice.low, twice.high) == (pytest.approx(found.low, abs=1e-6), pytest.approx(found.high, abs=1e-6))
 
 
 # Blame
@@ -353,7 +340,7 @@ def concluded(model: int, true_latent: int, true_state: int) -> References:
 def test_blame_is_laid_where_intervals_support_it(successes: tuple[int, int, int], blamed: set[str]):
     report = full_report()
     result = report.evaluation.model_copy(update={"references": concluded(*successes)})
-    said = "\n".join(table for table in success_tables(result) if isinstance(table, str))
+    said = "\n".join(table for table in evaluation_tables([result]) if isinstance(table, str))
     assert set(re.findall(r"^The (\w+) (?:is|are) to blame", said, re.MULTILINE)) == blamed
 
 
@@ -448,7 +435,7 @@ def test_references_are_stored_and_printed(world: Path):
     (path,) = (world / "tworoom" / "lewm.run" / "results").iterdir()
     assert EvalResult.model_validate_json(path.read_text(encoding="utf-8")) == result
     series = lewm_here(world, *ARGUMENTS, *SMALL, "--workers", 1, "--offsets", "25,10", "--json")
-    points = EvalSeries.model_validate(series.json()).points
+    points = [EvalResult.model_validate(one) for one in series.json()]
     assert _timeless(points[0].references) == _timeless(found)
     assert points[1].references.zero_action.success.trials == 3
     shown = lewm_here(world, *ARGUMENTS, *SMALL, "--workers", 1)
@@ -468,9 +455,9 @@ def test_interrupted_series_leaves_no_journal_behind(world: Path):
     (stored,) = folder.glob("*.json")
     resumed = lewm_here(world, *series, "--resume")
     assert "true state: resuming: 3 of 3 episodes are done" in resumed.err
-    assert stored.name in EvalSeries.model_validate(resumed.json()).points[1].results
+    assert EvalResult.model_validate_json(stored.read_text()) == EvalResult.model_validate(resumed.json()[1])
     assert {path.suffix for path in folder.iterdir()} == {".json"}
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.slow

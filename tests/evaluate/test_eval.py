@@ -12,9 +12,9 @@ import torch
 
 from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.evaluate import EvalResult, Film, Pair, draw_pairs, evaluate
-from lewm_cli.plan import CEM
 from lewm_cli.report.video import VideoFolder
 from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, load_run, read_card
@@ -236,8 +236,8 @@ def measure(world: Path, tworoom: Task) -> Callable[[list[Pair]], EvalResult]:
     protocol = EvalProtocol(planner=PlannerConfig(**QUICK))
 
     def apply(pairs: list[Pair]) -> EvalResult:
-        solver = CEM(protocol.planner)
-        return evaluate(run, tworoom, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
+        actor = Planner(run, protocol.planner)
+        return evaluate(run, tworoom, dataset, pairs, protocol, actor, held_out=True, advance=lambda done: None)
 
     return apply
 

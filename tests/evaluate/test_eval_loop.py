@@ -17,27 +17,34 @@ from hypothesis import strategies as st
 
 from commands import alive, descendants, ended, flat, lewm_here, running, wait_until
 from lewm_cli.config import DatasetIdentity, EvalProtocol, PlannerConfig
+from lewm_cli.control import Planner, RandomActor, TimeSplit
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EvalResult,
-    EvalSeries,
-    Fleet,
-    Here,
     Journal,
     Pair,
-    Simulators,
-    TimeSplit,
     draw_pairs,
     evaluate,
-    simulators,
 )
-from lewm_cli.evaluate.fleet import gather
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.evaluate.result import EpisodeResult
-from lewm_cli.evaluate.stage import Begin, Follow, Look, Progressed, Request, Trace, Wander
 from lewm_cli.methods import LeWM
 from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
+from lewm_cli.simulate import (
+    Begin,
+    EpisodeProgress,
+    Follow,
+    InProcess,
+    Render,
+    Request,
+    Rollouts,
+    RunActor,
+    SimulatorPool,
+    WorkerPool,
+    gather,
+    simulator_pool,
+)
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from toys import DEADLY, toy
@@ -90,7 +97,7 @@ def measure(run: Run, dataset: Dataset) -> Measure:
 
     def apply(pairs: list[Pair], **options) -> EvalResult:
         given = {"held_out": True, "advance": lambda done: None} | options
-        return evaluate(run, find_task("tworoom"), dataset, pairs, protocol, CEM(protocol.planner), **given)
+        return evaluate(run, find_task("tworoom"), dataset, pairs, protocol, Planner(run, protocol.planner), **given)
 
     return apply
 
@@ -102,9 +109,9 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def fleet(said: list[str]) -> Iterator[Simulators]:
-    """Simulators in two processes."""
-    with simulators(find_task("tworoom"), 2, said.append) as started:
+def fleet(said: list[str]) -> Iterator[SimulatorPool]:
+    """SimulatorPool in two processes."""
+    with simulator_pool(find_task("tworoom"), 2, said.append) as started:
         yield started
 
 
@@ -135,14 +142,14 @@ def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):
 
 @pytest.mark.slow
 def test_outcome_does_not_depend_on_processes_or_batch(
-    here: EvalResult, measure: Measure, pairs: list[Pair], fleet: Simulators, monkeypatch: pytest.MonkeyPatch
+    here: EvalResult, measure: Measure, pairs: list[Pair], fleet: SimulatorPool, monkeypatch: pytest.MonkeyPatch
 ):
     filmed, filmed_here = {}, {}
     apart = measure(pairs, simulators=fleet, film=lambda film: filmed.update({film.number: film}))
     assert apart.episodes == here.episodes
     assert (apart.workers, here.workers) == (2, 1)
     with monkeypatch.context() as monkeypatch:
-        monkeypatch.setattr("lewm_cli.evaluate.loop.OPEN_PER_CORE", 1)
+        monkeypatch.setattr("lewm_cli.control.planner.EPISODES_PER_CORE", 1)
         again = measure(pairs[::-1], film=lambda film: filmed_here.update({film.number: film}))
     assert again.episodes == here.episodes[::-1]
     for number in range(PAIRS):
@@ -165,7 +172,7 @@ def test_time_is_split_and_adds_up(here: EvalResult):
 
 @pytest.mark.slow
 def test_killed_simulator_is_started_again_and_nothing_changes(
-    here: EvalResult, measure: Measure, pairs: list[Pair], fleet: Simulators, said: list[str]
+    here: EvalResult, measure: Measure, pairs: list[Pair], fleet: SimulatorPool, said: list[str]
 ):
     calls = itertools.count()
 
@@ -185,11 +192,11 @@ def between(start: float, goal: float) -> Pair:
 
 
 @pytest.fixture
-def fleet_of(tmp_path: Path) -> Iterator[Callable[[Path | None], Fleet]]:
+def fleet_of(tmp_path: Path) -> Iterator[Callable[[Path | None], WorkerPool]]:
     started = []
 
-    def start(fuse: Path | None = None) -> Fleet:
-        started.append(Fleet(toy(fuse), 2, lambda message: None))
+    def start(fuse: Path | None = None) -> WorkerPool:
+        started.append(WorkerPool(toy(fuse), 2, lambda message: None))
         return started[-1]
 
     yield start
@@ -198,37 +205,37 @@ def fleet_of(tmp_path: Path) -> Iterator[Callable[[Path | None], Fleet]]:
 
 
 @pytest.mark.slow
-def test_requests_are_answered_alike_here_and_there(fleet_of: Callable[[], Fleet]):
-    fleet, here, pair, gate = fleet_of(), Here(toy()), between(3, 9), "simulator"
+def test_requests_are_answered_alike_here_and_there(fleet_of: Callable[[], WorkerPool]):
+    fleet, here, pair, gate = fleet_of(), InProcess(toy()), between(3, 9), "simulator"
     right, none = np.tile([1.0, 0.0], (4, 1)), np.empty((0, 2))
     requests = [
-        Look(pair),
+        Render(pair),
         Begin(0, pair, gate),
         Follow(0, pair, gate, none, right, none, last=False, filming=True),
         Follow(0, pair, gate, right, right, none, last=False, filming=False),
         Follow(1, pair, gate, right, right[:1], none, last=True, filming=False),  # never begun there
-        Trace(pair, gate, np.stack([right, -right])),
-        Wander(pair, gate, budget=40, seed=3),
-        *(Wander(between(0, 2), gate, budget=40, seed=seed) for seed in range(5)),
+        Rollouts(pair, gate, none, np.stack([right, -right])),
+        RunActor(pair, gate, 40, RandomActor, seed=3),
+        *(RunActor(between(0, 2), gate, 40, RandomActor, seed=seed) for seed in range(5)),
     ]
     for request in requests:
-        there, same = (where.ask(1, request).result(60) for where in (fleet, here))
+        there, same = (where.submit(1, request).result(60) for where in (fleet, here))
         assert np.array_equal(there.frames, same.frames)
         assert repr(there.found) == repr(same.found)
-    path = here.ask(1, Follow(5, pair, gate, right, right[:1], none, last=True, filming=True)).result().found.path
+    path = here.submit(1, Follow(5, pair, gate, right, right[:1], none, last=True, filming=True)).result().found.path
     assert path[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.slow
-def test_gate_judges_wherever_it_is_simulated_and_a_goal_has_to_stay_reached(fleet_of: Callable[[], Fleet]):
+def test_gate_judges_wherever_it_is_simulated_and_a_goal_has_to_stay_reached(fleet_of: Callable[[], WorkerPool]):
     right, none = np.tile([1.0, 0.0], (4, 1)), np.empty((0, 2))
     pair, near = between(3, 7), between(3.5, 4.0)
-    for where in (Here(toy()), fleet_of()):
+    for where in (InProcess(toy()), fleet_of()):
 
-        def found(request: Request, where: Simulators = where) -> Progressed:
-            return where.ask(0, request).result(60).found
+        def found(request: Request, where: SimulatorPool = where) -> EpisodeProgress:
+            return where.submit(0, request).result(60).found
 
-        def follow(rest: np.ndarray, ask: Callable[[Request], Progressed] = found) -> Progressed:
+        def follow(rest: np.ndarray, ask: Callable[[Request], EpisodeProgress] = found) -> EpisodeProgress:
             return ask(Follow(0, pair, "simulator", none, right, rest, last=False, filming=False))
 
         stays, passes = follow(none), follow(right)
@@ -238,31 +245,31 @@ def test_gate_judges_wherever_it_is_simulated_and_a_goal_has_to_stay_reached(fle
         by_own_rule, by_another = (found(Begin(1, near, gate)) for gate in ("simulator", "tight"))
         assert (by_own_rule.first_hit, by_own_rule.held) == (0, True)
         assert (by_another.first_hit, by_another.held) == (None, None)
-        assert where.ask(0, Wander(near, "simulator", 0, seed=3)).result(60).found is True
-        assert where.ask(0, Wander(near, "tight", 0, seed=3)).result(60).found is False
+        assert where.submit(0, RunActor(near, "simulator", 0, RandomActor, seed=3)).result(60).found is True
+        assert where.submit(0, RunActor(near, "tight", 0, RandomActor, seed=3)).result(60).found is False
 
 
 @pytest.mark.slow
-def test_simulator_that_dies_once_is_no_failure(fleet_of: Callable[[Path], Fleet], tmp_path: Path):
+def test_simulator_that_dies_once_is_no_failure(fleet_of: Callable[[Path], WorkerPool], tmp_path: Path):
     fuse = tmp_path / "fuse"
     fuse.touch()
-    answer = fleet_of(fuse).ask(0, Begin(0, between(DEADLY, DEADLY + 9), "simulator")).result(60)
+    answer = fleet_of(fuse).submit(0, Begin(0, between(DEADLY, DEADLY + 9), "simulator")).result(60)
     assert answer.found.first_hit is None
     assert not fuse.exists()
 
 
 @pytest.mark.slow
-def test_simulator_that_always_dies_is_named_and_what_it_raises_is_passed_on(fleet_of: Callable[[], Fleet]):
+def test_simulator_that_always_dies_is_named_and_what_it_raises_is_passed_on(fleet_of: Callable[[], WorkerPool]):
     fleet = fleet_of()
-    deadly = fleet.ask(0, Begin(0, between(DEADLY, 0), "simulator"))
-    wrong = fleet.ask(1, Begin(1, between(-1, 0), "simulator"))
+    deadly = fleet.submit(0, Begin(0, between(DEADLY, 0), "simulator"))
+    wrong = fleet.submit(1, Begin(1, between(-1, 0), "simulator"))
     with pytest.raises(ValueError, match="this start cannot be"):
         wrong.result(60)
     with pytest.raises(LewmError, match=r"died 3 times in a row on rows 7 to 32 \(signal 6, signal 6, signal 6\)"):
         deadly.result(60)
     # Both go on.
-    assert fleet.ask(1, Look(between(1, 2))).result(60).frames.shape == (2, 8, 8, 3)
-    assert gather([fleet.ask(0, Look(between(1, 2)))])
+    assert fleet.submit(1, Render(between(1, 2))).result(60).frames.shape == (2, 8, 8, 3)
+    assert gather([fleet.submit(0, Render(between(1, 2)))])
 
 
 # Interruptions
@@ -312,7 +319,7 @@ def test_precision_that_is_measured_stays_what_it_was(
         raise KeyboardInterrupt
 
     def fastest_is(dtype: torch.dtype) -> None:
-        monkeypatch.setattr("lewm_cli.evaluate.asking.fastest_dtype", lambda model: dtype)
+        monkeypatch.setattr("lewm_cli.control.planner.fastest_dtype", lambda model: dtype)
 
     fastest_is(torch.bfloat16)
     with monkeypatch.context() as patch:
@@ -342,21 +349,18 @@ def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path, severa
         done = ended(process)
     kept = sum(lengths()) - 2
     assert f"stopped; {kept} of {2 * EPISODES} episodes are kept" in done.sentence(code=130)
-    (first,) = folder.glob("eval-*.json")
+    by_offset = several[0] == "--offsets"
+    stored = list(folder.glob("eval-*.json"))
+    assert len(stored) == by_offset  # one result holds all seeds of an offset
     done = lewm_here(apart, *arguments, "--resume", "--json")
     assert done.code == 0, done.err
-    series = EvalSeries.model_validate(done.json())
-    names = [name for point in series.points for name in point.results]
-    assert sorted(path.name for path in folder.glob("*.json")) == sorted(
-        (*names, *(path.name for path in folder.glob("series-*.json")))
-    )
-    assert first.name in names
+    files = sorted(folder.glob("*.json"), reverse=True)
+    assert set(stored) <= set(files)
+    results = [EvalResult.model_validate_json(path.read_text()) for path in files]
+    assert results == [EvalResult.model_validate(one) for one in (done.json() if by_offset else [done.json()])]
     assert not list(folder.glob("*.journal*"))
-    results = [EvalResult.model_validate_json((folder / name).read_text()) for name in names]
-    rates = [rate for point in series.points for rate in point.overall.success.seeds]
-    assert [one.overall.success.rate for one in results] == rates
-    measured = [(one.protocol.offset, one.protocol.drawn_with) for one in results]
-    assert measured == ([(25, 42), (25, 43)] if several[0] == "--seeds" else [(5, 42), (10, 42)])
+    measured = [(one.protocol.offset, list(one.success_by_seed)) for one in results]
+    assert measured == ([(5, [42]), (10, [42])] if by_offset else [(25, [42, 43])])
 
 
 @pytest.fixture
@@ -370,6 +374,7 @@ def about() -> Journaled:
 
 def entry(number: int) -> Entry:
     outcome = EpisodeResult(
+        seed=42,
         episode=number,
         start_row=10 * number,
         goal_row=10 * number + 5,
@@ -381,6 +386,8 @@ def entry(number: int) -> Entry:
         final_distance=number / 3,
         route_valid=None,
         random_success=False,
+        iterations=10,
+        flops=1e9,
     )
     return Entry(number=number, result=outcome, seconds=number + 1, spent=TimeSplit(planner=number))
 

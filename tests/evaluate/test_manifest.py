@@ -15,9 +15,9 @@ from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     choose_pairs,
     find_protocol,
-    freeze,
+    manifest_pairs,
     read_manifest,
-    thaw,
+    write_manifest,
 )
 from lewm_cli.tasks import TWOROOM
 
@@ -27,7 +27,7 @@ def frozen(tmp_path: Path) -> tuple[Path, Dataset, EvalProtocol]:
     dataset = recording(tmp_path / "x.h5", [40, 60])
     protocol = find_protocol(TWOROOM, "release", (parse_setting("pairs=5"),))
     path = tmp_path / "pairs.json"
-    freeze(path, TWOROOM, dataset, protocol, choose_pairs(dataset, TWOROOM, np.arange(2), protocol))
+    write_manifest(path, TWOROOM, dataset, protocol, choose_pairs(dataset, TWOROOM, np.arange(2), protocol))
     return path, dataset, protocol
 
 
@@ -35,7 +35,7 @@ def test_manifest_gives_the_very_pairs_back(frozen: tuple[Path, Dataset, EvalPro
     path, dataset, protocol = frozen
     said: list[str] = []
     other = find_protocol(TWOROOM, "website", (parse_setting("seed=7"),))  # that would draw others
-    pairs, origin = thaw(path, read_manifest(path), TWOROOM, dataset, other, said.append)
+    pairs, origin = manifest_pairs(path, read_manifest(path), TWOROOM, dataset, other, said.append)
     drawn = choose_pairs(dataset, TWOROOM, np.arange(2), protocol)
     assert [(one.episode, one.start_row, one.goal_row) for one in pairs] == [
         (one.episode, one.start_row, one.goal_row) for one in drawn
@@ -49,21 +49,21 @@ def test_manifest_of_another_recording_is_refused(frozen: tuple[Path, Dataset, E
     path, _, protocol = frozen
     other = recording(tmp_path / "other.h5", [60, 40])
     with pytest.raises(LewmError, match=r"of another recording \(x, 2 episodes, \w{8}\) than other"):
-        thaw(path, read_manifest(path), TWOROOM, other, protocol, print)
+        manifest_pairs(path, read_manifest(path), TWOROOM, other, protocol, print)
 
 
 def test_manifest_of_other_goals_is_refused(frozen: tuple[Path, Dataset, EvalProtocol]):
     path, dataset, _ = frozen
     protocol = find_protocol(TWOROOM, "release", (parse_setting("offset=30"),))
     with pytest.raises(LewmError, match="are 25 steps ahead, and 30 were asked for"):
-        thaw(path, read_manifest(path), TWOROOM, dataset, protocol, print)
+        manifest_pairs(path, read_manifest(path), TWOROOM, dataset, protocol, print)
 
 
 def test_manifest_of_pairs_that_a_protocol_does_not_ask_for_is_refused(frozen: tuple[Path, Dataset, EvalProtocol]):
     path, dataset, _ = frozen
     protocol = EvalProtocol(name="moderate", only="even")
     with pytest.raises(LewmError, match=r"moderate asks for pairs of the group 'even', and \d of the 5 in .* are not"):
-        thaw(path, read_manifest(path), LINE, dataset, protocol, print)
+        manifest_pairs(path, read_manifest(path), LINE, dataset, protocol, print)
 
 
 @pytest.mark.parametrize("change", [{"episode": 9}, {"start_row": 38, "goal_row": 63}, {"goal_row": 1000}])
@@ -75,7 +75,7 @@ def test_manifest_with_rows_that_are_no_pairs_is_refused(
     tree["pairs"][0] |= change
     path.write_text(json.dumps(tree))
     with pytest.raises(LewmError, match="names rows that are no pairs of x"):
-        thaw(path, read_manifest(path), TWOROOM, dataset, protocol, print)
+        manifest_pairs(path, read_manifest(path), TWOROOM, dataset, protocol, print)
 
 
 @given(content=st.one_of(st.text(max_size=20), st.just('{"format": 2, "pairs": []}')))

@@ -18,7 +18,6 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (
     EvalResult,
-    EvalSeries,
     PairManifest,
     find_protocol,
     remarks,
@@ -189,7 +188,7 @@ def test_manifest_is_written_once_and_read_from_then_on(world: Path, tmp_path: P
     path = tmp_path / "pairs.json"
     drawn = ("--dataset", "tworoom/test", "--set", "budget=5", "--manifest", path)
     done, first = measured(world, *drawn, "--episodes", 4)
-    assert f"pairs: 4, frozen in {path}" in done.err
+    assert f"pairs: 4, written to {path}" in done.err
     content = path.read_bytes()
     manifest = PairManifest.model_validate_json(content)
     assert manifest.dataset == first.dataset
@@ -216,32 +215,41 @@ def test_manifest_of_episodes_trained_on_is_refused_where_held_out_ones_are_want
 
 
 @pytest.mark.slow
-def test_seeds_and_offsets_are_stored_one_by_one_and_together(world: Path):
+def test_every_offset_is_one_result_over_all_seeds(world: Path):
     before = set((world / "tworoom" / "lewm.run" / "results").iterdir())
     arguments = ("--dataset", "tworoom/test", "--episodes", 3, "--set", "budget=10", "--set", "offset=20")
     done = lewm_here(world, "eval", RUN, *QUICK, "--json", *arguments, "--seeds", 2, "--offsets", "20,10")
     assert done.code == 0, done.err
-    series = EvalSeries.model_validate(done.json())
+    results = [EvalResult.model_validate(one) for one in done.json()]
+    assert [(one.protocol.offset, one.protocol.budget) for one in results] == [(20, 10), (10, 5)]
     files = set((world / "tworoom" / "lewm.run" / "results").iterdir()) - before
-    assert [(point.offset, point.budget) for point in series.points] == [(20, 10), (10, 5)]
-    assert {file.name for file in files if file.name.startswith("eval-")} == {
-        name for point in series.points for name in point.results
-    }
-    (together,) = (file for file in files if file.name.startswith("series-"))
-    assert EvalSeries.model_validate_json(together.read_text(encoding="utf-8")) == series
-    for point in series.points:
-        results = [
-            EvalResult.model_validate_json((together.parent / name).read_text(encoding="utf-8"))
-            for name in point.results
-        ]
-        assert [result.protocol.drawn_with for result in results] == list(point.seeds) == [42, 43]
-        rows = [[(one.start_row, one.goal_row) for one in result.episodes] for result in results]
+    newest_first = sorted((file for file in files if file.name.startswith("eval-")), reverse=True)
+    assert [EvalResult.model_validate_json(file.read_text(encoding="utf-8")) for file in newest_first] == results
+    for result in results:
+        assert list(result.success_by_seed) == [42, 43]
+        alone = [[one for one in result.episodes if one.seed == seed] for seed in (42, 43)]
+        rows = [[(one.start_row, one.goal_row) for one in episodes] for episodes in alone]
         assert rows[0] == rows[1]
-        assert point.overall.success.seeds == tuple(result.overall.success.rate for result in results)
-        assert point.overall.success.pairs == 3
-        assert np.isclose(point.above_random.rate, np.mean([result.above_random.rate for result in results]))
-    newest = max((file for file in files if file.name.startswith("eval-")), key=lambda file: file.name)
-    assert newest.name == series.points[0].results[0]
+        rates = [np.mean([one.success for one in episodes]) for episodes in alone]
+        assert list(result.success_by_seed.values()) == pytest.approx(rates)
+        assert (result.overall.pairs, result.overall.success.trials) == (3, 6)
+        above = [rate - np.mean([one.random_success for one in each]) for rate, each in zip(rates, alone, strict=True)]
+        assert np.isclose(result.above_random.rate, np.mean(above))
+        assert result.above_random.p is None
+        measured_alone = lewm_here(
+            world,
+            "eval",
+            RUN,
+            *QUICK,
+            "--json",
+            *arguments[:4],
+            "--set",
+            "planning_seed=43",
+            *("--set", f"budget={result.protocol.budget}", "--set", f"offset={result.protocol.offset}"),
+        )
+        second = EvalResult.model_validate(measured_alone.json())
+        assert list(second.episodes) == alone[1]
+        assert second.overall.success.rate == result.success_by_seed[43]
     shown = lewm_here(world, "eval", RUN, *QUICK, *arguments, "--offsets", "20,10")
     assert "20 (of 10)" in flat(shown.out)
     assert "10 (of 5)" in flat(shown.out)

@@ -9,7 +9,8 @@ import pytest
 from drawing import drawing_simulator
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import Here, Pair, redraw
+from lewm_cli.evaluate import Pair, redraw
+from lewm_cli.simulate import InProcess
 from lewm_cli.tasks import Episode, Simulator, Task, find_task
 from synthetic import write_recording
 
@@ -53,7 +54,7 @@ def recorded(request: pytest.FixtureRequest) -> Recorded:
 
 def test_what_was_recorded_here_is_drawn_again_bit_for_bit(recorded: Recorded, tmp_path: Path):
     dataset, said = recorded.dataset(tmp_path, recorded.episode.pixels), []
-    redrawn = redraw(Here(recorded.task), recorded.task, dataset, [recorded.pair()], said.append)
+    redrawn = redraw(InProcess(recorded.task), recorded.task, dataset, [recorded.pair()], said.append)
     assert (redrawn.frames, redrawn.difference, redrawn.alike) == (2, 0.0, True)
     assert not said
 
@@ -65,7 +66,7 @@ def test_other_colors_are_noticed(recorded: Recorded, tmp_path: Path):
     pixels[pair.start_row] = recorded.simulator.frame()
     dataset, said = recorded.dataset(tmp_path, pixels), []
     try:
-        redrawn = redraw(Here(recorded.task), recorded.task, dataset, [pair], said.append)
+        redrawn = redraw(InProcess(recorded.task), recorded.task, dataset, [pair], said.append)
     except LewmError as refused:
         said.append(str(refused))
     else:
@@ -78,4 +79,4 @@ def test_another_world_is_refused(recorded: Recorded, tmp_path: Path):
     upside_down = recorded.episode.pixels[:, ::-1]
     dataset = recorded.dataset(tmp_path, np.ascontiguousarray(upside_down))
     with pytest.raises(LewmError, match=f"simulator of {recorded.task.name} is not the one that recorded it"):
-        redraw(Here(recorded.task), recorded.task, dataset, [recorded.pair()], lambda said: None)
+        redraw(InProcess(recorded.task), recorded.task, dataset, [recorded.pair()], lambda said: None)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from line import LINE, Line, recording
 
-from lewm_cli.config import EvalProtocol, RunCard
+from lewm_cli.config import EvalProtocol
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EvalResult,
     choose_pairs,
     evaluate,
 )
-from lewm_cli.model import LeWM
+from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan import Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import TWOROOM

@@ -297,6 +297,9 @@ class Answer(Fault):
     def of_reply(self, reply: Reply) -> Reply:
         return Reply(self.status, {"Content-Type": "text/plain", **self.headers}, self.body)
 
+    def after(self, connection: socket.socket) -> bool:
+        return self.headers.get("Connection") != "close"
+
 
 def redirect(to: str, status: int = 302) -> Answer:
     """Send on to another address; to the same one, it is a loop."""

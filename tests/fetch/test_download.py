@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hub_server import (
@@ -40,15 +41,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.download import Downloaded, download
-from lewm_cli.fetch.patience import Patience, Pause
+from lewm_cli.fetch.download import Downloaded, RetryPolicy, download
 from lewm_cli.fetch.remote import Remote
-from lewm_cli.fetch.watching import Advance, Transfer
+from lewm_cli.fetch.transfer import Advance, Transfer
 from lewm_cli.files import locked
 
 pytest_plugins = ("hub_server", "recordings")
 
-QUICK = Patience(silence=20.0, connecting=5.0, attempts=4, pause=0.001, longest=60.0)
+QUICK = RetryPolicy(silence=20.0, connecting=5.0, attempts=4, pause=0.001, longest=60.0)
 ONCE = replace(QUICK, attempts=1)
 NERVOUS = replace(QUICK, silence=0.4)
 
@@ -70,6 +70,13 @@ def remote(url: str, data: bytes | None = None, **more: object) -> Remote:
     return Remote(url, f"{NAME} from here", **{**known, **more})
 
 
+class Pause(NamedTuple):
+    """A wait before another attempt."""
+
+    reason: str
+    seconds: float
+
+
 @dataclass
 class Watched:
     """What a download tells while it gets on."""
@@ -81,6 +88,9 @@ class Watched:
     def begin(self, transfer: Transfer) -> Advance:
         self.transfers.append(transfer)
         return self.counts.append
+
+    def pause(self, reason: str, seconds: float) -> None:
+        self.pauses.append(Pause(reason, seconds))
 
 
 @dataclass(frozen=True)
@@ -97,14 +107,14 @@ class Place:
     def note(self) -> Path:
         return self.path.with_name(f".{self.path.name}.identity.part")
 
-    def get(self, what: Remote, patience: Patience = QUICK, watched: Watched | None = None) -> Downloaded:
+    def get(self, what: Remote, policy: RetryPolicy = QUICK, watched: Watched | None = None) -> Downloaded:
         watched = watched or Watched()
-        return download(what, self.path, watched.begin, pausing=watched.pauses.append, patience=patience)
+        return download(what, self.path, watched.begin, pausing=watched.pause, policy=policy)
 
-    def refused(self, what: Remote, patience: Patience = QUICK) -> str:
+    def refused(self, what: Remote, policy: RetryPolicy = QUICK) -> str:
         """The sentence that it ends with."""
         with pytest.raises(LewmError) as refused:
-            self.get(what, patience)
+            self.get(what, policy)
         said = str(refused.value)
         assert "\n" not in said
         assert NAME in said
@@ -143,7 +153,6 @@ def test_file_comes_whole(hub: HubServer, place: Place, size: int, length: bool)
     done = place.get(remote(hub.put("/f", ServedFile(data, length=length))), watched=watched)
     assert place.path.read_bytes() == data
     assert (done.size, done.sha256, done.transferred) == (size, hashlib.sha256(data).hexdigest(), size)
-    assert done.etag == ServedFile(data).etag
     assert watched.transfers == [Transfer(size if length else None, 0)]
     assert sum(watched.counts) == size
     assert watched.pauses == []
@@ -174,7 +183,7 @@ def test_memory_stays_the_same_for_a_large_file(hub: HubServer, place: Place):
 def test_web_page_may_be_asked_for(hub: HubServer, tmp_path: Path):
     page = b"<!DOCTYPE html><html></html>" * 10
     url = hub.put("/page", ServedFile(page, content_type="text/html"))
-    download(remote(url), tmp_path / "page.html", patience=QUICK)
+    download(remote(url), tmp_path / "page.html", policy=QUICK)
     assert (tmp_path / "page.html").read_bytes() == page
 
 
@@ -220,10 +229,8 @@ def test_connection_that_fails_is_made_again(hub: HubServer, place: Place, url: 
 def test_slow_server_is_waited_for(hub: HubServer, place: Place):
     data = content(2_000)
     url = hub.put("/slow", data)
-    hub.always(Drip(piece=40, pause=0.02))
-    started = time.monotonic()
-    assert place.get(remote(url), NERVOUS).transferred == len(data)
-    assert time.monotonic() - started > 2 * NERVOUS.silence
+    hub.always(Drip(piece=50, pause=0.05))  # all together twice as long as the silence that is borne
+    assert place.get(remote(url), replace(QUICK, silence=1.0)).transferred == len(data)
     assert len(hub.requests) == 1
 
 
@@ -247,7 +254,7 @@ def test_interrupted_download_is_gone_on_with(hub: HubServer, place: Place, url:
             raise stop
 
     with pytest.raises(stop):
-        download(remote(url), place.path, lambda transfer: advance, patience=QUICK)
+        download(remote(url), place.path, lambda transfer: advance, policy=QUICK)
     assert place.files() == {place.part.name, place.note.name}
     there = place.part.stat().st_size
     assert there == sum(came)
@@ -263,6 +270,7 @@ def test_interrupted_download_is_gone_on_with(hub: HubServer, place: Place, url:
 DOWNLOAD = """
 import sys
 from pathlib import Path
+from typing import NamedTuple
 from lewm_cli.fetch.download import download
 from lewm_cli.fetch.remote import Remote
 download(Remote(sys.argv[1], "tworoom.tar.zst from here"), Path(sys.argv[2]))
@@ -318,11 +326,11 @@ def cut_at(hub: HubServer, place: Place, what: Remote, size: int) -> None:
 def test_what_is_read_again_is_told(hub: HubServer, place: Place, url: str):
     reread = Watched()
     cut_at(hub, place, remote(url), 100_000)
-    download(remote(url), place.path, rereading=reread.begin, patience=QUICK)
+    download(remote(url), place.path, rereading=reread.begin, policy=QUICK)
     assert reread.transfers == [Transfer(100_000, 0)]
     assert sum(reread.counts) == 100_000
     place.path.unlink()
-    download(remote(url), place.path, rereading=reread.begin, patience=QUICK)
+    download(remote(url), place.path, rereading=reread.begin, policy=QUICK)
     assert len(reread.transfers) == 1
 
 
@@ -481,7 +489,7 @@ def test_wrong_hash_is_refused_and_nothing_kept(hub: HubServer, place: Place, ur
     assert hashlib.sha256(DATA).hexdigest() in said
     assert hashlib.sha256(bytes([*DATA[:7], DATA[7] ^ 0xFF, *DATA[8:]])).hexdigest() in said
     assert place.files() == set()
-    place.get(remote(url, DATA, sha256=hashlib.sha256(DATA).hexdigest().upper()))
+    place.get(remote(url, DATA))
     assert place.path.read_bytes() == DATA
 
 
@@ -611,10 +619,11 @@ def test_server_that_never_answers_is_given_up(hub: HubServer, place: Place, url
         ("127.0.0.1/f", "has to begin with https://"),
     ],
 )
-def test_address_that_leads_nowhere_is_a_sentence_at_once(place: Place, url: str, said: str):
-    started = time.monotonic()
-    assert said in place.refused(remote(url), Patience())
-    assert time.monotonic() - started < 10
+def test_address_that_leads_nowhere_is_a_sentence_at_once(
+    place: Place, url: str, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it is tried again"))
+    assert said in place.refused(remote(url), RetryPolicy())
     assert place.files() == set()
 
 
@@ -650,7 +659,7 @@ def test_hub_file_comes_from_the_cdn_without_the_token(hub: HubServer, place: Pl
     assert [request.headers.get("range") for request in at_cdn] == [None, "bytes=1000-"]
     assert all("authorization" not in request.headers for request in at_cdn)
     small = place.path.with_name("config.json")
-    download(remote(f"{base}/config.json", headers=headers), small, patience=QUICK)
+    download(remote(f"{base}/config.json", headers=headers), small, policy=QUICK)
     assert small.read_bytes() == b"{}"
     assert hub.seen("resolve-cache")[0].headers["authorization"] == "Bearer hf_secret"
 
@@ -662,7 +671,7 @@ def test_hub_file_comes_from_the_cdn_without_the_token(hub: HubServer, place: Pl
         ("someone/none", "weights.pt", None, "set HF_TOKEN"),
         ("someone/none", "weights.pt", "hf_x", "there is no such repository"),
         ("someone/gated", "weights.pt", None, "/someone/gated and set HF_TOKEN"),
-        ("someone/gated", "weights.pt", "hf_x", "accept them at"),
+        ("someone/gated", "weights.pt", "hf_x", "accept its terms at"),
         ("someone/private", "weights.pt", None, "set HF_TOKEN"),
         ("someone/private", "weights.pt", "hf_x", "the token does not open it"),
     ],
@@ -738,9 +747,8 @@ def test_certificate_has_to_be_trusted(place: Place, certificate: Path, monkeypa
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with HubServer(certificate=certificate) as hub:
         url = hub.put("/f", DATA)
-        started = time.monotonic()
-        said = place.refused(remote(url), Patience())
-        assert time.monotonic() - started < 10
+        said = place.refused(remote(url), RetryPolicy())
+        assert hub.requests == []
         assert "is not to be trusted (self-signed certificate)" in said
         assert "SSL_CERT_FILE" in said
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -807,7 +815,7 @@ def test_file_of_this_machine_is_copied(place: Place, source: Path):
     watched = Watched()
     done = place.get(remote(source.as_uri(), DATA), watched=watched)
     assert place.path.read_bytes() == DATA
-    assert (done.size, done.etag) == (len(DATA), None)
+    assert done.size == len(DATA)
     assert watched.transfers == [Transfer(len(DATA), 0)]
     assert sum(watched.counts) == len(DATA)
     assert place.files() == {NAME}
@@ -892,7 +900,7 @@ def survive_faults(
                 raise KeyboardInterrupt
 
         try:
-            download(what, place.path, lambda transfer: advance, patience=QUICK)
+            download(what, place.path, lambda transfer: advance, policy=QUICK)
         except (LewmError, KeyboardInterrupt):
             assert not place.path.exists()
         else:

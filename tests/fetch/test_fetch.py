@@ -17,7 +17,7 @@ from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed,
 
 from commands import Done, ended, lewm, lewm_here, running, wait_until
 from lewm_cli.fetch import download, drive
-from lewm_cli.fetch.patience import Patience
+from lewm_cli.fetch.download import RetryPolicy
 
 pytest_plugins = ("hub_server",)
 
@@ -430,14 +430,14 @@ def test_room_of_what_was_unpacked_halfway_counts_as_free(
     half.parent.mkdir(parents=True)
     half.write_bytes(standins.recording.read_bytes()[:100_000])
     needed = len(standins.packed.content) + standins.recording.stat().st_size
-    monkeypatch.setattr("lewm_cli.fetch.stage.free_bytes", lambda folder: needed - 100_001)
+    monkeypatch.setattr("lewm_cli.fetch.staging.free_bytes", lambda folder: needed - 100_001)
     assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
-    monkeypatch.setattr("lewm_cli.fetch.stage.free_bytes", lambda folder: needed - 100_000)
+    monkeypatch.setattr("lewm_cli.fetch.staging.free_bytes", lambda folder: needed - 100_000)
     ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 
 def test_cut_download_goes_on_in_the_next_command(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(download, "Patience", partial(Patience, pause=0.01))
+    monkeypatch.setattr(download, "RetryPolicy", partial(RetryPolicy, pause=0.01))
     packed = standins.packed.content
     standins.hub.script(*[Cut(len(packed) // 3)] + [Cut(0)] * 40, on="cdn")
     said = lewm_here(home, "fetch", "tworoom", "--dataset").sentence()

@@ -1,6 +1,5 @@
 """The loopback server is taken for the real ones by the clients that everybody uses."""
 
-import importlib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from hub_server import Answer, DriveFile, HubServer, ServedFile, ServedRepo
+from hub_server import Answer, HubServer, ServedFile, ServedRepo
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -96,18 +95,6 @@ def test_refusals_are_understood(
     client, _ = api
     with pytest.raises(raised):
         client.get_hf_file_metadata(url=f"{client.endpoint}/{repo}/resolve/{revision}/{path}", token=token)
-
-
-def test_confirmation_of_drive_is_understood(hub: HubServer):
-    gdown = importlib.import_module("gdown.download")
-    url = hub.share(DriveFile("k", "lejepa.tar.zst", b"baseline", confirm=True))
-    page = urllib.request.urlopen(url).read().decode()
-    with urllib.request.urlopen(gdown.get_url_from_gdrive_confirmation(page)) as answer:
-        assert answer.read() == b"baseline"
-        assert "lejepa.tar.zst" in answer.headers["Content-Disposition"]
-    quota = urllib.request.urlopen(hub.share(DriveFile("k", "f", b"", state="quota"))).read().decode()
-    with pytest.raises(Exception, match="Too many users have viewed or downloaded this file recently"):
-        gdown.get_url_from_gdrive_confirmation(quota)
 
 
 def test_scripted_faults_are_used_up_in_order(hub: HubServer):

@@ -20,6 +20,8 @@ from archives import GNU, V7, extended, hdf5, header, member, padded, rle_frame,
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.unpack import UnpackedFile, unpack
 
+pytest_plugins = ("recordings",)
+
 NAME = "tworoom.h5"
 BINARY_SIZE = b"\x80" + (3).to_bytes(11, "big")
 
@@ -291,16 +293,10 @@ def test_memory_is_constant(tmp_path):
     assert 1_000 < kibibytes < 40_000
 
 
-@pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="no /dev/full")
-def test_full_disk_is_a_sentence(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    archive = written(tmp_path / "x.h5", hdf5())
-    folder = tmp_path / "new"
+def test_full_disk_is_a_sentence(tmp_path, small_disk: Callable[[str], Path]):
+    archive = written(tmp_path / "x.h5", hdf5(rows=100_000))
+    folder = small_disk("256k") / "new"
     folder.mkdir()
-    real: Callable[..., int] = os.open
-
-    def full(path: Path, flags: int, mode: int = 0o777, **options: object) -> int:
-        return real("/dev/full" if flags & os.O_CREAT else path, flags & ~os.O_CREAT & ~os.O_EXCL, mode, **options)
-
-    monkeypatch.setattr(os, "open", full)
     with pytest.raises(LewmError, match=r"the disk under .*new is full, so x.h5 was not written"):
-        unpack(archive, folder, limit=1 << 20, advance=lambda count: None)
+        unpack(archive, folder, limit=1 << 30, advance=lambda count: None)
+    assert list(folder.iterdir()) == []

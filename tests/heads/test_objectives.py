@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from commands import flat, left_behind, lewm, lewm_here
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.control import Policy, find_objective
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.evaluate import EvalResult, Journaled, Policy, find_judge
+from lewm_cli.evaluate import EvalResult, Journaled
 from lewm_cli.files import locked
 from lewm_cli.fit_cost import Distances, draw_pairs, draw_strangers, fit_reach, fitting_steps, score_reach
 from lewm_cli.methods import LeWM, RunCard
@@ -596,7 +597,7 @@ def test_damaged_head_is_refused_and_found(world: World, spoil: Callable[[Path],
     path = world.files.head("reach")
     spoil(path)
     with pytest.raises(LewmError, match=said):
-        find_judge(world.run, PlannerConfig(objective="reach"))
+        find_objective(world.run, PlannerConfig(objective="reach"))
     (checked,) = world.lewm("verify", RUN, "--json").json()["checked"]
     texts = [f"{problem['says']}" for problem in checked["problems"] if "reach" in problem["says"]]
     assert len(texts) == 1
@@ -604,7 +605,7 @@ def test_damaged_head_is_refused_and_found(world: World, spoil: Callable[[Path],
     assert texts[0].endswith(f"lewm fit-cost {RUN}")
     assert said in flat(world.lewm("show", RUN).out)
     world.fit()
-    find_judge(world.run, PlannerConfig(objective="reach"))
+    find_objective(world.run, PlannerConfig(objective="reach"))
 
 
 def _change(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:

@@ -18,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import lewm_cli
 from commands import flat, lewm_here
 from lewm_cli.config import Layer, ModelConfig, PlannerConfig
-from lewm_cli.control import task_planner
+from lewm_cli.control import ImaginedPlan, Planner, task_planner
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.evaluate import EvalResult, ImaginedPlan
-from lewm_cli.evaluate.asking import ask
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import LeWM
 from lewm_cli.model import PlanFlops
 from lewm_cli.plan import (
@@ -430,7 +429,7 @@ def test_actions_within_the_bounds_are_within_the_action_space(tworoom_run: Run,
     actions = tworoom_run.card.inputs.actions.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
     inputs = tworoom_run.card.inputs.model_copy(update={"actions": actions})
     run = replace(tworoom_run, card=tworoom_run.card.model_copy(update={"inputs": inputs}))
-    problem = ask(run, PlannerConfig(bounds=True), Bowl(torch.zeros(1, 5, 10)), [torch.Generator()])
+    problem = Planner(run, PlannerConfig(bounds=True)).problem(Bowl(torch.zeros(1, 5, 10)), [torch.Generator()])
     far = torch.tensor([[-1e6], [1e6]]).expand(2, 10)
     low, high = inputs.actions_of(problem.bounds.clip(far).numpy()).reshape(2, 5, 2)
     assert (low >= -1).all()
@@ -661,7 +660,7 @@ def test_precision_is_measured_if_it_is_left_open_and_the_result_says_which(
     between = ["plan", tworoom_run.name, "--start", images[0], "--goal", images[1], *FEW_TRIES, "--json"]
     imaginer, dtypes = LeWM.imaginer, []
     monkeypatch.setattr(LeWM, "imaginer", lambda model, *how: dtypes.append(how[0]) or imaginer(model, *how))
-    monkeypatch.setattr("lewm_cli.evaluate.asking.fastest_dtype", lambda model: fastest)
+    monkeypatch.setattr("lewm_cli.control.planner.fastest_dtype", lambda model: fastest)
     left_open = lewm_here(home.write, *between, "--set", "planner.precision=auto").json()
     given = lewm_here(home.write, *between, "--set", f"planner.precision={used}").json()
     assert left_open["planner"]["precision"] == given["planner"]["precision"] == used
@@ -685,14 +684,16 @@ def test_policy_begins_where_the_plan_before_ends(tworoom_run: Run, frames):
 
     first = plan_again()
     with pytest.MonkeyPatch.context() as monkeypatch:
-        spied = lambda run, planner, cost, generators, guesses=(): (  # noqa: E731
-            asked.extend(guesses) or ask(run, planner, cost, generators, guesses)
+        problem = Planner.problem
+        spied = lambda planner, cost, generators, guesses: (  # noqa: E731
+            asked.extend(guesses) or problem(planner, cost, generators, guesses)
         )
-        monkeypatch.setattr("lewm_cli.evaluate.policy.ask", spied)
+        monkeypatch.setattr(Planner, "problem", spied)
         plan_again()
         policy.reset(frames[1])
         plan_again()
-    (guess,) = asked  # none after the reset
+    guess, after_reset = asked
+    assert after_reset is None
     assert torch.equal(guess.mean[:3], first.actions[0, 2:])
     assert not guess.mean[3:].any()
 

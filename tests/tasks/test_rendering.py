@@ -12,7 +12,7 @@ from drawing import drawing_simulator
 from lewm_cli.child import Attempt
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks import CUBE, REACHER, find_task
-from lewm_cli.tasks.rendering import choose_backend, try_backend
+from lewm_cli.tasks.mujoco import choose_backend, try_backend
 
 pytestmark = pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed")
 needs_reacher = pytest.mark.skipif(find_spec("dm_control") is None, reason="dm_control is not installed")
@@ -31,7 +31,7 @@ def working(monkeypatch: pytest.MonkeyPatch) -> Planted:
             tried.append(variables["MUJOCO_GL"])
             return Attempt(tried[-1] in names, "works" if tried[-1] in names else "aborts (SIGABRT)")
 
-        monkeypatch.setattr("lewm_cli.tasks.rendering.attempt", attempt)
+        monkeypatch.setattr("lewm_cli.tasks.mujoco.attempt", attempt)
         monkeypatch.setenv("MUJOCO_GL", "")  # so that what is chosen is undone, too
         monkeypatch.delenv("MUJOCO_GL")
         return tried

@@ -17,7 +17,10 @@ EXAMPLES = options.examples(
 
 
 def command(
-    task: Annotated[str, typer.Argument(help="What to record: tworoom, pusht, cube or reacher.", show_default=False)],
+    task: Annotated[
+        str,
+        typer.Argument(help="A task with a simulator, like tworoom; `lewm presets` lists them.", show_default=False),
+    ],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
     workers: Annotated[
@@ -39,12 +42,20 @@ def command(
 
     By default TwoRoom's start and target lie in different rooms, as in the paper. The same seed gives the same content.
     """
-    from lewm_cli.flows.collect import CollectRequest, collect
+    from lewm_cli.flows.collect import collect
     from lewm_cli.report import Output, dataset_tables, dataset_tree
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = CollectRequest(task, episodes, seed, workers, name, any_room)
-    dataset = collect(Home.locate(home), request, output.progress)
+    dataset = collect(
+        Home.locate(home),
+        task,
+        episodes=episodes,
+        seed=seed,
+        workers=workers,
+        progress=output.progress,
+        name=name,
+        any_start=any_room,
+    )
     output.result(dataset_tree(dataset), lambda: dataset_tables(dataset))
     output.say(f"next: lewm train {dataset.task} --dataset {dataset.name}")

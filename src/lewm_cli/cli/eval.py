@@ -17,12 +17,11 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
 )
 
-WITH_GOAL_IMAGE = (
-    *("run", "goal_image", "start_seed", "seed", "settings", "video"),
-    *("solver", "horizon", "receding", "history", "plan_ms", "plan_flops"),
-    *("stats_from", "sizes", "trust", "device", "home", "json", "quiet"),
+ABOUT_PAIRS = (
+    *("episodes", "dataset", "protocol", "manifest", "seeds", "offsets", "exclude_solved"),
+    *("references", "films", "workers", "resume"),
 )
-"""Everything else is about recorded pairs."""
+"""Options that --goal-image cannot use, which plans from a reset."""
 
 
 def command(
@@ -99,13 +98,13 @@ def command(
     """Plan from recorded starts to recorded goals in the real simulator, and count.
 
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
-    same pairs is the floor. The result is stored beside the run. --set changes what the protocol says.
+    same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says.
     """
     from lewm_cli.config import Layer, parse_setting
     from lewm_cli.flows.evaluate import evaluate_run
-    from lewm_cli.flows.goal_image import GoalImageRequest, drive_run
-    from lewm_cli.flows.planned import EvalRequest, parse_offsets
-    from lewm_cli.report import Output, VideoFolder, goal_image_tables, success_tables
+    from lewm_cli.flows.goal_image import drive_run
+    from lewm_cli.flows.planned import parse_offsets
+    from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
     from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
@@ -114,48 +113,68 @@ def command(
         layers.append(Layer("--episodes", {"pairs": episodes}))
     if seed is not None:
         layers.append(Layer("--seed", {"seed": seed}))
+    if exclude_solved:
+        layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
     layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops, receding)
     foreign = Foreign(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
-        options.refuse_others(context, "--goal-image", WITH_GOAL_IMAGE, "which plans from a reset")
-        goal_request = GoalImageRequest(run, goal_image, start_seed or 0, tuple(layers), device, foreign)
-        driven = drive_run(Home.locate(home), goal_request, output.say, output.progress, videos)
+        _refuse_pairs(context)
+        driven = drive_run(
+            Home.locate(home),
+            run,
+            goal_image,
+            output.say,
+            output.progress,
+            start_seed=start_seed or 0,
+            settings=tuple(layers),
+            video=videos,
+            device=device,
+            foreign=foreign,
+        )
         output.result(driven.model_dump(mode="json"), lambda: goal_image_tables(driven))
-        if video:
-            output.say(f"videos: {video}")
-        return
-    if start_seed is not None:
-        raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
-    if exclude_solved:
-        layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
-    about_references = tuple(layer for layer in layers if "references" in layer.tree)
-    if about_references and not references:
-        raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
-    request = EvalRequest(
-        run,
-        dataset,
-        tuple(layer for layer in layers if layer not in about_references),
-        device,
-        films,
-        foreign,
-        workers,
-        resume,
-        protocol=protocol,
-        manifest=manifest,
-        seeds=seeds,
-        offsets=parse_offsets(offsets) if offsets else (),
-        references=about_references if references else None,
-    )
-    evaluated = evaluate_run(
-        Home.locate(home),
-        request,
-        say=output.say,
-        progress=output.progress,
-        video=videos,
-    )
-    found = evaluated.series or evaluated.result
-    output.result(found.model_dump(mode="json", by_alias=True), lambda: success_tables(found))
-    output.say(f"stored: {evaluated.path}")
+    else:
+        if start_seed is not None:
+            raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
+        about_references = tuple(layer for layer in layers if "references" in layer.tree)
+        if about_references and not references:
+            raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
+        evaluated = evaluate_run(
+            Home.locate(home),
+            run,
+            output.say,
+            output.progress,
+            dataset=dataset,
+            settings=tuple(layer for layer in layers if layer not in about_references),
+            protocol=protocol,
+            manifest=manifest,
+            seeds=seeds,
+            offsets=parse_offsets(offsets) if offsets else (),
+            references=about_references if references else None,
+            films=films,
+            video=videos,
+            workers=workers,
+            resume=resume,
+            device=device,
+            foreign=foreign,
+        )
+        results = [one.result for one in evaluated]
+        trees = [result.model_dump(mode="json", by_alias=True) for result in results]
+        output.result(trees if len(trees) > 1 else trees[0], lambda: evaluation_tables(results))
+        for one in evaluated:
+            output.say(f"stored: {one.path}")
     if video:
         output.say(f"videos: {video}")
+
+
+def _refuse_pairs(context: typer.Context) -> None:
+    """Check that no option about recorded pairs was typed.
+
+    Raises:
+        UsageError: one was.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name in ABOUT_PAIRS and source and source.name == "COMMANDLINE":
+            option = parameter.opts[0]
+            raise UsageError(f"{option} does not go with --goal-image, which plans from a reset; leave out one of them")

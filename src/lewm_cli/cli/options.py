@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lewm_cli.errors import UsageError
-
 if TYPE_CHECKING:
     from lewm_cli.config import Layer
 
@@ -105,21 +103,3 @@ def planner_layers(
 def examples(*lines: str) -> str:
     """The examples under a command's help, one per line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
-
-
-def refuse_others(context: typer.Context, option: str, needed: tuple[str, ...], why: str) -> None:
-    """Check that nothing else was typed than what an option can use.
-
-    Args:
-        context: of the command.
-        option: as typed.
-        needed: names of the parameters that go with it.
-        why: nothing else does.
-
-    Raises:
-        UsageError: something else was typed.
-    """
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name)
-        if parameter.name not in needed and source and source.name == "COMMANDLINE":
-            raise UsageError(f"{parameter.opts[0]} does not go with {option}, {why}; leave out one of them")

@@ -142,6 +142,7 @@ def _demonstrate(seed: int, number: int, any_start: bool) -> tuple[Tensor, Episo
 
 def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_start: bool) -> Iterator[Episode]:
     spawn = multiprocessing.get_context("spawn")
+    assert task.make_simulator is not None, "only a task with a simulator can be recorded"
     pool = ProcessPoolExecutor(workers, spawn, _start_worker, (task.make_simulator,))
     try:
         waiting: deque[Future[tuple[Tensor, Episode]]] = deque()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lewm_cli.child import Attempt, attempt
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.doctor.packages import IMPORTED_EVERYWHERE, install
-from lewm_cli.tasks.rendering import BACKEND_SECONDS, SCENE, SYSTEM_PACKAGES, VARIABLE, try_backend
+from lewm_cli.tasks.mujoco import BACKEND_SECONDS, SCENE, SYSTEM_PACKAGES, VARIABLE, try_backend
 
 SIMULATOR = """
 import numpy as np

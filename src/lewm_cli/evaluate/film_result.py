@@ -1,4 +1,4 @@
-"""Films of planning: what the camera saw, and where the candidates of a plan would have led."""
+"""Films of planning: the frames of the camera, and the ways that the candidates of a plan would have led."""
 
 from pydantic import NonNegativeInt
 
@@ -25,7 +25,7 @@ class PlanFilm(Section):
     """One pair: its first plan as it came to be, then how the episode went."""
 
     number: NonNegativeInt
-    """Of the pair in the evaluation."""
+    """Number of the pair in the evaluation."""
     episode: int
     start_row: int
     goal_row: int
@@ -39,12 +39,12 @@ class PlanFilm(Section):
     goal_position: tuple[float, float]
     candidates: tuple[Candidates, ...]
     plan: Path
-    """Where the plan that was chosen leads in the simulator."""
+    """The way that the chosen plan leads in the simulator."""
     path: Path
-    """Where the agent went until the goal was reached or the budget was used up."""
+    """The way of the agent until the goal was reached or the budget was used up."""
     steps: tuple[int, ...]
     frames: tuple[Picture, ...]
-    """What the camera saw at these environment steps."""
+    """The view of the camera at these environment steps."""
 
 
 class FilmResult(Measurement):

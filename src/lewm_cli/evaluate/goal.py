@@ -1,4 +1,4 @@
-"""Driving a simulator towards an image: the way can be watched, but nobody knows the state that the image shows."""
+"""Driving a simulator towards an image: frames can be compared with it, but nobody knows the state that it shows."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.control import Policy
 from lewm_cli.data import Image, resize
-from lewm_cli.evaluate.loop import Film
-from lewm_cli.evaluate.policy import Policy
+from lewm_cli.evaluate.film import Film
 from lewm_cli.plan import Plan
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run
@@ -18,7 +18,7 @@ from lewm_cli.tasks import Simulator
 
 
 class GoalProtocol(Section):
-    """How long a simulator is driven towards an image, and how plans are found."""
+    """The protocol of driving a simulator towards an image."""
 
     budget: PositiveInt = Field(50, description="environment steps")
     seed: int = Field(42, ge=0, lt=2**63)
@@ -26,7 +26,7 @@ class GoalProtocol(Section):
 
 
 class GoalImageResult(Section):
-    """How near the goal image came, in latent space only: there is no goal state to compare with, so no success."""
+    """The distance from the goal image, in latent space only: there is no goal state to compare with, so no success."""
 
     run: str
     weights_sha256: str
@@ -74,7 +74,7 @@ def drive_to_image(
         goal: a square image of any size.
         protocol: budget, planner and seed.
         advance: told the number of environment steps done since the last call.
-        film: takes what the camera saw.
+        film: takes the frames.
     """
     begun = time.monotonic()
     simulator.reset(np.random.SeedSequence(start_seed))
@@ -107,7 +107,7 @@ def drive_to_image(
         plans=len(plans),
         seconds_per_plan=sum(plan.seconds for plan in plans) / len(plans),
         iterations_per_plan=sum(int(plan.iterations) for plan in plans) / len(plans),
-        flops_per_plan=sum(float(plan.flops) for plan in plans) / len(plans),
+        flops_per_plan=sum(0.0 if plan.flops is None else float(plan.flops) for plan in plans) / len(plans),
         seconds=time.monotonic() - begun,
         device=str(run.device),
         versions=installed_versions(),

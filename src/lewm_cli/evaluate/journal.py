@@ -1,4 +1,4 @@
-"""Episodes that are done, kept while others are not, so that an interrupted evaluation can go on."""
+"""Finished episodes are kept while others go on, so that an interrupted evaluation can be resumed."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -9,9 +9,8 @@ from typing import IO
 from pydantic import ValidationError
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
+from lewm_cli.control import TimeSplit, find_objective
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.clock import TimeSplit
-from lewm_cli.evaluate.objectives import find_judge
 from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.files import full_disk_explained, lock_path, locked, write_text
@@ -20,15 +19,15 @@ from lewm_cli.store import Run
 
 
 class Journaled(Section):
-    """What an evaluation depends on: a journal of another one says nothing about it."""
+    """Everything that an evaluation depends on: a journal of another one says nothing about it."""
 
     weights_sha256: str
     head_sha256: str | None = None
-    """Of the head that plans are judged by, if one is asked."""
+    """Digest of the head that plans are judged by, if one is asked."""
     dataset: DatasetIdentity
     protocol: EvalProtocol
     plans_by: str = "model"
-    """What plans are judged by: the model, or a reference."""
+    """The judge of plans: the model, or a reference."""
     rows: tuple[tuple[int, int], ...]
     """Start and goal of every pair."""
     device: str
@@ -38,10 +37,10 @@ class Journaled(Section):
     def of(
         cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol, plans_by: str = "model"
     ) -> "Journaled":
-        """Of an evaluation that is about to begin."""
+        """Describes an evaluation that is about to begin."""
         return cls(
             weights_sha256=run.sha256,
-            head_sha256=find_judge(run, protocol.planner).head_sha256,
+            head_sha256=find_objective(run, protocol.planner).head_sha256,
             dataset=dataset.identity,
             protocol=protocol,
             plans_by=plans_by,
@@ -55,7 +54,7 @@ class Entry(Section):
     """One finished episode."""
 
     number: int
-    """Of the pair."""
+    """Number of the pair."""
     result: EpisodeResult
     seconds: float
     """Since the evaluation began, interruptions left out."""
@@ -83,7 +82,7 @@ class Journal:
             folder: of the run's results.
             about: what the evaluation depends on.
             resume: go on from the episodes that are in it.
-            say: told what was found.
+            say: gets a remark on what was found.
 
         Raises:
             LewmError: another process is at it, or the folder cannot be written.
@@ -108,7 +107,7 @@ class Journal:
 
     @staticmethod
     def begun(folder: Path, about: Journaled) -> bool:
-        """Whether there is an interrupted evaluation to go on from."""
+        """True if there is an interrupted evaluation to go on from."""
         return bool(_read(_path(folder, about), about))
 
     def add(self, entry: Entry) -> None:
@@ -135,11 +134,11 @@ class Journal:
 
     @property
     def episodes(self) -> tuple[EpisodeResult, ...]:
-        """What is kept of them, in the order of the pairs."""
+        """The finished episodes, in the order of the pairs."""
         return tuple(entry.result for entry in sorted(self.entries, key=lambda entry: entry.number))
 
     def remove(self) -> None:
-        """The result is stored: nothing is left to go on from."""
+        """Remove the file: the result is stored, and nothing is left to go on from."""
         self.path.unlink(missing_ok=True)
 
 

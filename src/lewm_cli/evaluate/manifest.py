@@ -1,4 +1,4 @@
-"""Pairs frozen in a file, so that every run and every planner meets exactly the same ones."""
+"""Pairs stored in a file, so that every run and every planner meets exactly the same ones."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.pairs import Pair, Wanted, recorded_pairs, refuse_missing_states
+from lewm_cli.evaluate.pairs import Pair, PairFilter, recorded_pairs, refuse_missing_states
 from lewm_cli.evaluate.result import PairsOrigin
 from lewm_cli.files import write_text
 from lewm_cli.tasks import Task
 
 
-class FrozenPair(Section):
+class ManifestPair(Section):
     """Rows of the recording."""
 
     episode: NonNegativeInt
@@ -25,13 +25,13 @@ class FrozenPair(Section):
 
 
 class PairManifest(Section):
-    """Pairs, what they are of and how they were drawn."""
+    """Pairs of a recording, and the protocol that they were drawn by."""
 
     format: Literal[1] = 1
     task: str
     dataset: DatasetIdentity
     protocol: EvalProtocol
-    pairs: tuple[FrozenPair, ...]
+    pairs: tuple[ManifestPair, ...]
 
     @property
     def offset(self) -> PositiveInt:
@@ -39,7 +39,7 @@ class PairManifest(Section):
         return self.protocol.offset
 
 
-def freeze(path: Path, task: Task, dataset: Dataset, protocol: EvalProtocol, pairs: list[Pair]) -> PairsOrigin:
+def write_manifest(path: Path, task: Task, dataset: Dataset, protocol: EvalProtocol, pairs: list[Pair]) -> PairsOrigin:
     """Write pairs to a file that does not exist yet.
 
     Raises:
@@ -50,7 +50,7 @@ def freeze(path: Path, task: Task, dataset: Dataset, protocol: EvalProtocol, pai
         dataset=dataset.identity,
         protocol=protocol,
         pairs=tuple(
-            FrozenPair(episode=pair.episode, start_row=pair.start_row, goal_row=pair.goal_row) for pair in pairs
+            ManifestPair(episode=pair.episode, start_row=pair.start_row, goal_row=pair.goal_row) for pair in pairs
         ),
     )
     write_text(path, manifest.model_dump_json(indent=1) + "\n")
@@ -58,7 +58,7 @@ def freeze(path: Path, task: Task, dataset: Dataset, protocol: EvalProtocol, pai
 
 
 def read_manifest(path: Path) -> PairManifest:
-    """Read a manifest; whether it fits a recording is asked by `thaw`.
+    """Read a manifest; `manifest_pairs` checks that it fits a recording.
 
     Raises:
         LewmError: it cannot be read, or is something else.
@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> PairManifest:
     return manifest
 
 
-def thaw(
+def manifest_pairs(
     path: Path,
     manifest: PairManifest,
     task: Task,
@@ -85,13 +85,13 @@ def thaw(
     protocol: EvalProtocol,
     say: Callable[[str], None],
 ) -> tuple[list[Pair], PairsOrigin]:
-    """The very pairs of a manifest.
+    """Take the pairs of a manifest from a recording.
 
     Args:
         path: where it was read from.
         manifest: what was read.
         task, dataset, protocol: what they are to be used with.
-        say: told what they are.
+        say: gets a remark on what they are.
 
     Raises:
         LewmError: the pairs are of another recording, task or offset, or the protocol asks for other ones.
@@ -113,7 +113,7 @@ def thaw(
     refuse_missing_states(dataset, task)
     pairs = recorded_pairs(dataset, task, rows)
     if protocol.selects:
-        wanted = Wanted(task, protocol)
+        wanted = PairFilter(task, protocol)
         others = sum(not wanted(pair) for pair in pairs)
         if others:
             raise LewmError(

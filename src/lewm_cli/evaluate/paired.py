@@ -9,18 +9,18 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult
+from lewm_cli.evaluate.result import EpisodeResult, EvalResult, outcomes_by_seed, recorded_episodes
 from lewm_cli.statistics import Difference, Rate, holm
 
 
 @dataclass(frozen=True)
 class NamedResult:
-    """An evaluation and what it is called beside others.
+    """An evaluation and its name beside others.
 
     Args:
-        name: told apart from those of the others.
+        name: differs from those of the others.
         file: where it was read from.
-        result: what was found.
+        result: the evaluation.
     """
 
     name: str
@@ -29,14 +29,14 @@ class NamedResult:
 
 
 class ComparedResult(Section):
-    """One evaluation beside its own random floor, and beside the baseline unless it is that."""
+    """One evaluation beside its own random baseline, and beside the first of the evaluations unless it is that."""
 
     name: str
     file: str
     run: str
     weights_sha256: str
     head_sha256: str | None
-    """Of the file of the head that plans were judged by; None if the objective asks none."""
+    """Digest of the file of the head that plans were judged by; None if the objective asks none."""
     held_out: bool
     protocol: EvalProtocol
     success: Rate
@@ -44,11 +44,11 @@ class ComparedResult(Section):
     above_random: Difference
     above_baseline: Difference | None
     p_holm: float | None
-    """`above_baseline.p` corrected for the number of comparisons; None if there is only one."""
+    """`above_baseline.p` corrected for the number of comparisons; None if there is only one, or no p."""
 
     @property
     def beats_random(self) -> bool:
-        """Whether the difference to the random policy is shown: its interval lies above 0."""
+        """True if the difference to the random policy is shown: its interval lies above 0."""
         return self.above_random.shown
 
 
@@ -65,27 +65,28 @@ class PairedComparison(Section):
 
     @property
     def baseline(self) -> ComparedResult:
-        """What the others are compared with."""
+        """The evaluation that the others are compared with."""
         return self.results[0]
 
 
 def compare(results: Sequence[NamedResult]) -> PairedComparison:
-    """Compare evaluations with the first of them.
+    """Compare evaluations with the first of them; of several seeds of planning the first with the first, and so on.
 
     Raises:
         UsageError: there are fewer than two.
-        LewmError: they are not of the same pairs; the error says what differs first.
+        LewmError: they are not of the same pairs and as many seeds; the error says what differs first.
     """
     if len(results) < 2:
         raise UsageError("a comparison needs at least two results; name another run or stored evaluation beside it")
     baseline = results[0]
     for other in results[1:]:
         _refuse_other_pairs(baseline, other)
-    outcomes = [sorted(one.result.episodes, key=_pair) for one in results]
-    clusters = np.array([episode.episode for episode in outcomes[0]])
-    first, *others = (np.array([episode.success for episode in episodes]) for episodes in outcomes)
+    outcomes = [_in_order(one.result) for one in results]
+    clusters = recorded_episodes(outcomes[0])
+    first, *others = (outcomes_by_seed([one.success for one in episodes], episodes) for episodes in outcomes)
     differences = [Difference.of(success, first, clusters) for success in others]
-    corrected = holm([one.p for one in differences]) if len(differences) > 1 else [None] * len(differences)
+    p_values = [one.p for one in differences if one.p is not None]
+    corrected = holm(p_values) if len(p_values) > 1 else [None] * len(differences)
     return PairedComparison(
         dataset=baseline.result.dataset,
         offset=baseline.result.protocol.offset,
@@ -93,7 +94,7 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
         pairs=len(clusters),
         episodes=len(np.unique(clusters)),
         results=tuple(
-            _compared(named, episodes, clusters, difference, p_holm)
+            _compared(named, episodes, difference, p_holm)
             for named, episodes, difference, p_holm in zip(
                 results, outcomes, [None, *differences], [None, *corrected], strict=True
             )
@@ -101,15 +102,18 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
     )
 
 
+def _in_order(result: EvalResult) -> list[EpisodeResult]:
+    """Episodes by seed, as they were, and by pair."""
+    seeds = list(result.success_by_seed)
+    return sorted(result.episodes, key=lambda one: (seeds.index(one.seed), _pair(one)))
+
+
 def _compared(
-    named: NamedResult,
-    episodes: list[EpisodeResult],
-    clusters: np.ndarray,
-    difference: Difference | None,
-    p_holm: float | None,
+    named: NamedResult, episodes: list[EpisodeResult], difference: Difference | None, p_holm: float | None
 ) -> ComparedResult:
-    success = np.array([one.success for one in episodes])
-    random = np.array([one.random_success for one in episodes])
+    clusters = recorded_episodes(episodes)
+    success = outcomes_by_seed([one.success for one in episodes], episodes)
+    random = outcomes_by_seed([one.random_success for one in episodes], episodes)
     return ComparedResult(
         name=named.name,
         file=named.file,
@@ -130,13 +134,13 @@ def _refuse_other_pairs(one: NamedResult, other: NamedResult) -> None:
     for differs in _differences(one.result, other.result):
         raise LewmError(
             f"{one.name} and {other.name} were not evaluated on the same pairs: {differs}; evaluate both with the same "
-            "--dataset, --protocol, --episodes, --seed, offset and budget, or with one --manifest, or name other "
-            "stored evaluations by their paths"
+            "--dataset, --protocol, --episodes, --seed, --seeds, offset and budget, or with one --manifest, or name "
+            "other stored evaluations by their paths"
         )
 
 
 def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:
-    """What keeps two evaluations from being paired, the most telling first."""
+    """Whatever keeps two evaluations from being paired, the most telling first."""
     if one.dataset.fingerprint != other.dataset.fingerprint:
         names = one.dataset.name, other.dataset.name
         apart = " and another of the same name" if names[0] == names[1] else f" and {names[1]}"
@@ -149,6 +153,9 @@ def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:
         mine, theirs = getattr(one.protocol, setting), getattr(other.protocol, setting)
         if mine != theirs:
             yield f"{setting} {mine} and {theirs} ({what})"
+    seeds = len(one.success_by_seed), len(other.success_by_seed)
+    if seeds[0] != seeds[1]:
+        yield f"{seeds[0]} and {seeds[1]} seeds of planning"
     mine, theirs = (Counter(map(_pair, result.episodes)) for result in (one, other))
     if mine != theirs:
         yield f"{mine.total()} and {theirs.total()} pairs, {(mine & theirs).total()} of them shared"

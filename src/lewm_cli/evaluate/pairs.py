@@ -10,27 +10,11 @@ from lewm_cli.config import EvalProtocol, Sampler
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate.samplers import Start, draw_rows, refuse_too_few, starts_in_turn
+from lewm_cli.simulate import Pair
 from lewm_cli.tasks import Simulator, Task
 
 LOOKED_AT = 100
-"""Pairs looked at for each that is asked for, before it is said that there are too few."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One start and its goal.
-
-    Args:
-        episode: number of the recorded episode.
-        start_row, goal_row: rows of the recording.
-        start, goal: recorded states, in the simulator's units.
-    """
-
-    episode: int
-    start_row: int
-    goal_row: int
-    start: np.ndarray
-    goal: np.ndarray
+"""Pairs looked at for each that is asked for, before too few are reported."""
 
 
 def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: EvalProtocol) -> list[Pair]:
@@ -53,13 +37,13 @@ def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: E
         count=protocol.pairs,
         seed=protocol.seed,
         sampler=protocol.sampler,
-        wanted=Wanted(task, protocol) if protocol.selects else None,
+        wanted=PairFilter(task, protocol) if protocol.selects else None,
     )
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Whether a pair is one that a protocol asks for.
+class PairFilter:
+    """Accepts the pairs that a protocol asks for.
 
     Args:
         task: with a simulator.
@@ -71,13 +55,14 @@ class Wanted:
 
     @cached_property
     def simulator(self) -> Simulator:
-        """Tells groups and solved starts, by the protocol's gate."""
+        """Knows groups and solved starts, by the protocol's success criterion."""
+        assert self.task.make_simulator is not None  # protocols that choose pairs are of tasks with a simulator
         simulator = self.task.make_simulator()
         simulator.judge_by(self.protocol.gate)
         return simulator
 
     def __call__(self, pair: Pair) -> bool:
-        """Whether it may be drawn."""
+        """True if the pair may be drawn."""
         only = self.protocol.only
         if only is not None and only not in self.simulator.groups(pair.start, pair.goal):
             return False
@@ -100,7 +85,7 @@ def draw_pairs(
     count: int,
     seed: int,
     sampler: Sampler = "episodes",
-    wanted: Wanted | None = None,
+    wanted: PairFilter | None = None,
 ) -> list[Pair]:
     """Draw pairs, in the order of their rows.
 
@@ -112,7 +97,7 @@ def draw_pairs(
         count: how many pairs.
         seed: of the draw.
         sampler: how they are drawn.
-        wanted: whether a pair may be drawn, with the sampler `episodes`; all of them if not given.
+        wanted: accepts the pairs that may be drawn, with the sampler `episodes`; all of them if not given.
 
     Raises:
         LewmError: there are fewer valid pairs than asked for, or a state column is missing.

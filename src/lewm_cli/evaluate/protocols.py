@@ -1,4 +1,4 @@
-"""Named protocols: found by name, changed by settings, and what is known beforehand of unusual ones."""
+"""Finds named protocols, changes them by settings, and remarks on unusual ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +9,10 @@ from lewm_cli.errors import UsageError
 from lewm_cli.tasks import Task
 
 HELD_OUT = "heldout"
-"""What is measured where it is known which episodes a run was never trained on."""
+"""The protocol where it is known which episodes a run was never trained on."""
 
 RELEASE = "release"
-"""What is measured where that is not known."""
+"""The protocol where that is not known."""
 
 
 def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> EvalProtocol:
@@ -36,8 +36,8 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
     unchanged = EvalProtocol.build(own.tree, own.source)
     merged = merge_layers([own, *settings])
     protocol = EvalProtocol.build(merged.tree, merged.source)
-    if protocol.gate not in task.gates:
-        raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.gates)}")
+    if protocol.gate not in task.success_criteria:
+        raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.success_criteria)}")
     before, after = (_flat(one.model_dump()) for one in (unchanged, protocol))
     return protocol.model_copy(update={"changed": tuple(key for key in after if after[key] != before[key])})
 
@@ -48,7 +48,7 @@ def task_protocols(task: Task) -> list[EvalProtocol]:
 
 
 def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]:
-    """What is unusual about a protocol, and what to expect of it.
+    """Remark on settings of a protocol that are unusual, and say what to expect of them.
 
     Args:
         task: with protocols.
@@ -65,8 +65,8 @@ def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]
             f"{protocol.budget} steps are allowed for goals {offset} steps ahead: the recorded way there would not "
             "do; expect little more than what starts near its goal"
         )
-    if said := nondeterminism(planner):
-        yield said
+    if remark := nondeterminism(planner):
+        yield remark
     reach = planner.horizon * frameskip
     if reach < offset:
         yield (

@@ -1,4 +1,4 @@
-"""Recorded states drawn again: whether the simulator is still the one that recorded them."""
+"""Recorded states drawn again, to check that the simulator is still the one that recorded them."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 from lewm_cli.config import Section
 from lewm_cli.data import Dataset, resize
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.fleet import Simulators, gather
 from lewm_cli.evaluate.pairs import Pair
-from lewm_cli.evaluate.stage import Look
+from lewm_cli.simulate import Render, SimulatorPool, gather
 from lewm_cli.tasks import Task
 
 PAIRS = 8
@@ -18,17 +17,17 @@ PAIRS = 8
 
 
 class Redrawn(Section):
-    """How far frames of recorded states, drawn by the simulator, are from the recorded frames."""
+    """The difference of frames that the simulator draws of recorded states from the recorded frames."""
 
     frames: PositiveInt
     difference: NonNegativeFloat
     """Mean absolute difference of RGB levels over the frame that differs most."""
     alike: bool
-    """Whether that is within what the task's simulator does by itself."""
+    """It is within what the task's simulator does by itself."""
 
 
 def redraw(
-    simulators: Simulators, task: Task, dataset: Dataset, pairs: list[Pair], say: Callable[[str], None]
+    simulators: SimulatorPool, task: Task, dataset: Dataset, pairs: list[Pair], say: Callable[[str], None]
 ) -> Redrawn:
     """Draw starts and goals of a few pairs, and compare them with the recording; that states are taken, begin checks.
 
@@ -45,7 +44,8 @@ def redraw(
         LewmError: the simulator does not take a state, or draws something else.
     """
     chosen = [pairs[number] for number in np.unique(np.linspace(0, len(pairs) - 1, PAIRS).astype(int))]
-    drawn = np.concatenate([one.frames for one in gather([simulators.ask(k, Look(p)) for k, p in enumerate(chosen)])])
+    rendered = gather([simulators.submit(number, Render(pair)) for number, pair in enumerate(chosen)])
+    drawn = np.concatenate([one.frames for one in rendered])
     rows = np.array([row for pair in chosen for row in (pair.start_row, pair.goal_row)])
     recorded = dataset.read("pixels", rows)
     size = min(drawn.shape[1], recorded.shape[1])

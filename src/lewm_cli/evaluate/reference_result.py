@@ -1,4 +1,4 @@
-"""What stands beside a success rate: what chance, doing nothing, true dynamics and a true cost reach on its pairs."""
+"""References beside a success rate: chance, no action, true dynamics and a true cost on the same pairs."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -11,23 +11,23 @@ from lewm_cli.statistics import Difference, Estimate, Rate
 
 
 class Reference(Section):
-    """Success of something else on the pairs of an evaluation."""
+    """Success of another way of acting on the pairs of an evaluation."""
 
     success: Rate
     """Over the pairs of the headline, like the next."""
     above_run: Difference
     """This minus the evaluated run."""
     reached: tuple[bool, ...]
-    """Whether the goal was, for every pair."""
+    """True where the goal was reached, for every pair."""
     seconds: NonNegativeFloat
     """It took; 0 where it was known from the evaluation."""
 
 
 class RankedPair(Section):
-    """The first plan for a pair: how its candidates were ranked, and how good it was."""
+    """The first plan for a pair: the ranking of its candidates, and its distance from the goal."""
 
     number: NonNegativeInt
-    """Of the pair."""
+    """Number of the pair."""
     first: float | None
     """Spearman's correlation of the model's cost with the true distance over the candidates of the first iteration;
     None where all of them end equally far from the goal, or cost the same."""
@@ -40,15 +40,15 @@ class RankedPair(Section):
 
     @property
     def regret(self) -> float:
-        """How much nearer the best that was tried would have come."""
+        """Distance by which the best that was tried would have come nearer."""
         return self.distance - self.least
 
 
 class Ranking(Section):
-    """How well the model's cost ranks candidates, over the pairs that were not solved at the start."""
+    """Rank correlation of the model's cost with the true distance, over the pairs that were not solved at the start."""
 
     first: Estimate | None
-    """Of `RankedPair.first` over the pairs that have it; None if none does."""
+    """Mean of `RankedPair.first` over the pairs that have it; None if none does."""
     last: Estimate | None
     regret: Estimate
     """In the task's units."""
@@ -71,10 +71,10 @@ class Ranking(Section):
 
 
 class References(Section):
-    """Floors and ceilings on the pairs of an evaluation, and what they say about what holds it back."""
+    """Baselines and ceilings on the pairs of an evaluation, and the differences that show what holds it back."""
 
     planner: PlannerConfig
-    """Of the three that plan."""
+    """The planner of the three that plan."""
     zero_action: Reference
     random: Reference
     model: Reference

@@ -1,4 +1,4 @@
-"""Which starts are drawn: one per episode in turn, or anywhere among the rows, as the authors' code does it."""
+"""Draws starts: one per episode in turn, or anywhere among the rows, as the authors' code does it."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ Start = tuple[int, int]
 
 
 def count_starts(dataset: Dataset, episodes: np.ndarray, offset: int) -> int:
-    """How many rows of these episodes (V,) have another one `offset` steps later in their episode."""
+    """Count the rows of these episodes (V,) that have another one `offset` steps later in their episode."""
     return int(np.maximum(0, dataset.lengths[episodes] - offset).sum())
 
 

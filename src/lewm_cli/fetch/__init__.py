@@ -1,26 +1,26 @@
-"""Published files: found, downloaded, unpacked."""
+"""Fetches published files: found in the catalog, downloaded, unpacked, installed in the home."""
 
 from lewm_cli.fetch.catalog import Entry, Published, read_catalog
-from lewm_cli.fetch.deliver import Delivered, deliver_dataset, deliver_weights, kept_archive
-from lewm_cli.fetch.plan import PlannedFetch, check_space, plan_fetch
-from lewm_cli.fetch.sources import remotes
-from lewm_cli.fetch.stage import ByteProgress, clear_finished
-from lewm_cli.fetch.wanted import FetchRequest, Wanted
+from lewm_cli.fetch.destinations import PlannedFetch, check_space, plan_fetch
+from lewm_cli.fetch.install import Installed, install_dataset, install_weights, kept_archive
+from lewm_cli.fetch.sources import find_remotes
+from lewm_cli.fetch.staging import clear_finished
+from lewm_cli.fetch.targets import find_targets
+from lewm_cli.fetch.transfer import ByteProgress
 
 __all__ = [
     "ByteProgress",
-    "Delivered",
     "Entry",
-    "FetchRequest",
+    "Installed",
     "PlannedFetch",
     "Published",
-    "Wanted",
     "check_space",
     "clear_finished",
-    "deliver_dataset",
-    "deliver_weights",
+    "find_remotes",
+    "find_targets",
+    "install_dataset",
+    "install_weights",
     "kept_archive",
     "plan_fetch",
     "read_catalog",
-    "remotes",
 ]

@@ -1,4 +1,4 @@
-"""What is published for a task and where: one TOML beside each task, and those that a user adds."""
+"""Reads what is published for a task and where: one TOML beside each task, and those that a user adds."""
 
 import tomllib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ FILE = "catalog.toml"
 """Its name in the folder of a task."""
 
 OURS = ("lewm", "lewm-release", "lejepa")
-"""What the released LeWM goes by behind the task: `pusht/lejepa`; the last is its old name."""
+"""Names of the released LeWM behind the task: `pusht/lejepa`; the last is its old name."""
 
 
 def _stays_inside(name: str) -> str:
@@ -46,7 +46,7 @@ class PublishedFile(Section):
 
 
 class Published(Section):
-    """Where something can be had from: any of them, or the reason why it cannot.
+    """Places to get something from: any of them, or the reason why there is none.
 
     Args:
         hub: a repository of the Hugging Face Hub.
@@ -95,7 +95,7 @@ class CheckpointRelease(Published):
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files together, as far as they are known."""
+        """The bytes of all files together, as far as they are known."""
         return sum(file.size or 0 for file in self.files) or None
 
 
@@ -122,12 +122,12 @@ class Entry(Section):
 
 
 def user_catalog() -> Path:
-    """The folder whose TOML files add entries, one each, named like the file."""
+    """Returns the folder whose TOML files add entries, one each, named like the file."""
     return platformdirs.user_config_path("lewm") / "catalog"
 
 
 def read_catalog() -> tuple[Entry, ...]:
-    """All entries; one that a user wrote stands in for ours of the same name.
+    """Reads all entries; one that a user wrote stands in for ours of the same name.
 
     Raises:
         UsageError: a file says something that means nothing.
@@ -139,7 +139,7 @@ def read_catalog() -> tuple[Entry, ...]:
 
 
 def find_entry(name: str) -> Entry | None:
-    """The entry with this name, or alias, or whose recording is called so; None if there is none."""
+    """Finds the entry with this name, or alias, or whose recording is called so; None if there is none."""
     catalog = read_catalog()
     exact = [entry for entry in catalog if name == entry.name]
     alias = [entry for entry in catalog if name in entry.aliases]
@@ -148,7 +148,7 @@ def find_entry(name: str) -> Entry | None:
 
 
 def missing_entry(name: str) -> MissingError:
-    """The error for a name that the catalog does not have; the nearest one is offered."""
+    """Makes the error for a name that the catalog does not have; the nearest one is offered."""
     known = [word for entry in read_catalog() for word in (entry.name, *entry.aliases)]
     near = nearest(name, known)
     offer = f"did you mean {near!r}?" if near else "`lewm fetch --list` shows what there is"

@@ -1,68 +1,81 @@
-"""Files of Google Drive, whose large ones lie behind a page that asks for confirmation; gdown knows that page."""
+"""Files of Google Drive, whose large ones lie behind a form that asks for confirmation."""
+
+import html
+import re
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx2
-from gdown.download import get_url_from_gdrive_confirmation
-from gdown.exceptions import FileURLRetrievalError
-from gdown.parse_url import parse_url
 
-from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.errors import LewmError
 from lewm_cli.fetch.catalog import PublishedFile
-from lewm_cli.fetch.refusals import broken_connection, unusable_proxy
+from lewm_cli.fetch.http_errors import asked_once, refusal
+from lewm_cli.fetch.http_source import open_client
 from lewm_cli.fetch.remote import Remote
 
 ADDRESS = "https://drive.google.com"
 
-_PATIENCE = 30.0
-"""Seconds for one page."""
+TIMEOUT = httpx2.Timeout(30.0)
 
 
 def drive_identifier(url: str) -> str | None:
-    """The file that an address on Google Drive means; None if it is elsewhere."""
-    identifier, _ = parse_url(url)
-    return identifier
+    """Returns the file that an address on Google Drive means; None if it is elsewhere."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("drive.google.com", "docs.google.com"):
+        return None
+    found = re.match(r"/file/(?:u/\d+/)?d/([-\w]+)", parts.path)
+    return found[1] if found else parse_qs(parts.query).get("id", [None])[0]
 
 
 def drive_remote(identifier: str, file: PublishedFile) -> Remote:
-    """Ask for a file and, if its size asks for it, confirm; no byte of it is fetched yet.
+    """Asks for a file and, if its size asks for it, confirms; no byte of it is downloaded yet.
 
     Raises:
         MissingError: there is no such file.
         LewmError: Drive cannot be reached, or does not give it: not shared, or asked for too often.
     """
-    name = f"{file.name} on Google Drive"
     url = f"{ADDRESS}/uc?id={identifier}&export=download"
-    try:
-        with httpx2.Client(follow_redirects=True, timeout=_PATIENCE) as client, client.stream("GET", url) as answer:
-            if answer.status_code == 404:
-                raise MissingError(
-                    f"Google Drive has no file {identifier} any more (404); name another place with --source"
-                )
-            if answer.status_code in (401, 403):
-                raise LewmError(f"{name} is not shared with everybody ({answer.status_code}); name another --source")
-            if not answer.is_success:
-                raise LewmError(
-                    f"Google Drive answers {answer.status_code} for {file.name}; try again later, or name another "
-                    "place with --source"
-                )
-            if "content-disposition" not in answer.headers:
-                url = get_url_from_gdrive_confirmation(answer.read().decode(errors="replace"))
-    except FileURLRetrievalError as error:
-        reason = " ".join(str(error).split())
-        raise LewmError(
-            f"Google Drive does not give {file.name}: {_first_sentence(reason)}; try again tomorrow, or another place "
-            "with --source"
-        ) from error
-    except httpx2.HTTPError as error:
-        told = broken_connection(Remote(url, name), error)
-        if isinstance(told, LewmError):
-            raise told from error
-        raise LewmError(
-            f"Google Drive cannot be reached ({told.reason}); check the network, or name another place with --source"
-        ) from error
-    except (ValueError, ImportError, httpx2.InvalidURL) as error:
-        raise unusable_proxy(Remote(url, name), error) from error
-    return Remote(url, name, (), file.size, file.sha256, identity=f"drive:{identifier}")
+    remote = Remote(url, f"{file.name} on Google Drive", (), file.size, file.sha256, identity=f"drive:{identifier}")
+    with (
+        open_client(remote, TIMEOUT) as client,
+        asked_once(remote, "Google Drive"),
+        client.stream("GET", url) as response,
+    ):
+        if not response.is_success:
+            raise refusal(remote, response)
+        if "content-disposition" in response.headers:
+            return remote
+        return _confirmed(remote, str(response.url), response.read().decode(errors="replace"))
 
 
-def _first_sentence(text: str) -> str:
-    return text.partition(". ")[0].rstrip(".")
+def _confirmed(remote: Remote, url: str, page: str) -> Remote:
+    """Fills in the form of a page."""
+    form = _DownloadForm()
+    form.feed(page)
+    if form.action is None:
+        found = re.search(r'<p class="uc-error-subcaption">(.*?)(?:\. |</p>)', page, re.DOTALL)
+        reason = html.unescape(found[1]).rstrip(".") if found else "it is not shared with everybody"
+        raise LewmError(
+            f"Google Drive does not give {remote.name}: {reason}; try again tomorrow, or name another place with "
+            "--source"
+        )
+    address = urljoin(url, form.action)
+    separator = "&" if urlsplit(address).query else "?"
+    confirmed = f"{address}{separator}{urlencode(form.fields)}"
+    return Remote(confirmed, remote.name, (), remote.size, remote.sha256, remote.identity)
+
+
+class _DownloadForm(HTMLParser):
+    """The form that confirms a download without a scan for viruses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "form" and found.get("id") == "download-form":
+            self.action = found.get("action")
+        elif tag == "input" and found.get("type") == "hidden" and found.get("name"):
+            self.fields[str(found["name"])] = found.get("value") or ""

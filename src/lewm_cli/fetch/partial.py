@@ -13,64 +13,18 @@ from pydantic import ValidationError
 
 from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.remote import Remote
-from lewm_cli.fetch.watching import Begin, Transfer
+from lewm_cli.fetch.remote import Identity, Remote
+from lewm_cli.fetch.transfer import Begin, Transfer
 from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_parts, sync, write_text
 
-READ_AT_ONCE = 2**20
-"""Bytes."""
+READ_BYTES = 2**20
 
 SYNC_SECONDS = 10.0
 """How much of a download a power failure may cost."""
 
 
-class Identity(Section):
-    """Which file some bytes are the beginning of.
-
-    Args:
-        same_as: its URL, or what stands for it.
-        etag: strong ETag.
-        modified: when it was changed last, as the source writes it.
-        size: bytes.
-        sha256: what its hash has to be, in lower case.
-    """
-
-    same_as: str
-    etag: str | None = None
-    modified: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-
-    @property
-    def validator(self) -> str | None:
-        """What becomes another one when the file does."""
-        return self.etag or self.modified
-
-    def with_size(self, size: int | None) -> "Identity":
-        """The same, of so many bytes."""
-        return self.model_copy(update={"size": size})
-
-    def begins(self, remote: Remote) -> bool:
-        """Whether what begins this file begins `remote` too, as far as can be known before asking."""
-        if None not in (remote.size, self.size) and remote.size != self.size:
-            return False
-        if self.sha256 and remote.sha256:
-            return self.sha256 == remote.sha256.lower()
-        return self.same_as == remote.same_as and (self.validator is not None or remote.sha256 is not None)
-
-    def is_part_of(self, now: "Identity") -> bool:
-        """Whether it is still the same file, from what its source says of it now."""
-        if None not in (self.size, now.size) and self.size != now.size:
-            return False
-        if self.sha256 and self.sha256 == now.sha256 and self.same_as != now.same_as:
-            return True  # another source of the same bytes has another ETag
-        if self.etag or now.etag:
-            return self.etag == now.etag
-        return self.modified == now.modified
-
-
 class _Note(Section):
-    """What is kept beside the bytes.
+    """A note that is kept beside the bytes.
 
     Args:
         identity: what they are the beginning of.
@@ -84,12 +38,12 @@ class _Note(Section):
 
 
 class Partial:
-    """The beginning of the file `path`, in a hidden file beside it that a later process goes on with.
+    """The beginning of the file `path`, in a hidden file beside it that a later process resumes.
 
     Attributes:
         path: what the file will be called.
         size: how many bytes are there.
-        identity: what they are the beginning of; None if there are none.
+        identity: the file they begin, as its source describes it; None if there are none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,20 +57,20 @@ class Partial:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing."""
+        """Tells if nothing is missing."""
         return self.identity is not None and self.size == self.identity.size
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that are there."""
+        """The hash of the bytes that are there."""
         return self._hash.hexdigest()
 
-    def take_up(self, remote: Remote, rereading: Begin) -> None:
-        """Go on with what an earlier process left, if it is the beginning of `remote`.
+    def resume(self, remote: Remote, rereading: Begin) -> None:
+        """Goes on with what an earlier process left, if it is the beginning of `remote`.
 
         Args:
             remote: the file that is wanted.
-            rereading: is told how much is about to be read for its hash.
+            rereading: shows what is read once more for its hash.
 
         Raises:
             LewmError: it cannot be read or written.
@@ -134,7 +88,7 @@ class Partial:
                     self._reopen(trusted, note.identity, rereading)
 
     def start(self, identity: Identity) -> None:
-        """Begin anew, with nothing.
+        """Begins anew, with nothing.
 
         Raises:
             LewmError: the folder cannot be written or the disk is full.
@@ -146,16 +100,16 @@ class Partial:
         self._write_note(synced=0)
 
     def forget(self) -> None:
-        """Hold the bytes for useless; they stay on the disk until others come."""
+        """Counts the bytes as useless; they stay on the disk until others come."""
         self.size, self.identity, self._hash = 0, None, hashlib.sha256()
 
     def append(self, data: bytes) -> None:
-        """Add what comes next; every now and then it is made to survive a power failure.
+        """Adds what comes next; every now and then it is made to survive a power failure.
 
         Raises:
             LewmError: the disk is full; the bytes before it are kept.
         """
-        assert self._file is not None, "started or taken up"
+        assert self._file is not None, "started or resumed"
         rest = memoryview(data)
         with self._full_disk_explained():
             while rest:
@@ -166,12 +120,8 @@ class Partial:
             if time.monotonic() - self._synced_at > SYNC_SECONDS:
                 self.sync()
 
-    def learn(self, identity: Identity) -> None:
-        """Keep what the source says of the file now."""
-        self.identity = identity
-
     def sync(self) -> None:
-        """Make the bytes survive a power failure."""
+        """Makes the bytes survive a power failure."""
         if self._file is not None and self.identity is not None:
             os.fsync(self._file)
             with suppress(LewmError):  # on a full disk the older one goes on to be true
@@ -179,12 +129,12 @@ class Partial:
         self._synced_at = time.monotonic()
 
     def finish(self) -> None:
-        """Give the whole file its name.
+        """Gives the whole file its name.
 
         Raises:
             LewmError: the folder cannot be written.
         """
-        assert self._file is not None, "started or taken up"
+        assert self._file is not None, "started or resumed"
         with explained(self.path):
             os.fsync(self._file)
             self.close()
@@ -193,14 +143,14 @@ class Partial:
             self._note.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the bytes."""
+        """Removes the bytes."""
         self.close()
         self.forget()
         self._part.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file; what is in it stays."""
+        """Closes the file; what is in it stays."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -209,7 +159,7 @@ class Partial:
         file = self._part.open("r+b", buffering=0)
         self._file = file
         file.truncate(size)
-        buffer = memoryview(bytearray(READ_AT_ONCE))
+        buffer = memoryview(bytearray(READ_BYTES))
         advance = rereading(Transfer(size, 0)) if size else None
         while advance is not None and (got := file.readinto(buffer)):
             self._hash.update(buffer[:got])
@@ -247,14 +197,14 @@ class Partial:
 
 @contextmanager
 def partial_file(path: Path, remote: Remote, rereading: Begin) -> Iterator[Partial]:
-    """Yield what there is of `remote` under the name `path`; whatever happens, the bytes are flushed and kept.
+    """Yields what there is of `remote` under the name `path`; whatever happens, the bytes are flushed and kept.
 
     Raises:
         LewmError: it cannot be read or written.
     """
     partial = Partial(path)
     try:
-        partial.take_up(remote, rereading)
+        partial.resume(remote, rereading)
         yield partial
     except BaseException:
         with suppress(OSError, LewmError):  # what went wrong first is what is told
@@ -265,7 +215,7 @@ def partial_file(path: Path, remote: Remote, rereading: Begin) -> Iterator[Parti
 
 
 def has_partial(path: Path) -> bool:
-    """Whether some of the file `path` waits to be gone on with."""
+    """Tells if some of the file `path` waits to be resumed."""
     return _part_path(path).exists()
 
 

@@ -1,4 +1,4 @@
-"""Where the bytes come from: the Hub, Google Drive, or any address."""
+"""Asks the source of files for them: the Hub, Google Drive, or any address."""
 
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.fetch.catalog import Published, PublishedFile
 from lewm_cli.fetch.drive import drive_identifier, drive_remote
-from lewm_cli.fetch.hub import Kind, hub_remote
+from lewm_cli.fetch.hub import RepoType, hub_remote
 from lewm_cli.fetch.remote import Remote
 
 HUB, DRIVE = "hub", "drive"
@@ -16,7 +16,7 @@ LONGEST_NAME = 60
 
 
 def address(source: str) -> str | None:
-    """What was typed after --source as an address: a file on this machine may go by its path; None for hub and drive.
+    """Reads what was typed after --source as an address; a file here may go by its path; None for hub and drive.
 
     Raises:
         UsageError: it is none of these.
@@ -31,26 +31,26 @@ def address(source: str) -> str | None:
 
 
 def file_name(url: str) -> str:
-    """What the file behind an address is called, as far as a file here may be called so."""
+    """Names the file behind an address, as far as a file here may be called so."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     plain = "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)
     return plain.lstrip(".")[-LONGEST_NAME:] or "download"
 
 
-def remotes(published: Published, files: tuple[PublishedFile, ...], kind: Kind) -> tuple[Remote, ...]:
-    """Ask the source for files; no byte of them is fetched yet.
+def find_remotes(published: Published, files: tuple[PublishedFile, ...], repo_type: RepoType) -> tuple[Remote, ...]:
+    """Asks the source for files; no byte of them is downloaded yet.
 
     Args:
         published: where they are.
         files: what they are called there.
-        kind: of repository, if it is the Hub.
+        repo_type: the kind of repository, if it is the Hub.
 
     Raises:
         MissingError: there is no such thing.
         LewmError: the source cannot be reached, or refuses.
     """
     if published.hub:
-        return tuple(hub_remote(published.hub, kind, file) for file in files)
+        return tuple(hub_remote(published.hub, repo_type, file) for file in files)
     if published.drive:
         if len(files) > 1:
             raise LewmError("one file on Google Drive cannot be several; name an archive in the catalog entry")

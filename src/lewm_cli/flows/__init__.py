@@ -1,1 +1,1 @@
-"""What strings several rooms together, for the command line to call."""
+"""Functions that string several rooms together, for the command line to call."""

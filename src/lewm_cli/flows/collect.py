@@ -1,7 +1,5 @@
 """Record demonstrations of a task into the home."""
 
-from dataclasses import dataclass
-
 from lewm_cli.data import Dataset, open_dataset, record
 from lewm_cli.errors import LewmError, StoppedError, UsageError
 from lewm_cli.flows.progress import Progress
@@ -10,46 +8,45 @@ from lewm_cli.store import Home
 from lewm_cli.tasks import TASKS, find_task
 
 
-@dataclass(frozen=True)
-class CollectRequest:
-    """What to record.
+def collect(
+    home: Home,
+    task_name: str,
+    *,
+    episodes: int,
+    seed: int,
+    workers: int,
+    progress: Progress,
+    name: str | None = None,
+    any_start: bool = False,
+) -> Dataset:
+    """Record, and open what was recorded.
 
     Args:
-        task: name or alias.
+        home: takes the recording.
+        task_name: name or alias of a task.
         episodes: how many.
         seed: decides the content.
         workers: simulator processes; does not change the content.
+        progress: shows the episodes recorded.
         name: dataset name; the next free `<task>/demos` if not given.
         any_start: take the simulator's own resets.
-    """
-
-    task: str
-    episodes: int
-    seed: int
-    workers: int
-    name: str | None
-    any_start: bool
-
-
-def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
-    """Record, and open what was recorded.
 
     Raises:
         UsageError: the name is that of a released dataset.
         LewmError: no such task, it has no simulator, the name is taken, or the disk is full.
         StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
-    task = find_task(request.task)
+    task = find_task(task_name)
     if task is None or task.make_simulator is None:
         simulated = ", ".join(task.name for task in TASKS)
-        raise LewmError(f"there is no task {request.task!r} with a simulator to record from; there is {simulated}")
-    name = request.name or home.next_dataset_name(f"{task.name}/demos")
+        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; there is {simulated}")
+    name = name or home.next_dataset_name(f"{task.name}/demos")
     path = home.dataset_path(name)
     if path.stem in {task.released_dataset for task in TASKS}:
         raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
     if home.dataset_is_taken(name):
         raise LewmError(f"the dataset {name!r} exists and recordings are never overwritten; choose another --name")
-    with progress("recording", request.episodes, "episodes") as advance, StopRequest() as stop:
+    with progress("recording", episodes, "episodes") as advance, StopRequest() as stop:
 
         def advance_or_stop(done: int) -> None:
             # Not by an exception out of the signal handler: one that hits a weakref callback is swallowed.
@@ -60,10 +57,10 @@ def collect(home: Home, request: CollectRequest, progress: Progress) -> Dataset:
         record(
             task,
             path,
-            episodes=request.episodes,
-            seed=request.seed,
-            workers=min(request.workers, request.episodes),
-            any_start=request.any_start,
+            episodes=episodes,
+            seed=seed,
+            workers=min(workers, episodes),
+            any_start=any_start,
             advance=advance_or_stop,
         )
     return open_dataset(path, name)

@@ -22,7 +22,7 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Cal
         home: where runs lie.
         typed: paths of stored evaluations, or names of runs, of which the newest evaluation is taken.
         plot: the SVG file to draw, if any.
-        say: told which file was taken for a run.
+        say: gets the file that was taken for a run.
 
     Raises:
         UsageError: fewer than two results, or the plot is no SVG file.
@@ -87,7 +87,7 @@ def _read(path: Path) -> tuple[Path, EvalResult]:
 
 
 def _what_else(content: bytes, error: ValidationError) -> str:
-    """What a file is that is no evaluation."""
+    """Names the contents of a file that is no evaluation."""
     for word, kind in KINDS.items():
         try:
             kind.model_validate_json(content)
@@ -96,5 +96,5 @@ def _what_else(content: bytes, error: ValidationError) -> str:
         return f"a stored {word} result, and only evaluations can be compared"
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    said = first["msg"][0].lower() + first["msg"][1:]
-    return f"no evaluation as this version stores it ({f'{place}: ' if place else ''}{said})"
+    problem = first["msg"][0].lower() + first["msg"][1:]
+    return f"no evaluation as this version stores it ({f'{place}: ' if place else ''}{problem})"

@@ -1,77 +1,95 @@
 """Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from lewm_cli.config import ReferencesConfig
+from lewm_cli.config import Layer, ReferencesConfig
+from lewm_cli.control import Planner, find_objective
+from lewm_cli.diagnose import (
+    PlansBy,
+    ReferenceDiagnostics,
+    choose_episodes,
+    film,
+    find_references,
+    planned_by,
+    reference_planner,
+)
 from lewm_cli.errors import LewmError, StoppedError, signal_of
 from lewm_cli.evaluate import (
     EvalResult,
-    EvalSeries,
     Film,
     Journal,
     Journaled,
-    PlansBy,
-    Referee,
-    References,
-    SeriesPoint,
-    Simulators,
-    choose_episodes,
     evaluate,
-    film,
-    find_judge,
-    find_references,
-    planned_by,
+    first_seed,
     redraw,
-    reference_planner,
     remarks,
-    simulators,
 )
-from lewm_cli.flows.planned import EvalRequest, Planned, find_planned
+from lewm_cli.flows.planned import Planned, find_planned
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
-from lewm_cli.plan import find_solver
-from lewm_cli.store import Home, Run, load_run
+from lewm_cli.simulate import SimulatorPool, simulator_pool
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
+from lewm_cli.workers import available_cores
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A result and where it was stored; the films of it lie beside it.
-
-    Args:
-        result: of the first seed and offset.
-        path: of the result, or of the series where there is one.
-        series: all of them, if there are several.
-    """
+    """A result, which is of one distance of the goals, and the file that it was stored in."""
 
     result: EvalResult
     path: Path
-    series: EvalSeries | None = None
 
 
 def evaluate_run(
     home: Home,
-    request: EvalRequest,
+    name: str,
     say: Callable[[str], None],
     progress: Progress,
+    *,
+    dataset: str | None = None,
+    settings: tuple[Layer, ...] = (),
+    protocol: str | None = None,
+    manifest: Path | None = None,
+    seeds: int = 1,
+    offsets: tuple[int, ...] = (),
+    references: tuple[Layer, ...] | None = None,
+    films: int = 4,
     video: Callable[[Film], None] | None = None,
-) -> Evaluated:
-    """Evaluate by planning in the simulator, and store the result under `<run>.run/results/`.
+    workers: int | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    foreign: Foreign = NOTHING_SAID,
+) -> list[Evaluated]:
+    """Evaluate by planning in the simulator, and store one result per offset under `<run>.run/results/`.
+
+    The first offset is stored last: pages and tables show the newest result.
 
     Args:
         home: where the run and the recording lie.
-        request: what to evaluate.
-        say: told what was chosen on the user's behalf.
+        name: run name.
+        say: gets remarks on what was chosen on the user's behalf.
         progress: shows the environment steps done.
-        video: takes what the camera saw, pair by pair, of the first seed and offset.
+        dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
+        settings: laid over the protocol.
+        protocol: name of one of the task's; `heldout` if not given and that can be kept, else `release`.
+        manifest: file of pairs, written if it does not exist.
+        seeds: how often the same pairs are planned for, each time with another seed.
+        offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
+        references: settings of the references that are measured on the same pairs; None for no references.
+        films: pairs of the first offset and seed kept as filmstrips for the page, candidates of the planner included.
+        video: takes what the camera saw, pair by pair, of the first offset and seed.
+        workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
+        resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
+        device: auto, cpu, cuda or mps.
+        foreign: how weights of another tool are read.
 
     Raises:
         UsageError: a protocol that is not there, or cannot mean anything.
@@ -79,160 +97,153 @@ def evaluate_run(
             simulator that draws something else than was recorded or dies again and again.
         StoppedError: Ctrl-C or SIGTERM; the finished episodes are kept.
     """
-    device = resolve_device(request.device)
-    if device.type == "cpu":
+    on = resolve_device(device)
+    if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
-    run = load_run(home, request.run, device, foreign=request.foreign, say=say)
+    run = load_run(home, name, on, foreign=foreign, say=say)
     task = simulated_task(run, "it cannot be evaluated by planning")
-    references = None if request.references is None else find_references(task, request.references)
-    planned = find_planned(home, run, task, request, say)
-    find_judge(run, planned[0].protocol.planner)  # a head that is missing is said before anything is simulated
+    config = None if references is None else find_references(task, references)
+    planned = find_planned(
+        home,
+        run,
+        task,
+        say,
+        dataset=dataset,
+        settings=settings,
+        protocol=protocol,
+        manifest=manifest,
+        seeds=seeds,
+        offsets=offsets,
+        references=config is not None,
+        resume=resume,
+    )
+    find_objective(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
-    # Where there are references, one pair alone keeps all of them busy.
-    workers = request.workers if references else min(request.workers, max(len(one.pairs) for one in planned))
-    with simulators(task, workers, say) as simulated, ExitStack() as opened:
-        work = _Evaluation(home, run, task, request, references, simulated, opened, say, progress)
-        if request.seeds == 1 and len(planned) == 1:
-            return work.single(planned[0], video)
-        return work.series(planned, video)
+    workers = available_cores() if workers is None else workers
+    if config is None:  # where there are references, one pair alone keeps all workers busy
+        workers = min(workers, max(len(one.pairs) for one in planned))
+    with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
+        several = seeds * len(planned) > 1
+        work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
+        with resumable(work.journals, sum(map(work.episodes, planned))):
+            stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
+        for journal in work.journals:
+            journal.remove()
+        work.film(planned[0], stored[0].result, films)
+    return stored
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """Of one run in its simulator.
+    """The evaluation of one run in its simulator.
 
     Args:
+        seeds: how often the same pairs are planned for.
+        several: whether progress names seeds and offsets.
         references: how much they try; None for no references.
         opened: closes the journals in the end.
-        journals: of every evaluation so far; they are needed until all of them are stored.
+        journals: of every seed and offset so far; they are needed until all results are stored.
     """
 
     home: Home
     run: Run
     task: Task
-    request: EvalRequest
+    seeds: int
+    several: bool
     references: ReferencesConfig | None
-    simulators: Simulators
+    resume: bool
+    pool: SimulatorPool
     opened: ExitStack
     say: Callable[[str], None]
     progress: Progress
     journals: list[Journal] = field(default_factory=list)
 
-    def single(self, planned: Planned, video: Callable[[Film], None] | None) -> Evaluated:
-        """Measure, store and film."""
-        with resumable(self.journals, self._episodes(planned)):
-            stored = self._evaluate(planned, "evaluating", video)
-        self._remove_journals()
-        self._film(planned, stored.result)
-        return stored
+    def measure(self, pairs: Planned, video: Callable[[Film], None] | None) -> Evaluated:
+        """Measure one offset under every seed, and store that; a result that is stored already is taken as it is."""
+        planned = [pairs.with_seed(number) for number in range(self.seeds)]
+        journals = [self._open_journal(one) for one in planned]
+        stored = self._find_stored(pairs, journals)
+        if stored:
+            return stored
+        results = [
+            self._evaluate(one, journal, video if one is pairs else None)
+            for one, journal in zip(planned, journals, strict=True)
+        ]
+        result = EvalResult.over_seeds(results).model_copy(update={"manifest": pairs.origin})
+        if self.references:
+            diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, result, self.references, self.pool)
+            opened = self._open_reference_journals(pairs, diagnostics)
+            references = measure_references(diagnostics, self._title(pairs), self.progress, opened)
+            result = result.model_copy(update={"references": references})
+        return Evaluated(result, keep_result(self.home, self.run, "eval", result))
 
-    def series(self, planned: list[Planned], video: Callable[[Film], None] | None) -> Evaluated:
-        """Every offset under every seed, stored one by one and together.
+    def episodes(self, pairs: Planned) -> int:
+        """Count the episodes that are kept one by one, those of references included."""
+        also = planned_by(pairs.protocol.planner, self.references) if self.references else ()
+        return len(pairs.pairs) * (self.seeds + len(also))
 
-        The first of them is measured last, for pages and tables show the newest result.
-        """
-        begun, points, seeds = time.monotonic(), list[SeriesPoint](), self.request.seeds
-        with resumable(self.journals, seeds * sum(map(self._episodes, planned))):
-            for one in reversed(planned):
-                stored = list[Evaluated]()
-                for number in reversed(range(seeds)):
-                    title = f"offset {one.protocol.offset}, seed {number + 1} of {seeds}"
-                    filming = video if one is planned[0] and number == 0 else None
-                    stored.insert(0, self._evaluate(one.with_seed(number), title, filming))
-                files = tuple(each.path.name for each in stored)
-                points.insert(0, SeriesPoint.of([each.result for each in stored], files))
-            first = stored[0].result
-            series = EvalSeries.of(
-                self.run,
-                planned[0].dataset,
-                held_out=first.held_out,
-                begun=begun,
-                protocol=first.protocol,
-                points=tuple(points),
-            )
-            path = keep_result(self.home, self.run, "series", series)
-        self._remove_journals()
-        self._film(planned[0], first)
-        return Evaluated(first, path, series)
+    def film(self, pairs: Planned, result: EvalResult, count: int) -> None:
+        """Film some pairs of a result under its first seed, and store that."""
+        result = result.model_copy(update={"episodes": tuple(first_seed(result.episodes))})
+        chosen = choose_episodes(result, count)
+        if chosen:
+            with self.progress("filming", len(chosen) * result.protocol.budget, "steps") as advance:
+                filmed = film(self.run, self.task, pairs.dataset, result, chosen, advance, self.pool)
+            keep_result(self.home, self.run, "films", filmed)
 
-    def _evaluate(self, planned: Planned, title: str, video: Callable[[Film], None] | None) -> Evaluated:
-        """Measure and store; what an interrupted series has stored already is taken from there."""
+    def _evaluate(self, planned: Planned, journal: Journal, video: Callable[[Film], None] | None) -> EvalResult:
         protocol = planned.protocol
-        about = Journaled.of(self.run, planned.dataset, planned.pairs, protocol)
-        journal = self._open_journal(about, self.say)
-        if journal.finished == len(planned.pairs):
-            done = find_evaluation(self.home, self.run, planned.dataset, protocol, journal.episodes)
-            if done and self._has_references(done[0]):
-                if self.references:
-                    self._open_journals_of(self._referee(planned, done[0]), planned)
-                return Evaluated(*done)
-        redrawn = redraw(self.simulators, self.task, planned.dataset, planned.pairs, self.say)
-        with self.progress(title, len(planned.pairs) * protocol.budget, "steps") as advance:
-            result = evaluate(
+        redrawn = redraw(self.pool, self.task, planned.dataset, planned.pairs, self.say)
+        with self.progress(self._title(planned), len(planned.pairs) * protocol.budget, "steps") as advance:
+            return evaluate(
                 self.run,
                 self.task,
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                find_solver(protocol.planner),
+                Planner(self.run, protocol.planner),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,
-                simulators=self.simulators,
+                simulators=self.pool,
                 journal=journal,
                 redrawn=redrawn,
             )
-        references = self._measure_references(planned, result, title) if self.references else None
-        result = result.model_copy(update={"manifest": planned.origin, "references": references})
-        return Evaluated(result, keep_result(self.home, self.run, "eval", result))
 
-    def _has_references(self, result: EvalResult) -> bool:
-        """Whether a result has the references that are asked for."""
-        if self.references is None:
-            return True
-        planner = reference_planner(result.protocol.planner, self.references)
-        return result.references is not None and result.references.planner == planner
+    def _find_stored(self, pairs: Planned, journals: list[Journal]) -> Evaluated | None:
+        """Find what an interrupted evaluation of several offsets has stored of this one."""
+        if any(journal.finished < len(pairs.pairs) for journal in journals):
+            return None
+        episodes = tuple(one for journal in journals for one in journal.episodes)
+        found = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
+        if found is None or self.references is None:
+            return Evaluated(*found) if found else None
+        measured = found[0].references
+        if measured is None or measured.planner != reference_planner(pairs.protocol.planner, self.references):
+            return None
+        # They are removed with the others in the end.
+        diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, found[0], self.references, self.pool)
+        self._open_reference_journals(pairs, diagnostics)
+        return Evaluated(*found)
 
-    def _measure_references(self, planned: Planned, result: EvalResult, title: str) -> References:
-        referee = self._referee(planned, result)
-        return measure_references(referee, title, self.progress, self._open_journals_of(referee, planned))
+    def _open_reference_journals(self, pairs: Planned, diagnostics: ReferenceDiagnostics) -> dict[PlansBy, Journal]:
+        planned = replace(pairs, protocol=diagnostics.protocol)
+        return {by: self._open_journal(planned, by) for by in diagnostics.planned_by}
 
-    def _referee(self, planned: Planned, result: EvalResult) -> Referee:
-        return Referee(self.run, planned.pairs, result, self.references, self.simulators)
-
-    def _open_journals_of(self, referee: Referee, planned: Planned) -> dict[PlansBy, Journal]:
-        """Those of the references that plan; of stored ones, too, for they are removed with the others in the end."""
-
-        def opened(by: PlansBy) -> Journal:
-            about = Journaled.of(self.run, planned.dataset, planned.pairs, referee.protocol, by)
-            return self._open_journal(about, lambda message: self.say(f"{by}: {message}"))
-
-        return {by: opened(by) for by in referee.planned_by}
-
-    def _open_journal(self, about: Journaled, say: Callable[[str], None]) -> Journal:
+    def _open_journal(self, planned: Planned, by: PlansBy | None = None) -> Journal:
+        """Open the journal of an evaluation, or of a reference by what that plans by."""
+        about = Journaled.of(self.run, planned.dataset, planned.pairs, planned.protocol, by or "model")
+        say = self.say if by is None else lambda message: self.say(f"{by}: {message}")
         folder = results_folder(self.home, self.run)
-        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.request.resume, say=say))
+        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.resume, say=say))
         self.journals.append(journal)
         return journal
 
-    def _episodes(self, planned: Planned) -> int:
-        """How many are kept one by one, those of references included."""
-        also = planned_by(planned.protocol.planner, self.references) if self.references else ()
-        return len(planned.pairs) * (1 + len(also))
-
-    def _film(self, planned: Planned, result: EvalResult) -> None:
-        """Film some pairs of a result, and store that."""
-        chosen = choose_episodes(result, self.request.films)
-        if chosen:
-            with self.progress("filming", len(chosen) * result.protocol.budget, "steps") as advance:
-                filmed = film(self.run, self.task, planned.dataset, result, chosen, advance, self.simulators)
-            keep_result(self.home, self.run, "films", filmed)
-
-    def _remove_journals(self) -> None:
-        for journal in self.journals:
-            journal.remove()
+    def _title(self, planned: Planned) -> str:
+        protocol = planned.protocol
+        return f"offset {protocol.offset}, seed {protocol.drawn_with}" if self.several else "evaluating"
 
 
 @contextmanager

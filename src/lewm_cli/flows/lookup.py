@@ -1,4 +1,4 @@
-"""What a name on the command line stands for, without opening it: for commands that take damaged files too."""
+"""Runs and datasets by name, found without opening them: for commands that take damaged files too."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.config import Layer
-from lewm_cli.control import nondeterminism, single_planner
+from lewm_cli.control import ImaginedPlan, imagine_plan, nondeterminism, single_planner
 from lewm_cli.data import read_image
-from lewm_cli.evaluate import ImaginedPlan, imagine_plan
 from lewm_cli.model import resolve_device
 from lewm_cli.report import check_plan_file, save_plan
 from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run

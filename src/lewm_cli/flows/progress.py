@@ -1,4 +1,4 @@
-"""How a flow shows that it gets on."""
+"""The progress of a flow, for whoever shows it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

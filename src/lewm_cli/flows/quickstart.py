@@ -10,9 +10,8 @@ import numpy as np
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
-from lewm_cli.flows.collect import CollectRequest, collect
+from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
-from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
@@ -20,8 +19,7 @@ from lewm_cli.flows.results import stored_results
 from lewm_cli.flows.surprise import PERTURBED_EPISODES, SurpriseRequest, measure
 from lewm_cli.flows.train import train
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report import StoredResults
-from lewm_cli.store import Home, Measurement, RunFiles, load_run
+from lewm_cli.store import Home, Measurement, RunFiles, StoredResults, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
 from lewm_cli.tasks import TWOROOM
 from lewm_cli.train import Listener
@@ -30,12 +28,12 @@ from lewm_cli.workers import available_cores
 DEMOS, TEST, RUN = "tworoom/demos", "tworoom/test", "tworoom/lewm"
 
 SEED = 0
-"""Of probes and perturbations."""
+"""The seed of probes and perturbations."""
 
 
 @dataclass(frozen=True)
 class QuickstartSize:
-    """How much is done; the defaults take a few minutes on two cores.
+    """The amount of work; the defaults take a few minutes on two cores.
 
     Args:
         train_episodes, test_episodes: recorded.
@@ -65,7 +63,7 @@ def quickstart(
 
     Args:
         folder: the home; no other one is read.
-        size: how much is done.
+        size: the amount of work.
         device: auto, cpu, cuda or mps.
         listeners: told every event of the training.
         say: told each stage.
@@ -102,8 +100,15 @@ class _Quickstart:
         for name, episodes, seed in ((DEMOS, self.size.train_episodes, 0), (TEST, self.size.test_episodes, 1)):
             if not self.home.dataset_is_taken(name):
                 self.say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
-                request = CollectRequest(TWOROOM.name, episodes, seed, available_cores(), name, any_start=False)
-                collect(self.home, request, self.progress)
+                collect(
+                    self.home,
+                    TWOROOM.name,
+                    episodes=episodes,
+                    seed=seed,
+                    workers=available_cores(),
+                    progress=self.progress,
+                    name=name,
+                )
 
     def train(self) -> None:
         files = RunFiles(self.home.run_stem(RUN))
@@ -129,27 +134,37 @@ class _Quickstart:
 
     def measure(self) -> None:
         results = self.measured()
-        if not results.evaluations or not results.films:
+        if not results.of(EvalResult) or not results.of(FilmResult):
             self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
             stopped = any(RunFiles(self.home.run_stem(RUN)).results.glob("eval-*.journal"))
             # In this process: the perturbations below need a simulator here, and importing it takes longest.
-            request = EvalRequest(RUN, TEST, self._settings, self.device, workers=1, resume=stopped, protocol=HELD_OUT)
-            evaluate_run(self.home, request, self.say, self.progress)
-        if not results.probes:
+            evaluate_run(
+                self.home,
+                RUN,
+                self.say,
+                self.progress,
+                dataset=TEST,
+                settings=self._settings,
+                protocol=HELD_OUT,
+                workers=1,
+                resume=stopped,
+                device=self.device,
+            )
+        if not results.of(ProbeResult):
             self.say("probing what the latents know")
             request = ProbeRequest(RUN, TEST, self.size.frames, SEED, self.device)
             probe_run(self.home, request, self.say, self.progress)
-        if not results.surprises:
+        if not results.of(SurpriseResult):
             self.say("measuring surprise along the test episodes")
             self._surprise(None, None)
-        staged = {result.perturbation for result in results.perturbations}
+        staged = {result.perturbation for result in results.of(PerturbationResult)}
         for perturbation in TWOROOM.perturbations:
             if perturbation.name not in staged:
                 self.say(f"staging a surprise: {perturbation.title}")
                 self._surprise(perturbation.name, self.size.perturbed)
 
     def measured(self) -> StoredResults:
-        """What a quickstart of this size measures, among whatever else was measured on the run."""
+        """Select the results that a quickstart of this size measures among all results of the run."""
         run, test = load_run(self.home, RUN), self.home.find_dataset(TEST)
         protocol = find_protocol(TWOROOM, HELD_OUT, self._settings)
         drawn = draw_episodes(run, test, np.arange(test.episodes), count=self.size.perturbed, seed=SEED)
@@ -169,13 +184,7 @@ class _Quickstart:
                     alike = (one.seed, len(one.episodes)) == (SEED, len(drawn))
             return alike and one.dataset == test.identity
 
-        return StoredResults(
-            evaluations=tuple(filter(here, every.evaluations)),
-            films=tuple(filter(here, every.films)),
-            probes=tuple(filter(here, every.probes)),
-            surprises=tuple(filter(here, every.surprises)),
-            perturbations=tuple(filter(here, every.perturbations)),
-        )
+        return every.only(here)
 
     @property
     def _settings(self) -> tuple[Layer, ...]:

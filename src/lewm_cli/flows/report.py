@@ -4,18 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.files import write_text
 from lewm_cli.flows.results import results_folder, stored_results
-from lewm_cli.model import profile
-from lewm_cli.report import RunReport, StoredResults
-from lewm_cli.store import Home, Run, load_run
-from lewm_cli.train import read_log
+from lewm_cli.report import RunReport, next_commands
+from lewm_cli.store import Home, Run, StoredResults, load_run
 
 
 @dataclass(frozen=True)
 class Page:
-    """What was drawn, and where the page is."""
+    """A page that was drawn, and its file."""
 
     report: RunReport
     path: Path
@@ -36,10 +33,8 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
     if output and output.is_dir():
         raise LewmError(f"{output} is a folder; name the HTML file in it: --output {output / 'report.html'}")
     results = stored_results(home, run)
-    if results.empty:
-        from lewm_cli.report.page import next_commands  # late: matplotlib
-
-        commands = next_commands(run_report(run, results))
+    if not results.measurements:
+        commands = next_commands(RunReport.of(run, results))
         first = commands.plan or commands.surprise
         raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; start with: {first}")
     return draw_page(run, results, output or results_folder(home, run).parent / "report.html")
@@ -51,29 +46,8 @@ def draw_page(run: Run, results: StoredResults, path: Path) -> Page:
     Raises:
         LewmError: the file cannot be written.
     """
-    report = run_report(run, results)
     from lewm_cli.report.page import render_page  # late: matplotlib
 
+    report = RunReport.of(run, results)
     write_text(path, render_page(report))
     return Page(report, path)
-
-
-def run_report(run: Run, results: StoredResults) -> RunReport:
-    """The newest of everything; films only of the newest evaluation."""
-    evaluation = results.evaluations[-1] if results.evaluations else None
-    films = [film for film in results.films if evaluation and _is_of(film, evaluation)]
-    return RunReport(
-        name=run.name,
-        card=run.card,
-        parameters=sum(part.parameters for part in profile(run.model)),
-        history=read_log(run.files.log),
-        evaluation=evaluation,
-        films=films[-1] if films else None,
-        probe=results.probes[-1] if results.probes else None,
-        surprise=results.surprises[-1] if results.surprises else None,
-        perturbations=tuple({one.perturbation: one for one in results.perturbations}.values()),
-    )
-
-
-def _is_of(film: FilmResult, evaluation: EvalResult) -> bool:
-    return (film.dataset, film.protocol) == (evaluation.dataset, evaluation.protocol)

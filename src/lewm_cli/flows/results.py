@@ -2,41 +2,36 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EpisodeResult, EvalResult, EvalSeries, FilmResult
+from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult
 from lewm_cli.files import write_text
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report import StoredResults
-from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles
+from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 TIME = len("20260101-000000-000000.json")
 
 KINDS: dict[str, type[Measurement]] = {
     "eval": EvalResult,
-    "series": EvalSeries,
     "films": FilmResult,
     "probe": ProbeResult,
     "surprise": SurpriseResult,
     "perturb": PerturbationResult,
 }
-"""What a stored result is, by the first word of its file name."""
-
-Kind = TypeVar("Kind", bound=Measurement)
+"""The type of a stored result, by the first word of its file name."""
 
 
 def results_folder(home: Home, run: Run) -> Path:
-    """Where results of a run are written: beside it; in the home that takes the writes if it lies on shared storage."""
+    """Folder that takes results of a run: beside it, or in the home that takes the writes if it cannot be written."""
     return results_folders(home, run.name, run.files)[-1]
 
 
 def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
-    """Where results of a run lie: beside it, and where they are written if that is elsewhere."""
+    """Folders with results of a run: beside it, and where they are written if that is elsewhere."""
     own = RunFiles(home.noting_stem(name, files.stem))
     return tuple(dict.fromkeys((files.results, own.results)))
 
@@ -55,7 +50,7 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
 def find_evaluation(
     home: Home, run: Run, dataset: Dataset, protocol: EvalProtocol, episodes: tuple[EpisodeResult, ...]
 ) -> tuple[EvalResult, Path] | None:
-    """The newest stored evaluation with exactly these outcomes, and its file."""
+    """Find the newest stored evaluation with exactly these outcomes, and its file."""
     for path in sorted(results_folder(home, run).glob("eval-*.json"), reverse=True):
         try:
             result = EvalResult.model_validate_json(path.read_text(encoding="utf-8"))
@@ -71,25 +66,13 @@ def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
     folders = results_folders(home, run.name, run.files)
     paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name[-TIME:])
-    unreadable: list[Path] = []
-
-    def read(kind: type[Kind]) -> tuple[Kind, ...]:
-        prefix = next(prefix for prefix, known in KINDS.items() if known is kind)
-        found = []
-        for path in paths:
-            if path.name.startswith(f"{prefix}-"):
-                try:
-                    found.append(kind.model_validate_json(path.read_text(encoding="utf-8")))
-                except (ValidationError, UnicodeDecodeError, OSError):
-                    unreadable.append(path)
-        return tuple(result for result in found if result.weights_sha256 == run.sha256)
-
-    return StoredResults(
-        evaluations=read(EvalResult),
-        series=read(EvalSeries),
-        films=read(FilmResult),
-        probes=read(ProbeResult),
-        surprises=read(SurpriseResult),
-        perturbations=read(PerturbationResult),
-        unreadable=tuple(unreadable),
-    )
+    found, unreadable = list[Measurement](), list[Path]()
+    for path in paths:
+        kind = KINDS.get(path.name.partition("-")[0])
+        if kind is None:
+            continue
+        try:
+            found.append(kind.model_validate_json(path.read_text(encoding="utf-8")))
+        except (ValidationError, UnicodeDecodeError, OSError):
+            unreadable.append(path)
+    return StoredResults(tuple(one for one in found if one.weights_sha256 == run.sha256), tuple(unreadable))

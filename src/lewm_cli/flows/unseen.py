@@ -1,4 +1,4 @@
-"""Which episodes a run may be measured on."""
+"""The episodes that a run may be measured on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class UnseenEpisodes:
 
 
 def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
-    """The episodes of a recording that a run was never trained on, told by their content, not by the file's name.
+    """Find the episodes of a recording that a run was never trained on, by their content, not by the file's name.
 
     Args:
         home: where recordings lie.
@@ -56,7 +56,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
 
 
 def find_all(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
-    """Every episode of a recording, those that a run was trained on included; arguments as of `find_unseen`.
+    """Take every episode of a recording, those that a run was trained on included; arguments as of `find_unseen`.
 
     Raises:
         LewmError: no such recording, or one of another task.
@@ -70,7 +70,7 @@ def find_all(home: Home, run: Run, task: Task, name: str | None, say: Callable[[
 
 
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
-    """Whether the run is known never to have been trained on each episode (E,), told by content."""
+    """True for each episode (E,) that the run is known never to have been trained on, told by content."""
     if run.card.provenance is None:
         return np.zeros(dataset.episodes, bool)
     return np.array([digest not in run.card.trained_on for digest in dataset.episode_digests])

@@ -4,15 +4,14 @@ from lewm_cli.report.checkup_tables import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
-from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables, success_tables
+from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
 from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
 from lewm_cli.report.planning import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.presets import preset_tables, preset_text
 from lewm_cli.report.probing import probe_tables
 from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
-from lewm_cli.report.run_report import RunReport
-from lewm_cli.report.stored_results import StoredResults
+from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import report_tables, report_tree
 from lewm_cli.report.surprising import surprise_tables
 from lewm_cli.report.tables import dataset_tables, details_tables, inventory_tables, training_tables
@@ -28,7 +27,6 @@ __all__ = [
     "Output",
     "RunDetails",
     "RunReport",
-    "StoredResults",
     "TrainingView",
     "VideoFolder",
     "check_plan_file",
@@ -46,6 +44,7 @@ __all__ = [
     "head_tables",
     "inventory_tables",
     "inventory_tree",
+    "next_commands",
     "plan_tables",
     "preset_tables",
     "preset_text",
@@ -57,7 +56,6 @@ __all__ = [
     "report_tables",
     "report_tree",
     "save_plan",
-    "success_tables",
     "surprise_tables",
     "training_tables",
     "verification_tables",

@@ -2,40 +2,49 @@
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.evaluate import ComparedResult, PairedComparison
 from lewm_cli.report.evaluating import NOT_SHOWN
+from lewm_cli.report.pieces import plain_table
+
+PADDING = (0, 1, 0, 0)
+"""Between columns, narrow enough for 80 columns."""
 
 
 def comparison_tables(comparison: PairedComparison) -> list[RenderableType]:
-    """Every rate beside its random floor, every difference to the baseline, and what to mind when reading them."""
+    """Every rate beside its random baseline, every difference to the baseline, and what to mind when reading them."""
     return [_rates(comparison), "", _differences(comparison), "\n".join(["", *_notes(comparison)])]
 
 
 def _rates(comparison: PairedComparison) -> Table:
-    table = _table(
-        f"{comparison.pairs} pairs of {comparison.episodes} episodes of {comparison.dataset.name}: goals "
-        f"{comparison.offset} steps ahead, {comparison.budget} steps allowed"
+    table = plain_table(
+        *("result", "success", "random", "above random, points"),
+        title=f"{comparison.pairs} pairs of {comparison.episodes} episodes of {comparison.dataset.name}: goals "
+        f"{comparison.offset} steps ahead, {comparison.budget} steps allowed",
+        padding=PADDING,
+        fold=(0,),
     )
-    _add_headings(table, "success", "random", "above random, points")
     for one in comparison.results:
         table.add_row(one.name, str(one.success), str(one.random), str(one.above_random))
     return table
 
 
 def _differences(comparison: PairedComparison) -> Table:
-    table = _table(f"compared with {comparison.baseline.name}, on the same pairs")
-    corrected = comparison.results[-1].p_holm is not None
-    _add_headings(table, "difference, points", "gained", "lost", "p", *(["p, Holm"] if corrected else []))
-    for one in comparison.results[1:]:
+    p_values = [(one.above_baseline.p, one.p_holm) for one in comparison.results[1:]]
+    tested = [name for number, name in enumerate(("p", "p, Holm")) if p_values[-1][number] is not None]
+    table = plain_table(
+        *("result", "difference, points", "gained", "lost", *tested),
+        title=f"compared with {comparison.baseline.name}, on the same pairs",
+        padding=PADDING,
+        fold=(0,),
+    )
+    for one, tests in zip(comparison.results[1:], p_values, strict=True):
         difference = one.above_baseline
         alone = (str(difference.only_this), str(difference.only_other))
-        tested = [_p(p) for p in (difference.p, one.p_holm) if p is not None]
-        table.add_row(one.name, str(difference), *alone, *tested)
+        table.add_row(one.name, str(difference), *alone, *(_p(p) for p in tests if p is not None))
     return table
 
 
@@ -55,6 +64,10 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
         planned = ", ".join(_planned_otherwise(one, comparison.baseline))
         if planned:
             yield f"{one.name}: planned otherwise than {comparison.baseline.name}: {planned}"
+    if comparison.results[1].above_baseline.p is None:
+        yield "Intervals are 95 %, those of differences over seeds and episodes. Gained, lost:"
+        yield "pairs that only this one or only the first solved, counted once per seed."
+        return
     yield "Intervals are 95 %, those of differences over recorded episodes. Gained, lost:"
     yield "pairs that only this one or only the first solved; p: McNemar's exact test."
     if comparison.episodes < comparison.pairs:
@@ -66,13 +79,13 @@ def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterato
     mine, theirs = _settings(one.protocol), _settings(baseline.protocol)
     for key, value in mine.items():
         if value != theirs[key]:
-            yield f"{key} {_said(value)} instead of {_said(theirs[key])}"
+            yield f"{key} {_value(value)} instead of {_value(theirs[key])}"
     refitted = one.head_sha256 != baseline.head_sha256 and one.weights_sha256 == baseline.weights_sha256
     if refitted and mine["objective"] == theirs["objective"]:
         yield "by another head of the same weights"
 
 
-def _said(value: float | str | None) -> float | str:
+def _value(value: float | str | None) -> float | str:
     return "nothing" if value is None else value
 
 
@@ -83,16 +96,3 @@ def _settings(protocol: EvalProtocol) -> dict[str, float | str]:
 
 def _p(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
-
-
-def _table(title: str) -> Table:
-    # Without frames it fits a terminal of 80 columns.
-    return Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-
-
-def _add_headings(table: Table, *headings: str) -> None:
-    table.add_column("result", overflow="fold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)

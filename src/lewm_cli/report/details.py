@@ -7,8 +7,7 @@ from lewm_cli.config import NetworkConfig
 from lewm_cli.data import Dataset
 from lewm_cli.methods import RunCard
 from lewm_cli.model import ComponentProfile
-from lewm_cli.report.stored_results import StoredResults
-from lewm_cli.store import HeadKind, ProbeFit, ReachFit, RunFiles
+from lewm_cli.store import HeadKind, ProbeFit, ReachFit, RunFiles, StoredResults
 from lewm_cli.train import HeldOut
 
 

@@ -1,6 +1,5 @@
-"""What `lewm fetch` knows, would do, and has done."""
+"""Renders what `lewm fetch` knows, would do, and has done."""
 
-from dataclasses import dataclass
 from shlex import quote
 
 from rich import box
@@ -8,38 +7,19 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.fetch import Delivered, Entry, PlannedFetch, Published
+from lewm_cli.fetch import Entry, Installed, PlannedFetch, Published
 from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
-from lewm_cli.store.origin import Origin
 from lewm_cli.tasks import find_task
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """One thing that is there now.
-
-    Args:
-        planned: what it was to be.
-        came: what has arrived; None if it was there already.
-    """
-
-    planned: PlannedFetch
-    came: Delivered | None = None
-
-    @property
-    def origin(self) -> Origin | None:
-        """Where it came from, and its hashes; None if lewm did not fetch it."""
-        return self.came.origin if self.came else self.planned.origin
-
-
 def catalog_tree(entries: tuple[Entry, ...]) -> Tree:
-    """Everything that can be fetched, and what cannot and why."""
+    """Lists everything that can be fetched, and what cannot and why."""
     return {"entries": [entry.model_dump(mode="json", exclude_none=True) for entry in entries]}
 
 
 def catalog_tables(entries: tuple[Entry, ...]) -> list[RenderableType]:
-    """One row per recording and per checkpoint; what is published nowhere says so."""
+    """Makes one row per recording and per checkpoint; what is published nowhere says so."""
     table = _table("name", "what", "size", "from")
     for entry in entries:
         if entry.dataset:
@@ -58,81 +38,80 @@ def catalog_tables(entries: tuple[Entry, ...]) -> list[RenderableType]:
 
 
 def plan_tree(planned: tuple[PlannedFetch, ...]) -> Tree:
-    """What a fetch would do."""
+    """Lists what a fetch would do."""
     return {"planned": [_planned(one) for one in planned]}
 
 
 def plan_tables(planned: tuple[PlannedFetch, ...]) -> list[RenderableType]:
-    """What a fetch would do: how much, from where, to where."""
+    """Describes what a fetch would do: how much, from where, to where."""
     lines: list[RenderableType] = []
     for one in planned:
-        wanted = one.wanted
+        target = one.target
         if one.there:
-            lines += [f"{wanted.name}: there already", f"  {one.target}"]
+            lines += [f"{target.name}: there already", f"  {one.path}"]
             continue
-        sizes = [size_text(wanted.size)] if wanted.size else []
-        sizes += [f"unpacked {size_text(wanted.unpacked)}"] if wanted.unpacked else []
-        lines += [": ".join([wanted.name, *sizes[:1]]) + "".join(f", {size}" for size in sizes[1:])]
-        lines += [f"  from {wanted.place}", f"  to   {one.target}"]
+        sizes = [size_text(target.size)] if target.size else []
+        sizes += [f"unpacked {size_text(target.unpacked)}"] if target.unpacked else []
+        lines += [": ".join([target.name, *sizes[:1]]) + "".join(f", {size}" for size in sizes[1:])]
+        lines += [f"  from {target.place}", f"  to   {one.path}"]
     return lines
 
 
-def fetched_tree(fetched: tuple[Fetched, ...]) -> Tree:
-    """What is there now, and where it came from."""
+def fetched_tree(installed: tuple[Installed, ...]) -> Tree:
+    """Lists what is there now, and where it came from."""
     return {
         "fetched": [
             _planned(one.planned)
             | {
-                "transferred": one.came.transferred if one.came else 0,
+                "transferred": one.transferred,
                 "origin": one.origin.model_dump(mode="json") if one.origin else None,
             }
-            for one in fetched
+            for one in installed
         ]
     }
 
 
-def fetched_tables(fetched: tuple[Fetched, ...]) -> list[RenderableType]:
-    """Every file with its size and sha256, and where it came from."""
+def fetched_tables(installed: tuple[Installed, ...]) -> list[RenderableType]:
+    """Describes every file with its size and sha256, and where it came from."""
     lines: list[RenderableType] = []
-    for one in fetched:
-        wanted, origin = one.planned.wanted, one.origin
-        said = one.came.said if one.came else "there already"
-        lines.append(f"{wanted.name}: {said}")
+    for one in installed:
+        target, origin, at = one.planned.target, one.origin, one.planned.path
+        lines.append(f"{target.name}: {one.summary}")
         if origin is None:
-            lines += [f"  {one.planned.target}", "  not fetched by lewm, so nothing is known of where it came from"]
+            lines += [f"  {at}", "  not fetched by lewm, so nothing is known of where it came from"]
             continue
         for file in origin.files:
-            path = one.planned.target / file.name if wanted.kind == "model" else one.planned.target
+            path = at / file.name if target.kind == "model" else at
             lines.append(f"  {path}, {size_text(file.size)}, sha256 {file.sha256[:16]}...")
         lines.append(f"  from {origin.source}" + (f"@{origin.revision[:8]}" if origin.revision else ""))
     return lines
 
 
-def next_commands(fetched: tuple[Fetched, ...]) -> list[str]:
-    """What to type next, with what is there now."""
+def next_commands(installed: tuple[Installed, ...]) -> list[str]:
+    """Suggests what to type next, with what is there now."""
     commands = []
-    for one in fetched:
-        wanted = one.planned.wanted
-        task = find_task(wanted.entry)
-        if wanted.kind == "dataset":
-            commands.append(f"lewm train {task.name if task else quote(wanted.name)}")
+    for one in installed:
+        target = one.planned.target
+        task = find_task(target.entry)
+        if target.kind == "dataset":
+            commands.append(f"lewm train {task.name if task else quote(target.name)}")
         else:
-            commands.append(f"lewm {'eval' if task and task.make_simulator else 'show'} {quote(wanted.name)}")
+            commands.append(f"lewm {'eval' if task and task.make_simulator else 'show'} {quote(target.name)}")
     return commands
 
 
 def _planned(one: PlannedFetch) -> Tree:
-    wanted = one.wanted
+    target = one.target
     return {
-        "name": wanted.name,
-        "kind": "dataset" if wanted.kind == "dataset" else "checkpoint",
+        "name": target.name,
+        "kind": "dataset" if target.kind == "dataset" else "checkpoint",
         "there": one.there,
-        "path": str(one.target),
-        "source": wanted.place,
-        "revision": wanted.published.hub.revision if wanted.published.hub else None,
-        "files": [file.model_dump() for file in wanted.files],
-        "bytes": wanted.size,
-        "unpacked_bytes": wanted.unpacked,
+        "path": str(one.path),
+        "source": target.place,
+        "revision": target.published.hub.revision if target.published.hub else None,
+        "files": [file.model_dump() for file in target.files],
+        "bytes": target.size,
+        "unpacked_bytes": target.unpacked,
     }
 
 

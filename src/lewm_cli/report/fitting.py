@@ -1,9 +1,9 @@
 """What a fitted head can tell, as a table."""
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.store import ProbeFit, ReachFit
 
 
@@ -19,7 +19,7 @@ def head_tables(fit: ReachFit | ProbeFit) -> list[RenderableType]:
 
 
 def _reach_table(fit: ReachFit) -> Table:
-    table = _table("distance told by", "rank correlation", f"AUROC, {fit.horizon} steps")
+    table = plain_table("distance told by", "rank correlation", f"AUROC, {fit.horizon} steps")
     for name, score in (
         ("reachability head", fit.head),
         ("shuffled labels", fit.shuffled),
@@ -30,7 +30,7 @@ def _reach_table(fit: ReachFit) -> Table:
 
 
 def _probe_table(fit: ProbeFit) -> Table:
-    table = _table("position", "R2")
+    table = plain_table("position", "R2")
     for position in fit.positions:
         table.add_row(f"{position.name}, {position.unit}", str(position.r2))
     return table
@@ -44,10 +44,3 @@ def _read(fit: ReachFit | ProbeFit) -> str:
         f"\nAUROC: of pairs up to {fit.horizon} model steps apart against others.\n"
         f"The head is {'' if better else 'NOT '}shown to tell time better than the distance of latents does."
     )
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    return table

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 
 from lewm_cli.config import ObjectiveName
+from lewm_cli.control import ImaginedPlan
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate import GoalImageResult, ImaginedPlan
+from lewm_cli.evaluate import GoalImageResult
 from lewm_cli.files import atomic_path
-from lewm_cli.report.spent import spent_per_plan
+from lewm_cli.report.pieces import plain_table, spent_per_plan
 
 ROWS = 11
 """Of the table of distances, at most, the last step apart."""
@@ -31,11 +30,11 @@ _MEANING: dict[ObjectiveName, str] = {
 
 def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     """What the model imagines of a plan, step by step, and its actions."""
-    costs = _table("model step", "environment step", "plan", "zero actions")
+    costs = plain_table("model step", "environment step", "plan", "zero actions", justify="right")
     costs.add_row("0", "0", _cost(plan.standing_still), _cost(plan.standing_still))
     for step, (cost, zero) in enumerate(zip(plan.costs, plan.zero_action_costs, strict=True), start=1):
         costs.add_row(str(step), str(step * plan.frameskip), _cost(cost), _cost(zero))
-    actions = _table("step")
+    actions = plain_table("step", justify="right")
     actions.add_column("action", overflow="fold")
     for step, action in enumerate(plan.actions):
         actions.add_row(str(step), " ".join(f"{value:9.4f}" for value in action))
@@ -52,7 +51,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
 def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
     """How near the goal image came, every few steps."""
     distances, last = result.distances, len(result.distances) - 1
-    table = _table("environment step", "latent distance", "of the start")
+    table = plain_table("environment step", "latent distance", "of the start", justify="right")
     apart = result.frameskip * -(-last // (result.frameskip * (ROWS - 1)))
     for step in sorted({*range(0, last + 1, apart), last}):
         table.add_row(str(step), _cost(distances[step]), _share(distances[step], distances[0]))
@@ -129,11 +128,3 @@ def _cost(value: float) -> str:
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole else ""
-
-
-def _table(*headings: str) -> Table:
-    # Without frames it fits a terminal of 80 columns.
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table

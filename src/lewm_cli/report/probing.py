@@ -1,10 +1,9 @@
 """Probe results as a table."""
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 
 from lewm_cli.probe import FEATURES, Feature, ProbeResult
+from lewm_cli.report.pieces import plain_table
 
 TITLES: dict[Feature, str] = {
     "model": "model",
@@ -18,15 +17,8 @@ TITLES: dict[Feature, str] = {
 def probe_tables(result: ProbeResult) -> list[RenderableType]:
     """One row per quantity and kind of features; R2 with its interval."""
     seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
-    table = Table(
-        title=f"{result.run} on {result.dataset.name}, {seen}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for heading in ("quantity", "probe", "features", "MSE", "r", "R2"):
-        table.add_column(heading, no_wrap=True)
+    headings = ("quantity", "probe", "features", "MSE", "r", "R2")
+    table = plain_table(*headings, title=f"{result.run} on {result.dataset.name}, {seen}")
     for target in result.targets:
         for probe, scores in (("linear", target.linear), ("MLP", target.mlp)):
             for feature in FEATURES:

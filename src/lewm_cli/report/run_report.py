@@ -1,12 +1,17 @@
-"""Everything that is known about a run, for a page."""
+"""Everything that a page of a run shows, and what to type for what was not measured yet."""
 
+import shlex
 from dataclasses import dataclass
+from typing import Self
 
 from lewm_cli.evaluate import EvalResult, FilmResult
 from lewm_cli.methods import RunCard
+from lewm_cli.model import profile
 from lewm_cli.probe import ProbeResult
+from lewm_cli.store import Run, StoredResults
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
-from lewm_cli.train import TrainingHistory
+from lewm_cli.tasks import find_task
+from lewm_cli.train import TrainingHistory, read_log
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class RunReport:
         card: configuration, normalization, provenance.
         parameters: of the model.
         history: of the training; empty where the log is gone.
-        evaluation, films, probe, surprise: the newest of each.
+        evaluation, probe, surprise: the newest of each.
+        films: the newest of that evaluation.
         perturbations: the newest of each perturbation.
     """
 
@@ -31,3 +37,44 @@ class RunReport:
     probe: ProbeResult | None
     surprise: SurpriseResult | None
     perturbations: tuple[PerturbationResult, ...]
+
+    @classmethod
+    def of(cls, run: Run, results: StoredResults) -> Self:
+        """Choose what is shown of a run."""
+        evaluation = results.newest(EvalResult)
+        measured = (evaluation.dataset, evaluation.protocol) if evaluation else None
+        films = [one for one in results.of(FilmResult) if (one.dataset, one.protocol) == measured]
+        return cls(
+            name=run.name,
+            card=run.card,
+            parameters=sum(part.parameters for part in profile(run.model)),
+            history=read_log(run.files.log),
+            evaluation=evaluation,
+            films=films[-1] if films else None,
+            probe=results.newest(ProbeResult),
+            surprise=results.newest(SurpriseResult),
+            perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
+        )
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Command lines; None where the task cannot be measured so, for want of a simulator or of known quantities."""
+
+    plan: str | None
+    probe: str | None
+    surprise: str
+
+
+def next_commands(report: RunReport) -> Commands:
+    """Write the commands that would fill the page of a run."""
+    task = find_task(report.card.inputs.task)
+    dataset = report.evaluation.dataset if report.evaluation else report.card.dataset
+    surprise = ["lewm", "surprise", dataset.name, "--run", report.name]
+    if task and task.perturbations:
+        surprise += ["--perturb", task.perturbations[0].name]
+    return Commands(
+        plan=shlex.join(["lewm", "eval", report.name]) if task and task.make_simulator else None,
+        probe=shlex.join(["lewm", "probe", report.name]) if task and task.probe_targets else None,
+        surprise=shlex.join(surprise),
+    )

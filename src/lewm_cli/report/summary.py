@@ -1,15 +1,18 @@
-"""The headline numbers of a run, as a table and as a tree."""
+"""A run in a few numbers and plain sentences: a table, a tree for programs, and the top of its page."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 
+from lewm_cli.evaluate import EvalResult
+from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interval, listed, number, percent, times
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
+from lewm_cli.surprise import PerturbationResult
+from lewm_cli.tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,8 @@ class _Line:
 
 
 def report_tables(report: RunReport) -> list[RenderableType]:
-    """What was measured, each number with its interval and what stands beside it."""
-    table = Table(title=report.name, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in ("measured", "value", "beside it"):
-        table.add_column(heading, overflow="fold")
+    """Everything that was measured, each number with its interval and what stands beside it."""
+    table = plain_table("measured", "value", "beside it", title=report.name, fold=(0, 1, 2))
     for line in _lines(report):
         table.add_row(line.what, line.text, line.beside)
     return [table]
@@ -40,10 +41,10 @@ def report_tree(report: RunReport, path: Path) -> dict[str, Any]:
 
 
 def _lines(report: RunReport) -> list[_Line]:
-    return [*_training(report), *_planning(report), *_probing(report), *_surprise(report)]
+    return [*_training_lines(report), *_planning_lines(report), *_probing_lines(report), *_surprise_lines(report)]
 
 
-def _training(report: RunReport) -> list[_Line]:
+def _training_lines(report: RunReport) -> list[_Line]:
     if not report.history.held_out:
         return []
     last = report.history.held_out[-1].held_out
@@ -54,13 +55,13 @@ def _training(report: RunReport) -> list[_Line]:
     ]
 
 
-def _planning(report: RunReport) -> list[_Line]:
+def _planning_lines(report: RunReport) -> list[_Line]:
     if not report.evaluation:
         return []
     seen = "" if report.evaluation.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
     lines = []
     for group in (report.evaluation.overall, *report.evaluation.groups):
-        beside = f"{group.success.trials} pairs; random {group.random}{seen}"
+        beside = f"{group.pairs} pairs{_seeds(report.evaluation)}; random {group.random}{seen}"
         lines.append(_rate(f"success, {group.name}", group.success, beside))
         if group.route_valid:
             lines.append(_rate("  clear of walls", group.route_valid, "success on a route that overlaps none"))
@@ -75,7 +76,7 @@ def _rate(what: str, rate: Rate, beside: str) -> _Line:
     return _Line(what, rate.rate, rate.low, rate.high, str(rate), beside)
 
 
-def _probing(report: RunReport) -> list[_Line]:
+def _probing_lines(report: RunReport) -> list[_Line]:
     lines = []
     for target in report.probe.targets if report.probe else ():
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
@@ -84,7 +85,7 @@ def _probing(report: RunReport) -> list[_Line]:
     return lines
 
 
-def _surprise(report: RunReport) -> list[_Line]:
+def _surprise_lines(report: RunReport) -> list[_Line]:
     lines = []
     for result in report.perturbations:
         score, simple = result.scores["model"], result.scores["pixels"]
@@ -92,3 +93,152 @@ def _surprise(report: RunReport) -> list[_Line]:
         what = f"surprise at {result.perturbation}"
         lines.append(_Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside))
     return lines
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number that matters, what it is of, and what it has to be compared with."""
+
+    label: str
+    value: str
+    context: str
+
+
+def headlines(report: RunReport) -> list[Headline]:
+    """The numbers of what was measured, the most important one first."""
+    found = []
+    if report.evaluation:
+        overall = report.evaluation.overall
+        context = f"of {overall.pairs} goals{_seeds(report.evaluation)}, 95% interval {interval(overall.success)}; "
+        context += f"random actions {percent(overall.random.rate)} {interval(overall.random)}"
+        found.append(Headline("Planning success", percent(overall.success.rate), context))
+    if report.probe and report.probe.targets:
+        worst = min(report.probe.targets, key=lambda target: target.mlp["model"].r2)
+        score, untrained = worst.mlp["model"], worst.mlp["untrained"]
+        context = f"{worst.name} {brackets(decimals(score.r2_low), decimals(score.r2_high))}; "
+        context += f"untrained encoder {decimals(untrained.r2, 2)}"
+        several = len(report.probe.targets) > 1
+        found.append(Headline("Lowest probe R²" if several else "Probe R²", decimals(score.r2), context))
+    event = _event(report)
+    if event:
+        score = event.scores["model"]
+        context = f"{brackets(number(score.ratio_low, 2), number(score.ratio_high, 2))}; untouched is 1{TIMES}"
+        found.append(Headline(f"Surprise, {event.perturbation}", times(score.ratio), context))
+    provenance = report.card.provenance
+    if report.history.seconds is not None and provenance:
+        found.append(
+            Headline("Training", duration(report.history.seconds), f"{provenance.step:,} steps on {provenance.device}")
+        )
+    context = f"latent of {report.card.model.latent} dimensions"
+    return [*found, Headline("Parameters", _count(report.parameters), context)]
+
+
+def sentences(report: RunReport) -> list[str]:
+    """Data, model, training, planning, and what the latent space knows: one sentence each."""
+    about = (_data_sentence, _model_sentence, _training_sentence, _planning_sentence, _knowledge_sentence)
+    return [sentence(report) for sentence in about]
+
+
+def _data_sentence(report: RunReport) -> str:
+    provenance, dataset = report.card.provenance, report.card.dataset
+    if provenance is None:
+        return f"Another tool trained it, on data that are not recorded; actions are scaled as in “{dataset.name}”."
+    if provenance.held_out:
+        kept = f"{len(provenance.held_out)} of them were held out to measure on"
+    else:
+        kept = f"{percent(provenance.train.data.validation, 0)} of the clips, drawn at random, were held out"
+    task = find_task(report.card.inputs.task)
+    world = task.title if task else report.card.inputs.task
+    return (
+        f"The data are {_plural(dataset.episodes, 'episode')} ({dataset.rows:,} frames, “{dataset.name}”) of {world}; "
+        f"{kept}."
+    )
+
+
+def _model_sentence(report: RunReport) -> str:
+    model, inputs = report.card.model, report.card.inputs
+    return (
+        f"A world model of {report.parameters:,} parameters turns each frame of {model.image_size} {TIMES} "
+        f"{model.image_size} pixels into {_plural(model.latent, 'number')} and predicts the next such latent, "
+        f"{_plural(inputs.frameskip, 'environment step')} ahead, from up to {_plural(model.history, 'past one')} "
+        "and the actions taken."
+    )
+
+
+def _training_sentence(report: RunReport) -> str:
+    provenance, history = report.card.provenance, report.history
+    if provenance is None:
+        return "How it was trained is not recorded."
+    taken = f"{provenance.step:,} optimizer steps of {provenance.train.optimizer.batch_size} clips"
+    if history.seconds is None:
+        begun = f"It was trained for {taken} on {provenance.device}"
+    else:
+        begun = f"Training took {duration(history.seconds)} for {taken} on {provenance.device}"
+    last = history.held_out[-1].held_out if history.held_out else None
+    if last and last.finite and last.copying > 0:
+        return (
+            f"{begun}; on held-out clips its prediction error is then {percent(last.prediction / last.copying)} "
+            "of the error of copying the last latent."
+        )
+    return f"{begun}."
+
+
+def _planning_sentence(report: RunReport) -> str:
+    result = report.evaluation
+    if not result:
+        return "Whether it can plan was not measured yet."
+    seen = "never trained on" if result.held_out else "that it may have been trained on"
+    return (
+        f"Planning with it{_seeds(result)} reached {result.overall.success.successes} of "
+        f"{result.overall.success.trials} goals "
+        f"{result.protocol.offset} steps ahead within {result.protocol.budget} steps, in episodes {seen}; "
+        f"random actions from the same starts reached {result.overall.random.successes}."
+    )
+
+
+def _knowledge_sentence(report: RunReport) -> str:
+    parts = []
+    if report.probe and report.probe.targets:
+        names = listed([target.name for target in report.probe.targets])
+        least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
+        better = all(target.beats_references for target in report.probe.targets)
+        beside = (
+            "more than in an untrained encoder or in pixels" if better else "not always more than without the model"
+        )
+        parts.append(f"a small network finds {names} in the latent with R² of {least} or more, {beside}")
+    event = _event(report)
+    if event:
+        ratio = times(event.scores["model"].ratio)
+        parts.append(f"when {what_happens(event)}, the model's surprise is {ratio} that of the same step untouched")
+    if not parts:
+        return "What its latent space knows was not measured yet."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _seeds(result: EvalResult) -> str:
+    seeds = len(result.success_by_seed)
+    return f" under {seeds} seeds each" if seeds > 1 else ""
+
+
+def _event(report: RunReport) -> PerturbationResult | None:
+    """The perturbation that the summary speaks of: the first of the task's that was measured."""
+    scored = {result.perturbation: result for result in report.perturbations if "model" in result.scores}
+    task = find_task(report.card.inputs.task)
+    names = [perturbation.name for perturbation in task.perturbations] if task else []
+    return next((scored[name] for name in names if name in scored), None)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters:,}" if parameters < 1e6 else f"{parameters / 1e6:.{1 if parameters < 1e8 else 0}f} M"
+
+
+def what_happens(result: PerturbationResult) -> str:
+    """A perturbation as a clause, in the words of its task: the agent jumps to a random free place."""
+    task = find_task(result.task)
+    known = {one.name: one.title for one in task.perturbations} if task else {}
+    return known.get(result.perturbation, f"a {result.perturbation}")

@@ -1,10 +1,9 @@
 """Surprise as tables."""
 
 import numpy as np
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.surprise import DETECTORS, Detector, EpisodeCurves, PerturbationResult, SurpriseResult
 
 SHOWN = 12
@@ -26,9 +25,9 @@ def surprise_tables(result: SurpriseResult | PerturbationResult) -> list[Rendera
 
 def _recorded(result: SurpriseResult) -> list[RenderableType]:
     ranked = sorted(result.episodes, key=_peak, reverse=True)
-    table = _table(f"surprise of {result.run} on {result.dataset.name}, highest peaks first")
-    for heading in ("episode", "steps", "median", "peak", "peak at row"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("episode", "steps", "median", "peak", "peak at row")
+    title = f"surprise of {result.run} on {result.dataset.name}, highest peaks first"
+    table = plain_table(*headings, title=title, justify="right", padding=(0, 1, 0, 0))
     for episode in ranked[:SHOWN]:
         values = np.array(episode.curves["model"], float)
         if np.isnan(values).all():
@@ -52,12 +51,12 @@ def _peak(episode: EpisodeCurves) -> float:
 
 def _perturbed(result: PerturbationResult) -> list[RenderableType]:
     sizes = [episode.size for episode in result.episodes]
-    table = _table(
-        f"{result.perturbation}, {min(sizes):.0f} to {max(sizes):.0f} {result.size_unit}: {result.run} on "
-        f"{len(sizes)} episodes of {result.dataset.name}"
+    table = plain_table(
+        *("detector", "ratio", "log ratio", "after", "p", "AUROC"),
+        title=f"{result.perturbation}, {min(sizes):.0f} to {max(sizes):.0f} {result.size_unit}: {result.run} on "
+        f"{len(sizes)} episodes of {result.dataset.name}",
+        padding=(0, 1, 0, 0),
     )
-    for heading in ("detector", "ratio", "log ratio", "after", "p", "AUROC"):
-        table.add_column(heading, no_wrap=True)
     for detector in DETECTORS:
         score = result.scores[detector]
         table.add_row(
@@ -74,10 +73,3 @@ def _perturbed(result: PerturbationResult) -> list[RenderableType]:
         "over episodes. After: ratio over later steps. p: paired t-test. Only the first\n"
         "row predicts with what was learned: a jump is easy to see.",
     ]
-
-
-def _table(title: str) -> Table:
-    # Without frames it fits a terminal of 80 columns.
-    return Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
-    )

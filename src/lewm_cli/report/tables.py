@@ -5,10 +5,12 @@ from rich.table import Table
 
 from lewm_cli.config import Inputs
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import Provenance
+from lewm_cli.probe import ProbeResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
-from lewm_cli.report.stored_results import StoredResults
-from lewm_cli.store import Inventory, ProbeFit, ReachFit, RunEntry
+from lewm_cli.store import Inventory, ProbeFit, ReachFit, RunEntry, StoredResults
+from lewm_cli.surprise import PerturbationResult
 from lewm_cli.train import HeldOut, TrainingFinished
 
 
@@ -96,11 +98,11 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
         parts.add_row(part.name, f"{part.parameters:,}", f"{part.flops / 1e6:,.3f}", part.per)
     parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
     tables: list[RenderableType] = [facts, parts]
-    if details.results.evaluations:
+    if evaluations := details.results.of(EvalResult):
         results = Table(title="evaluations", title_justify="left")
         for heading in ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan"):
             results.add_column(heading, no_wrap=heading not in ("pairs from", "protocol"))
-        for result in details.results.evaluations:
+        for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             by = (str(result.protocol), str(result.protocol.offset))
             results.add_row(result.time[:16], result.dataset.name, *by, *rates, f"{result.seconds_per_plan:.3f}")
@@ -146,11 +148,11 @@ def _measured(results: StoredResults) -> Table:
     table = Table(title="probes and surprise", title_justify="left")
     for heading in ("time", "frames from", "measured", "value"):
         table.add_column(heading, no_wrap=heading != "frames from")
-    for probe in results.probes:
+    for probe in results.of(ProbeResult):
         for target in probe.targets:
             measured = f"MLP probe R2, {target.name}"
             table.add_row(probe.time[:16], probe.dataset.name, measured, str(target.mlp["model"]))
-    for result in results.perturbations:
+    for result in results.of(PerturbationResult):
         measured = f"surprise at {result.perturbation}"
         table.add_row(result.time[:16], result.dataset.name, measured, f"{result.scores['model']} x")
     return table

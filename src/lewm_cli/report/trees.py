@@ -5,8 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate import EvalResult
+from lewm_cli.probe import ProbeResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.store import Inventory, Measurement
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 Tree = dict[str, Any]
 
@@ -85,10 +88,10 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
             }
             for head in details.heads
         ],
-        "evaluations": _dumped(details.results.evaluations),
-        "probes": _dumped(details.results.probes),
-        "surprises": _dumped(details.results.surprises),
-        "perturbations": _dumped(details.results.perturbations),
+        "evaluations": _dumped(details.results.of(EvalResult)),
+        "probes": _dumped(details.results.of(ProbeResult)),
+        "surprises": _dumped(details.results.of(SurpriseResult)),
+        "perturbations": _dumped(details.results.of(PerturbationResult)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Videos of what the camera saw, the goal beside it."""
+"""Videos of an episode, the goal beside it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +18,11 @@ GAP = 8
 class VideoFolder:
     """Takes films and writes each as an mp4: left the agent, right the goal.
 
-    A video that cannot be written is said and left out: the evaluation matters more.
+    A video that cannot be written is reported and left out: the evaluation matters more.
 
     Args:
         folder: made if it is not there.
-        say: told what went wrong.
+        say: gets what went wrong.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 RESAMPLES = 10_000
-"""Of rates, differences and means; their statistic is cheap."""
+"""Resamples for rates, differences and means, whose statistic is cheap."""
 
 CHUNKS = 10
 """Resamples are drawn in so many parts where two axes are drawn, which bounds the memory."""

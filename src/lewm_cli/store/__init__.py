@@ -28,7 +28,7 @@ from lewm_cli.store.load import (
     with_statistics,
 )
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.measurement import Measurement
+from lewm_cli.store.measurement import Measurement, StoredResults
 from lewm_cli.store.names import DATASET_SUFFIXES, check_name, names_release, split_step
 from lewm_cli.store.normalization import StoredStatistics
 from lewm_cli.store.recognize import dataset_task, named_task
@@ -61,6 +61,7 @@ __all__ = [
     "RunFiles",
     "Say",
     "StoredHead",
+    "StoredResults",
     "StoredStatistics",
     "check_name",
     "dataset_task",

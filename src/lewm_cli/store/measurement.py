@@ -1,8 +1,11 @@
-"""What every stored measurement of a run carries, so that it can be believed and repeated."""
+"""The base of every stored measurement of a run, and all that are stored of one run."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from lewm_cli.config import DatasetIdentity, Section
 from lewm_cli.data import Dataset
@@ -11,25 +14,25 @@ from lewm_cli.store.runs import Run
 
 
 class Measurement(Section):
-    """Which weights were measured on which recording, by what, when."""
+    """The weights that were measured, the recording, the tool and the time: enough to believe and repeat it."""
 
     run: str
     weights_sha256: str
     task: str
     dataset: DatasetIdentity
     held_out: bool
-    """Whether the run was trained on none of the episodes."""
+    """True if the run was trained on none of the episodes."""
     seconds: float
-    """Of the whole measurement, after imports."""
+    """Duration of the whole measurement, after imports."""
     device: str
     versions: dict[str, str]
     command: str
     time: str
-    """When it ended, UTC, ISO 8601."""
+    """End of the measurement, UTC, ISO 8601."""
 
     @classmethod
     def of(cls, run: Run, dataset: Dataset, *, held_out: bool, begun: float, **found: Any) -> Self:
-        """A measurement that ends now.
+        """Makes a measurement that ends now.
 
         Args:
             run: what was measured.
@@ -51,3 +54,31 @@ class Measurement(Section):
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             **found,
         )
+
+
+Kind = TypeVar("Kind", bound=Measurement)
+
+
+@dataclass(frozen=True)
+class StoredResults:
+    """Every stored measurement of a run's present weights.
+
+    Args:
+        measurements: the oldest first.
+        unreadable: files beside them that are no results of this version.
+    """
+
+    measurements: tuple[Measurement, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+
+    def of(self, kind: type[Kind]) -> tuple[Kind, ...]:
+        """All of one kind, the oldest first."""
+        return tuple(one for one in self.measurements if isinstance(one, kind))
+
+    def newest(self, kind: type[Kind]) -> Kind | None:
+        """The newest of one kind, if there is one."""
+        return next(reversed(self.of(kind)), None)
+
+    def only(self, wanted: Callable[[Measurement], bool]) -> Self:
+        """Those that are wanted."""
+        return type(self)(tuple(filter(wanted, self.measurements)), self.unreadable)

@@ -1,15 +1,10 @@
 """The environments. One folder per task; a new environment is one new folder and one line here."""
 
 from lewm_cli.tasks.cube import CUBE
-from lewm_cli.tasks.episode import Episode
-from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.generic import GENERIC
-from lewm_cli.tasks.perturbation import Perturbation
-from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.pusht import PUSHT
 from lewm_cli.tasks.reacher import REACHER
-from lewm_cli.tasks.simulator import Simulator
-from lewm_cli.tasks.task import Task
+from lewm_cli.tasks.task import Episode, Perturbation, ProbeTarget, Simulator, Task
 from lewm_cli.tasks.tworoom import TWOROOM
 
 TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
@@ -23,7 +18,6 @@ __all__ = [
     "TASKS",
     "TWOROOM",
     "Episode",
-    "Fidelity",
     "Perturbation",
     "ProbeTarget",
     "Simulator",

@@ -1,4 +1,4 @@
-"""One camera of a MuJoCo model. Its OpenGL context is the dear part, so simulators that share a model share it."""
+"""One camera of a MuJoCo model. Its OpenGL context is expensive, so simulators that share a model share it."""
 
 import atexit
 import os
@@ -10,10 +10,10 @@ import mujoco
 import numpy as np
 
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks.rendering import HEADLESS, VARIABLE
+from lewm_cli.tasks.mujoco import HEADLESS, VARIABLE
 
 MOST_GEOMS = 10_000
-"""Shapes that a scene may hold; a few hundred are there."""
+"""The largest number of shapes in a scene; a few hundred are there."""
 
 
 class Camera:
@@ -51,7 +51,7 @@ class Camera:
         atexit.register(self._close)  # left to the end of the interpreter, it fails there and says so
 
     def frame(self, data: Any) -> np.ndarray:
-        """What is seen: (size, size, 3) uint8.
+        """The frame of a state: (size, size, 3) uint8.
 
         Args:
             data: `mujoco.MjData` of the model.
@@ -65,7 +65,7 @@ class Camera:
         return pixels[::-1].copy()  # OpenGL's rows begin at the bottom
 
     def project(self, data: Any, point: np.ndarray) -> np.ndarray:
-        """Where a point is seen: (2,) x and y in pixels of the frame, from its upper left corner.
+        """Project a point into the frame: (2,) x and y in pixels, from its upper left corner.
 
         Args:
             data: `mujoco.MjData` of the model.
@@ -74,7 +74,8 @@ class Camera:
         axes = data.cam_xmat[self._number].reshape(3, 3)  # columns: right, up, backwards
         right, up, back = axes.T @ (point - data.cam_xpos[self._number])
         focal = self._size / 2 / np.tan(np.radians(self._model.cam_fovy[self._number]) / 2)
-        return self._size / 2 + focal * np.array([right, -up]) / -back
+        pixel: np.ndarray = self._size / 2 + focal * np.array([right, -up]) / -back
+        return pixel
 
     def _close(self) -> None:
         self._context.make_current()

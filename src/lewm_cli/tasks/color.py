@@ -1,9 +1,9 @@
-"""Colors that nobody takes for another."""
+"""Colors that are easy to tell apart."""
 
 import numpy as np
 
 OTHER_COLOR = 128.0
-"""RGB levels between two colors that nobody takes for the same."""
+"""The least distance, RGB levels, between two colors that are easy to tell apart."""
 
 
 def other_color(generator: np.random.Generator, *known: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""What has to be there before a simulator on MuJoCo can be built."""
+"""Preparation for simulators on MuJoCo: the packages they need, and a back-end that draws here without a screen.
+
+The back-end is found by trying, before mujoco is imported.
+"""
 
 import importlib.util
 import os
@@ -7,8 +10,36 @@ from importlib.metadata import version
 
 from packaging.version import Version
 
+from lewm_cli.child import Attempt, attempt
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks.rendering import VARIABLE, choose_backend
+
+VARIABLE = "MUJOCO_GL"
+"""The environment variable by which mujoco and dm_control choose a back-end, when they are imported."""
+
+SCENE = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><light pos='0 0 3'/><geom type='sphere' size='.2' rgba='1 0 0 1'/></worldbody></mujoco>"
+)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 64, 64) as renderer:
+    renderer.update_scene(data)
+    assert renderer.render().std() > 0, "the frame is empty"
+"""
+
+SYSTEM_PACKAGES = {
+    "egl": "apt-get install libegl1 libgl1-mesa-dri",
+    "osmesa": "apt-get install libosmesa6",
+    "glfw": "apt-get install libegl1 libgl1-mesa-dri",  # it wants a screen, EGL does not
+}
+"""What to type for each value of MUJOCO_GL where none works."""
+
+HEADLESS = ("egl", "osmesa")
+"""Back-ends that need no screen, the faster one first."""
+
+BACKEND_SECONDS = 30.0
+"""Given to each: an import from a cold network disk takes long, a hung driver forever."""
 
 
 def prepare_mujoco(task: str, package: str) -> None:
@@ -43,3 +74,33 @@ def prepare_mujoco(task: str, package: str) -> None:
             f"mujoco cannot be imported with {VARIABLE}={os.environ.get(VARIABLE)} "
             f"({type(error).__name__}: {' '.join(str(error).split())}); type: unset {VARIABLE}"
         ) from error
+
+
+def try_backend(name: str, program: str = SCENE, seconds: float = BACKEND_SECONDS) -> Attempt:
+    """Draw one scene with one of MuJoCo's back-ends, in a child process, because a driver may abort or hang.
+
+    Args:
+        name: value of MUJOCO_GL.
+        program: Python source that draws.
+        seconds: after which it hangs.
+    """
+    return attempt(program, seconds=seconds, variables={VARIABLE: name})
+
+
+def choose_backend() -> None:
+    """Set MUJOCO_GL to a back-end that draws here, unless it is set; worker processes inherit the choice.
+
+    Raises:
+        LewmError: none draws; the error says what to install.
+    """
+    # Elsewhere the system's own renderer is there, and it is what mujoco takes.
+    if os.environ.get(VARIABLE, "").strip() or sys.platform != "linux":
+        return
+    for name in HEADLESS:
+        if try_backend(name).works:
+            os.environ[VARIABLE] = name
+            return
+    raise LewmError(
+        "MuJoCo cannot draw here, neither with EGL nor with OSMesa; "
+        f"type: {SYSTEM_PACKAGES['egl']} (or: {SYSTEM_PACKAGES['osmesa']})"
+    )

@@ -1,4 +1,4 @@
-"""The one door to stable_worldmodel and its environments: imported late, and quietly."""
+"""The only import of stable_worldmodel's environments: late, and without its warnings."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 
 
-def make_environment(gym_id: str, **settings: object) -> Any:
+def make_environment(gym_id: str, **settings: Any) -> Any:
     """Build one of stable_worldmodel's environments with its settings, without wrappers."""
     import_stable_worldmodel()
     with warnings.catch_warnings():

@@ -1,20 +1,175 @@
-"""What a task is: names, recorded columns, presets, protocols and how to get its simulator."""
+"""The contract of an environment: a `Task` with all that is particular to it, and its `Simulator` if there is one."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from lewm_cli.tasks.fidelity import FIDELITY, Fidelity
-from lewm_cli.tasks.perturbation import Perturbation
-from lewm_cli.tasks.probe_target import ProbeTarget
-from lewm_cli.tasks.simulator import Simulator
+import numpy as np
+
+LENGTHS = ("px", "m")
+"""Units of length."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Rows of one episode; row t holds what was seen at step t and the action taken then.
+
+    Args:
+        pixels: (T, H, W, 3) uint8 frames, the reset frame first.
+        action: (T, A) float32; the last row is NaN, for no action was taken there.
+        columns: further recorded quantities by released column name, each (T, ...).
+    """
+
+    pixels: np.ndarray
+    action: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+class Simulator(Protocol):
+    """One environment, driven by plain arrays in the environment's own units."""
+
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+        """Record one episode of the demonstrator; the same seed gives the same episode in any process.
+
+        Args:
+            seed: the only source of randomness.
+            any_start: take the simulator's own resets instead of the task's selection of starts.
+        """
+        ...
+
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal.
+
+        Args:
+            seed: a fresh one, the only source of randomness.
+        """
+        ...
+
+    def judge_by(self, criterion: str) -> None:
+        """Choose the success criterion from the next `begin` on; without it, the simulator's own rule.
+
+        Args:
+            criterion: one of the task's.
+        """
+        ...
+
+    def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
+        """Put the simulator into a recorded state with a recorded goal.
+
+        Args:
+            start: the task's start columns of one row, joined.
+            goal: the task's goal columns of one row, joined.
+
+        Raises:
+            LewmError: the simulator did not take the state.
+        """
+        ...
+
+    def step(self, action: np.ndarray) -> None:
+        """Advance one environment step; action (A,)."""
+        ...
+
+    def frame(self) -> np.ndarray:
+        """The camera's frame: (H, W, 3) uint8."""
+        ...
+
+    def goal_frame(self) -> np.ndarray:
+        """The camera's frame if the goal were reached: (H, W, 3) uint8."""
+        ...
+
+    def perturb(self, name: str, generator: np.random.Generator) -> float:
+        """Stage one of the task's perturbations now, until the next `begin`.
+
+        Returns:
+            how large the change is, in the unit of the perturbation.
+        """
+        ...
+
+    def position(self) -> np.ndarray:
+        """The place of the controlled thing: (2,) x and y in pixels of the frame."""
+        ...
+
+    def distance(self) -> float:
+        """Distance to the goal, in the task's units."""
+        ...
+
+    def solved(self) -> bool:
+        """Tell if the goal is reached now, by the success criterion that was chosen."""
+        ...
+
+    def random_action(self, generator: np.random.Generator) -> np.ndarray:
+        """A uniform draw (A,) from the action space."""
+        ...
+
+    def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
+        """Named subsets of pairs that this pair belongs to, reported apart."""
+        ...
+
+    def route_valid(self, path: np.ndarray) -> bool | None:
+        """Tell if a path of positions (T, 2) respects the walls; None where the task has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProbeTarget:
+    """One recorded number per row.
+
+    Args:
+        name: in words, for tables.
+        column: recorded column.
+        index: which of its dimensions.
+        unit: of the number; empty if it has none.
+        function: of the recorded number, what is probed for; for angles, which jump where nothing does.
+    """
+
+    name: str
+    column: str
+    index: int
+    unit: str
+    function: Callable[[np.ndarray], np.ndarray] = np.positive
+
+    @property
+    def is_position(self) -> bool:
+        """True if it is a position."""
+        return self.unit in LENGTHS
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A sudden change of the world that no action explains.
+
+    Args:
+        name: as typed on the command line, `teleport`.
+        title: what happens, for tables.
+        unit: of its size.
+    """
+
+    name: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Bounds on the mean absolute difference between a recorded frame and the same state drawn again.
+
+    Args:
+        alike: RGB levels (0 to 255) up to which nobody would notice.
+        refused: RGB levels beyond which it is another world.
+    """
+
+    alike: float
+    refused: float
 
 
 def _nothing() -> None:
-    """Most simulators come with lewm-cli."""
+    """Do nothing: most simulators come with lewm-cli."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +178,7 @@ class Task:
 
     Args:
         name: canonical name, as typed on the command line.
-        folder: where its `task.toml` (presets) and `protocols.toml` lie.
+        folder: of its `task.toml` (presets), `protocols.toml` and, if something is published for it, `catalog.toml`.
         aliases: other names people use for it.
         title: a few words for tables.
         released_dataset: file name, without suffix, of the released recording; None if there is none.
@@ -34,7 +189,7 @@ class Task:
         probe_targets: physical quantities that latents are probed for.
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
-        gates: what the simulator can count as reached; its own rule first.
+        success_criteria: the rules by which the simulator can tell that a goal is reached; its own first.
         action_bounds: lowest and highest value of every action dimension; empty for recordings without a simulator.
         prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
@@ -53,31 +208,27 @@ class Task:
     probe_targets: tuple[ProbeTarget, ...] = ()
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
-    gates: tuple[str, ...] = ("simulator",)
+    success_criteria: tuple[str, ...] = ("simulator",)
     action_bounds: tuple[tuple[float, float], ...] = ()
     prepare: Callable[[], None] = field(default=_nothing, repr=False)
-    fidelity: Fidelity = FIDELITY
+    # Edges may be smoothed otherwise, but nothing is elsewhere.
+    fidelity: Fidelity = Fidelity(alike=0.1, refused=1.0)
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The task's `task.toml`: tables `presets.<name>`, validated by whoever uses them."""
-        return self._toml("task.toml")
-
-    @property
     def presets(self) -> dict[str, dict[str, Any]]:
-        """Training presets by name, as TOML gives them."""
-        presets: dict[str, dict[str, Any]] = self.settings["presets"]
+        """Training presets by name: the tables `presets.<name>` of `task.toml`, validated by whoever uses them."""
+        presets: dict[str, dict[str, Any]] = self._toml("task.toml")["presets"]
         return presets
 
     @cached_property
     def measured(self) -> dict[str, Any]:
-        """The task's `protocols.toml`: tables `protocols.<name>`, and `expectations`, validated like the presets."""
+        """The `protocols.toml`: tables `protocols.<name>`, `references`, `expectations`, validated like the presets."""
         return self._toml("protocols.toml") if self.make_simulator else {}
 
     @property
     def protocols(self) -> dict[str, dict[str, Any]]:
-        """How success is measured, by name, as TOML gives it; there is none without a simulator."""
+        """Evaluation protocols by name, as TOML gives them; there is none without a simulator."""
         protocols: dict[str, dict[str, Any]] = self.measured.get("protocols", {})
         return protocols
 

@@ -1,20 +1,23 @@
-"""A perturbation in words."""
+"""Surprise for the page: perturbations in words, and the highest peaks."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from lewm_cli.report.numbers import decimals, listed, times
 from lewm_cli.report.page.figures import Drawing, draw_perturbation
-from lewm_cli.report.page.names import what_happens
-from lewm_cli.report.page.numbers import decimals, listed, times
+from lewm_cli.report.summary import what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
-from lewm_cli.surprise import PerturbationResult
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 SEEN_AUROC = 0.9
-"""From here on a detector is said to tell the change."""
+"""A detector of so much tells the change."""
+
+LISTED = 5
+"""Episodes listed by their peaks."""
 
 STAYING_SHARE = 0.1
-"""Of the jump; surprise that keeps more than this is said to stay."""
+"""Share of the jump; surprise that keeps more than this stays."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,29 @@ def _remark(result: PerturbationResult) -> str:
         then = "is" if score.ratio_low <= 1 else "stays at" if stays else "falls back to"
         remark += f" Over the steps after the event the model's surprise {then} {times(score.after)} the untouched."
     return remark
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The highest surprise of an episode.
+
+    Args:
+        episode: its number.
+        step: environment steps after its start.
+        surprise: the value there.
+    """
+
+    episode: int
+    step: int
+    surprise: float
+
+
+def highest_peaks(result: SurpriseResult) -> list[Peak]:
+    """The episodes with the highest peaks, the highest first."""
+    peaks = []
+    for episode in result.episodes:
+        known = [(value, k) for k, value in enumerate(episode.curves["model"]) if value is not None]
+        if known:
+            value, k = max(known)
+            peaks.append(Peak(episode.episode, (k + 1) * result.frameskip, value))
+    return sorted(peaks, key=lambda peak: -peak.surprise)[:LISTED]

@@ -16,7 +16,7 @@ REACH = (0.97, 0.33)
 
 
 MARGIN, LEAST_CROP = 0.06, 0.5
-"""Of a panel, as shares of the frame's side."""
+"""Margin and least side of a panel, as shares of the frame's side."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""Put everything together."""
+"""Puts the page together."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lewm_cli.probe import FEATURES
-from lewm_cli.report.page import numbers
-from lewm_cli.report.page.commands import next_commands
-from lewm_cli.report.page.events import event_view
+from lewm_cli.report import numbers
+from lewm_cli.report.page.events import event_view, highest_peaks
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_latent_map,
@@ -20,12 +20,11 @@ from lewm_cli.report.page.figures import (
     level_colors,
 )
 from lewm_cli.report.page.filmstrip import film_views, ramp
-from lewm_cli.report.page.origins import origins
-from lewm_cli.report.page.peaks import highest_peaks
-from lewm_cli.report.page.summary import headlines, sentences
 from lewm_cli.report.probing import TITLES
-from lewm_cli.report.run_report import RunReport
+from lewm_cli.report.run_report import RunReport, next_commands
+from lewm_cli.report.summary import headlines, sentences
 from lewm_cli.report.surprising import DETECTOR_TITLES
+from lewm_cli.store import Measurement
 from lewm_cli.surprise import DETECTORS
 
 FOLDER = Path(__file__).parent
@@ -56,7 +55,7 @@ def render_page(report: RunReport) -> str:
         peaks=highest_peaks(report.surprise) if report.surprise else [],
         shown_episodes=SHOWN_EPISODES,
         commands=next_commands(report),
-        origins=origins(report),
+        origins=_origins(report),
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},
         features=[(feature, TITLES[feature]) for feature in FEATURES],
@@ -86,3 +85,26 @@ def _template() -> Template:
     ):
         environment.filters[word] = getattr(numbers, word)
     return environment.get_template("page.html.j2")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """A stored measurement, its name on the page and the seed it had."""
+
+    kind: str
+    measurement: Measurement
+    seed: int
+
+
+def _origins(report: RunReport) -> list[_Origin]:
+    """The measurements on the page, in its order."""
+    found = []
+    if report.evaluation:
+        found.append(_Origin("planning", report.evaluation, report.evaluation.protocol.seed))
+    if report.films:
+        found.append(_Origin("films", report.films, report.films.protocol.seed))
+    if report.probe:
+        found.append(_Origin("probes", report.probe, report.probe.seed))
+    if report.surprise:
+        found.append(_Origin("surprise", report.surprise, report.surprise.seed))
+    return [*found, *(_Origin(f"surprise, {one.perturbation}", one, one.seed) for one in report.perturbations)]

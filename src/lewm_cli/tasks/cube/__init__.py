@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.perturbation import Perturbation
-from lewm_cli.tasks.probe_target import ProbeTarget
-from lewm_cli.tasks.simulator import Simulator
-from lewm_cli.tasks.task import Task
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
 
 
 def _prepare() -> None:
@@ -52,7 +48,7 @@ CUBE = Task(
         Perturbation("color", "the block takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 5), ("qpos", 21), ("qvel", 20), ("privileged_block_0_pos", 3)),
-    gates=("simulator", "tight"),
+    success_criteria=("simulator", "tight"),
     action_bounds=((-1.0, 1.0),) * 5,
     # Bit for bit, by the same driver. A block recolored at random is 0.06 to 0.5 away, and 0.4 to 1.1 somewhere else.
     # But a driver that does not smooth edges is 0.5 to 1.1 away, and light dimmer by a twentieth 1.7.

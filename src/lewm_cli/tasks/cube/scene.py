@@ -1,4 +1,4 @@
-"""What all Cube simulators of a process share: the compiled scene with its meshes, and the camera."""
+"""The compiled scene with its meshes, and the camera, shared by all Cube simulators of a process."""
 
 from functools import cache, cached_property
 from typing import Any
@@ -16,11 +16,11 @@ POSITIONS = 21
 """Numbers in `qpos`: 6 joints of the arm, 8 of the gripper, place (3) and quaternion (4) of the block."""
 
 BLOCK = slice(14, 21)
-"""Of the block in `qpos`."""
+"""The block's place and quaternion in `qpos`."""
 
 
 class CubeScene:
-    """stable_worldmodel's environment, lent to one simulator at a time: each brings a state of its own.
+    """stable_worldmodel's environment, used by one simulator at a time, each with a state of its own.
 
     An environment of its own for each would take 340 MB, and its reset compiles the scene anew.
     """
@@ -55,12 +55,12 @@ class CubeScene:
         return self._environment
 
     def frame(self, data: Any, color: np.ndarray) -> np.ndarray:
-        """What the camera sees of a state, the block in a color (3,) of RGB levels: (224, 224, 3) uint8."""
+        """The camera's frame of a state, the block in a color (3,) of RGB levels: (224, 224, 3) uint8."""
         self.model.geom_rgba[self.block_geoms, :3] = color / 255
         return self._camera.frame(data)
 
     def seen_at(self, data: Any) -> np.ndarray:
-        """Where the point between the fingers of the gripper is seen: (2,) x and y, pixels."""
+        """The point between the fingers of the gripper in the frame: (2,) x and y, pixels."""
         return self._camera.project(data, data.site_xpos[self.effector])
 
     @cached_property
@@ -70,5 +70,5 @@ class CubeScene:
 
 @cache
 def cube_scene() -> CubeScene:
-    """The one of this process."""
+    """The scene of this process."""
     return CubeScene()

@@ -10,7 +10,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.tasks.color import other_color
 from lewm_cli.tasks.cube.expert import CubeExpert
 from lewm_cli.tasks.cube.scene import BLOCK, POSITIONS, cube_scene
-from lewm_cli.tasks.episode import Episode
+from lewm_cli.tasks.task import Episode
 
 STEPS = 200
 """Environment steps per episode; the released episodes have 201 rows."""
@@ -19,7 +19,7 @@ WITHIN = 0.04
 """Meters within which the block has to be of its goal: the simulator's own threshold."""
 
 TIGHTER = 0.03
-"""The same by the gate `tight`, which others have proposed."""
+"""The same by the success criterion `tight`, which others have proposed."""
 
 LEAST_JUMP = 0.1
 """Meters that a teleport moves the block at least; its edges are 4 cm long."""
@@ -31,7 +31,7 @@ RECORDED = (
     *(f"proprio/{what}" for what in ("effector_pos", "effector_yaw", "joint_pos", "joint_vel")),
     *(f"proprio/gripper_{what}" for what in ("opening", "vel", "contact")),
 )
-"""What the simulator says that becomes a column, with _ for /."""
+"""The simulator's values that become columns, with _ for /."""
 
 
 class CubeSimulator:
@@ -41,7 +41,7 @@ class CubeSimulator:
         self._scene = cube_scene()
         self._data = self._scene.new_state()
         self._color = self._scene.color
-        self._goal: np.ndarray | None = None
+        self._goal = np.zeros(0)  # until `begin`
         self._within = WITHIN
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -76,9 +76,9 @@ class CubeSimulator:
         reset_seed, _ = seed.spawn(2)
         self._reset(reset_seed)
 
-    def judge_by(self, gate: str) -> None:
-        """Choose what counts as reached: `simulator`, 4 cm, or `tight`, 3 cm."""
-        self._within = TIGHTER if gate == "tight" else WITHIN
+    def judge_by(self, criterion: str) -> None:
+        """Choose the success criterion: `simulator`, 4 cm, or `tight`, 3 cm."""
+        self._within = TIGHTER if criterion == "tight" else WITHIN
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place arm and block; start and goal (41,) are `qpos`, then `qvel`, and of the goal only the block counts."""
@@ -97,7 +97,7 @@ class CubeSimulator:
         self._environment.step(np.clip(action, -1, 1))
 
     def frame(self) -> np.ndarray:
-        """What the camera sees: (224, 224, 3) uint8."""
+        """The camera's frame: (224, 224, 3) uint8."""
         return self._scene.frame(self._data, self._color)
 
     def goal_frame(self) -> np.ndarray:
@@ -123,13 +123,13 @@ class CubeSimulator:
         return float(np.linalg.norm(self._data.qpos[BLOCK][:3] - self._target))
 
     def solved(self) -> bool:
-        """Whether the block is within 4 cm of its goal (the simulator's own rule), or 3 by the gate `tight`."""
+        """Tell if the block is within 4 cm of its goal (the simulator's own rule), or 3 by the criterion `tight`."""
         return self.distance() <= self._within
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (5,) from the action space."""
         space = self._environment.action_space
-        return generator.uniform(space.low, space.high).astype(np.float32)
+        return np.asarray(generator.uniform(space.low, space.high), np.float32)
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs whose start is not a solution already: the block has to be moved."""
@@ -140,7 +140,7 @@ class CubeSimulator:
         """Nothing is in the way that the simulator does not know."""
 
     def _reset(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, dict[str, Any]]:
-        """What the environment's own reset does, with a seed (it passes none on) and without compiling."""
+        """Reset as the environment does, but with a seed, which it does not pass on, and without compiling."""
         from stable_worldmodel.envs.ogbench.cube_env import DEFAULT_VARIATIONS
         from stable_worldmodel.spaces import reset_variation_space
 
@@ -188,7 +188,7 @@ class CubeSimulator:
                 return 100 * jump
 
     def _touches_nothing(self) -> bool:
-        """Whether the block is in contact with nothing but the table."""
+        """Tell if the block is in contact with nothing but the table."""
         geoms, table = self._scene.block_geoms, 0
         pairs = [tuple(contact.geom) for contact in self._data.contact]
         others = [geom for pair in pairs if set(pair) & set(geoms) for geom in pair if geom not in geoms]
@@ -209,7 +209,7 @@ class CubeSimulator:
 
     @property
     def _target(self) -> np.ndarray:
-        return self._data.mocap_pos[0]
+        return np.asarray(self._data.mocap_pos[0])
 
 
 @dataclass(frozen=True)

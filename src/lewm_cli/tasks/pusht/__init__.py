@@ -4,11 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.tasks.fidelity import Fidelity
-from lewm_cli.tasks.perturbation import Perturbation
-from lewm_cli.tasks.probe_target import ProbeTarget
-from lewm_cli.tasks.simulator import Simulator
-from lewm_cli.tasks.task import Task
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
 
 
 def _make_simulator() -> Simulator:
@@ -43,7 +39,7 @@ PUSHT = Task(
     ),
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
     fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away
-    gates=("simulator", "tight"),
+    success_criteria=("simulator", "tight"),
     action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=_make_simulator,
 )

@@ -1,4 +1,4 @@
-"""When a state of PushT counts as another one: the simulator's rule, and which part of it asks for pushing."""
+"""Success criteria of PushT: the simulator's rule, a tighter one, and the part of it that asks for pushing."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ TURN = np.pi / 9
 
 
 def gap(state: np.ndarray, goal: np.ndarray) -> float:
-    """How far agent and block are away, as one vector of four coordinates; states (7,), pixels of 512."""
+    """Distance of agent and block together, as one vector of four coordinates; states (7,), pixels of 512."""
     return float(np.linalg.norm(state[:4] - goal[:4]))
 
 
@@ -20,15 +20,15 @@ def turn(state: np.ndarray, goal: np.ndarray) -> float:
 
 
 def reached(state: np.ndarray, goal: np.ndarray) -> bool:
-    """Whether agent and block are at the goal; velocities do not matter."""
+    """Tell if agent and block are at the goal; velocities do not matter."""
     return gap(state, goal) < REACH and turn(state, goal) < TURN
 
 
 def block_in_place(state: np.ndarray, goal: np.ndarray) -> bool:
-    """Whether the block is where it should be to half of the tolerances."""
+    """Tell if the block is at its goal to half of the tolerances."""
     return float(np.linalg.norm(state[2:4] - goal[2:4])) < REACH / 2 and turn(state, goal) < TURN / 2
 
 
 def block_has_to_move(start: np.ndarray, goal: np.ndarray) -> bool:
-    """Whether the goal cannot be reached by moving the agent alone."""
+    """Tell if the goal cannot be reached by moving the agent alone."""
     return float(np.linalg.norm(start[2:4] - goal[2:4])) >= REACH or turn(start, goal) >= TURN

@@ -6,21 +6,21 @@ import numpy as np
 
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks.color import other_color
-from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.pusht.pose import block_has_to_move, block_in_place, gap, reached, turn
 from lewm_cli.tasks.swm import make_environment
+from lewm_cli.tasks.task import Episode
 
 STEPS = 124
 """Environment steps per episode, so 125 rows: the mean of the released episodes."""
 
 ARENA = (20.0, 491.0)
-"""Where the agent's disk touches no wall, both coordinates, pixels of 512."""
+"""Bounds within which the agent's disk touches no wall, both coordinates, pixels of 512."""
 
 FAR_APART = 75.0
 """Pixels of 512 that agent and block at least jump; 33 in the frame."""
 
 TAKEN = 1e-3
-"""Pixels and radians between a state and what the simulator made of it; it computes in float64."""
+"""The largest difference, pixels and radians, between a state and what the simulator made of it, in float64."""
 
 
 class PushTSimulator:
@@ -36,7 +36,7 @@ class PushTSimulator:
         self._policy = WeakPolicy()
         # It acts on batches only, and this is one.
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
-        self._gate = "simulator"
+        self._criterion = "simulator"
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -68,9 +68,9 @@ class PushTSimulator:
         start = self._draw_start(np.random.default_rng(reset_seed), any_start=False)
         self.begin(start, start)
 
-    def judge_by(self, gate: str) -> None:
-        """Choose what counts as reached: `simulator`, or `tight`, which asks more of the block's pose."""
-        self._gate = gate
+    def judge_by(self, criterion: str) -> None:
+        """Choose the success criterion: `simulator`, or `tight`, which asks more of the block's pose."""
+        self._criterion = criterion
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and block, every other property of the world being the default one.
@@ -95,12 +95,12 @@ class PushTSimulator:
         self._environment.step(action)
 
     def frame(self) -> np.ndarray:
-        """What the camera sees: (224, 224, 3) uint8."""
-        return self._environment.render()
+        """The camera's frame: (224, 224, 3) uint8."""
+        return np.asarray(self._environment.render())
 
     def goal_frame(self) -> np.ndarray:
         """The same world with agent and block at the goal: (224, 224, 3) uint8."""
-        return self._environment._goal
+        return np.asarray(self._environment._goal)
 
     def perturb(self, name: str, generator: np.random.Generator) -> float:
         """Move agent and block to free places, each at least 75 pixels away (`teleport`); recolor the block (`color`).
@@ -114,24 +114,24 @@ class PushTSimulator:
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels of the frame."""
         environment = self._environment
-        return self._state[:2] * environment.render_size / environment.window_size
+        return np.asarray(self._state[:2] * environment.render_size / environment.window_size)
 
     def distance(self) -> float:
         """Agent and block to their goals, as one vector of four coordinates, pixels of 512."""
         return gap(self._state, self._goal)
 
     def solved(self) -> bool:
-        """Whether agent and block are within 20 pixels of their goals together, and the block within 20 degrees of its.
+        """Tell if agent and block are within 20 pixels of their goals together, and the block within 20 degrees of its.
 
-        The simulator's own rule; with the gate `tight` the block has to be within 10 pixels and 10 degrees.
+        The simulator's own rule; with the criterion `tight` the block has to be within 10 pixels and 10 degrees.
         """
         state = self._state
-        return reached(state, self._goal) and (self._gate != "tight" or block_in_place(state, self._goal))
+        return reached(state, self._goal) and (self._criterion != "tight" or block_in_place(state, self._goal))
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (2,) from the action space."""
         space = self._environment.action_space
-        return generator.uniform(space.low, space.high).astype(np.float32)
+        return np.asarray(generator.uniform(space.low, space.high), np.float32)
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs that ask for pushing, and pairs whose block is within reach of its goal already."""
@@ -142,7 +142,7 @@ class PushTSimulator:
 
     @property
     def _state(self) -> np.ndarray:
-        return self._environment._get_obs()
+        return np.asarray(self._environment._get_obs())
 
     def _place(self, state: np.ndarray) -> None:
         environment = self._environment
@@ -159,15 +159,15 @@ class PushTSimulator:
                 return start
 
     def _is_free(self, state: np.ndarray) -> bool:
-        """Whether nothing touches in a state, which the simulator is then in."""
+        """Enter a state, and tell if nothing touches in it."""
         self._place(state)
-        return self._environment.n_contact_points == 0
+        return bool(self._environment.n_contact_points == 0)
 
     def _act(self) -> np.ndarray:
         """The weak policy's action, drawn towards a place between the walls: they do not hold the agent."""
         agent, scale = self._state[:2], self._environment.action_scale
         target = agent + scale * self._policy.get_action({})[0]
-        return ((np.clip(target, *ARENA) - agent) / scale).astype(np.float32)
+        return np.asarray((np.clip(target, *ARENA) - agent) / scale, np.float32)
 
     def _teleport(self, generator: np.random.Generator) -> float:
         before, parts = self._state, self._environment.variation_space.spaces

@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-from lewm_cli.tasks.fidelity import Fidelity
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.perturbation import Perturbation
-from lewm_cli.tasks.probe_target import ProbeTarget
-from lewm_cli.tasks.simulator import Simulator
-from lewm_cli.tasks.task import Task
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
 
 
 def _prepare() -> None:
@@ -42,7 +38,7 @@ REACHER = Task(
         Perturbation("color", "the arm takes a random color", "RGB levels"),
     ),
     recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
-    gates=("simulator", "wrapped"),
+    success_criteria=("simulator", "wrapped"),
     action_bounds=((-1.0, 1.0),) * 2,
     # Bit for bit, by the same driver. An arm recolored at random is 0.4 to 1.5 away, and 2 anywhere else; a driver that
     # does not smooth edges 0.24.

@@ -1,4 +1,4 @@
-"""How far two poses of the arm lie apart, joint by joint."""
+"""The difference between two poses of the arm, joint by joint."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def joint_errors(qpos: np.ndarray, target: np.ndarray, *, wrap_shoulder: bool = 
         wrap_shoulder: take the shoulder the shorter way around. The simulator compares raw angles, so that a pose
             that looks the same after a whole turn is another one to it.
     """
-    errors = np.abs(np.asarray(qpos, float) - np.asarray(target, float))
+    errors: np.ndarray = np.abs(np.asarray(qpos, float) - np.asarray(target, float))
     if wrap_shoulder:
         turned = errors[SHOULDER] % (2 * np.pi)
         errors[SHOULDER] = min(turned, 2 * np.pi - turned)
@@ -26,5 +26,5 @@ def joint_errors(qpos: np.ndarray, target: np.ndarray, *, wrap_shoulder: bool = 
 
 
 def matches(errors: np.ndarray) -> bool:
-    """Whether every joint is near enough."""
+    """Tell if every joint is near enough."""
     return bool((errors < WITHIN).all())

@@ -1,4 +1,4 @@
-"""What all Reacher simulators of a process share: the compiled arm, its task, and the camera."""
+"""The compiled arm, its task, and the camera, shared by all Reacher simulators of a process."""
 
 from functools import cache, cached_property
 from typing import Any
@@ -30,12 +30,12 @@ class ReacherScene:
         return self._original.copy(share_model=True)
 
     def frame(self, physics: Any, color: np.ndarray) -> np.ndarray:
-        """What the camera sees of a state, the arm in a color (3,) of RGB levels: (224, 224, 3) uint8."""
+        """The camera's frame of a state, the arm in a color (3,) of RGB levels: (224, 224, 3) uint8."""
         self._paint[:3] = color / 255
         return self._camera.frame(physics.data.ptr)
 
     def finger(self, physics: Any) -> np.ndarray:
-        """Where the finger tip is seen: (2,) x and y, pixels."""
+        """The finger tip in the frame: (2,) x and y, pixels."""
         return self._camera.project(physics.data.ptr, physics.named.data.geom_xpos["finger"])
 
     @cached_property
@@ -45,5 +45,5 @@ class ReacherScene:
 
 @cache
 def reacher_scene() -> ReacherScene:
-    """The one of this process."""
+    """The scene of this process."""
     return ReacherScene()

@@ -6,9 +6,9 @@ import numpy as np
 
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks.color import other_color
-from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.reacher.match import joint_errors, matches
 from lewm_cli.tasks.reacher.scene import reacher_scene
+from lewm_cli.tasks.task import Episode
 
 STEPS = 200
 """Environment steps per episode; the released episodes have 201 rows."""
@@ -18,6 +18,9 @@ FAR_APART = 0.5
 
 LEAST_JUMP = 0.1
 """Meters that a teleport moves the finger at least; the arm is 24 cm long."""
+
+NO_GOAL = np.full(4, np.nan)
+"""The goal until `begin`; no pose is near it."""
 
 FLOOR = np.array([51.0, 76.0, 102.0])
 """The lighter of the two colors of the floor, RGB levels."""
@@ -34,7 +37,7 @@ class ReacherSimulator:
         self._scene = reacher_scene()
         self._physics = self._scene.new_physics()
         self._color = self._scene.color
-        self._goal: np.ndarray | None = None
+        self._goal = NO_GOAL
         self._arrived = False
         self._wrap_shoulder = False
 
@@ -69,9 +72,9 @@ class ReacherSimulator:
         reset_seed, _ = seed.spawn(2)
         self._reset(reset_seed)
 
-    def judge_by(self, gate: str) -> None:
-        """Choose what counts as reached: `simulator`, or `wrapped`, to which a whole turn makes no other pose."""
-        self._wrap_shoulder = gate == "wrapped"
+    def judge_by(self, criterion: str) -> None:
+        """Choose the success criterion: `simulator`, or `wrapped`, to which a whole turn makes no other pose."""
+        self._wrap_shoulder = criterion == "wrapped"
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place the arm; start and goal (4,) are angles, then velocities, and of the goal only the angles count."""
@@ -88,7 +91,7 @@ class ReacherSimulator:
         self._advance(action)
 
     def frame(self) -> np.ndarray:
-        """What the camera sees: (224, 224, 3) uint8."""
+        """The camera's frame: (224, 224, 3) uint8."""
         return self._scene.frame(self._physics, self._color)
 
     def goal_frame(self) -> np.ndarray:
@@ -114,13 +117,13 @@ class ReacherSimulator:
         return float(self._errors().max())
 
     def solved(self) -> bool:
-        """Whether every joint is within 0.05 rad of the goal (the simulator's own rule compares raw angles)."""
+        """Tell if every joint is within 0.05 rad of the goal (the simulator's own rule compares raw angles)."""
         return matches(self._errors())
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (2,) from the action space."""
         space = self._scene.action_space
-        return generator.uniform(space.low, space.high).astype(np.float32)
+        return np.asarray(generator.uniform(space.low, space.high), np.float32)
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs in which a joint has a long way to go."""
@@ -137,16 +140,15 @@ class ReacherSimulator:
             self._physics.set_control(np.asarray(action, float))
             self._physics.step()
             reward += self._scene.task.get_reward(self._physics)
-            if self._goal is not None and not self._arrived and self.solved():
+            if not self._arrived and self.solved():
                 self._arrived = True
                 break
         return reward
 
     def _reset(self, seed: np.random.SeedSequence) -> None:
-        self._color, self._goal = self._scene.color, None
-        self._scene.task._random = np.random.RandomState(
-            int(seed.generate_state(1)[0])
-        )  # as the environment's own reset does
+        self._color, self._goal = self._scene.color, NO_GOAL
+        # As the environment's own reset does: dm_control's tasks have no public way to be seeded again.
+        self._scene.task._random = np.random.RandomState(int(seed.generate_state(1)[0]))
         with self._physics.reset_context():
             self._scene.task.initialize_episode(self._physics)
 
@@ -173,7 +175,7 @@ class ReacherSimulator:
         return float(np.linalg.norm(self._color - before))
 
     def _finger_tip(self) -> np.ndarray:
-        return self._physics.named.data.geom_xpos["finger", :2].copy()
+        return np.array(self._physics.named.data.geom_xpos["finger", :2])
 
     @property
     def _state(self) -> np.ndarray:

@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-from lewm_cli.tasks.fidelity import Fidelity
-from lewm_cli.tasks.perturbation import Perturbation
-from lewm_cli.tasks.probe_target import ProbeTarget
-from lewm_cli.tasks.simulator import Simulator
-from lewm_cli.tasks.task import Task
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
 
 
 def _make_simulator() -> Simulator:
@@ -35,7 +31,7 @@ TWOROOM = Task(
     ),
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
-    gates=("simulator", "swept", "route"),
+    success_criteria=("simulator", "swept", "route"),
     action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=_make_simulator,
 )

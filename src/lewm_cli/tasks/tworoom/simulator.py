@@ -1,14 +1,15 @@
 """The real TwoRoom simulator and its scripted expert, driven by plain arrays."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks.color import other_color
-from lewm_cli.tasks.episode import Episode
 from lewm_cli.tasks.swm import make_environment
+from lewm_cli.tasks.task import Episode
 from lewm_cli.tasks.tworoom.walls import Walls
 
 ACTION_NOISE = 2.0
@@ -31,7 +32,7 @@ class TwoRoomSimulator:
         # action_repeat_prob has no effect in stable_worldmodel 0.1.1 (its last action is never remembered).
         self._expert = ExpertPolicy(action_noise=ACTION_NOISE)
         self._expert.set_env(self._environment)
-        self._gate = "simulator"
+        self._criterion = "simulator"
         self._path: list[np.ndarray] = []
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -73,14 +74,14 @@ class TwoRoomSimulator:
         self._reset(np.random.default_rng(reset_seed), any_start=False)
         self._path = [self.position()]
 
-    def judge_by(self, gate: str) -> None:
-        """Choose what counts as reached: `simulator`, `swept` or `route`.
+    def judge_by(self, criterion: str) -> None:
+        """Choose the success criterion: `simulator`, `swept` or `route`.
 
         The simulator's own rule asks for 16 pixels. `swept` asks for the same in a world whose wall is solid along
         the whole way of a step, not only where it ends; `route` for a way there, in the simulator's own world, that
         kept clear of the wall.
         """
-        self._gate = gate
+        self._criterion = criterion
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and target; every other property of the world is the default one."""
@@ -96,7 +97,7 @@ class TwoRoomSimulator:
         """Advance one environment step; action (2,), clipped to [-1, 1] by the simulator."""
         at = self.position()
         # A recorded start may overlap the wall, for the simulator lets it; it leaves as the simulator has it.
-        if self._gate == "swept" and self._walls.free(at[None]):
+        if self._criterion == "swept" and self._walls.free(at[None]):
             reached = self._walls.slide(at, self._wanted(at, action))
             self._environment.agent_position = torch.from_numpy(reached.astype(np.float32))
         else:
@@ -104,12 +105,12 @@ class TwoRoomSimulator:
         self._path.append(self.position())
 
     def frame(self) -> np.ndarray:
-        """What the camera sees: (224, 224, 3) uint8."""
-        return self._environment.render()
+        """The camera's frame: (224, 224, 3) uint8."""
+        return np.asarray(self._environment.render())
 
     def goal_frame(self) -> np.ndarray:
         """The same world with the agent at the target: (224, 224, 3) uint8."""
-        return self._environment._target_img.numpy().transpose(1, 2, 0)
+        return np.asarray(self._environment._target_img.numpy().transpose(1, 2, 0))
 
     def perturb(self, name: str, generator: np.random.Generator) -> float:
         """Move the agent to a free place at least 32 pixels away (`teleport`), or recolor it (`color`).
@@ -121,20 +122,20 @@ class TwoRoomSimulator:
 
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
-        return self._environment.agent_position.numpy().copy()
+        return np.array(self._environment.agent_position.numpy())
 
     def distance(self) -> float:
         """Agent to target, pixels."""
         return float(np.linalg.norm(self.position() - self._environment.target_position.numpy()))
 
     def solved(self) -> bool:
-        """Whether the agent is within 16 pixels of the target, and came there on a valid route if that is asked for."""
-        return self.distance() < 16.0 and (self._gate != "route" or self._walls.free(np.stack(self._path)))
+        """Tell if the agent is within 16 pixels of the target, and came there on a valid route if that is asked for."""
+        return self.distance() < 16.0 and (self._criterion != "route" or self._walls.free(np.stack(self._path)))
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (2,) from the action space."""
         space = self._environment.action_space
-        return generator.uniform(space.low, space.high).astype(np.float32)
+        return np.asarray(generator.uniform(space.low, space.high), np.float32)
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs far apart, and pairs whose goal lies in the other room."""
@@ -143,18 +144,18 @@ class TwoRoomSimulator:
         return (*names, "other room") if self._walls.separate(start, goal) else tuple(names)
 
     def route_valid(self, path: np.ndarray) -> bool:
-        """Whether the disk, swept along the path (T, 2), never overlaps a wall.
+        """Tell if the disk, swept along the path (T, 2), never overlaps a wall.
 
         The simulator itself looks at walls only where a step ends.
         """
         return self._walls.free(path)
 
     def _wanted(self, at: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """Where an action leads from a position (2,) if there are no walls but the outer ones."""
+        """The place (2,) that an action leads to from a position (2,) if there are no walls but the outer ones."""
         environment = self._environment
         speed = float(environment.variation_space["agent"]["speed"].value.item())
         margin = environment.BORDER_SIZE + self._walls.radius
-        return np.clip(at + np.clip(action, -1, 1) * speed, margin, environment.IMG_SIZE - margin)
+        return np.asarray(np.clip(at + np.clip(action, -1, 1) * speed, margin, environment.IMG_SIZE - margin))
 
     def _teleport(self, generator: np.random.Generator) -> float:
         before, space = self.position(), self._environment.variation_space["agent"]["position"]
@@ -183,7 +184,7 @@ class TwoRoomSimulator:
             radius=float(environment.variation_space["agent"]["radius"].value.item()),
         )
 
-    def _reset(self, generator: np.random.Generator, *, any_start: bool) -> tuple[np.ndarray, dict]:
+    def _reset(self, generator: np.random.Generator, *, any_start: bool) -> tuple[np.ndarray, dict[str, Any]]:
         while True:
             observation, info = self._environment.reset(seed=int(generator.integers(2**31)))
             if any_start or self._environment._constrain_target_by_min_steps(info["goal_state"]):
@@ -194,7 +195,7 @@ class TwoRoomSimulator:
 class _Row:
     pixels: np.ndarray
     observation: np.ndarray
-    info: dict
+    info: dict[str, Any]
     reward: float
     terminated: bool
     truncated: bool

@@ -6,10 +6,10 @@ import numpy as np
 import shapely
 
 TOUCH = 1e-3
-"""Overlap, pixels, that float32 positions may show where the disk only touches."""
+"""Overlap, pixels, that float32 positions may show though the disk only touches."""
 
 HALVINGS = 16
-"""Of a step of at most 10.5 pixels, to find where it ends at the wall: to less than a thousandth of one."""
+"""Halvings of a step of at most 10.5 pixels, to find its end at the wall to less than a thousandth of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Walls:
     size: float = 224.0
 
     def separate(self, start: np.ndarray, goal: np.ndarray) -> bool:
-        """Whether two positions lie in different rooms."""
+        """Tell if two positions lie in different rooms."""
         return bool((start[0] < self.center) != (goal[0] < self.center))
 
     def free(self, path: np.ndarray) -> bool:
-        """Whether the disk swept along straight lines between positions (T, 2) stays clear of the wall."""
+        """Tell if the disk swept along straight lines between positions (T, 2) stays clear of the wall."""
         return self._clearance(path) >= self.radius - TOUCH
 
     def slide(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Where the disk gets on its way from `start` to `end`, both (2,), if the wall is solid.
+        """The place (2,) that the disk gets to on its way from `start` to `end`, both (2,), if the wall is solid.
 
         It goes straight until it touches the wall, or along the wall if that brings it nearer.
         """
@@ -60,7 +60,8 @@ class Walls:
                 free = middle
             else:
                 blocked = middle
-        return start + free * (end - start)
+        last: np.ndarray = start + free * (end - start)
+        return last
 
     def _clearance(self, path: np.ndarray) -> float:
         """Least distance of the disk's center on its path (T, 2) from the wall."""

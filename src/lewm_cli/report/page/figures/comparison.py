@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from lewm_cli.evaluate import PairedComparison
-from lewm_cli.report.page.figures.style import FLOOR, INK, MODEL, MUTED, OTHER, Drawing, finish, new_figure
-from lewm_cli.report.page.numbers import brackets, decimals
+from lewm_cli.report.numbers import brackets, decimals
+from lewm_cli.report.page.figures.style import BASELINE, INK, MODEL, MUTED, OTHER, Drawing, finish, new_figure
 from lewm_cli.statistics import Difference
 
 LINE_HEIGHT = 0.19
@@ -18,11 +18,11 @@ Line = tuple[str, Difference]
 def draw_comparison(comparison: PairedComparison) -> list[Drawing]:
     """Every result against the baseline, and every result against random actions."""
     against = [(one.name, one.above_baseline) for one in comparison.results[1:]]
-    floors = [(one.name, one.above_random) for one in comparison.results]
+    random = [(one.name, one.above_random) for one in comparison.results]
     baseline = comparison.baseline.name
     return [
         _forest(f"Success compared with {baseline}, on the same {comparison.pairs} pairs", "baseline", against, MODEL),
-        _forest("Success compared with random actions", "random", floors, OTHER),
+        _forest("Success compared with random actions", "random", random, OTHER),
     ]
 
 
@@ -46,11 +46,11 @@ def _difference(axes: Axes, y: float, name: str, difference: Difference, color: 
     shown = difference.low > 0 or difference.high < 0
     axes.text(0, y, name, transform=axes.get_yaxis_transform(), color=INK, va="center", fontweight="bold")
     y -= 1
-    axes.plot([0, 0], [y - 0.7, y + 0.5], color=FLOOR, lw=1, dashes=(3, 2))  # not through the name
+    axes.plot([0, 0], [y - 0.7, y + 0.5], color=BASELINE, lw=1, dashes=(3, 2))  # not through the name
     axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=color, lw=2.4, alpha=0.45)
     axes.plot([100 * difference.rate], [y], "o", color=color, ms=5.5, mew=0)
-    said = f"{_points(difference.rate)} {brackets(_points(difference.low), _points(difference.high))}"
-    axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), color=color if shown else MUTED, va="center")
+    text = f"{_points(difference.rate)} {brackets(_points(difference.low), _points(difference.high))}"
+    axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), color=color if shown else MUTED, va="center")
 
 
 def _points(share: float) -> str:

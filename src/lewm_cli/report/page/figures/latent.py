@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lewm_cli.probe import ProbeResult
+from lewm_cli.report.numbers import decimals, number, percent
 from lewm_cli.report.page.figures.style import LEVEL_COLORS, LEVELS, MUTED, Drawing, dots, finish, new_figure
-from lewm_cli.report.page.numbers import decimals, number, percent
 
 COLORED = 2
 """Quantities that the map is colored by."""

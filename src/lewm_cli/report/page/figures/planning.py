@@ -1,11 +1,21 @@
-"""How often goals are reached, beside chance, and how soon."""
+"""Figures of planning: success beside chance, and over time."""
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from lewm_cli.evaluate import EvalResult, GroupResult
-from lewm_cli.report.page.figures.style import FLOOR, INK, MODEL, MUTED, THIRD, Drawing, finish, label_ends, new_figure
-from lewm_cli.report.page.numbers import percent
+from lewm_cli.report.numbers import percent
+from lewm_cli.report.page.figures.style import (
+    BASELINE,
+    INK,
+    MODEL,
+    MUTED,
+    THIRD,
+    Drawing,
+    finish,
+    label_ends,
+    new_figure,
+)
 from lewm_cli.statistics import Rate
 
 LINE_HEIGHT = 0.19
@@ -25,11 +35,11 @@ def _rates(result: EvalResult) -> Drawing:
     y = 0.0
     for group, block in zip(groups, blocks, strict=True):
         name = "all pairs" if group.name == "all" else group.name
-        axes.text(0, y, f"{name}, n = {group.success.trials}", color=INK, va="center", fontweight="bold")
+        axes.text(0, y, f"{name}, n = {group.pairs}", color=INK, va="center", fontweight="bold")
         for label, rate, color in block:
             y -= 1
             _rate(axes, y, rate, color)
-            axes.text(104, y, f"{label} {percent(rate.rate)}", color=color if color != FLOOR else MUTED, va="center")
+            axes.text(104, y, f"{label} {percent(rate.rate)}", color=color if color != BASELINE else MUTED, va="center")
         y -= 1.6
     axes.set_ylim(y + 0.9, 0.7)
     axes.set_xlim(-1.5, 101.5)
@@ -46,7 +56,7 @@ def _lines(group: GroupResult) -> list[tuple[str, Rate, str]]:
     lines = [("planning", group.success, MODEL)]
     if group.route_valid:
         lines.append(("clear of walls", group.route_valid, THIRD))
-    return [*lines, ("random", group.random, FLOOR)]
+    return [*lines, ("random", group.random, BASELINE)]
 
 
 def _rate(axes: Axes, y: float, rate: Rate, color: str) -> None:
@@ -63,7 +73,7 @@ def _reached(result: EvalResult) -> Drawing:
     axes.fill_between(steps, 0, 100 * share, step="post", color=MODEL, alpha=0.1, lw=0)
     axes.step(steps, 100 * share, where="post", color=MODEL)
     chance = 100 * result.overall.random.rate
-    axes.axhline(chance, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.axhline(chance, color=BASELINE, lw=1, dashes=(3, 3))
     axes.set_xlim(0, budget)
     axes.set_ylim(0, 103)
     axes.set_yticks(range(0, 101, 25))

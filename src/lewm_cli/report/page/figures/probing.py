@@ -1,10 +1,10 @@
-"""What the probes read from latents, against the truth."""
+"""Figures of probes: their predictions against the truth."""
 
 import numpy as np
 
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report.page.figures.style import FLOOR, MODEL, OTHER, Drawing, dots, finish, new_figure
-from lewm_cli.report.page.numbers import decimals
+from lewm_cli.report.numbers import decimals
+from lewm_cli.report.page.figures.style import BASELINE, MODEL, OTHER, Drawing, dots, finish, new_figure
 
 
 def draw_probes(result: ProbeResult) -> list[Drawing]:
@@ -21,7 +21,7 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
     pad = 0.04 * (float(np.ptp(everything)) or 1.0)
     limits = (everything.min() - pad, everything.max() + pad)
     figure, axes = new_figure(3.1)
-    axes.plot(limits, limits, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.plot(limits, limits, color=BASELINE, lw=1, dashes=(3, 3))
     dots(axes, actual, linear, OTHER, size=2.2, alpha=0.55)
     dots(axes, actual, mlp, MODEL, size=2.6, alpha=0.85)
     axes.set_xlim(*limits)

@@ -1,4 +1,4 @@
-"""One look for all figures.
+"""The look of all figures.
 
 They are drawn once for both themes: with stand-in colors, which become variables of the page's style sheet in the
 finished SVG. Text stays text, in the page's font.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -22,20 +22,25 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lewm_cli.report.page.numbers import number, power_of_ten
+from lewm_cli.report.numbers import number, power_of_ten
 
 WIDTH = 3.9
 """Inches. On a phone 350 pixels wide, 9 points become 11 pixels."""
 
 TEXT = 9
 
-ROLES = ("ink", "muted", "line", "paper", "model", "other", "floor", "event", "third")
-INK, MUTED, LINE, PAPER, MODEL, OTHER, FLOOR, EVENT, THIRD = (f"#0100{k:02x}" for k in range(len(ROLES)))
-"""Stand-ins. `model` is what the run itself does, `floor` what it is compared with."""
+ROLES = ("ink", "muted", "line", "paper", "model", "other", "baseline", "event", "third")
+INK, MUTED, LINE, PAPER, MODEL, OTHER, BASELINE, EVENT, THIRD = (f"#0100{k:02x}" for k in range(len(ROLES)))
+"""Stand-ins. `model` is what the run itself does, `baseline` what it is compared with."""
 
 LEVELS = 16
 LEVEL_COLORS = tuple(f"#0200{k:02x}" for k in range(LEVELS))
 """Stand-ins for the steps of a perceptual color map, which leaves out what its theme's background swallows."""
+
+VARIABLES = {f"#0100{k:02x}": role for k, role in enumerate(ROLES)} | {
+    color: f"level-{k}" for k, color in enumerate(LEVEL_COLORS)
+}
+"""The page's style variable for each stand-in."""
 
 
 @dataclass(frozen=True)
@@ -174,27 +179,27 @@ def _plain(value: float) -> str:
 
 
 def _inlined(svg: str, key: str, title: str) -> str:
-    """What matplotlib wrote, as part of a page."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    box = re.search(r'viewBox="([^"]*)"', svg)
-    opening = f'<svg class="figure" viewBox="{box[1]}" role="img" aria-label="{escape(title)}">'
-    svg = opening + svg[svg.index(">") + 1 :].strip()
-    svg = re.sub(r"<[^>]+>", lambda tag: _tidied(tag[0], key), svg)
-    return re.sub(r">\s+<", "><", svg)
+    """Makes the SVG that matplotlib wrote a part of a page: with ids of its own, the page's font and its colors."""
+    root = ElementTree.fromstring(svg)
+    root.remove(root.find("{*}metadata"))
+    root.attrib = {"class": "figure", "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title}
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]  # HTML knows no namespaces
+        if not (element.text or "").strip():
+            element.text = None
+        element.tail = None
+        if element is not root:
+            element.attrib = {name.rpartition("}")[2]: _tidied(value) for name, value in element.attrib.items()}
+        for name, before in (("id", ""), ("href", "#"), ("clip-path", "url(#")):
+            if name in element.attrib:
+                element.set(name, element.attrib[name].replace(before, f"{before}{key}-", 1))
+    text = ElementTree.tostring(root, encoding="unicode")
+    for stand_in, variable in VARIABLES.items():
+        text = text.replace(stand_in, f"var(--{variable})")
+    return text
 
 
-def _tidied(tag: str, key: str) -> str:
-    if tag.startswith("<svg"):
-        return tag
-    tag = tag.replace("xlink:href", "href")
-    tag = re.sub(r'\bid="', f'id="{key}-', tag)
-    tag = re.sub(r"url\(#", f"url(#{key}-", tag)
-    tag = re.sub(r'href="#', f'href="#{key}-', tag)
-    if tag.startswith("<text"):
-        tag = re.sub(r"font-family: [^;\"]*;?\s*", "", tag)
-        tag = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", tag)
-    tag = re.sub(r"#0100([0-9a-f]{2})", lambda color: f"var(--{ROLES[int(color[1], 16)]})", tag)
-    tag = re.sub(r"#0200([0-9a-f]{2})", lambda color: f"var(--level-{int(color[1], 16)})", tag)
-    return re.sub(r"-?\d+\.\d{3,}", lambda digits: f"{float(digits[0]):.2f}", tag)
+def _tidied(value: str) -> str:
+    """Leaves the font to the page, and shortens numbers."""
+    value = re.sub(r"font-family: [^;]*;\s*", "", value)
+    return re.sub(r"-?\d+\.\d{3,}", lambda digits: f"{float(digits[0]):.2f}", value)

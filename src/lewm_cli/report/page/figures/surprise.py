@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.collections import LineCollection
 
+from lewm_cli.report.numbers import number, times
 from lewm_cli.report.page.figures.style import (
+    BASELINE,
     EVENT,
-    FLOOR,
     INK,
     MODEL,
     MUTED,
@@ -16,7 +17,6 @@ from lewm_cli.report.page.figures.style import (
     log_limits,
     new_figure,
 )
-from lewm_cli.report.page.numbers import number, times
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
 
@@ -45,7 +45,7 @@ def draw_surprise(result: SurpriseResult) -> list[Drawing]:
     shown = table[np.unique(np.linspace(0, len(table) - 1, SHOWN_EPISODES).round().astype(int))]
     figure, axes = new_figure()
     lines = [np.column_stack([steps, row])[np.isfinite(row)] for row in shown]
-    axes.add_collection(LineCollection(lines, colors=FLOOR, linewidths=0.6, alpha=0.45))
+    axes.add_collection(LineCollection(lines, colors=BASELINE, linewidths=0.6, alpha=0.45))
     axes.plot(steps[enough], median, color=MODEL, marker="" if enough.sum() > 2 else "o")
     axes.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
     axes.set_ylim(*log_limits(table[np.isfinite(table)], 0.03))
@@ -113,9 +113,9 @@ def _ratios(result: PerturbationResult, key: str) -> Drawing:
     axes.set_xlim(*log_limits(reach, 0.06))
     log_axis(axes, "x")
     low = axes.get_xlim()[0]
-    axes.axvline(1, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.axvline(1, color=BASELINE, lw=1, dashes=(3, 3))
     for k, (detector, score) in enumerate(zip(known, scores, strict=True)):
-        color, words = (MODEL, MODEL) if detector == "model" else (FLOOR, MUTED)
+        color, words = (MODEL, MODEL) if detector == "model" else (BASELINE, MUTED)
         axes.plot(np.maximum(low, [score.ratio_low, score.ratio_high]), [-k, -k], color=color, lw=2.4, alpha=0.45)
         axes.plot([max(low, score.ratio)], [-k], "o", color=color, ms=5.5, mew=0)
         axes.text(1.03, -k, times(score.ratio), color=words, transform=axes.get_yaxis_transform(), va="center")

@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lewm_cli.report.numbers import decimals, number, percent
 from lewm_cli.report.page.figures.style import (
-    FLOOR,
+    BASELINE,
     LINE,
     MODEL,
     MUTED,
@@ -21,13 +22,12 @@ from lewm_cli.report.page.figures.style import (
     log_limits,
     new_figure,
 )
-from lewm_cli.report.page.numbers import decimals, number, percent
 from lewm_cli.train import TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
 
 def draw_training(history: TrainingHistory) -> list[Drawing]:
-    """Losses while training, and what held-out clips said."""
+    """Losses while training, and measurements on held-out clips."""
     names = tuple(history.steps[-1].parts) if history.steps else ()
     losses = _curves(
         [step.step for step in history.steps],
@@ -71,7 +71,7 @@ def _losses(curves: dict[str, np.ndarray]) -> Drawing:
 
 def _prediction(curves: dict[str, np.ndarray]) -> Drawing:
     figure, axes = _over_steps(curves)
-    for name, color in (("copying", FLOOR), ("prediction", MODEL)):
+    for name, color in (("copying", BASELINE), ("prediction", MODEL)):
         axes.plot(curves["step"], curves[name], color=color, marker=_marker(curves))
     axes.set_ylim(*log_limits(np.concatenate([curves["prediction"], curves["copying"]])))
     log_axis(axes)
@@ -90,7 +90,7 @@ def _spread(curves: dict[str, np.ndarray]) -> Drawing:
     top = max(1.25, 1.08 * curves["std"].max())
     axes.set_ylim(0, top)
     axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
-    axes.axhline(1, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.axhline(1, color=BASELINE, lw=1, dashes=(3, 3))
     for name, color in (("std_min", THIRD), ("std", MODEL)):
         axes.plot(curves["step"], curves[name], color=color, marker=_marker(curves))
     axes.set_title("held-out standard deviation per dimension")
@@ -107,7 +107,7 @@ def _cosine(curves: dict[str, np.ndarray]) -> Drawing:
     figure, axes = _over_steps(curves)
     cosine = curves["cosine"]
     axes.set_ylim(min(-0.1, cosine.min() - 0.05), 1.08)
-    axes.axhline(0, color=FLOOR, lw=1, dashes=(3, 3))
+    axes.axhline(0, color=BASELINE, lw=1, dashes=(3, 3))
     axes.axhline(1, color=OTHER, lw=1, dashes=(3, 3))
     axes.plot(curves["step"], cosine, color=MODEL, marker=_marker(curves))
     axes.set_title("held-out mean cosine of two latents")

@@ -1,0 +1,73 @@
+"""The seam for what acts: an actor gets frames and goals, and gives actions. A new policy is one module with one class.
+
+The evaluation loop, `lewm_cli.Policy` and the references speak to this class only.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.control.clock import Clock
+
+Frame = npt.NDArray[np.uint8]
+"""An image (H, W, 3)."""
+
+Actions = npt.NDArray[np.floating]
+"""Actions (L, A), one per environment step, in the units of the environment."""
+
+
+@dataclass(kw_only=True)
+class ActorEpisode:
+    """The state of an actor in one episode. Actors that remember more extend it.
+
+    Args:
+        iterations: of a solver, spent so far.
+        flops: of the plain rollout, spent so far.
+    """
+
+    iterations: int = 0
+    flops: float = 0.0
+
+
+class Actor(ABC):
+    """Acts in many episodes side by side.
+
+    Attributes:
+        steps: environment steps to take before it is asked again.
+        at_once: episodes that are worth having active at once.
+        head_sha256: of the file of the head that it uses, if it uses one.
+        clock: times its parts; an evaluation sets its own.
+    """
+
+    steps: int = 1
+    at_once: int = 64
+    head_sha256: str | None = None
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+
+    @abstractmethod
+    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
+        """Begin episodes.
+
+        Args:
+            goals: one per episode.
+            seeds: one per episode, the only source of randomness in it.
+        """
+
+    @abstractmethod
+    def act(self, episodes: Sequence[Any], frames: Sequence[Frame]) -> Sequence[Actions]:
+        """Choose the next actions of some episodes.
+
+        Args:
+            episodes: that `begin` gave; the actor changes them.
+            frames: their current frames.
+
+        Returns:
+            one array (L, A) per episode, L at least `steps`; what is beyond them is only followed to see whether a
+            goal that was reached stays reached.
+        """

@@ -1,0 +1,87 @@
+"""A plan between two images with the costs that the model imagines; nothing moves, so there is no success."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from pydantic import PositiveInt
+
+from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.control.planner import Planner
+from lewm_cli.data import Image
+from lewm_cli.provenance import command_line, installed_versions
+from lewm_cli.store import Run
+
+
+class ImaginedPlan(Section):
+    """Actions from one image to another, and the imagined cost of every step, by the planner's objective."""
+
+    run: str
+    weights_sha256: str
+    task: str
+    start: str
+    goal: str
+    frameskip: PositiveInt
+    planner: PlannerConfig
+    seed: int
+    actions: tuple[tuple[float, ...], ...]
+    """(horizon * frameskip, A), in the environment's units."""
+    standing_still: float
+    """Cost of the start itself."""
+    costs: tuple[float, ...]
+    """After every model step of the plan, (horizon,)."""
+    zero_action_costs: tuple[float, ...]
+    """After every model step if every action is 0 in the environment's units, (horizon,)."""
+    seconds_per_plan: float
+    iterations_per_plan: int
+    """Of the solver."""
+    flops_per_plan: float
+    """Of the plain rollout."""
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str
+    """When it ended, UTC, ISO 8601."""
+
+
+def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, seed: int) -> ImaginedPlan:
+    """Plan from one image to another.
+
+    Args:
+        run: the model, in eval mode on its device.
+        start, goal: square images of any size.
+        planner: settings of planning.
+        seed: of what the planner draws.
+
+    Raises:
+        LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
+            not fit.
+    """
+    actor, inputs = Planner(run, planner), run.card.inputs
+    latents = actor.embed([start.frame]), actor.embed([goal.frame])
+    plan = actor.plan(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
+    zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))
+    blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
+    both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))
+    (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
+    return ImaginedPlan(
+        run=run.name,
+        weights_sha256=run.sha256,
+        task=inputs.task,
+        start=start.name,
+        goal=goal.name,
+        frameskip=inputs.frameskip,
+        planner=actor.config,
+        seed=seed,
+        actions=tuple(map(tuple, actor.actions_of(plan.actions)[0].tolist())),
+        standing_still=standing_still,
+        costs=tuple(costs),
+        zero_action_costs=tuple(zero_action_costs),
+        seconds_per_plan=plan.seconds,
+        iterations_per_plan=int(plan.iterations),
+        flops_per_plan=0.0 if plan.flops is None else float(plan.flops),
+        device=str(run.device),
+        versions=installed_versions(),
+        command=command_line(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,174 @@
+"""Planning with a run: from frames and goals to actions. Whatever plans with a run does it here."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.accelerate import fastest_dtype
+from lewm_cli.config import PlannerConfig
+from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame
+from lewm_cli.control.bounds import normalized_bounds
+from lewm_cli.control.run_objective import find_objective
+from lewm_cli.errors import UsageError
+from lewm_cli.model import Imaginer, PlanFlops
+from lewm_cli.plan import Cost, LatentCost, PerEnvironment, Plan, Problem, Solver, WarmStart, find_solver
+from lewm_cli.store import Run
+from lewm_cli.workers import available_cores
+
+EPISODES_PER_CORE = 8
+"""Active at once on a CPU, where each is planned for by itself anyway: few, so that some end early."""
+
+EPISODES_ON_ACCELERATOR = 64
+"""Active at once, planned for in one batch."""
+
+
+@dataclass(kw_only=True)
+class PlannedEpisode(ActorEpisode):
+    """The state of a planner in one episode.
+
+    Args:
+        goal: (D,) latent of the goal frame.
+        generator: draws candidates.
+        plan: the latest; None before the first.
+        warm_start: where the next plan starts, if it does not start anew.
+    """
+
+    goal: Tensor
+    generator: torch.Generator
+    plan: Plan | None = None
+    warm_start: WarmStart | None = None
+
+
+class Planner(Actor):
+    """Plans from one frame, over `horizon` model steps, of which `receding` are executed before it plans again.
+
+    What is planned for an episode depends on its frames and its seed alone. On a CPU that holds bit for bit; on an
+    accelerator the others of the batch may change how a latent is rounded.
+
+    Args:
+        run: the model with its normalization, in eval mode on its device.
+        config: settings of planning; precision `auto` is measured now.
+        solver: finds the plans; the solver of the configuration if not given.
+
+    Attributes:
+        run: the model with its normalization.
+        config: with the precision that is used.
+        objective: rates imagined latents.
+        solver: finds the plans.
+
+    Raises:
+        UsageError: the configuration looks further back than the run has learned to.
+        MissingError: the objective needs a head that was not fitted yet.
+        LewmError: that head is damaged, or was fitted to other weights.
+    """
+
+    def __init__(self, run: Run, config: PlannerConfig, *, solver: Solver | None = None) -> None:
+        super().__init__()
+        self.run, self.config = run, resolve_precision(run, config)
+        self.objective, self.head_sha256 = find_objective(run, self.config)
+        solver = solver or find_solver(self.config)
+        self.steps = self.config.receding * run.card.inputs.frameskip
+        on_cpu = run.device.type == "cpu"
+        self.solver = PerEnvironment(solver) if on_cpu else solver
+        self.at_once = EPISODES_PER_CORE * available_cores() if on_cpu else EPISODES_ON_ACCELERATOR
+
+    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
+        """See `Actor`."""
+        return [
+            PlannedEpisode(goal=goal, generator=torch.Generator().manual_seed(seed))
+            for goal, seed in zip(self.embed(goals), seeds, strict=True)
+        ]
+
+    def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+        """See `Actor`; plans for all episodes in one batch.
+
+        Raises:
+            LewmError: bounds are asked for and nobody knows them, or no candidate has a finite cost.
+        """
+        cost = self.cost(episodes, frames)
+        with self.clock("planner"):
+            plan = self.plan(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+        for number, episode in enumerate(episodes):
+            episode.plan = plan.of(number)
+            episode.iterations += int(episode.plan.iterations)
+            episode.flops += 0.0 if episode.plan.flops is None else float(episode.plan.flops)
+            if self.config.warm_start:
+                episode.warm_start = plan.warm_start(number, self.config.receding)
+        return list(self.actions_of(plan.actions))
+
+    def cost(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Cost:
+        """Build the cost of candidates for episodes with these current frames."""
+        return self.latent_cost(self.embed(frames), torch.stack([one.goal for one in episodes]))
+
+    def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
+        """Build the cost of candidates from latents (E, D) of current frames and of goals."""
+        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self._imagine)
+
+    def plan(
+        self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
+    ) -> Plan:
+        """Find plans of low cost, one per generator; see `Problem`."""
+        return self.solver.solve(self.problem(cost, generators, warm_starts))
+
+    def problem(
+        self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
+    ) -> Problem:
+        """Build the planning problem, in the run's normalized action space.
+
+        Raises:
+            LewmError: bounds are asked for, and nobody knows them.
+        """
+        inputs, config = self.run.card.inputs, self.config
+        return Problem(
+            cost,
+            inputs.block_dim,
+            list(generators),
+            frameskip=inputs.frameskip,
+            warm_starts=list(warm_starts) or None,
+            bounds=normalized_bounds(self.run) if config.bounds else None,
+            flops=PlanFlops.of(self.run.model, config.horizon, config.history),
+        )
+
+    def embed(self, frames: Sequence[Frame]) -> Tensor:
+        """Latents (N, D) of frames; on a CPU each by itself, so that no other has a say in its rounding."""
+        with self.clock("encoder"):
+            if not frames:
+                return torch.empty(0)
+            if self.run.device.type != "cpu":
+                return self.run.embed(np.stack(frames))
+            if len(frames) == 1:
+                return self.run.embed(frames[0][None])
+            with ThreadPoolExecutor(available_cores()) as pool:
+                return torch.cat(list(pool.map(lambda frame: self.run.embed(frame[None]), frames)))
+
+    def actions_of(self, blocks: Tensor) -> Actions:
+        """Denormalize action blocks (E, horizon, block_dim) to actions (E, L, A) in the units of the environment."""
+        actions = self.run.card.inputs.actions
+        return actions.denormalize(blocks.numpy().reshape(len(blocks), -1, actions.dim))
+
+    @cached_property
+    def _imagine(self) -> Imaginer:
+        """The rollout, with the weights that the run had when it was first asked for."""
+        return self.run.model.imaginer(getattr(torch, self.config.precision), self.config.history)
+
+
+def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:
+    """Replace the precision `auto` by the one that imagines fastest with this run on this machine.
+
+    Raises:
+        UsageError: the planner looks further back than the run has learned to.
+    """
+    if (planner.history or 0) > run.model.history:
+        raise UsageError(
+            f"history {planner.history} is more than the {run.model.history} steps that {run.name} has learned to look "
+            f"back at; ask for at most {run.model.history}"
+        )
+    if planner.precision != "auto":
+        return planner
+    fastest = "bfloat16" if fastest_dtype(run.model) == torch.bfloat16 else "float32"
+    return planner.model_copy(update={"precision": fastest})

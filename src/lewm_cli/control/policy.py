@@ -1,0 +1,87 @@
+"""One frame in, one action out: a run that drives a robot or a simulator towards a goal image."""
+
+from collections import deque
+from pathlib import Path
+
+import torch
+
+from lewm_cli.config import PlannerConfig
+from lewm_cli.control.actor import Actions, Frame
+from lewm_cli.control.planner import Planner
+from lewm_cli.control.planner_settings import task_planner
+from lewm_cli.data import checked_frame, read_image
+from lewm_cli.plan import Plan
+from lewm_cli.store import Run, load
+
+Goal = Frame | str | Path
+"""A frame (size, size, 3) uint8, or the path of an image file."""
+
+
+class Policy:
+    """Plans from the frame it is given, hands out the actions one by one, and plans again when they are used up.
+
+    It plans as `lewm eval` does: from one frame, over `horizon` model steps, of which `receding` are executed.
+
+    Args:
+        run: name of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
+        goal: a frame (size, size, 3) uint8, or the path of an image file.
+        planner: settings of planning; the planner of the task's protocol if not given.
+        seed: of what the planner draws: the same frames give the same actions.
+
+    Attributes:
+        run: the model with its normalization.
+        planner: the settings of planning.
+
+    Raises:
+        LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
+            square RGB image, or the planner's objective needs a head that is not there or does not fit.
+    """
+
+    def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
+        self.run = load(run) if isinstance(run, str) else run
+        self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
+        self.planner, self.seed = self._actor.config, seed
+        self.reset(goal)
+
+    def reset(self, goal: Goal) -> None:
+        """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.
+
+        Raises:
+            LewmError: the goal is no square RGB image.
+        """
+        frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
+        (self._episode,) = self._actor.begin([frame], [self.seed])
+        self._queue = deque[Actions]()
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan whose actions are handed out now; None before the first."""
+        return self._episode.plan
+
+    def act(self, frame: Frame) -> Actions:
+        """Choose the action to take now.
+
+        Args:
+            frame: (size, size, 3) uint8 of the camera; looked at only when a new plan is made.
+
+        Returns:
+            (A,) float32, in the units of the recording that the run was trained on.
+
+        Raises:
+            LewmError: it is no square RGB frame, or the planner is to respect bounds that nobody knows.
+        """
+        checked_frame(frame, "the frame")
+        if not self._queue:
+            (actions,) = self._actor.act([self._episode], [frame])
+            self._queue.extend(actions[: self._actor.steps])
+        return self._queue.popleft()
+
+    @torch.inference_mode()
+    def distance(self, frame: Frame) -> float:
+        """Latent cost of a frame (size, size, 3) uint8: squared distance to the goal, lower is nearer.
+
+        Raises:
+            LewmError: it is no square RGB frame.
+        """
+        latent = self.run.embed(checked_frame(frame, "the frame")[None])
+        return float(self.run.model.latent_cost(latent, self._episode.goal[None]))

@@ -1,0 +1,111 @@
+"""An adapter that lets stable_worldmodel's policies, which plan for its worlds, use our planner."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.config import PlannerConfig
+from lewm_cli.control.planner import Planner
+from lewm_cli.control.planner_settings import task_planner
+from lewm_cli.errors import UsageError
+from lewm_cli.plan import Plan, WarmStart
+from lewm_cli.store import Run, load
+
+
+class SwmSolver:
+    """A solver in the sense of stable_worldmodel 0.1.1: `WorldModelPolicy(SwmSolver("tworoom/lewm"), PlanConfig(...))`.
+
+    The policy has to prepare frames and actions as the run's own normalization does; `docs/planning.md` shows how.
+    Horizon, receding horizon and warm start are the policy's: its configuration counts, not the planner's.
+
+    Args:
+        run: name of a run, or what `lewm_cli.load` returned.
+        planner: how plans are searched for; the planner of the task's protocol if not given.
+        seed: of what the planner draws: the same calls in the same order give the same plans.
+
+    Attributes:
+        run: the model with its normalization.
+        plan: the last one; None before the first.
+
+    Raises:
+        LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the planner's
+            objective needs a head that is not there or does not fit.
+    """
+
+    def __init__(self, run: str | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
+        self.run = load(run) if isinstance(run, str) else run
+        self._planner = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
+        self.plan: Plan | None = None
+        self._sequence, self._environments = np.random.SeedSequence(seed), 0
+
+    def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
+        """Take the number of environments, and the horizons of the policy; see stable_worldmodel's `Solver`.
+
+        Raises:
+            UsageError: the policy's action blocks are not the run's.
+        """
+        inputs, width = self.run.card.inputs, int(np.prod(action_space.shape[1:]))
+        if (config.action_block, width) != (inputs.frameskip, inputs.actions.dim):
+            raise UsageError(
+                f"{self.run.name} plans blocks of {inputs.frameskip} actions of {inputs.actions.dim} numbers, and the "
+                f"policy takes {config.action_block} of {width}; give PlanConfig action_block={inputs.frameskip}, and "
+                f"the policy a world of {inputs.task}"
+            )
+        horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
+        self._planner = Planner(self.run, self.planner.model_copy(update=horizons))
+        self._environments = n_envs
+
+    @property
+    def planner(self) -> PlannerConfig:
+        """The settings of planning; as they were given until `configure`, then with the policy's horizons."""
+        return self._planner.config
+
+    @property
+    def action_dim(self) -> int:
+        """Width of an action block."""
+        return self.run.card.inputs.block_dim
+
+    @property
+    def n_envs(self) -> int:
+        """Number of environments."""
+        return self._environments
+
+    @property
+    def horizon(self) -> int:
+        """Model steps planned."""
+        return self.planner.horizon
+
+    def solve(self, info_dict: dict[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
+        """Plan for every environment.
+
+        Args:
+            info_dict: `pixels` and `goal`, (E, H, 3, h, w) normalized, of which the last counts.
+            init_action: (E, T, block_dim) normalized, where to begin, T at most the horizon.
+
+        Returns:
+            `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
+        """
+        cost = self._planner.latent_cost(self._embed(info_dict["pixels"]), self._embed(info_dict["goal"]))
+        generators = [
+            torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+            for seed in self._sequence.spawn(cost.environments)
+        ]
+        warm_starts = () if init_action is None else [self._warm_start(one) for one in init_action]
+        self.plan = self._planner.plan(cost, generators, warm_starts)
+        return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
+
+    def __call__(self, info_dict: dict[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
+        """Plan like `solve`; policies call it so."""
+        return self.solve(info_dict, init_action)
+
+    @torch.inference_mode()
+    def _embed(self, frames: Tensor) -> Tensor:
+        """Latents (E, D) of the last of every environment's frames."""
+        return self.run.finite(self.run.model.embed(frames[:, -1:].to(self.run.device, torch.float32))[:, 0])
+
+    def _warm_start(self, blocks: Tensor) -> WarmStart:
+        mean = torch.zeros(self.horizon, self.action_dim)
+        mean[: len(blocks)] = blocks[: self.horizon]
+        return WarmStart(mean, mean.new_empty(0, *mean.shape))

@@ -1,0 +1,167 @@
+"""References on the pairs of an evaluation: no action, and plans by true dynamics. They show what holds a run back."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.config import EvalProtocol, ReferencesConfig
+from lewm_cli.control import NoActionActor, Planner
+from lewm_cli.diagnose.ranking import rank_plan
+from lewm_cli.diagnose.reference_settings import PlansBy, planned_by, reference_planner
+from lewm_cli.diagnose.true_cost import TruePlanner, TrueRollout
+from lewm_cli.evaluate import (
+    Difference,
+    EvalResult,
+    EvaluationLoop,
+    Journal,
+    Pair,
+    Ranking,
+    Rate,
+    Reference,
+    References,
+    pair_seed,
+    resume_clock,
+)
+from lewm_cli.plan import find_solver
+from lewm_cli.simulate import Render, RunActor, SimulatorPool
+from lewm_cli.store import Run
+
+
+@dataclass(frozen=True)
+class ReferenceDiagnostics:
+    """Measures references on the pairs of an evaluation, one after the other.
+
+    The random numbers of planning for a pair are the same for all that plan, so that they differ in their costs alone.
+
+    Args:
+        run: was evaluated, in eval mode on its device.
+        pairs: starts and goals.
+        evaluation: its result.
+        config: the effort of the references.
+        pool: simulates.
+    """
+
+    run: Run
+    pairs: list[Pair]
+    evaluation: EvalResult
+    config: ReferencesConfig
+    pool: SimulatorPool
+
+    @property
+    def protocol(self) -> EvalProtocol:
+        """The protocol of the evaluation, with the planner of the references."""
+        protocol = self.evaluation.protocol
+        return protocol.model_copy(update={"planner": reference_planner(protocol.planner, self.config)})
+
+    @property
+    def planned_by(self) -> tuple[PlansBy, ...]:
+        """The costs that references plan by."""
+        return planned_by(self.evaluation.protocol.planner, self.config)
+
+    @property
+    def unsolved(self) -> list[int]:
+        """Numbers of the pairs that were not solved at the start."""
+        return [number for number, one in enumerate(self.evaluation.episodes) if not one.solved_at_start]
+
+    def no_action(self, advance: Callable[[int], None]) -> Reference:
+        """Take no action.
+
+        Args:
+            advance: told the number of environment steps done since the last call, all pairs together.
+        """
+        begun, protocol = time.monotonic(), self.protocol
+        requests = [RunActor(pair, protocol.gate, protocol.budget, NoActionActor) for pair in self.pairs]
+        responses = [self.pool.submit(number, request) for number, request in enumerate(requests)]
+        reached = []
+        for response in responses:
+            reached.append(bool(response.result().found))
+            advance(protocol.budget)
+        return self._reference(reached, time.monotonic() - begun)
+
+    def plan(self, by: PlansBy, advance: Callable[[int], None], journal: Journal | None = None) -> Reference:
+        """Plan and act as in the evaluation.
+
+        Args:
+            by: the cost of plans.
+            advance: told the number of environment steps done since the last call, all pairs together.
+            journal: takes every episode as it ends; those that are in it are not done again.
+        """
+        begun, clock = resume_clock(journal)
+        planner, criterion = self.protocol.planner, self.protocol.gate
+        actor = Planner(self.run, planner)
+        if by != "model":
+            pairs = {self._seed(pair): pair for pair in self.pairs}
+            actor = TruePlanner(self.run, planner, self.pool, criterion, pairs, by)
+        baselines = {number: one.random_success for number, one in enumerate(self.evaluation.episodes)}
+        loop = EvaluationLoop(self.protocol, actor, self.pool, clock, advance, baselines=baselines)
+        episodes = loop.play(self.pairs, journal, begun)
+        return self._reference([one.success for one in episodes], time.monotonic() - begun)
+
+    def rank(self, advance: Callable[[int], None]) -> Ranking | None:
+        """Follow the candidates of the run's first plan for every pair, to see how well its cost ranks them.
+
+        Args:
+            advance: told the number of pairs done since the last call.
+        """
+        planner = self.protocol.planner
+        actor, ranked = Planner(self.run, planner, solver=find_solver(planner, record=True)), []
+        for number in self.unsolved:
+            pair = self.pairs[number]
+            frame, goal = self.pool.submit(number, Render(pair)).result().frames
+            (episode,) = actor.begin([goal], [self._seed(pair)])
+            actor.act([episode], [frame])
+            assert episode.plan is not None
+            rollout = TrueRollout.from_start(self.run, self.pool, self.protocol.gate, pair)
+            ranked.append(rank_plan(number, episode.plan, rollout))
+            advance(1)
+        return Ranking.of(ranked, np.array([self.pairs[one.number].episode for one in ranked])) if ranked else None
+
+    def result(
+        self,
+        no_action: Reference,
+        model: Reference | None,
+        true_latent: Reference,
+        true_state: Reference,
+        ranking: Ranking | None,
+    ) -> References:
+        """Put all together.
+
+        Args:
+            model: None if the evaluation was planned as the references are.
+        """
+        episodes = self.evaluation.episodes
+        model = model or self._reference([one.success for one in episodes], seconds=0)
+        return References(
+            planner=self.protocol.planner,
+            zero_action=no_action,
+            random=self._reference([one.random_success for one in episodes], seconds=0),
+            model=model,
+            true_latent=true_latent,
+            true_state=true_state,
+            dynamics=self._difference(true_latent.reached, model.reached),
+            cost=self._difference(true_state.reached, true_latent.reached),
+            ranking=ranking,
+        )
+
+    def _seed(self, pair: Pair) -> int:
+        return pair_seed(self.protocol.drawn_with, pair, stream=0)
+
+    def _reference(self, reached: list[bool], seconds: float) -> Reference:
+        run = [one.success for one in self.evaluation.episodes]
+        return Reference(
+            success=Rate.of(np.array(reached)[self.evaluation.in_headline], self._clusters),
+            above_run=self._difference(reached, run),
+            reached=tuple(reached),
+            seconds=seconds,
+        )
+
+    def _difference(self, this: Sequence[bool], other: Sequence[bool]) -> Difference:
+        counted = self.evaluation.in_headline
+        return Difference.of(np.array(this)[counted], np.array(other)[counted], self._clusters)
+
+    @property
+    def _clusters(self) -> npt.NDArray[np.int_]:
+        return np.array([one.episode for one in self.evaluation.counted()])

@@ -1,0 +1,187 @@
+"""Planning by true dynamics: simulators follow every candidate, and its cost is that of where it really leads."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lewm_cli.config import Inputs, PlannerConfig
+from lewm_cli.control import Actions, Frame, PlannedEpisode, Planner
+from lewm_cli.diagnose.reference_settings import PlansBy
+from lewm_cli.plan import Cost, Objective
+from lewm_cli.simulate import Pair, Response, Rollouts, SimulatorPool, gather
+from lewm_cli.store import Run
+from lewm_cli.workers import available_cores
+
+TOGETHER = 8
+"""Candidates in one request: few, so that all processes have work to the end. Whoever simulates, they are the same
+ones, for frames that are encoded together have a say in each other's rounding."""
+
+
+@dataclass(frozen=True)
+class TrueRollout:
+    """Follows candidates in simulators, from where an episode has come to.
+
+    Args:
+        pool: simulates.
+        inputs: of the run, which define what candidates mean.
+        criterion: of success, which may define what is in the way, too.
+        pair: start and goal.
+        before: (K, A) actions taken so far.
+    """
+
+    pool: SimulatorPool
+    inputs: Inputs
+    criterion: str
+    pair: Pair
+    before: Actions
+
+    @classmethod
+    def from_start(cls, run: Run, pool: SimulatorPool, criterion: str, pair: Pair) -> Self:
+        """Build one for a run's candidates from the start of a pair."""
+        inputs = run.card.inputs
+        return cls(pool, inputs, criterion, pair, np.empty((0, inputs.actions.dim), np.float32))
+
+    def submit(self, candidates: Tensor, *, rendered: bool) -> "list[Future[Response]]":
+        """Have candidates (S, horizon, block_dim) followed, several at a time, and their ends drawn if `rendered`."""
+        blocks = candidates.numpy()
+        actions = self.inputs.actions.denormalize(blocks.reshape(len(blocks), -1, self.inputs.actions.dim))
+        parts = np.array_split(actions, -(-len(actions) // TOGETHER))
+        return [
+            self.pool.submit(k, Rollouts(self.pair, self.criterion, self.before, part, rendered))
+            for k, part in enumerate(parts)
+        ]
+
+    def distances(self, candidates: Tensor) -> npt.NDArray[np.floating]:
+        """Distances (S,) from the goal at the ends of candidates (S, horizon, block_dim), in the task's units."""
+        followed = gather(self.submit(candidates, rendered=False))
+        return np.concatenate([response.found.distances for response in followed])
+
+
+@dataclass(frozen=True)
+class StateCost:
+    """The distance of the state that candidates lead to from the goal, for a batch of environments.
+
+    Args:
+        rollouts: E of them.
+    """
+
+    rollouts: tuple[TrueRollout, ...]
+
+    @property
+    def environments(self) -> int:
+        """Number of environments E."""
+        return len(self.rollouts)
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU, from which simulators take candidates."""
+        return torch.device("cpu")
+
+    def __call__(self, candidates: Tensor) -> Tensor:
+        """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), in the task's units."""
+        found = [rollout.distances(one) for rollout, one in zip(self.rollouts, candidates, strict=True)]
+        return torch.from_numpy(np.stack(found)).float()
+
+    def of(self, number: int) -> Self:
+        """The cost for one of the environments."""
+        return type(self)(self.rollouts[number : number + 1])
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """A run's objective, applied to latents of the frames that candidates really lead to, for a batch of environments.
+
+    Args:
+        run: encodes.
+        objective: of the run; it asks for the end of the way alone.
+        rollouts: E of them.
+        goals: (E, D) latents of the goal frames.
+    """
+
+    run: Run
+    objective: Objective
+    rollouts: tuple[TrueRollout, ...]
+    goals: Tensor
+
+    @property
+    def environments(self) -> int:
+        """Number of environments E."""
+        return len(self.rollouts)
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU, from which simulators take candidates."""
+        return torch.device("cpu")
+
+    @torch.inference_mode()
+    def __call__(self, candidates: Tensor) -> Tensor:
+        """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
+        followed = [rollout.submit(one, rendered=True) for rollout, one in zip(self.rollouts, candidates, strict=True)]
+        latents = torch.stack([self._latents(responses) for responses in followed])
+        return self.objective(latents.unsqueeze(2), self.goals.unsqueeze(1).expand_as(latents)).cpu()
+
+    def of(self, number: int) -> Self:
+        """The cost for one of the environments."""
+        one = slice(number, number + 1)
+        return replace(self, rollouts=self.rollouts[one], goals=self.goals[one])
+
+    def _latents(self, responses: "list[Future[Response]]") -> Tensor:
+        """Latents (S, D) of the frames of one environment; on a CPU encoded while others are drawn."""
+        if self.run.device.type != "cpu":
+            return self.run.embed(np.concatenate(list(_frames(responses))))
+        with ThreadPoolExecutor(available_cores()) as threads:
+            encoded = [threads.submit(self.run.embed, frames) for frames in _frames(responses)]
+            return torch.cat([one.result() for one in encoded])
+
+
+class TruePlanner(Planner):
+    """Plans like the planner of a run, with simulators in the place of the model.
+
+    Args:
+        run: says what actions mean, and encodes.
+        config: settings of planning.
+        pool: simulates.
+        criterion: of success.
+        pairs: by the seed of their episode.
+        by: compare latents or states.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        config: PlannerConfig,
+        pool: SimulatorPool,
+        criterion: str,
+        pairs: Mapping[int, Pair],
+        by: PlansBy,
+    ) -> None:
+        super().__init__(run, config)
+        self.at_once = 1  # it keeps all simulators busy, and only one thread may ask those that are in this process
+        self._by = by
+        self._rollouts = {seed: TrueRollout.from_start(run, pool, criterion, pair) for seed, pair in pairs.items()}
+
+    def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+        """See `Planner`."""
+        chosen = super().act(episodes, frames)
+        for episode, actions in zip(episodes, chosen, strict=True):
+            seed = episode.generator.initial_seed()
+            before = self._rollouts[seed].before
+            self._rollouts[seed] = replace(self._rollouts[seed], before=np.concatenate([before, actions[: self.steps]]))
+        return chosen
+
+    def cost(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Cost:
+        """See `Planner`; from where the episodes have come to."""
+        rollouts = tuple(self._rollouts[episode.generator.initial_seed()] for episode in episodes)
+        if self._by == "true state":
+            return StateCost(rollouts)
+        return FrameCost(self.run, self.objective, rollouts, torch.stack([episode.goal for episode in episodes]))
+
+
+def _frames(responses: "list[Future[Response]]") -> Iterator[Frame]:
+    return (response.result().frames for response in responses)

@@ -1,0 +1,40 @@
+"""Pieces that several tables share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import JustifyMethod
+from rich.table import Table
+
+UNITS = (("TFLOPs", 1e12), ("GFLOPs", 1e9), ("MFLOPs", 1e6))
+"""Units of operations, the largest first."""
+
+
+def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod = "left", **settings: Any) -> Table:
+    """A table without frames, which fits a terminal of 80 columns.
+
+    Args:
+        headings: of its columns.
+        fold: numbers of the columns whose text may be broken; that of others is never.
+        justify: of all columns.
+        settings: of `Table`, like its title.
+    """
+    alignment = {"title_justify": "left", "caption_justify": "left"}
+    table = Table(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
+    for number, heading in enumerate(headings):
+        breaks = number in fold
+        table.add_column(heading, justify=justify, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
+    return table
+
+
+def spent_per_plan(seconds: float, iterations: float, flops: float) -> str:
+    """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan".
+
+    Args:
+        seconds: of wall time.
+        iterations: of the solver.
+        flops: operations.
+    """
+    unit, size = next(((unit, size) for unit, size in UNITS if flops >= size), UNITS[-1])
+    return f"{iterations:.3g} iterations, {flops / size:.3g} {unit} and {seconds:.3f} s per plan"

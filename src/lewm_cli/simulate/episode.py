@@ -1,0 +1,117 @@
+"""One episode in its simulator, in whatever process: from a start towards a goal, step by step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.control import Actions, Frame
+from lewm_cli.tasks import Simulator
+
+HELD_STEPS = 3
+"""Environment steps for which a goal has to stay reached to count as held."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One start and its goal.
+
+    Args:
+        episode: number of the recorded episode.
+        start_row, goal_row: rows of the recording.
+        start, goal: recorded states, in the simulator's units.
+    """
+
+    episode: int
+    start_row: int
+    goal_row: int
+    start: Array
+    goal: Array
+
+
+@dataclass(frozen=True)
+class EpisodeProgress:
+    """The state of an episode, as far as its result goes.
+
+    Args:
+        path: (T, 2) positions, in pixels of the frame.
+        first_hit: environment steps until the goal was reached; 0 at the start, None if it was not yet.
+        held: the goal was still reached at each of the next 3 steps; None if it was not reached yet.
+        final_distance: to the goal, in the task's units.
+        groups: that the pair belongs to.
+        route_valid: the path kept clear of walls; None where the task has none.
+    """
+
+    path: Array
+    first_hit: int | None
+    held: bool | None
+    final_distance: float
+    groups: tuple[str, ...]
+    route_valid: bool | None
+
+
+@dataclass
+class SimulatedEpisode:
+    """A pair in a simulator of its own.
+
+    Args:
+        simulator: judges by the success criterion of the evaluation.
+        pair: start and goal.
+        path: positions, one per environment step, the start included.
+        first_hit: environment steps until the goal was reached; 0 at the start, None if it was not yet.
+        final_distance: to the goal, in the task's units.
+        held: the goal stayed reached after the first hit; None if it was not reached yet.
+        frames: seen before the steps of the latest request.
+    """
+
+    simulator: Simulator
+    pair: Pair
+    path: list[Array]
+    first_hit: int | None
+    final_distance: float
+    held: bool | None = None
+    frames: list[Frame] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, simulator: Simulator, pair: Pair) -> "SimulatedEpisode":
+        """Put a simulator to the start."""
+        simulator.begin(pair.start, pair.goal)
+        return cls(simulator, pair, [simulator.position()], 0 if simulator.solved() else None, simulator.distance())
+
+    def follow(self, actions: Sequence[Array] | Actions, *, filming: bool) -> None:
+        """Take actions (A,) until the goal is reached."""
+        self.frames = []
+        for action in actions:
+            if filming:
+                self.frames.append(self.simulator.frame())
+            self.simulator.step(action)
+            self.path.append(self.simulator.position())
+            self.final_distance = self.simulator.distance()
+            if self.simulator.solved():
+                self.first_hit = len(self.path) - 1
+                return
+
+    def hold(self, actions: Sequence[Array] | Actions) -> None:
+        """Check that the reached goal stays so while actions (A,) go on, and after them no action is taken.
+
+        Nothing else of the episode knows of these steps.
+        """
+        nothing = np.zeros_like(self.simulator.random_action(np.random.default_rng(0)))
+        self.held = True
+        for action in [*actions, *[nothing] * HELD_STEPS][:HELD_STEPS]:
+            self.simulator.step(action)
+            if not self.simulator.solved():
+                self.held = False
+                return
+
+    @property
+    def progress(self) -> EpisodeProgress:
+        """The state of the episode now."""
+        path = np.stack(self.path)
+        groups = self.simulator.groups(self.pair.start, self.pair.goal)
+        valid = self.simulator.route_valid(path)
+        return EpisodeProgress(path, self.first_hit, self.held, self.final_distance, groups, valid)

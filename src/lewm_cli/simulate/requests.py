@@ -1,0 +1,234 @@
+"""Requests to simulators. Each holds all that is needed, so that any process can run it, and run it again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lewm_cli.control import Actions, ActionSampler, Actor, Frame
+from lewm_cli.simulate.episode import Array, Pair, SimulatedEpisode
+from lewm_cli.tasks import Simulator, Task
+
+OWN_CRITERION = "simulator"
+"""The success criterion that every simulator has."""
+
+NO_FRAMES = np.empty((0, 1, 1, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Response:
+    """The outcome of a request.
+
+    Args:
+        frames: (F, H, W, 3) uint8, if some were asked for.
+        found: the rest, which is small.
+    """
+
+    frames: Frame
+    found: Any = None
+
+
+class SimulatorSet:
+    """The simulators of one process: one for every active episode, and those that are free.
+
+    Args:
+        task: with a simulator.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.episodes: dict[int, SimulatedEpisode] = {}
+        self._free: list[Simulator] = []
+
+    def acquire(self, criterion: str) -> Simulator:
+        """Take a free simulator, or make one, and have it judge by this success criterion."""
+        if self._free:
+            simulator = self._free.pop()
+        else:
+            assert self.task.make_simulator is not None
+            simulator = self.task.make_simulator()
+        simulator.judge_by(criterion)
+        return simulator
+
+    def release(self, simulator: Simulator) -> None:
+        """Let others use a simulator."""
+        self._free.append(simulator)
+
+    def keep(self, number: int, episode: SimulatedEpisode, frames: Frame, *, ended: bool) -> Response:
+        """Report an episode; the simulator of an ended one is released."""
+        if ended or episode.first_hit is not None:
+            self.release(episode.simulator)
+        else:
+            self.episodes[number] = episode
+        return Response(frames, episode.progress)
+
+
+class Request(Protocol):
+    """Work for the simulators of one process."""
+
+    @property
+    def pair(self) -> Pair:
+        """The pair that it is about, for messages."""
+        ...
+
+    def run(self, simulators: SimulatorSet) -> Response:
+        """Do the work."""
+        ...
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Begins an episode, judged by a success criterion; the frames are the start and the goal."""
+
+    number: int
+    pair: Pair
+    criterion: str
+
+    def run(self, simulators: SimulatorSet) -> Response:
+        """Begin, whatever was there before."""
+        before = simulators.episodes.pop(self.number, None)
+        if before:
+            simulators.release(before.simulator)
+        episode = SimulatedEpisode.begin(simulators.acquire(self.criterion), self.pair)
+        frames = np.stack([episode.simulator.frame(), episode.simulator.goal_frame()])
+        if episode.first_hit == 0:
+            episode.hold(())
+        return simulators.keep(self.number, episode, frames, ended=False)
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Follows actions until the goal is reached; the frames are those before each step if filming, then the last one.
+
+    Args:
+        number: of the pair in the evaluation.
+        pair: start and goal.
+        criterion: of success.
+        before: (K, A) actions taken so far, for a simulator that has to begin again.
+        actions: (L, A) to take now.
+        rest: (R, A) of the plan, which are taken only to see whether a goal that was reached stays so.
+        last: the episode ends with them.
+        filming: every step is seen.
+    """
+
+    number: int
+    pair: Pair
+    criterion: str
+    before: Actions
+    actions: Actions
+    rest: Actions
+    last: bool
+    filming: bool
+
+    def run(self, simulators: SimulatorSet) -> Response:
+        """Follow, from the start if this process has not seen the episode as far as it has come."""
+        episode = simulators.episodes.pop(self.number, None)
+        if episode is None or len(episode.path) != len(self.before) + 1:
+            if episode is not None:
+                simulators.release(episode.simulator)
+            episode = SimulatedEpisode.begin(simulators.acquire(self.criterion), self.pair)
+            episode.follow(self.before, filming=False)
+        episode.follow(self.actions, filming=self.filming)
+        seen = self.filming or not (self.last or episode.first_hit is not None)
+        frames = np.stack([*episode.frames, episode.simulator.frame()]) if seen else NO_FRAMES
+        if episode.first_hit is not None:
+            episode.hold(np.concatenate([self.actions[episode.first_hit - len(self.before) :], self.rest]))
+        return simulators.keep(self.number, episode, frames, ended=self.last)
+
+
+@dataclass(frozen=True)
+class RunActor:
+    """Runs an actor that looks at nothing, from the start; the response is whether the goal was reached.
+
+    Args:
+        pair: start and goal.
+        criterion: of success.
+        budget: environment steps.
+        actor: makes the actor from what draws an action.
+        seed: of the actor.
+    """
+
+    pair: Pair
+    criterion: str
+    budget: int
+    actor: Callable[[ActionSampler], Actor]
+    seed: int = 0
+
+    def run(self, simulators: SimulatorSet) -> Response:
+        """Begin, and take as many actions as are allowed."""
+        simulator, steps = simulators.acquire(self.criterion), 0
+        simulator.begin(self.pair.start, self.pair.goal)
+        actor = self.actor(simulator.random_action)
+        episodes = actor.begin([NO_FRAMES], [self.seed])
+        while not (reached := simulator.solved()) and steps < self.budget:
+            (actions,) = actor.act(episodes, [NO_FRAMES])
+            simulator.step(actions[0])
+            steps += 1
+        simulators.release(simulator)
+        return Response(NO_FRAMES, reached)
+
+
+@dataclass(frozen=True)
+class RolloutResult:
+    """The outcome of several sequences of actions.
+
+    Args:
+        paths: (S, L + 1, 2) positions, where they begin included.
+        distances: (S,) from the goal at their ends, in the task's units.
+    """
+
+    paths: Array
+    distances: Array
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Follows several sequences of actions, and goes on when the goal is reached; the response is `RolloutResult`.
+
+    Args:
+        pair: start and goal.
+        criterion: of success, which may define what is in the way, too.
+        before: (K, A) actions that lead to where the sequences begin.
+        sequences: (S, L, A).
+        rendered: the frames are those at their ends; none otherwise.
+    """
+
+    pair: Pair
+    criterion: str
+    before: Actions
+    sequences: Actions
+    rendered: bool = False
+
+    def run(self, simulators: SimulatorSet) -> Response:
+        """Begin anew for each of them."""
+        simulator, paths, distances, frames = simulators.acquire(self.criterion), [], [], []
+        for actions in self.sequences:
+            simulator.begin(self.pair.start, self.pair.goal)
+            for action in self.before:
+                simulator.step(action)
+            path = [simulator.position()]
+            for action in actions:
+                simulator.step(action)
+                path.append(simulator.position())
+            paths.append(np.stack(path))
+            distances.append(simulator.distance())
+            if self.rendered:
+                frames.append(simulator.frame())
+        simulators.release(simulator)
+        return Response(np.stack(frames) if frames else NO_FRAMES, RolloutResult(np.stack(paths), np.array(distances)))
+
+
+@dataclass(frozen=True)
+class Render:
+    """Draws the start and the goal of a pair, whatever counts as success."""
+
+    pair: Pair
+
+    def run(self, simulators: SimulatorSet) -> Response:
+        """Begin, and draw."""
+        simulator = simulators.acquire(OWN_CRITERION)
+        simulator.begin(self.pair.start, self.pair.goal)
+        frames = np.stack([simulator.frame(), simulator.goal_frame()])
+        simulators.release(simulator)
+        return Response(frames)
