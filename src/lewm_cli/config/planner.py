@@ -62,7 +62,7 @@ class PlannerConfig(Section):
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of the cost that iterations must save; 0: go on")
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
-    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit-cost")
+    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit")
     history: PositiveInt | None = Field(None, description="steps looked back at while imagining; the model's")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32", description="that candidates are imagined in; auto measures which is fastest here"
