@@ -15,9 +15,10 @@ from lewm_cli.cli.main import app
 from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
 from lewm_cli.evaluate import EvalResult, FilmResult, PairManifest
+from lewm_cli.heads import ProbeFit, ReachFit
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult
-from lewm_cli.store import Measurement, ProbeFit, ReachFit, StoredStatistics
+from lewm_cli.store import Measurement, StoredStatistics
 from lewm_cli.store.origin import Origin
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 

@@ -114,7 +114,7 @@ def test_true_costs_are_those_of_a_simulator_driven_apart(way: TrueRollout, twor
     simulator = find_task("tworoom").make_simulator()
     goal = torch.randn(1, 8)
     states = StateCost((way,))(candidates)
-    seen = FrameCost(tworoom_run, LastLatent(tworoom_run.model), (way,), goal)(candidates)
+    seen = FrameCost((way,), tworoom_run, LastLatent(tworoom_run.model), goal)(candidates)
     assert states.shape == seen.shape == (1, 19)
     for number, sequence in enumerate(candidates[0].numpy()):
         simulator.begin(way.pair.start, way.pair.goal)
@@ -136,7 +136,7 @@ def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_b
     objective = Reachability(head) if kind == "reach" else ProbedPosition(head)
     ways = way, replace(way, pair=between((150, 60), (190, 90)))
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    found = FrameCost(tworoom_run, objective, ways, goals)(candidates)
+    found = FrameCost(ways, tworoom_run, objective, goals)(candidates)
     for number, (each, goal) in enumerate(zip(ways, goals, strict=True)):
         frames = np.concatenate([one.result().frames for one in each.submit(candidates[number], rendered=True)])
         with torch.inference_mode():
@@ -148,7 +148,7 @@ def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_b
 def test_costs_of_one_environment_are_those_it_has_among_others(way: TrueRollout, tworoom_run: Run):
     ways = way, replace(way, pair=between((150, 60), (190, 90)), before=way.before[:0])
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
-    for cost in (StateCost(ways), FrameCost(tworoom_run, LastLatent(tworoom_run.model), ways, goals)):
+    for cost in (StateCost(ways), FrameCost(ways, tworoom_run, LastLatent(tworoom_run.model), goals)):
         assert cost.environments == 2
         together = cost(candidates)
         for number in range(2):

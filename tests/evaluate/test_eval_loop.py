@@ -149,7 +149,7 @@ def test_outcome_does_not_depend_on_processes_or_batch(
     assert apart.episodes == here.episodes
     assert (apart.workers, here.workers) == (2, 1)
     with monkeypatch.context() as monkeypatch:
-        monkeypatch.setattr("lewm_cli.control.planner.EPISODES_PER_CORE", 1)
+        monkeypatch.setattr("lewm_cli.control.run_planner.EPISODES_PER_CORE", 1)
         again = measure(pairs[::-1], film=lambda film: filmed_here.update({film.number: film}))
     assert again.episodes == here.episodes[::-1]
     for number in range(PAIRS):
@@ -319,7 +319,7 @@ def test_precision_that_is_measured_stays_what_it_was(
         raise KeyboardInterrupt
 
     def fastest_is(dtype: torch.dtype) -> None:
-        monkeypatch.setattr("lewm_cli.control.planner.fastest_dtype", lambda model: dtype)
+        monkeypatch.setattr("lewm_cli.control.run_planner.fastest_dtype", lambda model: dtype)
 
     fastest_is(torch.bfloat16)
     with monkeypatch.context() as patch:

@@ -10,6 +10,7 @@ import torch
 from line import LINE, Line, recording
 
 from lewm_cli.config import EvalProtocol
+from lewm_cli.control import Planner
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EvalResult,
@@ -67,7 +68,7 @@ def follow(
         dataset,
         pairs,
         asked,
-        solver or Always(run, tuple(moves)),
+        Planner(run, asked.planner, solver=solver or Always(run, tuple(moves))),
         held_out=True,
         advance=lambda done: None,
     )
@@ -115,9 +116,9 @@ def outcomes(run: Run, tmp_path: Path, solved_starts: str) -> EvalResult:
 
     pairs = choose_pairs(dataset, TWOROOM, np.array([0]), EvalProtocol(pairs=8, offset=1))
     protocol = EvalProtocol(pairs=8, offset=1, budget=2, solved_starts=solved_starts)
-    solver = Always(run, (0.0, 1.0))
+    actor = Planner(run, protocol.planner, solver=Always(run, (0.0, 1.0)))
     task = replace(TWOROOM, make_simulator=Wide)
-    return evaluate(run, task, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
+    return evaluate(run, task, dataset, pairs, protocol, actor, held_out=True, advance=lambda done: None)
 
 
 def test_solved_starts_are_left_out_of_the_headline_and_stored_all_the_same(run: Run, tmp_path: Path):
@@ -146,8 +147,8 @@ def test_the_gate_of_the_protocol_is_the_simulators(run: Run, tmp_path: Path):
     task = replace(TWOROOM, make_simulator=make)
     pairs = choose_pairs(dataset, task, np.array([0]), protocol)
     assert all(pair.start_row % 2 == 0 for pair in pairs)
-    solver = Always(run, ())
-    evaluate(run, task, dataset, pairs, protocol, solver, held_out=True, advance=lambda done: None)
+    actor = Planner(run, protocol.planner, solver=Always(run, ()))
+    evaluate(run, task, dataset, pairs, protocol, actor, held_out=True, advance=lambda done: None)
     assert len(made) > 3  # one chose the pairs
     assert all(set(one.begun) == {"route"} for one in made)
 

@@ -660,7 +660,7 @@ def test_precision_is_measured_if_it_is_left_open_and_the_result_says_which(
     between = ["plan", tworoom_run.name, "--start", images[0], "--goal", images[1], *FEW_TRIES, "--json"]
     imaginer, dtypes = LeWM.imaginer, []
     monkeypatch.setattr(LeWM, "imaginer", lambda model, *how: dtypes.append(how[0]) or imaginer(model, *how))
-    monkeypatch.setattr("lewm_cli.control.planner.fastest_dtype", lambda model: fastest)
+    monkeypatch.setattr("lewm_cli.control.run_planner.fastest_dtype", lambda model: fastest)
     left_open = lewm_here(home.write, *between, "--set", "planner.precision=auto").json()
     given = lewm_here(home.write, *between, "--set", f"planner.precision={used}").json()
     assert left_open["planner"]["precision"] == given["planner"]["precision"] == used

@@ -7,7 +7,7 @@ import torch
 from pydantic import PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
-from lewm_cli.control.planner import Planner
+from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import Image
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run

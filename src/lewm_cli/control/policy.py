@@ -7,8 +7,8 @@ import torch
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.control.actor import Actions, Frame
-from lewm_cli.control.planner import Planner
 from lewm_cli.control.planner_settings import task_planner
+from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.plan import Plan
 from lewm_cli.store import Run, load

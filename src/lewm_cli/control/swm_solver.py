@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control.planner import Planner
 from lewm_cli.control.planner_settings import task_planner
+from lewm_cli.control.run_planner import Planner
 from lewm_cli.errors import UsageError
 from lewm_cli.plan import Plan, WarmStart
 from lewm_cli.store import Run, load

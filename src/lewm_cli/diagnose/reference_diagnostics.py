@@ -13,13 +13,11 @@ from lewm_cli.diagnose.ranking import rank_plan
 from lewm_cli.diagnose.reference_settings import PlansBy, planned_by, reference_planner
 from lewm_cli.diagnose.true_cost import TruePlanner, TrueRollout
 from lewm_cli.evaluate import (
-    Difference,
     EvalResult,
     EvaluationLoop,
     Journal,
     Pair,
     Ranking,
-    Rate,
     Reference,
     References,
     pair_seed,
@@ -27,6 +25,7 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.plan import find_solver
 from lewm_cli.simulate import Render, RunActor, SimulatorPool
+from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
 
 

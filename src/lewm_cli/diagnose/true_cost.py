@@ -64,8 +64,8 @@ class TrueRollout:
 
 
 @dataclass(frozen=True)
-class StateCost:
-    """The distance of the state that candidates lead to from the goal, for a batch of environments.
+class TrueCost:
+    """A cost by where candidates really lead, for a batch of environments.
 
     Args:
         rollouts: E of them.
@@ -82,42 +82,34 @@ class StateCost:
     def device(self) -> torch.device:
         """The CPU, from which simulators take candidates."""
         return torch.device("cpu")
+
+    def of(self, number: int) -> Self:
+        """The cost for one of the environments."""
+        return replace(self, rollouts=self.rollouts[number : number + 1])
+
+
+class StateCost(TrueCost):
+    """The distance of the state that candidates lead to from the goal."""
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), in the task's units."""
         found = [rollout.distances(one) for rollout, one in zip(self.rollouts, candidates, strict=True)]
         return torch.from_numpy(np.stack(found)).float()
 
-    def of(self, number: int) -> Self:
-        """The cost for one of the environments."""
-        return type(self)(self.rollouts[number : number + 1])
-
 
 @dataclass(frozen=True)
-class FrameCost:
-    """A run's objective, applied to latents of the frames that candidates really lead to, for a batch of environments.
+class FrameCost(TrueCost):
+    """A run's objective, applied to latents of the frames that candidates really lead to.
 
     Args:
         run: encodes.
         objective: of the run; it asks for the end of the way alone.
-        rollouts: E of them.
         goals: (E, D) latents of the goal frames.
     """
 
     run: Run
     objective: Objective
-    rollouts: tuple[TrueRollout, ...]
     goals: Tensor
-
-    @property
-    def environments(self) -> int:
-        """Number of environments E."""
-        return len(self.rollouts)
-
-    @property
-    def device(self) -> torch.device:
-        """The CPU, from which simulators take candidates."""
-        return torch.device("cpu")
 
     @torch.inference_mode()
     def __call__(self, candidates: Tensor) -> Tensor:
@@ -128,8 +120,7 @@ class FrameCost:
 
     def of(self, number: int) -> Self:
         """The cost for one of the environments."""
-        one = slice(number, number + 1)
-        return replace(self, rollouts=self.rollouts[one], goals=self.goals[one])
+        return replace(super().of(number), goals=self.goals[number : number + 1])
 
     def _latents(self, responses: "list[Future[Response]]") -> Tensor:
         """Latents (S, D) of the frames of one environment; on a CPU encoded while others are drawn."""
@@ -180,7 +171,7 @@ class TruePlanner(Planner):
         rollouts = tuple(self._rollouts[episode.generator.initial_seed()] for episode in episodes)
         if self._by == "true state":
             return StateCost(rollouts)
-        return FrameCost(self.run, self.objective, rollouts, torch.stack([episode.goal for episode in episodes]))
+        return FrameCost(rollouts, self.run, self.objective, torch.stack([episode.goal for episode in episodes]))
 
 
 def _frames(responses: "list[Future[Response]]") -> Iterator[Frame]:

@@ -1,11 +1,9 @@
 """Success at reaching recorded goals, with its interval and the random baseline; and goals that are only an image."""
 
-from lewm_cli.evaluate.evaluate import evaluate
-from lewm_cli.evaluate.film import Film
+from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
 from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.journal import Journal, Journaled
-from lewm_cli.evaluate.loop import EvaluationLoop, pair_seed, resume_clock
 from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import Pair, choose_pairs, draw_pairs, recorded_pairs

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.control import Policy
 from lewm_cli.data import Image, resize
-from lewm_cli.evaluate.film import Film
+from lewm_cli.evaluate.evaluation import Film
 from lewm_cli.plan import Plan
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Run

@@ -12,8 +12,7 @@ from lewm_cli.plan.cost import (
     cost_and_gradient,
 )
 from lewm_cli.plan.per_environment import PerEnvironment
-from lewm_cli.plan.plan import Iteration, Plan
-from lewm_cli.plan.problem import Bounds, Problem, WarmStart
+from lewm_cli.plan.problem import Bounds, Iteration, Plan, Problem, WarmStart
 from lewm_cli.plan.search import Solver
 from lewm_cli.plan.solvers import SOLVERS, find_solver
 

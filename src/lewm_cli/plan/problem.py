@@ -1,6 +1,9 @@
-"""The problem that a solver is given: candidates' cost, bounds, warm starts, random generators."""
+"""A planning problem, and the plans that solve it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from threading import Event
 from typing import Self
 
 import torch
@@ -51,6 +54,7 @@ class Problem:
         warm_starts: E of them; None for an environment without one, or instead of all.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
+        cancelled: set by another thread when nobody waits for the plans any more.
     """
 
     cost: Cost
@@ -60,13 +64,12 @@ class Problem:
     warm_starts: list[WarmStart | None] | None = None
     bounds: Bounds | None = None
     flops: PlanFlops | None = None
+    cancelled: Event | None = None
 
     def of(self, number: int) -> Self:
         """The problem of one of the environments."""
         warm_starts = self.warm_starts and [self.warm_starts[number]]
-        generators = [self.generators[number]]
-        cost = self.cost.of(number)
-        return type(self)(cost, self.block_dim, generators, self.frameskip, warm_starts, self.bounds, self.flops)
+        return replace(self, cost=self.cost.of(number), generators=[self.generators[number]], warm_starts=warm_starts)
 
     def initial_mean(self, horizon: int) -> Tensor:
         """The sequences (E, horizon, block_dim) to draw around first: warm starts, or else the mean action."""
@@ -81,3 +84,115 @@ class Problem:
         none = torch.empty(0)
         warm_starts = self.warm_starts or [None] * self.cost.environments
         return [none if start is None else start.carried.to(self.cost.device) for start in warm_starts]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """The candidates of one iteration; NaN, and elite 0, for environments whose search had already ended.
+
+    Args:
+        actions: (E, S, horizon, block_dim) normalized candidates, on the CPU.
+        cost: (E, S) on the CPU; the highest cost of the row for candidates without a finite one.
+        elites: (E, K) numbers of the candidates that the solver learned from, cheapest first, on the CPU.
+    """
+
+    actions: Tensor
+    cost: Tensor
+    elites: Tensor
+
+    def of(self, number: int) -> Self:
+        """The candidates for one of the environments."""
+        one = slice(number, number + 1)
+        return type(self)(self.actions[one], self.cost[one], self.elites[one])
+
+    def blank(self, environments: int) -> Self:
+        """An iteration of the same shape, for so many environments, in which nothing was tried."""
+        nothing = (environments, *([-1] * (self.actions.dim() - 1)))
+        actions = torch.full_like(self.actions[:1], torch.nan).expand(nothing)
+        cost = torch.full_like(self.cost[:1], torch.nan).expand(environments, -1)
+        return type(self)(actions, cost, torch.zeros_like(self.elites[:1]).expand(environments, -1))
+
+    def only(self, active: Tensor) -> Self:
+        """The same with blanks for the environments that are not active (E,)."""
+        if active.all():
+            return self
+        blank = self.blank(len(active))
+        return type(self)(
+            torch.where(active[:, None, None, None], self.actions, blank.actions),
+            torch.where(active[:, None], self.cost, blank.cost),
+            torch.where(active[:, None], self.elites, blank.elites),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One plan per environment.
+
+    Args:
+        actions: (E, horizon, block_dim) normalized action blocks, on the CPU.
+        cost: (E,) on the CPU, as the solver ended: of the last elites or of the best, on average.
+        seconds: spent on all environments together.
+        iterations: (E,) made for each, on the CPU.
+        flops: (E,) operations of the plain rollout for each, float64 on the CPU; None where they are not known.
+        carried: (E, K, horizon, block_dim) elites on the CPU that the next plan may try again, if the solver has any.
+        history: every iteration, if the solver records them.
+    """
+
+    actions: Tensor
+    cost: Tensor
+    seconds: float
+    iterations: Tensor
+    flops: Tensor | None = None
+    carried: Tensor | None = None
+    history: tuple[Iteration, ...] = ()
+
+    def of(self, number: int) -> "Plan":
+        """The plan for one of the environments; `seconds` stay those of all."""
+        one = slice(number, number + 1)
+        return Plan(
+            self.actions[one],
+            self.cost[one],
+            self.seconds,
+            self.iterations[one],
+            None if self.flops is None else self.flops[one],
+            None if self.carried is None else self.carried[one],
+            tuple(iteration.of(number) for iteration in self.history[: int(self.iterations[number])]),
+        )
+
+    def warm_start(self, number: int, executed: int) -> WarmStart:
+        """Shift the plan of an environment by the blocks that were executed; the mean action follows."""
+        one = slice(number, number + 1)
+        sequences = torch.cat([self.actions[one], *(() if self.carried is None else self.carried[one])])
+        shifted = torch.zeros_like(sequences)
+        shifted[:, : sequences.shape[1] - executed] = sequences[:, executed:]
+        return WarmStart(shifted[0], shifted[1:])
+
+    @classmethod
+    def join(cls, plans: Sequence[Self], seconds: float) -> Self:
+        """Join plans of different environments, which took `seconds` together."""
+        return cls(
+            torch.cat([plan.actions for plan in plans]),
+            torch.cat([plan.cost for plan in plans]),
+            seconds,
+            torch.cat([plan.iterations for plan in plans]),
+            _joined([plan.flops for plan in plans]),
+            _joined([plan.carried for plan in plans]),
+            tuple(_side_by_side(plans, iterations) for iterations in zip_longest(*(plan.history for plan in plans))),
+        )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """All parts as one; None if one of them is missing."""
+    found = [part for part in parts if part is not None]
+    return torch.cat(found) if len(found) == len(parts) else None
+
+
+def _side_by_side(plans: Sequence[Plan], iterations: Sequence[Iteration | None]) -> Iteration:
+    """The same iteration of several plans, some of which had come to an end."""
+    like = next(one for one in iterations if one is not None)
+    found = [one or like.blank(len(plan.actions)) for plan, one in zip(plans, iterations, strict=True)]
+    return Iteration(
+        torch.cat([one.actions for one in found]),
+        torch.cat([one.cost for one in found]),
+        torch.cat([one.elites for one in found]),
+    )

@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,8 +14,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.plan.budget import Budget
 from lewm_cli.plan.cost import cost_and_gradient
-from lewm_cli.plan.plan import Iteration, Plan
-from lewm_cli.plan.problem import Problem
+from lewm_cli.plan.problem import Iteration, Plan, Problem
 
 PATIENCE = 3
 """Iterations in which the least cost must fall by more than the tolerance."""
@@ -117,6 +117,8 @@ class Search:
         """
         self._flops_each = self._budget.flops_of(candidates, gradient=gradient)
         for number in range(count):
+            if self.problem.cancelled and self.problem.cancelled.is_set():
+                raise CancelledError
             begun = len(self._best_costs) > 1
             if self._ended or (begun and not (self._active.any() and self._budget.allows(self._flops_each))):
                 self._ended = True

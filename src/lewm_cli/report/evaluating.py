@@ -7,7 +7,7 @@ from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import EvalResult, GroupResult, Ranking, References
-from lewm_cli.report.pieces import plain_table, spent_per_plan
+from lewm_cli.report.pieces import framed_table, plain_table, spent_per_plan
 from lewm_cli.simulate import HELD_STEPS
 
 NOT_SHOWN = "not shown to beat random"
@@ -31,9 +31,7 @@ def evaluation_tables(results: Sequence[EvalResult]) -> list[RenderableType]:
 
 def protocol_tables(protocols: list[tuple[str, EvalProtocol]]) -> list[RenderableType]:
     """One line per protocol of a task: what it is for."""
-    table = Table(title="protocols", title_justify="left")
-    for heading in ("name", "purpose"):
-        table.add_column(heading, overflow="fold")
+    table = framed_table("protocols", "name", "purpose")
     for task, protocol in protocols:
         table.add_row(f"{task}/{protocol.name}", protocol.purpose)
     return [table, "`lewm eval RUN --protocol NAME` measures by one of them"]

@@ -4,11 +4,11 @@ from shlex import quote
 
 from rich import box
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.fetch import Entry, Installed, PlannedFetch, Published
-from lewm_cli.report.tables import size_text
 from lewm_cli.report.trees import Tree
 from lewm_cli.tasks import find_task
 
@@ -50,8 +50,8 @@ def plan_tables(planned: tuple[PlannedFetch, ...]) -> list[RenderableType]:
         if one.there:
             lines += [f"{target.name}: there already", f"  {one.path}"]
             continue
-        sizes = [size_text(target.size)] if target.size else []
-        sizes += [f"unpacked {size_text(target.unpacked)}"] if target.unpacked else []
+        sizes = [decimal(target.size)] if target.size else []
+        sizes += [f"unpacked {decimal(target.unpacked)}"] if target.unpacked else []
         lines += [": ".join([target.name, *sizes[:1]]) + "".join(f", {size}" for size in sizes[1:])]
         lines += [f"  from {target.place}", f"  to   {one.path}"]
     return lines
@@ -82,7 +82,7 @@ def fetched_tables(installed: tuple[Installed, ...]) -> list[RenderableType]:
             continue
         for file in origin.files:
             path = at / file.name if target.kind == "model" else at
-            lines.append(f"  {path}, {size_text(file.size)}, sha256 {file.sha256[:16]}...")
+            lines.append(f"  {path}, {decimal(file.size)}, sha256 {file.sha256[:16]}...")
         lines.append(f"  from {origin.source}" + (f"@{origin.revision[:8]}" if origin.revision else ""))
     return lines
 
@@ -124,7 +124,7 @@ def _place(published: Published) -> Text:
 
 
 def _size(size: int | None) -> str:
-    return size_text(size) if size else ""
+    return decimal(size) if size else ""
 
 
 def _table(*headings: str) -> Table:

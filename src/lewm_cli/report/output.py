@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
-    from lewm_cli.fetch.transfer import Advance, Begin, Transfer
+    from lewm_cli.fetch import Advance, Begin, Transfer
 
 PLAIN_LINE_SECONDS = 5.0
 

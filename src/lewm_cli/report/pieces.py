@@ -28,6 +28,21 @@ def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod
     return table
 
 
+def framed_table(title: str, *headings: str, fold: Sequence[int] | None = None) -> Table:
+    """A table with frames.
+
+    Args:
+        title: above it.
+        headings: of its columns.
+        fold: numbers of the columns whose text may be broken; all if not given.
+    """
+    table = Table(title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        breaks = fold is None or number in fold
+        table.add_column(heading, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
+    return table
+
+
 def spent_per_plan(seconds: float, iterations: float, flops: float) -> str:
     """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan".
 

@@ -1,6 +1,7 @@
 """Results as tables for a person."""
 
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 
 from lewm_cli.config import Inputs
@@ -9,7 +10,8 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import Provenance
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
-from lewm_cli.store import Inventory, ProbeFit, ReachFit, RunEntry, StoredResults
+from lewm_cli.report.pieces import framed_table
+from lewm_cli.store import Inventory, RunEntry, StoredResults
 from lewm_cli.surprise import PerturbationResult
 from lewm_cli.train import HeldOut, TrainingFinished
 
@@ -29,23 +31,19 @@ def dataset_tables(dataset: Dataset) -> list[RenderableType]:
 
 def inventory_tables(inventory: Inventory) -> list[RenderableType]:
     """All datasets and runs."""
-    datasets = Table(title="datasets", title_justify="left")
-    for heading in ("name", "task", "episodes", "rows", "size", "path"):
-        datasets.add_column(heading, overflow="fold")
+    datasets = framed_table("datasets", "name", "task", "episodes", "rows", "size", "path")
     for entry in inventory.datasets:
         if entry.dataset is None:
-            datasets.add_row(entry.name, "unusable", "", "", size_text(entry.size), entry.problem)
+            datasets.add_row(entry.name, "unusable", "", "", decimal(entry.size), entry.problem)
         else:
             counts = (f"{entry.dataset.episodes:,}", f"{entry.dataset.rows:,}")
-            datasets.add_row(entry.name, entry.task, *counts, size_text(entry.size), str(entry.path))
-    runs = Table(title="runs", title_justify="left")
-    for heading in ("name", "task", "step", "trained on", "size", "path"):
-        runs.add_column(heading, overflow="fold")
+            datasets.add_row(entry.name, entry.task, *counts, decimal(entry.size), str(entry.path))
+    runs = framed_table("runs", "name", "task", "step", "trained on", "size", "path")
     for run in inventory.runs:
         if run.problem:
-            runs.add_row(run.name, "unusable", "", "", size_text(run.size), run.problem)
+            runs.add_row(run.name, "unusable", "", "", decimal(run.size), run.problem)
         else:
-            runs.add_row(run.name, *_what_run(run), size_text(run.size), str(run.path))
+            runs.add_row(run.name, *_what_run(run), decimal(run.size), str(run.path))
     return [datasets, runs]
 
 
@@ -99,21 +97,18 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
     parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
     tables: list[RenderableType] = [facts, parts]
     if evaluations := details.results.of(EvalResult):
-        results = Table(title="evaluations", title_justify="left")
-        for heading in ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan"):
-            results.add_column(heading, no_wrap=heading not in ("pairs from", "protocol"))
+        headings = ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
+        results = framed_table("evaluations", *headings, fold=(1, 2))
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             by = (str(result.protocol), str(result.protocol.offset))
             results.add_row(result.time[:16], result.dataset.name, *by, *rates, f"{result.seconds_per_plan:.3f}")
         tables.append(results)
     if details.heads:
-        heads = Table(title="heads that plans can be judged by", title_justify="left")
-        for heading in ("fitted", "objective", "file", "tested"):
-            heads.add_column(heading, overflow="fold")
+        heads = framed_table("heads that plans can be judged by", "fitted", "objective", "file", "tested")
         for head in details.heads:
             fitted = head.fit.time[:16] if head.fit else ""
-            heads.add_row(fitted, head.kind, head.path.name, head.problem or _tested(head.fit))
+            heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
     measured = _measured(details.results)
     if measured.rows:
@@ -138,16 +133,8 @@ def _add_provenance(facts: Table, details: RunDetails, inputs: Inputs, provenanc
     facts.add_row("finished", provenance.finished)
 
 
-def _tested(fit: ReachFit | ProbeFit | None) -> str:
-    if isinstance(fit, ReachFit):
-        return f"rank correlation {fit.head.correlation}, shuffled {fit.shuffled.correlation}"
-    return ", ".join(f"R2 {position.name} {position.r2}" for position in fit.positions) if fit else ""
-
-
 def _measured(results: StoredResults) -> Table:
-    table = Table(title="probes and surprise", title_justify="left")
-    for heading in ("time", "frames from", "measured", "value"):
-        table.add_column(heading, no_wrap=heading != "frames from")
+    table = framed_table("probes and surprise", "time", "frames from", "measured", "value", fold=(1,))
     for probe in results.of(ProbeResult):
         for target in probe.targets:
             measured = f"MLP probe R2, {target.name}"
@@ -160,7 +147,7 @@ def _measured(results: StoredResults) -> Table:
 
 def _dataset_facts(dataset: Dataset) -> Table:
     facts = _facts(dataset.name)
-    facts.add_row("file", f"{dataset.path} ({size_text(dataset.path.stat().st_size)})")
+    facts.add_row("file", f"{dataset.path} ({decimal(dataset.path.stat().st_size)})")
     lengths = dataset.lengths
     facts.add_row(
         "episodes", f"{dataset.episodes:,}, {lengths.min()} to {lengths.max()} rows, mean {lengths.mean():.1f}"
@@ -192,13 +179,3 @@ def _facts(title: str) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     return table
-
-
-def size_text(count: int) -> str:
-    """A number of bytes as a person reads it."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -1,14 +1,15 @@
 """Results as trees of plain values, for --json."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
-from lewm_cli.store import Inventory, Measurement
+from lewm_cli.store import Inventory
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 Tree = dict[str, Any]
@@ -68,32 +69,23 @@ def details_tree(details: DatasetDetails | RunDetails) -> Tree:
     """A dataset or a run in detail."""
     if isinstance(details, DatasetDetails):
         return dataset_tree(details.dataset)
-    return {
+    tree = {
         "name": details.name,
         "path": str(details.files.weights),
         "tensors": details.tensors,
         "source": details.source,
-        "model": details.model.model_dump(mode="json", by_alias=True),
-        "card": details.card.model_dump(mode="json", by_alias=True) if details.card else None,
-        "components": [asdict(part) for part in details.components],
-        "held_out": asdict(details.held_out) if details.held_out else None,
+        "model": details.model,
+        "card": details.card,
+        "components": details.components,
+        "held_out": details.held_out,
         "stopped": details.files.stopped,
-        "unreadable": [str(path) for path in details.results.unreadable],
+        "unreadable": details.results.unreadable,
         "heads": [
-            {
-                "kind": head.kind,
-                "path": str(head.path),
-                "problem": head.problem,
-                "fit": head.fit.model_dump(mode="json") if head.fit else None,
-            }
-            for head in details.heads
+            {"kind": head.kind, "path": head.path, "problem": head.problem, "fit": head.fit} for head in details.heads
         ],
-        "evaluations": _dumped(details.results.of(EvalResult)),
-        "probes": _dumped(details.results.of(ProbeResult)),
-        "surprises": _dumped(details.results.of(SurpriseResult)),
-        "perturbations": _dumped(details.results.of(PerturbationResult)),
+        "evaluations": details.results.of(EvalResult),
+        "probes": details.results.of(ProbeResult),
+        "surprises": details.results.of(SurpriseResult),
+        "perturbations": details.results.of(PerturbationResult),
     }
-
-
-def _dumped(results: Sequence[Measurement]) -> list[Tree]:
-    return [result.model_dump(mode="json", by_alias=True) for result in results]
+    return to_jsonable_python(tree, by_alias=True)

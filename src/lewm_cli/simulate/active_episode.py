@@ -1,14 +1,15 @@
 """Active episodes, seen from the process that plans: begun and driven on through a pool of simulators."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from lewm_cli.control import Actions, Frame
-from lewm_cli.simulate.episode import EpisodeProgress, Pair
+from lewm_cli.control import Actions, ActorEpisode, Frame
 from lewm_cli.simulate.pool import SimulatorPool, gather
-from lewm_cli.simulate.requests import Begin, Follow
+from lewm_cli.simulate.requests import Begin, Follow, Response
+from lewm_cli.simulate.simulated_episode import EpisodeProgress, Pair
 
 
 @dataclass
@@ -23,6 +24,8 @@ class ActiveEpisode:
         progress: its state.
         actions: (K, A) taken so far, in the parts in which they were chosen.
         film: frames before each step, if it is filmed.
+        memory: state of the actor in it.
+        baseline: success of the random actor from the same start, as soon as it is known.
     """
 
     number: int
@@ -32,6 +35,8 @@ class ActiveEpisode:
     progress: EpisodeProgress
     actions: list[Actions] = field(default_factory=list)
     film: list[Frame] = field(default_factory=list)
+    memory: ActorEpisode = field(default_factory=ActorEpisode)
+    baseline: "Future[Response] | None" = None
 
     @property
     def steps(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lewm_cli.control import Actions, ActionSampler, Actor, Frame
-from lewm_cli.simulate.episode import Array, Pair, SimulatedEpisode
+from lewm_cli.simulate.simulated_episode import Array, Pair, SimulatedEpisode
 from lewm_cli.tasks import Simulator, Task
 
 OWN_CRITERION = "simulator"
@@ -90,7 +90,7 @@ class Begin:
         before = simulators.episodes.pop(self.number, None)
         if before:
             simulators.release(before.simulator)
-        episode = SimulatedEpisode.begin(simulators.acquire(self.criterion), self.pair)
+        episode = SimulatedEpisode(simulators.acquire(self.criterion), self.pair)
         frames = np.stack([episode.simulator.frame(), episode.simulator.goal_frame()])
         if episode.first_hit == 0:
             episode.hold(())
@@ -127,7 +127,7 @@ class Follow:
         if episode is None or len(episode.path) != len(self.before) + 1:
             if episode is not None:
                 simulators.release(episode.simulator)
-            episode = SimulatedEpisode.begin(simulators.acquire(self.criterion), self.pair)
+            episode = SimulatedEpisode(simulators.acquire(self.criterion), self.pair)
             episode.follow(self.before, filming=False)
         episode.follow(self.actions, filming=self.filming)
         seen = self.filming or not (self.last or episode.first_hit is not None)

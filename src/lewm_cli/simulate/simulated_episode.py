@@ -1,7 +1,7 @@
 """One episode in its simulator, in whatever process: from a start towards a goal, step by step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,33 +54,24 @@ class EpisodeProgress:
     route_valid: bool | None
 
 
-@dataclass
 class SimulatedEpisode:
-    """A pair in a simulator of its own.
+    """A pair in a simulator of its own; see `EpisodeProgress` for most attributes.
 
     Args:
-        simulator: judges by the success criterion of the evaluation.
+        simulator: is put to the start; it judges by the success criterion of the evaluation.
         pair: start and goal.
-        path: positions, one per environment step, the start included.
-        first_hit: environment steps until the goal was reached; 0 at the start, None if it was not yet.
-        final_distance: to the goal, in the task's units.
-        held: the goal stayed reached after the first hit; None if it was not reached yet.
+
+    Attributes:
         frames: seen before the steps of the latest request.
     """
 
-    simulator: Simulator
-    pair: Pair
-    path: list[Array]
-    first_hit: int | None
-    final_distance: float
-    held: bool | None = None
-    frames: list[Frame] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, simulator: Simulator, pair: Pair) -> "SimulatedEpisode":
-        """Put a simulator to the start."""
+    def __init__(self, simulator: Simulator, pair: Pair) -> None:
         simulator.begin(pair.start, pair.goal)
-        return cls(simulator, pair, [simulator.position()], 0 if simulator.solved() else None, simulator.distance())
+        self.simulator, self.pair = simulator, pair
+        self.path, self.frames = [simulator.position()], list[Frame]()
+        self.first_hit: int | None = 0 if simulator.solved() else None
+        self.held: bool | None = None
+        self.final_distance = simulator.distance()
 
     def follow(self, actions: Sequence[Array] | Actions, *, filming: bool) -> None:
         """Take actions (A,) until the goal is reached."""
