@@ -30,7 +30,6 @@ NOT_YET_CLEAN = {
     "model",
     "probe",
     "report",
-    "statistics",
     "store",
     "surprise",
     "train",

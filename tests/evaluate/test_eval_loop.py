@@ -27,8 +27,8 @@ from lewm_cli.evaluate import (
     draw_pairs,
     evaluate,
 )
+from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.evaluate.journal import Entry, Journaled
-from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.methods import LeWM
 from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
 from lewm_cli.simulate import (

@@ -58,7 +58,7 @@ def drive_run(
 
 
 def _protocol(task: Task, settings: tuple[Layer, ...]) -> GoalProtocol:
-    """What a task's protocol `heldout` says of driving, with settings laid over it."""
+    """Lay settings over what a task's protocol `heldout` says of driving."""
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
     merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
     return GoalProtocol.build(merged.tree, merged.source)
