@@ -49,10 +49,11 @@ def drive_run(
     run = load_run(home, name, resolve_device(device), foreign=foreign, say=say)
     instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
     task = simulated_task(run, f"there is nothing to drive; {instead}")
+    assert task.make_simulator is not None
     protocol = _protocol(task, settings)
     protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
-    if said := nondeterminism(protocol.planner):
-        say(f"unusual: {said}")
+    if remark := nondeterminism(protocol.planner):
+        say(f"unusual: {remark}")
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
 
