@@ -24,7 +24,7 @@ from lewm_cli.evaluate import (
     EvalResult,
     Journal,
     Pair,
-    draw_pairs,
+    choose_pairs,
     evaluate,
 )
 from lewm_cli.evaluate.eval_result import EpisodeResult
@@ -85,7 +85,7 @@ def dataset(world: Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def pairs(dataset: Dataset) -> list[Pair]:
-    return draw_pairs(dataset, find_task("tworoom"), np.arange(dataset.episodes), offset=25, count=PAIRS, seed=42)
+    return choose_pairs(dataset, find_task("tworoom"), np.arange(dataset.episodes), EvalProtocol(pairs=PAIRS))
 
 
 Measure = Callable[..., EvalResult]

@@ -7,7 +7,7 @@ from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
-from lewm_cli.evaluate.pairs import choose_pairs, draw_pairs, recorded_pairs
+from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
@@ -41,7 +41,6 @@ __all__ = [
     "References",
     "choose_pairs",
     "compare",
-    "draw_pairs",
     "drive_to_image",
     "evaluate",
     "find_protocol",
