@@ -54,9 +54,7 @@ def test_drawn_pairs_are_fair(tmp_path_factory: pytest.TempPathFactory, data: st
 def test_every_start_can_be_drawn(tmp_path: Path):
     dataset, task = noise_with(tmp_path / "x.h5", [8]), find_task("tworoom")
     drawn = {
-        choose_pairs(dataset, find_task("tworoom"), np.array([0]), EvalProtocol(offset=3, pairs=1, seed=seed))[
-            0
-        ].start_row
+        choose_pairs(dataset, task, np.array([0]), EvalProtocol(offset=3, pairs=1, seed=seed))[0].start_row
         for seed in range(100)
     }
     assert drawn == set(range(5))  # up to the last row that has a goal
