@@ -20,8 +20,9 @@ import torch
 from lewm_cli.config import EvalProtocol, ObjectiveName
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EpisodeResult, EvalResult
+from lewm_cli.heads import ReachFit
 from lewm_cli.statistics import Difference, Rate
-from lewm_cli.store import Home, ReachFit, load_run
+from lewm_cli.store import Home, load_run
 from results import ROWS, Step, do, headings, line
 
 OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
@@ -88,7 +89,7 @@ class Bench:
 
 def fitting(run: str, kind: str) -> Step:
     """A head on the latents of a run."""
-    return Step(f"{run}-{kind}-head", "training", ("fit-cost", run, "--kind", kind))
+    return Step(f"{run}-{kind}-head", "training", ("fit", run, "--kind", kind))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The documentation says what is so: links lead somewhere, commands parse, and no field of a result is left out."""
+"""The documentation is right: links lead somewhere, commands parse, and no field of a result is left out."""
 
 import inspect
 import re
@@ -15,9 +15,10 @@ from lewm_cli.cli.main import app
 from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
 from lewm_cli.evaluate import EvalResult, FilmResult, PairManifest
+from lewm_cli.heads import ProbeFit, ReachFit
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult
-from lewm_cli.store import Measurement, ProbeFit, ReachFit, StoredStatistics
+from lewm_cli.store import Measurement, StoredStatistics
 from lewm_cli.store.origin import Origin
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
@@ -66,7 +67,7 @@ def test_commands_in_sentences_exist(page: Path) -> None:
         assert not unknown, f"`{span}`: {name} has no {unknown[0]}"
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"doctor"}))  # it has only those that all commands have
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"doctor"}))  # it has only the options that all commands have
 def test_every_command_has_a_page_with_all_of_its_options(name: str) -> None:
     page = ROOT / "docs" / "commands" / f"{name}.md"
     assert page.exists(), f"{page.name} is missing"
@@ -116,7 +117,7 @@ def _code(page: Path) -> list[str]:
 
 
 def _commands(line: str) -> Iterator[list[str]]:
-    """What follows `lewm` in every command of a shell line; nothing for output and other programs."""
+    """The words after `lewm` in every command of a shell line; none for output and other programs."""
     if not re.match(r"\$? *(\w+=\S+ +)*(\S*bin/)?lewm ", line.strip()):
         return
     for part in re.split(r" +(?:&&|\|\||\||;) +", line.strip().removeprefix("$ ")):
@@ -132,7 +133,7 @@ def _options(name: str) -> set[str]:
 
 
 def _anchors(page: Path) -> set[str]:
-    """What GitHub makes of the headings of a page."""
+    """The anchors that GitHub makes of the headings of a page."""
     headings = re.findall(r"^#+ +(.+?) *$", _prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""A wish to stop is heard between two steps, and a worker hears none."""
+"""A signal to stop is deferred to the end of a step, and workers ignore it."""
 
 import multiprocessing.connection
 import os
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Whatever a test leaves behind."""
+    """Restores the handlers of signals after a test."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
@@ -68,7 +68,7 @@ def _worker(pipe: multiprocessing.connection.Connection) -> None:
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_worker_outlives_signals_to_the_whole_group(how: str):
-    """From its first moment on, while it imports too: the mask that it is started under is the parent's to lift."""
+    """From its first moment on, while it imports too: only the parent lifts the mask that it is started under."""
     context = multiprocessing.get_context(how)
     ours, theirs = context.Pipe()
     worker = context.Process(target=_worker, args=(theirs,), daemon=True)

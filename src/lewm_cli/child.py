@@ -22,7 +22,7 @@ except BaseException as error:
 LONGEST_MESSAGE = 200
 
 ALARM_SECONDS = 5
-"""After its time is over, a child that nobody has ended ends itself."""
+"""Seconds after its time is over, after which a child that is still there ends itself."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:  # nothing is left of it
         pass
-    except PermissionError:  # what macOS says of a group that has ended
+    except PermissionError:  # as macOS answers for a group that has ended
         pass
     child.wait()
 

@@ -8,7 +8,7 @@ Finding = TypeVar("Finding")
 
 
 class LewmError(Exception):
-    """A failure told in one sentence: what happened, why, and what to type next. Exit code 1."""
+    """A failure explained in one sentence: what happened, why, and what to type next. Exit code 1."""
 
     exit_code = 1
 

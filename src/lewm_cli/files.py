@@ -187,7 +187,7 @@ def full_disk_explained(path: Path) -> Iterator[None]:
 def disk_is_full(error: BaseException) -> bool:
     """True if `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if error.__context__ is not None:  # torch fails again while it closes the archive, and says something else
+    if error.__context__ is not None:  # torch fails again while it closes the archive, with another message
         full = full or disk_is_full(error.__context__)
     return full or "No space left on device" in str(error) or "errno = 28" in str(error)
 

@@ -17,8 +17,10 @@ from lewm_cli.evaluate import (
     EvalResult,
 )
 from lewm_cli.evaluate.eval_result import summarize
+from lewm_cli.heads import ReachFit
+from lewm_cli.heads.reach_score import ReachScore
 from lewm_cli.statistics import Difference, Estimate, Rate
-from lewm_cli.store import Measurement, ReachFit, ReachScore
+from lewm_cli.store import Measurement
 from reports import full_report
 
 ROOT = Path(__file__).parents[2]
@@ -203,7 +205,7 @@ def judged(objectives: ModuleType, solved: dict[str, tuple[int, int]]) -> Any:
         },
         heads=[REACH.model_copy(update={"run": run}) for run in runs],
         made=["lewm collect tworoom"],
-        done=["lewm fit-cost tworoom/small-seed0"],
+        done=["lewm fit tworoom/small-seed0"],
     )
 
 
@@ -280,7 +282,7 @@ def test_every_objective_is_planned_with_after_its_head_was_fitted(objectives: M
     bench = objectives.Bench(tmp_path, ("tworoom/a", "tworoom/b"), "tworoom/test", 7)
     for run in bench.runs:
         steps = [step.command for step in bench.steps() if step.command[1] == run]
-        assert [command[0] for command in steps] == ["fit-cost", "fit-cost", *["eval"] * len(get_args(ObjectiveName))]
+        assert [command[0] for command in steps] == ["fit", "fit", *["eval"] * len(get_args(ObjectiveName))]
         assert {command[-3] for command in steps[2:]} == {
             f"planner.objective={objective}" for objective in get_args(ObjectiveName)
         }

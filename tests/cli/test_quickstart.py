@@ -26,24 +26,25 @@ from lewm_cli.store import Home, RunFiles, load_run
 from lewm_cli.tasks import TWOROOM
 
 SIZE = QuickstartSize(train_episodes=8, test_episodes=6, steps=20, pairs=4, frames=300, perturbed=3)
-RECIPE = {"STEPS": 40, "BATCH": 64}
-"""Of the MLP probes."""
+RECIPE = {"lewm_cli.probe.probes.STEPS": 40, "lewm_cli.heads.mlp.BATCH": 64}
+"""Constants of the MLP probes, made small."""
 
 STAGES = ("recording", "training", "evaluating", "fitting", "simulating teleport")
 
 SCRIPT = f"""
-import functools, os, signal, sys
+import functools, importlib, os, signal, sys
 from contextlib import contextmanager
 
 def prepare(stage):
     import lewm_cli.flows.quickstart as flow
-    import lewm_cli.probe.regression as regression
     from lewm_cli.report import Output
     from lewm_cli.train.loop import Trainer
 
     flow.QuickstartSize = functools.partial(flow.QuickstartSize, **{dataclasses.asdict(SIZE)!r})
     flow.available_cores = lambda: 1
-    vars(regression).update({RECIPE!r})
+    for name, value in {RECIPE!r}.items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
     shown, step = Output.progress, Trainer._step
 
     def interrupt(reached):
@@ -99,7 +100,7 @@ def small() -> Iterator[None]:
         patch.setattr("lewm_cli.flows.quickstart.QuickstartSize", lambda: SIZE)
         patch.setattr("lewm_cli.flows.quickstart.available_cores", lambda: 1)
         for name, value in RECIPE.items():
-            patch.setattr(f"lewm_cli.probe.regression.{name}", value)
+            patch.setattr(name, value)
         yield
     torch.set_num_threads(threads)
 

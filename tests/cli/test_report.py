@@ -16,7 +16,8 @@ from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report import RunReport
 from lewm_cli.store import Home, RunFiles, load_run, save_run
-from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult, score
+from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult
+from lewm_cli.surprise.detector_score import score_detector
 from synthetic import write_recording
 
 RUN = "tworoom/lewm"
@@ -75,7 +76,7 @@ def staged(name: str, seed: int) -> Callable[[dict], PerturbationResult]:
             size_unit="px",
             frameskip=5,
             seed=seed,
-            scores={detector: score(*generator.gamma(2.0, size=(4, 5)), seed=0) for detector in DETECTORS},
+            scores={detector: score_detector(*generator.gamma(2.0, size=(4, 5)), seed=0) for detector in DETECTORS},
             episodes=tuple(
                 PerturbedEpisode(episode=k, event=4, size=40.0, untouched=curves(), perturbed=curves())
                 for k in range(3)

@@ -1,4 +1,4 @@
-"""Recordings of others, cut short or damaged: each is refused in a sentence."""
+"""Recordings in HDF5 and other formats; those that are cut short or damaged are refused in a sentence."""
 
 import multiprocessing
 from pathlib import Path
@@ -8,9 +8,47 @@ import numpy as np
 import pytest
 
 from commands import lewm_here
+from lewm_cli.data import Dataset, DecodedFrames, open_dataset, pack_frames
+from lewm_cli.errors import LewmError
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
+
+
+class ReadWhole(Dataset):
+    """A second format, which reads every column whole."""
+
+    def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
+        stored = open_dataset(self.path, self.name)
+        return stored.read(name, slice(None))[rows]
+
+
+def read_whole(stored: Dataset) -> ReadWhole:
+    facts = (stored.lengths, stored.offsets, stored.columns, stored.task, stored.policy, stored.seed)
+    return ReadWhole(stored.path, stored.name, *facts)
+
+
+def test_format_is_one_class_that_reads_columns(tmp_path: Path):
+    stored = open_dataset(write_recording(tmp_path / "stored.h5"), "stored")
+    other, rows = read_whole(stored), np.array([40, 3, 3, 173])
+    assert other.identity == stored.identity
+    assert other.episode_digests == stored.episode_digests
+    frames = DecodedFrames(stored, 16).rows(rows)
+    assert np.array_equal(DecodedFrames(other, 16).rows(rows), frames)
+    assert np.array_equal(pack_frames(other, 16, tmp_path / "cache", lambda done: None).rows(rows), frames)
+
+
+@pytest.mark.parametrize("chunks", [None, (7, 20, 20, 3), (500, 20, 20, 3)])
+def test_rows_come_in_the_order_asked_for(tmp_path: Path, chunks: tuple[int, ...] | None):
+    frames = np.random.default_rng(0).integers(256, size=(600, 20, 20, 3), dtype=np.uint8)
+    path = write_recording(tmp_path / "stored.h5", lengths=(600,), columns={"pixels": None})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("pixels", data=frames, chunks=chunks)
+    stored = open_dataset(path, "stored")
+    for rows in (np.array([599, 0, 7, 6, 7, 300]), np.arange(600), np.array([], int), slice(3, 9)):
+        assert np.array_equal(stored.read("pixels", rows), frames[rows])
+    with pytest.raises(LewmError, match="has no column 'depth'"):
+        stored.read("depth", slice(None))
 
 
 ROWS = 60

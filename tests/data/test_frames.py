@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 
 from commands import PATIENCE
-from lewm_cli.data import (
-    Dataset,
-    DecodedFrames,
-    find_packed,
-    open_dataset,
-    pack_frames,
-)
+from lewm_cli.data import Dataset, DecodedFrames, find_packed, open_dataset, pack_frames
 from lewm_cli.files import locked
 from synthetic import write_recording
 

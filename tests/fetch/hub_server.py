@@ -326,12 +326,10 @@ class HubServer:
     """The servers, each in threads of its own, from entering to leaving.
 
     Args:
-        page: files in one page of a tree listing.
         certificate: a certificate and its key in one PEM file; with it everything is served over TLS.
     """
 
-    def __init__(self, page: int = 1000, certificate: Path | None = None) -> None:
-        self.page = page
+    def __init__(self, certificate: Path | None = None) -> None:
         self.requests: list[Seen] = []
         self._files: dict[str, ServedFile] = {}
         self._repos: dict[tuple[str, str], ServedRepo] = {}
@@ -429,8 +427,8 @@ class HubServer:
             return self._cdn(path, query, seen, fault)
         if path in ("/uc", "/download"):
             return self._drive_page(path, query, seen, fault)
-        if found := _API.fullmatch(url.path):
-            return self._api(found, query, seen)
+        if found := _TREE.fullmatch(url.path):
+            return self._tree(found, seen)
         if (found := _RESOLVE.fullmatch(url.path)) or (found := _RESOLVE_CACHE.fullmatch(url.path)):
             return self._resolve(found, seen, fault)
         return Reply(404, {"Content-Type": "text/plain"}, b"Not Found")
@@ -490,61 +488,15 @@ class HubServer:
                     return _reply_with(fault.of_file(file), seen)
         return Reply(404, {"Content-Type": "application/xml"}, b"<Error><Code>NoSuchKey</Code></Error>")
 
-    def _api(self, found: re.Match[str], query: Mapping[str, str], seen: Seen) -> Reply:
-        kind, name = found["kind"].removesuffix("s"), unquote(found["name"])
-        repo = self._repo(kind, name, unquote(found["revision"] or "main"), seen)
+    def _tree(self, found: re.Match[str], seen: Seen) -> Reply:
+        repo = self._repo(found["kind"].removesuffix("s"), unquote(found["name"]), unquote(found["revision"]), seen)
         if isinstance(repo, Reply):
             return repo
-        if found["what"] == "tree":
-            return self._tree(repo, unquote(found["path"] or ""), query, seen)
-        siblings = [{"rfilename": path} for path in repo.files]
-        if query.get("blobs") in ("True", "true"):
-            siblings = [
-                {"rfilename": path, "blobId": file.blob, "size": len(file.content)}
-                | ({"lfs": _pointer(file, "sha256")} if repo.is_large(path) else {})
-                for path, file in repo.files.items()
-            ]
-        return _json(
-            {
-                "_id": hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:24],
-                "id": name,
-                "author": name.partition("/")[0],
-                "sha": repo.commit,
-                "lastModified": "2026-01-05T10:00:00.000Z",
-                "createdAt": "2026-01-01T10:00:00.000Z",
-                "private": repo.token is not None,
-                "gated": "auto" if repo.gated else False,
-                "disabled": False,
-                "downloads": 1,
-                "likes": 0,
-                "tags": [],
-                "siblings": siblings,
-            }
-        )
-
-    def _tree(self, repo: ServedRepo, folder: str, query: Mapping[str, str], seen: Seen) -> Reply:
-        inside = f"{folder.strip('/')}/" if folder.strip("/") else ""
-        recursive = query.get("recursive") in ("True", "true", "1")
-        entries: dict[str, dict[str, object]] = {}
-        for path, file in sorted(repo.files.items()):
-            if not path.startswith(inside):
-                continue
-            parts = path[len(inside) :].split("/")
-            for depth in range(1, len(parts)):
-                above = inside + "/".join(parts[:depth])
-                entries.setdefault(above, {"type": "directory", "oid": "0" * 40, "size": 0, "path": above})
-            entry = {"type": "file", "oid": file.blob, "size": len(file.content), "path": path}
-            entries[path] = entry | ({"lfs": _pointer(file, "oid")} if repo.is_large(path) else {})
-        listed = [entry for path, entry in sorted(entries.items()) if recursive or "/" not in path.removeprefix(inside)]
-        if inside and not listed:
-            return _refusal(404, "EntryNotFound", f"{folder} does not exist on {repo.commit}")
-        start = int(query.get("cursor", "0"))
-        reply = _json(listed[start : start + self.page])
-        if start + self.page < len(listed):
-            further = urlencode({**query, "cursor": str(start + self.page)})
-            link = f'<{self.url}{urlsplit(seen.path).path}?{further}>; rel="next"'
-            return replace(reply, headers={**reply.headers, "Link": link})
-        return reply
+        listed = [
+            {"type": "file", "oid": file.blob, "size": len(file.content), "path": path}
+            for path, file in sorted(repo.files.items())
+        ]
+        return _json(listed)
 
     # Google Drive
 
@@ -585,9 +537,7 @@ class HubServer:
 
 
 _NAME = r"(?P<name>[^/]+/[^/]+)"
-_API = re.compile(
-    rf"/api/(?P<kind>models|datasets)/{_NAME}(?:/(?P<what>revision|tree)/(?P<revision>[^/]+)(?:/(?P<path>.+))?)?"
-)
+_TREE = re.compile(rf"/api/(?P<kind>models|datasets)/{_NAME}/tree/(?P<revision>[^/]+)")
 _RESOLVE = re.compile(rf"/(?P<kind>datasets/)?{_NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 _RESOLVE_CACHE = re.compile(rf"/api/resolve-cache/(?P<kind>models|datasets)/{_NAME}/(?P<revision>[^/]+)/(?P<path>.+)")
 
@@ -686,10 +636,6 @@ def _json(content: object, status: int = 200) -> Reply:
 def _page(status: int, title: str, body: str) -> Reply:
     text = f"<!DOCTYPE html><html><head><title>{title}</title></head><body>{body}</body></html>"
     return Reply(status, {"Content-Type": "text/html; charset=utf-8"}, text.encode())
-
-
-def _pointer(file: ServedFile, key: str) -> dict[str, object]:
-    return {key: file.sha256, "size": len(file.content), "pointerSize": 134}
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.download import Downloaded, RetryPolicy, download
+from lewm_cli.fetch.download import LocalFile, RetryPolicy, download
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.transfer import Advance, Transfer
 from lewm_cli.files import locked
@@ -107,7 +107,7 @@ class Place:
     def note(self) -> Path:
         return self.path.with_name(f".{self.path.name}.identity.part")
 
-    def get(self, what: Remote, policy: RetryPolicy = QUICK, watched: Watched | None = None) -> Downloaded:
+    def get(self, what: Remote, policy: RetryPolicy = QUICK, watched: Watched | None = None) -> LocalFile:
         watched = watched or Watched()
         return download(what, self.path, watched.begin, pausing=watched.pause, policy=policy)
 
@@ -153,7 +153,7 @@ def test_file_comes_whole(hub: HubServer, place: Place, size: int, length: bool)
     done = place.get(remote(hub.put("/f", ServedFile(data, length=length))), watched=watched)
     assert place.path.read_bytes() == data
     assert (done.size, done.sha256, done.transferred) == (size, hashlib.sha256(data).hexdigest(), size)
-    assert watched.transfers == [Transfer(size if length else None, 0)]
+    assert watched.transfers == [Transfer(size if length or not size else None, 0)]
     assert sum(watched.counts) == size
     assert watched.pauses == []
     assert place.files() == {NAME}
@@ -178,13 +178,6 @@ def test_memory_stays_the_same_for_a_large_file(hub: HubServer, place: Place):
     finally:
         tracemalloc.stop()
     assert peak < 8 * 2**20
-
-
-def test_web_page_may_be_asked_for(hub: HubServer, tmp_path: Path):
-    page = b"<!DOCTYPE html><html></html>" * 10
-    url = hub.put("/page", ServedFile(page, content_type="text/html"))
-    download(remote(url), tmp_path / "page.html", policy=QUICK)
-    assert (tmp_path / "page.html").read_bytes() == page
 
 
 # Interruptions
@@ -577,15 +570,17 @@ def test_server_that_asks_to_wait_is_waited_for(
     hub: HubServer, place: Place, url: str, asks: str, monkeypatch: pytest.MonkeyPatch
 ):
     slept: list[float] = []
+    now = time.time()
     monkeypatch.setattr(time, "sleep", slept.append)
-    date = email.utils.formatdate(time.time() + 30, usegmt=True)
+    monkeypatch.setattr(time, "time", lambda: now)
+    date = email.utils.formatdate(now + 30, usegmt=True)
     headers = {"RateLimit": '"resolvers";r=0;t=30'} if asks == "RateLimit" else {"Retry-After": asks}
     hub.script(Answer(429, {"Retry-After": date} if asks == "date" else headers))
     watched = Watched()
     place.get(remote(url), watched=watched)
     assert [pause.seconds for pause in watched.pauses] == slept
     assert "429 Too Many Requests" in watched.pauses[0].reason
-    assert slept == [pytest.approx(2 if asks == "2" else 30, abs=0 if asks == "2" else 5)]
+    assert slept == [pytest.approx(2 if asks == "2" else 30, abs=1 if asks == "date" else 0)]  # dates know no fractions
 
 
 @pytest.mark.parametrize("asks", ["-5", "soon", ""])
@@ -797,62 +792,6 @@ def test_folder_that_is_none_is_a_sentence(hub: HubServer, tmp_path: Path, url: 
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(LewmError, match="cannot be written"):
         download(remote(url), tmp_path / "file" / NAME)
-
-
-# Files of this machine
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A file with a name that has to be quoted."""
-    path = tmp_path / "my drive" / "r\u00e9sum\u00e9 #1.tar.zst"
-    path.parent.mkdir()
-    path.write_bytes(DATA)
-    return path
-
-
-def test_file_of_this_machine_is_copied(place: Place, source: Path):
-    watched = Watched()
-    done = place.get(remote(source.as_uri(), DATA), watched=watched)
-    assert place.path.read_bytes() == DATA
-    assert done.size == len(DATA)
-    assert watched.transfers == [Transfer(len(DATA), 0)]
-    assert sum(watched.counts) == len(DATA)
-    assert place.files() == {NAME}
-    assert source.read_bytes() == DATA
-
-
-@pytest.mark.parametrize("changed", [False, True])
-def test_interrupted_copy_is_gone_on_with(place: Place, source: Path, changed: bool):
-    data = content(3 * 2**20)
-    source.write_bytes(data)
-
-    def advance(count: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        download(remote(source.as_uri()), place.path, lambda transfer: advance)
-    there = place.part.stat().st_size
-    assert 0 < there < len(data)
-    if changed:
-        data = content(3 * 2**20, seed=1)
-        source.write_bytes(data)
-    done = place.get(remote(source.as_uri()))
-    assert done.transferred == len(data) - (0 if changed else there)
-    assert place.path.read_bytes() == data
-
-
-def test_copy_of_the_wrong_file_is_refused(place: Place, source: Path):
-    assert "instead of" in place.refused(remote(source.as_uri(), OTHER))
-    assert place.files() == set()
-    assert "the server offers one of" in place.refused(remote(source.as_uri(), DATA, size=5))
-
-
-def test_file_that_is_not_there_is_a_sentence(place: Place, tmp_path: Path):
-    assert "No such file or directory" in place.refused(remote((tmp_path / "none").as_uri()))
-    assert "Is a directory" in place.refused(remote(tmp_path.as_uri()))
-    with pytest.raises(LewmError, match="names no file of this machine"):
-        place.get(remote("file://elsewhere/f"))
 
 
 # Everything at once

@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed, small_recording, tarred
 
 from commands import Done, ended, lewm, lewm_here, running, wait_until
-from lewm_cli.fetch import download, drive
+from lewm_cli.fetch import catalog, download, drive
 from lewm_cli.fetch.download import RetryPolicy
 
 pytest_plugins = ("hub_server",)
@@ -133,6 +133,11 @@ def test_entry_that_means_nothing_is_named(home: Path, user: Path, content: str)
     assert done.code in (1, 2)
 
 
+def test_task_of_which_nothing_is_published_breaks_no_other(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(catalog, "FILE", "none.toml")
+    assert ok(lewm_here(home, "fetch", "--list", "--json")).json()["entries"] == []
+
+
 # The way of the files
 
 
@@ -211,6 +216,25 @@ def test_other_file_at_an_address_is_refused_with_both_hashes(home: Path, standi
     assert names(home) == (set(), set())
 
 
+def test_file_of_this_machine_is_read_where_it_lies(home: Path, standins: Standins, tmp_path: Path):
+    mirror = tmp_path / "my drive" / "r\u00e9sum\u00e9 #1.bin"  # a name that has to be quoted
+    mirror.parent.mkdir()
+    mirror.write_bytes(standins.packed.content)
+    ask = ("fetch", "tworoom", "--dataset", "--source", mirror.as_uri())
+    assert ok(lewm_here(home, *ask, "--json")).json()["fetched"][0]["transferred"] == 0
+    assert mirror.read_bytes() == standins.packed.content
+    mirror.write_bytes(bytes(reversed(standins.packed.content)))
+    said = lewm_here(home, *ask, "--force").sentence()
+    assert standins.packed.sha256 in said
+    assert ServedFile(mirror.read_bytes()).sha256 in said
+    assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+    for path, says in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")):
+        source = ("fetch", "robot", "--dataset", "--source", path.as_uri())
+        assert says in lewm_here(home, *source).sentence()
+    source = ("fetch", "robot", "--dataset", "--source", "file://elsewhere/f")
+    assert "names no file of this machine" in lewm_here(home, *source).sentence()
+
+
 def test_unlisted_recording_and_weights_come_from_an_address(home: Path, standins: Standins, tmp_path: Path):
     packed = tmp_path / "pick.tar"
     packed.write_bytes(tarred({"data/pick.h5": standins.recording.read_bytes(), "data/README": b"hello"}))
@@ -241,6 +265,21 @@ def test_drive_confirms_and_gives_the_file(home: Path, standins: Standins, monke
     standins.write(drive=file.key)
     ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--source", "drive"))
     assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("url", "identifier"),
+    [
+        ("https://drive.google.com/file/d/1r31-os_d4/view?usp=sharing", "1r31-os_d4"),
+        ("https://drive.google.com/file/u/0/d/1r31/view", "1r31"),
+        ("https://drive.google.com/uc?id=1r31&export=download", "1r31"),
+        ("https://drive.google.com/open?id=1r31", "1r31"),
+        ("https://drive.google.com/drive/folders/1r31os0d4-rR0mdHc7OlY_e5nh3XT4r4e", None),
+        ("https://example.org/file/d/1r31", None),
+    ],
+)
+def test_address_of_drive_is_recognized(url: str, identifier: str | None):
+    assert drive.drive_identifier(url) == identifier
 
 
 @pytest.mark.parametrize(
@@ -430,9 +469,9 @@ def test_room_of_what_was_unpacked_halfway_counts_as_free(
     half.parent.mkdir(parents=True)
     half.write_bytes(standins.recording.read_bytes()[:100_000])
     needed = len(standins.packed.content) + standins.recording.stat().st_size
-    monkeypatch.setattr("lewm_cli.fetch.staging.free_bytes", lambda folder: needed - 100_001)
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 100_001)
     assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
-    monkeypatch.setattr("lewm_cli.fetch.staging.free_bytes", lambda folder: needed - 100_000)
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 100_000)
     ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 

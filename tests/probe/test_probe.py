@@ -23,8 +23,18 @@ from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, Project
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import LeWM, RunCard
-from lewm_cli.probe import FEATURES, STAGES, Features, ProbeResult, ProbeSamples, draw_samples, encode, probe
-from lewm_cli.probe.score import RESAMPLES, score
+from lewm_cli.probe import (
+    FEATURES,
+    STAGES,
+    Features,
+    ProbeResult,
+    ProbeSamples,
+    ProbeScore,
+    draw_samples,
+    encode,
+    fit_probes,
+)
+from lewm_cli.statistics.r2 import RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
 from lewm_cli.tasks import GENERIC, TWOROOM
 from synthetic import write_recording
@@ -37,8 +47,8 @@ RUN = "tworoom/lewm"
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLP probes that are trained as long as these small problems need."""
-    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 30)
-    monkeypatch.setattr("lewm_cli.probe.regression.BATCH", 64)
+    monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 30)
+    monkeypatch.setattr("lewm_cli.heads.mlp.BATCH", 64)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +103,7 @@ def see(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> Fea
 def measure(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> ProbeResult:
     told: list[int] = []
     features = see(run, dataset, samples, seed)
-    result = probe(
+    result = fit_probes(
         run, dataset, samples, features, held_out=True, begun=time.monotonic(), seed=seed, advance=told.append
     )
     assert sum(told) == STAGES
@@ -131,7 +141,7 @@ def test_interval_resamples_whole_episodes(groups: int):
     episodes = generator.integers(groups, size=150) * 7 + 3
     actual = generator.normal(size=150)
     predicted = actual + generator.normal(scale=0.5, size=150)
-    found = score(predicted, actual, episodes, seed=4)
+    found = ProbeScore.of(predicted, actual, episodes, seed=4)
 
     names, resampled = np.unique(episodes), []
     for drawn in np.random.default_rng(4).integers(len(names), size=(RESAMPLES, len(names))):
@@ -145,7 +155,7 @@ def test_interval_resamples_whole_episodes(groups: int):
 
 def test_prediction_that_never_changes_correlates_with_nothing():
     actual = np.random.default_rng(0).normal(size=40)
-    found = score(np.zeros(40), actual, np.arange(40) // 4, seed=0)
+    found = ProbeScore.of(np.zeros(40), actual, np.arange(40) // 4, seed=0)
     assert found.r == 0
     assert found.r2 <= 0
 
@@ -187,6 +197,7 @@ class Reader(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.mix = nn.Parameter(torch.randn(3, latent, generator=torch.Generator().manual_seed(2)))
+        self.device = self.mix.device
 
     def embed(self, pixels: Tensor) -> Tensor:
         return pixels[:, :, :, 0, 0] @ self.mix
@@ -195,7 +206,7 @@ class Reader(nn.Module):
 def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_not(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 400)
+    monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 400)
     generator = np.random.default_rng(0)
     rows = 12 * 50
     frames = generator.integers(0, 256, (rows, SIZE, SIZE, 3), dtype=np.uint8)

@@ -32,9 +32,9 @@ from lewm_cli.surprise import (
     draw_episodes,
     measure_perturbation,
     measure_surprise,
-    score,
 )
 from lewm_cli.surprise.curves import detect, model_steps, surprise
+from lewm_cli.surprise.detector_score import score_detector
 from lewm_cli.tasks import TWOROOM, Perturbation, Simulator
 from synthetic import write_recording
 
@@ -158,7 +158,7 @@ def test_scores_are_those_of_scipy_and_scikit_learn(count: int):
     generator = np.random.default_rng(count)
     untouched, perturbed = generator.gamma(2.0, size=(2, count)) * np.array([[1.0], [1.7]])
     after = generator.gamma(2.0, size=(2, count))
-    found = score(untouched, perturbed, *after, seed=0)
+    found = score_detector(untouched, perturbed, *after, seed=0)
     assert found.t_test == pytest.approx(stats.ttest_rel(perturbed, untouched).pvalue)
     assert found.wilcoxon == pytest.approx(stats.wilcoxon(perturbed, untouched).pvalue)
     labels = np.repeat([0, 1], count)
@@ -186,13 +186,13 @@ def test_scores_are_those_of_scipy_and_scikit_learn(count: int):
 )
 def test_ratio_is_written_so_that_a_table_has_room_for_it(times: float, written: str):
     before = np.full(4, 0.25)
-    assert str(score(before, times * before, before, before, seed=0)) == written
+    assert str(score_detector(before, times * before, before, before, seed=0)) == written
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 0.25])
 def test_no_change_at_all_is_no_evidence(value: float):
     same = np.full(8, value)
-    found = score(same, same, same, same, seed=0)
+    found = score_detector(same, same, same, same, seed=0)
     assert (found.ratio, found.ratio_low, found.ratio_high) == (1, 1, 1)
     assert (found.log_ratio, found.log_ratio_low, found.log_ratio_high) == (0, 0, 0)
     assert (found.after, found.t_test, found.wilcoxon, found.auroc) == (1, 1, 1, 0.5)
@@ -203,8 +203,8 @@ def test_no_change_at_all_is_no_evidence(value: float):
 def test_scores_are_numbers_whatever_is_compared(values: np.ndarray, seed: int):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scipy, where all differences agree
-        found = score(*values, seed=seed)
-        swapped = score(values[1], values[0], values[3], values[2], seed=seed)
+        found = score_detector(*values, seed=seed)
+        swapped = score_detector(values[1], values[0], values[3], values[2], seed=seed)
     for name, value in found.model_dump().items():
         assert np.isfinite(value), name
     assert 0 <= found.auroc <= 1

@@ -13,8 +13,7 @@ from commands import lewm, lewm_here
 from drawing import drawing_simulator
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.store import Home
-from lewm_cli.store.names import dataset_task
+from lewm_cli.store import Home, dataset_task
 from lewm_cli.tasks import CUBE, Episode, find_task
 from lewm_cli.tasks.swm import make_environment
 from synthetic import write_recording

@@ -395,7 +395,7 @@ def test_run_is_surprised(world: Path, name: str):
 
 @pytest.mark.slow
 def test_run_can_be_probed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lewm_cli.probe.regression.STEPS", 20)
+    monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 20)
     done = lewm_here(world, "probe", RUN, "--frames", 200)
     assert done.code == 0, done.err
     assert "agent x, px" in done.out

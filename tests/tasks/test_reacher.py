@@ -13,7 +13,7 @@ from commands import lewm
 from drawing import drawing_simulator
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.store.names import dataset_task
+from lewm_cli.store import dataset_task
 from lewm_cli.tasks import REACHER, Episode, find_task
 from lewm_cli.tasks.reacher.match import joint_errors, matches
 from lewm_cli.tasks.swm import make_environment

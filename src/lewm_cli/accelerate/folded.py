@@ -9,7 +9,7 @@ from lewm_cli.model import ActionEncoder, CausalAttention, ConditionalBlock, Pre
 
 
 class Folded:
-    """The rollout with the weights as they are now, in eval mode.
+    """The rollout of a predictor with its weights as they are now, in eval mode.
 
     Scales and shifts are folded into the products next to them, and products without anything between them into one.
     Keys and values of steps are kept while the window grows. Once it slides, every step of it moves to another position

@@ -1,4 +1,4 @@
-"""The command `lewm`: its subcommands, and what becomes of errors, Ctrl-C and SIGTERM."""
+"""The command `lewm`: its subcommands, and the exit codes of errors, Ctrl-C and SIGTERM."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from lewm_cli.cli import (
     doctor,
     eval,
     fetch,
-    fit_cost,
+    fit,
     ls,
     plan,
     presets,
@@ -49,7 +49,7 @@ for module in (
     train,
     eval,
     compare,
-    fit_cost,
+    fit,
     plan,
     probe,
     surprise,
@@ -89,7 +89,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if not debug:
-        warnings.simplefilter("ignore")  # of libraries; what a user should know is said by us
+        warnings.simplefilter("ignore")  # of libraries; whatever a user should know is in our own messages
     signal.signal(signal.SIGTERM, _terminate)
     try:
         words = [argument for argument in arguments if argument != "--debug"]
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _explain(error: BaseException) -> int:
-    """Say in one sentence what went wrong; the exit code."""
+    """Print in one sentence what went wrong, and return the exit code."""
     match error:
         case SystemExit(code=int(code)) | typer.Exit(exit_code=code):
             return code

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,17 +88,25 @@ def planner_layers(
     receding: int | None = None,
 ) -> "list[Layer]":
     """The settings of the planner that were typed as options of their own."""
+    return as_layers(
+        ("--solver", "planner.solver", solver),
+        ("--horizon", "planner.horizon", horizon),
+        ("--receding", "planner.receding", receding),
+        ("--history", "planner.history", history),
+        ("--plan-ms", "planner.milliseconds", plan_ms),
+        ("--plan-flops", "planner.flops", plan_flops),
+    )
+
+
+def as_layers(*typed: tuple[str, str, object]) -> "list[Layer]":
+    """The settings that were typed as options of their own: option, key of the setting, value or None."""
     from lewm_cli.config import Layer
 
-    typed = {
-        ("--solver", "solver"): solver,
-        ("--horizon", "horizon"): horizon,
-        ("--receding", "receding"): receding,
-        ("--history", "history"): history,
-        ("--plan-ms", "milliseconds"): plan_ms,
-        ("--plan-flops", "flops"): plan_flops,
-    }
-    return [Layer(option, {"planner": {key: value}}) for (option, key), value in typed.items() if value is not None]
+    return [
+        Layer(option, reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value))
+        for option, key, value in typed
+        if value is not None
+    ]
 
 
 def examples(*lines: str) -> str:

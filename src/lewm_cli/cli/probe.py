@@ -1,4 +1,4 @@
-"""`lewm probe`: what the latents know."""
+"""`lewm probe`: physical quantities read out of latents."""
 
 from typing import Annotated
 
@@ -35,12 +35,21 @@ def command(
     Beside the model: an untrained encoder, principal components of raw pixels, and shuffled labels. Training and
     test frames never share an episode.
     """
-    from lewm_cli.flows.probe import ProbeRequest, probe_run
+    from lewm_cli.flows.probe import probe_run
     from lewm_cli.report import Output, probe_tables
     from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = ProbeRequest(run, dataset, frames, seed, device, Foreign(stats_from, trust, sizes))
-    probed = probe_run(Home.locate(home), request, output.say, output.progress)
-    output.result(probed.result.model_dump(mode="json"), lambda: probe_tables(probed.result))
-    output.say(f"stored: {probed.path}")
+    result, path = probe_run(
+        Home.locate(home),
+        run,
+        output.say,
+        output.progress,
+        dataset=dataset,
+        frames=frames,
+        seed=seed,
+        device=device,
+        foreign=Foreign(stats_from, trust, sizes),
+    )
+    output.result(result.model_dump(mode="json"), lambda: probe_tables(result))
+    output.say(f"stored: {path}")

@@ -1,4 +1,4 @@
-"""`lewm surprise`: where the world does not go as predicted."""
+"""`lewm surprise`: distance of every next latent from the predicted one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,13 +47,24 @@ def command(
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
     """
-    from lewm_cli.flows.surprise import SurpriseRequest, measure
+    from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
     from lewm_cli.store import Foreign, Home
 
     output = Output(as_json=json, quiet=quiet)
-    request = SurpriseRequest(dataset, run, perturb, episodes, seed, device, plot, Foreign(stats_from, trust, sizes))
-    surprised = measure(Home.locate(home), request, output.say, output.progress)
+    surprised = surprise_run(
+        Home.locate(home),
+        dataset,
+        output.say,
+        output.progress,
+        run=run,
+        perturb=perturb,
+        episodes=episodes,
+        seed=seed,
+        device=device,
+        plot=plot,
+        foreign=Foreign(stats_from, trust, sizes),
+    )
     output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
     output.say(f"stored: {surprised.path}")
     output.say(f"plot: {surprised.plot}")

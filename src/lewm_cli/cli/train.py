@@ -23,7 +23,7 @@ def command(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Which recording of the task.", show_default=False)] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file laid over the preset.", show_default=False)] = None,
-    weight: Annotated[
+    lambda_: Annotated[
         float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg.", show_default="from the preset")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
@@ -48,7 +48,7 @@ def command(
 
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
-    from lewm_cli.config import Layer, parse_setting
+    from lewm_cli.config import parse_setting
     from lewm_cli.errors import UsageError
     from lewm_cli.flows.train import train
     from lewm_cli.report import Output, TrainingView, training_tables
@@ -57,18 +57,15 @@ def command(
 
     output = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
-    if weight is not None:
-        layers.append(Layer("--lambda", {"objective": {"lambda": weight}}))
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both say where training stops; give one of them")
-    if epochs is not None:
-        layers.append(Layer("--epochs", {"schedule": {"stop": f"{epochs} epochs"}}))
-    if steps is not None:
-        layers.append(Layer("--steps", {"schedule": {"stop": f"{steps} steps"}}))
-    if batch_size is not None:
-        layers.append(Layer("--batch-size", {"optimizer": {"batch_size": batch_size}}))
-    if seed is not None:
-        layers.append(Layer("--seed", {"seed": seed}))
+    layers += options.as_layers(
+        ("--lambda", "objective.lambda", lambda_),
+        ("--epochs", "schedule.stop", epochs and f"{epochs} epochs"),
+        ("--steps", "schedule.stop", steps and f"{steps} steps"),
+        ("--batch-size", "optimizer.batch_size", batch_size),
+        ("--seed", "seed", seed),
+    )
     with TrainingView(output) as view:
         finished = train(
             Home.locate(home),

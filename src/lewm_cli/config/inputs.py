@@ -1,4 +1,4 @@
-"""How recorded frames and actions become what a model sees: statistics that travel with the weights."""
+"""The normalization of frames and actions: statistics that travel with the weights."""
 
 from typing import Literal, Self
 
@@ -67,7 +67,7 @@ class ActionStats(Section):
 
 
 class Inputs(Section):
-    """How recorded frames and actions become what the model sees."""
+    """The preparation of recorded frames and actions for the model."""
 
     task: str = Field(description="task name, or 'generic' for a recording without a simulator")
     frameskip: PositiveInt = Field(description="environment steps per model step")

@@ -1,4 +1,4 @@
-"""Where settings come from and which one wins: preset, then file, then `--set` and the plain options."""
+"""Layers of settings, later ones win: preset, then file, then `--set` and the plain options."""
 
 import tomllib
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""How plans are found: which solver searches, how hard, and what it may spend."""
+"""Settings of planning: the solver, its parameters and its budgets."""
 
 from typing import Any, Literal, Self
 
@@ -7,12 +7,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from lewm_cli.config.section import Section
 
 SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd"]
-"""What solvers are called in the field."""
+"""The names of the solvers."""
 
 ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
-"""What a plan costs: squared latent distance where it ends, or its mean along the way; squared distance of the
-positions that a probe reads; how far a reachability head says the goal still is, or what that head says when it has
-learned from shuffled labels."""
+"""The planning costs: squared latent distance at the last step (`last`) or its mean over all steps (`path`); squared
+distance of the positions that a probe reads (`probe`); the steps to the goal that a reachability head predicts
+(`reach`), or one that was fitted to shuffled labels (`reach-shuffled`)."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "candidates": {
@@ -40,10 +40,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "refined": {"cem-gd": 4},
     "descents": {"cem-gd": 10},
 }
-"""Per setting, the solvers that use it and what each of them takes if nothing is said."""
+"""The default of each setting for the solvers that use it."""
 
 WITH_MEAN = ("cem", "icem", "mppi")
-"""Solvers that draw around a mean to the end; the others know nothing better than what they tried."""
+"""Solvers that keep a mean to the end; the others return the best candidate."""
 
 
 class PlannerConfig(Section):
@@ -62,7 +62,7 @@ class PlannerConfig(Section):
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of the cost that iterations must save; 0: go on")
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
-    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit-cost")
+    objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit")
     history: PositiveInt | None = Field(None, description="steps looked back at while imagining; the model's")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32", description="that candidates are imagined in; auto measures which is fastest here"

@@ -1,4 +1,4 @@
-"""How success is measured: which pairs, which budget, which planner, what counts as reached."""
+"""The protocol of an evaluation: pairs, budget, planner, success criterion."""
 
 from typing import Literal, Self
 
@@ -8,17 +8,17 @@ from lewm_cli.config.planner import PlannerConfig
 from lewm_cli.config.section import Section
 
 Sampler = Literal["episodes", "rows", "rows-original"]
-"""How starts are drawn: one per episode in turn, or anywhere among the rows, or there in the original code's way."""
+"""The ways to draw starts: one per episode in turn, anywhere among the rows, or there as the original code does."""
 
 Gate = Literal["simulator", "swept", "route", "wrapped", "tight"]
-"""What counts as reached; a task has the simulator's own rule and some of the others."""
+"""The success criteria; a task has the simulator's own and some of the others."""
 
 SolvedStarts = Literal["count", "exclude", "redraw"]
-"""What becomes of pairs whose start is a solution: counted, left out of the headline, or replaced by others."""
+"""The treatment of pairs whose start is a solution: counted, left out of the headline, or replaced by others."""
 
 
 class EvalProtocol(Section):
-    """Start and goal are two rows of one recorded episode, `offset` environment steps apart."""
+    """An evaluation: start and goal are two rows of one recorded episode, `offset` environment steps apart."""
 
     name: str = Field("", description="of the named protocol it is, or is a change of")
     version: PositiveInt = Field(1, description="a higher one measures something else under the same name")
@@ -44,7 +44,7 @@ class EvalProtocol(Section):
 
     @property
     def selects(self) -> bool:
-        """Whether pairs are looked at before they are taken."""
+        """True if pairs are looked at before they are taken."""
         return self.only is not None or self.solved_starts == "redraw"
 
     @property
@@ -58,11 +58,11 @@ class EvalProtocol(Section):
 
 
 OWN_FIELDS = ("name", "version", "purpose", "changed")
-"""What a protocol says about itself, and nobody sets."""
+"""Fields that describe a protocol and cannot be set."""
 
 
 class Expectation(Section):
-    """What is known beforehand of goals so far away."""
+    """A known result for goals so far away."""
 
     offset: PositiveInt = Field(description="environment steps to the goal, from which on it holds")
     text: str

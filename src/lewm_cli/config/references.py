@@ -1,4 +1,4 @@
-"""How references are planned for: beside a protocol, since the rate that it measures does not depend on them."""
+"""Settings of the references of an evaluation; the rate that a protocol measures does not depend on them."""
 
 from typing import Self
 
@@ -8,7 +8,7 @@ from lewm_cli.config.section import Section
 
 
 class ReferencesConfig(Section):
-    """What the cross-entropy method may try where the simulator follows every candidate, which is dear."""
+    """The cross-entropy method with the simulator as its model, which is costly."""
 
     candidates: int = Field(100, ge=2, description="action sequences per iteration")
     elites: int = Field(10, ge=2, description="best candidates that refit mean and standard deviation")

@@ -33,7 +33,7 @@ class Section(BaseModel):
 
     @classmethod
     def keys(cls, tree: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
-        """All dotted keys under this section, as `--set` takes them, beside what a tree sets already."""
+        """All dotted keys under this section, as `--set` takes them; some depend on what a tree sets already."""
         found = []
         for key, kind in cls.types(tree).items():
             if isinstance(kind, type) and issubclass(kind, Section):
@@ -49,7 +49,7 @@ class Section(BaseModel):
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """The known word that `word` most likely meant: close as a whole, or in its last dotted part."""
+    """The known word nearest to `word`, as a whole or in its last dotted part; None if none is near."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return close[0]

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.heads import FITTED, SHUFFLED, find_head
 from lewm_cli.plan import LastLatent, Objective, ProbedPosition, Reachability, WholePath
-from lewm_cli.store import ONLY, SHUFFLED, Run, find_head
+from lewm_cli.store import Run
 
 
 class RunObjective(NamedTuple):
@@ -28,8 +29,8 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
             return RunObjective(WholePath(run.model))
         case "probe":
             stored = find_head(run, "probe")
-            return RunObjective(ProbedPosition(stored.heads[ONLY].to(run.device)), stored.sha256)  # type: ignore[arg-type]
+            return RunObjective(ProbedPosition(stored.networks[FITTED].to(run.device)), stored.sha256)  # type: ignore[arg-type]
         case "reach" | "reach-shuffled":
             stored = find_head(run, "reach")
-            head = stored.heads[ONLY if planner.objective == "reach" else SHUFFLED]
+            head = stored.networks[FITTED if planner.objective == "reach" else SHUFFLED]
             return RunObjective(Reachability(head.to(run.device)), stored.sha256)  # type: ignore[arg-type]

@@ -4,11 +4,12 @@ from lewm_cli.data.batches import Clip, ClipBatches
 from lewm_cli.data.clips import ClipIndex, Split, split_clips
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import DecodedFrames, Frames, find_packed, open_frames, pack_frames, packed_paths, resize
-from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
 from lewm_cli.data.images import Image, checked_frame, read_image
 from lewm_cli.data.recording import record
 
 __all__ = [
+    "DATASET_SUFFIXES",
     "Clip",
     "ClipBatches",
     "ClipIndex",

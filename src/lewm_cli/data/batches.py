@@ -32,8 +32,8 @@ class ClipBatches(Dataset[Clip]):
     """Cuts clips out of frames and actions.
 
     Args:
-        index: which clips there are.
-        frames: where frames come from.
+        index: the clips there are.
+        frames: the frames of the recording.
         actions: (N, A) actions of all rows, environment units.
         inputs: normalization.
     """
@@ -80,7 +80,7 @@ class ClipBatches(Dataset[Clip]):
         try:
             yield from batches
         except LewmError as error:
-            # A worker's comes wrapped in its traceback; the last line is what it said.
+            # A worker's error comes wrapped in its traceback; the last line is the message.
             raise LewmError(
                 str(error).strip().splitlines()[-1].removeprefix(f"{LewmError.__module__}.LewmError: ")
             ) from error

@@ -38,8 +38,8 @@ class Dataset(ABC):
         offsets: (E,) first row of each episode.
         columns: everything recorded per row, pixels and actions included.
         task: the recorded task attribute, None in files that have none.
-        policy: what acted, where the file says it.
-        seed: of the recording, where the file says it.
+        policy: name of the policy that acted, None in files that have none.
+        seed: of the recording, None in files that have none.
     """
 
     path: Path

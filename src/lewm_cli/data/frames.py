@@ -97,7 +97,7 @@ def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[in
         dataset: the recording.
         size: side of the packed frames, pixels.
         folder: where packed recordings lie.
-        advance: told the number of rows done since the last call.
+        advance: called with the number of rows done since the last call.
 
     Raises:
         LewmError: the disk is full, or the recording is damaged.
@@ -115,7 +115,7 @@ def packed_paths(dataset: Dataset, folder: Path) -> list[Path]:
     """The packed frames of a recording, at every size.
 
     Raises:
-        LewmError: the recording is damaged, so that it cannot be said which are its own.
+        LewmError: the recording is damaged, so that it has no fingerprint to find them by.
     """
     return sorted(folder.glob(f"{_packed_stem(dataset)}-*-area.npy"))
 

@@ -11,6 +11,8 @@ import numpy as np
 from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.errors import LewmError, MissingError
 
+DATASET_SUFFIXES = (".h5", ".hdf5")
+
 BOOKKEEPING = ("ep_len", "ep_offset")
 
 ROWS_AT_ONCE = 256
@@ -18,7 +20,7 @@ ROWS_AT_ONCE = 256
 
 
 class HDF5Dataset(Dataset):
-    """A recording in an HDF5 file, opened anew for every read, which takes no time beside decoding."""
+    """A recording in an HDF5 file, opened for every read, which takes no time beside decoding."""
 
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
         """Rows of one column, in the order asked for; a row may be asked for twice.
@@ -32,7 +34,7 @@ class HDF5Dataset(Dataset):
             if isinstance(rows, slice) or len(rows) == 0:
                 values: np.ndarray = stored[rows]
                 return values
-            # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk anew for each of them.
+            # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk again for each of them.
             unique, inverse = np.unique(rows, return_inverse=True)
             chunks = unique // (stored.chunks or (ROWS_AT_ONCE,))[0]
             groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
@@ -58,13 +60,13 @@ def open_dataset(path: Path, name: str) -> HDF5Dataset:
     with _explained(path), h5py.File(path, "r", locking="best-effort") as file:
         try:
             return _read_schema(file, path, name)
-        except (ValueError, TypeError, LookupError, RuntimeError) as error:  # h5py's words for damaged types and links
+        except (ValueError, TypeError, LookupError, RuntimeError) as error:  # as h5py fails on damaged types and links
             raise _damaged(path, error) from error
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what the HDF5 library says while reading `path` into a sentence.
+    """Turn an error of the HDF5 library while reading `path` into a sentence.
 
     Raises:
         LewmError: the file is damaged, no HDF5 file, not there, or may not be read.

@@ -45,7 +45,7 @@ def record(
         seed: episode k draws everything from (seed, k).
         workers: simulator processes.
         any_start: take the simulator's own resets instead of the task's selection.
-        advance: told the number of episodes written since the last call.
+        advance: called with the number of episodes written since the last call.
 
     Raises:
         LewmError: the file exists, another process records it, the disk is full, or the simulator cannot be built
@@ -124,7 +124,7 @@ class _Writer:
 
 
 _simulator: Simulator
-"""The one of a worker process."""
+"""The simulator of a worker process."""
 
 
 def _start_worker(make_simulator: Callable[[], Simulator]) -> None:

@@ -26,7 +26,7 @@ def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig
     Raises:
         UsageError: they set something else, or cannot mean anything.
     """
-    own = {"references": task.measured.get("references", {})}
+    own = {"references": task.references}
     merged = merge_layers([Layer(f"references of {task.name}", own), *settings])
     return ReferencesSettings.build(merged.tree, merged.source).references
 

@@ -56,7 +56,7 @@ def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]
         frameskip: environment steps per model step.
     """
     offset, planner = protocol.offset, protocol.planner
-    expected = [Expectation.build(one, f"protocols of {task.name}") for one in task.measured.get("expectations", ())]
+    expected = [Expectation.build(one, f"protocols of {task.name}") for one in task.expectations]
     known = [one for one in expected if one.offset <= offset]
     if known:
         yield f"{task.name} with goals {offset} steps ahead: {max(known, key=lambda one: one.offset).text}"

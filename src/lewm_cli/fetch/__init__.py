@@ -2,25 +2,28 @@
 
 from lewm_cli.fetch.catalog import Entry, Published, read_catalog
 from lewm_cli.fetch.destinations import PlannedFetch, check_space, plan_fetch
-from lewm_cli.fetch.install import Installed, install_dataset, install_weights, kept_archive
-from lewm_cli.fetch.sources import find_remotes
+from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
+from lewm_cli.fetch.sources import find_sources
 from lewm_cli.fetch.staging import clear_finished
 from lewm_cli.fetch.targets import find_targets
-from lewm_cli.fetch.transfer import ByteProgress
+from lewm_cli.fetch.transfer import Advance, Begin, ByteProgress, Transfer
 
 __all__ = [
+    "Advance",
+    "Begin",
     "ByteProgress",
     "Entry",
     "Installed",
     "PlannedFetch",
     "Published",
+    "Transfer",
     "check_space",
     "clear_finished",
-    "find_remotes",
+    "find_archive",
+    "find_sources",
     "find_targets",
     "install_dataset",
     "install_weights",
-    "kept_archive",
     "plan_fetch",
     "read_catalog",
 ]

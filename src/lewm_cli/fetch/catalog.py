@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from lewm_cli.config import Section, nearest
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.tasks import TASKS, Task
+from lewm_cli.tasks import TASKS
 
 FILE = "catalog.toml"
 """Its name in the folder of a task."""
@@ -133,8 +133,7 @@ def read_catalog() -> tuple[Entry, ...]:
         UsageError: a file says something that means nothing.
         LewmError: a file cannot be read.
     """
-    entries = {task.name: _of_task(task) for task in TASKS}
-    entries |= {entry.name: entry for entry in _of_user()}
+    entries = {entry.name: entry for entry in (*_of_tasks(), *_of_user())}
     return tuple(entries.values())
 
 
@@ -155,9 +154,10 @@ def missing_entry(name: str) -> MissingError:
     return MissingError(f"nothing called {name!r} is in the catalog; {offer}")
 
 
-def _of_task(task: Task) -> Entry:
-    path = task.folder / FILE
-    return _read(path, {"name": task.name, "aliases": task.aliases, "title": task.title})
+def _of_tasks() -> Iterator[Entry]:
+    for task in TASKS:
+        if (task.folder / FILE).exists():  # nothing is published for a task without
+            yield _read(task.folder / FILE, {"name": task.name, "aliases": task.aliases, "title": task.title})
 
 
 def _of_user() -> Iterator[Entry]:

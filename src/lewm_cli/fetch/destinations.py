@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.staging import check_disk, downloaded_before, unpacked_before
+from lewm_cli.fetch.archive_errors import gigabytes
+from lewm_cli.fetch.staging import downloaded_before, free_bytes, unpacked_before
 from lewm_cli.fetch.targets import Target
 from lewm_cli.store import Home
 from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
@@ -68,8 +69,15 @@ def check_space(missing: Sequence[PlannedFetch], unpacked_from_here: Container[P
         unpacked = max(0, (one.target.unpacked or 0) - unpacked_before(one.path))
         peak = max(peak, stays + archive + unpacked)
         stays += unpacked + (archive if keep or one.target.kind == "model" else 0)
-    if missing:
-        check_disk(missing[0].path.parent, peak, " and ".join(one.target.name for one in missing))
+    if not missing:
+        return
+    folder, free = missing[0].path.parent, free_bytes(missing[0].path.parent)
+    if peak > free:
+        names = " and ".join(one.target.name for one in missing)
+        raise LewmError(
+            f"fetching {names} needs {gigabytes(peak)} under {folder}, and {gigabytes(free)} are free; "
+            "free some space, or choose another disk with --home"
+        )
 
 
 def _plan_dataset(home: Home, target: Target, *, force: bool) -> PlannedFetch:

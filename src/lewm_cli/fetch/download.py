@@ -10,34 +10,32 @@ import httpx2
 
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.http_source import HttpSource
-from lewm_cli.fetch.local_file import LocalFile
 from lewm_cli.fetch.partial import Partial, has_partial, partial_file
 from lewm_cli.fetch.remote import Answer, ChangedError, Identity, Remote, RetryableError
 from lewm_cli.fetch.transfer import Advance, Begin, Transfer, unshown
 from lewm_cli.files import lock_path, locked
 
-PAGES = (".html", ".htm")
-"""Suffixes of files that may be web pages."""
-
 
 @dataclass(frozen=True)
-class Downloaded:
-    """A file that is there and is what it has to be.
+class LocalFile:
+    """A published file that is on this disk.
 
     Args:
+        path: where it lies.
         size: bytes.
         sha256: in hexadecimal, lower case.
         transferred: bytes that came this time; more than `size` if something had to come twice.
     """
 
+    path: Path
     size: int
     sha256: str
-    transferred: int
+    transferred: int = 0
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When a download tries again by itself, and when it gives up.
+    """Decides when a download tries again by itself, and when it gives up.
 
     Args:
         silence: seconds without a byte after which a connection counts as lost.
@@ -53,10 +51,6 @@ class RetryPolicy:
     pause: float = 1.0
     longest: float = 120.0
 
-    def before(self, attempt: int) -> float:
-        """Seconds to wait after so many failures in a row."""
-        return min(self.pause * 2.0 ** (attempt - 1), self.longest)
-
 
 Pausing = Callable[[str, float], None]
 """Gets the reason for a pause and its seconds, before it begins."""
@@ -69,7 +63,7 @@ def download(
     rereading: Begin = unshown,
     pausing: Pausing = lambda reason, seconds: None,
     policy: RetryPolicy | None = None,
-) -> Downloaded:
+) -> LocalFile:
     """Downloads a file, resuming what an earlier call left, and gives it its name once it is whole and right.
 
     Until then its bytes are in hidden files beside `path`, which the next call resumes, whatever ended this one:
@@ -100,7 +94,7 @@ def download(
         finally:
             if not path.exists() and not has_partial(path):
                 lock_path(path).unlink(missing_ok=True)
-    return Downloaded(partial.size, partial.sha256, attempts.transferred)
+    return LocalFile(path, partial.size, partial.sha256, attempts.transferred)
 
 
 class _Attempts:
@@ -116,7 +110,7 @@ class _Attempts:
         self._advance: Advance | None = None
         self._answered = False
         self._furthest = partial.size
-        self._begun_anew = 0
+        self._restarts = 0
 
     def run(self) -> None:
         """Asks again until nothing is missing.
@@ -125,7 +119,8 @@ class _Attempts:
             LewmError: it is of no use to go on asking.
         """
         partial, failures = self._partial, 0
-        with closing(self._source()) as source:
+        timeout = httpx2.Timeout(self._policy.silence, connect=self._policy.connecting)
+        with closing(HttpSource(self._remote, timeout)) as source:
             while not partial.whole:
                 if partial.identity is not None and not partial.identity.begins(self._remote):
                     partial.forget()  # nothing says whether the server still has the same file
@@ -138,13 +133,7 @@ class _Attempts:
         if self._advance is None and partial.identity is not None:
             self._begin(Transfer(partial.identity.size, partial.size))
 
-    def _source(self) -> LocalFile | HttpSource:
-        if self._remote.url.lower().startswith("file:"):
-            return LocalFile(self._remote)
-        timeout = httpx2.Timeout(self._policy.silence, connect=self._policy.connecting)
-        return HttpSource(self._remote, self._partial.path.suffix.lower() in PAGES, timeout)
-
-    def _attempt(self, source: LocalFile | HttpSource) -> RetryableError | None:
+    def _attempt(self, source: HttpSource) -> RetryableError | None:
         try:
             with source.ask(self._partial.size, self._partial.identity) as answer:
                 self._answered = True
@@ -158,15 +147,14 @@ class _Attempts:
         return None if self._partial.whole else RetryableError("the server gave less than all of it")
 
     def _receive(self, answer: Answer) -> None:
-        partial, announced = self._partial, answer.identity.size
-        if self._remote.size is not None:
-            if announced not in (None, self._remote.size):
-                raise LewmError(
-                    f"{self._remote.name} has {self._remote.size:,} bytes, but the server offers one of {announced:,}; "
-                    "it is another file, so nothing was downloaded"
-                )
-            announced = self._remote.size
-        identity = answer.identity.with_size(announced)
+        partial, name = self._partial, self._remote.name
+        size = self._remote.size if self._remote.size is not None else answer.identity.size
+        if answer.identity.size not in (None, size):
+            raise LewmError(
+                f"{name} has {size:,} bytes, but the server offers one of {answer.identity.size:,}; it is another "
+                "file, so nothing was downloaded"
+            )
+        identity = answer.identity.with_size(size)
         started = answer.offset > 0
         if started:
             partial.identity = identity
@@ -176,33 +164,29 @@ class _Attempts:
                 self._start(identity)
                 started = True
             if self._advance is None:
-                self._advance = self._begin(Transfer(announced, partial.size))
+                self._advance = self._begin(Transfer(size, partial.size))
             self.transferred += len(piece)
-            if announced is not None and partial.size + len(piece) > announced:
+            if size is not None and partial.size + len(piece) > size:
                 partial.discard()
                 raise LewmError(
-                    f"{self._remote.name} has {announced:,} bytes, but the server gave more; nothing of it was kept: "
-                    "try the same command again"
+                    f"{name} has {size:,} bytes, but the server gave more; nothing of it was kept: try the same "
+                    "command again"
                 )
             partial.append(piece)
             self._advance(len(piece))
-        if not started and not announced:  # an empty file
+        if not started and not size:  # an empty file
             self._start(identity)
         if answer.identity.size is None:  # the end of what came is the end of the file
             partial.identity = identity.with_size(partial.size)
 
     def _start(self, identity: Identity) -> None:
-        """Begins with nothing, though not too often: what is lost then counts as progress the next time.
-
-        Raises:
-            LewmError: the server never goes on from where it was cut.
-        """
+        """Begins with nothing, though not too often: what is lost then counts as progress the next time."""
         if self._furthest > 0:
-            self._begun_anew += 1
-            if self._begun_anew >= self._policy.attempts:
+            self._restarts += 1
+            if self._restarts >= self._policy.attempts:
                 self._partial.forget()
                 raise self._given_up(
-                    f"the connection was cut {self._begun_anew} times, and the server cannot go on in the middle of it",
+                    f"the connection was cut {self._restarts} times, and the server cannot go on in the middle of it",
                     advice="download it where the network is better",
                 )
         self._partial.start(identity)
@@ -210,36 +194,30 @@ class _Attempts:
         self._advance = None
 
     def _pause(self, failure: RetryableError, failures: int) -> None:
-        """Waits before the next attempt.
-
-        Raises:
-            LewmError: there was no better time often enough, or it is too far off.
-        """
-        if failure.wait is not None and failure.wait > self._policy.longest:
-            raise self._given_up(f"{failure.reason} and asks to wait {failure.wait:,.0f} s", failure.advice)
-        if failures >= self._policy.attempts:
-            raise self._given_up(f"{failure.reason}, {failures} times in a row without a new byte", failure.advice)
+        """Waits before the next attempt, unless there were enough, or it is too far off."""
+        policy, reason = self._policy, failure.reason
+        if failure.wait is not None and failure.wait > policy.longest:
+            raise self._given_up(f"{reason} and asks to wait {failure.wait:,.0f} s", failure.advice)
+        if failures >= policy.attempts:
+            raise self._given_up(f"{reason}, {failures} times in a row without a new byte", failure.advice)
         if failure.at_once and not self._answered:
-            raise self._given_up(failure.reason, failure.advice)
-        seconds = self._policy.before(failures) if failure.wait is None else failure.wait
+            raise self._given_up(reason, failure.advice)
+        seconds = failure.wait
+        if seconds is None:
+            seconds = min(policy.pause * 2.0 ** (failures - 1), policy.longest)
         if seconds > 0:
-            self._pausing(failure.reason, seconds)
+            self._pausing(reason, seconds)
             time.sleep(seconds)
 
     def _given_up(self, reason: str, advice: str) -> LewmError:
         size = self._partial.size
         kept = f"{size:,} bytes are kept, and the same command goes on from there" if size else ""
-        later = "" if advice else "try the same command later"
-        ending = "; ".join(part for part in (advice, kept or later) if part)
+        ending = "; ".join(filter(None, (advice, kept))) or "try the same command later"
         return LewmError(f"{self._remote.name} was not downloaded: {reason}; {ending}")
 
 
 def _check(remote: Remote, partial: Partial) -> None:
-    """Refuses what is whole but not what it has to be, and keeps nothing of it.
-
-    Raises:
-        LewmError: it has another size or hash.
-    """
+    """Refuses what is whole but not what it has to be, and keeps nothing of it."""
     if remote.size is not None and partial.size != remote.size:
         wrong = f"has {partial.size:,} bytes instead of {remote.size:,}"
     elif remote.sha256 is not None and partial.sha256 != remote.sha256:

@@ -158,11 +158,7 @@ def _host(remote: Remote, error: httpx2.HTTPError | httpx2.InvalidURL) -> str:
     return url.netloc.decode("ascii", "replace")
 
 
-def _cause(error: BaseException, kind: type[E]) -> E | None:
-    return next((one for one in _chain(error) if isinstance(one, kind)), None)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
+def _cause(error: BaseException | None, kind: type[E]) -> E | None:
+    while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
+    return error

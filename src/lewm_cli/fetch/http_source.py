@@ -16,14 +16,11 @@ from lewm_cli.fetch.remote import Answer, ChangedError, Identity, Remote, Retrya
 
 MOST_REDIRECTS = 10
 
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+RETRYABLE = (408, 425, 429, 500, 502, 503, 504)
 """Statuses of a server that may answer better next time."""
 
-SNIFFED = 64
-"""Bytes that are looked at before they are taken for the file."""
-
-PAGE = 4096
-"""Bytes of a web page in which its title is looked for."""
+SNIFFED_BYTES, PAGE_BYTES = 64, 4096
+"""Bytes that are looked at before they are taken for the file, and those of a web page that may hold its title."""
 
 HTML = re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
@@ -51,13 +48,11 @@ class HttpSource:
 
     Args:
         remote: an http:// or https:// URL.
-        page_expected: the file may be a web page.
         timeout: for connecting and for the next byte.
     """
 
-    def __init__(self, remote: Remote, page_expected: bool, timeout: httpx2.Timeout) -> None:
+    def __init__(self, remote: Remote, timeout: httpx2.Timeout) -> None:
         self._remote = remote
-        self._page_expected = page_expected
         self._client = open_client(remote, timeout)
 
     def close(self) -> None:
@@ -90,14 +85,14 @@ class HttpSource:
 
     def _answer(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         status = response.status_code
-        if status in PASSING:
+        if status in RETRYABLE:
             raise RetryableError(answered(response), wait=_wait(response))
         if status == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-            return self._nothing_more(response, offset, identity)
+            return self._part(response, offset, identity)
         if status not in (httpx2.codes.OK, httpx2.codes.PARTIAL_CONTENT):
             raise refusal(self._remote, response)
-        if not self._page_expected and "html" in response.headers.get("Content-Type", ""):
-            raise self._page(response, _head(response.iter_raw(), PAGE)[0])
+        if "html" in response.headers.get("Content-Type", ""):
+            raise self._page(response, _head(response.iter_raw(), PAGE_BYTES))
         if status == httpx2.codes.PARTIAL_CONTENT:
             return self._part(response, offset, identity)
         now = self._identity(response, _length(response))
@@ -112,24 +107,19 @@ class HttpSource:
         return Answer(now, 0, self._file(response))
 
     def _part(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
-        found = re.fullmatch(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-        if found is None or int(found[1]) != offset:
+        """Reads an answer about a range: the rest of the file, or that nothing comes after what is there (416)."""
+        found = re.fullmatch(r"bytes\s+(?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+        if found is None or identity is None:
             raise ChangedError
-        now = self._identity(response, None if found[3] == "*" else int(found[3]))
-        if identity is None or not identity.is_part_of(now):
+        size = identity.size if found[2] == "*" else int(found[2])
+        first = int(found[1]) if found[1] else size
+        now = self._identity(response, size)
+        more = response.status_code == httpx2.codes.PARTIAL_CONTENT
+        if not more:  # the end is where it says now, whatever it said before
+            identity = identity.with_size(size)
+        if size is None or first != offset or not identity.is_part_of(now):
             raise ChangedError
-        size = now.size if now.size is not None else identity.size
-        if size is None:  # nothing says where the file ends
-            raise ChangedError
-        return Answer(now.with_size(size), offset, response.iter_raw())
-
-    def _nothing_more(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
-        """Reads a refused range: it begins behind the end of the whole file, or of another one."""
-        found = re.fullmatch(r"bytes\s+\*/(\d+)", response.headers.get("Content-Range", "").strip())
-        now = self._identity(response, None if found is None else int(found[1]))
-        if now.size != offset or (identity is not None and not identity.with_size(now.size).is_part_of(now)):
-            raise ChangedError
-        return Answer(now, offset, iter(()))
+        return Answer(now, offset, response.iter_raw() if more else iter(()))
 
     def _identity(self, response: httpx2.Response, size: int | None) -> Identity:
         etag = response.headers.get("ETag")
@@ -144,10 +134,10 @@ class HttpSource:
 
     def _file(self, response: httpx2.Response) -> Iterator[bytes]:
         pieces = response.iter_raw()
-        if not self._page_expected:
-            head, rest = _head(pieces, SNIFFED)
-            if HTML.match(head):
-                raise self._page(response, head + _head(rest, PAGE)[0])
+        head = _head(pieces, SNIFFED_BYTES)
+        if HTML.match(head):
+            raise self._page(response, head + _head(pieces, PAGE_BYTES))
+        if head:
             yield head
         yield from pieces
 
@@ -161,13 +151,11 @@ class HttpSource:
         )
 
 
-def _head(pieces: Iterator[bytes], enough: int) -> tuple[bytes, Iterator[bytes]]:
+def _head(pieces: Iterator[bytes], enough: int) -> bytes:
     head = b""
-    for piece in pieces:
+    while len(head) < enough and (piece := next(pieces, b"")):
         head += piece
-        if len(head) >= enough:
-            break
-    return head, pieces
+    return head
 
 
 def _length(response: httpx2.Response) -> int | None:

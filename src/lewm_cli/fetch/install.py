@@ -1,19 +1,22 @@
 """Installs recordings and weights: downloaded, unpacked, checked, and only then renamed into place."""
 
 import hashlib
+import os
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from lewm_cli import __version__
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.fetch.catalog import PublishedFile
 from lewm_cli.fetch.destinations import PlannedFetch
-from lewm_cli.fetch.download import Downloaded, download
+from lewm_cli.fetch.download import LocalFile, download
 from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.sources import local_path
 from lewm_cli.fetch.staging import emptied, free_bytes, put, put_last, staged
 from lewm_cli.fetch.targets import CONFIG, WEIGHTS, Target
 from lewm_cli.fetch.transfer import ByteProgress, Transfer
@@ -52,50 +55,61 @@ class Installed:
     summary: str
 
 
-def kept_archive(planned: PlannedFetch, progress: ByteProgress) -> Path | None:
-    """Finds the archive of a recording beside its place: kept by an earlier fetch, or fetched by hand."""
+def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | None:
+    """Finds the archive of a recording on this disk: the one that its address names, or one beside its place.
+
+    Raises:
+        LewmError: the address names another file, or none.
+    """
     [file] = planned.target.files
-    path = planned.path.with_name(PurePosixPath(file.name).name)
+    named = local_path(planned.target.published.url or "")
+    if named:
+        return _verified(named, file, progress)
+    path = planned.path.with_name(PurePosixPath(file.name).name)  # kept by an earlier fetch, or put there by hand
     if path == planned.path or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
         return None
-    return path if _hashed(path, progress).sha256 == file.sha256 else None
+    found = _hashed(path, progress)
+    return found if found.sha256 == file.sha256 else None
 
 
 def install_dataset(
-    planned: PlannedFetch, source: Remote | Path, progress: ByteProgress, say: Say, *, keep_archive: bool
+    planned: PlannedFetch, source: Remote | LocalFile, progress: ByteProgress, say: Say, *, keep_archive: bool
 ) -> Installed:
     """Fetches a recording; until the last moment its path is what it was.
 
     Args:
         planned: what it is, and the HDF5 file that it becomes.
-        source: where its one file is, or the archive that lies here already.
+        source: where its one file is.
         progress: shows downloads and unpacking.
         say: hears of pauses.
-        keep_archive: leave the archive beside the recording.
+        keep_archive: leave an archive that was downloaded beside the recording.
 
     Raises:
         LewmError: in one sentence what went wrong; what was downloaded so far stays for the next attempt.
     """
     target, path = planned.target, planned.path
     with staged(path) as stage:
-        archive, published, transferred = _archive(target, source, stage, progress, say)
+        downloaded = isinstance(source, Remote)
+        if isinstance(source, Remote):
+            source = _download(source, stage / PurePosixPath(target.files[0].name).name, progress, say)
         folder = emptied(stage / "unpacked")
-        file = _recording(_unpack(archive, folder, target.unpacked, progress), path.name, archive.name)
+        file = _recording(_unpack(source.path, folder, target.unpacked, progress), path.name, source.path.name)
         recording = folder / file.path
         dataset = open_dataset(recording, target.name)
-        installed = FetchedFile(name=path.name, size=file.size, sha256=file.sha256)
-        origin = _origin(target, (published,), (installed,))
+        origin = _origin(target, [source], [LocalFile(path, file.size, file.sha256)])
         if path.exists() and not planned.replaces:
             raise LewmError(f"{path} has come there meanwhile; to have it replaced, add --force to the same command")
-        if isinstance(source, Remote) and keep_archive and archive.name != path.name:
-            put(archive, path.with_name(archive.name))
+        if downloaded and keep_archive and source.path.name != path.name:
+            put(source.path, path.with_name(source.path.name))
         # The recording last: without it, its origin says nothing to anybody.
         origin.write(dataset_origin(path))
         put_last(recording, path)
-    return Installed(planned, origin, transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
+    return Installed(planned, origin, source.transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
 
 
-def install_weights(planned: PlannedFetch, sources: Sequence[Remote], progress: ByteProgress, say: Say) -> Installed:
+def install_weights(
+    planned: PlannedFetch, sources: Sequence[Remote | Path], progress: ByteProgress, say: Say
+) -> Installed:
     """Fetches weights, reads them strictly, and only then lets them appear.
 
     Args:
@@ -109,50 +123,38 @@ def install_weights(planned: PlannedFetch, sources: Sequence[Remote], progress: 
     """
     target, path = planned.target, planned.path
     with staged(path) as stage:
-        inside, published, transferred = stage / "files", [], 0
+        inside = stage / "files"
         inside.mkdir(exist_ok=True)
+        came = []
         for source, file in zip(sources, target.files, strict=True):
-            came = inside / PurePosixPath(file.name).name
-            got = _download(source, came, progress, say)
-            published.append(FetchedFile(name=came.name, size=got.size, sha256=got.sha256))
-            transferred += got.transferred
-        if len(sources) == 1 and not _is_checkpoint(came):
+            to = inside / PurePosixPath(file.name).name
+            if isinstance(source, Remote):
+                came.append(_download(source, to, progress, say))
+            else:
+                came.append(replace(_verified(source, file, progress), path=to))
+                shutil.copyfile(source, to)
+        if len(came) == 1 and not _is_checkpoint(came[0].path):
             inside = emptied(stage / "unpacked")
-            _unpack(came, inside, None, progress)
+            _unpack(came[0].path, inside, None, progress)
         folder = emptied(stage / "folder")
         _gather(inside, folder)
         read = read_checkpoint(folder / WEIGHTS)
-        files = tuple(
-            FetchedFile(name=file.name, size=file.stat().st_size, sha256=weights_digest(file))
-            for file in sorted(folder.iterdir())
-        )
-        origin = _origin(target, tuple(published), files)
+        files = [LocalFile(file, file.stat().st_size, weights_digest(file)) for file in sorted(folder.iterdir())]
+        origin = _origin(target, came, files)
         origin.write(folder / IN_FOLDER)
         if path.exists() and Origin.read(path / IN_FOLDER) is None:
             raise LewmError(f"{path} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")
         put_last(folder, path)
     summary = f"{len(read.state)}/{len(read.state)} tensors ({read.source})"
-    return Installed(planned, origin, transferred, summary)
+    return Installed(planned, origin, sum(one.transferred for one in came), summary)
 
 
-def _archive(
-    target: Target, source: Remote | Path, stage: Path, progress: ByteProgress, say: Say
-) -> tuple[Path, FetchedFile, int]:
-    """Returns the published file on this disk, its hash, and how many bytes of it came just now."""
-    [file] = target.files
-    if isinstance(source, Path):
-        return source, FetchedFile(name=source.name, size=source.stat().st_size, sha256=str(file.sha256)), 0
-    path = stage / PurePosixPath(file.name).name
-    got = _download(source, path, progress, say)
-    return path, FetchedFile(name=path.name, size=got.size, sha256=got.sha256), got.transferred
-
-
-def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> Downloaded:
+def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> LocalFile:
     """Downloads a file, unless an earlier attempt got all of it."""
     if path.is_file() and remote.sha256:
         there = _hashed(path, progress)
         if there.sha256 == remote.sha256:
-            return Downloaded(there.size, there.sha256, 0)
+            return there
     with progress(f"downloading {path.name}") as begin:
         return download(
             remote,
@@ -161,6 +163,20 @@ def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> D
             rereading=begin,
             pausing=lambda reason, seconds: say(f"{path.name}: {reason}; trying again in {seconds:.0f} s"),
         )
+
+
+def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> LocalFile:
+    """Hashes a file of this machine that was named, and refuses another one than the catalog knows."""
+    try:
+        found = _hashed(path, progress)
+    except OSError as error:
+        raise LewmError(f"{path} cannot be read ({os.strerror(error.errno or 0)}); check the path") from error
+    if found.sha256 != (expected.sha256 or found.sha256):
+        raise LewmError(
+            f"{path} is not the file that the catalog knows: its sha256 is {found.sha256} instead of "
+            f"{expected.sha256}; name another one with --source"
+        )
+    return found
 
 
 def _unpack(archive: Path, folder: Path, size: int | None, progress: ByteProgress) -> tuple[UnpackedFile, ...]:
@@ -217,7 +233,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _hashed(path: Path, progress: ByteProgress) -> FetchedFile:
+def _hashed(path: Path, progress: ByteProgress) -> LocalFile:
     """Hashes a large file, which takes a while."""
     size, digest = path.stat().st_size, hashlib.sha256()
     with progress(f"checking {path.name}") as begin, path.open("rb") as file:
@@ -225,16 +241,20 @@ def _hashed(path: Path, progress: ByteProgress) -> FetchedFile:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             advance(len(chunk))
-    return FetchedFile(name=path.name, size=size, sha256=digest.hexdigest())
+    return LocalFile(path, size, digest.hexdigest())
 
 
-def _origin(target: Target, published: tuple[FetchedFile, ...], files: tuple[FetchedFile, ...]) -> Origin:
+def _origin(target: Target, published: Sequence[LocalFile], files: Sequence[LocalFile]) -> Origin:
     hub = target.published.hub
     return Origin(
         source=hub.repo if hub else target.place,
         revision=hub.revision if hub else None,
-        published=published,
-        files=files,
+        published=tuple(map(_fetched, published)),
+        files=tuple(map(_fetched, files)),
         fetched=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
     )
+
+
+def _fetched(file: LocalFile) -> FetchedFile:
+    return FetchedFile(name=file.path.name, size=file.size, sha256=file.sha256)

@@ -1,4 +1,4 @@
-"""Names from an archive: only those that mean the same file on every system, inside the folder, and no other's."""
+"""Checks names from an archive: only those that mean one file on every system, inside the folder, and no other's."""
 
 import unicodedata
 from pathlib import PurePosixPath
@@ -19,19 +19,20 @@ def member_path(name: str) -> PurePosixPath:
     parts = name.removesuffix("/").split("/")
     if parts[0] == ".":
         del parts[0]  # `tar -c .` begins all names so
-    wrong = {
+    sizes = [len(part.encode("utf-8", "surrogateescape")) for part in (name, *parts)]
+    faults = {
         "is empty": not name,
         "is an absolute path": name.startswith("/"),
         "leads out of the folder": ".." in parts,
         "has control or undecodable characters": not name.isprintable(),
         "has a backslash": "\\" in name,
         "has empty or '.' folders in it": any(part in ("", ".") for part in parts),
-        "is too long": max(map(_bytes, [*parts, ""])) > COMPONENT_BYTES or _bytes(name) > NAME_BYTES,
+        "is too long": sizes[0] > NAME_BYTES or max(sizes[1:], default=0) > COMPONENT_BYTES,
         f"is more than {MAX_DEPTH} folders deep": len(parts) > MAX_DEPTH,
     }
-    for what, found in wrong.items():
+    for fault, found in faults.items():
         if found:
-            raise RefusedError(f"the name of its member {quoted(name)} {what}")
+            raise RefusedError(f"the name of its member {quoted(name)} {fault}")
     return PurePosixPath(*parts)
 
 
@@ -42,28 +43,20 @@ class MemberNames:
         self._seen: dict[str, tuple[str, bool]] = {}
 
     def add(self, path: PurePosixPath, is_folder: bool) -> None:
-        """Remember a path, and the folders above it; a folder may come again.
+        """Remembers a path, and the folders above it; a folder may come again.
 
         Raises:
             RefusedError: another member has this path, or one that some file systems take for the same.
         """
-        for above in path.parents:
-            self._add(str(above), is_folder=True)
-        self._add(str(path), is_folder)
-
-    def _add(self, name: str, is_folder: bool) -> None:
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-        if key not in self._seen:
-            self._seen[key] = name, is_folder
-            return
-        seen, was_folder = self._seen[key]
-        if seen != name:
-            raise RefusedError(f"it holds {quoted(seen)} and {quoted(name)}, one name to file systems that ignore case")
-        if is_folder != was_folder:
-            raise RefusedError(f"it holds {quoted(name)} as a folder and as a file")
-        if not is_folder:
-            raise RefusedError(f"it holds {quoted(name)} twice")
-
-
-def _bytes(name: str) -> int:
-    return len(name.encode("utf-8", "surrogateescape"))
+        for name, folder in (*((str(above), True) for above in path.parents), (str(path), is_folder)):
+            key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+            if key not in self._seen:
+                self._seen[key] = name, folder
+                continue
+            seen, was_folder = self._seen[key]
+            if seen != name:
+                raise RefusedError(f"it holds {quoted(seen)} and {quoted(name)}, one name where case is ignored")
+            if folder != was_folder:
+                raise RefusedError(f"it holds {quoted(name)} as a folder and as a file")
+            if not folder:
+                raise RefusedError(f"it holds {quoted(name)} twice")

@@ -1,4 +1,4 @@
-"""The beginning of a file: its bytes on disk, what they are the beginning of, and their hash."""
+"""Keeps the beginning of a file: its bytes on disk, the file that they begin, and their hash."""
 
 import errno
 import hashlib
@@ -20,7 +20,7 @@ from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_pa
 READ_BYTES = 2**20
 
 SYNC_SECONDS = 10.0
-"""How much of a download a power failure may cost."""
+"""The time of a download that a power failure may cost."""
 
 
 class _Note(Section):
@@ -52,7 +52,7 @@ class Partial:
         self.identity: Identity | None = None
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
-        self._part, self._note = _part_path(path), _note_path(path)
+        self._part, self._note = _part_path(path), path.with_name(f".{path.name}.identity{PART_SUFFIX}")
         self._synced_at = time.monotonic()
 
     @property
@@ -71,33 +71,31 @@ class Partial:
         Args:
             remote: the file that is wanted.
             rereading: shows what is read once more for its hash.
-
-        Raises:
-            LewmError: it cannot be read or written.
         """
-        with explained(self.path):
+        with explained(self.path), suppress(FileNotFoundError, ValidationError):
             remove_stale_parts(self._note)
-            note = self._read_note()
-            if note is None or not note.identity.begins(remote):
+            note = _Note.model_validate_json(self._note.read_bytes())
+            size = self._part.stat().st_size
+            # After a power failure a file may be longer than what was really written.
+            trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
+            if not note.identity.begins(remote) or trusted > (note.identity.size or trusted):
                 return
-            with suppress(FileNotFoundError):
-                size = self._part.stat().st_size
-                # After a power failure a file may be longer than what was really written.
-                trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
-                if trusted <= (size if note.identity.size is None else note.identity.size):
-                    self._reopen(trusted, note.identity, rereading)
+            self._file = self._part.open("r+b", buffering=0)
+            self._file.truncate(trusted)
+            advance = rereading(Transfer(trusted, 0)) if trusted else None
+            while advance is not None and (piece := self._file.read(READ_BYTES)):
+                self._hash.update(piece)
+                advance(len(piece))
+            self.size, self.identity = trusted, note.identity
 
     def start(self, identity: Identity) -> None:
-        """Begins anew, with nothing.
-
-        Raises:
-            LewmError: the folder cannot be written or the disk is full.
-        """
+        """Begins anew, with nothing."""
         with explained(self.path):
             self.close()
             self._file = self._part.open("wb", buffering=0)
-        self.size, self.identity, self._hash = 0, identity, hashlib.sha256()
-        self._write_note(synced=0)
+        self.forget()
+        self.identity = identity
+        self._write_note()
 
     def forget(self) -> None:
         """Counts the bytes as useless; they stay on the disk until others come."""
@@ -124,16 +122,11 @@ class Partial:
         """Makes the bytes survive a power failure."""
         if self._file is not None and self.identity is not None:
             os.fsync(self._file)
-            with suppress(LewmError):  # on a full disk the older one goes on to be true
-                self._write_note(synced=self.size)
-        self._synced_at = time.monotonic()
+            with suppress(LewmError):  # on a full disk the older note goes on to be true
+                self._write_note()
 
     def finish(self) -> None:
-        """Gives the whole file its name.
-
-        Raises:
-            LewmError: the folder cannot be written.
-        """
+        """Gives the whole file its name."""
         assert self._file is not None, "started or resumed"
         with explained(self.path):
             os.fsync(self._file)
@@ -155,27 +148,9 @@ class Partial:
             self._file.close()
             self._file = None
 
-    def _reopen(self, size: int, identity: Identity, rereading: Begin) -> None:
-        file = self._part.open("r+b", buffering=0)
-        self._file = file
-        file.truncate(size)
-        buffer = memoryview(bytearray(READ_BYTES))
-        advance = rereading(Transfer(size, 0)) if size else None
-        while advance is not None and (got := file.readinto(buffer)):
-            self._hash.update(buffer[:got])
-            advance(got)
-        self.size, self.identity = size, identity
-
-    def _read_note(self) -> _Note | None:
-        try:
-            return _Note.model_validate_json(self._note.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
-
-    def _write_note(self, synced: int) -> None:
+    def _write_note(self) -> None:
         assert self.identity is not None
-        note = _Note(identity=self.identity, synced=synced, boot=_boot())
-        write_text(self._note, note.model_dump_json())
+        write_text(self._note, _Note(identity=self.identity, synced=self.size, boot=_boot()).model_dump_json())
         self._synced_at = time.monotonic()
 
     @contextmanager
@@ -221,10 +196,6 @@ def has_partial(path: Path) -> bool:
 
 def _part_path(path: Path) -> Path:
     return path.with_name(f".{path.name}{PART_SUFFIX}")
-
-
-def _note_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.identity{PART_SUFFIX}")
 
 
 def _boot() -> str | None:

@@ -28,7 +28,7 @@ class Remote:
 
     @property
     def same_as(self) -> str:
-        """By which the beginning of this file is known again."""
+        """Identifies the file, so that its beginning is known again."""
         return self.identity or self.url
 
 

@@ -1,4 +1,4 @@
-"""Asks the source of files for them: the Hub, Google Drive, or any address."""
+"""Finds the source of a file: the Hub, Google Drive, any address, or a file of this machine."""
 
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -37,8 +37,28 @@ def file_name(url: str) -> str:
     return plain.lstrip(".")[-LONGEST_NAME:] or "download"
 
 
-def find_remotes(published: Published, files: tuple[PublishedFile, ...], repo_type: RepoType) -> tuple[Remote, ...]:
-    """Asks the source for files; no byte of them is downloaded yet.
+def local_path(url: str) -> Path | None:
+    """Returns the file of this machine that a file:// address names; None for other addresses.
+
+    Raises:
+        LewmError: it names no file of this machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    path = Path(unquote(parts.path))
+    if parts.netloc not in ("", "localhost") or not path.is_absolute():
+        raise LewmError(
+            f"{url} names no file of this machine; write file:// and the whole path, "
+            "such as file:///data/tworoom.tar.zst"
+        )
+    return path
+
+
+def find_sources(
+    published: Published, files: tuple[PublishedFile, ...], repo_type: RepoType
+) -> tuple[Remote | Path, ...]:
+    """Asks for files where they are published; no byte of them is downloaded yet.
 
     Args:
         published: where they are.
@@ -56,11 +76,11 @@ def find_remotes(published: Published, files: tuple[PublishedFile, ...], repo_ty
             raise LewmError("one file on Google Drive cannot be several; name an archive in the catalog entry")
         return (drive_remote(published.drive, files[0]),)
     assert published.url
-    return tuple(_plain(published.url, file) for file in files)
+    return tuple(_at_address(published.url, file) for file in files)
 
 
-def _plain(url: str, file: PublishedFile) -> Remote:
+def _at_address(url: str, file: PublishedFile) -> Remote | Path:
     if identifier := drive_identifier(url):
         return drive_remote(identifier, file)
     whole = f"{url}{file.name}" if url.endswith("/") else url
-    return Remote(whole, f"{file.name} from {urlsplit(url).netloc or 'this machine'}", (), file.size, file.sha256)
+    return local_path(whole) or Remote(whole, f"{file.name} from {urlsplit(url).netloc}", (), file.size, file.sha256)

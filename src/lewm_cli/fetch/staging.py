@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.archive_errors import gigabytes
 from lewm_cli.files import exchanged, explained, full_disk_explained, locked, sync
 
 
@@ -66,25 +65,6 @@ def put_last(source: Path, target: Path) -> None:
                 os.rename(target, emptied(source.parent / "before") / target.name)
             os.replace(source, target)
         sync(target.parent)
-
-
-def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuses before the first byte what would not fit.
-
-    Args:
-        folder: where it would go; it need not be there yet.
-        needed: bytes.
-        what: it is for, in words.
-
-    Raises:
-        LewmError: less is free.
-    """
-    free = free_bytes(folder)
-    if needed > free:
-        raise LewmError(
-            f"fetching {what} needs {gigabytes(needed)} under {folder}, and {gigabytes(free)} are free; "
-            "free some space, or choose another disk with --home"
-        )
 
 
 def free_bytes(folder: Path) -> int:

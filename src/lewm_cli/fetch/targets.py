@@ -19,7 +19,7 @@ RELEASE = "-release"
 """Ends the names of fetched weights, so that they never take the name of a run."""
 
 WEIGHTS, CONFIG = "weights.pt", "config.json"
-"""What a folder of weights holds, as on the Hub."""
+"""The files in a folder of weights, as on the Hub."""
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,19 @@
 
 import hashlib
 import io
-import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import zstandard
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.archive_errors import DamagedError, RefusedError, gigabytes, quoted
-from lewm_cli.fetch.file_kind import HEAD_BYTES, READABLE, FileKind, recognize
+from lewm_cli.fetch.file_kind import HEAD_BYTES, READABLE, recognize
 from lewm_cli.fetch.hdf5 import check_stands_alone
 from lewm_cli.fetch.member_names import MemberNames, member_path
 from lewm_cli.files import explained, sync
@@ -84,7 +83,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
         raise LewmError(f"{folder} is not empty, so nothing is unpacked into it; choose a new folder")
     try:
         with _archive_named(archive):
-            files = tuple(_write_files(archive, folder, limit, advance))
+            files = tuple(_write_all(archive, _Writer(folder, limit), advance))
             for file in files:
                 check_stands_alone(folder / file.path, quoted(str(file.path)))
         folders = {above for file in files for above in file.path.parents}
@@ -105,43 +104,27 @@ class _Reader(io.FileIO):
         super().__init__(path)
         self._advance = advance
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._advance(len(data or b""))
-        return data
-
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        count = super().readinto(buffer)
-        self._advance(count or 0)
+        count = super().readinto(buffer) or 0
+        self._advance(count)
         return count
 
 
-class _Stream:
-    """The decoded bytes from front to back: tarfile reads headers with `read`, contents are taken in pieces.
+class _TarStream:
+    """A tar archive from front to back: tarfile reads headers with `read`, contents are taken in pieces.
 
     Attributes:
         header: the last bytes that tarfile read.
         ended: fewer bytes came than were asked for.
     """
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: IO[bytes]) -> None:
         self.header, self.ended = b"", False
         self._source = source
-        self._held = b""
-        self._position = 0
-        self._extensions = 0
-
-    def peek(self, size: int) -> bytes:
-        """Returns the first bytes without taking them; fewer only where there are no more."""
-        self._held = self._source.read(size)
-        return self._held
+        self._position = self._extensions = 0
 
     def read(self, size: int) -> bytes:
-        """Reads a header, or what one adds; fewer bytes only where there are no more.
-
-        Raises:
-            RefusedError: there is too much of it.
-        """
+        """Reads a header, or what one adds; refuses too much of it."""
         if size > tarfile.BLOCKSIZE:
             self._extensions += size
             if size > HEADER_BYTES or self._extensions > ALL_HEADERS_BYTES:
@@ -158,11 +141,7 @@ class _Stream:
         self._take(min(position - self._position, tarfile.BLOCKSIZE))
 
     def pieces(self, size: int, within: str) -> Iterator[bytes]:
-        """Yields exactly `size` bytes.
-
-        Raises:
-            DamagedError: the stream ends before.
-        """
+        """Yields exactly `size` bytes, of what `within` says if they are not there."""
         while size:
             piece = self._take(min(size, READ_BYTES))
             if not piece:
@@ -170,15 +149,24 @@ class _Stream:
             size -= len(piece)
             yield piece
 
-    def rest(self) -> Iterator[bytes]:
-        """Yields what is left."""
+    def check_end(self) -> None:
+        """Looks for the end mark, and for zeros only after it, all of which tarfile takes for granted."""
+        if self.ended:
+            raise DamagedError("it ends within the list of its members")
+        if any(self.header):
+            raise DamagedError("the header of a member is damaged")
+        padding = 0
         while piece := self._take(READ_BYTES):
-            yield piece
+            padding += len(piece)
+            if piece.strip(b"\0"):
+                raise DamagedError("something follows its end")
+            if padding > PADDING_BYTES:
+                raise RefusedError(f"more than {gigabytes(PADDING_BYTES)} of zeros follow its end")
+        if padding < tarfile.BLOCKSIZE:
+            raise DamagedError("it ends within its end mark")
 
     def _take(self, size: int) -> bytes:
-        data, self._held = self._held[:size], self._held[size:]
-        if len(data) < size:
-            data += self._source.read(size - len(data))
+        data = self._source.read(size)
         self.ended = len(data) < size
         self._position += len(data)
         return data
@@ -188,12 +176,27 @@ class _Writer:
     """Writes files into one folder, hashed, and never more of them than allowed."""
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._limit = limit
         self._written = 0
 
-    def check_fits(self, path: PurePosixPath, size: int) -> None:
-        """Refuses `size` more bytes if they are too many."""
+    def write(self, path: PurePosixPath, size: int, pieces: Iterable[bytes]) -> UnpackedFile:
+        """Writes a new file, of `size` bytes as far as is known; its mode in the archive does not matter."""
+        self._check_fits(path, size)
+        target = self.folder / path
+        digest, size = hashlib.sha256(), 0
+        with explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                for piece in pieces:
+                    self._check_fits(path, len(piece))
+                    file.write(piece)
+                    digest.update(piece)
+                    self._written += len(piece)
+                    size += len(piece)
+        return UnpackedFile(path, size, digest.hexdigest())
+
+    def _check_fits(self, path: PurePosixPath, size: int) -> None:
         if self._written + size > self._limit:
             raise RefusedError(
                 f"with {quoted(str(path))} it unpacks to {gigabytes(self._written + size)} or more, "
@@ -201,50 +204,32 @@ class _Writer:
                 "free some space or choose another disk with --home, and if there is enough do without it",
             )
 
-    def write(self, path: PurePosixPath, pieces: Iterator[bytes]) -> UnpackedFile:
-        """Writes a new file; its mode in the archive does not matter."""
-        target = self._folder / path
-        digest = hashlib.sha256()
-        size = 0
-        with explained(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                for piece in pieces:
-                    self.check_fits(path, len(piece))
-                    file.write(piece)
-                    digest.update(piece)
-                    self._written += len(piece)
-                    size += len(piece)
-        return UnpackedFile(path, size, digest.hexdigest())
 
-
-def _write_files(archive: Path, folder: Path, limit: int, advance: Callable[[int], None]) -> Iterator[UnpackedFile]:
-    writer = _Writer(folder, limit)
-    with _opened(archive, advance) as reader:
-        head = os.pread(reader.fileno(), HEAD_BYTES, 0)
-        kind, declared = recognize(head), archive.stat().st_size
-        source: io.RawIOBase | zstandard.ZstdDecompressionReader = reader
-        if kind is FileKind.ZSTD:
-            source = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(
-                cast(BinaryIO, reader), read_size=READ_BYTES, read_across_frames=True, closefd=False
+def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -> Iterator[UnpackedFile]:
+    if archive.exists() and not archive.is_file():
+        raise DamagedError("it is no regular file")
+    with _Reader(archive, advance) as reader:
+        stream: io.BufferedReader[Any] = io.BufferedReader(reader, READ_BYTES)
+        head, declared = stream.peek(HEAD_BYTES)[:HEAD_BYTES], archive.stat().st_size
+        kind = recognize(head)
+        if kind == "zstd":
+            decoder = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(
+                cast(BinaryIO, stream), read_size=READ_BYTES, read_across_frames=True
             )
-        stream = _Stream(cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, source), READ_BYTES)))
-        if kind is FileKind.ZSTD:
-            inside = stream.peek(HEAD_BYTES)
+            stream = io.BufferedReader(cast(Any, decoder), READ_BYTES)
+            inside = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
             if not inside:
                 raise DamagedError("it ends within a zstd frame, or is empty")
             kind, declared = recognize(inside), zstandard.frame_content_size(head)
-            if kind is FileKind.ZSTD:
+            if kind == "zstd":
                 raise RefusedError(f"it was compressed twice, and {READABLE}")
-        if kind is FileKind.TAR:
-            yield from _write_members(stream, folder, writer)
+        if kind == "tar":
+            yield from _write_members(_TarStream(stream), writer)
         else:
-            path = _only_file(archive)
-            writer.check_fits(path, declared)
-            yield writer.write(path, stream.rest())
+            yield writer.write(_only_file(archive), declared, iter(lambda: stream.read(READ_BYTES), b""))
 
 
-def _write_members(stream: _Stream, folder: Path, writer: _Writer) -> Iterator[UnpackedFile]:
+def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[UnpackedFile]:
     files = 0
     names = MemberNames()
     for count, member in enumerate(_members(stream)):
@@ -258,7 +243,7 @@ def _write_members(stream: _Stream, folder: Path, writer: _Writer) -> Iterator[U
             raise RefusedError(f"its member {name} {kind}, and only files and folders are unpacked")
         if member.isreg() and not path.parts:
             raise RefusedError(f"the name of its member {name} is that of the folder itself")
-        tarfile.data_filter(member, str(folder))  # the judgment of the standard library, should ours have a hole
+        tarfile.data_filter(member, str(writer.folder))  # the judgment of the standard library, should ours have a hole
         names.add(path, member.isdir())
         for above, below in zip(path.parts, path.parts[1:], strict=False):
             if above.endswith(".lance") and below in LANCE_FOLDERS:
@@ -267,25 +252,18 @@ def _write_members(stream: _Stream, folder: Path, writer: _Writer) -> Iterator[U
                     "download the same dataset as HDF5",
                 )
         if member.isreg():
-            writer.check_fits(path, member.size)
-            yield writer.write(path, stream.pieces(member.size, name))
+            yield writer.write(path, member.size, stream.pieces(member.size, name))
             files += 1
     if not files:
         raise DamagedError("it holds no files")
 
 
-def _members(stream: _Stream) -> Iterator[tarfile.TarInfo]:
-    """Yields the members; the content of each has to be taken before the next one.
-
-    Raises:
-        DamagedError: a header is damaged, or the archive ends without its end mark, which tarfile lets pass.
-    """
+def _members(stream: _TarStream) -> Iterator[tarfile.TarInfo]:
+    """Yields the members; the content of each has to be taken before the next one."""
     archive = None
     while True:
         try:
-            archive = archive or tarfile.TarFile(
-                fileobj=cast(IO[bytes], stream), encoding="utf-8", errors="surrogateescape"
-            )
+            archive = archive or tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8")
             member = archive.next()
         except RecursionError as error:
             raise RefusedError("one of its members has too many headers") from error
@@ -298,19 +276,7 @@ def _members(stream: _Stream) -> Iterator[tarfile.TarInfo]:
         if member.size < 0 or (member.size and member.isdir()):
             raise DamagedError(f"the size of {quoted(member.name)} is wrong")
         yield member
-    if stream.ended:
-        raise DamagedError("it ends within the list of its members")
-    if any(stream.header):
-        raise DamagedError("the header of a member is damaged")
-    padding = 0
-    for piece in stream.rest():
-        padding += len(piece)
-        if piece.strip(b"\0"):
-            raise DamagedError("something follows its end")
-        if padding > PADDING_BYTES:
-            raise RefusedError(f"more than {gigabytes(PADDING_BYTES)} of zeros follow its end")
-    if padding < tarfile.BLOCKSIZE:
-        raise DamagedError("it ends within its end mark")
+    stream.check_end()
 
 
 def _only_file(archive: Path) -> PurePosixPath:
@@ -322,36 +288,25 @@ def _only_file(archive: Path) -> PurePosixPath:
 
 
 @contextmanager
-def _opened(archive: Path, advance: Callable[[int], None]) -> Iterator[_Reader]:
-    if archive.exists() and not archive.is_file():
-        raise DamagedError("it is no regular file")
-    try:
-        reader = _Reader(archive, advance)
-    except FileNotFoundError as error:
-        raise MissingError(f"there is no archive {archive}; fetch it again") from error
-    except OSError as error:
-        raise LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again") from error
-    with reader:
-        yield reader
-
-
-@contextmanager
 def _archive_named(archive: Path) -> Iterator[None]:
     """Turns what is wrong with `archive` into a sentence."""
+    damaged, refused = f"{archive} cannot be unpacked", f"{archive} was not unpacked, and nothing of it was kept"
     try:
         yield
-    except zstandard.ZstdError as error:
-        if "too much memory" in str(error):
-            raise LewmError(
-                f"{archive} was not unpacked: it takes more than {WINDOW_LIMIT >> 20} MiB of memory for looking back; "
-                "unpack it with `zstd -d --long=31`"
-            ) from error
-        raise LewmError(
-            f"{archive} cannot be unpacked: a zstd frame is damaged ({error}); remove it and fetch it again"
-        ) from error
+    except FileNotFoundError as error:
+        raise MissingError(f"there is no archive {archive}; fetch it again") from error
+    except PermissionError as error:
+        raise LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again") from error
     except DamagedError as error:
-        raise LewmError(f"{archive} cannot be unpacked: {error}; remove it and fetch it again") from error
-    except tarfile.FilterError as error:
-        raise LewmError(f"{archive} was not unpacked, and nothing of it was kept: {error}; do without it") from error
+        raise LewmError(f"{damaged}: {error}; remove it and fetch it again") from error
     except RefusedError as error:
-        raise LewmError(f"{archive} was not unpacked, and nothing of it was kept: {error}; {error.advice}") from error
+        raise LewmError(f"{refused}: {error}; {error.advice}") from error
+    except tarfile.FilterError as error:
+        raise LewmError(f"{refused}: {error}; do without it") from error
+    except zstandard.ZstdError as error:
+        if "too much memory" not in str(error):
+            raise LewmError(f"{damaged}: a zstd frame is damaged ({error}); remove it and fetch it again") from error
+        raise LewmError(
+            f"{refused}: it takes more than {WINDOW_LIMIT >> 20} MiB of memory for looking back; "
+            "unpack it with `zstd -d --long=31`"
+        ) from error

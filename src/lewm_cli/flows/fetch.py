@@ -1,6 +1,7 @@
 """Fetches what is published: all sources are asked before the first byte, then comes one target after the other."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.fetch import (
@@ -9,10 +10,10 @@ from lewm_cli.fetch import (
     PlannedFetch,
     check_space,
     clear_finished,
-    find_remotes,
+    find_archive,
+    find_sources,
     install_dataset,
     install_weights,
-    kept_archive,
 )
 
 
@@ -50,11 +51,11 @@ def _fetch(
             clear_finished(one.path)
     missing = [one for one in planned if not one.there]
     recordings = [one for one in missing if one.target.kind == "dataset"]
-    archives = {one: kept for one in recordings if (kept := kept_archive(one, progress))}
+    archives = {one: found for one in recordings if (found := find_archive(one, progress))}
     check_space(missing, archives, keep=keep_archive)
     # All of them before the first byte: after hours of one download is no time to learn that the next is not there.
     sources = {
-        one: find_remotes(one.target.published, one.target.files, one.target.kind)
+        one: find_sources(one.target.published, one.target.files, one.target.kind)
         for one in missing
         if one not in archives
     }
@@ -66,7 +67,8 @@ def _fetch(
             installed.append(install_weights(one, sources[one], progress, say))
         else:
             if one in archives:
-                say(f"{archives[one]} is the published file: nothing has to be downloaded")
+                say(f"{archives[one].path} is here already: nothing has to be downloaded")
             source = archives.get(one) or sources[one][0]
+            assert not isinstance(source, Path), "it would be an archive"
             installed.append(install_dataset(one, source, progress, say, keep_archive=keep_archive))
     return tuple(installed)

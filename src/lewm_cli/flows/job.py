@@ -10,8 +10,7 @@ from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import RunCard, TrainConfig
-from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card
-from lewm_cli.store.names import split_step
+from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card, split_step
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 from lewm_cli.train import task_preset
 
@@ -162,8 +161,6 @@ def _merged_config(
     if preset is None:
         preset = "release" if device.type == "cuda" else "small"
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    layers = [task_preset(task, preset).layer]
-    if file:
-        layers.append(read_toml(file))
-    merged = merge_layers([*layers, *settings])
+    above = merge_layers([*([read_toml(file)] if file else ()), *settings])
+    merged = merge_layers([task_preset(task, preset).layer_under(above), above])
     return TrainConfig.build(merged.tree, merged.source)

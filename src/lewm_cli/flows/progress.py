@@ -9,5 +9,5 @@ class Progress(Protocol):
     """Shows the progress of one stage."""
 
     def __call__(self, label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-        """Enter a stage of `total` units; yields what is told the number of units done since the last call."""
+        """Enter a stage of `total` units; yields a function that takes the number of units done."""
         ...

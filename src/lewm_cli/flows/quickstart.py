@@ -12,11 +12,11 @@ from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
-from lewm_cli.flows.probe import PROBED_FRAMES, ProbeRequest, probe_run
+from lewm_cli.flows.probe import PROBED_FRAMES, probe_run
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
-from lewm_cli.flows.surprise import PERTURBED_EPISODES, SurpriseRequest, measure
+from lewm_cli.flows.surprise import PERTURBED_EPISODES, surprise_run
 from lewm_cli.flows.train import train
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, Measurement, RunFiles, StoredResults, load_run
@@ -65,9 +65,9 @@ def quickstart(
         folder: the home; no other one is read.
         size: the amount of work.
         device: auto, cpu, cuda or mps.
-        listeners: told every event of the training.
-        say: told each stage.
-        progress: shows how each stage gets on.
+        listeners: called with every event of the training.
+        say: called with the name of each stage.
+        progress: shows the progress of each stage.
 
     Raises:
         LewmError: whatever stops a stage; the stages before it stay done.
@@ -152,8 +152,16 @@ class _Quickstart:
             )
         if not results.of(ProbeResult):
             self.say("probing what the latents know")
-            request = ProbeRequest(RUN, TEST, self.size.frames, SEED, self.device)
-            probe_run(self.home, request, self.say, self.progress)
+            probe_run(
+                self.home,
+                RUN,
+                self.say,
+                self.progress,
+                dataset=TEST,
+                frames=self.size.frames,
+                seed=SEED,
+                device=self.device,
+            )
         if not results.of(SurpriseResult):
             self.say("measuring surprise along the test episodes")
             self._surprise(None, None)
@@ -191,5 +199,14 @@ class _Quickstart:
         return (Layer("the quickstart", {"pairs": self.size.pairs}),)
 
     def _surprise(self, perturb: str | None, episodes: int | None) -> None:
-        request = SurpriseRequest(TEST, RUN, perturb, episodes, SEED, self.device)
-        measure(self.home, request, self.say, self.progress)
+        surprise_run(
+            self.home,
+            TEST,
+            self.say,
+            self.progress,
+            run=RUN,
+            perturb=perturb,
+            episodes=episodes,
+            seed=SEED,
+            device=self.device,
+        )

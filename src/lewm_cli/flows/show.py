@@ -2,26 +2,24 @@
 
 from collections.abc import Callable, Iterator
 
+from lewm_cli.data import DATASET_SUFFIXES
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.flows.results import stored_results
+from lewm_cli.heads import KINDS, fit_command, read_head
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, HeadDetails, RunDetails
 from lewm_cli.store import (
-    HEAD_KINDS,
     NOTHING_SAID,
     Foreign,
     Home,
     LoadedWeights,
     RunFiles,
-    fit_command,
     head_paths,
     load_weights,
-    read_head,
+    silent,
     stored_card,
     with_statistics,
 )
-from lewm_cli.store.load import silent
-from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.train import read_log
 
 
@@ -61,7 +59,7 @@ def look_up(
 def _heads(home: Home, loaded: LoadedWeights) -> Iterator[HeadDetails]:
     """The heads of a run; what is wrong with one is said, and keeps from nothing else."""
     places = (RunFiles(home.noting_stem(loaded.name, loaded.files.stem)), loaded.files)
-    for kind in HEAD_KINDS:
+    for kind in KINDS:
         for path in head_paths(places, kind):
             if not path.exists():
                 continue

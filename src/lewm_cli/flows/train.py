@@ -155,7 +155,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
 
 
 def _its_sizes(parent: Run) -> str:
-    """How to train with the sizes of a run: its own configuration, if it left one."""
+    """Advice to train with the sizes of a run: its own configuration, if it left one."""
     if parent.files.config.exists():
         return f"train with its own: --config {parent.files.config}"
     model, inputs = parent.card.model, parent.card.inputs
@@ -166,7 +166,7 @@ def _its_sizes(parent: Run) -> str:
 
 
 def _continued(card: RunCard, device: torch.device) -> RunCard:
-    """The card of a resumed run: what comes from now on is computed here, by this command."""
+    """The card of a resumed run, which adds this device, these versions and this command."""
     assert card.provenance is not None
     here = {
         "device": str(device),

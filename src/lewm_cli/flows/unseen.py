@@ -28,7 +28,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
         run: what is measured.
         task: of the run.
         name: the recording; the one that the run was trained on if not given.
-        say: told which episodes they are.
+        say: called with a line about the episodes.
 
     Raises:
         LewmError: no such recording, one of another task, or one that was trained on as a whole.
@@ -56,7 +56,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
 
 
 def find_all(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
-    """Take every episode of a recording, those that a run was trained on included; arguments as of `find_unseen`.
+    """Take every episode of a recording, those that a run was trained on included; arguments as for `find_unseen`.
 
     Raises:
         LewmError: no such recording, or one of another task.
@@ -70,14 +70,14 @@ def find_all(home: Home, run: Run, task: Task, name: str | None, say: Callable[[
 
 
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
-    """True for each episode (E,) that the run is known never to have been trained on, told by content."""
+    """True for each episode (E,) that the run is known never to have been trained on, judged by content."""
     if run.card.provenance is None:
         return np.zeros(dataset.episodes, bool)
     return np.array([digest not in run.card.trained_on for digest in dataset.episode_digests])
 
 
 def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:
-    """Check that a recording is one that a run can say something about.
+    """Check that a recording fits a run.
 
     Raises:
         LewmError: it is of another task, or its actions have another width.

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from lewm_cli.data import DATASET_SUFFIXES
 from lewm_cli.flows.lookup import find_named
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import KINDS, results_folders
 from lewm_cli.store import FoundRun, Home
-from lewm_cli.store.names import DATASET_SUFFIXES
 from lewm_cli.verify import Check, Problem, RunCheck, Verification, check_dataset, check_run
 
 

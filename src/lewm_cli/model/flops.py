@@ -14,7 +14,7 @@ from lewm_cli.model.rollout import rollout
 from lewm_cli.model.world_model import WorldModel
 
 GRADIENT = 2
-"""Candidates that cost as much as one with its gradient: back through the model is as far as forth."""
+"""Candidates without gradient that cost as much as one with it: the backward pass takes as long as the forward pass."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PlanFlops:
 
     @classmethod
     def of(cls, model: WorldModel, horizon: int, history: int | None = None) -> Self:
-        """Count them for a model, once for the same sizes.
+        """Count the FLOPs of a model, once for the same sizes.
 
         Args:
             model: whose sizes count.
@@ -44,7 +44,7 @@ class PlanFlops:
         return cls(*_count(type(model), model.config, model.block_dim, horizon, history))
 
     def tried(self, candidates: int, *, gradient: bool) -> int:
-        """To imagine so many candidates, and how their costs change with them if that is asked for."""
+        """FLOPs of evaluating so many candidates, with the gradients of their costs if asked for."""
         return self.candidate * candidates * (GRADIENT if gradient else 1)
 
 

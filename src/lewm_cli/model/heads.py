@@ -1,4 +1,4 @@
-"""Small networks on frozen latents, by which plans can be judged."""
+"""The networks of heads: small, on frozen latents; planning costs can be made of them."""
 
 from typing import Self
 
@@ -9,7 +9,7 @@ HIDDEN = 256
 
 
 class _Standardized(nn.Module):
-    """Latents as the heads take them: every dimension by mean and standard deviation of those fitted on."""
+    """Standardizes latents by mean and standard deviation of those that the head was fitted to."""
 
     mean: Tensor
     std: Tensor
@@ -30,7 +30,7 @@ class _Standardized(nn.Module):
 
 
 class ReachHead(nn.Module):
-    """Tells how many model steps it takes from one latent to another, as the mean over classes of distances.
+    """Predicts the number of model steps from one latent to another, as the mean over classes of distances.
 
     Args:
         latent: dimensions D of a latent.
@@ -47,7 +47,7 @@ class ReachHead(nn.Module):
         self.register_buffer("steps", torch.zeros(classes))
 
     def logits(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """How likely each class is, from latents (..., D) to goals (..., D), as (..., classes)."""
+        """Logits (..., classes) of the distance from latents (..., D) to goals (..., D)."""
         logits: Tensor = self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
         return logits
 

@@ -1,4 +1,4 @@
-"""Recorded frames to what the encoder sees."""
+"""Normalization of frames for the encoder."""
 
 import torch
 from torch import Tensor

@@ -8,7 +8,7 @@ from lewm_cli.config import EncoderConfig
 
 
 class VisionTransformer(nn.Module):
-    """Frames to the CLS token of the last layer (paper section 3.1; the released encoder).
+    """Encodes frames to the CLS token of the last layer (paper section 3.1; the released encoder).
 
     Args:
         config: sizes.

@@ -1,9 +1,8 @@
-"""What frozen latents know: linear and MLP probes of physical quantities, beside references that know less."""
+"""Linear and MLP probes of physical quantities on frozen latents, beside references that know less."""
 
 from lewm_cli.probe.features import Features, encode
-from lewm_cli.probe.positions import fit_positions
-from lewm_cli.probe.probe import STAGES, probe
-from lewm_cli.probe.result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe.probes import STAGES, fit_probes
 from lewm_cli.probe.samples import ProbeSamples, draw_samples
 
 __all__ = [
@@ -18,6 +17,5 @@ __all__ = [
     "TargetResult",
     "draw_samples",
     "encode",
-    "fit_positions",
-    "probe",
+    "fit_probes",
 ]

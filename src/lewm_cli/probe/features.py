@@ -1,4 +1,4 @@
-"""What the probes read from: the model's latents, and references that should know less."""
+"""Features that probes read: the model's latents, and references that should know less."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class Features:
 def encode(
     run: Run, frames: Frames, rows: np.ndarray, train: np.ndarray, seed: int, advance: Callable[[int], None]
 ) -> Features:
-    """Look at every frame once.
+    """Encodes every frame once, in three ways.
 
     Args:
         run: the model, in eval mode on its device.
         frames: at the model's image size.
-        rows: (N,) which frames.
-        train: (N,) bool, whose pixels the principal components are found in; at most 2000 of them.
+        rows: (N,) rows of the frames.
+        train: (N,) bool, true for rows whose pixels the principal components are found in; at most 2000 of them.
         seed: of the untrained model, of those frames and of the decomposition.
         advance: told the number of frames done since the last call.
     """

@@ -1,4 +1,4 @@
-"""Frames and what was true in them, from episodes that the model has not seen."""
+"""Frames and the quantities in them, from episodes that the model has not seen."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import read_target, reason_to_leave_out
 from lewm_cli.tasks import ProbeTarget, Task
 
 TEST_SHARE = 0.2
@@ -21,7 +22,7 @@ class ProbeSamples:
     Args:
         rows: (N,) rows of the recording.
         episodes: (N,) episode number of each.
-        test: (N,) bool, whether the row belongs to a test episode.
+        test: (N,) bool, true for rows of a test episode.
         targets: the quantities that can be probed, K of them.
         values: (N, K) float64 in the units of the targets.
         left_out: quantities that cannot be probed, and why.
@@ -36,7 +37,7 @@ class ProbeSamples:
 
 
 def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int) -> ProbeSamples:
-    """Draw frames from episodes, a fifth of which (whole ones) become the test set.
+    """Draws frames from episodes, a fifth of which (whole ones) become the test set.
 
     Args:
         dataset: the recording.
@@ -71,9 +72,8 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
         )
     targets, columns, left_out = [], [], {}
     for target in task.probe_targets:
-        column = dataset.read(target.column, rows).reshape(len(rows), -1)
-        values = target.function(column[:, target.index].astype(np.float64))
-        reason = unprobeable(values, test)
+        values = read_target(dataset, target, rows)
+        reason = reason_to_leave_out(values, test)
         if reason:
             left_out[target.name] = reason
         else:
@@ -83,14 +83,3 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
         reasons = ", ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise LewmError(f"nothing in {dataset.name} can be probed: {reasons}")
     return ProbeSamples(rows, owners, test, tuple(targets), np.stack(columns, axis=1), left_out)
-
-
-def unprobeable(values: np.ndarray, test: np.ndarray) -> str | None:
-    """Why a quantity cannot be fitted and tested, if it cannot; `test` (N,) tells the test rows of `values` (N,)."""
-    if np.isnan(values).all():
-        return "is NaN in every row"
-    if not np.isfinite(values).all():
-        return "is not finite in some rows"
-    if np.ptp(values[test]) == 0 or np.ptp(values[~test]) == 0:
-        return "is constant"
-    return None

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from lewm_cli.config import NetworkConfig
 from lewm_cli.data import Dataset
+from lewm_cli.heads import HeadFit
 from lewm_cli.methods import RunCard
 from lewm_cli.model import ComponentProfile
-from lewm_cli.store import HeadKind, ProbeFit, ReachFit, RunFiles, StoredResults
+from lewm_cli.store import RunFiles, StoredResults
 from lewm_cli.train import HeldOut
 
 
@@ -29,9 +30,9 @@ class HeadDetails:
         problem: why plans cannot be judged by it, if they cannot.
     """
 
-    kind: HeadKind
+    kind: str
     path: Path
-    fit: ReachFit | ProbeFit | None
+    fit: HeadFit | None
     problem: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, everything else to stderr; progress as a bar or as plain lines."""
+"""Output of a command: results on stdout, everything else on stderr; progress as a bar or as plain lines."""
 
 import json
 import time
@@ -20,13 +20,13 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
-    from lewm_cli.fetch.transfer import Advance, Begin, Transfer
+    from lewm_cli.fetch import Advance, Begin, Transfer
 
 PLAIN_LINE_SECONDS = 5.0
 
 
 class Output:
-    """What one command says.
+    """The output of one command.
 
     Args:
         as_json: print the result as JSON instead of tables.
@@ -39,7 +39,7 @@ class Output:
         self.notes = Console(stderr=True, highlight=False, emoji=False, quiet=quiet)
 
     def say(self, message: str) -> None:
-        """A remark for the person, on stderr."""
+        """Print a remark for the person, on stderr."""
         self.notes.print(message, markup=False, soft_wrap=True)
 
     def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:
@@ -55,7 +55,7 @@ class Output:
 
     @contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Show progress; yields what is told the number of units done since the last call."""
+        """Show progress; yields a function to call with the number of units done since the last call."""
         if self.notes.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -74,7 +74,7 @@ class Output:
 
     @contextmanager
     def bytes(self, label: str) -> Iterator["Begin"]:
-        """Show how many bytes get on, with rate and ETA."""
+        """Show the progress of a transfer in bytes, with rate and ETA."""
         if self.notes.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -87,7 +87,7 @@ class Output:
             with Progress(*columns, console=self.notes) as bar:
 
                 def begin(transfer: "Transfer") -> "Advance":
-                    for earlier in bar.task_ids:  # all comes anew
+                    for earlier in bar.task_ids:  # everything is transferred again
                         bar.remove_task(earlier)
                     task = bar.add_task(label, total=transfer.total, completed=transfer.already)
                     return lambda count: bar.advance(task, count)

@@ -11,7 +11,7 @@ from lewm_cli.methods import Provenance
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.pieces import framed_table
-from lewm_cli.store import Inventory, ProbeFit, ReachFit, RunEntry, StoredResults
+from lewm_cli.store import Inventory, RunEntry, StoredResults
 from lewm_cli.surprise import PerturbationResult
 from lewm_cli.train import HeldOut, TrainingFinished
 
@@ -108,7 +108,7 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
         heads = framed_table("heads that plans can be judged by", "fitted", "objective", "file", "tested")
         for head in details.heads:
             fitted = head.fit.time[:16] if head.fit else ""
-            heads.add_row(fitted, head.kind, head.path.name, head.problem or _tested(head.fit))
+            heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
     measured = _measured(details.results)
     if measured.rows:
@@ -131,12 +131,6 @@ def _add_provenance(facts: Table, details: RunDetails, inputs: Inputs, provenanc
     facts.add_row("seed", str(provenance.train.seed))
     facts.add_row("command", provenance.command)
     facts.add_row("finished", provenance.finished)
-
-
-def _tested(fit: ReachFit | ProbeFit | None) -> str:
-    if isinstance(fit, ReachFit):
-        return f"rank correlation {fit.head.correlation}, shuffled {fit.shuffled.correlation}"
-    return ", ".join(f"R2 {position.name} {position.r2}" for position in fit.positions) if fit else ""
 
 
 def _measured(results: StoredResults) -> Table:

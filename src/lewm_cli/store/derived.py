@@ -1,14 +1,15 @@
-"""What is derived from a run's weights, read again without running anything of it."""
+"""Reads what is derived from a run's weights, without running anything of it."""
 
 import zipfile
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import RunCard
+from lewm_cli.methods import Method, RunCard
 from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.keys import released_key
 from lewm_cli.store.run_files import RunFiles
 
 
@@ -18,7 +19,8 @@ def read_state_dict(files: RunFiles, card: RunCard) -> dict[str, Tensor]:
     Raises:
         LewmError: the file is damaged, or is no state dict of this run's sizes under the released names.
     """
-    return _read(files.state_dict, card, "state dict (transformers 4 names")
+    renamed = any(released_key(key) != key for key in _blank(card).state_dict())
+    return _read(files.state_dict, card, f"state dict (transformers {4 if renamed else 5} names")
 
 
 def read_object(files: RunFiles, card: RunCard) -> dict[str, Tensor]:
@@ -48,9 +50,12 @@ def check_sums(path: Path) -> None:
 
 def _read(path: Path, card: RunCard, expected: str) -> dict[str, Tensor]:
     check_sums(path)
-    if not isinstance(card.model, ModelConfig):
-        raise LewmError(f"{path.name} holds a network that is not read from such files")
-    found = read_checkpoint(path, (card.model, card.inputs.block_dim))
+    found = read_checkpoint(path, _blank(card))
     if not found.source.startswith(expected):
         raise LewmError(f"{path.name} holds something else than lewm writes: {found.source}")
     return found.state
+
+
+def _blank(card: RunCard) -> Method:
+    with torch.device("meta"):
+        return card.new_model()

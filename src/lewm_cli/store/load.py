@@ -1,4 +1,4 @@
-"""Loading a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
+"""Loads a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import METHODS, Method, RunCard
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
+from lewm_cli.store.normalization import StoredStatistics, store_statistics, stored_statistics
+from lewm_cli.store.recognize import named_task
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
-from lewm_cli.store.statistics import StoredStatistics, named_task, store_statistics, stored_statistics
 
 Say = Callable[[str], None]
 
@@ -107,7 +108,7 @@ def load_run(
 
 
 def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Say = silent) -> Run:
-    """A run that can be fed: with the normalization it carries, or that is stored, or that is computed now.
+    """Returns the run with its normalization: the one it carries, or a stored one, or one computed now.
 
     Args:
         home: where recordings lie.

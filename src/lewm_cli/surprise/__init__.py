@@ -1,19 +1,18 @@
-"""Violation of expectation: how far what is seen lies from what was predicted."""
+"""Violation of expectation: the distance of the next latent from the predicted one."""
 
 from lewm_cli.surprise.bands import Band, bands
+from lewm_cli.surprise.detector_score import DetectorScore
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
 from lewm_cli.surprise.recorded import measure_surprise
-from lewm_cli.surprise.result import (
+from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     Curve,
     Detector,
-    DetectorScore,
     EpisodeCurves,
     PerturbationResult,
     PerturbedEpisode,
     SurpriseResult,
 )
-from lewm_cli.surprise.score import score
 
 __all__ = [
     "DETECTORS",
@@ -29,5 +28,4 @@ __all__ = [
     "draw_episodes",
     "measure_perturbation",
     "measure_surprise",
-    "score",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lewm_cli.surprise.result import Curve
+from lewm_cli.surprise.surprise_result import Curve
 
 BEFORE, AFTER = 5, 8
 """Model steps shown before and after the event."""
@@ -13,11 +13,11 @@ BEFORE, AFTER = 5, 8
 
 @dataclass(frozen=True)
 class Band:
-    """What a detector says over episodes at one offset from the event.
+    """Values of a detector over episodes at one offset from the event.
 
     Args:
         offset: model steps from the event.
-        episodes: how many reach so far.
+        episodes: number that reach so far.
         median, low, high: over episodes; low and high are the 10th and 90th percentile.
     """
 
@@ -29,7 +29,7 @@ class Band:
 
 
 def bands(curves: Iterable[tuple[Curve, int]]) -> list[Band]:
-    """Align curves at their events.
+    """Aligns curves at their events.
 
     Args:
         curves: pairs of a curve and the index of its event.

@@ -1,20 +1,20 @@
-"""What every detector says along one episode."""
+"""Curves of every detector along one episode."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lewm_cli.store import Run
-from lewm_cli.surprise.result import Curve, Detector
+from lewm_cli.surprise.surprise_result import Curve, Detector
 
 
 def model_steps(rows: int, frameskip: int) -> int:
-    """Steps K of the model in an episode of so many rows: K + 1 frames, and an action block between any two."""
+    """Model steps K in an episode of so many rows: K + 1 frames, and an action block between any two."""
     return (rows - 1) // frameskip
 
 
 def detect(run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray) -> dict[Detector, Curve]:
-    """Run every detector over an episode.
+    """Runs every detector over an episode.
 
     Args:
         run: the model.
@@ -41,7 +41,7 @@ def detect(run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray) ->
 
 @torch.inference_mode()
 def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
-    """Squared error between every predicted and actual next latent (K,), summed over dimensions (paper section 5).
+    """Squared error between every predicted and actual next latent (K,), summed over dimensions (paper, section 5).
 
     The context grows to the history length, then slides.
 

@@ -10,14 +10,14 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import detect, model_steps
+from lewm_cli.surprise.detector_score import DetectorScore, score_detector
 from lewm_cli.surprise.reference import untrained_reference
-from lewm_cli.surprise.result import DETECTORS, Detector, DetectorScore, PerturbationResult, PerturbedEpisode
-from lewm_cli.surprise.score import score
+from lewm_cli.surprise.surprise_result import DETECTORS, Detector, PerturbationResult, PerturbedEpisode
 from lewm_cli.tasks import Perturbation, Simulator, Task
 
 
 def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: int, seed: int) -> np.ndarray:
-    """Draw episodes that can be simulated, with a whole history before their middle and a step after it.
+    """Draws episodes that can be simulated, with a whole history before their middle and a step after it.
 
     Raises:
         LewmError: fewer than two are long enough and have all their actions.
@@ -33,11 +33,6 @@ def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: in
     return np.sort(np.random.default_rng(seed).permutation(usable)[:count])
 
 
-def _can_be_simulated(dataset: Dataset, episode: int, needed: int, skip: int) -> bool:
-    first, rows = dataset.offsets[episode], dataset.lengths[episode]
-    return bool(rows >= needed and np.isfinite(dataset.actions[first : first + skip * model_steps(rows, skip)]).all())
-
-
 def measure_perturbation(
     run: Run,
     task: Task,
@@ -50,7 +45,7 @@ def measure_perturbation(
     seed: int,
     advance: Callable[[int], None],
 ) -> PerturbationResult:
-    """Simulate every episode twice, untouched and changed from its middle step on, and compare the detectors.
+    """Simulates every episode twice, untouched and changed from its middle step on, and compare the detectors.
 
     Args:
         run: the model, in eval mode on its device.
@@ -58,12 +53,13 @@ def measure_perturbation(
         dataset: where states and actions come from.
         frames: of it, at the model's image size; the untrained model is calibrated on them.
         episodes: (N,) at least two, long enough (`draw_episodes`).
-        perturbation: what happens.
-        held_out: whether the run was trained on none of the episodes; stored.
+        perturbation: the change.
+        held_out: the run was trained on none of the episodes; stored.
         seed: of the changes, episode by episode, of the untrained model and of the bootstrap.
         advance: told the number of episodes done since the last call.
     """
     begun = time.monotonic()
+    assert task.make_simulator is not None  # it knows the perturbation
     simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, seed)
     found = []
     for episode in episodes:
@@ -94,9 +90,14 @@ def measure_perturbation(
     )
 
 
+def _can_be_simulated(dataset: Dataset, episode: int, needed: int, skip: int) -> bool:
+    first, rows = dataset.offsets[episode], dataset.lengths[episode]
+    return bool(rows >= needed and np.isfinite(dataset.actions[first : first + skip * model_steps(rows, skip)]).all())
+
+
 @dataclass(frozen=True)
 class _Script:
-    """An episode to simulate: where it starts, what is done, and at which model step the world changes."""
+    """An episode to simulate: its start and goal, its actions, and the model step at which the world changes."""
 
     start: np.ndarray
     goal: np.ndarray
@@ -118,7 +119,7 @@ class _Script:
     def play(
         self, simulator: Simulator, perturbation: Perturbation | None, generator: np.random.Generator
     ) -> tuple[np.ndarray, float]:
-        """Frames (K + 1, H, W, 3) at every model step, and how large the change was."""
+        """Simulates it; frames (K + 1, H, W, 3) at every model step, and the size of the change."""
         simulator.begin(self.start, self.goal)
         frames, size = [simulator.frame()], 0.0
         for step, block in enumerate(self.actions.reshape(-1, self.frameskip, self.actions.shape[1]), start=1):
@@ -141,4 +142,4 @@ def _score(episodes: list[PerturbedEpisode], detector: Detector, history: int, s
         # From where no frame before the event is in the context of the prediction.
         return np.array([curve[one.event + history :].mean() for curve, one in zip(curves, episodes, strict=True)])
 
-    return score(at_event(untouched), at_event(perturbed), after(untouched), after(perturbed), seed)
+    return score_detector(at_event(untouched), at_event(perturbed), after(untouched), after(perturbed), seed)

@@ -10,7 +10,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import detect, model_steps
 from lewm_cli.surprise.reference import untrained_reference
-from lewm_cli.surprise.result import EpisodeCurves, SurpriseResult
+from lewm_cli.surprise.surprise_result import EpisodeCurves, SurpriseResult
 
 
 def measure_surprise(
@@ -23,14 +23,14 @@ def measure_surprise(
     seed: int,
     advance: Callable[[int], None],
 ) -> SurpriseResult:
-    """Measure every model step of some episodes, the first one included.
+    """Measures every model step of some episodes, the first one included.
 
     Args:
         run: the model, in eval mode on its device.
         dataset: the recording.
         frames: of it, at the model's image size.
-        episodes: which ones.
-        held_out: whether the run was trained on none of them; stored.
+        episodes: their numbers.
+        held_out: the run was trained on none of them; stored.
         seed: of the untrained model; stored.
         advance: told the number of episodes done since the last call.
 

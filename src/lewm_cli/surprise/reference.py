@@ -17,7 +17,7 @@ CALIBRATION_EPISODES = 16
 
 
 def untrained_reference(run: Run, dataset: Dataset, frames: Frames, seed: int) -> Run:
-    """The same run with random weights, and BatchNorm statistics that fit them.
+    """Builds the same run with random weights, and BatchNorm statistics that fit them.
 
     With the statistics that a new model starts with, its latents would hardly move, and it would be no floor.
 
@@ -32,7 +32,7 @@ def untrained_reference(run: Run, dataset: Dataset, frames: Frames, seed: int) -
 
 
 def _clips(run: Run, dataset: Dataset, frames: Frames) -> Iterator[Batch]:
-    """Every window of an episode: pixels (B, T, 3, H, W) and the blocks between and after them (B, T, block_dim)."""
+    """Windows of every episode: pixels (B, T, 3, H, W) and the blocks between and after them (B, T, block_dim)."""
     inputs = run.card.inputs
     episodes = zip(dataset.offsets, dataset.lengths, strict=True)
     every = ((first, model_steps(rows, inputs.frameskip)) for first, rows in episodes)

@@ -17,7 +17,7 @@ MOST_GEOMS = 10_000
 
 
 class Camera:
-    """Draws square frames of whatever state the model is in, and says where in them a point is seen.
+    """Draws square frames of a state of the model, and projects points into them.
 
     Args:
         model: `mujoco.MjModel`; its colors may change between frames, its shapes may not.
@@ -38,7 +38,7 @@ class Camera:
         self._rectangle = mujoco.MjrRect(0, 0, size, size)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what they warn of fails below
+                warnings.simplefilter("ignore")  # whatever they warn of fails below
                 self._context = _context(size)
                 self._context.make_current()
             self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
@@ -48,7 +48,7 @@ class Camera:
                 f"type: unset {VARIABLE}"
             ) from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._renderer)
-        atexit.register(self._close)  # left to the end of the interpreter, it fails there and says so
+        atexit.register(self._close)  # left to the end of the interpreter, it fails there and prints an error
 
     def frame(self, data: Any) -> np.ndarray:
         """The frame of a state: (size, size, 3) uint8.
@@ -84,7 +84,7 @@ class Camera:
 
 
 def _context(size: int) -> Any:
-    # By its module: mujoco.GLContext is settled by whoever imports mujoco first, maybe before a back-end was chosen.
+    # By its module: the first import of mujoco decides mujoco.GLContext, maybe before a back-end was chosen.
     chosen = os.environ.get(VARIABLE, "").strip().lower()
     module = import_module(f"mujoco.{chosen}") if chosen in HEADLESS else mujoco
     return module.GLContext(size, size)

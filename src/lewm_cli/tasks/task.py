@@ -160,8 +160,8 @@ class Fidelity:
     """Bounds on the mean absolute difference between a recorded frame and the same state drawn again.
 
     Args:
-        alike: RGB levels (0 to 255) up to which nobody would notice.
-        refused: RGB levels beyond which it is another world.
+        alike: RGB levels (0 to 255) up to which frames count as the same.
+        refused: RGB levels beyond which the simulator is refused as another world.
     """
 
     alike: float
@@ -191,7 +191,7 @@ class Task:
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         success_criteria: the rules by which the simulator can tell that a goal is reached; its own first.
         action_bounds: lowest and highest value of every action dimension; empty for recordings without a simulator.
-        prepare: checks that the simulator can be built here, and settles what its worker processes inherit.
+        prepare: checks that the simulator can be built here, and sets what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
         make_simulator: imports and builds the simulator; None for recordings without one.
     """
@@ -221,16 +221,27 @@ class Task:
         presets: dict[str, dict[str, Any]] = self._toml("task.toml")["presets"]
         return presets
 
-    @cached_property
-    def measured(self) -> dict[str, Any]:
-        """The `protocols.toml`: tables `protocols.<name>`, `references`, `expectations`, validated like the presets."""
-        return self._toml("protocols.toml") if self.make_simulator else {}
-
     @property
     def protocols(self) -> dict[str, dict[str, Any]]:
         """Evaluation protocols by name, as TOML gives them; there is none without a simulator."""
-        protocols: dict[str, dict[str, Any]] = self.measured.get("protocols", {})
+        protocols: dict[str, dict[str, Any]] = self._evaluation.get("protocols", {})
         return protocols
+
+    @property
+    def references(self) -> dict[str, Any]:
+        """Settings of the references that are measured beside an evaluation, as TOML gives them."""
+        references: dict[str, Any] = self._evaluation.get("references", {})
+        return references
+
+    @property
+    def expectations(self) -> list[dict[str, Any]]:
+        """Known facts about unusual protocols, as TOML gives them."""
+        expectations: list[dict[str, Any]] = self._evaluation.get("expectations", [])
+        return expectations
+
+    @cached_property
+    def _evaluation(self) -> dict[str, Any]:
+        return self._toml("protocols.toml") if self.make_simulator else {}
 
     def _toml(self, name: str) -> dict[str, Any]:
         return tomllib.loads((self.folder / name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The training loop: clips in, a run on disk out, typed events to whoever listens."""
+"""The training loop: clips in, a run on disk out, typed events to listeners."""
 
 from lewm_cli.train.events import (
     HeldOutMeasured,

@@ -8,7 +8,7 @@ from lewm_cli.train.monitor import HeldOut
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Before the first step; `first_step` is not 0 when a run is resumed."""
+    """Training begins; `first_step` is not 0 when a run is resumed."""
 
     run: str
     device: str
@@ -58,7 +58,7 @@ class HeldOutMeasured:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should know now, in plain words."""
+    """A warning for the user, in plain words."""
 
     step: int
     message: str
@@ -74,7 +74,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class TrainingFinished:
-    """After the last step."""
+    """Training ended with its last step."""
 
     run: str
     task: str

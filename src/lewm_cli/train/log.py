@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object per event, appended, and read again for pictures."""
+"""The log of a run: one JSON object per event, appended, and read again for figures."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ class JsonLog:
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """A log read again, each step once: what a resumed run did over replaces what it had done before.
+    """The events of a log, each step once: steps that a resumed run repeated replace the earlier ones.
 
     Args:
         steps: training losses, by step.

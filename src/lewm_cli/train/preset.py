@@ -17,8 +17,14 @@ class Preset:
 
     @property
     def layer(self) -> Layer:
-        """What it sets; everything else keeps its default."""
+        """The settings that it holds; everything else keeps its default."""
         return Layer(f"preset {self.task.name}/{self.name}", self.task.presets[self.name])
+
+    def layer_under(self, above: Layer) -> Layer:
+        """Its settings, without sections of another method than the one that the layer above asks for."""
+        layer = self.layer
+        own, asked = (TrainConfig.types(tree) for tree in (layer.tree, layer.tree | above.tree))
+        return Layer(layer.source, {key: value for key, value in layer.tree.items() if own.get(key) == asked.get(key)})
 
     @property
     def config(self) -> TrainConfig:

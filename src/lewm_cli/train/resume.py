@@ -13,7 +13,7 @@ from lewm_cli.files import atomic_path
 
 @dataclass(frozen=True)
 class ResumeState:
-    """Where training stands.
+    """The state of a training run.
 
     Args:
         model: being trained.
@@ -44,7 +44,7 @@ class ResumeState:
             )
 
     def load(self, path: Path, device: torch.device) -> int:
-        """Take the state up again.
+        """Restore the state.
 
         Returns:
             steps taken so far.

@@ -7,18 +7,24 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lewm_cli.config import ModelConfig
+from lewm_cli.config import NetworkConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import METHODS, LeWM
-from lewm_cli.store.formats.config_json import Sizes, read_config_json
+from lewm_cli.methods import LeWM, Method
+from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.module_config import read_configuration, walk
-from lewm_cli.store.formats.refusals import DamagedError, RefusalError
+from lewm_cli.store.formats.refused import DamagedError, RefusalError
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor, Value
-from lewm_cli.store.formats.state import TensorEntry, read_state, recognize_release, under_our_names
+from lewm_cli.store.formats.state import (
+    TensorEntry,
+    blank_model,
+    blank_of,
+    read_state,
+    recognize_release,
+    under_our_names,
+)
 from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
 
 LIGHTNING = "model."
@@ -37,30 +43,30 @@ _SAFETENSORS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of a LeWM from another tool, exactly the tensors of `LeWM(model, block_dim)`.
+    """Weights from another tool or of ours, exactly the tensors of a model of this method and these sizes.
 
     Args:
         state: by our names, float32 (the counters of BatchNorm int64), on the CPU.
-        model: the configuration.
+        model: the configuration of the network.
         block_dim: width of an action block.
         source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
-        method: the method whose network it is; another than LeWM's only in object checkpoints of ours.
+        method: the name of the method; what other tools make are LeWMs.
     """
 
     state: dict[str, Tensor]
-    model: ModelConfig
+    model: NetworkConfig
     block_dim: int
     source: str
     method: str = LeWM.name
 
 
-def read_checkpoint(path: Path, config: Path | Sizes | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, config: Path | Method | None = None) -> Checkpoint:
     """Read a checkpoint without running anything in it.
 
     Args:
         path: a state dict of torch.save or Lightning, an object checkpoint, or safetensors; told by content.
-        config: its config.json, or the sizes that it must have; the config.json beside it if not given, and without
-            either only the released architecture is recognized. Object checkpoints carry their configuration.
+        config: its config.json, or the model that it must fit (on any device); the config.json beside it if not given,
+            and without either only the released architecture is recognized. Object checkpoints carry theirs.
 
     Raises:
         MissingError: there is no such file.
@@ -109,7 +115,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise LewmError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
-def _from_torch(file: TorchFile, config: Path | Sizes | None) -> Checkpoint:
+def _from_torch(file: TorchFile, config: Path | Method | None) -> Checkpoint:
     content = file.content
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         return _from_entries(_entries(file, content["state_dict"]), file.path, config, "Lightning checkpoint")
@@ -120,7 +126,11 @@ def _from_torch(file: TorchFile, config: Path | Sizes | None) -> Checkpoint:
     if isinstance(config, Path):
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
     found = _from_ours(file, content) if content.kind == RESTORE else _from_object(file, content)
-    if config is not None and config != (found.model, found.block_dim):
+    if config is not None and (config.name, config.config, config.block_dim) != (
+        found.method,
+        found.model,
+        found.block_dim,
+    ):
         raise RefusalError("it holds a model of other sizes")
     return found
 
@@ -130,7 +140,7 @@ def _from_object(file: TorchFile, root: CapturedObject) -> Checkpoint:
     named = under_our_names(_entries(file, dict(tensors)))
     model, block_dim = read_configuration(modules, named)
     source = f"object checkpoint ({root.name}, transformers {named.generation} names)"
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
+    return Checkpoint(read_state(named, blank_model(model, block_dim)), model, block_dim, source)
 
 
 def _from_ours(file: TorchFile, call: CapturedObject) -> Checkpoint:
@@ -141,30 +151,26 @@ def _from_ours(file: TorchFile, call: CapturedObject) -> Checkpoint:
             pass
         case _:
             raise DamagedError("restore_model is called with other arguments than it takes")
-    if method not in METHODS:
-        raise DamagedError("the method in it is not one of this version of lewm")
-    try:
-        model = ModelConfig.model_validate_json(written)
-    except ValidationError as error:
-        raise DamagedError("the configuration in it is not one of this version of lewm") from error
-    named = under_our_names(_entries(file, state))
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, "object checkpoint (lewm)", method)
+    model = blank_of(method, written, block_dim)
+    state = read_state(under_our_names(_entries(file, state)), model)
+    return Checkpoint(state, model.config, block_dim, "object checkpoint (lewm)", method)
 
 
-def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Sizes | None, kind: str) -> Checkpoint:
+def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Method | None, kind: str) -> Checkpoint:
     named = under_our_names(_without_lightning(entries))
     beside = path.with_name(CONFIG)
     if config is None and beside.is_file():
         config = beside
+    model: Method
     match config:
         case None:
-            (model, block_dim), known_by = recognize_release(named), "released architecture"
+            model, known_by = blank_model(*recognize_release(named)), "released architecture"
         case Path():
-            (model, block_dim), known_by = read_config_json(config), config.name
+            model, known_by = blank_model(*read_config_json(config)), config.name
         case _:
-            (model, block_dim), known_by = config, "sizes as given"
+            model, known_by = config, "sizes as given"
     source = f"{kind} (transformers {named.generation} names, {known_by})"
-    return Checkpoint(read_state(named, model, block_dim), model, block_dim, source)
+    return Checkpoint(read_state(named, model), model.config, model.block_dim, source, model.name)
 
 
 def _without_lightning(entries: dict[str, TensorEntry]) -> dict[str, TensorEntry]:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from pydantic import ValidationError
+from torch import Tensor, nn
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import LeWM
-from lewm_cli.store.formats.refusals import RefusalError, printable
+from lewm_cli.methods import METHODS, LeWM, Method
+from lewm_cli.store.formats.refused import DamagedError, RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -19,6 +20,9 @@ COUNTER = "num_batches_tracked"
 DEEPEST = 256
 LARGEST = 2**20
 """Bounds of depth and of any width in a configuration: far beyond every LeWM, small enough to build without tensors."""
+
+LARGEST_OF_OTHERS = 2**12
+"""Bound of any number in the configuration of another method's network, which may be a depth."""
 
 ACTIONS = "action_encoder.patch_embed.weight"
 
@@ -81,13 +85,41 @@ def blank_model(model: ModelConfig, block_dim: int) -> LeWM:
         return LeWM(model, block_dim)
 
 
-def check(named: NamedTensors, model: ModelConfig, block_dim: int) -> None:
+def blank_of(method: str, config_json: str, block_dim: int) -> Method:
+    """Build the model of any method without memory for its tensors.
+
+    Raises:
+        DamagedError: there is no such method, or it has no such configuration.
+        RefusalError: no model is that large.
+    """
+    if method not in METHODS:
+        raise DamagedError("the method in it is not one of this version of lewm")
+    try:
+        config = METHODS[method].Sizes.model_validate_json(config_json)
+    except ValidationError as error:
+        raise DamagedError("the configuration in it is not one of this version of lewm") from error
+    if isinstance(config, ModelConfig):
+        blank_model(config, block_dim)
+    elif not 1 <= max(block_dim, _largest(config.model_dump())) <= LARGEST_OF_OTHERS:
+        raise RefusalError("its configuration asks for a model larger than any")
+    with torch.device("meta"):
+        return METHODS[method](config, block_dim)
+
+
+def _largest(tree: object) -> int:
+    """The largest whole number in a configuration."""
+    if isinstance(tree, dict):
+        return max(map(_largest, tree.values()), default=0)
+    return tree if isinstance(tree, int) else 0
+
+
+def check(named: NamedTensors, model: nn.Module) -> None:
     """Compare every tensor with the model's by name, shape and dtype; there is no other.
 
     Raises:
         RefusalError: with the count of those that fit and the first that does not.
     """
-    expected = {key: tuple(value.shape) for key, value in blank_model(model, block_dim).state_dict().items()}
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     missing = [key for key in expected if key not in named.entries]
     extra = [key for key in named.entries if key not in expected]
     reshaped = [key for key, shape in expected.items() if key not in missing and named.entries[key].shape != shape]
@@ -109,13 +141,13 @@ def check(named: NamedTensors, model: ModelConfig, block_dim: int) -> None:
             raise RefusalError(f"{named.their_name(key)} is {str(entry.dtype).removeprefix('torch.')}, not {kinds}")
 
 
-def read_state(named: NamedTensors, model: ModelConfig, block_dim: int) -> dict[str, Tensor]:
-    """Read the tensors of a model, floats as float32, one after the other.
+def read_state(named: NamedTensors, model: nn.Module) -> dict[str, Tensor]:
+    """Read the tensors of a model, which may be blank: floats as float32, one after the other.
 
     Raises:
         RefusalError: they are not exactly the model's, or the file is damaged.
     """
-    check(named, model, block_dim)
+    check(named, model)
     return {key: _as_ours(entry.read()) for key, entry in named.entries.items()}
 
 
@@ -128,7 +160,7 @@ def recognize_release(named: NamedTensors) -> tuple[ModelConfig, int]:
     actions = named.entries.get(ACTIONS)
     block_dim = actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1
     try:
-        check(named, ModelConfig(), block_dim)
+        check(named, blank_model(ModelConfig(), block_dim))
     except RefusalError as error:
         raise RefusalError(
             f"{error}, so it is not the released architecture, and for another one encoder heads, predictor heads, "

@@ -34,7 +34,7 @@ class CubeExpert:
         self._places = np.random.RandomState(places.generate_state(4)).get_state()
 
     def act(self, info: dict[str, Any]) -> np.ndarray:
-        """The action (5,) after what the environment's last reset or step said; once per step."""
+        """The action (5,) for the `info` of the environment's last reset or step; once per step."""
         batch = {name: [[value]] for name, value in {**info, "step_idx": self._steps}.items()}
         with self._own_global_randomness():
             action = self._policy.get_action(batch)[0]

@@ -22,7 +22,7 @@ BLOCK = slice(14, 21)
 class CubeScene:
     """stable_worldmodel's environment, used by one simulator at a time, each with a state of its own.
 
-    An environment of its own for each would take 340 MB, and its reset compiles the scene anew.
+    An environment of its own for each would take 340 MB, and its reset compiles the scene again.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class CubeScene:
             height=FRAME,
             width=FRAME,
             visualize_info=False,
-            terminate_at_goal=False,  # every step is recorded; whether the goal is reached, the simulator says
+            terminate_at_goal=False,  # every step is recorded; our simulator tells if the goal is reached
             mode="data_collection",
         )
         self._environment.reset()  # it compiles the scene

@@ -17,7 +17,7 @@ class ReacherScene:
 
     def __init__(self) -> None:
         self._environment = make_environment("swm/ReacherDMControl-v0", task="qpos_match")
-        self._environment.reset(seed=0)  # it gives the model its colors and compiles it anew
+        self._environment.reset(seed=0)  # it gives the model its colors and compiles it again
         self.action_space = self._environment.action_space
         self.substeps: int = self._environment.action_repeat
         self.task = self._environment.env.task

@@ -1,4 +1,4 @@
-"""Recorded episodes as a run sees them."""
+"""Latents of recorded episodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
-from lewm_cli.store.runs import Run
+from lewm_cli.store import Run
 
 FRAMES_AT_ONCE = 256
 
@@ -44,8 +44,8 @@ class LatentSplit:
     Args:
         run: whose latents they are.
         dataset: where the episodes come from.
-        fitted: those to fit to.
-        tested: those to test on.
+        fitted: the episodes to fit to.
+        tested: the episodes to test on.
         held_out: whether the run was trained on none of the tested ones.
     """
 
@@ -59,7 +59,7 @@ class LatentSplit:
 def encode_episodes(
     run: Run, dataset: Dataset, frames: Frames, numbers: np.ndarray, advance: Callable[[int], None]
 ) -> LatentEpisodes:
-    """Encode every frame of some episodes.
+    """Encodes every frame of some episodes.
 
     Args:
         run: the model, in eval mode on its device.

@@ -1,21 +1,49 @@
-"""Training as it goes on: a progress bar on a terminal, a line per log event otherwise."""
+"""Training: its presets, and its progress, a bar on a terminal and a line per event otherwise."""
 
 from typing import Self
 
-from rich.console import Group
+import tomli_w
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
+from lewm_cli.methods import TrainConfig
 from lewm_cli.report.output import Output
-from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingEvent, TrainingStarted, Warned
+from lewm_cli.train import HeldOut, HeldOutMeasured, Preset, StepsTaken, TrainingEvent, TrainingStarted, Warned
+
+
+def preset_tables(presets: list[Preset]) -> list[RenderableType]:
+    """One line per preset: the settings that decide its size and its time."""
+    table = Table(title="presets", title_justify="left")
+    for heading in ("name", "frames", "latent", "blocks", "batch", "lr", "until"):
+        table.add_column(heading, no_wrap=True)
+    for preset in presets:
+        config = preset.config
+        model, schedule = config.model, config.schedule
+        table.add_row(
+            f"{preset.task.name}/{preset.name}",
+            f"{model.image_size} px",
+            str(model.latent),
+            f"{model.encoder.depth} + {model.predictor.depth}",
+            str(config.optimizer.batch_size),
+            f"{config.optimizer.lr:g}",
+            schedule.stop,
+        )
+    return [table, "`lewm presets NAME` prints one in full, ready for --config"]
+
+
+def preset_text(config: TrainConfig) -> str:
+    """The whole configuration as TOML."""
+    return tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)).rstrip()
 
 
 class TrainingView:
     """A listener that prints; enter it around the training, so that its bar ends when training does.
 
     Args:
-        output: where to.
+        output: takes the lines and the bar.
     """
 
     def __init__(self, output: Output) -> None:

@@ -1,32 +1,17 @@
-"""Fit a head to the latents of a run, by which plans can be judged, and keep it beside the run."""
+"""Fit a head to the latents of a run, and keep it beside the run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError
-from lewm_cli.fit_cost import fit_reach, fitting_steps
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
+from lewm_cli.heads import HeadFit, LatentEpisodes, LatentSplit, encode_episodes, find_kind, save_head
 from lewm_cli.model import resolve_device
-from lewm_cli.probe import fit_positions
-from lewm_cli.store import (
-    NOTHING_SAID,
-    Foreign,
-    HeadKind,
-    Home,
-    LatentEpisodes,
-    LatentSplit,
-    ProbeFit,
-    ReachFit,
-    Run,
-    encode_episodes,
-    load_run,
-    save_head,
-)
+from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
 FITTED_FRAMES = 100_000
@@ -37,79 +22,64 @@ FEWEST_TESTED = 5
 """Episodes that an interval over episodes needs."""
 
 TESTED_SHARE = 0.2
-"""Of the episodes, where the run has not held out enough of them itself."""
+"""Share of the episodes to test on, where the run has not held out enough of them itself."""
 
 
-@dataclass(frozen=True)
-class FitCostRequest:
-    """What to fit.
-
-    Args:
-        run: run name.
-        kind: of the head.
-        dataset: the recording that the run was trained on; as its card names it if not given.
-        seed: of episodes, pairs and heads.
-        steps: of the optimizer.
-        device: auto, cpu, cuda or mps; the heads themselves are fitted on the CPU.
-        foreign: how weights of another tool are read.
-    """
-
-    run: str
-    kind: HeadKind
-    dataset: str | None
-    seed: int
-    steps: int
-    device: str
-    foreign: Foreign = NOTHING_SAID
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What is known of a head, and where it was stored."""
-
-    fit: ReachFit | ProbeFit
-    path: Path
-
-
-def fit_cost(home: Home, request: FitCostRequest, say: Callable[[str], None], progress: Progress) -> Fitted:
-    """Fit a head to frozen latents of episodes that the run was trained on, and test it on others.
+def fit_head(
+    home: Home,
+    name: str,
+    kind: str,
+    say: Callable[[str], None],
+    progress: Progress,
+    *,
+    steps: int,
+    dataset: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    foreign: Foreign = NOTHING_SAID,
+) -> tuple[HeadFit, Path]:
+    """Fits a head to frozen latents of episodes that the run was trained on, and tests it on others.
 
     Args:
         home: where the run and the recording lie.
-        request: what to fit.
+        name: run name.
+        kind: of the head.
         say: told what was chosen on the user's behalf.
         progress: shows frames encoded and steps of the optimizer.
+        steps: of the optimizer.
+        dataset: the recording that the run was trained on; as its card names it if not given.
+        seed: of episodes, pairs and heads.
+        device: auto, cpu, cuda or mps; the head itself is fitted on the CPU.
+        foreign: how weights of another tool are read.
+
+    Returns:
+        the result, and the file of the head.
 
     Raises:
+        UsageError: there is no such kind.
         LewmError: no such run or dataset, a recording that does not fit, too few episodes, nothing to fit, or another
             process writes the run.
     """
-    device = resolve_device(request.device)
-    run = load_run(home, request.run, device, foreign=request.foreign, say=say)
+    head = find_kind(kind)
+    run = load_run(home, name, resolve_device(device), foreign=foreign, say=say)
     run.use_threads()
-    task = find_task(run.card.inputs.task) or GENERIC
-    dataset = home.find_dataset(request.dataset or run.card.dataset.name)
-    refuse_unfit(run, task, dataset)
-    to_fit, to_test, held_out = _choose(run, dataset, request.seed, say)
-    frames = open_frames(dataset, run.card.model.image_size, home.cache)
+    recording = home.find_dataset(dataset or run.card.dataset.name)
+    refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)
+    to_fit, to_test, held_out = _choose(run, recording, seed, say)
+    frames = open_frames(recording, run.card.model.image_size, home.cache)
 
     def encoded(numbers: np.ndarray, title: str) -> LatentEpisodes:
-        with progress(title, int(dataset.lengths[numbers].sum()), "frames") as advance:
-            return encode_episodes(run, dataset, frames, numbers, advance)
+        with progress(title, int(recording.lengths[numbers].sum()), "frames") as advance:
+            return encode_episodes(run, recording, frames, numbers, advance)
 
-    fitted, tested = encoded(to_fit, "encoding"), encoded(to_test, "encoding others")
-    split = LatentSplit(run, dataset, fitted, tested, held_out)
-    if request.kind == "reach":
-        with progress("fitting", fitting_steps(request.steps), "steps") as advance:
-            heads, fit = fit_reach(split, seed=request.seed, steps=request.steps, advance=advance)
-    else:
-        with progress("fitting", request.steps, "steps") as advance:
-            heads, fit = fit_positions(split, task, seed=request.seed, steps=request.steps, advance=advance)
-    return Fitted(fit, save_head(run, heads, fit))
+    split = LatentSplit(run, recording, encoded(to_fit, "encoding"), encoded(to_test, "encoding others"), held_out)
+    with progress("fitting", head.total_steps(steps), "steps") as advance:
+        networks, fit = head.fit(split, seed=seed, steps=steps, advance=advance)
+    return fit, save_head(run, networks, fit)
 
 
 def _choose(run: Run, dataset: Dataset, seed: int, say: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The episodes a run was trained on, and those it held out; of the former a fifth if it held out too few.
+    """Chooses episodes that the run was trained on and those it held out; a fifth of the former if these are too few.
 
     Returns:
         Numbers of the episodes to fit to, those to test on, and whether the run was trained on none of these.
@@ -140,7 +110,7 @@ def _choose(run: Run, dataset: Dataset, seed: int, say: Callable[[str], None]) -
 
 
 def _whole(dataset: Dataset, numbers: np.ndarray, frames: int) -> np.ndarray:
-    """The first of these episodes that hold about so many frames, in the order of the recording."""
+    """Takes the first of these episodes that hold about so many frames, in the order of the recording."""
     kept = np.cumsum(dataset.lengths[numbers]) <= frames
     kept[:FEWEST_TESTED] = True
     return np.sort(numbers[kept])

@@ -1,10 +1,10 @@
-"""How clearly a detector tells perturbed from untouched episodes."""
+"""Scores of a detector that tells perturbed from untouched episodes."""
 
 import numpy as np
 from scipy import stats
 
+from lewm_cli.config import Section
 from lewm_cli.statistics import draw_clusters, percentile_interval
-from lewm_cli.surprise.result import DetectorScore
 
 RESAMPLES = 2000
 
@@ -12,10 +12,37 @@ LEAST = 1e-12
 """Stands for 0 where a ratio is taken: nothing moved between two frames."""
 
 
-def score(
+class DetectorScore(Section):
+    """Scores of a detector that tells perturbed from untouched episodes; intervals are 95 % over episodes.
+
+    `ratio` is the mean over episodes at the event, perturbed over untouched; `log_ratio` the mean natural logarithm of
+    the ratio per episode; `after` the ratio over the later steps whose whole context lies behind the event. `t_test` is
+    the p-value of a paired t-test of the values at the event (the paper's), `wilcoxon` that of a signed-rank test.
+    `auroc` is the share of pairs of one perturbed and one untouched episode in which the perturbed one scores higher at
+    the event.
+    """
+
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    log_ratio: float
+    log_ratio_low: float
+    log_ratio_high: float
+    after: float
+    after_low: float
+    after_high: float
+    t_test: float
+    wilcoxon: float
+    auroc: float
+
+    def __str__(self) -> str:
+        return f"{_short(self.ratio)} [{_short(self.ratio_low)}, {_short(self.ratio_high)}]"
+
+
+def score_detector(
     untouched: np.ndarray, perturbed: np.ndarray, untouched_after: np.ndarray, perturbed_after: np.ndarray, seed: int
 ) -> DetectorScore:
-    """Compare one detector's values over the same N episodes.
+    """Compares one detector's values over the same N episodes.
 
     Args:
         untouched, perturbed: (N,) at the event.
@@ -50,3 +77,8 @@ def score(
         wilcoxon=stats.wilcoxon(perturbed, untouched).pvalue if changed else 1.0,
         auroc=stats.mannwhitneyu(perturbed, untouched).statistic / episodes**2,
     )
+
+
+def _short(ratio: float) -> str:
+    """Three digits; without an exponent where a table has no room for one."""
+    return f"{ratio:.0f}" if 999.5 <= ratio < 1e6 else f"{ratio:.3g}"

@@ -1,10 +1,12 @@
-"""What a probe found."""
+"""The result of `lewm probe`."""
 
-from typing import Literal
+from typing import Literal, Self
 
+import numpy as np
 from pydantic import PositiveInt
 
 from lewm_cli.config import Section
+from lewm_cli.statistics import estimate_r2
 from lewm_cli.store import Measurement
 
 Feature = Literal["model", "untrained", "pixels", "shuffled"]
@@ -14,7 +16,7 @@ dimensions; the model's latents with the targets shuffled."""
 
 
 class ProbeScore(Section):
-    """How well one probe reads one quantity on test episodes.
+    """Scores of one probe of one quantity on test episodes.
 
     `mse` is on z-scored targets, `r` Pearson's correlation, `r2` the share of variance explained, with a 95 %
     bootstrap interval over test episodes.
@@ -25,6 +27,20 @@ class ProbeScore(Section):
     r2: float
     r2_low: float
     r2_high: float
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> Self:
+        """Compares predictions of one quantity with the truth.
+
+        Args:
+            predicted, actual: (M,) z-scored.
+            episodes: (M,) episode number of each; whole episodes are drawn anew for the interval.
+            seed: of the bootstrap.
+        """
+        r = np.corrcoef(predicted, actual)[0, 1] if predicted.std() > 0 else 0.0
+        r2 = estimate_r2(predicted, actual, episodes, seed)
+        mse = float(((predicted - actual) ** 2).mean())
+        return cls(mse=mse, r=float(r), r2=r2.value, r2_low=r2.low, r2_high=r2.high)
 
     def __str__(self) -> str:
         return f"{self.r2:.3f} [{self.r2_low:.3f}, {self.r2_high:.3f}]"
@@ -40,7 +56,7 @@ class TargetResult(Section):
 
     @property
     def beats_references(self) -> bool:
-        """Whether the MLP reads it better from the model than from any reference, intervals apart."""
+        """True if the MLP reads it better from the model than from any reference, with intervals apart."""
         references = (self.mlp[feature].r2_high for feature in FEATURES if feature != "model")
         return self.mlp["model"].r2_low > max(references)
 
@@ -61,7 +77,7 @@ class ProbePoint(Section):
 
 
 class ProbeResult(Measurement):
-    """Every quantity of a task."""
+    """Probes of every quantity of a task."""
 
     train_frames: PositiveInt
     test_frames: PositiveInt

@@ -1,4 +1,4 @@
-"""Plans that nothing was moved for, and ways towards an image: tables, and the files that take the actions."""
+"""Plans between two images, and episodes towards a goal image: tables, and files of the actions."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from lewm_cli.files import atomic_path
 from lewm_cli.report.pieces import plain_table, spent_per_plan
 
 ROWS = 11
-"""Of the table of distances, at most, the last step apart."""
+"""The largest number of rows in the table of distances, without the last step."""
 
 
 _MEANING: dict[ObjectiveName, str] = {
@@ -24,12 +24,12 @@ _MEANING: dict[ObjectiveName, str] = {
     "path": "the squared latent distance to the goal, mean of the way there",
     "probe": "the squared distance of the positions read off the latents",
     "reach": "the model steps that a reachability head counts to the goal",
-    "reach-shuffled": "what a head says that has learned from shuffled labels",
+    "reach-shuffled": "the steps that a head counts that has learned from shuffled labels",
 }
 
 
 def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
-    """What the model imagines of a plan, step by step, and its actions."""
+    """The imagined cost of a plan, step by step, and its actions."""
     costs = plain_table("model step", "environment step", "plan", "zero actions", justify="right")
     costs.add_row("0", "0", _cost(plan.standing_still), _cost(plan.standing_still))
     for step, (cost, zero) in enumerate(zip(plan.costs, plan.zero_action_costs, strict=True), start=1):
@@ -49,7 +49,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
 
 
 def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
-    """How near the goal image came, every few steps."""
+    """The distance to the goal image, every few steps."""
     distances, last = result.distances, len(result.distances) - 1
     table = plain_table("environment step", "latent distance", "of the start", justify="right")
     apart = result.frameskip * -(-last // (result.frameskip * (ROWS - 1)))

@@ -1,20 +1,22 @@
-"""Fitting a head that tells how many model steps lie between two latents, and its controls."""
+"""The reachability head: tells how many model steps lie between two latents."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import nn, optim
 from torch.nn import functional as F
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.fit_cost.distances import Distances
-from lewm_cli.fit_cost.pairs import draw_pairs, draw_strangers
-from lewm_cli.fit_cost.score import score_reach
+from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit, HeadKind, ScoreTable
+from lewm_cli.heads.latents import LatentEpisodes, LatentSplit
+from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
+from lewm_cli.heads.reach_score import ReachScore, score_reach
 from lewm_cli.model import HIDDEN, ReachHead
-from lewm_cli.store import ONLY, SHUFFLED, LatentEpisodes, LatentSplit, ReachFit, ReachScore
 
 BATCH = 512
 STRANGERS = 0.2
@@ -35,16 +37,61 @@ RECIPE = (
 )
 
 
+class ReachFit(HeadFit):
+    """A reachability head beside heads that learned from shuffled labels, and the squared distance of the latents."""
+
+    kind: Literal["reach"] = "reach"
+    classes: PositiveInt
+    """Classes of distances, the last of which is farther than any episode goes."""
+    horizon: PositiveInt
+    """Model steps."""
+    head: ReachScore
+    shuffled: ReachScore
+    """Mean of several heads; its interval is over them, too."""
+    latent_distance: ReachScore
+
+    def networks(self) -> nn.ModuleDict:
+        """See `HeadFit`."""
+        return nn.ModuleDict({name: ReachHead(self.latent, self.classes, self.hidden) for name in (FITTED, SHUFFLED)})
+
+    @property
+    def summary(self) -> str:
+        """See `HeadFit`."""
+        return f"rank correlation {self.head.correlation}, shuffled {self.shuffled.correlation}"
+
+    @property
+    def table(self) -> ScoreTable:
+        """See `HeadFit`."""
+        scores = {
+            "reachability head": self.head,
+            "shuffled labels": self.shuffled,
+            "latent distance": self.latent_distance,
+        }
+        return ScoreTable(
+            ("distance told by", "rank correlation", f"AUROC, {self.horizon} steps"),
+            tuple((name, str(score.correlation), str(score.auroc)) for name, score in scores.items()),
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See `HeadFit`."""
+        better = self.head.correlation.low > self.latent_distance.correlation.high
+        return (
+            f"AUROC: of pairs up to {self.horizon} model steps apart against others.",
+            f"The head is {'' if better else 'NOT '}shown to tell time better than the distance of latents does.",
+        )
+
+
 def fit_reach(
     split: LatentSplit, *, seed: int, steps: int, advance: Callable[[int], None]
 ) -> tuple[nn.ModuleDict, ReachFit]:
-    """Fit the head and its controls, and score them on other episodes, beside the distance of the latents themselves.
+    """Fits the head and its controls, and scores them on other episodes beside the distance of the latents themselves.
 
     Args:
-        split: what to fit to, and what to test on.
+        split: latents to fit to, and latents to test on.
         seed: of the heads, the pairs and the bootstrap; stored.
         steps: of the optimizer, for the head, and for its controls together.
-        advance: told the number of steps done since the last call; see `fitting_steps`.
+        advance: told the number of steps done since the last call, `total_steps` in all.
 
     Raises:
         LewmError: no episode is longer than the planner's horizon, so that nothing in them is far.
@@ -63,12 +110,12 @@ def fit_reach(
     pairs = draw_pairs(tested, TESTED_PAIRS, torch.Generator().manual_seed(seed))
     here, there = tested.latents[pairs.earlier], tested.latents[pairs.later]
 
-    def score(told: torch.Tensor) -> ReachScore:
-        return score_reach(told.numpy(), pairs.steps.numpy(), pairs.owners.numpy(), HORIZON * block, seed)
+    def score(predicted: torch.Tensor) -> ReachScore:
+        return score_reach(predicted.numpy(), pairs.steps.numpy(), pairs.owners.numpy(), HORIZON * block, seed)
 
     with torch.inference_mode():
         by_head, by_controls = head(here, there)[None], torch.stack([control(here, there) for control in controls])
-    return nn.ModuleDict({ONLY: head, SHUFFLED: controls[0]}), ReachFit.fitted_to(
+    return nn.ModuleDict({FITTED: head, SHUFFLED: controls[0]}), ReachFit.fitted_to(
         split,
         begun=begun,
         hidden=HIDDEN,
@@ -83,9 +130,12 @@ def fit_reach(
     )
 
 
-def fitting_steps(steps: int) -> int:
-    """Steps of head and controls together."""
+def total_steps(steps: int) -> int:
+    """Steps of the head and its controls together."""
     return steps + CONTROLS * _control_steps(steps)
+
+
+REACH = HeadKind("reach", fit_reach, ReachFit, total_steps)
 
 
 def _control_steps(steps: int) -> int:
@@ -94,7 +144,7 @@ def _control_steps(steps: int) -> int:
 
 @dataclass(frozen=True)
 class _Training:
-    """What all heads have in common."""
+    """Settings that the head and its controls share."""
 
     episodes: LatentEpisodes
     block: int
@@ -119,7 +169,7 @@ class _Training:
                 labels = labels[torch.randperm(BATCH, generator=generator)]
             loss = F.cross_entropy(head.logits(latents[pairs.earlier], latents[later]), labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             self.advance(1)

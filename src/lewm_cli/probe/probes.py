@@ -1,4 +1,4 @@
-"""Probe a run: features of the same frames from several sources, two probes each, every quantity scored."""
+"""Linear and MLP probes: fitted to features of the same frames from several sources, and scored on every quantity."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,19 @@ import torch
 from torch import Tensor
 
 from lewm_cli.data import Dataset
+from lewm_cli.heads import BATCH, train_mlp
+from lewm_cli.model import HIDDEN
 from lewm_cli.probe.features import Features
-from lewm_cli.probe.regression import RECIPE, fit_linear, fit_mlp
-from lewm_cli.probe.result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.probe.samples import ProbeSamples
-from lewm_cli.probe.score import score
 from lewm_cli.store import Run
+
+STEPS = 1500
+RECIPE = (
+    "features and targets z-scored on the training episodes; linear: ordinary least squares with intercept; "
+    f"MLP: two hidden layers of {HIDDEN} with GELU, AdamW 2e-3 with cosine, weight decay 1e-4, {STEPS} steps of {BATCH}"
+)
+"""In words: the recipe of the published probes is not known."""
 
 SHOWN_POINTS = 600
 """Test frames kept in the result for pictures."""
@@ -21,7 +28,7 @@ STAGES = 2 * len(FEATURES)
 """Probes fitted, for progress."""
 
 
-def probe(
+def fit_probes(
     run: Run,
     dataset: Dataset,
     samples: ProbeSamples,
@@ -32,15 +39,15 @@ def probe(
     seed: int,
     advance: Callable[[int], None],
 ) -> ProbeResult:
-    """Fit a linear and an MLP probe from each kind of features to all quantities, and score them on test episodes.
+    """Fits a linear and an MLP probe to each kind of features for all quantities, and scores them on test episodes.
 
     Args:
         run: the model.
         dataset: where the frames come from.
-        samples: which frames, and what was true in them.
+        samples: the frames, and the quantities in them.
         features: of these frames.
         held_out: whether the model was trained on none of the episodes; stored.
-        begun: when the frames began to be encoded, by `time.monotonic`.
+        begun: `time.monotonic()` when the frames began to be encoded.
         seed: of the MLPs, the shuffle and the bootstrap; stored.
         advance: told the number of probes fitted since the last call, `STAGES` in all.
     """
@@ -67,7 +74,7 @@ def probe(
     def scores(predicted: dict[Feature, Tensor], k: int) -> dict[Feature, ProbeScore]:
         owners = samples.episodes[test]
         return {
-            feature: score(values[:, k].numpy(), actual[test][:, k].numpy(), owners, seed)
+            feature: ProbeScore.of(values[:, k].numpy(), actual[test][:, k].numpy(), owners, seed)
             for feature, values in predicted.items()
         }
 
@@ -103,8 +110,31 @@ def probe(
     )
 
 
+def fit_linear(features: Tensor, targets: Tensor, unseen: Tensor) -> Tensor:
+    """Predicts by ordinary least squares with intercept.
+
+    Args:
+        features: (N, D) float64 z-scored.
+        targets: (N, K) float64 z-scored.
+        unseen: (M, D) float64, features to predict from.
+
+    Returns:
+        (M, K)
+    """
+    solution: Tensor = torch.linalg.lstsq(_with_intercept(features), targets, driver="gelsd").solution
+    return _with_intercept(unseen) @ solution
+
+
+def fit_mlp(features: Tensor, targets: Tensor, unseen: Tensor, seed: int) -> Tensor:
+    """Predicts with a small MLP for all targets at once; arguments as for `fit_linear`."""
+    network = train_mlp(features, targets, seed, STEPS)
+    with torch.inference_mode():
+        predicted: Tensor = network(unseen.float())
+    return predicted.double()
+
+
 def _z_score(values: Tensor, train: np.ndarray) -> Tensor:
-    """Standardize (N, D) by mean and standard deviation of the training rows; a constant dimension becomes 0."""
+    """Standardizes (N, D) by mean and standard deviation of the training rows; a constant dimension becomes 0."""
     fitted = values[train]
     std = fitted.std(dim=0, unbiased=False)
     return (values - fitted.mean(dim=0)) / torch.where(std > 0, std, torch.ones_like(std))
@@ -119,3 +149,7 @@ def _plane(fitted: Tensor, shown: Tensor) -> tuple[tuple[float, float], Tensor]:
     if len(axes) == 1:  # a latent of one dimension has a line
         return (share[0].item(), 0.0), torch.cat([coordinates, torch.zeros_like(coordinates)], dim=1)
     return (share[0].item(), share[1].item()), coordinates
+
+
+def _with_intercept(features: Tensor) -> Tensor:
+    return torch.cat([features, torch.ones(len(features), 1, dtype=features.dtype)], dim=1)

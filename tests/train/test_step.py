@@ -1,0 +1,141 @@
+"""Steps of the trainer are those of twenty lines of plain torch."""
+
+import math
+import os
+import signal
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lewm_cli.config import ActionStats, Inputs
+from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
+from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.methods import Batch, LeWM, Loss, RunCard, TrainConfig
+from lewm_cli.model import SIGReg
+from lewm_cli.store import RunFiles
+from lewm_cli.train import StepsTaken, Trainer, TrainingData, TrainingEvent, TrainingStopped
+from synthetic import TINY, write_recording
+
+STEPS, LR, DECAY, CLIP, LAMBDA = 4, 1e-2, 0.5, 0.05, 0.3
+RATES = (LR / 2, LR, LR, LR * (1 + math.cos(math.pi / 4)) / 2)
+"""Two steps of warm-up, then a cosine that ends after six."""
+
+SETTINGS = {
+    "objective": {"lambda": LAMBDA, "knots": 9, "projections": 16},
+    "optimizer": {"lr": LR, "weight_decay": DECAY, "clip": CLIP, "batch_size": 16},
+    "schedule": {"stop": f"{STEPS} steps", "decay": "6 steps", "warmup": 1 / 3},
+    "monitor": {"every": 1000, "log_every": 1, "clips": 16},
+}
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, scramble: Callable, small_card: Callable[[LeWM], RunCard]) -> Trainer:
+    """A trainer of a scrambled model, none of whose gradients is zero."""
+    dataset = open_dataset(write_recording(tmp_path / "pick.h5"), "robot/pick")
+    config = TrainConfig.build(tomllib.loads(TINY) | SETTINGS, "the test")
+    split = split_clips(dataset, config.data, config.model.history + 1, config.seed)
+    inputs = Inputs(task="generic", frameskip=2, actions=ActionStats.fit(dataset.actions))
+    frames = DecodedFrames(dataset, config.model.image_size)
+    train, held_out = (ClipBatches(part, frames, dataset.actions, inputs) for part in (split.train, split.held_out))
+    model = scramble(LeWM(config.model, inputs.block_dim, config.objective))
+    card = small_card(model).model_copy(update={"inputs": inputs})
+    data = TrainingData(train, held_out, len(split.held_out_episodes))
+    return Trainer("robot/run", RunFiles(tmp_path / "run"), config, card, data, model, torch.device("cpu"), ())
+
+
+def plain_steps(model: LeWM, trainer: Trainer) -> tuple[list[float], Tensor]:
+    """Train a model on the trainer's clips: prediction + lambda * SIGReg, clipped, by AdamW.
+
+    Returns:
+        norms of the gradients, and the least size that the gradient of each parameter had.
+    """
+    torch.manual_seed(trainer.config.seed)
+    clips = trainer.data.train.stream(16, trainer.config.seed, 0, workers=0)
+    parameters, norms, sizes = list(model.train().parameters()), [], []
+    first, second = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
+    for step, rate in enumerate(RATES, start=1):
+        clip = next(clips)
+        pixels = (clip.pixels / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+        latents = model.embed(pixels.movedim(-1, 2))
+        predicted = model.predict(latents[:, :-1], model.embed_actions(clip.blocks[:, :-1]))
+        loss = (predicted - latents[:, 1:]).square().mean() + LAMBDA * SIGReg(9, 16)(latents.transpose(0, 1))
+        gradients = torch.autograd.grad(loss, parameters)
+        sizes.append(torch.cat([gradient.flatten() for gradient in gradients]).abs())
+        norms.append(sizes[-1].norm().item())
+        with torch.no_grad():
+            for parameter, gradient, mean, square in zip(parameters, gradients, first, second, strict=True):
+                clipped = gradient * min(1.0, CLIP / norms[-1])
+                parameter -= rate * DECAY * parameter
+                mean += 0.1 * (clipped - mean)
+                square += 0.001 * (clipped**2 - square)
+                parameter -= rate * mean / (1 - 0.9**step) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+    return norms, torch.stack(sizes).amin(dim=0)
+
+
+def test_steps_are_those_of_plain_torch(trainer: Trainer, scramble: Callable):
+    model = scramble(LeWM(trainer.config.model, trainer.card.inputs.block_dim))
+    before = nn.utils.parameters_to_vector(model.parameters()).clone()
+    told: list[TrainingEvent] = []
+    trainer.listeners = (told.append,)
+    trainer.run(resume=False)
+    norms, sizes = plain_steps(model, trainer)
+    taken = [event for event in told if isinstance(event, StepsTaken)]
+    assert [event.lr for event in taken] == pytest.approx(RATES)
+    assert [event.gradient_norm for event in taken] == pytest.approx(norms, rel=1e-4)
+    assert min(norms) > 2 * CLIP
+    found, expected = (nn.utils.parameters_to_vector(one.parameters()) for one in (trainer.model, model))
+    clear = sizes > 1e-4  # a smaller gradient is half rounding, of which Adam makes a step as large as any other
+    assert clear.float().mean() > 0.9
+    assert (expected - before)[clear].abs().mean() > LR
+    torch.testing.assert_close(found[clear], expected[clear], rtol=0, atol=0.01 * LR)
+
+
+class Diverging(LeWM):
+    """A model whose loss is infinite from the third step on."""
+
+    steps = 0
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
+        self.steps += 1
+        found = super().loss(batch, generator)
+        return replace(found, total=found.total * (math.inf if self.steps > 2 else 1))
+
+
+class Interrupted(LeWM):
+    """A model that asks for the end of training in its second step."""
+
+    steps = 0
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        self.steps += 1
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().embed(pixels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "step", "reason"),
+    [
+        (Diverging, LewmError, 3, "the loss is no longer finite at step 3"),
+        (Interrupted, StoppedError, 2, "stopped after step 2 of 4 with everything saved"),
+    ],
+)
+def test_listeners_are_told_why_training_ended(trainer: Trainer, kind: type[LeWM], error, step: int, reason: str):
+    trainer.model.__class__ = kind
+    told: list[TrainingEvent] = []
+
+    def closed(event: TrainingEvent) -> None:
+        if isinstance(event, TrainingStopped):
+            raise LewmError("the disk is full")
+
+    trainer.listeners = (closed, told.append)
+    with pytest.raises(error, match=reason):
+        trainer.run(resume=False)
+    assert isinstance(told[-1], TrainingStopped)
+    assert told[-1].step == step
+    assert reason in told[-1].reason
