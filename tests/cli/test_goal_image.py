@@ -85,6 +85,7 @@ def test_table_shows_distances_and_says_why_there_is_no_rate(drive: Drive):
     assert "stored" not in done.err
 
 
+@pytest.mark.slow
 def test_long_drives_are_shown_in_few_rows(drive: Drive):
     done = drive("--set", "budget=203")
     rows = re.findall(r"^ +(\d+) +[\d.e+-]+ +[\d.]+%$", done.out, re.MULTILINE)

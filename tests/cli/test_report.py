@@ -274,6 +274,7 @@ def test_files_that_nobody_calls_results_are_left_alone(home: Path):
     assert (results(home) / "notes.json").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_surprises_of_one_name_do_not_hide_each_other(home: Path):
     """Results are stored under the time of their end; two within a second are two files."""
     paths = {keep(home, "probe", probed(seed)) for seed in range(20)}
@@ -281,6 +282,7 @@ def test_surprises_of_one_name_do_not_hide_each_other(home: Path):
     assert [one.seed for one in read(home).of(ProbeResult)] == list(range(20))
 
 
+@pytest.mark.slow
 def test_results_of_a_run_on_storage_that_cannot_be_written_go_to_the_home_that_can(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -277,6 +277,7 @@ def starting(url: str, path: Path, **options: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.soak, id="soak")])
 def test_killed_download_is_gone_on_with(hub: HubServer, place: Place, kills: int, number: int):
@@ -775,6 +776,7 @@ def test_full_disk_is_a_sentence_and_the_beginning_stays(hub: HubServer, small_d
     assert place.path.read_bytes() == data
 
 
+@pytest.mark.slow
 def test_file_system_that_takes_no_larger_files_is_a_sentence(hub: HubServer, place: Place):
     url = hub.put("/f", DATA)
 

@@ -483,6 +483,7 @@ def assert_altered_does_no_harm(case: str, first: int, last: int) -> None:
     assert child.returncode == 0, f"seed {child.stdout.split()[-1:]}: {child.stderr[-2000:]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SOUND)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_altered(case):

@@ -228,6 +228,7 @@ def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_
             assert target.linear[feature].r2 < 0.5
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_result_and_another_one_another(run: Run, dataset: Dataset):
     def found(seed: int) -> dict:
         torch.rand(3)  # whatever was drawn before
@@ -275,6 +276,7 @@ def test_collapsed_latents_know_nothing(run: Run, dataset: Dataset):
 # Which frames
 
 
+@pytest.mark.slow
 @given(data=st.data(), frames=st.integers(100, 600), seed=st.integers(0, 99))
 def test_training_and_test_never_share_an_episode(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, frames: int, seed: int

@@ -434,6 +434,7 @@ def test_full_disk_leaves_nothing(home: Home, files: RunFiles, small_disk, targe
 # Of other tools
 
 
+@pytest.mark.slow
 def test_run_of_another_tool_becomes_one_of_ours(tmp_path: Path):
     """Its statistics are computed once; afterwards it needs neither them nor its config.json."""
     fixtures = Path(__file__).parents[1] / "fixtures" / "checkpoints"

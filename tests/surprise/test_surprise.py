@@ -644,6 +644,7 @@ def test_newest_run_of_the_task_is_taken_and_said(
     assert measured(home, name, "--run", "tworoom/older")[0].run == "tworoom/older"
 
 
+@pytest.mark.slow
 def test_recording_without_a_task_takes_what_fits_its_actions(home: Path, save: Callable[..., None]):
     save("tworoom/lewm", 1e9 + 5)
     save("robot/two", 1e9, task="generic")
