@@ -111,6 +111,7 @@ def probed(seed: int) -> Callable[[dict], ProbeResult]:
 # The command
 
 
+@pytest.mark.slow
 def test_page_is_written_beside_the_run_and_said(home: Path):
     done = lewm_here(home, "report", RUN)
     assert done.code == 0, done.err
@@ -138,6 +139,7 @@ def test_json_is_strict_and_alone_on_stdout(home: Path, tmp_path: Path):
     assert (quiet.code, quiet.err, quiet.json()) == (0, "", tree)
 
 
+@pytest.mark.slow
 def test_page_is_replaced_and_nothing_is_measured(home: Path, tmp_path: Path):
     page = tmp_path / "page.html"
     page.write_text("old")
@@ -208,6 +210,7 @@ def test_results_come_back_by_kind_oldest_first(home: Path):
     assert found.unreadable == ()
 
 
+@pytest.mark.slow
 def test_newest_of_each_kind_is_reported(home: Path):
     for seed in (1, 2, 3):
         keep(home, "probe", probed(seed))

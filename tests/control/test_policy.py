@@ -246,6 +246,7 @@ def test_goal_that_is_refused_leaves_the_policy_as_it_was(tworoom_run: Run, fram
 # The page
 
 
+@pytest.mark.slow
 def test_loop_of_the_page_drives_a_robot(
     home: Home, pick_run: Run, tworoom_run: Run, tworoom: TwoRoomSimulator, frames: Frames, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -169,6 +169,7 @@ def test_file_replaces_the_one_that_was_there(hub: HubServer, place: Place, url:
     assert place.path.read_bytes() == DATA
 
 
+@pytest.mark.slow
 def test_memory_stays_the_same_for_a_large_file(hub: HubServer, place: Place):
     url = hub.put("/large", content(48 * 2**20))
     tracemalloc.start()
@@ -866,5 +867,7 @@ any_faults = given(
         length=st.booleans(),
     ),
 )
-test_no_sequence_of_faults_ends_with_a_wrong_file = settings(max_examples=30)(any_faults(survive_faults))
+test_no_sequence_of_faults_ends_with_a_wrong_file = pytest.mark.slow(
+    settings(max_examples=30)(any_faults(survive_faults))
+)
 test_no_long_sequence_of_faults_does_either = pytest.mark.soak(settings(max_examples=1000)(any_faults(survive_faults)))

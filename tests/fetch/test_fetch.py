@@ -163,6 +163,7 @@ def test_recording_and_weights_come_under_their_names(home: Path, standins: Stan
     assert len(standins.hub.requests) == before
 
 
+@pytest.mark.slow
 def test_damage_after_fetching_is_found_and_fetched_again(home: Path, standins: Standins):
     ok(lewm_here(home, "fetch", "tworoom"))
     with (home / RELEASED / "config.json").open("a") as file:
@@ -303,6 +304,7 @@ def test_drive_that_gives_nothing_is_explained(
 # What the Hub says
 
 
+@pytest.mark.slow
 def test_private_and_gated_repositories_ask_for_a_token(
     home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch
 ):

@@ -424,6 +424,7 @@ def check_headers(parts: list[bytes], compressed: bool) -> None:
 TOLERANT = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @given(st.lists(blocks, max_size=8), st.booleans())
 @settings(max_examples=60, **TOLERANT)
 def test_random_headers(parts, compressed):

@@ -121,6 +121,7 @@ def test_head_is_fitted_to_what_the_run_was_trained_on_and_tested_on_what_it_hel
     assert not left_behind(world.home.write)
 
 
+@pytest.mark.slow
 def test_tables_put_the_references_beside_the_head(world: World):
     done = world.fit()
     for words in ("reachability head", "shuffled labels", "latent distance", "95 % intervals"):
@@ -262,6 +263,7 @@ def test_task_without_positions_has_no_probe(world: World):
 # The file
 
 
+@pytest.mark.slow
 def test_run_that_is_being_written_is_left_alone(world: World):
     with locked(world.files.weights, "never"):
         said = world.lewm("fit", RUN, "--steps", 1).sentence()

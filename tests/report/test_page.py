@@ -72,6 +72,7 @@ def full() -> str:
 # What is on it
 
 
+@pytest.mark.slow
 def test_page_with_everything_has_every_section(full):
     for heading in ("Planning", "Training", "Latent map", "Probes", "Surprise", "Teleport", "Color", "Provenance"):
         assert re.search(rf"<h[23][^>]*>{heading}</h", full)

@@ -187,6 +187,7 @@ def test_several_checkpoints_of_one_name_are_named(home: Path, places: tuple[str
         assert lewm_here(home, "verify", "run").code == 1
 
 
+@pytest.mark.slow
 def test_released_weights_have_three_names(home: Path, small_model: LeWM, small_card):
     place(home, "tworoom/lejepa_object.ckpt", OBJECT)
     for name in ("tworoom/lewm-release", "tworoom/lewm"):
