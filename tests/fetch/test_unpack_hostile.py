@@ -429,6 +429,7 @@ def check_headers(parts: list[bytes], compressed: bool) -> None:
 TOLERANT = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @given(st.lists(blocks, max_size=8), st.booleans())
 @settings(max_examples=60, **TOLERANT)
 def test_random_headers(parts, compressed):
@@ -488,6 +489,7 @@ def assert_altered_does_no_harm(case: str, first: int, last: int) -> None:
     assert child.returncode == 0, f"seed {child.stdout.split()[-1:]}: {child.stderr[-2000:]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SOUND)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_altered(case):
