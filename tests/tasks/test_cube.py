@@ -13,11 +13,12 @@ from commands import lewm, lewm_here
 from drawing import drawing_simulator
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.store import Home
-from lewm_cli.store.names import dataset_task
+from lewm_cli.store import Home, dataset_task
 from lewm_cli.tasks import CUBE, Episode, find_task
 from lewm_cli.tasks.swm import make_environment
 from synthetic import write_recording
+
+pytestmark = pytest.mark.slow  # drives and draws with MuJoCo
 
 pytest_plugins = ("recordings",)
 
@@ -346,7 +347,6 @@ def test_worker_records_what_this_process_does(tmp_path: Path, episode: Episode,
 # The tight success criterion
 
 
-@pytest.mark.slow
 def test_tight_gate_of_cube_is_three_centimeters():
     pytest.importorskip("ogbench")
     simulator = find_task("cube").make_simulator()

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
-from lewm_cli.store import NOTHING_SAID, Foreign, FoundRun, Home, RunFiles, load_run, read_card
+from lewm_cli.store import NOTHING_SAID, Foreign, FoundRun, Home, RunFiles, Say, load_run, read_card, silent
 from lewm_cli.store.convert import FOLDERS, Conversion, Names, Target, write_as
-from lewm_cli.store.load import Say, silent
 
 USUAL_NAMES = {
     Target.SAFETENSORS: "{}.safetensors",

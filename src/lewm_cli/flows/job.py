@@ -10,8 +10,7 @@ from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import RunCard, TrainConfig
-from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card
-from lewm_cli.store.names import split_step
+from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card, split_step
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 from lewm_cli.train import task_preset
 

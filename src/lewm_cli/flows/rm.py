@@ -6,8 +6,7 @@ from dataclasses import replace
 from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
 from lewm_cli.flows.lookup import Named, find_named
 from lewm_cli.stop import StopRequest
-from lewm_cli.store import FoundRun, Home, RunFiles, check_name
-from lewm_cli.store.names import names_release
+from lewm_cli.store import FoundRun, Home, RunFiles, check_name, names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
 
 

@@ -16,10 +16,10 @@ from lewm_cli.store import (
     RunFiles,
     head_paths,
     load_weights,
+    silent,
     stored_card,
     with_statistics,
 )
-from lewm_cli.store.load import silent
 from lewm_cli.train import read_log
 
 

@@ -23,10 +23,10 @@ from lewm_cli.store import (
     dataset_task,
     list_runs,
     load_run,
+    named_task,
+    names_release,
     weights_digest,
 )
-from lewm_cli.store.names import names_release
-from lewm_cli.store.statistics import named_task
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
 

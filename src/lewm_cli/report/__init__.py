@@ -1,6 +1,6 @@
 """Typed results in; text, tables and videos out."""
 
-from lewm_cli.report.checkup_tables import checkup_tables, checkup_tree
+from lewm_cli.report.checking import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import conversion_tables, conversion_tree
 from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails

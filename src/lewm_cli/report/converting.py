@@ -2,22 +2,19 @@
 
 from dataclasses import asdict
 
-from rich import box
 from rich.console import RenderableType
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.trees import Tree
 from lewm_cli.store.convert import Conversion
 
 
 def conversion_tables(conversion: Conversion) -> list[RenderableType]:
     """Every file with its size and the begin of its sha256, and what it does not hold."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("size", no_wrap=True, justify="right")
-    table.add_column("sha256", no_wrap=True)
+    table = plain_table("file", "size", "sha256", fold=(0,))
+    table.columns[1].justify = "right"
     for file in conversion.files:
         table.add_row(Text(str(file.path)), decimal(file.bytes), file.sha256[:16])
     if conversion.largest_difference is None:

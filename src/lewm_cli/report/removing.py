@@ -3,23 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich import box
 from rich.console import RenderableType
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.trees import Tree
 from lewm_cli.store.removal import Removal
 
 
 def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
     """Every file with its size; those in a folder that goes too are counted together."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("name", overflow="fold")
-    table.add_column("kind", no_wrap=True)
-    table.add_column("file", overflow="fold")
-    table.add_column("size", no_wrap=True, justify="right")
+    table = plain_table("name", "kind", "file", "size", fold=(0, 2))
+    table.columns[3].justify = "right"
     for removal in removals:
         folder = removal.folders[-1] if removal.folders else None
         inside = [file for file in removal.files if folder and file.path.is_relative_to(folder)]

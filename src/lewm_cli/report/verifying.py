@@ -2,22 +2,17 @@
 
 from dataclasses import asdict
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.trees import Tree
 from lewm_cli.verify import Check, DatasetCheck, RunCheck, Verification
 
 
 def verification_tables(verification: Verification) -> list[RenderableType]:
     """Everything that was looked at, with what is wrong; then what to type, in lines that can be copied."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("name", overflow="fold")
-    table.add_column("kind", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("what", overflow="fold")
+    table = plain_table("name", "kind", "state", "what", fold=(0, 3))
     for check in verification.checks:
         lines = [*(finding.says for finding in check.problems), *_facts(check), *(each.says for each in check.remarks)]
         # Text, because a name may look like markup.

@@ -1,4 +1,4 @@
-"""Where things lie: one home that takes the writes, and others that are read too."""
+"""Homes: one folder that takes the writes, and others that are read too."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,17 +8,16 @@ from pathlib import Path, PurePosixPath
 from lewm_cli.config import nearest
 from lewm_cli.data import DATASET_SUFFIXES, Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.store.locate import FoundRun, find_in, run_names
+from lewm_cli.store.locate import FoundRun, find_in, run_names, walk
 from lewm_cli.store.names import (
     RESERVED,
     WEIGHT_SUFFIXES,
     check_name,
-    dataset_task,
     is_name,
     other_names,
     split_step,
 )
-from lewm_cli.store.walk import walk
+from lewm_cli.store.recognize import dataset_task
 from lewm_cli.tasks import Task
 
 
@@ -56,7 +55,7 @@ class Home:
     # Datasets
 
     def dataset_path(self, name: str) -> Path:
-        """Where a new dataset of this name is written."""
+        """The path of a new dataset of this name."""
         return self._writing("datasets") / f"{check_name(name, 'dataset')}.h5"
 
     def find_dataset(self, name: str) -> Dataset:
@@ -79,12 +78,12 @@ class Home:
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
-        """Where a recording of this name lies, in any folder or layout; None if there is none."""
+        """The path of a recording of this name, in any folder or layout; None if there is none."""
         found = (path for path in self._candidates("datasets", f"{check_name(name, 'dataset')}.h5") if path.exists())
         return next(found, None)
 
     def dataset_is_taken(self, name: str) -> bool:
-        """Whether a recording of this name is there, in any folder or layout."""
+        """Tell whether a recording of this name is there, in any folder or layout."""
         return self.dataset_file(name) is not None
 
     def datasets_of(self, task: Task) -> list[Dataset]:
@@ -179,11 +178,11 @@ class Home:
 
     @property
     def cache(self) -> Path:
-        """Where packed frames lie: they can be deleted at any time."""
+        """The folder of packed frames, which can be deleted at any time."""
         return self.write / "cache"
 
     def run_is_taken(self, name: str) -> bool:
-        """Whether weights of any tool, or a folder, stand under this run name."""
+        """Tell whether weights of any tool, or a folder, stand under this run name."""
         return any(stem.is_dir() or _holds_weights(stem) for stem in self._candidates("checkpoints", name))
 
     def run_above(self, name: str) -> str | None:

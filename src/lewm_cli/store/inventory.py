@@ -1,4 +1,4 @@
-"""What a home holds."""
+"""Lists the datasets and runs of a home."""
 
 import os
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
 from lewm_cli.store.home import Home
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.names import dataset_task
+from lewm_cli.store.normalization import StoredStatistics, stored_statistics
+from lewm_cli.store.recognize import dataset_task
 from lewm_cli.store.runs import read_card
-from lewm_cli.store.statistics import StoredStatistics, stored_statistics
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RunEntry:
 
     @property
     def inputs(self) -> Inputs | None:
-        """How it is fed, as far as that is known without loading it."""
+        """The normalization of its inputs, as far as that is known without loading it."""
         known = self.card or self.statistics
         return known.inputs if known else None
 
@@ -105,5 +105,5 @@ def _run_entry(home: Home, run: FoundRun) -> RunEntry:
 
 
 def _status(path: Path) -> os.stat_result:
-    """Of the file, or of a link that leads nowhere."""
+    """The status of the file, or of a link that leads nowhere."""
     return path.stat() if path.exists() else path.lstat()

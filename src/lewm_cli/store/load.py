@@ -10,9 +10,10 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import METHODS, Method, RunCard
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
+from lewm_cli.store.normalization import StoredStatistics, store_statistics, stored_statistics
+from lewm_cli.store.recognize import named_task
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
-from lewm_cli.store.statistics import StoredStatistics, named_task, store_statistics, stored_statistics
 
 Say = Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""What a run name means in one folder: our own run, or a checkpoint of any generation of another tool."""
+"""Finds a run by its name in one folder: our own run, or a checkpoint of any generation of another tool."""
 
 import os
 import re
@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from lewm_cli.errors import LewmError
 from lewm_cli.store.names import RESERVED, run_name, split_step
 from lewm_cli.store.run_files import HEADER, RunFiles
-from lewm_cli.store.walk import names_in, walk
 
 CHECKPOINTS = (".safetensors", ".ckpt", ".pt")
 
@@ -40,8 +39,29 @@ class FoundRun:
 
     @property
     def own(self) -> bool:
-        """Whether lewm wrote it."""
+        """True if lewm wrote it."""
         return self.files.foreign is None
+
+
+def walk(base: Path, suffixes: str | tuple[str, ...]) -> Iterator[Path]:
+    """Files of a suffix under a folder, by name; also in linked folders, once, and in nothing hidden or of a run."""
+    entered = set()
+    for folder, inner, files in os.walk(base, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and not name.endswith(".run"))
+        real = os.path.realpath(folder)
+        if real in entered:
+            inner.clear()
+            continue
+        entered.add(real)
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith(suffixes) and name[0] != ".")
+
+
+def names_in(folder: Path) -> list[str]:
+    """Visible names in a folder, sorted; none where there is no folder, or one that may not be read."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return []
 
 
 def run_names(base: Path) -> Iterator[str]:
@@ -57,7 +77,7 @@ def run_names(base: Path) -> Iterator[str]:
 
 
 def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
-    """What a run name stands for under a folder; our own run before everything else.
+    """Find the run of a name under a folder; our own run before everything else.
 
     Args:
         base: a home, or `checkpoints` in it.
@@ -85,7 +105,7 @@ def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
 
 
 def _which(base: Path, name: str, found: list[FoundRun]) -> str:
-    """Why a name means nothing, and what to do."""
+    """The reason why a name means nothing, and what to do."""
     paths = " and ".join(one.files.weights.relative_to(base).as_posix() for one in found)
     problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; "
     if any(one.name == name for one in found):

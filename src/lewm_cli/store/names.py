@@ -1,22 +1,20 @@
-"""What datasets and runs may be called."""
+"""Names of datasets and runs."""
 
 import re
-from math import prod
 from pathlib import PurePosixPath
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset
+from lewm_cli.data import DATASET_SUFFIXES
 from lewm_cli.errors import UsageError
-from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors", ".pt", ".ckpt")
-"""Of files that hold a run, ours or another tool's."""
+"""Suffixes of files that hold a run, ours or another tool's."""
 
 RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
 RESERVED = ("datasets", "checkpoints", "cache")
 """Folders of a home with a meaning of their own."""
 
 RELEASED = ("lewm-release", "lejepa")
-"""What the released weights of a task are called; the second is the old name of LeWM."""
+"""Names of the released weights of a task; the second is the old name of LeWM."""
 
 _FOLDER_WEIGHTS = re.compile(r"(.+)/weights(?:_epoch_(\d+))?")
 """Weights, without suffix, that go by the name of the folder they lie in."""
@@ -65,7 +63,7 @@ def split_step(name: str) -> tuple[str, int | None]:
 
 
 def other_names(name: str) -> tuple[str, ...]:
-    """What else a run may be called: `T/lejepa` and `T/lewm-release` are one; `T/lewm` is either if no run has it."""
+    """Other names of a run: `T/lejepa` and `T/lewm-release` are one; `T/lewm` is either if no run has it."""
     folder, _, last = name.rpartition("/")
     if not folder or last not in ("lewm", *RELEASED):
         return ()
@@ -73,12 +71,12 @@ def other_names(name: str) -> tuple[str, ...]:
 
 
 def names_release(name: str) -> bool:
-    """Whether a run is called as only the released weights of a task are."""
+    """Tell whether a run is called as only the released weights of a task are."""
     return split_step(name)[0].rpartition("/")[2] in RELEASED
 
 
 def is_name(name: str) -> bool:
-    """Whether something could be called this: a path that stays under the home, as short as can be written."""
+    """Tell whether something could be called this: a path that stays under the home, as short as can be written."""
     path = PurePosixPath(name)
     return _stays_visible(path) and str(path) == name and len(name) <= LONGEST
 
@@ -86,13 +84,3 @@ def is_name(name: str) -> bool:
 def _stays_visible(path: PurePosixPath) -> bool:
     hidden = any(part.startswith(".") or part.endswith(".run") for part in path.parts)
     return bool(path.parts) and not path.is_absolute() and not hidden and path.parts[0] not in RESERVED
-
-
-def dataset_task(dataset: Dataset) -> Task:
-    """The task of a recording: as the file says, else by a released file's name, else by its columns, else generic."""
-    if dataset.task is not None:
-        return find_task(dataset.task) or GENERIC
-    named = (task for task in TASKS if task.released_dataset == dataset.path.stem)
-    widths = {(column.name, prod(column.shape)) for column in dataset.columns}
-    recognized = (task for task in TASKS if task.recognized_by and widths.issuperset(task.recognized_by))
-    return [*named, *recognized, GENERIC][0]

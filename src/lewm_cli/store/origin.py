@@ -1,4 +1,4 @@
-"""Where something fetched came from, and what its bytes have to be: a small file beside it."""
+"""The origin of fetched files and the bytes that they have to have: a small file beside them."""
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
@@ -29,7 +29,7 @@ class FetchedFile(Section):
 
 
 class Origin(Section):
-    """What `<dataset>.origin.json`, or `origin.json` in the folder of a checkpoint, holds.
+    """The content of `<dataset>.origin.json`, or of `origin.json` in the folder of a checkpoint.
 
     Args:
         source: address, or repository of the Hub, that it came from.
@@ -50,7 +50,7 @@ class Origin(Section):
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """What a file says; None if there is none.
+        """Read a file; None if there is none.
 
         Raises:
             LewmError: it cannot be read.

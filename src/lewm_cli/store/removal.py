@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lewm_cli.data import open_dataset, packed_paths
@@ -77,7 +78,7 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     # The lock of a folder that goes as a whole lies beside it.
     guards = (around[-1] if around else files.weights,)
     _check_allowed(home, name, files.weights, paths, (*folders, *around))
-    again = lambda: plan_run_removal(home, name, files)  # noqa: E731
+    again = partial(plan_run_removal, home, name, files)
     return Removal(name, "run", files.weights, _described(paths), (*folders, *around), guards, (), again)
 
 
@@ -99,7 +100,7 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     parts = [part for each in (*packed, path) for part in stale_parts(each)]
     paths = [*packed, *parts, *filter(Path.exists, [dataset_origin(path)]), path]
     _check_allowed(home, name, path, paths, ())
-    again = lambda: plan_dataset_removal(home, name, path)  # noqa: E731
+    again = partial(plan_dataset_removal, home, name, path)
     return Removal(name, "dataset", path, _described(paths), (), (path, *packed), tuple(remarks), again)
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a run lie, ours or another tool's."""
+"""Paths of the files of a run, ours or another tool's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ HEADER = "lewm"
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the files of a run lie.
+    """Paths of the files of a run.
 
     Args:
         stem: path without suffix.
@@ -53,7 +53,7 @@ class RunFiles:
 
     @property
     def stopped(self) -> bool:
-        """Whether training ended before its last step: what is derived is written after it."""
+        """True if training ended before its last step: derived files are written after it."""
         return self.resume.exists() and not self.object.exists()
 
     @property

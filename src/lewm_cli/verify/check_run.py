@@ -34,8 +34,8 @@ COPY_AGAIN = "fetch or copy it again"
 
 
 @dataclass
-class _Look:
-    """One look at one run: what is known so far, and what was counted."""
+class _RunChecks:
+    """The checks of one run, in order: values that later checks need, and counts."""
 
     name: str
     files: RunFiles
@@ -194,25 +194,25 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
         folders: where its stored measurements lie.
         kinds: classes of stored measurements, by the first word of their file names.
     """
-    look = _Look(name, files, folders, kinds)
-    findings = [*guarded(files.weights.name, look.check_tensors, COPY_AGAIN if files.foreign else TRAIN_AGAIN)]
-    again = look.again()
-    findings += guarded("its origin", look.check_origin, COPY_AGAIN)
-    findings += guarded("the statistics", look.check_statistics, again)
-    findings += guarded("what is derived from the weights", look.check_derived, again)
-    findings += guarded("a head", look.check_heads, fit_command(name, "reach"))
-    findings += guarded("a stored result", look.check_results, "measure again")
-    findings += guarded(files.log.name, look.check_log, "the weights do not need it")
+    checks = _RunChecks(name, files, folders, kinds)
+    findings = [*guarded(files.weights.name, checks.check_tensors, COPY_AGAIN if files.foreign else TRAIN_AGAIN)]
+    again = checks.again()
+    findings += guarded("its origin", checks.check_origin, COPY_AGAIN)
+    findings += guarded("the statistics", checks.check_statistics, again)
+    findings += guarded("what is derived from the weights", checks.check_derived, again)
+    findings += guarded("a head", checks.check_heads, fit_command(name, "reach"))
+    findings += guarded("a stored result", checks.check_results, "measure again")
+    findings += guarded(files.log.name, checks.check_log, "the weights do not need it")
     return RunCheck(
         name=name,
         path=files.weights,
         findings=tuple(findings),
-        tensors=None if look.state is None else len(look.state),
-        derived=look.derived,
-        heads=look.heads,
-        results=look.results,
-        older_results=look.older_results,
-        log_entries=look.log_entries,
+        tensors=None if checks.state is None else len(checks.state),
+        derived=checks.derived,
+        heads=checks.heads,
+        results=checks.results,
+        older_results=checks.older_results,
+        log_entries=checks.log_entries,
     )
 
 

@@ -15,7 +15,7 @@ from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import LeWM, Method
 from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.module_config import read_configuration, walk
-from lewm_cli.store.formats.refusals import DamagedError, RefusalError
+from lewm_cli.store.formats.refused import DamagedError, RefusalError
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor, Value
 from lewm_cli.store.formats.state import (
     TensorEntry,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
-from pydantic import ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from lewm_cli.config import (
     ActionEncoderConfig,
@@ -15,7 +15,7 @@ from lewm_cli.config import (
     Section,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.store.formats.refusals import RefusalError, printable, printable_value
+from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
 
 Sizes: TypeAlias = tuple[ModelConfig, int]
 """The configuration of a model, and the width of its action blocks."""
@@ -40,17 +40,12 @@ VIT_SIZES = {
 }
 """Names of sizes that `vit_hf` takes; any other size is one of these with settings of its own."""
 
+# Fields of the tables of config.json come in the order in which they are written.
 Integer = Annotated[PositiveInt, Field(strict=True)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Part(Section):
-    """A table of config.json; its fields come in the order in which they are written."""
-
-    model_config = ConfigDict(populate_by_name=False)
-
-
-class _Encoder(_Part):
+class _Encoder(Section):
     target: Literal["stable_pretraining.backbone.utils.vit_hf"] = Field(alias="_target_")
     size: Literal["tiny", "small", "base", "large", "huge"] = "tiny"
     patch_size: Integer = 16
@@ -76,7 +71,7 @@ class _Encoder(_Part):
         )
 
 
-class _Predictor(_Part):
+class _Predictor(Section):
     target: Literal["stable_worldmodel.wm.lewm.module.Predictor", "module.Predictor", "module.ARPredictor"] = Field(
         alias="_target_"
     )
@@ -103,7 +98,7 @@ class _Predictor(_Part):
         )
 
 
-class _ActionEncoder(_Part):
+class _ActionEncoder(Section):
     target: Literal["stable_worldmodel.wm.lewm.module.Embedder", "module.Embedder"] = Field(alias="_target_")
     input_dim: Integer = 10
     smoothed_dim: Integer = 10
@@ -111,12 +106,12 @@ class _ActionEncoder(_Part):
     mlp_scale: Integer = 4
 
 
-class _BatchNorm(_Part):
+class _BatchNorm(Section):
     target: Literal["torch.nn.BatchNorm1d", "torch.nn.modules.batchnorm.BatchNorm1d"] = Field(alias="_target_")
     partial: Literal[True] = Field(alias="_partial_")
 
 
-class _Projector(_Part):
+class _Projector(Section):
     target: Literal["stable_worldmodel.wm.lewm.module.MLP", "module.MLP"] = Field(alias="_target_")
     input_dim: Integer
     output_dim: Integer | None = None
@@ -128,7 +123,7 @@ class _Projector(_Part):
         return self.output_dim or self.input_dim
 
 
-class _Model(_Part):
+class _Model(Section):
     target: Literal["stable_worldmodel.wm.lewm.LeWM", "stable_worldmodel.wm.lewm.lewm.LeWM", "jepa.JEPA"] = Field(
         alias="_target_"
     )

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.store.formats.refusals import DamagedError, RefusalError, printable, printable_value
+from lewm_cli.store.formats.refused import DamagedError, RefusalError, printable, printable_value
 from lewm_cli.store.formats.standins import CapturedObject, StoredTensor, Value
 from lewm_cli.store.formats.state import NamedTensors, blank_model
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from lewm_cli.store.formats.refusals import DamagedError, ForeignError, printable
+from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
 
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, tuple, list, dict with str or int keys, or one of the classes below."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import METHODS, LeWM, Method
-from lewm_cli.store.formats.refusals import DamagedError, RefusalError, printable
+from lewm_cli.store.formats.refused import DamagedError, RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)

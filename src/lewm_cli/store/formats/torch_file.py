@@ -11,7 +11,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from lewm_cli.store.formats.refusals import DamagedError, ForeignError, printable
+from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
 from lewm_cli.store.formats.standins import MODULES, STORAGES, Reference, Storage, StoredTensor, Value
 from lewm_cli.store.formats.unpickler import PickleStream, unpickle
 

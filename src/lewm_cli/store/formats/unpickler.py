@@ -9,7 +9,7 @@ import pickletools
 from collections.abc import Callable
 from typing import BinaryIO
 
-from lewm_cli.store.formats.refusals import DamagedError, ForeignError
+from lewm_cli.store.formats.refused import DamagedError, ForeignError
 from lewm_cli.store.formats.standins import CapturedObject, Opaque, Value, construct, resolve
 
 MOST_INSTRUCTIONS = 200_000

@@ -2,13 +2,12 @@
 
 from dataclasses import asdict
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.doctor import Checkup, Finding, State
 from lewm_cli.provenance import PACKAGES
+from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.trees import Tree
 
 STYLES = {
@@ -25,10 +24,7 @@ NAMED = {"python", *PACKAGES}
 
 def checkup_tables(checkup: Checkup) -> list[RenderableType]:
     """Everything that was found, then every command to type, each as one line that can be copied."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("what", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("found", overflow="fold")
+    table = plain_table("what", "state", "found", fold=(2,))
     for title, findings in (vars(checkup) | {"versions": _shortened(checkup.versions)}).items():
         table.add_row(Text(title, style="bold"))
         for finding in findings:

@@ -1,4 +1,4 @@
-"""The normalization of weights that do not carry it: computed once from a recording, and stored beside them."""
+"""Normalization of weights that do not carry it: computed once from a recording, and stored beside them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.store.home import Home
-from lewm_cli.store.names import dataset_task, split_step
+from lewm_cli.store.recognize import dataset_task, named_task
 from lewm_cli.store.run_files import RunFiles
-from lewm_cli.tasks import GENERIC, Task, find_task
+from lewm_cli.tasks import GENERIC
 
 
 class StoredStatistics(Section):
-    """What `<run>.stats.json` holds."""
+    """The content of `<run>.stats.json`."""
 
     format: Literal[1] = 1
     weights_sha256: str
@@ -48,13 +48,6 @@ class StoredStatistics(Section):
             task = named_task(name) or GENERIC
         inputs = Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
         return cls(weights_sha256=weights_sha256, dataset=dataset.identity, inputs=inputs)
-
-
-def named_task(name: str) -> Task | None:
-    """The task that a run name speaks of: `tworoom/lejepa`, or `quentinll/lewm-tworooms` as the Hub has it."""
-    parts = split_step(name)[0].split("/")
-    found = (find_task(part) or find_task(part.removeprefix("lewm-")) for part in parts)
-    return next((task for task in found if task not in (None, GENERIC)), None)
 
 
 def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
