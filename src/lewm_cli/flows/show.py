@@ -9,8 +9,8 @@ from lewm_cli.heads import KINDS, fit_command, read_head
 from lewm_cli.model import profile
 from lewm_cli.report import DatasetDetails, HeadDetails, RunDetails
 from lewm_cli.store import (
-    NOTHING_SAID,
-    Foreign,
+    NO_OPTIONS,
+    ExternalWeights,
     Home,
     LoadedWeights,
     RunFiles,
@@ -26,7 +26,7 @@ from lewm_cli.train import read_log
 def look_up(
     home: Home,
     name: str,
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
     say: Callable[[str], None] = silent,
 ) -> DatasetDetails | RunDetails:
     """Find out what a name stands for; a run wins over a dataset of the same name.
@@ -34,7 +34,7 @@ def look_up(
     Args:
         home: where to look.
         name: of a run or a dataset, or path of an HDF5 file.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
         say: told what was found and computed.
 
     Raises:
@@ -43,11 +43,11 @@ def look_up(
     if name.endswith(DATASET_SUFFIXES):
         return DatasetDetails(home.find_dataset(name))
     try:
-        loaded = load_weights(home, name, foreign=foreign, say=say)
+        loaded = load_weights(home, name, external=external, say=say)
     except MissingError:
         pass
     else:
-        return _run_details(home, loaded, foreign.stats_from, say)
+        return _run_details(home, loaded, external.stats_from, say)
     try:
         return DatasetDetails(home.find_dataset(name))
     except MissingError:
