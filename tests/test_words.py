@@ -18,12 +18,8 @@ ONE_COMMAND = ({"cli", "flows"},)
 """Rooms in which a file name stands for the same command."""
 
 NOT_YET_CLEAN = {
-    "cli",
-    "control",
-    "diagnose",
     "fetch",
     "flows",
-    "plan",
     "report",
     "store",
 }

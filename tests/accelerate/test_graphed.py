@@ -146,6 +146,7 @@ def test_only_the_shapes_of_late_are_kept(far: LeWM, recorder: Recorder):
     assert [tape.replays for tape in recorder.tapes] == [3] * SHAPES
 
 
+@pytest.mark.slow
 def test_nothing_is_recorded_where_a_gradient_is_wanted(near: LeWM, far: LeWM, recorder: Recorder):
     gradients = []
     for model, send_there in ((near, lambda *tensors: tensors), (far, sent)):
@@ -202,6 +203,7 @@ def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solve
     assert len(recorder.tapes) == (0 if solver == "gradient" else 1)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_plans_of_a_planner_share_what_was_recorded(far: LeWM, recorder: Recorder):
     config = PlannerConfig(candidates=12, elites=5, iterations=4, horizon=3, receding=1)
