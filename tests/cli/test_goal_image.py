@@ -37,6 +37,7 @@ def driven(done: Done) -> GoalImageResult:
     return GoalImageResult.model_validate(done.json())
 
 
+@pytest.mark.slow
 def test_distances_are_those_of_the_policy(
     drive: Drive, tworoom_run: Run, tworoom: TwoRoomSimulator, frames: tuple[np.ndarray, np.ndarray]
 ):
@@ -53,6 +54,7 @@ def test_distances_are_those_of_the_policy(
     assert driven(drive(*arguments)).distances == result.distances
 
 
+@pytest.mark.slow
 def test_start_seed_decides_where_from_and_seed_how(drive: Drive):
     one, other_start, other_plan = (
         driven(drive("--json", *arguments)).distances
@@ -85,6 +87,7 @@ def test_table_shows_distances_and_says_why_there_is_no_rate(drive: Drive):
     assert "stored" not in done.err
 
 
+@pytest.mark.slow
 def test_long_drives_are_shown_in_few_rows(drive: Drive):
     done = drive("--set", "budget=203")
     rows = re.findall(r"^ +(\d+) +[\d.e+-]+ +[\d.]+%$", done.out, re.MULTILINE)
@@ -99,6 +102,7 @@ def test_goal_that_is_the_start_has_distance_zero(drive: Drive, tworoom: TwoRoom
     assert drive(*arguments, goal=tmp_path / "here.png").code == 0
 
 
+@pytest.mark.slow
 def test_video_shows_the_way_beside_the_goal(
     drive: Drive, tworoom: TwoRoomSimulator, frames: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ):

@@ -91,12 +91,14 @@ def test_result_says_where_it_comes_from(plan: Plan, tworoom_run: Run, images: I
     assert "plan" in result.command
 
 
+@pytest.mark.slow
 def test_seed_decides(plan: Plan):
     first, again, other = (np.array(planned(plan("--json", "--seed", seed)).actions) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
 
 
+@pytest.mark.slow
 def test_another_width_of_actions_needs_no_simulator(plan: Plan, pick_run: Run):
     result = planned(plan("--json", name=PICK))
     assert result.task == "generic"
@@ -138,6 +140,7 @@ def test_result_can_be_piped_without_a_terminal(home: Home, tworoom_run: Run, im
 # Where it is saved
 
 
+@pytest.mark.slow
 def test_files_hold_what_is_printed(plan: Plan, tmp_path: Path):
     files = [tmp_path / "new" / f"plan{suffix}" for suffix in (".json", ".csv", ".npy")]
     for file in files:
@@ -271,6 +274,7 @@ def test_larger_images_are_averaged_down(plan: Plan, frames: tuple[np.ndarray, n
     assert planned(plan("--json", goal=tmp_path / "small.png")).standing_still > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(data=st.data(), suffix=st.sampled_from([".png", ".bmp", ".gif", ".webp", ".tif"]))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])

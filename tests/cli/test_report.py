@@ -111,6 +111,7 @@ def probed(seed: int) -> Callable[[dict], ProbeResult]:
 # The command
 
 
+@pytest.mark.slow
 def test_page_is_written_beside_the_run_and_said(home: Path):
     done = lewm_here(home, "report", RUN)
     assert done.code == 0, done.err
@@ -138,6 +139,7 @@ def test_json_is_strict_and_alone_on_stdout(home: Path, tmp_path: Path):
     assert (quiet.code, quiet.err, quiet.json()) == (0, "", tree)
 
 
+@pytest.mark.slow
 def test_page_is_replaced_and_nothing_is_measured(home: Path, tmp_path: Path):
     page = tmp_path / "page.html"
     page.write_text("old")
@@ -208,6 +210,7 @@ def test_results_come_back_by_kind_oldest_first(home: Path):
     assert found.unreadable == ()
 
 
+@pytest.mark.slow
 def test_newest_of_each_kind_is_reported(home: Path):
     for seed in (1, 2, 3):
         keep(home, "probe", probed(seed))
@@ -274,6 +277,7 @@ def test_files_that_nobody_calls_results_are_left_alone(home: Path):
     assert (results(home) / "notes.json").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_surprises_of_one_name_do_not_hide_each_other(home: Path):
     """Results are stored under the time of their end; two within a second are two files."""
     paths = {keep(home, "probe", probed(seed)) for seed in range(20)}
@@ -281,6 +285,7 @@ def test_surprises_of_one_name_do_not_hide_each_other(home: Path):
     assert [one.seed for one in read(home).of(ProbeResult)] == list(range(20))
 
 
+@pytest.mark.slow
 def test_results_of_a_run_on_storage_that_cannot_be_written_go_to_the_home_that_can(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

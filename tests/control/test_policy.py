@@ -178,6 +178,7 @@ def test_distance_is_the_cost_that_plans_are_made_by(tworoom_run: Run, frames: F
     assert policy.distance(start) == 0
 
 
+@pytest.mark.slow
 def test_threads_of_the_caller_come_back(tworoom_run: Run, frames: Frames):
     torch.set_num_threads(2)
     try:
@@ -245,6 +246,7 @@ def test_goal_that_is_refused_leaves_the_policy_as_it_was(tworoom_run: Run, fram
 # The page
 
 
+@pytest.mark.slow
 def test_loop_of_the_page_drives_a_robot(
     home: Home, pick_run: Run, tworoom_run: Run, tworoom: TwoRoomSimulator, frames: Frames, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -277,6 +279,7 @@ def test_policy_is_imported_when_it_is_asked_for():
 # Resets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_reset_begins_where_a_demonstration_does(task: Task, monkeypatch: pytest.MonkeyPatch):
     if task in (CUBE, REACHER):  # their frames are dear

@@ -109,6 +109,7 @@ def way(tworoom_run: Run) -> TrueRollout:
     return TrueRollout(InProcess(find_task("tworoom")), WIDE, "simulator", between((60, 50), (80, 170)), before)
 
 
+@pytest.mark.slow
 def test_true_costs_are_those_of_a_simulator_driven_apart(way: TrueRollout, tworoom_run: Run):
     candidates = torch.randn(1, 19, 3, 10)  # more than are asked for together
     simulator = find_task("tworoom").make_simulator()
@@ -145,6 +146,7 @@ def test_true_frames_are_judged_by_the_objective_that_imagined_ones_are_judged_b
         torch.testing.assert_close(found[number], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_costs_of_one_environment_are_those_it_has_among_others(way: TrueRollout, tworoom_run: Run):
     ways = way, replace(way, pair=between((150, 60), (190, 90)), before=way.before[:0])
     candidates, goals = torch.randn(2, 9, 2, 10), torch.randn(2, 8)
@@ -288,6 +290,7 @@ def test_candidates_that_all_end_alike_have_no_ranking(toy_way: TrueRollout):
     assert (ranked.first, ranked.last, ranked.regret) == (None, None, 0)
 
 
+@pytest.mark.slow
 def test_ranking_is_of_the_first_plan_that_the_model_makes(measure: Measure, easy: list[Pair]):
     referee, _ = measure(easy[:4])
     done = []

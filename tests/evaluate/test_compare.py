@@ -279,6 +279,7 @@ def test_pairs_that_share_episodes_are_said(home: Path):
     assert "Pairs share episodes" in said
 
 
+@pytest.mark.slow
 def test_plot_shows_every_difference(measured: Path, tmp_path: Path):
     plot = tmp_path / "compared.svg"
     done = run_compare(measured, "tworoom/poor", "tworoom/good", "--plot", plot)

@@ -42,7 +42,10 @@ class Recorded:
         return open_dataset(path, "demos")
 
 
-@pytest.fixture(scope="module", params=["tworoom", "pusht", "cube", "reacher"])
+MUJOCO = [pytest.param(name, marks=pytest.mark.slow) for name in ("cube", "reacher")]
+
+
+@pytest.fixture(scope="module", params=["tworoom", "pusht", *MUJOCO])
 def recorded(request: pytest.FixtureRequest) -> Recorded:
     simulator = drawing_simulator(request.param)
     with pytest.MonkeyPatch.context() as patch:

@@ -169,6 +169,7 @@ def test_file_replaces_the_one_that_was_there(hub: HubServer, place: Place, url:
     assert place.path.read_bytes() == DATA
 
 
+@pytest.mark.slow
 def test_memory_stays_the_same_for_a_large_file(hub: HubServer, place: Place):
     url = hub.put("/large", content(48 * 2**20))
     tracemalloc.start()
@@ -277,6 +278,7 @@ def starting(url: str, path: Path, **options: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.soak, id="soak")])
 def test_killed_download_is_gone_on_with(hub: HubServer, place: Place, kills: int, number: int):
@@ -775,6 +777,7 @@ def test_full_disk_is_a_sentence_and_the_beginning_stays(hub: HubServer, small_d
     assert place.path.read_bytes() == data
 
 
+@pytest.mark.slow
 def test_file_system_that_takes_no_larger_files_is_a_sentence(hub: HubServer, place: Place):
     url = hub.put("/f", DATA)
 
@@ -864,5 +867,7 @@ any_faults = given(
         length=st.booleans(),
     ),
 )
-test_no_sequence_of_faults_ends_with_a_wrong_file = settings(max_examples=30)(any_faults(survive_faults))
+test_no_sequence_of_faults_ends_with_a_wrong_file = pytest.mark.slow(
+    settings(max_examples=30)(any_faults(survive_faults))
+)
 test_no_long_sequence_of_faults_does_either = pytest.mark.soak(settings(max_examples=1000)(any_faults(survive_faults)))

@@ -141,6 +141,7 @@ def test_task_of_which_nothing_is_published_breaks_no_other(home: Path, user: Pa
 # The way of the files
 
 
+@pytest.mark.slow
 def test_recording_and_weights_come_under_their_names(home: Path, standins: Standins):
     done = ok(lewm(home, "fetch", "tworoom", "--json"))
     dataset, weights = done.json()["fetched"]
@@ -162,6 +163,7 @@ def test_recording_and_weights_come_under_their_names(home: Path, standins: Stan
     assert len(standins.hub.requests) == before
 
 
+@pytest.mark.slow
 def test_damage_after_fetching_is_found_and_fetched_again(home: Path, standins: Standins):
     ok(lewm_here(home, "fetch", "tworoom"))
     with (home / RELEASED / "config.json").open("a") as file:
@@ -217,7 +219,7 @@ def test_other_file_at_an_address_is_refused_with_both_hashes(home: Path, standi
 
 
 def test_file_of_this_machine_is_read_where_it_lies(home: Path, standins: Standins, tmp_path: Path):
-    mirror = tmp_path / "my drive" / "r\u00e9sum\u00e9 #1.bin"  # a name that has to be quoted
+    mirror = tmp_path / "my drive" / "r\u00e9sum\u00e9\\ #1.bin"  # a name that has to be quoted
     mirror.parent.mkdir()
     mirror.write_bytes(standins.packed.content)
     ask = ("fetch", "tworoom", "--dataset", "--source", mirror.as_uri())
@@ -228,6 +230,9 @@ def test_file_of_this_machine_is_read_where_it_lies(home: Path, standins: Standi
     assert standins.packed.sha256 in said
     assert ServedFile(mirror.read_bytes()).sha256 in said
     assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+    alone = mirror.with_name(".a\\b\n.h5")
+    shutil.copy(standins.recording, alone)
+    ok(lewm_here(home, "fetch", "alone", "--dataset", "--source", alone))
     for path, says in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")):
         source = ("fetch", "robot", "--dataset", "--source", path.as_uri())
         assert says in lewm_here(home, *source).sentence()
@@ -302,6 +307,7 @@ def test_drive_that_gives_nothing_is_explained(
 # What the Hub says
 
 
+@pytest.mark.slow
 def test_private_and_gated_repositories_ask_for_a_token(
     home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch
 ):
@@ -337,6 +343,7 @@ def test_other_revision_is_believed_and_the_pinned_one_is_compared(home: Path, s
     assert (home / "tworoom.h5").read_bytes() == newer.read_bytes()
 
 
+@pytest.mark.slow
 def test_hub_that_cannot_be_asked_is_explained(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(standins.hub.url, "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -415,6 +422,7 @@ def test_link_to_weights_is_replaced_and_what_it_leads_to_stays(home: Path, stan
     assert (elsewhere / "weights.pt").read_bytes() == standins.weights["weights.pt"]
 
 
+@pytest.mark.slow
 def test_what_comes_meanwhile_is_not_replaced(home: Path, standins: Standins):
     standins.hub.script(Drip(4096, 0.05), on="cdn")
     with running(home, "fetch", "tworoom", "--dataset") as process:
@@ -489,6 +497,7 @@ def test_cut_download_goes_on_in_the_next_command(home: Path, standins: Standins
     assert standins.hub.sent() - before < len(packed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_fetch_lists_nothing_and_goes_on(home: Path, standins: Standins, stopped_by: signal.Signals):
     standins.hub.script(Drip(64, 0.02), on="cdn")
@@ -544,6 +553,7 @@ def test_killed_anywhere_many_times_the_next_fetch_finishes(home: Path, large: S
     kill_anywhere(home, large, 60)
 
 
+@pytest.mark.slow
 def test_second_fetch_of_the_same_is_refused_while_the_first_runs(home: Path, standins: Standins):
     standins.hub.script(Drip(64, 0.05), on="cdn")
     with running(home, "fetch", "tworoom", "--dataset") as process:
@@ -562,6 +572,7 @@ def test_wrong_bytes_are_kept_by_nobody(home: Path, standins: Standins):
     ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 
+@pytest.mark.slow
 def test_without_a_terminal_progress_is_lines(home: Path, standins: Standins):
     done = ok(lewm(home, "fetch", "tworoom", "--dataset"))
     assert "downloading tworoom.tar.zst" in done.err

@@ -70,6 +70,7 @@ def test_archive_of_tar(form, suffix, original, tmp_path):
     assert unpacked(archive) == {NAME: original.read_bytes()}
 
 
+@pytest.mark.slow
 @needs_tar
 @pytest.mark.parametrize(
     "options", [["-1"], ["-19", "--long"], ["--ultra", "-22"], ["--no-check"], ["--fast=5", "-T2"], ["--rsyncable"]]
@@ -253,6 +254,7 @@ unpack(Path(sys.argv[1]), Path(sys.argv[2]), limit=1 << 40, advance=advance)
 """
 
 
+@pytest.mark.slow
 def test_control_c_leaves_the_folder_empty(tmp_path):
     archive = written(tmp_path / "x.tar.zst", zst(tar(member(b"f", os.urandom(60_000_000)))))
     folder = tmp_path / "new"
@@ -278,6 +280,7 @@ print(file.size, peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory_is_constant(tmp_path):
     size = 2048 * (1 << 17)

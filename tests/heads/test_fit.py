@@ -121,6 +121,7 @@ def test_head_is_fitted_to_what_the_run_was_trained_on_and_tested_on_what_it_hel
     assert not left_behind(world.home.write)
 
 
+@pytest.mark.slow
 def test_tables_put_the_references_beside_the_head(world: World):
     done = world.fit()
     for words in ("reachability head", "shuffled labels", "latent distance", "95 % intervals"):
@@ -142,6 +143,7 @@ def test_same_seed_gives_the_same_file_content_and_another_one_another(world: Wo
     assert not torch.equal(first["head.net.0.weight"], other["head.net.0.weight"])
 
 
+@pytest.mark.slow
 def test_run_that_held_out_too_little_is_tested_on_episodes_set_apart(world: World, small_card: Callable):
     run = world.run
     dataset = world.home.find_dataset("tworoom/demo")
@@ -261,6 +263,7 @@ def test_task_without_positions_has_no_probe(world: World):
 # The file
 
 
+@pytest.mark.slow
 def test_run_that_is_being_written_is_left_alone(world: World):
     with locked(world.files.weights, "never"):
         said = world.lewm("fit", RUN, "--steps", 1).sentence()
@@ -268,6 +271,7 @@ def test_run_that_is_being_written_is_left_alone(world: World):
     assert not world.files.head("reach").exists()
 
 
+@pytest.mark.slow
 def test_head_of_weights_that_changed_meanwhile_is_not_kept(world: World):
     world.fit()
     before, run = world.files.head("reach").read_bytes(), world.run
@@ -283,6 +287,7 @@ def test_head_of_weights_that_changed_meanwhile_is_not_kept(world: World):
     assert world.files.head("reach").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_head_of_a_run_on_shared_storage_lies_where_notes_are_written(world: World, tmp_path: Path):
     world.fit()
     run = world.run

@@ -136,6 +136,7 @@ def test_episodes_that_never_leave_the_horizon_are_refused(walker: tuple[Run, Da
         fit_reach(LatentSplit(*walker, short, short, held_out=True), seed=0, steps=3, advance=print)
 
 
+@pytest.mark.slow
 def test_positions_are_read_in_their_unit(walker: tuple[Run, Dataset], tmp_path: Path):
     lengths = (60,) * 14
     latents = walks(lengths, 0)

@@ -92,6 +92,7 @@ def planned(run: Run, world: swm.World, solver: Solver) -> np.ndarray:
     return np.stack([acting.get_action(dict(world.infos)) for _ in range(run.card.inputs.frameskip)], axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [cem, gradient])
 def test_their_policy_moves_their_environments_with_our_model(run: Run, world: swm.World, solver):
     before, goal = world.infos["proprio"].copy(), world.infos["goal"]
@@ -149,6 +150,7 @@ def small(solver: str) -> PlannerConfig:
     return PlannerConfig(solver=solver, candidates=12, iterations=3, **({"elites": 4} if "cem" in solver else {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
 def test_their_policy_drives_their_world_with_our_solvers(run: Run, world: swm.World, solver: str):
     ours = lewm_cli.SwmSolver(NAME, small(solver), seed=3)
@@ -172,7 +174,8 @@ def test_their_policy_drives_their_world_with_our_solvers(run: Run, world: swm.W
 
 
 def test_policy_of_the_page_acts(run: Run, world: swm.World):
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", PLANNING_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    snippets = re.findall(r"^```python\n(.*?)^```", PLANNING_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (snippet,) = (snippet for snippet in snippets if "SwmSolver" in snippet)
     names: dict[str, Any] = {}
     exec(snippet, names)
     acting = names["policy"]

@@ -548,6 +548,7 @@ def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width
     assert told.images == pytest.approx(encoded, rel=0.02)
 
 
+@pytest.mark.slow
 def test_release_takes_what_its_sizes_say():
     told = PlanFlops.of(LeWM(ModelConfig(), block_dim=10).eval(), horizon=5)
     # 9,000 candidates of 12 windows' tokens; about 11 million weights are used for each token.

@@ -203,6 +203,7 @@ class Reader(nn.Module):
         return pixels[:, :, :, 0, 0] @ self.mix
 
 
+@pytest.mark.slow
 def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_not(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -228,6 +229,7 @@ def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_
             assert target.linear[feature].r2 < 0.5
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_result_and_another_one_another(run: Run, dataset: Dataset):
     def found(seed: int) -> dict:
         torch.rand(3)  # whatever was drawn before
@@ -247,6 +249,7 @@ def test_random_generator_of_others_is_left_alone(run: Run, dataset: Dataset):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent", [1, 2, 40, 192])
 def test_latent_of_any_width_can_be_probed(
     tmp_path: Path,
@@ -275,6 +278,7 @@ def test_collapsed_latents_know_nothing(run: Run, dataset: Dataset):
 # Which frames
 
 
+@pytest.mark.slow
 @given(data=st.data(), frames=st.integers(100, 600), seed=st.integers(0, 99))
 def test_training_and_test_never_share_an_episode(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, frames: int, seed: int
@@ -302,6 +306,7 @@ def test_training_and_test_never_share_an_episode(
     assert [target.name for target in samples.targets] == ["agent x", "agent y"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

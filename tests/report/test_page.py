@@ -72,6 +72,7 @@ def full() -> str:
 # What is on it
 
 
+@pytest.mark.slow
 def test_page_with_everything_has_every_section(full):
     for heading in ("Planning", "Training", "Latent map", "Probes", "Surprise", "Teleport", "Color", "Provenance"):
         assert re.search(rf"<h[23][^>]*>{heading}</h", full)
@@ -164,6 +165,7 @@ def test_numbers_that_are_none_of_a_diverged_training_are_left_out():
     assert not re.search(r"\b(nan|inf)\b", Page(html).text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2])
 def test_short_training_has_curves(steps):
     short = history()
@@ -171,6 +173,7 @@ def test_short_training_has_curves(steps):
     Page(render_page(replace(bare_report(), history=short)))
 
 
+@pytest.mark.slow
 def test_results_without_points_episodes_or_scores():
     report = full_report()
     first, *others = report.perturbations
@@ -349,6 +352,7 @@ def pages(full: str) -> dict[str, str]:
     return {"full": full, "bare": render_page(bare_report(NASTY)), "long name": render_page(full_report(name, name))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("kind", ["full", "bare", "long name"])

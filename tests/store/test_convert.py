@@ -143,6 +143,7 @@ def test_object_elsewhere_is_the_model(home: Home, files: RunFiles, small_model:
     assert_same_tensors(model.state_dict(), small_model.state_dict())
 
 
+@pytest.mark.slow
 def test_object_of_stable_worldmodel_computes_the_same(home: Home, files: RunFiles, small_model: LeWM):
     done = convert(home, "swm-object", "--output", "swm_object.ckpt")
     assert done.code == 0, done.err
@@ -434,6 +435,7 @@ def test_full_disk_leaves_nothing(home: Home, files: RunFiles, small_disk, targe
 # Of other tools
 
 
+@pytest.mark.slow
 def test_run_of_another_tool_becomes_one_of_ours(tmp_path: Path):
     """Its statistics are computed once; afterwards it needs neither them nor its config.json."""
     fixtures = Path(__file__).parents[1] / "fixtures" / "checkpoints"

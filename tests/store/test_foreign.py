@@ -81,6 +81,7 @@ def listed(home: Path) -> dict[str, dict[str, Any]]:
 # Names and layouts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", LAYOUTS)
 def test_every_layout_loads_by_name(home: Path, where: str):
     fixture, name = LAYOUTS[where]
@@ -186,6 +187,7 @@ def test_several_checkpoints_of_one_name_are_named(home: Path, places: tuple[str
         assert lewm_here(home, "verify", "run").code == 1
 
 
+@pytest.mark.slow
 def test_released_weights_have_three_names(home: Path, small_model: LeWM, small_card):
     place(home, "tworoom/lejepa_object.ckpt", OBJECT)
     for name in ("tworoom/lewm-release", "tworoom/lewm"):
@@ -231,6 +233,7 @@ def test_other_homes_are_read_and_the_own_one_is_written(home: Path, tmp_path: P
 # Statistics
 
 
+@pytest.mark.slow
 def test_statistics_are_computed_once_and_stored(home: Path):
     path = place(home, "tworoom/run_object.ckpt", OBJECT)
     recording = record(home)
@@ -560,6 +563,7 @@ def test_probe_of_a_copy_says_what_is_not_known(home: Path, small_model: LeWM, s
     assert "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON" in flat(done.out)
 
 
+@pytest.mark.slow
 def test_training_starts_from_foreign_weights_and_never_resumes_them(home: Path, tiny: Path):
     write_recording(home / "robot" / "pick.h5", dims=2, size=16)
     place(home, "robot/old_object.ckpt", OBJECT)

@@ -255,6 +255,7 @@ def test_name_of_both_needs_a_word(home: Path, run: RunFiles):
     assert [file.name for file in (home / "tworoom").iterdir()] == ["lewm.h5"]
 
 
+@pytest.mark.slow
 def test_what_is_being_written_is_refused(home: Path, run: RunFiles, dataset: Path):
     before = everything(home)
     for guard, name in ((run.weights, RUN), (next((home / "cache").glob("*.npy")), DATASET)):

@@ -338,6 +338,7 @@ def test_event_is_where_the_change_is_seen_first(build: Build, tmp_path: Path, h
     assert result.scores["pixels"].after == pytest.approx(1 if lasting else result.scores["pixels"].after)
 
 
+@pytest.mark.slow
 def test_change_of_an_episode_does_not_depend_on_the_others(build: Build, tmp_path: Path):
     states = np.zeros((4 * 40, 2), np.float32)
     path = write_recording(tmp_path / "x.h5", [40] * 4, dims=2, size=1, columns={"proprio": states})
@@ -565,6 +566,7 @@ def test_json_is_the_stored_result_and_nothing_else(home: Path, save: Callable[.
     assert max(len(line.rstrip()) for line in table.out.splitlines()) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 16, 63, 64, 100, 224])
 def test_frames_of_any_size_are_measured(home: Path, save: Callable[..., None], size: int):
     save(RUN)
@@ -573,6 +575,7 @@ def test_frames_of_any_size_are_measured(home: Path, save: Callable[..., None], 
     assert len(result.episodes) == 2
 
 
+@pytest.mark.slow
 def test_recording_can_be_given_by_path_from_anywhere(home: Path, save: Callable[..., None], tmp_path: Path):
     save(RUN)
     path = write_recording(tmp_path / "elsewhere" / "video.h5", (12, 16), dims=2, task="tworoom")
@@ -580,6 +583,7 @@ def test_recording_can_be_given_by_path_from_anywhere(home: Path, save: Callable
     assert len(measured(home, path.rename(path.with_suffix(".hdf5")))[0].episodes) == 2
 
 
+@pytest.mark.slow
 def test_only_so_many_episodes_are_measured(home: Path, save: Callable[..., None]):
     save(RUN)
     write_recording(home / "x.h5", (12,) * 5, dims=2, task="tworoom")
@@ -644,6 +648,7 @@ def test_newest_run_of_the_task_is_taken_and_said(
     assert measured(home, name, "--run", "tworoom/older")[0].run == "tworoom/older"
 
 
+@pytest.mark.slow
 def test_recording_without_a_task_takes_what_fits_its_actions(home: Path, save: Callable[..., None]):
     save("tworoom/lewm", 1e9 + 5)
     save("robot/two", 1e9, task="generic")
@@ -772,6 +777,7 @@ def test_recording_without_states_cannot_be_perturbed(home: Path, save: Callable
     assert "has no column 'proprio'" in lewm_here(home, "surprise", "x", "--perturb", "color").sentence()
 
 
+@pytest.mark.slow
 def test_generic_run_measures_the_recording_it_was_made_for_whatever_its_task_is_called(
     home: Path, save: Callable[..., None]
 ):

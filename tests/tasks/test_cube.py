@@ -18,6 +18,8 @@ from lewm_cli.tasks import CUBE, Episode, find_task
 from lewm_cli.tasks.swm import make_environment
 from synthetic import write_recording
 
+pytestmark = pytest.mark.slow  # drives and draws with MuJoCo
+
 pytest_plugins = ("recordings",)
 
 SCHEMA = {
@@ -345,7 +347,6 @@ def test_worker_records_what_this_process_does(tmp_path: Path, episode: Episode,
 # The tight success criterion
 
 
-@pytest.mark.slow
 def test_tight_gate_of_cube_is_three_centimeters():
     pytest.importorskip("ogbench")
     simulator = find_task("cube").make_simulator()

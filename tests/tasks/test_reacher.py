@@ -19,6 +19,8 @@ from lewm_cli.tasks.reacher.match import joint_errors, matches
 from lewm_cli.tasks.swm import make_environment
 from synthetic import join_recordings, write_recording
 
+pytestmark = pytest.mark.slow  # drives and draws with MuJoCo
+
 pytest_plugins = ("recordings",)
 
 SCHEMA = {
@@ -277,7 +279,6 @@ def world(unset: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return home
 
 
-@pytest.mark.slow
 def test_worker_records_what_this_process_does(world: Path, episode: Episode):
     dataset = open_dataset(world / "reacher" / "all.h5", "reacher/all")
     assert (dataset.task, dataset.lengths.tolist()) == ("reacher", [201] * 4)
@@ -286,7 +287,6 @@ def test_worker_records_what_this_process_does(world: Path, episode: Episode):
         assert np.array_equal(recorded, values, equal_nan=values.dtype.kind == "f"), name
 
 
-@pytest.mark.slow
 def test_evaluation_plans_and_films(world: Path):
     done = lewm(world, "eval", "reacher/lewm", "--dataset", "reacher/test", "--episodes", 4, *QUICK, "--json")
     assert done.code == 0, done.err
@@ -296,7 +296,6 @@ def test_evaluation_plans_and_films(world: Path):
     assert list((world / "reacher" / "lewm.run" / "results").glob("films-*.json"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("perturbation", "unit"), [("teleport", "cm"), pytest.param("color", "RGB levels", marks=pytest.mark.soak)]
 )
@@ -321,7 +320,6 @@ def test_every_quantity_is_probed(world: Path):
 # The wrapped success criterion
 
 
-@pytest.mark.slow
 def test_wrapped_gate_of_reacher_takes_a_whole_turn_for_nothing():
     pytest.importorskip("dm_control")
     simulator = find_task("reacher").make_simulator()

@@ -475,6 +475,7 @@ def test_weights_that_are_not_finite(home: Path, run: RunFiles, small_model, sma
     assert "holds other weights" not in said  # the derived files hold the same NaN
 
 
+@pytest.mark.slow
 def test_derived_files_of_other_weights(home: Path, run: RunFiles, small_model: LeWM):
     with torch.no_grad():
         small_model.encoder.layernorm.bias[3] += 1

@@ -255,7 +255,9 @@ def test_calls_are_refused_before_anything_runs(name, container, canary, tmp_pat
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.startswith("deep") else name for name in STREAMS]
+)
 def test_streams_are_refused(name, container, canary, tmp_path):
     path = tmp_path / "lewm_object.ckpt"
     path.write_bytes(CONTAINERS[container](STREAMS[name]))
@@ -415,6 +417,7 @@ def test_many_mutated_pickles_are_read_or_refused(path, seed, tmp_path_factory):
     survives(path, seed, tmp_path_factory.getbasetemp())
 
 
+@pytest.mark.slow
 def test_some_mutations_pass_and_some_do_not(tmp_path):
     survived = {survives(FUZZED[0], seed, tmp_path) for seed in range(40)}
     assert survived == {True, False}, "or the fuzzing above tests nothing"
