@@ -19,7 +19,7 @@ import torch
 from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Planner
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EvalResult, Pair, draw_pairs, evaluate
+from lewm_cli.evaluate import EvalResult, Pair, choose_pairs, evaluate
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
@@ -68,7 +68,7 @@ def main() -> None:
     home = Home(options.home, (options.home,))
     run, dataset = load_run(home, options.run, torch.device("cpu")), home.find_dataset(options.dataset)
     task = find_task(run.card.inputs.task)
-    pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=options.pairs, seed=42)
+    pairs = choose_pairs(dataset, task, np.arange(dataset.episodes), EvalProtocol(pairs=options.pairs))
     cores = max(2, available_cores())
     with simulator_pool(task, 1, print) as here, simulator_pool(task, cores, print) as fleet:
         rounds = [[measure(run, dataset, pairs, one) for one in (here, fleet)] for _ in range(options.rounds + 1)][1:]

@@ -30,7 +30,7 @@ from lewm_cli.diagnose import film
 from lewm_cli.evaluate import (
     EvalResult,
     Pair,
-    draw_pairs,
+    choose_pairs,
     evaluate,
 )
 from lewm_cli.plan import Problem, Solver, find_solver
@@ -227,7 +227,7 @@ def main() -> None:
     home = Home(options.home, (options.home,))
     run, dataset = load_run(home, options.run, torch.device("cpu")), home.find_dataset(options.dataset)
     task = find_task(run.card.inputs.task)
-    pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=options.pairs, seed=42)
+    pairs = choose_pairs(dataset, task, np.arange(dataset.episodes), EvalProtocol(pairs=options.pairs))
     kept = options.home / "planning"
     kept.mkdir(exist_ok=True)
     bench = Bench(kept, run, task, dataset, pairs)

@@ -11,7 +11,7 @@ import numpy as np
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
 from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, PlanFilm
-from lewm_cli.evaluate.result import summarize
+from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport

@@ -18,14 +18,9 @@ ONE_COMMAND = ({"cli", "flows"},)
 """Rooms in which a file name stands for the same command."""
 
 NOT_YET_CLEAN = {
-    "cli",
-    "control",
-    "diagnose",
     "fetch",
     "flows",
-    "plan",
     "report",
-    "statistics",
     "store",
 }
 """Rooms that this test does not judge yet."""

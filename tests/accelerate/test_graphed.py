@@ -20,7 +20,7 @@ from lewm_cli.accelerate.graphed import RECORDERS, SHAPES, GraphedCallable
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import draw_pairs, evaluate
+from lewm_cli.evaluate import choose_pairs, evaluate
 from lewm_cli.methods import LeWM
 from lewm_cli.plan import SOLVERS, Bounds, LatentCost, Problem, find_solver
 from lewm_cli.store import Home, Run, load_run
@@ -220,7 +220,7 @@ def test_plans_of_a_planner_share_what_was_recorded(far: LeWM, recorder: Recorde
 def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, recorder: Recorder):
     task = find_task("tworoom")
     protocol = EvalProtocol(planner=PlannerConfig(candidates=32, elites=8, iterations=4), pairs=3)
-    pairs = draw_pairs(dataset, task, np.arange(dataset.episodes), offset=25, count=3, seed=42)
+    pairs = choose_pairs(dataset, task, np.arange(dataset.episodes), EvalProtocol(pairs=3))
     there = replace(run, model=send(copy.deepcopy(run.model)))
     here, away = (
         evaluate(

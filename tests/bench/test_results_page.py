@@ -16,7 +16,7 @@ from lewm_cli.evaluate import (
     EpisodeResult,
     EvalResult,
 )
-from lewm_cli.evaluate.result import summarize
+from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.heads import ReachFit
 from lewm_cli.heads.reach_score import ReachScore
 from lewm_cli.statistics import Difference, Estimate, Rate

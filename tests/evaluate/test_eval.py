@@ -14,7 +14,7 @@ from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
-from lewm_cli.evaluate import EvalResult, Film, Pair, draw_pairs, evaluate
+from lewm_cli.evaluate import EvalResult, Film, Pair, choose_pairs, evaluate
 from lewm_cli.report.video import VideoFolder
 from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, load_run, read_card
@@ -247,7 +247,7 @@ def test_outcome_of_a_pair_does_not_depend_on_the_others(
     world: Path, tworoom: Task, measure: Callable[[list[Pair]], EvalResult], result: EvalResult
 ):
     dataset = open_dataset(world / "tworoom" / "test.h5", "tworoom/test")
-    pairs = draw_pairs(dataset, tworoom, np.arange(dataset.episodes), offset=25, count=8, seed=42)
+    pairs = choose_pairs(dataset, tworoom, np.arange(dataset.episodes), EvalProtocol(pairs=8))
     together = measure(pairs).episodes
     assert together == result.episodes  # in this process as through the command
     for subset in ([0], [5, 2], [7, 6, 5, 4, 3]):

@@ -24,11 +24,11 @@ from lewm_cli.evaluate import (
     EvalResult,
     Journal,
     Pair,
-    draw_pairs,
+    choose_pairs,
     evaluate,
 )
+from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.evaluate.journal import Entry, Journaled
-from lewm_cli.evaluate.result import EpisodeResult
 from lewm_cli.methods import LeWM
 from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
 from lewm_cli.simulate import (
@@ -85,7 +85,7 @@ def dataset(world: Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def pairs(dataset: Dataset) -> list[Pair]:
-    return draw_pairs(dataset, find_task("tworoom"), np.arange(dataset.episodes), offset=25, count=PAIRS, seed=42)
+    return choose_pairs(dataset, find_task("tworoom"), np.arange(dataset.episodes), EvalProtocol(pairs=PAIRS))
 
 
 Measure = Callable[..., EvalResult]

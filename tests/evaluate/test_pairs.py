@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import draw_pairs
+from lewm_cli.evaluate import choose_pairs
 from lewm_cli.tasks import find_task
 from synthetic import write_recording
 
@@ -30,9 +31,9 @@ def test_drawn_pairs_are_fair(tmp_path_factory: pytest.TempPathFactory, data: st
     task = find_task("tworoom")
     if count > sum(starts.values()):
         with pytest.raises(LewmError, match="pairs were asked for"):
-            draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
+            choose_pairs(dataset, task, episodes, EvalProtocol(offset=offset, pairs=count, seed=seed))
         return
-    pairs = draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
+    pairs = choose_pairs(dataset, task, episodes, EvalProtocol(offset=offset, pairs=count, seed=seed))
     assert len({(pair.start_row, pair.goal_row) for pair in pairs}) == len(pairs) == count
     uses = dict.fromkeys(starts, 0)
     for pair in pairs:
@@ -46,14 +47,14 @@ def test_drawn_pairs_are_fair(tmp_path_factory: pytest.TempPathFactory, data: st
     # Round by round: an episode has fewer pairs than another only where it has no more to give.
     for episode, used in uses.items():
         assert used >= min(starts[episode], max(uses.values()) - 1)
-    again = draw_pairs(dataset, task, episodes, offset=offset, count=count, seed=seed)
+    again = choose_pairs(dataset, task, episodes, EvalProtocol(offset=offset, pairs=count, seed=seed))
     assert [pair.start_row for pair in again] == [pair.start_row for pair in pairs]
 
 
 def test_every_start_can_be_drawn(tmp_path: Path):
-    dataset = noise_with(tmp_path / "x.h5", [8])
+    dataset, task = noise_with(tmp_path / "x.h5", [8]), find_task("tworoom")
     drawn = {
-        draw_pairs(dataset, find_task("tworoom"), np.array([0]), offset=3, count=1, seed=seed)[0].start_row
+        choose_pairs(dataset, task, np.array([0]), EvalProtocol(offset=3, pairs=1, seed=seed))[0].start_row
         for seed in range(100)
     }
     assert drawn == set(range(5))  # up to the last row that has a goal

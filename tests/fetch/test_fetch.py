@@ -219,7 +219,7 @@ def test_other_file_at_an_address_is_refused_with_both_hashes(home: Path, standi
 
 
 def test_file_of_this_machine_is_read_where_it_lies(home: Path, standins: Standins, tmp_path: Path):
-    mirror = tmp_path / "my drive" / "r\u00e9sum\u00e9 #1.bin"  # a name that has to be quoted
+    mirror = tmp_path / "my drive" / "r\u00e9sum\u00e9\\ #1.bin"  # a name that has to be quoted
     mirror.parent.mkdir()
     mirror.write_bytes(standins.packed.content)
     ask = ("fetch", "tworoom", "--dataset", "--source", mirror.as_uri())
@@ -230,6 +230,9 @@ def test_file_of_this_machine_is_read_where_it_lies(home: Path, standins: Standi
     assert standins.packed.sha256 in said
     assert ServedFile(mirror.read_bytes()).sha256 in said
     assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
+    alone = mirror.with_name(".a\\b\n.h5")
+    shutil.copy(standins.recording, alone)
+    ok(lewm_here(home, "fetch", "alone", "--dataset", "--source", alone))
     for path, says in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")):
         source = ("fetch", "robot", "--dataset", "--source", path.as_uri())
         assert says in lewm_here(home, *source).sentence()

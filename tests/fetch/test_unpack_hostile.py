@@ -160,8 +160,8 @@ REFUSED = {
     "file, then folder": (member(b"a", b"x") + member(b"a/b", b"y"), "as a folder and as a file"),
     "folder, then file": (member(b"a/b", b"x") + member(b"a", b"y"), "as a folder and as a file"),
     "folder entry, then file": (member(b"a/", b"", b"5") + member(b"a", b"y"), "as a folder and as a file"),
-    "large header": (header(b"x", 1 << 32, b"x"), "headers of one of its members take 4.3 GB"),
-    "large name": (header(b"x", 1 << 32, b"L"), "headers of one of its members take"),
+    "large header": (header(b"x", 1 << 32, b"x"), "headers of its members take 4.3 GB"),
+    "large name": (header(b"x", 1 << 32, b"L"), "headers of its members take"),
     "larger than allowed": (header(b"big", LIMIT + 1), "'big' it unpacks to 4,194,30"),
     "larger than any disk": (header(b"big", b"\x80" + b"\xff" * 11), "'big' it unpacks to"),
     "larger in an extended header": (extended((b"size", b"9" * 19)) + header(b"big", 1), "'big' it unpacks to"),
@@ -171,7 +171,12 @@ REFUSED = {
     "headers without end": (extended((b"comment", b"x"), kind=b"g") * 1025, "too many headers"),
     "attributes without end": (
         b"".join(extended((b"comment", b"x" * 15_000)) for _ in range(80)) + member(b"a", b"x"),
-        "headers of one of its members take",
+        "headers of its members take",
+    ),
+    "sparse map without end": (
+        extended((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"))
+        + member(b"s", b"1000000000\n" + b"1\n" * (1 << 20)),
+        "headers of its members take",
     ),
     "Lance": (member(b"a/push.lance/_versions/1.manifest", b"x"), "Lance dataset 'push.lance'"),
     "Lance, folders first": (

@@ -174,7 +174,8 @@ def test_their_policy_drives_their_world_with_our_solvers(run: Run, world: swm.W
 
 
 def test_policy_of_the_page_acts(run: Run, world: swm.World):
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", PLANNING_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    snippets = re.findall(r"^```python\n(.*?)^```", PLANNING_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (snippet,) = (snippet for snippet in snippets if "SwmSolver" in snippet)
     names: dict[str, Any] = {}
     exec(snippet, names)
     acting = names["policy"]

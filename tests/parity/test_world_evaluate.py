@@ -18,8 +18,9 @@ from stable_worldmodel.solver import CEMSolver
 
 import lewm_cli
 from commands import lewm
+from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import EvalResult, Pair, draw_pairs
+from lewm_cli.evaluate import EvalResult, Pair, choose_pairs
 from lewm_cli.statistics import Rate
 from lewm_cli.tasks import PUSHT, TWOROOM, Simulator, Task
 
@@ -51,7 +52,9 @@ class Recorded:
     @classmethod
     def of(cls, task: Task, path: Path, *, offset: int = OFFSET, count: int = PAIRS) -> "Recorded":
         dataset = open_dataset(path, task.name)
-        pairs = draw_pairs(dataset, task, np.arange(len(dataset.lengths)), offset=offset, count=count, seed=0)
+        pairs = choose_pairs(
+            dataset, task, np.arange(len(dataset.lengths)), EvalProtocol(offset=offset, pairs=count, seed=0)
+        )
         expert = np.zeros((count, BUDGET, 2), np.float32)  # no action is to stay
         for actions, pair in zip(expert, pairs, strict=True):
             actions[:offset] = dataset.read("action", slice(pair.start_row, pair.goal_row))

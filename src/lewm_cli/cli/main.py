@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 import warnings
+from importlib import import_module
 from types import FrameType
 from typing import Annotated
 
@@ -12,27 +13,13 @@ import typer
 from typer.exceptions import TyperException
 
 from lewm_cli import __version__
-from lewm_cli.cli import (
-    collect,
-    compare,
-    convert,
-    doctor,
-    eval,
-    fetch,
-    fit,
-    ls,
-    plan,
-    presets,
-    probe,
-    quickstart,
-    report,
-    rm,
-    show,
-    surprise,
-    train,
-    verify,
-)
 from lewm_cli.errors import LewmError, StoppedError
+
+COMMANDS = (
+    *("quickstart", "fetch", "collect", "train", "eval", "compare", "fit", "plan", "probe", "surprise", "report"),
+    *("ls", "show", "verify", "convert", "rm", "presets", "doctor"),
+)
+"""Modules of this room, each with a `command`, in the order of the help."""
 
 app = typer.Typer(
     name="lewm",
@@ -42,27 +29,8 @@ app = typer.Typer(
     help="LeWorldModel from one command: record, train, plan, measure.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    quickstart,
-    fetch,
-    collect,
-    train,
-    eval,
-    compare,
-    fit,
-    plan,
-    probe,
-    surprise,
-    report,
-    ls,
-    show,
-    verify,
-    convert,
-    rm,
-    presets,
-    doctor,
-):
-    name = module.__name__.rpartition(".")[2].replace("_", "-")
+for name in COMMANDS:
+    module = import_module(f"lewm_cli.cli.{name}")
     app.command(name, epilog=module.EXAMPLES)(module.command)
 
 

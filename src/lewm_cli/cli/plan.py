@@ -47,15 +47,25 @@ def command(
     Standing still and zero actions stand beside the plan, so that its cost means something.
     """
     from lewm_cli.config import parse_setting
-    from lewm_cli.flows.plan import PlanRequest, plan_between
+    from lewm_cli.flows.plan import plan_between
     from lewm_cli.report import Output, plan_tables
     from lewm_cli.store import Foreign, Home
 
     out = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
     layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops)
-    request = PlanRequest(run, start, goal, tuple(layers), seed, device, output, Foreign(stats_from, trust, sizes))
-    plan = plan_between(Home.locate(home), request, out.say)
+    plan = plan_between(
+        Home.locate(home),
+        run,
+        start,
+        goal,
+        out.say,
+        settings=tuple(layers),
+        seed=seed,
+        output=output,
+        device=device,
+        foreign=Foreign(stats_from, trust, sizes),
+    )
     out.result(plan.model_dump(mode="json"), lambda: plan_tables(plan))
     if output:
         out.say(f"saved: {output}")

@@ -6,8 +6,7 @@ from lewm_cli.control.imagined import ImaginedPlan, imagine_plan
 from lewm_cli.control.open_loop import ActionSampler, NoActionActor, RandomActor, RecordedActor
 from lewm_cli.control.planner_settings import nondeterminism, single_planner, task_planner
 from lewm_cli.control.policy import Policy
-from lewm_cli.control.run_objective import find_objective
-from lewm_cli.control.run_planner import PlannedEpisode, Planner, resolve_precision
+from lewm_cli.control.run_planner import PlannedEpisode, Planner, find_objective, resolve_precision
 from lewm_cli.control.swm_solver import SwmSolver
 
 __all__ = [

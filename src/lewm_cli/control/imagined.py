@@ -1,24 +1,18 @@
 """A plan between two images with the costs that the model imagines; nothing moves, so there is no success."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import torch
 from pydantic import PositiveInt
 
-from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.config import PlannerConfig
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import Image
-from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Run
+from lewm_cli.store import Run, RunResult
 
 
-class ImaginedPlan(Section):
+class ImaginedPlan(RunResult):
     """Actions from one image to another, and the imagined cost of every step, by the planner's objective."""
 
-    run: str
-    weights_sha256: str
-    task: str
     start: str
     goal: str
     frameskip: PositiveInt
@@ -37,11 +31,6 @@ class ImaginedPlan(Section):
     """Of the solver."""
     flops_per_plan: float
     """Of the plain rollout."""
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str
-    """When it ended, UTC, ISO 8601."""
 
 
 def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, seed: int) -> ImaginedPlan:
@@ -64,10 +53,8 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
     both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))
     (standing_still, *costs), (_, *zero_action_costs) = run.finite(both.along(blocks)).tolist()
-    return ImaginedPlan(
-        run=run.name,
-        weights_sha256=run.sha256,
-        task=inputs.task,
+    return ImaginedPlan.now(
+        run,
         start=start.name,
         goal=goal.name,
         frameskip=inputs.frameskip,
@@ -80,8 +67,4 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         seconds_per_plan=plan.seconds,
         iterations_per_plan=int(plan.iterations),
         flops_per_plan=0.0 if plan.flops is None else float(plan.flops),
-        device=str(run.device),
-        versions=installed_versions(),
-        command=command_line(),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,9 @@ ActionSampler = Callable[[np.random.Generator], Actions]
 
 
 @dataclass(kw_only=True)
-class _RandomEpisode(ActorEpisode):
-    generator: np.random.Generator
+class _OpenLoopEpisode(ActorEpisode):
+    source: Any
+    """Source of the next actions."""
 
 
 class RandomActor(Actor):
@@ -27,38 +29,21 @@ class RandomActor(Actor):
         super().__init__()
         self._sample = sample
 
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[_RandomEpisode]:
-        """See `Actor`."""
-        return [_RandomEpisode(generator=np.random.default_rng(seed)) for seed in seeds]
-
-    def act(self, episodes: Sequence[_RandomEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
-        """See `Actor`."""
-        return [self._sample(episode.generator)[None] for episode in episodes]
-
-
-class NoActionActor(Actor):
-    """Takes no action, which is 0 in the units of the environment.
-
-    Args:
-        sample: of the action space, for its shape.
-    """
-
-    def __init__(self, sample: ActionSampler) -> None:
-        super().__init__()
-        self._nothing = np.zeros_like(sample(np.random.default_rng(0)))[None]
-
     def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
         """See `Actor`."""
-        return [ActorEpisode() for _ in seeds]
+        return [_OpenLoopEpisode(source=np.random.default_rng(seed)) for seed in seeds]
 
-    def act(self, episodes: Sequence[ActorEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[_OpenLoopEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
         """See `Actor`."""
-        return [self._nothing for _ in episodes]
+        return [self._sample(episode.source)[None] for episode in episodes]
 
 
-@dataclass(kw_only=True)
-class _RecordedEpisode(ActorEpisode):
-    rest: Actions
+class NoActionActor(RandomActor):
+    """Takes no action, which is 0 in the units of the environment; the sample is only asked for its shape."""
+
+    def act(self, episodes: Sequence[_OpenLoopEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+        """See `Actor`."""
+        return [np.zeros_like(actions) for actions in super().act(episodes, frames)]
 
 
 class RecordedActor(Actor):
@@ -72,13 +57,13 @@ class RecordedActor(Actor):
         super().__init__()
         self._recorded = recorded
 
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[_RecordedEpisode]:
+    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
         """See `Actor`."""
-        return [_RecordedEpisode(rest=self._recorded[seed]) for seed in seeds]
+        return [_OpenLoopEpisode(source=self._recorded[seed]) for seed in seeds]
 
-    def act(self, episodes: Sequence[_RecordedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[_OpenLoopEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
         """See `Actor`."""
-        chosen = [np.concatenate([one.rest, np.zeros_like(one.rest, shape=(1, one.rest.shape[1]))]) for one in episodes]
+        left = [episode.source for episode in episodes]
         for episode in episodes:
-            episode.rest = episode.rest[self.steps :]
-        return chosen
+            episode.source = episode.source[self.steps :]
+        return [np.concatenate([actions, np.zeros((1, actions.shape[1]), actions.dtype)]) for actions in left]

@@ -4,20 +4,37 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lewm_cli.accelerate import fastest_dtype
-from lewm_cli.config import PlannerConfig
+from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame
-from lewm_cli.control.bounds import normalized_bounds
-from lewm_cli.control.run_objective import find_objective
-from lewm_cli.errors import UsageError
+from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.heads import FITTED, SHUFFLED, find_head
 from lewm_cli.model import Imaginer, PlanFlops
-from lewm_cli.plan import Cost, LatentCost, PerEnvironment, Plan, Problem, Solver, WarmStart, find_solver
+from lewm_cli.plan import (
+    Bounds,
+    Cost,
+    LastLatent,
+    LatentCost,
+    Objective,
+    PerEnvironment,
+    Plan,
+    ProbedPosition,
+    Problem,
+    Reachability,
+    Solver,
+    WarmStart,
+    WholePath,
+    find_solver,
+)
 from lewm_cli.store import Run
+from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
 
 EPISODES_PER_CORE = 8
@@ -172,3 +189,56 @@ def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:
         return planner
     fastest = "bfloat16" if fastest_dtype(run.model) == torch.bfloat16 else "float32"
     return planner.model_copy(update={"precision": fastest})
+
+
+class RunObjective(NamedTuple):
+    """An objective of a run, and the sha256 of the file of its head, if it uses one."""
+
+    objective: Objective
+    head_sha256: str | None = None
+
+
+def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
+    """Build the objective that a planner names, on the device of the run.
+
+    Raises:
+        MissingError: it needs a head that was not fitted yet; the error says what to type.
+        LewmError: that head is damaged, or was fitted to other weights.
+    """
+    match planner.objective:
+        case "last":
+            return RunObjective(LastLatent(run.model))
+        case "path":
+            return RunObjective(WholePath(run.model))
+        case "probe":
+            stored = find_head(run, "probe")
+            return RunObjective(ProbedPosition(stored.networks[FITTED].to(run.device)), stored.sha256)  # type: ignore[arg-type]
+        case "reach" | "reach-shuffled":
+            stored = find_head(run, "reach")
+            head = stored.networks[FITTED if planner.objective == "reach" else SHUFFLED]
+            return RunObjective(Reachability(head.to(run.device)), stored.sha256)  # type: ignore[arg-type]
+
+
+def normalized_bounds(run: Run) -> Bounds:
+    """Compute the bounds of a run's normalized action blocks.
+
+    Raises:
+        LewmError: the run's actions are not those of a task that is known.
+    """
+    inputs = run.card.inputs
+    task = find_task(inputs.task)
+    if task is None or len(task.action_bounds) != inputs.actions.dim:
+        raise LewmError(
+            f"{run.name} was trained on a recording whose action space is not known (task {inputs.task}, "
+            f"{inputs.actions.dim} action dimensions), so plans cannot respect its bounds; leave planner.bounds out"
+        )
+    low, high = (np.array(side, np.float32) for side in zip(*task.action_bounds, strict=True))
+    return Bounds(_inside(inputs, low, 1), _inside(inputs, high, -1))
+
+
+def _inside(inputs: Inputs, bound: npt.NDArray[np.float32], inwards: int) -> torch.Tensor:
+    """A bound (A,) for every number of an action block, which stays within when it is turned back into an action."""
+    numbers = inputs.actions.normalize(bound)
+    while (outside := (bound - inputs.actions.denormalize(numbers)) * inwards > 0).any():
+        numbers = np.where(outside, np.nextafter(numbers, np.float32(inwards * np.inf)), numbers)
+    return torch.from_numpy(np.tile(numbers, inputs.frameskip))

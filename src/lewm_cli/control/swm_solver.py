@@ -27,6 +27,7 @@ class SwmSolver:
 
     Attributes:
         run: the model with its normalization.
+        planner: the settings of planning; as they were given until `configure`, then with the policy's horizons.
         plan: the last one; None before the first.
 
     Raises:
@@ -36,7 +37,8 @@ class SwmSolver:
 
     def __init__(self, run: str | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
         self.run = load(run) if isinstance(run, str) else run
-        self._planner = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
+        self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
+        self.planner = self._actor.config
         self.plan: Plan | None = None
         self._sequence, self._environments = np.random.SeedSequence(seed), 0
 
@@ -54,13 +56,9 @@ class SwmSolver:
                 f"the policy a world of {inputs.task}"
             )
         horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
-        self._planner = Planner(self.run, self.planner.model_copy(update=horizons))
+        self._actor = Planner(self.run, self.planner.model_copy(update=horizons))
+        self.planner = self._actor.config
         self._environments = n_envs
-
-    @property
-    def planner(self) -> PlannerConfig:
-        """The settings of planning; as they were given until `configure`, then with the policy's horizons."""
-        return self._planner.config
 
     @property
     def action_dim(self) -> int:
@@ -87,13 +85,13 @@ class SwmSolver:
         Returns:
             `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
         """
-        cost = self._planner.latent_cost(self._embed(info_dict["pixels"]), self._embed(info_dict["goal"]))
+        cost = self._actor.latent_cost(self._embed(info_dict["pixels"]), self._embed(info_dict["goal"]))
         generators = [
             torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
             for seed in self._sequence.spawn(cost.environments)
         ]
         warm_starts = () if init_action is None else [self._warm_start(one) for one in init_action]
-        self.plan = self._planner.plan(cost, generators, warm_starts)
+        self.plan = self._actor.plan(cost, generators, warm_starts)
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 
     def __call__(self, info_dict: dict[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:

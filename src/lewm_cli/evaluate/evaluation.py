@@ -11,11 +11,10 @@ import numpy.typing as npt
 from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Actor, Clock, Frame, RandomActor, TimeSplit
 from lewm_cli.data import Dataset
+from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult
 from lewm_cli.evaluate.journal import Entry, Journal
-from lewm_cli.evaluate.pairs import Pair
 from lewm_cli.evaluate.redrawn import Redrawn
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult
-from lewm_cli.simulate import ActiveEpisode, InProcess, RunActor, SimulatorPool, begin_episodes, follow_actions
+from lewm_cli.simulate import ActiveEpisode, InProcess, Pair, RunActor, SimulatorPool, begin_episodes, follow_actions
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 

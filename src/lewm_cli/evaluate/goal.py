@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -12,8 +11,7 @@ from lewm_cli.control import Policy
 from lewm_cli.data import Image, resize
 from lewm_cli.evaluate.evaluation import Film
 from lewm_cli.plan import Plan
-from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Run
+from lewm_cli.store import Run, RunResult
 from lewm_cli.tasks import Simulator
 
 
@@ -25,12 +23,9 @@ class GoalProtocol(Section):
     planner: PlannerConfig = PlannerConfig()
 
 
-class GoalImageResult(Section):
+class GoalImageResult(RunResult):
     """The distance from the goal image, in latent space only: there is no goal state to compare with, so no success."""
 
-    run: str
-    weights_sha256: str
-    task: str
     goal: str
     start_seed: int
     frameskip: PositiveInt
@@ -44,11 +39,6 @@ class GoalImageResult(Section):
     flops_per_plan: float
     """Of the plain rollout, mean."""
     seconds: float
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str
-    """When it ended, UTC, ISO 8601."""
 
     @property
     def nearest(self) -> int:
@@ -95,10 +85,8 @@ def drive_to_image(
     if film:
         seen = np.stack(frames)
         film(Film(start_seed, seen, resize(goal.frame[None], seen.shape[1])[0], np.stack(path), success=None))
-    return GoalImageResult(
-        run=run.name,
-        weights_sha256=run.sha256,
-        task=run.card.inputs.task,
+    return GoalImageResult.now(
+        run,
         goal=goal.name,
         start_seed=start_seed,
         frameskip=run.card.inputs.frameskip,
@@ -109,8 +97,4 @@ def drive_to_image(
         iterations_per_plan=sum(int(plan.iterations) for plan in plans) / len(plans),
         flops_per_plan=sum(0.0 if plan.flops is None else float(plan.flops) for plan in plans) / len(plans),
         seconds=time.monotonic() - begun,
-        device=str(run.device),
-        versions=installed_versions(),
-        command=command_line(),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
     )

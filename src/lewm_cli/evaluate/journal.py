@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.control import TimeSplit, find_objective
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.pairs import Pair
-from lewm_cli.evaluate.result import EpisodeResult
+from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.files import full_disk_explained, lock_path, locked, write_text
 from lewm_cli.provenance import installed_versions
+from lewm_cli.simulate import Pair
 from lewm_cli.store import Run
 
 

@@ -10,9 +10,10 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.pairs import Pair, PairFilter, recorded_pairs, refuse_missing_states
-from lewm_cli.evaluate.result import PairsOrigin
+from lewm_cli.evaluate.eval_result import PairsOrigin
+from lewm_cli.evaluate.pairs import PairFilter, recorded_pairs, refuse_missing_states
 from lewm_cli.files import write_text
+from lewm_cli.simulate import Pair
 from lewm_cli.tasks import Task
 
 

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.evaluate.result import EpisodeResult, EvalResult, outcomes_by_seed, recorded_episodes
+from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, outcomes_by_seed, recorded_episodes
 from lewm_cli.statistics import Difference, Rate, holm
 
 

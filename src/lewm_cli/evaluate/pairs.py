@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from lewm_cli.config import EvalProtocol, Sampler
+from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate.samplers import Start, draw_rows, refuse_too_few, starts_in_turn
@@ -15,30 +15,6 @@ from lewm_cli.tasks import Simulator, Task
 
 LOOKED_AT = 100
 """Pairs looked at for each that is asked for, before too few are reported."""
-
-
-def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: EvalProtocol) -> list[Pair]:
-    """Draw the pairs of a protocol.
-
-    Args:
-        dataset: the recording.
-        task: with a simulator, which is asked if the protocol is particular about its pairs.
-        episodes: (V,) numbers of the episodes that may be used.
-        protocol: sampler, seed, offset, how many, and which.
-
-    Raises:
-        LewmError: there are fewer valid pairs than asked for, or a state column is missing.
-    """
-    return draw_pairs(
-        dataset,
-        task,
-        episodes,
-        offset=protocol.offset,
-        count=protocol.pairs,
-        seed=protocol.seed,
-        sampler=protocol.sampler,
-        wanted=PairFilter(task, protocol) if protocol.selects else None,
-    )
 
 
 @dataclass(frozen=True)
@@ -76,41 +52,29 @@ class PairFilter:
         return " and ".join([*group, *(["not solved at the start"] if self.protocol.solved_starts == "redraw" else [])])
 
 
-def draw_pairs(
-    dataset: Dataset,
-    task: Task,
-    episodes: np.ndarray,
-    *,
-    offset: int,
-    count: int,
-    seed: int,
-    sampler: Sampler = "episodes",
-    wanted: PairFilter | None = None,
-) -> list[Pair]:
-    """Draw pairs, in the order of their rows.
+def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: EvalProtocol) -> list[Pair]:
+    """Draw the pairs of a protocol, in the order of their rows.
 
     Args:
         dataset: the recording.
-        task: names the columns that hold states.
+        task: names the columns that hold states; its simulator is asked if the protocol is particular about its pairs.
         episodes: (V,) numbers of the episodes that may be used.
-        offset: environment steps from start to goal.
-        count: how many pairs.
-        seed: of the draw.
-        sampler: how they are drawn.
-        wanted: accepts the pairs that may be drawn, with the sampler `episodes`; all of them if not given.
+        protocol: sampler, seed, offset, how many, and which.
 
     Raises:
         LewmError: there are fewer valid pairs than asked for, or a state column is missing.
     """
+    offset, count, seed = protocol.offset, protocol.pairs, protocol.seed
     refuse_missing_states(dataset, task)
-    one_short = sampler == "rows-original"
+    one_short = protocol.sampler == "rows-original"
     refuse_too_few(dataset, episodes, offset=offset, count=count, spare=int(one_short))
-    if sampler != "episodes":
+    if protocol.sampler != "episodes":
         starts = draw_rows(dataset, episodes, offset=offset, count=count, seed=seed, one_short=one_short)
         return _pairs_from(dataset, task, starts, offset)
     candidates = starts_in_turn(dataset, episodes, offset=offset, seed=seed)
-    if wanted is None:
+    if not protocol.selects:
         return _pairs_from(dataset, task, sorted(islice(candidates, count)), offset)
+    wanted = PairFilter(task, protocol)
     found, looked_at = list[Pair](), 0
     while len(found) < count and looked_at < LOOKED_AT * count:
         batch = _pairs_from(dataset, task, list(islice(candidates, count)), offset)

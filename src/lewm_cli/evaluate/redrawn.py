@@ -8,8 +8,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from lewm_cli.config import Section
 from lewm_cli.data import Dataset, resize
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.pairs import Pair
-from lewm_cli.simulate import Render, SimulatorPool, gather
+from lewm_cli.simulate import Pair, Render, SimulatorPool, gather
 from lewm_cli.tasks import Task
 
 PAIRS = 8

@@ -5,7 +5,7 @@ from lewm_cli.fetch.destinations import PlannedFetch, check_space, plan_fetch
 from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
 from lewm_cli.fetch.sources import find_sources
 from lewm_cli.fetch.staging import clear_finished
-from lewm_cli.fetch.targets import find_targets
+from lewm_cli.fetch.target import find_targets
 from lewm_cli.fetch.transfer import Advance, Begin, ByteProgress, Transfer
 
 __all__ = [

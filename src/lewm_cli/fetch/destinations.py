@@ -8,7 +8,7 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.archive_errors import gigabytes
 from lewm_cli.fetch.staging import downloaded_before, free_bytes, unpacked_before
-from lewm_cli.fetch.targets import Target
+from lewm_cli.fetch.target import Target
 from lewm_cli.store import Home
 from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
 

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.http_source import HttpSource
+from lewm_cli.fetch.http_source import HttpSource, open_client
 from lewm_cli.fetch.partial import Partial, has_partial, partial_file
 from lewm_cli.fetch.remote import Answer, ChangedError, Identity, Remote, RetryableError
 from lewm_cli.fetch.transfer import Advance, Begin, Transfer, unshown
@@ -120,7 +119,8 @@ class _Attempts:
         """
         partial, failures = self._partial, 0
         timeout = httpx2.Timeout(self._policy.silence, connect=self._policy.connecting)
-        with closing(HttpSource(self._remote, timeout)) as source:
+        with open_client(self._remote, timeout) as client:
+            source = HttpSource(self._remote, client)
             while not partial.whole:
                 if partial.identity is not None and not partial.identity.begins(self._remote):
                     partial.forget()  # nothing says whether the server still has the same file

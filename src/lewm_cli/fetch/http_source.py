@@ -48,16 +48,12 @@ class HttpSource:
 
     Args:
         remote: an http:// or https:// URL.
-        timeout: for connecting and for the next byte.
+        client: what `open_client` has opened.
     """
 
-    def __init__(self, remote: Remote, timeout: httpx2.Timeout) -> None:
+    def __init__(self, remote: Remote, client: httpx2.Client) -> None:
         self._remote = remote
-        self._client = open_client(remote, timeout)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
+        self._client = client
 
     @contextmanager
     def ask(self, offset: int, identity: Identity | None) -> Iterator[Answer]:

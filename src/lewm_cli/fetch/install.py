@@ -18,7 +18,7 @@ from lewm_cli.fetch.download import LocalFile, download
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.sources import local_path
 from lewm_cli.fetch.staging import emptied, free_bytes, put, put_last, staged
-from lewm_cli.fetch.targets import CONFIG, WEIGHTS, Target
+from lewm_cli.fetch.target import CONFIG, WEIGHTS, Target
 from lewm_cli.fetch.transfer import ByteProgress, Transfer
 from lewm_cli.fetch.unpack import UnpackedFile, unpack
 from lewm_cli.store import weights_digest

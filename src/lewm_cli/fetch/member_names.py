@@ -60,3 +60,8 @@ class MemberNames:
                 raise RefusedError(f"it holds {quoted(name)} as a folder and as a file")
             if not folder:
                 raise RefusedError(f"it holds {quoted(name)} twice")
+
+
+def plain_name(name: str) -> str:
+    """Replaces the letters of a file name that `member_path` would refuse."""
+    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)

@@ -7,6 +7,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.fetch.catalog import Published, PublishedFile
 from lewm_cli.fetch.drive import drive_identifier, drive_remote
 from lewm_cli.fetch.hub import RepoType, hub_remote
+from lewm_cli.fetch.member_names import plain_name
 from lewm_cli.fetch.remote import Remote
 
 HUB, DRIVE = "hub", "drive"
@@ -33,8 +34,7 @@ def address(source: str) -> str | None:
 def file_name(url: str) -> str:
     """Names the file behind an address, as far as a file here may be called so."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    plain = "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)
-    return plain.lstrip(".")[-LONGEST_NAME:] or "download"
+    return plain_name(name).lstrip(".")[-LONGEST_NAME:] or "download"
 
 
 def local_path(url: str) -> Path | None:

@@ -16,7 +16,7 @@ from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.archive_errors import DamagedError, RefusedError, gigabytes, quoted
 from lewm_cli.fetch.file_kind import HEAD_BYTES, READABLE, recognize
 from lewm_cli.fetch.hdf5 import check_stands_alone
-from lewm_cli.fetch.member_names import MemberNames, member_path
+from lewm_cli.fetch.member_names import MemberNames, member_path, plain_name
 from lewm_cli.files import explained, sync
 
 WINDOW_LIMIT = 1 << 27
@@ -28,9 +28,9 @@ READ_BYTES = 1 << 18
 MAX_MEMBERS = 1024
 """Members of one archive. Published ones hold a handful, and all their names are remembered."""
 
-HEADER_BYTES, ALL_HEADERS_BYTES = 1 << 14, 1 << 20
-"""Bytes that one header may add about a member (long names, attributes), and all of them together: tarfile holds them
-in memory, and takes time that grows with the square of one."""
+EXTENSION_BYTES, HEADERS_BYTES = 1 << 14, 1 << 20
+"""Bytes that one header may add about a member (long names, attributes), and those of all headers of an archive:
+tarfile holds them in memory, and takes time that grows with the square of one."""
 
 PADDING_BYTES = 1 << 24
 """Zeros that may follow the end of a tar archive; tar itself pads to 10 KiB."""
@@ -121,14 +121,13 @@ class _TarStream:
     def __init__(self, source: IO[bytes]) -> None:
         self.header, self.ended = b"", False
         self._source = source
-        self._position = self._extensions = 0
+        self._position = self._headers = 0
 
     def read(self, size: int) -> bytes:
         """Reads a header, or what one adds; refuses too much of it."""
-        if size > tarfile.BLOCKSIZE:
-            self._extensions += size
-            if size > HEADER_BYTES or self._extensions > ALL_HEADERS_BYTES:
-                raise RefusedError(f"the headers of one of its members take {gigabytes(size)}, which is too much")
+        self._headers += size
+        if size > EXTENSION_BYTES or self._headers > HEADERS_BYTES:
+            raise RefusedError(f"the headers of its members take {gigabytes(max(size, self._headers))} or more")
         self.header = self._take(size)
         return self.header
 
@@ -138,7 +137,7 @@ class _TarStream:
 
     def seek(self, position: int) -> None:
         """Skips bytes; tarfile only goes forward, over the padding of a file."""
-        self._take(min(position - self._position, tarfile.BLOCKSIZE))
+        self._take(max(0, min(position - self._position, tarfile.BLOCKSIZE)))
 
     def pieces(self, size: int, within: str) -> Iterator[bytes]:
         """Yields exactly `size` bytes, of what `within` says if they are not there."""
@@ -284,7 +283,7 @@ def _only_file(archive: Path) -> PurePosixPath:
     name = archive.name
     while name.endswith(ARCHIVE_SUFFIXES):
         name = name[: name.rindex(".")]
-    return member_path(name if name.endswith(HDF5_SUFFIXES) else f"{name}.h5")
+    return member_path(plain_name(name if name.endswith(HDF5_SUFFIXES) else f"{name}.h5"))
 
 
 @contextmanager

@@ -49,16 +49,17 @@ def drive_run(
     run = load_run(home, name, resolve_device(device), foreign=foreign, say=say)
     instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
     task = simulated_task(run, f"there is nothing to drive; {instead}")
+    assert task.make_simulator is not None
     protocol = _protocol(task, settings)
     protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
-    if said := nondeterminism(protocol.planner):
-        say(f"unusual: {said}")
+    if remark := nondeterminism(protocol.planner):
+        say(f"unusual: {remark}")
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
 
 
 def _protocol(task: Task, settings: tuple[Layer, ...]) -> GoalProtocol:
-    """What a task's protocol `heldout` says of driving, with settings laid over it."""
+    """Lay settings over what a task's protocol `heldout` says of driving."""
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
     merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
     return GoalProtocol.build(merged.tree, merged.source)

@@ -39,13 +39,6 @@ def find_named(home: Home, name: str) -> Named:
     try:
         return Named(name, home.find_run(name), None)
     except MissingError:
-        raise missing(name, [*runs, *datasets]) from None
-
-
-def missing(name: str, known: list[str]) -> MissingError:
-    """The error for a name that nothing has."""
-    near = nearest(name, known)
-    return MissingError(
-        f"there is no run or dataset {name!r}; "
-        + (f"did you mean {near!r}?" if near else "`lewm ls` lists what there is")
-    )
+        near = nearest(name, [*runs, *datasets])
+        hint = f"did you mean {near!r}?" if near else "`lewm ls` lists what there is"
+        raise MissingError(f"there is no run or dataset {name!r}; {hint}") from None

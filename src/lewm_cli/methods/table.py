@@ -5,10 +5,10 @@ from lewm_cli.methods.lewm import LeWM
 from lewm_cli.methods.method import Method
 
 METHODS: dict[str, type[Method]] = {
-    "lewm": LeWM,
+    LeWM.name: LeWM,
 }
 
-DEFAULT = "lewm"
+DEFAULT = LeWM.name
 """The method of configurations and weights that name none."""
 
 

@@ -16,7 +16,7 @@ from lewm_cli.store.load import (
     with_statistics,
 )
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.measurement import Measurement, StoredResults
+from lewm_cli.store.measurement import Measurement, RunResult, StoredResults
 from lewm_cli.store.names import check_name, names_release, split_step
 from lewm_cli.store.normalization import StoredStatistics
 from lewm_cli.store.recognize import dataset_task, named_task
@@ -35,6 +35,7 @@ __all__ = [
     "Run",
     "RunEntry",
     "RunFiles",
+    "RunResult",
     "Say",
     "StoredResults",
     "StoredStatistics",

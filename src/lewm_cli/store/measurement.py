@@ -13,22 +13,46 @@ from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store.runs import Run
 
 
-class Measurement(Section):
-    """The weights that were measured, the recording, the tool and the time: enough to believe and repeat it."""
+class RunResult(Section):
+    """The base of whatever is computed with a run: the weights, the tool and the time, enough to repeat it."""
 
     run: str
     weights_sha256: str
     task: str
+    device: str
+    versions: dict[str, str]
+    command: str
+    time: str
+    """End of the computation, UTC, ISO 8601."""
+
+    @classmethod
+    def now(cls, run: Run, **found: Any) -> Self:
+        """Makes a result that is complete now.
+
+        Args:
+            run: was used.
+            found: the other fields.
+        """
+        return cls(
+            run=run.name,
+            weights_sha256=run.sha256,
+            task=run.card.inputs.task,
+            device=str(run.device),
+            versions=installed_versions(),
+            command=command_line(),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            **found,
+        )
+
+
+class Measurement(RunResult):
+    """A result on a recording: it can be believed and repeated."""
+
     dataset: DatasetIdentity
     held_out: bool
     """True if the run was trained on none of the episodes."""
     seconds: float
     """Duration of the whole measurement, after imports."""
-    device: str
-    versions: dict[str, str]
-    command: str
-    time: str
-    """End of the measurement, UTC, ISO 8601."""
 
     @classmethod
     def of(cls, run: Run, dataset: Dataset, *, held_out: bool, begun: float, **found: Any) -> Self:
@@ -41,19 +65,8 @@ class Measurement(Section):
             begun: when, as `time.monotonic()` gives it.
             found: the other fields.
         """
-        return cls(
-            run=run.name,
-            weights_sha256=run.sha256,
-            task=run.card.inputs.task,
-            dataset=dataset.identity,
-            held_out=held_out,
-            seconds=time.monotonic() - begun,
-            device=str(run.device),
-            versions=installed_versions(),
-            command=command_line(),
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            **found,
-        )
+        seconds = time.monotonic() - begun
+        return cls.now(run, dataset=dataset.identity, held_out=held_out, seconds=seconds, **found)
 
 
 Kind = TypeVar("Kind", bound=Measurement)

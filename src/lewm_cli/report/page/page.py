@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from lewm_cli.probe import FEATURES
 from lewm_cli.report import numbers
-from lewm_cli.report.page.events import event_view, highest_peaks
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_latent_map,
@@ -20,6 +19,7 @@ from lewm_cli.report.page.figures import (
     level_colors,
 )
 from lewm_cli.report.page.filmstrip import film_views, ramp
+from lewm_cli.report.page.perturbations import event_view, highest_peaks
 from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences

@@ -22,7 +22,8 @@ BLOCK = slice(14, 21)
 class CubeScene:
     """stable_worldmodel's environment, used by one simulator at a time, each with a state of its own.
 
-    An environment of its own for each would take 340 MB, and its reset compiles the scene again.
+    An environment of its own for each would take 340 MB, and its reset compiles the scene again. Private members are
+    used, because the environment has no public way to exchange its state.
     """
 
     def __init__(self) -> None:

@@ -26,6 +26,8 @@ TAKEN = 1e-3
 class PushTSimulator:
     """stable_worldmodel's `swm/PushT-v1` with its WeakPolicy.
 
+    Private members of the environment are used: it has no public way to be put into a given state.
+
     States (7,) are agent x, y, block x, y, block angle in [0, 2 pi), agent velocity x, y; lengths in pixels of 512.
     """
 

@@ -23,7 +23,10 @@ FAR_APART = 32.0
 
 
 class TwoRoomSimulator:
-    """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224."""
+    """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224.
+
+    Private members of the environment are used: its rules for free places and far targets have no public names.
+    """
 
     def __init__(self) -> None:
         self._environment = make_environment("swm/TwoRoom-v1")

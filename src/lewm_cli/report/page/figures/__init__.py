@@ -2,11 +2,11 @@
 
 from lewm_cli.report.page.figures.comparison import draw_comparison
 from lewm_cli.report.page.figures.latent import draw_latent_map
-from lewm_cli.report.page.figures.planning import draw_planning
-from lewm_cli.report.page.figures.probing import draw_probes
+from lewm_cli.report.page.figures.probe_scatter import draw_probes
 from lewm_cli.report.page.figures.style import Drawing, house_style, level_colors
-from lewm_cli.report.page.figures.surprise import SHOWN_EPISODES, draw_perturbation, draw_surprise
-from lewm_cli.report.page.figures.training import draw_training
+from lewm_cli.report.page.figures.success import draw_planning
+from lewm_cli.report.page.figures.surprise_curves import SHOWN_EPISODES, draw_perturbation, draw_surprise
+from lewm_cli.report.page.figures.training_curves import draw_training
 
 __all__ = [
     "SHOWN_EPISODES",
