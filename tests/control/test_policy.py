@@ -29,7 +29,7 @@ from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
 from places import GOAL, PICK, QUICK, RUN, START
 from synthetic import write_recording
 
-pytest_plugins = ("drives",)
+pytest_plugins = ("untrained",)
 
 PLANNER = PlannerConfig(**QUICK)
 PAGE = Path(__file__).parents[2] / "docs" / "robot.md"

@@ -39,7 +39,7 @@ from reports import full_report
 from synthetic import write_recording
 from toys import toy
 
-pytest_plugins = ("recordings", "drives")
+pytest_plugins = ("recordings", "untrained")
 
 WIDE = Inputs(task="tworoom", frameskip=5, actions=ActionStats(mean=(0.0, 0.0), std=(1.0, 1.0)))
 """Normalized actions are those of the environment."""
