@@ -1,20 +1,50 @@
-"""Floating-point operations and parameters of a model, counted by torch while one input passes through it."""
+"""Floating-point operations and parameters of a model, counted while one input passes through it."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from lewm_cli.config import NetworkConfig
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.world_model import WorldModel
 
 GRADIENT = 2
 """Candidates without gradient that cost as much as one with it: the backward pass takes as long as the forward pass."""
+
+
+ATTENTION = flop_registry[torch.ops.aten._scaled_dot_product_efficient_attention]
+"""The formula of attention, which every device has its own operators for; torch does not list all of them."""
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts as torch's FlopCounterMode does, but for its tables by module and the second that dynamo takes to load."""
+
+    flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to mark this class for dynamo, torch would import it
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        attention = ATTENTION if str(func).startswith("aten._scaled_dot_product") else None
+        if formula := flop_registry.get(func.overloadpacket, attention):
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+@contextmanager
+def _counting() -> Iterator[_FlopCounter]:
+    counter = _FlopCounter()  # type: ignore[no-untyped-call]
+    # In inference mode, torch would show it whole layers instead of the products that they are made of.
+    with torch.inference_mode(False), torch.no_grad(), counter:
+        yield counter
 
 
 @dataclass(frozen=True)
@@ -34,32 +64,17 @@ class PlanFlops:
 
     @classmethod
     def of(cls, model: WorldModel, horizon: int, history: int | None = None) -> Self:
-        """Count the FLOPs of a model, once for the same sizes.
-
-        Args:
-            model: whose sizes count.
-            horizon: model steps planned.
-            history: steps that are looked back at, if fewer than the model can.
-        """
-        return cls(*_count(type(model), model.config, model.block_dim, horizon, history))
+        """Count the FLOPs of planning `horizon` model steps; `history` is as for `rollout`."""
+        emb, blocks = _zeros(model, 1, model.config.latent), _zeros(model, horizon, model.block_dim)
+        with _counting() as images:
+            model.embed(_frame(model))
+        with _counting() as candidate:
+            rollout(model, emb, blocks, history)
+        return cls(2 * images.flops, candidate.flops)
 
     def tried(self, candidates: int, *, gradient: bool) -> int:
         """FLOPs of evaluating so many candidates, with the gradients of their costs if asked for."""
         return self.candidate * candidates * (GRADIENT if gradient else 1)
-
-
-@cache
-@torch.no_grad()
-def _count(
-    kind: type[WorldModel], config: NetworkConfig, block_dim: int, horizon: int, history: int | None
-) -> tuple[int, int]:
-    with torch.device("meta"):  # shapes are all that is needed
-        model = kind(config, block_dim).eval()
-    with FlopCounterMode(display=False) as images:
-        model.embed(_frame(model))
-    with FlopCounterMode(display=False) as candidate:
-        rollout(model, _zeros(model, 1, config.latent), _zeros(model, horizon, block_dim), history)
-    return 2 * images.get_total_flops(), candidate.get_total_flops()
 
 
 @dataclass(frozen=True)
@@ -79,43 +94,44 @@ class ComponentProfile:
     per: str
 
 
-@torch.no_grad()
 def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
     """Parameters and FLOPs of every direct child of a model, in eval mode.
 
     Those of a predicted step are for a window of the model's history length.
     """
-    blocks, window = _zeros(model, model.history, model.block_dim), _zeros(model, model.history, model.config.latent)
-    act_emb = model.embed_actions(blocks)
-    units = (
-        ("frame", lambda: model.embed(_frame(model))),
-        ("action block", lambda: model.embed_actions(blocks[:, :1])),
-        ("predicted step", lambda: model.predict(window, act_emb)),
-    )
+    block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent)
+    act_emb = model.embed_actions(_zeros(model, model.history, model.block_dim))
+    units = {
+        "frame": lambda: model.embed(_frame(model)),
+        "action block": lambda: model.embed_actions(block),
+        "predicted step": lambda: model.predict(window, act_emb),
+    }
     profiles = []
-    for per, compute in units:
-        inputs = _inputs_of_children(model, compute)
+    for per, compute in units.items():
+        flops = _flops_of_children(model, compute)
         for name, child in model.named_children():
-            if child in inputs:
-                with FlopCounterMode(display=False) as counter:
-                    child(*inputs[child])
+            if child in flops:
                 parameters = sum(parameter.numel() for parameter in child.parameters())
-                profiles.append(ComponentProfile(name, parameters, counter.get_total_flops(), per))
+                profiles.append(ComponentProfile(name, parameters, flops[child], per))
     return tuple(profiles)
 
 
-def _inputs_of_children(model: nn.Module, compute: Callable[[], Tensor]) -> dict[nn.Module, tuple[Tensor, ...]]:
-    """The inputs of every direct child that a computation calls."""
-    inputs = dict[nn.Module, tuple[Tensor, ...]]()
-
-    def note(child: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
-        inputs[child] = given
-
-    hooks = [child.register_forward_hook(note) for child in model.children()]
-    compute()
-    for hook in hooks:
+def _flops_of_children(model: nn.Module, compute: Callable[[], Tensor]) -> dict[nn.Module, int]:
+    """The FLOPs of every direct child that a computation calls."""
+    flops = Counter[nn.Module]()
+    with _counting() as counter:
+        before = [
+            child.register_forward_pre_hook(lambda child, given: flops.subtract({child: counter.flops}))
+            for child in model.children()
+        ]
+        after = [
+            child.register_forward_hook(lambda child, given, result: flops.update({child: counter.flops}))
+            for child in model.children()
+        ]
+        compute()
+    for hook in before + after:
         hook.remove()
-    return inputs
+    return flops
 
 
 def _frame(model: WorldModel) -> Tensor:
