@@ -2,9 +2,7 @@
 
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,24 +11,8 @@ SHAPES = 16
 """Graphs that are kept; every one holds memory for its inputs and its result."""
 
 
-class Graph(Protocol):
-    """A recorded computation, which reads and writes the same memory whenever it is replayed."""
-
-    def replay(self) -> None:
-        """Compute anew."""
-        ...
-
-
-class Recorder(Protocol):
-    """Records computations; one of them is replayed at a time."""
-
-    def record(self, compute: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
-        """The recorded computation, and the tensor that holds its result once it is replayed."""
-        ...
-
-
 class CudaRecorder:
-    """Records CUDA graphs, which share the memory for what lies between inputs and result.
+    """Records CUDA graphs, which share the memory for what lies between inputs and result; one is replayed at a time.
 
     Args:
         device: where it records; it need not be the current one.
@@ -43,8 +25,8 @@ class CudaRecorder:
             self._stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
 
-    def record(self, compute: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
-        """See `Recorder`."""
+    def record(self, compute: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        """Returns the recorded computation, and the tensor that holds its result once it is replayed."""
         graph = torch.cuda.CUDAGraph()
         recording = torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local")
         with torch.cuda.device(self._device), recording:
@@ -52,7 +34,7 @@ class CudaRecorder:
         return graph, result
 
 
-RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaRecorder}
+RECORDERS: dict[str, Callable[[torch.device], CudaRecorder]] = {"cuda": CudaRecorder}
 """The recorder of each kind of device that has one."""
 
 
@@ -69,8 +51,8 @@ class GraphedCallable:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
-        self._recorded = OrderedDict[tuple[object, ...], _Recorded | None]()
-        self._recorders = dict[torch.device, Recorder]()
+        self._asked = dict[tuple[object, ...], Callable[..., Tensor]]()  # by shapes: the function, or its recording
+        self._recorders = dict[torch.device, CudaRecorder]()
         self._fails, self._lock = False, threading.Lock()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -78,43 +60,36 @@ class GraphedCallable:
         device = inputs[0].device
         if torch.is_grad_enabled() or self._fails or device.type not in RECORDERS:
             return self._function(*inputs)
+        shapes = tuple((tensor.device, tensor.dtype, tensor.shape) for tensor in inputs)
         with self._lock:
-            recorded = self._prepared(device, inputs)
-            return self._function(*inputs) if recorded is None else recorded(*inputs)
+            compute = self._asked.pop(shapes, None)
+            if compute is self._function:
+                compute = self._record(device, inputs)
+            self._asked[shapes] = compute = compute or self._function
+            if len(self._asked) > SHAPES:
+                del self._asked[next(iter(self._asked))]
+            return compute(*inputs)
 
-    def _prepared(self, device: torch.device, inputs: tuple[Tensor, ...]) -> "_Recorded | None":
-        key = tuple((tensor.device, tensor.dtype, tensor.shape) for tensor in inputs)
-        recorded = self._recorded.get(key)
-        if key in self._recorded and recorded is None:
-            try:
-                if device not in self._recorders:
-                    self._recorders[device] = RECORDERS[device.type](device)
-                recorded = _Recorded(self._recorders[device], self._function, inputs)
-            except RuntimeError as error:
-                self._fails = True
-                warnings.warn(
-                    f"what is computed on {device} could not be recorded, and is slower for it: {error}", stacklevel=3
-                )
-                return None
-        self._recorded[key] = recorded
-        self._recorded.move_to_end(key)
-        if len(self._recorded) > SHAPES:
-            self._recorded.popitem(last=False)
-        return recorded
+    def _record(self, device: torch.device, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        try:
+            if device not in self._recorders:
+                self._recorders[device] = RECORDERS[device.type](device)
+            with torch.inference_mode():
+                held = tuple(tensor.clone() for tensor in inputs)
+                graph, result = self._recorders[device].record(lambda: self._function(*held))
+        except RuntimeError as error:
+            self._fails = True
+            warnings.warn(
+                f"what is computed on {device} could not be recorded, and is slower for it: {error}", stacklevel=3
+            )
+            return self._function
 
+        def replay(*inputs: Tensor) -> Tensor:
+            with torch.inference_mode():  # as it was recorded
+                for tensor, given in zip(held, inputs, strict=True):
+                    tensor.copy_(given)
+                graph.replay()
+            # Whoever is not in inference mode gets what may become part of a gradient.
+            return result.clone()
 
-class _Recorded:
-    """A function recorded for inputs of some shapes."""
-
-    @torch.inference_mode()
-    def __init__(self, recorder: Recorder, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
-        self._inputs = tuple(tensor.clone() for tensor in inputs)
-        self._graph, self._result = recorder.record(lambda: function(*self._inputs))
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        with torch.inference_mode():  # as it was recorded
-            for held, given in zip(self._inputs, inputs, strict=True):
-                held.copy_(given)
-            self._graph.replay()
-        # Whoever is not in inference mode gets what may become part of a gradient.
-        return self._result.clone()
+        return replay

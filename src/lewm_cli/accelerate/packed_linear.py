@@ -1,10 +1,10 @@
-"""A linear layer with constant weights, packed for the library that multiplies fastest here."""
+"""A linear layer with constant weights: its neighbors folded in, and packed for what multiplies fastest here."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 LARGE = 2**19
@@ -24,12 +24,51 @@ class PackedLinear:
     """
 
     weight: Tensor
-    bias: Tensor | None
+    bias: Tensor | None = None
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> "PackedLinear":
+        """Take the weights of a linear layer, as they are."""
+        assert isinstance(layer, nn.Linear)
+        return cls(layer.weight, layer.bias)
+
+    def after(self, first: "PackedLinear") -> "PackedLinear":
+        """Fold in another product before it."""
+        assert first.bias is not None
+        return PackedLinear(self.weight @ first.weight, F.linear(first.bias, self.weight, self.bias))
+
+    def after_norm(self, norm: nn.Module) -> "PackedLinear":
+        """Fold in the scale and shift of a LayerNorm before it; its input is then only normalized."""
+        assert isinstance(norm, nn.LayerNorm)
+        return PackedLinear(self.weight * norm.weight, F.linear(norm.bias, self.weight, self.bias))
+
+    def before_norm(self, norm: nn.Module) -> "PackedLinear":
+        """Fold in a BatchNorm in eval mode after it."""
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert self.bias is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift = norm.bias - norm.running_mean * scale
+        return PackedLinear(self.weight * scale[:, None], self.bias * scale + shift)
+
+    def copy(self, dtype: torch.dtype) -> "PackedLinear":
+        """Copy the weights in a precision."""
+        bias = None if self.bias is None else self.bias.detach().to(dtype, copy=True)
+        return PackedLinear(self.weight.detach().to(dtype, copy=True).contiguous(), bias)
 
     @cached_property
     def packable(self) -> bool:
         """True where oneDNN multiplies large products faster than torch itself."""
-        return _onednn_is_faster(self.weight)
+        # torch multiplies float32 with MKL, which leaves half of a processor idle that has AVX-512 and is not Intel's,
+        # and packs a matrix anew for every product in bfloat16.
+        return (
+            self.weight.is_cpu
+            and self.weight.dtype in (torch.float32, torch.bfloat16)
+            and torch.backends.cpu.get_cpu_capability() == "AVX512"
+            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+            and all(hasattr(torch.ops.mkldnn, op) for op in ("_linear_pointwise", "_reorder_linear_weight"))  # private
+        )
 
     @cached_property
     def packed(self) -> Tensor:
@@ -54,15 +93,3 @@ class PackedLinear:
     def _onednn(self, x: Tensor, then: str) -> Tensor:
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "none")
         return product
-
-
-def _onednn_is_faster(weight: Tensor) -> bool:
-    # torch multiplies float32 with MKL, which leaves half of a processor idle that has AVX-512 and is not Intel's, and
-    # packs a matrix anew for every product in bfloat16.
-    return (
-        weight.is_cpu
-        and weight.dtype in (torch.float32, torch.bfloat16)
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))  # private
-    )

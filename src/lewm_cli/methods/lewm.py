@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.accelerate import FastRollout
+from lewm_cli.accelerate import fast_rollout
 from lewm_cli.config import ModelConfig, Section
 from lewm_cli.methods.method import Batch, Loss, Method
 from lewm_cli.model import ActionEncoder, Imaginer, Predictor, Projector, SIGReg, VisionTransformer
@@ -51,22 +51,19 @@ class LeWM(Method):
     def embed(self, pixels: Tensor) -> Tensor:
         """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
         cls = self.encoder(pixels.flatten(0, 1))
-        latents: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))
-        return latents
+        return self.projector(cls.unflatten(0, pixels.shape[:2]))
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
         """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, D)."""
-        embeddings: Tensor = self.action_encoder(blocks)
-        return embeddings
+        return self.action_encoder(blocks)
 
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         """Latents and action embeddings (B, T, D) to the latents one step later (B, T, D)."""
-        predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
-        return predicted
+        return self.pred_proj(self.predictor(emb, act_emb))
 
     def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
         """The plain rollout on `predict`, with folded weights; see `WorldModel.imaginer`."""
-        return FastRollout(self.predictor, self.action_encoder, self.pred_proj, dtype, history)
+        return fast_rollout(self.predictor, self.action_encoder, self.pred_proj, dtype, history)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
         """prediction + lambda * SIGReg; gradients flow through both sides of the prediction (paper section 3.2)."""

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lewm_cli.accelerate import fast_rollout as module
 from lewm_cli.accelerate import fastest_dtype
+from lewm_cli.accelerate import folded as module
 from lewm_cli.accelerate.packed_linear import PackedLinear
 from lewm_cli.config import ModelConfig
 from lewm_cli.methods import LeWM
