@@ -3,12 +3,10 @@
 from lewm_cli.model.device import resolve_device
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
-from lewm_cli.model.pixels import normalize_pixels
-from lewm_cli.model.predictor import CausalAttention, ConditionalBlock, Predictor
-from lewm_cli.model.projectors import ActionEncoder, Projector
+from lewm_cli.model.predictor import ActionEncoder, CausalAttention, ConditionalBlock, Predictor, Projector
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.sigreg import SIGReg
-from lewm_cli.model.vit import VisionTransformer
+from lewm_cli.model.vit import VisionTransformer, normalize_pixels
 from lewm_cli.model.world_model import Imaginer, WorldModel
 
 __all__ = [

@@ -32,10 +32,7 @@ class _Standardized(nn.Module):
 class ReachHead(nn.Module):
     """Predicts the number of model steps from one latent to another, as the mean over classes of distances.
 
-    Args:
-        latent: dimensions D of a latent.
-        classes: of distances, the last of which is "farther than any episode goes".
-        hidden: width of the two hidden layers.
+    The last class is "farther than any episode goes".
     """
 
     steps: Tensor
@@ -48,8 +45,7 @@ class ReachHead(nn.Module):
 
     def logits(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Logits (..., classes) of the distance from latents (..., D) to goals (..., D)."""
-        logits: Tensor = self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
-        return logits
+        return self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
 
     def forward(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Model steps from latents (..., D) to goals (..., D), as (...)."""
@@ -57,13 +53,7 @@ class ReachHead(nn.Module):
 
 
 class PositionHead(nn.Module):
-    """Reads positions off a latent.
-
-    Args:
-        latent: dimensions D of a latent.
-        positions: numbers K read off it.
-        hidden: width of the two hidden layers.
-    """
+    """Reads positions, K numbers, off a latent."""
 
     offset: Tensor
     unit: Tensor
@@ -86,8 +76,7 @@ class PositionHead(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Positions (..., K) of latents (..., D), in the unit of what was fitted."""
-        positions: Tensor = self.net(self.scale(latents)) * self.unit + self.offset
-        return positions
+        return self.net(self.scale(latents)) * self.unit + self.offset
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -1,20 +1,14 @@
-"""The predictor: a causal transformer over latents, modulated by action embeddings (AdaLN-zero)."""
+"""The predictor, a causal transformer over latents that actions modulate (AdaLN-zero), and the networks around it."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import PredictorConfig
+from lewm_cli.config import ActionEncoderConfig, PredictorConfig
 
 
 class Predictor(nn.Module):
-    """Latents and actions of up to `history` steps to the latents one step later (paper section 3.1).
-
-    Args:
-        config: sizes.
-        latent: dimension D of the latent space.
-        history: positions that the predictor has learned, model steps.
-    """
+    """Latents and actions of up to `history` steps to the latents one step later (paper section 3.1)."""
 
     def __init__(self, config: PredictorConfig, latent: int, history: int) -> None:
         super().__init__()
@@ -23,18 +17,12 @@ class Predictor(nn.Module):
         self.transformer = ConditionalTransformer(config, latent)
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predict one step ahead at every position.
+        """Latents (N, T, D), T at most the history length, and action embeddings (N, T, D) to predictions (N, T, D).
 
-        Args:
-            latents: (N, T, D), T at most the history length.
-            actions: (N, T, D) action embeddings.
-
-        Returns:
-            (N, T, D): position t holds the prediction of latent t + 1, before the prediction projector.
+        Position t holds the prediction of latent t + 1, before the prediction projector.
         """
         x = self.dropout(latents + self.pos_embedding[:, : latents.shape[1]])
-        output: Tensor = self.transformer(x, actions)
-        return output
+        return self.transformer(x, actions)
 
 
 class ConditionalTransformer(nn.Module):
@@ -55,8 +43,7 @@ class ConditionalTransformer(nn.Module):
         x, condition = self.input_proj(x), self.cond_proj(condition)
         for layer in self.layers:
             x = layer(x, condition)
-        output: Tensor = self.output_proj(self.norm(x))
-        return output
+        return self.output_proj(self.norm(x))
 
 
 class ConditionalBlock(nn.Module):
@@ -80,8 +67,7 @@ class ConditionalBlock(nn.Module):
             6, dim=-1
         )
         x = x + gate_attn * self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn)
-        output: Tensor = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
-        return output
+        return x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
 
 
 class CausalAttention(nn.Module):
@@ -103,8 +89,7 @@ class CausalAttention(nn.Module):
         )
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
-        return output
+        return self.to_out(mixed.transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -123,5 +108,36 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, width) to the same."""
-        output: Tensor = self.net(x)
-        return output
+        return self.net(x)
+
+
+class Projector(nn.Module):
+    """Linear, BatchNorm, GELU, Linear on single latents (N, input) to (N, output)."""
+
+    def __init__(self, input_dim: int, hidden: int, output_dim: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(input_dim, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, output_dim)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, input) to (B, T, output); the batch statistics are over all B * T."""
+        output: Tensor = self.net(x.flatten(0, 1))
+        return output.reshape(*x.shape[:2], -1)
+
+
+class ActionEncoder(nn.Module):
+    """An action block to an embedding: pointwise convolution, then an MLP with SiLU."""
+
+    def __init__(self, config: ActionEncoderConfig, block_dim: int, latent: int) -> None:
+        super().__init__()
+        self.patch_embed = nn.Conv1d(block_dim, config.smoothed, kernel_size=1)
+        self.embed = nn.Sequential(
+            nn.Linear(config.smoothed, config.expansion * latent),
+            nn.SiLU(),
+            nn.Linear(config.expansion * latent, latent),
+        )
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        """(B, T, block) to (B, T, D)."""
+        return self.embed(self.patch_embed(blocks.transpose(1, 2)).transpose(1, 2))

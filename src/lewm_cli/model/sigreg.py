@@ -44,5 +44,4 @@ class SIGReg:
             angles = projected.unsqueeze(-1) * nodes  # (T, B, directions, knots)
             real, imaginary = angles.cos().mean(dim=1), angles.sin().mean(dim=1)
             distance = (real - gaussian).square() + imaginary.square()
-            statistic: Tensor = (distance @ (trapezoid * gaussian)).mean() * latents.shape[1]
-            return statistic
+            return (distance @ (trapezoid * gaussian)).mean() * latents.shape[1]

@@ -4,15 +4,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import EncoderConfig
+from lewm_cli.config import EncoderConfig, PixelStats
+
+
+def normalize_pixels(frames: Tensor, stats: PixelStats) -> Tensor:
+    """Scale frames (..., H, W, 3) uint8 to [0, 1], standardize them per channel, and return (..., 3, H, W) float32."""
+    mean, std = (torch.tensor(values, device=frames.device) for values in (stats.mean, stats.std))
+    return ((frames.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
 
 
 class VisionTransformer(nn.Module):
     """Encodes frames to the CLS token of the last layer (paper section 3.1; the released encoder).
 
-    Args:
-        config: sizes.
-        image_size: side of the frames that the position embedding is learned for, pixels.
+    The position embedding is learned for frames of `image_size` x `image_size` pixels.
     """
 
     def __init__(self, config: EncoderConfig, image_size: int) -> None:
@@ -23,20 +27,14 @@ class VisionTransformer(nn.Module):
         self.apply(_initialize)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Encode normalized frames.
+        """Encode normalized frames (N, 3, H, W) to (N, width).
 
-        Args:
-            pixels: (N, 3, H, W), H and W multiples of the patch size; a size other than the trained one
-                interpolates the position embedding.
-
-        Returns:
-            (N, width)
+        H and W are multiples of the patch size; a size other than the trained one interpolates the position embedding.
         """
         x = self.embeddings(pixels)
         for layer in self.layers:
             x = layer(x)
-        cls: Tensor = self.layernorm(x[:, 0])
-        return cls
+        return self.layernorm(x[:, 0])
 
 
 class Embeddings(nn.Module):
@@ -47,13 +45,14 @@ class Embeddings(nn.Module):
         self.grid = image_size // config.patch_size
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.width))
         self.position_embeddings = nn.Parameter(torch.empty(1, self.grid**2 + 1, config.width))
-        self.patch_embeddings = PatchEmbeddings(config)
+        projection = nn.Conv2d(3, config.width, kernel_size=config.patch_size, stride=config.patch_size)
+        self.patch_embeddings = nn.ModuleDict({"projection": projection})
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.position_embeddings, std=0.02)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) to tokens (N, 1 + patches, width)."""
-        patches = self.patch_embeddings.projection(pixels)
+        patches = self.patch_embeddings["projection"](pixels)
         tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
         return tokens + self._positions(patches.shape[-2], patches.shape[-1])
 
@@ -64,14 +63,6 @@ class Embeddings(nn.Module):
         image = grid.reshape(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
         image = F.interpolate(image, size=(rows, columns), mode="bicubic", align_corners=False)
         return torch.cat([cls, image.flatten(2).transpose(1, 2)], dim=1)
-
-
-class PatchEmbeddings(nn.Module):
-    """Square patches projected to tokens."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        self.projection = nn.Conv2d(3, config.width, kernel_size=config.patch_size, stride=config.patch_size)
 
 
 class EncoderBlock(nn.Module):
@@ -87,8 +78,7 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""
         x = x + self.attention(self.layernorm_before(x))
-        output: Tensor = x + self.mlp(self.layernorm_after(x))
-        return output
+        return x + self.mlp(self.layernorm_after(x))
 
 
 class SelfAttention(nn.Module):
@@ -109,8 +99,7 @@ class SelfAttention(nn.Module):
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         mixed = F.scaled_dot_product_attention(query, key, value)
-        output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
-        return output
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class EncoderMLP(nn.Module):
@@ -123,8 +112,7 @@ class EncoderMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""
-        output: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return output
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 def _initialize(module: nn.Module) -> None:

@@ -59,14 +59,9 @@ class WorldModel(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
-        """Predict one step ahead at every position.
+        """Latents (B, T, D), T at most the history length, and action embeddings (B, T, E) to predictions (B, T, D).
 
-        Args:
-            emb: (B, T, D) latents, T at most the history length.
-            act_emb: (B, T, E) action embeddings.
-
-        Returns:
-            (B, T, D): position t holds the prediction of latent t + 1.
+        Position t holds the prediction of latent t + 1.
         """
 
     def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
@@ -86,13 +81,5 @@ class WorldModel(nn.Module, ABC):
         return imagine
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """Squared distance of the last imagined latent to the goal (the paper's planning cost); lower is nearer.
-
-        Args:
-            latents: (..., T, D)
-            goal: (..., D)
-
-        Returns:
-            (...)
-        """
+        """Squared distance (...) of the last of latents (..., T, D) to the goal (..., D): the paper's planning cost."""
         return (latents[..., -1, :] - goal).square().sum(dim=-1)
