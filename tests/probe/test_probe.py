@@ -34,7 +34,7 @@ from lewm_cli.probe import (
     encode,
     fit_probes,
 )
-from lewm_cli.statistics.r2 import RESAMPLES
+from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
 from lewm_cli.tasks import GENERIC, TWOROOM
 from synthetic import write_recording

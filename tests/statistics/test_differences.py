@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lewm_cli.statistics import Difference, holm, mcnemar
+from lewm_cli.statistics import Difference, holm
+from lewm_cli.statistics.difference import mcnemar
 
 # Of one seed
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from lewm_cli.config import Section
-from lewm_cli.statistics import Clusters, Estimate, percentile_interval
+from lewm_cli.statistics import Estimate, percentile_interval
 
 RESAMPLES = 300
 
@@ -30,7 +30,7 @@ def score_reach(predicted: np.ndarray, steps: np.ndarray, episodes: np.ndarray, 
         within: environment steps up to which a pair counts as within the planner's horizon.
         seed: of the bootstrap.
     """
-    members = Clusters(episodes).members()
+    members = [np.flatnonzero(episodes == number) for number in np.unique(episodes)]
     generator = np.random.default_rng(seed)
     resamples = [
         (

@@ -10,31 +10,18 @@ CHUNKS = 10
 
 
 class Clusters:
-    """Values grouped by the recorded episode that they come from.
+    """Values (N,) grouped by the number of the recorded episode that each comes from; N at least 1."""
 
-    Args:
-        labels: (N,) episode number of each value; N at least 1.
-    """
-
-    def __init__(self, labels: np.ndarray) -> None:
-        _, self.of_value = np.unique(labels, return_inverse=True)
-        self.sizes = np.bincount(self.of_value)
+    def __init__(self, episodes: np.ndarray) -> None:
+        _, self._of_value = np.unique(episodes, return_inverse=True)
+        self.sizes = np.bincount(self._of_value)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Sum of the values (N,) of every cluster, (E,)."""
-        return np.bincount(self.of_value, weights=values)
-
-    def members(self) -> list[np.ndarray]:
-        """Positions of the values of every cluster."""
-        return [np.flatnonzero(self.of_value == number) for number in range(len(self))]
-
-
-def draw_clusters(generator: np.random.Generator, clusters: int, resamples: int) -> np.ndarray:
-    """Draw as many clusters as there are, with replacement; their numbers, (resamples, clusters)."""
-    return generator.integers(clusters, size=(resamples, clusters))
+        return np.bincount(self._of_value, weights=values)
 
 
 def count_draws(generator: np.random.Generator, clusters: int, resamples: int) -> np.ndarray:

@@ -35,7 +35,8 @@ class Difference(Section):
             this, other: (N,) bool, or (S, N) of several seeds.
             episodes: (N,) episode number of each pair; N at least 1.
         """
-        gains, clusters = np.atleast_2d(this).astype(int) - np.atleast_2d(other).astype(int), Clusters(episodes)
+        clusters = Clusters(episodes)
+        gains = np.atleast_2d(this).astype(int) - np.atleast_2d(other).astype(int)
         only_this, only_other = int(np.sum(gains > 0)), int(np.sum(gains < 0))
         one_seed = len(gains) == 1
         resampled = _resample(gains[0], clusters) if one_seed else resample_over_seeds(gains, clusters, least=-1)
@@ -86,13 +87,8 @@ def _resample(gains: np.ndarray, clusters: Clusters) -> np.ndarray:
 
 
 def _mean_gains(pairs: np.ndarray, gained: np.ndarray) -> np.ndarray:
-    """Mean gain per pair of resampled episodes, (RESAMPLES // 2,).
-
-    Episodes with as many pairs and the same gain are drawn as one kind, so that their order does not matter.
-
-    Args:
-        pairs, gained: (E,) of every episode, summed over its pairs.
-    """
+    """Mean gain per pair of resampled episodes, (RESAMPLES // 2,); pairs and gained (E,) are sums of every episode."""
+    # Episodes with as many pairs and the same gain are drawn as one kind, so that their order does not matter.
     (kind_pairs, kind_gained), episodes = np.unique([pairs, gained], axis=1, return_counts=True)
     total = int(episodes.sum())
     generator = np.random.default_rng(0)  # the same outcomes give the same interval

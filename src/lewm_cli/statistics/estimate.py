@@ -1,4 +1,4 @@
-"""A number with its interval."""
+"""A number with its interval: a mean, or R2, the share of a quantity's variance that predictions explain."""
 
 from typing import Self
 
@@ -6,6 +6,11 @@ import numpy as np
 
 from lewm_cli.config import Section
 from lewm_cli.statistics.bootstrap import RESAMPLES, Clusters, count_draws, percentile_interval
+
+R2_RESAMPLES = 1000
+
+LEAST_VARIANCE = 0.05
+"""Variance of the quantity in a resample, as a share of that in all episodes."""
 
 
 class Estimate(Section):
@@ -17,11 +22,9 @@ class Estimate(Section):
 
     @classmethod
     def of_mean(cls, values: np.ndarray, episodes: np.ndarray) -> Self:
-        """Estimates a mean; the interval is a percentile bootstrap over whole episodes.
+        """Estimates the mean of values (N,), given the episode number (N,) of each; N is at least 1.
 
-        Args:
-            values: (N,)
-            episodes: (N,) episode number of each; N at least 1. Of one episode alone the interval has no width.
+        The interval is a percentile bootstrap over whole episodes; of one episode alone it has no width.
         """
         clusters = Clusters(episodes)
         drawn = count_draws(np.random.default_rng(0), len(clusters), RESAMPLES)  # the same values, the same interval
@@ -34,3 +37,29 @@ class Estimate(Section):
 
     def __str__(self) -> str:
         return f"{self}"
+
+
+def estimate_r2(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> Estimate:
+    """Estimates R2 of predictions (N,) of actual values (N,); the interval is that of `Estimate.of_mean`."""
+    # Sums per episode are all that R2 needs, so that a resample costs nothing.
+    clusters = Clusters(episodes)
+    of_frames = (np.ones(len(actual)), actual, actual**2, (predicted - actual) ** 2)
+    sums = np.stack([clusters.sums(values) for values in of_frames])
+    drawn = np.random.default_rng(seed).integers(len(clusters), size=(R2_RESAMPLES, len(clusters)))
+    resampled = sums[:, drawn].sum(axis=2)
+    # Resamples in which the quantity hardly varies explain nothing; they come up where there are few episodes.
+    varies = _variance(resampled) > LEAST_VARIANCE * _variance(sums.sum(axis=1))
+    low, high = percentile_interval(_r2(resampled[:, varies]))
+    return Estimate(value=float(_r2(sums.sum(axis=1))), low=low, high=high)
+
+
+def _variance(sums: np.ndarray) -> np.ndarray:
+    count, total, squares, _ = sums
+    variance: np.ndarray = squares / count - (total / count) ** 2
+    return variance
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    count, _, _, errors = sums
+    explained: np.ndarray = 1 - errors / count / np.maximum(_variance(sums), 1e-12)
+    return explained

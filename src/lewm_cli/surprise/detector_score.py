@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from lewm_cli.config import Section
-from lewm_cli.statistics import draw_clusters, percentile_interval
+from lewm_cli.statistics import percentile_interval
 
 RESAMPLES = 2000
 
@@ -53,7 +53,7 @@ def score_detector(
         np.maximum(values, LEAST) for values in (untouched, perturbed, untouched_after, perturbed_after)
     )
     episodes = len(untouched)
-    drawn = draw_clusters(np.random.default_rng(seed), episodes, RESAMPLES)
+    drawn = np.random.default_rng(seed).integers(episodes, size=(RESAMPLES, episodes))
 
     def ratio(of: np.ndarray, to: np.ndarray) -> tuple[float, float, float]:
         low, high = percentile_interval(of[drawn].mean(axis=1) / to[drawn].mean(axis=1))
