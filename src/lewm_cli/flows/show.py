@@ -1,6 +1,7 @@
 """Look up one dataset or run of the home."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import MissingError
@@ -36,7 +37,7 @@ def look_up(
         # Nothing is computed unless it is asked for: to look at a run, its normalization need not be known.
         asked = external.stats_from
         card = stored_card(home, loaded) if asked is None else with_statistics(home, loaded, asked, say).card
-        return run_details(home, loaded, card, stored_results(home, loaded))
+        return run_details(home, replace(loaded, card=card), stored_results(home, loaded))
     try:
         return home.find_dataset(name)
     except MissingError:

@@ -10,7 +10,7 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import Provenance
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.pieces import framed_table
-from lewm_cli.store import Inventory, RunEntry, StoredResults
+from lewm_cli.store import Inventory, LoadedWeights, RunEntry, StoredResults
 from lewm_cli.surprise import PerturbationResult
 from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
 
@@ -65,27 +65,27 @@ def details_tables(details: Dataset | RunDetails) -> list[RenderableType]:
 
 
 def _run_tables(details: RunDetails) -> list[RenderableType]:
-    model, card = details.model, details.card
-    facts = _facts(details.name)
-    facts.add_row("weights", f"{details.files.weights} ({details.tensors}/{details.tensors} tensors)")
-    if details.source:
-        facts.add_row("from elsewhere", details.source)
+    run, model, card = details.run, details.run.model.config, details.run.card
+    facts = _facts(run.name)
+    facts.add_row("weights", f"{run.files.weights} ({run.tensors}/{run.tensors} tensors)")
+    if run.source:
+        facts.add_row("from elsewhere", run.source)
     facts.add_row("task", card.inputs.task if card else "not known")
     actions = (
         f"frameskip {card.inputs.frameskip}, {card.inputs.actions.dim} action dimensions"
         if card
-        else f"{details.block_dim} numbers per action block"
+        else f"{run.model.block_dim} numbers per action block"
     )
     facts.add_row(
         "model",
         f"latent {model.latent}, history {model.history}, frames {model.image_size} x {model.image_size}, {actions}",
     )
     if card is None:
-        facts.add_row("statistics", f"none yet; compute them: lewm show {details.name} --stats-from DATASET")
+        facts.add_row("statistics", f"none yet; compute them: lewm show {run.name} --stats-from DATASET")
     elif card.provenance is None:
         facts.add_row("statistics", f"of {card.dataset.name}: {card.dataset.rows:,} rows")
     else:
-        _add_provenance(facts, details, card.inputs, card.provenance)
+        _add_provenance(facts, run, card.inputs, card.provenance)
     if details.held_out:
         _add_held_out(facts, details.held_out)
     parts = Table(title="components", title_justify="left")
@@ -116,14 +116,14 @@ def _run_tables(details: RunDetails) -> list[RenderableType]:
     return tables
 
 
-def _add_provenance(facts: Table, details: RunDetails, inputs: Inputs, provenance: Provenance) -> None:
+def _add_provenance(facts: Table, run: LoadedWeights, inputs: Inputs, provenance: Provenance) -> None:
     facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
     facts.add_row("held out", f"{len(provenance.held_out)} episodes")
-    unfinished = f"; stopped, go on with: lewm train {inputs.task} --name {details.name} --resume"
+    unfinished = f"; stopped, go on with: lewm train {inputs.task} --name {run.name} --resume"
     facts.add_row(
         "steps",
         f"{provenance.step:,} of batch {provenance.train.optimizer.batch_size}, {provenance.device}"
-        + (unfinished if details.files.stopped else ""),
+        + (unfinished if run.files.stopped else ""),
     )
     objective = provenance.train.objective.model_dump(by_alias=True)
     facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective.items()))

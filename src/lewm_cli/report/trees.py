@@ -69,16 +69,17 @@ def details_tree(details: Dataset | RunDetails) -> Tree:
     """A dataset or a run in detail."""
     if isinstance(details, Dataset):
         return dataset_tree(details)
+    run = details.run
     tree = {
-        "name": details.name,
-        "path": str(details.files.weights),
-        "tensors": details.tensors,
-        "source": details.source,
-        "model": details.model,
-        "card": details.card,
+        "name": run.name,
+        "path": str(run.files.weights),
+        "tensors": run.tensors,
+        "source": run.source,
+        "model": run.model.config,
+        "card": run.card,
         "components": details.components,
         "held_out": details.held_out,
-        "stopped": details.files.stopped,
+        "stopped": run.files.stopped,
         "unreadable": details.results.unreadable,
         "heads": [
             {"kind": head.kind, "path": head.path, "problem": head.problem, "fit": head.fit} for head in details.heads

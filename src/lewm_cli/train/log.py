@@ -13,15 +13,11 @@ from lewm_cli.files import explained
 from lewm_cli.train.events import HeldOutMeasured, StepsTaken, TrainingEvent, TrainingFinished, TrainingStarted, Warned
 
 
+@dataclass(frozen=True)
 class JsonLog:
-    """A listener that appends every event to `log.jsonl`.
+    """A listener that appends every event to a file."""
 
-    Args:
-        path: the log file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
 
     def __call__(self, event: TrainingEvent) -> None:
         entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": type(event).__name__}
@@ -54,26 +50,23 @@ class TrainingHistory:
 
 def read_log(path: Path) -> TrainingHistory:
     """Read a log; lines that a kill cut short or another version wrote are passed over. No file is no history."""
-    steps: dict[int, StepsTaken] = {}
-    held_out: dict[int, HeldOutMeasured] = {}
-    warnings: dict[int, Warned] = {}
+    kept: dict[tuple[type, int], TrainingEvent] = {}
     seconds, resumed = None, False
     for event in _events(path):
         match event:
             case TrainingStarted():
                 seconds, resumed = None, event.first_step > 0
-                for past in (steps, held_out, warnings):
-                    for step in [step for step in past if step > event.first_step]:
-                        del past[step]
-            case StepsTaken():
-                steps[event.step] = event
-            case HeldOutMeasured():
-                held_out[event.step] = event
-            case Warned():
-                warnings[event.step] = event
+                kept = {(kind, step): past for (kind, step), past in kept.items() if step <= event.first_step}
             case TrainingFinished():
                 seconds = None if resumed else event.seconds
-    return TrainingHistory(tuple(steps.values()), tuple(held_out.values()), tuple(warnings.values()), seconds)
+            case StepsTaken() | HeldOutMeasured() | Warned():
+                kept[type(event), event.step] = event
+    return TrainingHistory(
+        tuple(event for event in kept.values() if isinstance(event, StepsTaken)),
+        tuple(event for event in kept.values() if isinstance(event, HeldOutMeasured)),
+        tuple(event for event in kept.values() if isinstance(event, Warned)),
+        seconds,
+    )
 
 
 def _events(path: Path) -> list[TrainingEvent]:

@@ -52,13 +52,13 @@ class Trainer:
     """Trains one run from its first step, or from where it stopped, to its last.
 
     Args:
-        name: run name.
-        files: where the run lies.
-        config: what is computed.
-        card: what travels with the weights; step and time are filled in at every save.
-        data: clips.
+        name: of the run.
+        files: of the run.
+        config: decides what is computed.
+        card: travels with the weights; step and time are filled in at every save.
+        data: clips to train on and to measure.
         model: freshly initialized, or initialized from another run.
-        device: where to compute.
+        device: computes.
         listeners: told every event.
     """
 
@@ -85,18 +85,11 @@ class Trainer:
             fused=device.type != "mps",
         )
         self.state = ResumeState(self.model, self.optimizer)
-        self._published: Method | None = None
         self._warned = False
         self._taken = 0
 
     def run(self, *, resume: bool) -> TrainingFinished:
-        """Train to the end; the run on disk is then finished.
-
-        Args:
-            resume: go on from the saved state.
-
-        Returns:
-            where the run lies and its last held-out measurement.
+        """Train from the first step, or from the saved state, to the end; the run on disk is then finished.
 
         Raises:
             LewmError: the loss is no longer finite, the disk is full, or there is nothing to resume.
@@ -107,16 +100,29 @@ class Trainer:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         first = self.state.load(self.files.resume, self.device) if resume else 0
-        self._tell(self._started(first))
+        self._tell(
+            TrainingStarted(
+                run=self.name,
+                device=str(self.device),
+                parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+                train_clips=len(self.data.train),
+                held_out_clips=len(self.data.held_out),
+                held_out_episodes=self.data.held_out_episodes,
+                first_step=first,
+                total_steps=self.schedule.total_steps,
+            )
+        )
         stream = self.data.train.stream(
             self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
         )
         try:
             with closing(stream) as clips:
-                held_out = self._train(clips, first)
-            save_derived(self.files, self._published or self._to_publish())
+                published, held_out = self._train(clips, first)
+            save_derived(self.files, published)
         except Exception as error:
-            self._tell_of_the_end(TrainingStopped(self._taken, str(error)))
+            for listener in self.listeners:
+                with suppress(LewmError):  # the full disk that stopped training also keeps the log from saying so
+                    listener(TrainingStopped(self._taken, str(error)))
             raise
         finished = TrainingFinished(
             run=self.name,
@@ -129,9 +135,10 @@ class Trainer:
         self._tell(finished)
         return finished
 
-    def _train(self, clips: Iterator[Clip], first: int) -> HeldOut:
+    def _train(self, clips: Iterator[Clip], first: int) -> tuple[Method, HeldOut]:
+        """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
-        window, held_out, self._taken = _Window(first), None, first
+        window, saved, self._taken = _Window(first), None, first
         with StopRequest() as stop:
             for step in range(first, last):
                 asked = time.monotonic()
@@ -145,14 +152,14 @@ class Trainer:
                     self._tell(self._mean(window, done))
                     window = _Window(done)
                 if saving:
-                    held_out = self._measure_and_save(done)
+                    saved = self._measure_and_save(done)
                 if stop.signal_number is not None:
                     raise StoppedError(
                         f"stopped after step {done} of {last} with everything saved; "
                         f"go on with: lewm train {self.card.inputs.task} --name {self.name} --resume",
                         stop.signal_number,
                     )
-        return held_out or self._measure(last, self._to_publish())
+        return saved or self._measure(last)
 
     def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
         for group in self.optimizer.param_groups:
@@ -170,16 +177,15 @@ class Trainer:
         pixels = normalize_pixels(clip.pixels.to(self.device), self.card.inputs.pixels)
         return Batch(pixels, clip.blocks.to(self.device))
 
-    def _to_publish(self) -> Method:
-        return self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
-
     def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
         chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self._batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
-    def _measure(self, step: int, published: Method) -> HeldOut:
+    def _measure(self, step: int) -> tuple[Method, HeldOut]:
+        # A copy is measured and published. The raw state is what training goes on from.
+        published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
         held_out = HeldOut.measure(published, self._spread(self.data.held_out, self.config.monitor.clips))
         if not held_out.finite:
             raise self._diverged(step)
@@ -193,21 +199,18 @@ class Trainer:
                     f"so all frames look alike to the planner; {self.model.collapse_advice}",
                 )
             )
-        return held_out
+        return published, held_out
 
-    def _measure_and_save(self, step: int) -> HeldOut:
-        # What is published is what was measured: a copy. The raw state is what training goes on from.
-        published = self._to_publish()
-        held_out = self._measure(step, published)
+    def _measure_and_save(self, step: int) -> tuple[Method, HeldOut]:
+        published, held_out = self._measure(step)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         assert self.card.provenance is not None
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
         save_run(self.files, published, self.card.model_copy(update={"provenance": provenance}))
-        self._published = published
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
         self.state.save(self.files.resume, step)
         self._tell(Saved(step, str(self.files.weights)))
-        return held_out
+        return published, held_out
 
     def _mean(self, window: "_Window", step: int) -> StepsTaken:
         count = step - window.first
@@ -238,26 +241,9 @@ class Trainer:
             f"--set optimizer.lr={self.config.optimizer.lr / 3:.1g}{from_there}"
         )
 
-    def _started(self, first: int) -> TrainingStarted:
-        return TrainingStarted(
-            run=self.name,
-            device=str(self.device),
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            train_clips=len(self.data.train),
-            held_out_clips=len(self.data.held_out),
-            held_out_episodes=self.data.held_out_episodes,
-            first_step=first,
-            total_steps=self.schedule.total_steps,
-        )
-
     def _tell(self, event: TrainingEvent) -> None:
         for listener in self.listeners:
             listener(event)
-
-    def _tell_of_the_end(self, event: TrainingStopped) -> None:
-        for listener in self.listeners:
-            with suppress(LewmError):  # the full disk that stopped training also keeps the log from saying so
-                listener(event)
 
 
 @dataclass

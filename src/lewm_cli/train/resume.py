@@ -13,22 +13,13 @@ from lewm_cli.files import atomic_path
 
 @dataclass(frozen=True)
 class ResumeState:
-    """The state of a training run.
-
-    Args:
-        model: being trained.
-        optimizer: its optimizer.
-    """
+    """The state of a training run, saved to and loaded from one file."""
 
     model: nn.Module
     optimizer: optim.Optimizer
 
     def save(self, path: Path, step: int) -> None:
-        """Replace the state on disk in one step.
-
-        Raises:
-            LewmError: the disk is full; the earlier state is as it was.
-        """
+        """Replace the state on disk in one step; where the disk is full, LewmError leaves the earlier one as it was."""
         # Through a Python file: torch's own does not say that the disk is full.
         with atomic_path(path) as part, part.open("wb") as file:
             torch.save(
@@ -44,10 +35,7 @@ class ResumeState:
             )
 
     def load(self, path: Path, device: torch.device) -> int:
-        """Restore the state.
-
-        Returns:
-            steps taken so far.
+        """Restore the state; returns the steps taken so far.
 
         Raises:
             LewmError: there is no state, or it is damaged.
