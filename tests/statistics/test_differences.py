@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lewm_cli.statistics import Difference, holm
-from lewm_cli.statistics.difference import mcnemar
+from lewm_cli.statistics.rate import mcnemar
 
 # Of one seed
 
@@ -62,7 +62,7 @@ def test_correction_keeps_the_order_and_never_helps(p_values: list[float]):
 def test_interval_holds_the_true_difference_as_often_as_it_says(
     monkeypatch: pytest.MonkeyPatch, episodes: int, pairs: int, of_this: float, of_other: float
 ):
-    monkeypatch.setattr("lewm_cli.statistics.difference.RESAMPLES", 1000)
+    monkeypatch.setattr("lewm_cli.statistics.rate.RESAMPLES", 1000)
     generator = np.random.default_rng(0)
     clusters = np.repeat(np.arange(episodes), pairs)
     held = 0

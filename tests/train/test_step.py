@@ -18,7 +18,8 @@ from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.methods import Batch, LeWM, Loss, RunCard, TrainConfig
 from lewm_cli.model import SIGReg
 from lewm_cli.store import RunFiles
-from lewm_cli.train import StepsTaken, Trainer, TrainingData, TrainingEvent, TrainingStopped
+from lewm_cli.train import StepsTaken, Trainer, TrainingData, TrainingEvent
+from lewm_cli.train.events import TrainingStopped
 from synthetic import TINY, write_recording
 
 STEPS, LR, DECAY, CLIP, LAMBDA = 4, 1e-2, 0.5, 0.05, 0.3

@@ -29,7 +29,7 @@ def command(
         presets = all_presets()
         protocols = [(task.name, protocol) for task in TASKS for protocol in task_protocols(task)]
         output.result(
-            [f"{preset.task.name}/{preset.name}" for preset in presets],
+            [str(preset) for preset in presets],
             lambda: [*preset_tables(presets), *protocol_tables(protocols)],
         )
     else:

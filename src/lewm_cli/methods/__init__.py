@@ -1,7 +1,7 @@
 """Methods: what is trained, one module each, and the configuration and the metadata that name one of them."""
 
 from lewm_cli.methods.card import Provenance, RunCard
-from lewm_cli.methods.lewm import LeWM, ObjectiveConfig
+from lewm_cli.methods.lewm import LeWM
 from lewm_cli.methods.method import Batch, Loss, Method
 from lewm_cli.methods.table import DEFAULT, METHODS
 from lewm_cli.methods.train_config import TrainConfig
@@ -13,7 +13,6 @@ __all__ = [
     "LeWM",
     "Loss",
     "Method",
-    "ObjectiveConfig",
     "Provenance",
     "RunCard",
     "TrainConfig",

@@ -21,15 +21,10 @@ class InfoContract(WorldModel):
         return info
 
     def rollout(self, info: dict[str, Any], actions: Tensor) -> dict[str, Any]:
-        """Imagine every candidate of every environment.
+        """Add `predicted_emb` (B, S, T + 1, D) for S candidates (B, S, T, block_dim), T >= H, of every environment.
 
-        Args:
-            info: `pixels` (B, S, H, 3, h, w), the same H frames for all S candidates of an environment; or `emb`
-                (B, S, H, D) from an earlier call.
-            actions: (B, S, T, block_dim), T >= H.
-
-        Returns:
-            info with `emb`, and `predicted_emb` (B, S, T + 1, D).
+        They start at `pixels` (B, S, H, 3, h, w), the same H frames for all candidates of an environment; or at `emb`
+        (B, S, H, D), which is kept for later calls.
         """
         environments, candidates = actions.shape[:2]
         if "emb" not in info:
@@ -44,14 +39,9 @@ class InfoContract(WorldModel):
         return self.latent_cost(info["predicted_emb"], info["goal_emb"][:, None, -1].detach())
 
     def get_cost(self, info: dict[str, Any], candidates: Tensor) -> Tensor:
-        """Cost of action candidates; the latents of start and goal are kept in `info` between calls.
+        """Cost (B, S) of candidates (B, S, T, block_dim), normalized action blocks; lower is better.
 
-        Args:
-            info: `pixels` and `goal`, both (B, S, H, 3, h, w), normalized.
-            candidates: (B, S, T, block_dim) normalized action blocks.
-
-        Returns:
-            (B, S), lower is better.
+        `pixels` and `goal` are both (B, S, H, 3, h, w), normalized; their latents are kept in `info` between calls.
         """
         if "goal_emb" not in info:
             info["goal_emb"] = self.embed(info["goal"][:, 0].to(self.dtype))

@@ -4,20 +4,14 @@ from lewm_cli.config import nearest
 from lewm_cli.methods.lewm import LeWM
 from lewm_cli.methods.method import Method
 
-METHODS: dict[str, type[Method]] = {
-    LeWM.name: LeWM,
-}
+METHODS: dict[str, type[Method]] = {LeWM.name: LeWM}
 
 DEFAULT = LeWM.name
 """The method of configurations and weights that name none."""
 
 
 def check_method(name: object) -> str:
-    """Returns the name if it is in the table.
-
-    Raises:
-        ValueError: there is no such method; the error names the nearest one.
-    """
+    """Returns the name if it is in the table; else ValueError names the nearest one."""
     if not isinstance(name, str) or name not in METHODS:
         near = nearest(str(name), list(METHODS))
         meant = f"did you mean {near!r}?" if near else f"there is {', '.join(METHODS)}"

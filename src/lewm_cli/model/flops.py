@@ -1,8 +1,7 @@
 """Floating-point operations and parameters of a model, counted while one input passes through it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,9 +22,12 @@ ATTENTION = flop_registry[torch.ops.aten._scaled_dot_product_efficient_attention
 
 
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts as torch's FlopCounterMode does, but for its tables by module and the second that dynamo takes to load."""
+    """Counts FLOPs by part of a model, like torch's FlopCounterMode; that one loads dynamo, which takes a second."""
 
-    flops = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = Counter[nn.Module | None]()
+        self.part: nn.Module | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -35,16 +37,28 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         attention = ATTENTION if str(func).startswith("aten._scaled_dot_product") else None
         if formula := flop_registry.get(func.overloadpacket, attention):
-            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+            self.flops[self.part] += formula(*args, **(kwargs or {}), out_val=result)
         return result
 
+    def enter(self, part: nn.Module, given: Any) -> None:
+        self.part = part
+        self.flops[part] += 0
 
-@contextmanager
-def _counting() -> Iterator[_FlopCounter]:
-    counter = _FlopCounter()  # type: ignore[no-untyped-call]
-    # In inference mode, torch would show it whole layers instead of the products that they are made of.
+    def leave(self, part: nn.Module, given: Any, result: Any) -> None:
+        self.part = None
+
+
+def _count(model: WorldModel, compute: Callable[[], Tensor]) -> Counter[nn.Module | None]:
+    """The FLOPs of every direct child that a computation calls; those of no child stand under None."""
+    counter = _FlopCounter()
+    hooks = [child.register_forward_pre_hook(counter.enter) for child in model.children()]
+    hooks += [child.register_forward_hook(counter.leave) for child in model.children()]
+    # In inference mode, torch would show whole layers instead of the products that they are made of.
     with torch.inference_mode(False), torch.no_grad(), counter:
-        yield counter
+        compute()
+    for hook in hooks:
+        hook.remove()
+    return counter.flops
 
 
 @dataclass(frozen=True)
@@ -66,11 +80,9 @@ class PlanFlops:
     def of(cls, model: WorldModel, horizon: int, history: int | None = None) -> Self:
         """Count the FLOPs of planning `horizon` model steps; `history` is as for `rollout`."""
         emb, blocks = _zeros(model, 1, model.config.latent), _zeros(model, horizon, model.block_dim)
-        with _counting() as images:
-            model.embed(_frame(model))
-        with _counting() as candidate:
-            rollout(model, emb, blocks, history)
-        return cls(2 * images.flops, candidate.flops)
+        image = _count(model, lambda: model.embed(_frame(model)))
+        candidate = _count(model, lambda: rollout(model, emb, blocks, history))
+        return cls(2 * image.total(), candidate.total())
 
     def tried(self, candidates: int, *, gradient: bool) -> int:
         """FLOPs of evaluating so many candidates, with the gradients of their costs if asked for."""
@@ -108,30 +120,12 @@ def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
     }
     profiles = []
     for per, compute in units.items():
-        flops = _flops_of_children(model, compute)
+        flops = _count(model, compute)
         for name, child in model.named_children():
             if child in flops:
                 parameters = sum(parameter.numel() for parameter in child.parameters())
                 profiles.append(ComponentProfile(name, parameters, flops[child], per))
     return tuple(profiles)
-
-
-def _flops_of_children(model: nn.Module, compute: Callable[[], Tensor]) -> dict[nn.Module, int]:
-    """The FLOPs of every direct child that a computation calls."""
-    flops = Counter[nn.Module]()
-    with _counting() as counter:
-        before = [
-            child.register_forward_pre_hook(lambda child, given: flops.subtract({child: counter.flops}))
-            for child in model.children()
-        ]
-        after = [
-            child.register_forward_hook(lambda child, given, result: flops.update({child: counter.flops}))
-            for child in model.children()
-        ]
-        compute()
-    for hook in before + after:
-        hook.remove()
-    return flops
 
 
 def _frame(model: WorldModel) -> Tensor:

@@ -122,8 +122,7 @@ class Projector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, input) to (B, T, output); the batch statistics are over all B * T."""
-        output: Tensor = self.net(x.flatten(0, 1))
-        return output.reshape(*x.shape[:2], -1)
+        return self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class ActionEncoder(nn.Module):

@@ -23,7 +23,7 @@ def preset_tables(presets: list[Preset]) -> list[RenderableType]:
         config = preset.config
         model, schedule = config.model, config.schedule
         table.add_row(
-            f"{preset.task.name}/{preset.name}",
+            str(preset),
             f"{model.image_size} px",
             str(model.latent),
             f"{model.encoder.depth} + {model.predictor.depth}",

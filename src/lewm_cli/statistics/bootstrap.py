@@ -43,9 +43,8 @@ def resample_over_seeds(outcomes: np.ndarray, clusters: Clusters, *, least: floa
     there can be: without them, outcomes that all agree would seem certain however few they are.
 
     Args:
-        outcomes: (S, N), none above 1.
+        outcomes: (S, N), from `least` (0 for successes, -1 for differences of two) to 1.
         clusters: of the N pairs.
-        least: 0 where outcomes are successes, -1 where they are differences of two.
     """
     mean = clusters.sizes.mean()
     pairs = np.append(clusters.sizes, [mean, mean])

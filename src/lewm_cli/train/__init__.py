@@ -3,12 +3,10 @@
 from lewm_cli.train.events import (
     HeldOutMeasured,
     Listener,
-    Saved,
     StepsTaken,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
-    TrainingStopped,
     Warned,
 )
 from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
@@ -16,7 +14,6 @@ from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
 from lewm_cli.train.run_details import RunDetails, run_details
-from lewm_cli.train.schedule import Schedule
 
 __all__ = [
     "HeldOut",
@@ -25,8 +22,6 @@ __all__ = [
     "Listener",
     "Preset",
     "RunDetails",
-    "Saved",
-    "Schedule",
     "StepsTaken",
     "Trainer",
     "TrainingData",
@@ -34,7 +29,6 @@ __all__ = [
     "TrainingFinished",
     "TrainingHistory",
     "TrainingStarted",
-    "TrainingStopped",
     "Warned",
     "all_presets",
     "find_preset",

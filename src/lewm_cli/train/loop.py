@@ -29,7 +29,7 @@ from lewm_cli.train.events import (
     Warned,
 )
 from lewm_cli.train.monitor import HeldOut
-from lewm_cli.train.resume import ResumeState
+from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
 
 CALIBRATION_CLIPS = 1024
@@ -48,6 +48,7 @@ class TrainingData:
     held_out_episodes: int
 
 
+@dataclass
 class Trainer:
     """Trains one run from its first step, or from where it stopped, to its last.
 
@@ -62,29 +63,23 @@ class Trainer:
         listeners: told every event.
     """
 
-    def __init__(
-        self,
-        name: str,
-        files: RunFiles,
-        config: TrainConfig,
-        card: RunCard,
-        data: TrainingData,
-        model: Method,
-        device: torch.device,
-        listeners: tuple[Listener, ...],
-    ) -> None:
-        self.name, self.files, self.config, self.card, self.data = name, files, config, card, data
-        self.device, self.listeners = device, listeners
-        self.model = model.to(device)
-        self.schedule = Schedule.of(config, len(data.train))
-        self.autocast = config.optimizer.precision == "bf16" and device.type == "cuda"
+    name: str
+    files: RunFiles
+    config: TrainConfig
+    card: RunCard
+    data: TrainingData
+    model: Method
+    device: torch.device
+    listeners: tuple[Listener, ...]
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device)
+        self.schedule = Schedule.of(self.config, len(self.data.train))
+        settings, kind = self.config.optimizer, self.device.type
+        self.autocast = settings.precision == "bf16" and kind == "cuda"
         self.optimizer = optim.AdamW(
-            self.model.parameters(),
-            lr=config.optimizer.lr,
-            weight_decay=config.optimizer.weight_decay,
-            fused=device.type != "mps",
+            self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=kind != "mps"
         )
-        self.state = ResumeState(self.model, self.optimizer)
         self._warned = False
         self._taken = 0
 
@@ -99,7 +94,7 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        first = self.state.load(self.files.resume, self.device) if resume else 0
+        first = load_state(self.files.resume, self.model, self.optimizer, self.device) if resume else 0
         self._tell(
             TrainingStarted(
                 run=self.name,
@@ -208,7 +203,7 @@ class Trainer:
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
         save_run(self.files, published, self.card.model_copy(update={"provenance": provenance}))
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
-        self.state.save(self.files.resume, step)
+        save_state(self.files.resume, self.model, self.optimizer, step)
         self._tell(Saved(step, str(self.files.weights)))
         return published, held_out
 

@@ -38,11 +38,9 @@ class HeldOut:
 
     @classmethod
     def measure(cls, model: Method, batches: Iterable[Batch]) -> Self:
-        """Measure a model in eval mode; its loss draws other random numbers than training does.
+        """Measure a model as it is published; its loss draws other random numbers than training does.
 
-        Args:
-            model: as it is published, see `Method.published`.
-            batches: of clips, always of the same size: regularizers may depend on it.
+        Batches are always of the same size: regularizers may depend on it.
         """
         generator = torch.Generator(model.device).manual_seed(0)
         with torch.inference_mode():

@@ -15,21 +15,19 @@ class Preset:
     task: Task
     name: str
 
-    @property
-    def layer(self) -> Layer:
-        """The settings that it holds; everything else keeps its default."""
-        return Layer(f"preset {self.task.name}/{self.name}", self.task.presets[self.name])
+    def __str__(self) -> str:
+        return f"{self.task.name}/{self.name}"
 
     def layer_under(self, above: Layer) -> Layer:
         """Its settings, without sections of another method than the one that the layer above asks for."""
-        layer = self.layer
-        own, asked = (TrainConfig.types(tree) for tree in (layer.tree, layer.tree | above.tree))
-        return Layer(layer.source, {key: value for key, value in layer.tree.items() if own.get(key) == asked.get(key)})
+        tree = self.task.presets[self.name]
+        own, asked = TrainConfig.types(tree), TrainConfig.types(tree | above.tree)
+        return Layer(f"preset {self}", {key: value for key, value in tree.items() if own.get(key) == asked.get(key)})
 
     @property
     def config(self) -> TrainConfig:
-        """The whole configuration."""
-        return TrainConfig.build(self.layer.tree, self.layer.source)
+        """The whole configuration: its settings, and defaults for the rest."""
+        return TrainConfig.build(self.task.presets[self.name], f"preset {self}")
 
 
 def all_presets() -> list[Preset]:
@@ -38,11 +36,7 @@ def all_presets() -> list[Preset]:
 
 
 def task_preset(task: Task, name: str) -> Preset:
-    """A task's preset.
-
-    Raises:
-        LewmError: the task has none of this name.
-    """
+    """A task's preset; LewmError if it has none of this name."""
     if name not in task.presets:
         raise LewmError(f"there is no preset {name!r} for {task.name}; choose {' or '.join(task.presets)}")
     return Preset(task, name)
@@ -56,12 +50,12 @@ def find_preset(name: str) -> Preset:
         UsageError: the name has another form.
     """
     task_name, slash, preset = name.partition("/")
+    known = [str(preset) for preset in all_presets()]
     if not slash:
-        known = ", ".join(f"{preset.task.name}/{preset.name}" for preset in all_presets())
-        raise UsageError(f"{name!r} is not of the form TASK/PRESET; there is {known}")
+        raise UsageError(f"{name!r} is not of the form TASK/PRESET; there is {', '.join(known)}")
     task = find_task(task_name)
     if task is None:
-        near = nearest(name, [f"{preset.task.name}/{preset.name}" for preset in all_presets()])
-        meant = f"; did you mean {near!r}?" if near else "; `lewm presets` lists all presets"
-        raise LewmError(f"there is no task {task_name!r}{meant}")
+        near = nearest(name, known)
+        meant = f"did you mean {near!r}?" if near else "`lewm presets` lists all presets"
+        raise LewmError(f"there is no task {task_name!r}; {meant}")
     return task_preset(task, preset)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import TrainConfig
@@ -9,14 +10,7 @@ from lewm_cli.methods import TrainConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up, then cosine to 0 at the end of the *scheduled* steps, which may lie beyond the stop.
-
-    Args:
-        total_steps: where training stops.
-        decay_steps: where the cosine reaches 0.
-        warmup_steps: of the linear rise.
-        peak: learning rate after it.
-    """
+    """Linear warm-up to the peak, then cosine to 0 at the end of the decay steps, which may lie beyond the stop."""
 
     total_steps: int
     decay_steps: int
@@ -24,7 +18,7 @@ class Schedule:
     peak: float
 
     @classmethod
-    def of(cls, config: TrainConfig, clips: int) -> "Schedule":
+    def of(cls, config: TrainConfig, clips: int) -> Self:
         """The schedule for a number of training clips.
 
         Raises:
