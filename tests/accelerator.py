@@ -47,7 +47,8 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     moves = function in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
     if far and not moves and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Far)):
         raise RuntimeError(f"{function} is asked of tensors on two devices")
-    there = bool(far) if asked is None else torch.device(asked).type == DEVICE.type
+    # Where torch itself makes a tensor beside one of the device, it asks for the device that it knows of.
+    there = bool(far) if asked is None else torch.device(asked).type in (DEVICE.type, "meta")
     if asked is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     near_args, near_kwargs = tree_map_only(Far, lambda tensor: tensor.near, (args, kwargs))
