@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 
 HARNESS = """
@@ -61,29 +62,15 @@ def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = 
         except subprocess.TimeoutExpired:
             return Attempt(False, f"hangs: no end after {seconds:g} s")
         finally:
-            _kill_group(child)
+            with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group, or as macOS says it
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         output.seek(0)
         lines = output.read().decode(errors="replace").split("\n")
     if code == 0:
         return Attempt(True, "works")
     if code < 0:
-        return Attempt(False, f"aborts ({_signal_name(-code)})")
+        names = {known.value: known.name for known in signal.Signals}
+        return Attempt(False, f"aborts ({names.get(-code, f'signal {-code}')})")
     last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
     return Attempt(False, f"fails: {last if len(last) <= LONGEST_MESSAGE else last[: LONGEST_MESSAGE - 3] + '...'}")
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:  # nothing is left of it
-        pass
-    except PermissionError:  # as macOS answers for a group that has ended
-        pass
-    child.wait()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

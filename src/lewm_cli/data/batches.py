@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from lewm_cli.config import Inputs
 from lewm_cli.data.clips import ClipIndex
@@ -32,10 +32,7 @@ class ClipBatches(Dataset[Clip]):
     """Cuts clips out of frames and actions.
 
     Args:
-        index: the clips there are.
-        frames: the frames of the recording.
         actions: (N, A) actions of all rows, environment units.
-        inputs: normalization.
     """
 
     def __init__(self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs) -> None:
@@ -68,7 +65,7 @@ class ClipBatches(Dataset[Clip]):
         """
         loader = DataLoader(
             self,
-            sampler=_EpochOrder(len(self), batch_size, seed, first_step),
+            sampler=_batches(len(self), batch_size, seed, first_step),
             batch_size=None,
             num_workers=workers,
             # Its own generator: the global one must not depend on how often a run was resumed.
@@ -95,16 +92,12 @@ def _start_worker(number: int) -> None:
     behave_as_worker()
 
 
-class _EpochOrder(Sampler[list[int]]):
-    def __init__(self, clips: int, batch_size: int, seed: int, first_step: int) -> None:
-        self.clips, self.batch_size, self.seed, self.first_step = clips, batch_size, seed, first_step
-
-    def __iter__(self) -> Iterator[list[int]]:
-        per_epoch = self.clips // self.batch_size
-        step = self.first_step
-        while True:
-            epoch, within = divmod(step, per_epoch)
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.clips)
-            for batch in range(within, per_epoch):
-                yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
-                step += 1
+def _batches(clips: int, batch_size: int, seed: int, step: int) -> Iterator[list[int]]:
+    """Numbers of the clips of each batch from a step on, in an order of its own for every epoch."""
+    per_epoch = clips // batch_size
+    while True:
+        epoch, within = divmod(step, per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(clips)
+        for batch in range(within, per_epoch):
+            yield order[batch * batch_size : (batch + 1) * batch_size].tolist()
+            step += 1

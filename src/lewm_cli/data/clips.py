@@ -37,8 +37,7 @@ class Split:
     """Clips to train on and clips held out.
 
     Args:
-        train: the clips trained on.
-        held_out: the clips that measurements during training use.
+        held_out: those that measurements during training use.
         held_out_episodes: (V,) numbers of the episodes never trained on; empty for the clip split.
     """
 

@@ -75,13 +75,13 @@ class Dataset(ABC):
         Raises:
             LewmError: the recording has no such column.
         """
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise LewmError(
-            f"{self.path} has no column {name!r} (it has {', '.join(c.name for c in self.columns)}); "
-            "`lewm show` prints what a recording holds"
-        )
+        columns = {column.name: column for column in self.columns}
+        if name not in columns:
+            raise LewmError(
+                f"{self.path} has no column {name!r} (it has {', '.join(columns)}); "
+                "`lewm show` prints what a recording holds"
+            )
+        return columns[name]
 
     @cached_property
     def actions(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -36,12 +36,7 @@ def resize(frames: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DecodedFrames:
-    """Frames decoded and resized at every access: no disk needed, slow.
-
-    Args:
-        dataset: the recording.
-        size: side of the frames served, pixels.
-    """
+    """Frames of a recording, decoded and resized to `size` pixels at every access: no disk needed, slow."""
 
     dataset: Dataset
     size: int
@@ -57,11 +52,7 @@ class DecodedFrames:
 
 @dataclass(frozen=True)
 class PackedFrames:
-    """Frames in a memory map of exactly the size that the model sees.
-
-    Args:
-        path: a `.npy` file (N, size, size, 3) uint8.
-    """
+    """Frames in a memory map, the `.npy` file (N, size, size, 3) uint8 at `path`."""
 
     path: Path
 
@@ -117,15 +108,11 @@ def packed_paths(dataset: Dataset, folder: Path) -> list[Path]:
     Raises:
         LewmError: the recording is damaged, so that it has no fingerprint to find them by.
     """
-    return sorted(folder.glob(f"{_packed_stem(dataset)}-*-area.npy"))
+    return sorted(folder.glob(_packed_path(dataset, "*", folder).name))
 
 
-def _packed_path(dataset: Dataset, size: int, folder: Path) -> Path:
-    return folder / f"{_packed_stem(dataset)}-{size}-area.npy"
-
-
-def _packed_stem(dataset: Dataset) -> str:
-    return dataset.identity.fingerprint[:16]
+def _packed_path(dataset: Dataset, size: int | str, folder: Path) -> Path:
+    return folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
 
 
 def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:
@@ -138,12 +125,7 @@ def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[in
         waiting: deque[Future[np.ndarray]] = deque()
         for start in range(0, rows, CHUNK):
             waiting.append(pool.submit(resize, dataset.read("pixels", slice(start, start + CHUNK)), size))
-            if len(waiting) > 4:
-                advance(_write_chunk(packed, waiting.popleft().result()))
-        for chunk in waiting:
-            advance(_write_chunk(packed, chunk.result()))
-
-
-def _write_chunk(packed: IO[bytes], frames: np.ndarray) -> int:
-    packed.write(np.ascontiguousarray(frames).data)
-    return len(frames)
+            while len(waiting) > (4 if start + CHUNK < rows else 0):
+                frames = waiting.popleft().result()
+                packed.write(np.ascontiguousarray(frames).data)
+                advance(len(frames))

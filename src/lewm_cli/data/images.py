@@ -11,12 +11,7 @@ from lewm_cli.errors import LewmError, MissingError
 
 @dataclass(frozen=True)
 class Image:
-    """An image file that can stand for a recorded frame.
-
-    Args:
-        name: its path, as typed.
-        frame: (size, size, 3) uint8.
-    """
+    """An image file that can stand for a recorded frame: its path as typed, and the frame (size, size, 3) uint8."""
 
     name: str
     frame: np.ndarray
@@ -48,12 +43,8 @@ def read_image(path: Path) -> Image:
 def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
     """A frame (size, size, 3) uint8, as recordings hold them.
 
-    Args:
-        frame: what should be one.
-        what: it is, in words, for the error.
-
     Raises:
-        LewmError: it is something else.
+        LewmError: it is something else; `what` says in words what should be one.
     """
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__

@@ -39,9 +39,9 @@ def record(
     Every episode is kept, in order. The file appears under its name only when it is complete.
 
     Args:
-        task: a task with a simulator.
+        task: one with a simulator.
         path: the HDF5 file to make.
-        episodes: how many.
+        episodes: number of them.
         seed: episode k draws everything from (seed, k).
         workers: simulator processes.
         any_start: take the simulator's own resets instead of the task's selection.
@@ -149,18 +149,13 @@ def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_star
         for number in range(episodes):
             with starting_workers():
                 waiting.append(pool.submit(_demonstrate, seed, number, any_start))
-            if len(waiting) > 2 * workers:  # bounds the frames in shared memory, about 14 MB an episode
-                yield _received(waiting.popleft())
-        while waiting:
-            yield _received(waiting.popleft())
+            # Bounds the frames in shared memory, about 14 MB an episode.
+            while len(waiting) > (2 * workers if number + 1 < episodes else 0):
+                pixels, episode = waiting.popleft().result()
+                yield replace(episode, pixels=pixels.numpy())
     except BrokenProcessPool as error:
         raise LewmError(
             "a simulator process died while recording; if memory or /dev/shm is short, try again with --workers 1"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _received(future: Future[tuple[Tensor, Episode]]) -> Episode:
-    pixels, episode = future.result()
-    return replace(episode, pixels=pixels.numpy())
