@@ -32,6 +32,10 @@ class SwmSimulator(Simulator):
         reset_seed, _ = seed.spawn(2)
         self._reset(reset_seed, any_start=False)
 
+    def frame(self) -> np.ndarray:
+        """The camera's frame: (224, 224, 3) uint8."""
+        return np.asarray(self._environment.render())
+
     def perturb(self, name: str, generator: np.random.Generator) -> float:
         """Stage `teleport` or `color` now, until the next `begin`; returns how large the change is."""
         return {"teleport": self._teleport, "color": self._recolor}[name](generator)

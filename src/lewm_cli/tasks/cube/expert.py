@@ -1,7 +1,5 @@
 """OGBench's scripted expert as stable_worldmodel wraps it, for one environment and with a seed that decides all."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,18 +34,12 @@ class CubeExpert:
     def act(self, info: dict[str, Any]) -> np.ndarray:
         """The action (5,) for the `info` of the environment's last reset or step; once per step."""
         batch = {name: [[value]] for name, value in {**info, "step_idx": self._steps}.items()}
-        with self._own_global_randomness():
-            action = self._policy.get_action(batch)[0]
-        self._steps += 1
-        return np.asarray(action, np.float32)
-
-    @contextmanager
-    def _own_global_randomness(self) -> Iterator[None]:
-        """OGBench draws the places from numpy's global generator."""
         before = np.random.get_state()
-        np.random.set_state(self._places)
+        np.random.set_state(self._places)  # OGBench draws the places from numpy's global generator
         try:
-            yield
+            action = self._policy.get_action(batch)[0]
         finally:
             self._places = np.random.get_state()
             np.random.set_state(before)
+        self._steps += 1
+        return np.asarray(action, np.float32)

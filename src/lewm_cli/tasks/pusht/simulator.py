@@ -83,10 +83,6 @@ class PushTSimulator(SwmSimulator):
         """Advance one environment step; action (2,), the agent is drawn to its place + 100 x action and not clipped."""
         self._environment.step(action)
 
-    def frame(self) -> np.ndarray:
-        """The camera's frame: (224, 224, 3) uint8."""
-        return np.asarray(self._environment.render())
-
     def goal_frame(self) -> np.ndarray:
         """The same world with agent and block at the goal: (224, 224, 3) uint8."""
         return np.asarray(self._environment._goal)

@@ -75,10 +75,6 @@ class TwoRoomSimulator(SwmSimulator):
             self._environment.step(action)
         self._path.append(self.position())
 
-    def frame(self) -> np.ndarray:
-        """The camera's frame: (224, 224, 3) uint8."""
-        return np.asarray(self._environment.render())
-
     def goal_frame(self) -> np.ndarray:
         """The same world with the agent at the target: (224, 224, 3) uint8."""
         return np.asarray(self._environment._target_img.numpy().transpose(1, 2, 0))
