@@ -1,4 +1,4 @@
-"""Frames at the size a model sees: straight from the recording, or decoded once into a memory map."""
+"""Frames at the size a model sees: from the recording, decoded once into a memory map, or from an image file."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
+import imageio.v3 as imageio
 import numpy as np
 
 from lewm_cli.data.dataset import Dataset
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.workers import available_cores
 
@@ -23,7 +25,11 @@ class Frames(Protocol):
     """Frames by row number, at one size."""
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows, in the order asked for."""
+        """Frames (K, size, size, 3) uint8 of the given rows, in the order asked for.
+
+        Raises:
+            LewmError: the recording is damaged.
+        """
         ...
 
 
@@ -42,11 +48,6 @@ class DecodedFrames:
     size: int
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows.
-
-        Raises:
-            LewmError: the recording is damaged.
-        """
         return resize(self.dataset.read("pixels", rows), self.size)
 
 
@@ -65,7 +66,6 @@ class PackedFrames:
         return {"path": self.path}  # a batch worker maps the file for itself
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows."""
         frames: np.ndarray = self._pixels[rows]
         return frames
 
@@ -129,3 +129,53 @@ def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[in
                 frames = waiting.popleft().result()
                 packed.write(np.ascontiguousarray(frames).data)
                 advance(len(frames))
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image file that can stand for a recorded frame: its path as typed, and the frame (size, size, 3) uint8."""
+
+    name: str
+    frame: np.ndarray
+
+
+def read_image(path: Path) -> Image:
+    """Read an image of 8 bits per channel as a frame: gray becomes RGB, transparency is left out, a photo upright.
+
+    Raises:
+        MissingError: there is no such file.
+        LewmError: it is no image, has more than 8 bits per channel, or is not square.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingError(f"there is no image {path}; name a file like goal.png") from error
+    except OSError as error:
+        raise LewmError(f"{path} cannot be read ({error.strerror}); name a file like goal.png") from error
+    try:
+        stored = imageio.imread(content, plugin="pillow", index=0)
+        frame = imageio.imread(content, plugin="pillow", index=0, mode="RGB", rotate=True)
+    except Exception as error:  # every format fails in its own way at what is damaged, or is something else
+        raise LewmError(f"{path} cannot be read as an image; name a PNG or JPEG file") from error
+    if stored.dtype.itemsize > 1:
+        raise LewmError(f"{path} has more than 8 bits per channel, and frames have 8; save it as an 8-bit PNG")
+    return Image(str(path), checked_frame(frame, str(path)))
+
+
+def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
+    """A frame (size, size, 3) uint8, as recordings hold them.
+
+    Raises:
+        LewmError: it is something else; `what` says in words what should be one.
+    """
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise LewmError(f"{what} is {found}; give an RGB frame as a NumPy array (size, size, 3) of uint8")
+    height, width = frame.shape[:2]
+    if height != width or height == 0:
+        side = min(height, width)
+        raise LewmError(
+            f"{what} is {width} x {height} pixels, and frames are square; "
+            f"crop it as the frames of the recording were, for example to {side} x {side}"
+        )
+    return np.ascontiguousarray(frame)  # a camera's may be a view, mirrored or from BGR

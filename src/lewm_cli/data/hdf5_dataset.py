@@ -23,11 +23,6 @@ class HDF5Dataset(Dataset):
     """A recording in an HDF5 file, opened for every read, which takes no time beside decoding."""
 
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
-        """Rows of one column, in the order asked for; a row may be asked for twice.
-
-        Raises:
-            LewmError: the recording has no such column, or is damaged.
-        """
         self.column(name)
         with self.opened() as file:
             stored = file[name]

@@ -116,13 +116,10 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class ProbeTarget:
-    """One recorded number per row.
+    """One recorded number per row: a dimension of a column.
 
     Args:
-        name: in words, for tables.
-        column: recorded column.
-        index: which of its dimensions.
-        unit: of the number; empty if it has none.
+        unit: empty if it has none.
         function: of the recorded number, what is probed for; for angles, which jump where nothing does.
     """
 
@@ -140,13 +137,7 @@ class ProbeTarget:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A sudden change of the world that no action explains.
-
-    Args:
-        name: as typed on the command line, `teleport`.
-        title: what happens, for tables.
-        unit: of its size.
-    """
+    """A sudden change of the world that no action explains: its name, as typed, a title, and the unit of its size."""
 
     name: str
     title: str

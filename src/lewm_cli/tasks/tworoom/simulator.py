@@ -41,7 +41,7 @@ class TwoRoomSimulator(SwmSimulator):
         reset_seed, expert_seed = seed.spawn(2)
         observation, info = self._reset(reset_seed, any_start=any_start)
         self._expert.set_seed(expert_seed)
-        rows, actions = [self._row(observation, info)], []
+        rows, actions = [self._row(observation, info, 0.0, terminated=False, truncated=False)], []
         while not (rows[-1]["terminated"] or rows[-1]["truncated"]):
             actions.append(self._expert.get_action(info))
             observation, reward, terminated, _, info = self._environment.step(actions[-1])
@@ -143,13 +143,7 @@ class TwoRoomSimulator(SwmSimulator):
                 return observation, info
 
     def _row(
-        self,
-        observation: Any,
-        info: dict[str, Any],
-        reward: float = 0.0,
-        *,
-        terminated: bool = False,
-        truncated: bool = False,
+        self, observation: Any, info: dict[str, Any], reward: float, *, terminated: bool, truncated: bool
     ) -> dict[str, Any]:
         return {
             "pixels": self.frame(),
