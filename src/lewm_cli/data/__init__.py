@@ -1,6 +1,6 @@
 """Recordings on disk, clips cut from them, frames at the model's size, and recording itself."""
 
-from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
+from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import (
     DecodedFrames,
@@ -21,7 +21,6 @@ __all__ = [
     "DATASET_SUFFIXES",
     "Clip",
     "ClipBatches",
-    "ClipIndex",
     "Dataset",
     "DecodedFrames",
     "Frames",

@@ -84,11 +84,7 @@ def open_frames(dataset: Dataset, size: int, folder: Path) -> Frames:
 def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
     """Decode and resize every frame of a recording once; waits while another process does.
 
-    Args:
-        dataset: the recording.
-        size: side of the packed frames, pixels.
-        folder: where packed recordings lie.
-        advance: called with the number of rows done since the last call.
+    `advance` is called with the number of rows done since the last call.
 
     Raises:
         LewmError: the disk is full, or the recording is damaged.

@@ -108,22 +108,7 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:
         for key, item in file.items()
         if isinstance(item, h5py.Dataset) and item.ndim and len(item) == len(pixels) and key not in BOOKKEEPING
     )
-    _check_episodes(path, lengths, offsets, rows=min(len(pixels), len(action)))
-    task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
-    return HDF5Dataset(
-        path=path,
-        name=name,
-        lengths=lengths,
-        offsets=offsets,
-        columns=columns,
-        # Other tools may mean something else by these.
-        task=task if isinstance(task, str) else None,
-        policy=policy if isinstance(policy, str) else None,
-        seed=int(seed) if isinstance(seed, np.integer) else None,
-    )
-
-
-def _check_episodes(path: Path, lengths: np.ndarray, offsets: np.ndarray, rows: int) -> None:
+    rows = min(len(pixels), len(action))
     if len(lengths) == 0:
         raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
     if len(lengths) != len(offsets):
@@ -138,3 +123,15 @@ def _check_episodes(path: Path, lengths: np.ndarray, offsets: np.ndarray, rows: 
             f"{path}: ep_len and ep_offset do not describe episodes that lie apart within its {rows} rows; "
             "the file is damaged or incomplete: fetch or record it again"
         )
+    task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
+    return HDF5Dataset(
+        path=path,
+        name=name,
+        lengths=lengths,
+        offsets=offsets,
+        columns=columns,
+        # Other tools may mean something else by these.
+        task=task if isinstance(task, str) else None,
+        policy=policy if isinstance(policy, str) else None,
+        seed=int(seed) if isinstance(seed, np.integer) else None,
+    )

@@ -39,9 +39,7 @@ def record(
     Every episode is kept, in order. The file appears under its name only when it is complete.
 
     Args:
-        task: one with a simulator.
         path: the HDF5 file to make.
-        episodes: number of them.
         seed: episode k draws everything from (seed, k).
         workers: simulator processes.
         any_start: take the simulator's own resets instead of the task's selection.

@@ -63,11 +63,9 @@ def quickstart(
 
     Args:
         folder: the home; no other one is read.
-        size: the amount of work.
         device: auto, cpu, cuda or mps.
         listeners: called with every event of the training.
         say: called with the name of each stage.
-        progress: shows the progress of each stage.
 
     Raises:
         LewmError: whatever stops a stage; the stages before it stay done.

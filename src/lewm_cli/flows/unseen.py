@@ -26,9 +26,6 @@ def find_unseen(
     """Find the episodes of a recording that a run was never trained on, by their content, not by the file's name.
 
     Args:
-        home: where recordings lie.
-        run: what is measured.
-        task: of the run.
         name: the recording; the one that the run was trained on if not given.
         say: called with a line about the episodes.
         every: take all episodes, those that the run was trained on included.

@@ -58,11 +58,7 @@ class Simulator(Protocol):
         ...
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
-        """Put the simulator into a recorded state with a recorded goal.
-
-        Args:
-            start: the task's start columns of one row, joined.
-            goal: the task's goal columns of one row, joined.
+        """Put the simulator into a recorded state with a recorded goal: the task's start and goal columns, joined.
 
         Raises:
             LewmError: the simulator did not take the state.
@@ -82,11 +78,7 @@ class Simulator(Protocol):
         ...
 
     def perturb(self, name: str, generator: np.random.Generator) -> float:
-        """Stage one of the task's perturbations now, until the next `begin`.
-
-        Returns:
-            how large the change is, in the unit of the perturbation.
-        """
+        """Stage one of the task's perturbations until the next `begin`; returns how large it is, in its unit."""
         ...
 
     def position(self) -> np.ndarray:
