@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -51,19 +50,15 @@ class DecodedFrames:
         return resize(self.dataset.read("pixels", rows), self.size)
 
 
-@dataclass(frozen=True)
 class PackedFrames:
     """Frames in a memory map, the `.npy` file (N, size, size, 3) uint8 at `path`."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pixels: np.ndarray = np.load(path, mmap_mode="r")
 
-    @cached_property
-    def _pixels(self) -> np.ndarray:
-        pixels: np.ndarray = np.load(self.path, mmap_mode="r")
-        return pixels
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path}  # a batch worker maps the file for itself
+    def __reduce__(self) -> tuple[type["PackedFrames"], tuple[Path]]:
+        return PackedFrames, (self.path,)  # a batch worker maps the file for itself
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
         frames: np.ndarray = self._pixels[rows]

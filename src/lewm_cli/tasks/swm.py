@@ -26,11 +26,16 @@ class SwmSimulator(Simulator):
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
+        self._criterion = "simulator"
 
     def reset(self, seed: np.random.SeedSequence) -> None:
         """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal."""
         reset_seed, _ = seed.spawn(2)
         self._reset(reset_seed, any_start=False)
+
+    def judge_by(self, criterion: str) -> None:
+        """Choose one of the success criteria that the class describes; without it, the simulator's own rule."""
+        self._criterion = criterion
 
     def frame(self) -> np.ndarray:
         """The camera's frame: (224, 224, 3) uint8."""

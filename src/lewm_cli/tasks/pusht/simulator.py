@@ -30,6 +30,8 @@ class PushTSimulator(SwmSimulator):
     """stable_worldmodel's `swm/PushT-v1` with its WeakPolicy.
 
     States (7,) are agent x, y, block x, y, block angle in [0, 2 pi), agent velocity x, y; lengths in pixels of 512.
+    The simulator's own success criterion asks that agent and block are within 20 pixels of their goals together, and
+    the block within 20 degrees of its; `tight` that the block is within 10 pixels and 10 degrees, too.
     """
 
     def __init__(self) -> None:
@@ -40,7 +42,6 @@ class PushTSimulator(SwmSimulator):
         self._policy = WeakPolicy()
         # It acts on batches only, and this is one.
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
-        self._criterion = "simulator"
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -57,10 +58,6 @@ class PushTSimulator(SwmSimulator):
             self.step(actions[-1])
             rows.append(self._row())
         return Episode.of_rows(rows, actions)
-
-    def judge_by(self, criterion: str) -> None:
-        """Choose the success criterion: `simulator`, or `tight`, which asks more of the block's pose."""
-        self._criterion = criterion
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and block, every other property of the world being the default one.
@@ -97,10 +94,7 @@ class PushTSimulator(SwmSimulator):
         return gap(self._state, self._goal)
 
     def solved(self) -> bool:
-        """Tell if agent and block are within 20 pixels of their goals together, and the block within 20 degrees of its.
-
-        The simulator's own rule; with the criterion `tight` the block has to be within 10 pixels and 10 degrees.
-        """
+        """Tell if agent and block are at their goals."""
         state, goal = self._state, self._goal
         if self._criterion == "tight" and block_has_to_move(state, goal, tolerance=0.5):
             return False

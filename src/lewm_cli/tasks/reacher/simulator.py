@@ -40,6 +40,7 @@ class ReacherSimulator(MujocoSimulator):
 
     Its own `step` ends an episode inside a step and begins another one in the next. Here the physics is stepped
     directly and goes on from where it is, with the simulator's rule kept: the step that reaches the goal stops there.
+    To the success criterion `wrapped` a whole turn makes no other pose.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,6 @@ class ReacherSimulator(MujocoSimulator):
         self._physics = scene.environment.env.physics.copy(share_model=True)
         super().__init__(scene, self._physics.data.ptr, NO_GOAL)
         self._arrived = False
-        self._wrap_shoulder = False
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record uniform random actions from a reset on, the reset frame included; every reset is taken."""
@@ -60,10 +60,6 @@ class ReacherSimulator(MujocoSimulator):
             actions.append(self.random_action(generator))
             rows.append(self._row(self._advance(actions[-1]), truncated=step == STEPS))
         return Episode.of_rows(rows, actions)
-
-    def judge_by(self, criterion: str) -> None:
-        """Choose the success criterion: `simulator`, or `wrapped`, to which a whole turn makes no other pose."""
-        self._wrap_shoulder = criterion == "wrapped"
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place the arm; start and goal (4,) are angles, then velocities, and of the goal only the angles count."""
@@ -132,7 +128,7 @@ class ReacherSimulator(MujocoSimulator):
             self._data.qpos[:], self._data.qvel[:] = state[:2], state[2:]
 
     def _errors(self) -> np.ndarray:
-        return joint_errors(self._data.qpos, self._goal[:2], wrap_shoulder=self._wrap_shoulder)
+        return joint_errors(self._data.qpos, self._goal[:2], wrap_shoulder=self._criterion == "wrapped")
 
     def _teleport(self, generator: np.random.Generator) -> float:
         before = self._finger_tip()

@@ -20,7 +20,12 @@ FAR_APART = 32.0
 
 
 class TwoRoomSimulator(SwmSimulator):
-    """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224."""
+    """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224.
+
+    The simulator's own success criterion asks for 16 pixels. `swept` asks for the same in a world whose wall is solid
+    along the whole way of a step, not only where it ends; `route` for a way there, in the simulator's own world, that
+    kept clear of the wall.
+    """
 
     def __init__(self) -> None:
         super().__init__(make_environment("swm/TwoRoom-v1"))
@@ -29,7 +34,6 @@ class TwoRoomSimulator(SwmSimulator):
         # action_repeat_prob has no effect in stable_worldmodel 0.1.1 (its last action is never remembered).
         self._expert = ExpertPolicy(action_noise=ACTION_NOISE)
         self._expert.set_env(self._environment)
-        self._criterion = "simulator"
         self._path: list[np.ndarray] = []
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -47,15 +51,6 @@ class TwoRoomSimulator(SwmSimulator):
             observation, reward, terminated, _, info = self._environment.step(actions[-1])
             rows.append(self._row(observation, info, reward, terminated=terminated, truncated=len(rows) == MAX_STEPS))
         return Episode.of_rows(rows, actions)
-
-    def judge_by(self, criterion: str) -> None:
-        """Choose the success criterion: `simulator`, `swept` or `route`.
-
-        The simulator's own rule asks for 16 pixels. `swept` asks for the same in a world whose wall is solid along
-        the whole way of a step, not only where it ends; `route` for a way there, in the simulator's own world, that
-        kept clear of the wall.
-        """
-        self._criterion = criterion
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and target; every other property of the world is the default one."""
