@@ -28,24 +28,16 @@ ALARM_SECONDS = 5
 
 @dataclass(frozen=True)
 class Attempt:
-    """The end of a program.
-
-    Args:
-        works: it ran to its end.
-        says: "works", or how it failed: its last line, the signal that ended it, or the time that it was given.
-    """
+    """The end of a program: "works", or its last line, the signal that ended it, or the time that it was given."""
 
     works: bool
     says: str
 
 
 def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = None) -> Attempt:
-    """Run a Python program in a child process; this process goes on whatever happens.
+    """Run Python source in a child process, its output kept from the terminal; this process goes on whatever happens.
 
-    Args:
-        program: Python source; its output is kept from the terminal.
-        seconds: after which the child, and every process that it started, is killed.
-        variables: environment variables to set.
+    After these seconds the child, and every process that it started, is killed.
     """
     # A file, not a pipe: reading a pipe waits for whoever else holds it.
     with tempfile.TemporaryFile() as output:

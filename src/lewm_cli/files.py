@@ -191,11 +191,8 @@ def disk_is_full(error: BaseException) -> bool:
 def exchanged(first: Path, second: Path) -> bool:
     """Exchange two paths in one step; False if one is not there, or the system cannot."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux, and not in the standard library
-    if renameat2 is None:
-        return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    done: int = renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange)
-    return done == 0
+    return bool(renameat2 and renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0)
 
 
 def _new_part(path: Path, make: Callable[[Path], None]) -> Path:

@@ -12,12 +12,7 @@ from lewm_cli.errors import LewmError, UsageError
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place.
-
-    Args:
-        source: the place in words, for error messages.
-        tree: nested tables as TOML gives them.
-    """
+    """Settings from one place: the place in words, for error messages, and nested tables as TOML gives them."""
 
     source: str
     tree: dict[str, Any]

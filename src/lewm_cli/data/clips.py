@@ -94,9 +94,7 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
 
 
 def _starts(dataset: Dataset, episodes: np.ndarray, span: int) -> np.ndarray:
-    return np.concatenate([np.arange(dataset.lengths[e] - span + 1) + dataset.offsets[e] for e in episodes]).astype(
-        np.int64
-    )
+    return np.concatenate([np.arange(dataset.lengths[e] - span + 1) + dataset.offsets[e] for e in episodes])
 
 
 @dataclass(frozen=True)

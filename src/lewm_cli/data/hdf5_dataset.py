@@ -23,7 +23,12 @@ class HDF5Dataset(Dataset):
     """A recording in an HDF5 file, opened for every read, which takes no time beside decoding."""
 
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
-        self.column(name)
+        names = [column.name for column in self.columns]
+        if name not in names:
+            raise LewmError(
+                f"{self.path} has no column {name!r} (it has {', '.join(names)}); "
+                "`lewm show` prints what a recording holds"
+            )
         with self.opened() as file:
             stored = file[name]
             if isinstance(rows, slice) or len(rows) == 0:

@@ -138,11 +138,9 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Bounds on the mean absolute difference between a recorded frame and the same state drawn again.
+    """Bounds on the mean absolute difference between a recorded frame and the same state drawn again, RGB levels.
 
-    Args:
-        alike: RGB levels (0 to 255) up to which frames count as the same.
-        refused: RGB levels beyond which the simulator is refused as another world.
+    Up to `alike` frames count as the same; beyond `refused` the simulator is refused as another world.
     """
 
     alike: float
