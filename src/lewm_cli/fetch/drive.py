@@ -1,7 +1,8 @@
-"""Files of Google Drive, whose large ones lie behind a form that asks for confirmation."""
+"""Asks Google Drive for a file; a large one lies behind a form that asks for confirmation."""
 
 import html
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
@@ -9,13 +10,10 @@ import httpx2
 
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.catalog import PublishedFile
-from lewm_cli.fetch.http_errors import asked_once, refusal
-from lewm_cli.fetch.http_source import open_client
+from lewm_cli.fetch.http_source import asked_once, open_client, refusal
 from lewm_cli.fetch.remote import Remote
 
 ADDRESS = "https://drive.google.com"
-
-TIMEOUT = httpx2.Timeout(30.0)
 
 
 def drive_identifier(url: str) -> str | None:
@@ -37,7 +35,7 @@ def drive_remote(identifier: str, file: PublishedFile) -> Remote:
     url = f"{ADDRESS}/uc?id={identifier}&export=download"
     remote = Remote(url, f"{file.name} on Google Drive", (), file.size, file.sha256, identity=f"drive:{identifier}")
     with (
-        open_client(remote, TIMEOUT) as client,
+        open_client(remote, httpx2.Timeout(30.0)) as client,
         asked_once(remote, "Google Drive"),
         client.stream("GET", url) as response,
     ):
@@ -45,12 +43,7 @@ def drive_remote(identifier: str, file: PublishedFile) -> Remote:
             raise refusal(remote, response)
         if "content-disposition" in response.headers:
             return remote
-        return _confirmed(remote, str(response.url), response.read().decode(errors="replace"))
-
-
-def _confirmed(remote: Remote, url: str, page: str) -> Remote:
-    """Fills in the form of a page."""
-    form = _DownloadForm()
+        page, form = response.read().decode(errors="replace"), _DownloadForm()
     form.feed(page)
     if form.action is None:
         found = re.search(r'<p class="uc-error-subcaption">(.*?)(?:\. |</p>)', page, re.DOTALL)
@@ -59,10 +52,9 @@ def _confirmed(remote: Remote, url: str, page: str) -> Remote:
             f"Google Drive does not give {remote.name}: {reason}; try again tomorrow, or name another place with "
             "--source"
         )
-    address = urljoin(url, form.action)
+    address = urljoin(str(response.url), form.action)
     separator = "&" if urlsplit(address).query else "?"
-    confirmed = f"{address}{separator}{urlencode(form.fields)}"
-    return Remote(confirmed, remote.name, (), remote.size, remote.sha256, remote.identity)
+    return replace(remote, url=f"{address}{separator}{urlencode(form.fields)}")
 
 
 class _DownloadForm(HTMLParser):

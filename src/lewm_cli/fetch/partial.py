@@ -4,8 +4,7 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +12,8 @@ from pydantic import ValidationError
 
 from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.remote import Identity, Remote
-from lewm_cli.fetch.transfer import Begin, Transfer
+from lewm_cli.fetch.http_source import Identity
+from lewm_cli.fetch.remote import Begin, Remote, Transfer
 from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, remove_stale_parts, sync, write_text
 
 READ_BYTES = 2**20
@@ -41,18 +40,18 @@ class Partial:
     """The beginning of the file `path`, in a hidden file beside it that a later process resumes.
 
     Attributes:
-        path: what the file will be called.
+        part: the hidden file.
         size: how many bytes are there.
         identity: the file they begin, as its source describes it; None if there are none.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.part = path.with_name(f".{path.name}{PART_SUFFIX}")
         self.size = 0
         self.identity: Identity | None = None
+        self._path, self._note = path, path.with_name(f".{path.name}.identity{PART_SUFFIX}")
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
-        self._part, self._note = _part_path(path), path.with_name(f".{path.name}.identity{PART_SUFFIX}")
         self._synced_at = time.monotonic()
 
     @property
@@ -66,36 +65,32 @@ class Partial:
         return self._hash.hexdigest()
 
     def resume(self, remote: Remote, rereading: Begin) -> None:
-        """Goes on with what an earlier process left, if it is the beginning of `remote`.
-
-        Args:
-            remote: the file that is wanted.
-            rereading: shows what is read once more for its hash.
-        """
-        with explained(self.path), suppress(FileNotFoundError, ValidationError):
+        """Goes on with what an earlier process left, if it is the beginning of `remote`; reads it for its hash."""
+        with explained(self._path), suppress(FileNotFoundError, ValidationError):
             remove_stale_parts(self._note)
             note = _Note.model_validate_json(self._note.read_bytes())
-            size = self._part.stat().st_size
+            size = self.part.stat().st_size
             # After a power failure a file may be longer than what was really written.
             trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
             if not note.identity.begins(remote) or trusted > (note.identity.size or trusted):
                 return
-            self._file = self._part.open("r+b", buffering=0)
+            self._file = self.part.open("r+b", buffering=0)
             self._file.truncate(trusted)
-            advance = rereading(Transfer(trusted, 0)) if trusted else None
-            while advance is not None and (piece := self._file.read(READ_BYTES)):
-                self._hash.update(piece)
-                advance(len(piece))
+            if trusted:
+                advance = rereading(Transfer(trusted, 0))
+                while piece := self._file.read(READ_BYTES):
+                    self._hash.update(piece)
+                    advance(len(piece))
             self.size, self.identity = trusted, note.identity
 
     def start(self, identity: Identity) -> None:
         """Begins anew, with nothing."""
-        with explained(self.path):
+        with explained(self._path):
             self.close()
-            self._file = self._part.open("wb", buffering=0)
+            self._file = self.part.open("wb", buffering=0)
         self.forget()
         self.identity = identity
-        self._write_note()
+        self._write_note(identity)
 
     def forget(self) -> None:
         """Counts the bytes as useless; they stay on the disk until others come."""
@@ -109,7 +104,7 @@ class Partial:
         """
         assert self._file is not None, "started or resumed"
         rest = memoryview(data)
-        with self._full_disk_explained():
+        try:
             while rest:
                 written = self._file.write(rest)
                 self._hash.update(rest[:written])
@@ -117,29 +112,41 @@ class Partial:
                 rest = rest[written:]
             if time.monotonic() - self._synced_at > SYNC_SECONDS:
                 self.sync()
+        except OSError as error:
+            folder = self._path.parent
+            if disk_is_full(error):
+                what, remedy = f"the disk under {folder} is full", "free some space"
+            elif error.errno == errno.EFBIG:
+                what, remedy = f"{folder} takes no larger files", "choose another disk"
+            else:
+                raise
+            raise LewmError(
+                f"{what} after {self.size:,} bytes of {self._path.name}; they are kept: {remedy}, "
+                "and the same command goes on from there"
+            ) from error
 
     def sync(self) -> None:
         """Makes the bytes survive a power failure."""
         if self._file is not None and self.identity is not None:
             os.fsync(self._file)
             with suppress(LewmError):  # on a full disk the older note goes on to be true
-                self._write_note()
+                self._write_note(self.identity)
 
     def finish(self) -> None:
         """Gives the whole file its name."""
         assert self._file is not None, "started or resumed"
-        with explained(self.path):
+        with explained(self._path):
             os.fsync(self._file)
             self.close()
-            self._part.replace(self.path)
-            sync(self.path.parent)
+            self.part.replace(self._path)
+            sync(self._path.parent)
             self._note.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Removes the bytes."""
         self.close()
         self.forget()
-        self._part.unlink(missing_ok=True)
+        self.part.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -148,54 +155,9 @@ class Partial:
             self._file.close()
             self._file = None
 
-    def _write_note(self) -> None:
-        assert self.identity is not None
-        write_text(self._note, _Note(identity=self.identity, synced=self.size, boot=_boot()).model_dump_json())
+    def _write_note(self, identity: Identity) -> None:
+        write_text(self._note, _Note(identity=identity, synced=self.size, boot=_boot()).model_dump_json())
         self._synced_at = time.monotonic()
-
-    @contextmanager
-    def _full_disk_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if disk_is_full(error):
-                what, remedy = f"the disk under {self.path.parent} is full", "free some space"
-            elif error.errno == errno.EFBIG:
-                what, remedy = f"{self.path.parent} takes no larger files", "choose another disk"
-            else:
-                raise
-            raise LewmError(
-                f"{what} after {self.size:,} bytes of {self.path.name}; they are kept: {remedy}, "
-                "and the same command goes on from there"
-            ) from error
-
-
-@contextmanager
-def partial_file(path: Path, remote: Remote, rereading: Begin) -> Iterator[Partial]:
-    """Yields what there is of `remote` under the name `path`; whatever happens, the bytes are flushed and kept.
-
-    Raises:
-        LewmError: it cannot be read or written.
-    """
-    partial = Partial(path)
-    try:
-        partial.resume(remote, rereading)
-        yield partial
-    except BaseException:
-        with suppress(OSError, LewmError):  # what went wrong first is what is told
-            partial.sync()
-        raise
-    finally:
-        partial.close()
-
-
-def has_partial(path: Path) -> bool:
-    """Tells if some of the file `path` waits to be resumed."""
-    return _part_path(path).exists()
-
-
-def _part_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}{PART_SUFFIX}")
 
 
 def _boot() -> str | None:

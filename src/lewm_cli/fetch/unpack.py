@@ -6,17 +6,26 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 import zstandard
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.archive_errors import DamagedError, RefusedError, gigabytes, quoted
-from lewm_cli.fetch.file_kind import HEAD_BYTES, READABLE, recognize
-from lewm_cli.fetch.hdf5 import check_stands_alone
-from lewm_cli.fetch.member_names import MemberNames, member_path, plain_name
+from lewm_cli.fetch.archive_checks import (
+    HEAD_BYTES,
+    READABLE,
+    DamagedError,
+    MemberNames,
+    RefusedError,
+    check_stands_alone,
+    gigabytes,
+    member_path,
+    plain_name,
+    quoted,
+    recognize,
+)
+from lewm_cli.fetch.remote import LocalFile
 from lewm_cli.files import explained, sync
 
 WINDOW_LIMIT = 1 << 27
@@ -44,27 +53,11 @@ REFUSED_TYPES = {
 }
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-ARCHIVE_SUFFIXES = (".zst", ".tzst", ".tar")
 
 LANCE_FOLDERS = ("_versions", "_transactions", "_indices", "data")
 
 
-@dataclass(frozen=True)
-class UnpackedFile:
-    """A file that was unpacked.
-
-    Args:
-        path: relative to the folder that it was unpacked into.
-        size: bytes.
-        sha256: of its content, hexadecimal.
-    """
-
-    path: PurePosixPath
-    size: int
-    sha256: str
-
-
-def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], None]) -> tuple[UnpackedFile, ...]:
+def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], None]) -> tuple[LocalFile, ...]:
     """Unpacks by content, not by suffix: `.tar.zst`, `.tar`, `.zst` of one HDF5 file, or HDF5 as it is.
 
     All files are on the disk when this returns. On any error, an interrupt included, `folder` is empty again.
@@ -73,7 +66,7 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
         archive: what was downloaded; it is only read.
         folder: new and empty; nothing is written anywhere else.
         limit: bytes that may be written at most.
-        advance: gets the bytes of the archive read since its last call.
+        advance: gets the bytes of the archive that were read.
 
     Raises:
         LewmError: the archive is damaged, of another kind, or holds what is not unpacked here (links, names that lead
@@ -179,7 +172,7 @@ class _Writer:
         self._limit = limit
         self._written = 0
 
-    def write(self, path: PurePosixPath, size: int, pieces: Iterable[bytes]) -> UnpackedFile:
+    def write(self, path: PurePosixPath, size: int, pieces: Iterable[bytes]) -> LocalFile:
         """Writes a new file, of `size` bytes as far as is known; its mode in the archive does not matter."""
         self._check_fits(path, size)
         target = self.folder / path
@@ -193,7 +186,7 @@ class _Writer:
                     digest.update(piece)
                     self._written += len(piece)
                     size += len(piece)
-        return UnpackedFile(path, size, digest.hexdigest())
+        return LocalFile(Path(path), size, digest.hexdigest())
 
     def _check_fits(self, path: PurePosixPath, size: int) -> None:
         if self._written + size > self._limit:
@@ -204,7 +197,7 @@ class _Writer:
             )
 
 
-def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -> Iterator[UnpackedFile]:
+def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -> Iterator[LocalFile]:
     if archive.exists() and not archive.is_file():
         raise DamagedError("it is no regular file")
     with _Reader(archive, advance) as reader:
@@ -228,7 +221,7 @@ def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -
             yield writer.write(_only_file(archive), declared, iter(lambda: stream.read(READ_BYTES), b""))
 
 
-def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[UnpackedFile]:
+def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[LocalFile]:
     files = 0
     names = MemberNames()
     for count, member in enumerate(_members(stream)):
@@ -281,7 +274,7 @@ def _members(stream: _TarStream) -> Iterator[tarfile.TarInfo]:
 def _only_file(archive: Path) -> PurePosixPath:
     """Names the HDF5 file inside `archive`."""
     name = archive.name
-    while name.endswith(ARCHIVE_SUFFIXES):
+    while name.endswith((".zst", ".tzst", ".tar")):
         name = name[: name.rindex(".")]
     return member_path(plain_name(name if name.endswith(HDF5_SUFFIXES) else f"{name}.h5"))
 
