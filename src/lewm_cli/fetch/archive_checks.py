@@ -8,8 +8,7 @@ from typing import Literal
 import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixels are compressed with)
 
-HEAD_BYTES = tarfile.BLOCKSIZE
-"""Bytes that decide what a file is."""
+HEAD_BYTES = tarfile.BLOCKSIZE  # they decide what a file is
 
 READABLE = "only .tar.zst, .tar, .zst and HDF5 files are unpacked here"
 
@@ -24,36 +23,35 @@ OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer in place of the file that it stands for",
 }
 
-PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
-
-NAME_SHOWN, COMPONENT_BYTES, NAME_BYTES, MAX_DEPTH = 80, 255, 512, 8
-"""Characters of a member's name that an error repeats, and the bounds of what a name may be."""
+COMPONENT_BYTES, NAME_BYTES, MAX_DEPTH = 255, 512, 8
 
 MAX_LINKS, MAX_LINK_CHARACTERS = 10_000, 1 << 20
 """Names in one HDF5 file, of which recordings have some twenty, and characters in them with the groups above them."""
 
 
-class DamagedError(Exception):
-    """The archive is not what was published: cut short, altered, or never whole."""
-
-
 class RefusedError(Exception):
-    """The archive is whole for all we know, but holds what is not unpacked here.
+    """The archive is whole for all we know, but holds what is not unpacked here; `advice` says what to do about it."""
 
-    Args:
-        reason: what it holds.
-        advice: what to do about it.
-    """
+    outcome = "was not unpacked, and nothing of it was kept"
 
     def __init__(self, reason: str, advice: str = "download it from where it was published, or do without it") -> None:
         super().__init__(reason)
         self.advice = advice
 
 
+class DamagedError(RefusedError):
+    """The archive is not what was published: cut short, altered, or never whole."""
+
+    outcome = "cannot be unpacked"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "remove it and fetch it again")
+
+
 def quoted(name: str) -> str:
     """Quotes a name from an archive so that a terminal obeys nothing in it, and not too long."""
     shown = ascii(name) if not name.isprintable() else repr(name)
-    return shown if len(shown) <= NAME_SHOWN else f"{shown[:NAME_SHOWN]}...{shown[0]}"
+    return shown if len(shown) <= 80 else f"{shown[:80]}...{shown[0]}"
 
 
 def gigabytes(count: int) -> str:
@@ -83,7 +81,8 @@ def recognize(head: bytes) -> Literal["zstd", "tar", "HDF5"]:
         return "tar"
     except tarfile.HeaderError:
         pass
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGE_STARTS):
+    page_starts = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(page_starts):
         raise DamagedError("it is a web page, which a server sends in place of a file that it does not give away")
     unknown = f"of no format known here (it begins with {head[:8].hex(' ')})"
     found = next((name for start, name in OTHERS.items() if head.startswith(start)), unknown)
@@ -121,38 +120,28 @@ def plain_name(name: str) -> str:
     return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)
 
 
-class MemberNames:
-    """The paths of one archive, none of which is another one's file on any file system."""
+def remember_name(seen: dict[str, tuple[str, bool]], path: PurePosixPath, is_folder: bool) -> None:
+    """Adds a path, and the folders above it, to those of an archive; a folder may come again.
 
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, bool]] = {}
-
-    def add(self, path: PurePosixPath, is_folder: bool) -> None:
-        """Remembers a path, and the folders above it; a folder may come again.
-
-        Raises:
-            RefusedError: another member has this path, or one that some file systems take for the same.
-        """
-        for name, folder in (*((str(above), True) for above in path.parents), (str(path), is_folder)):
-            key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-            if key not in self._seen:
-                self._seen[key] = name, folder
-                continue
-            seen, was_folder = self._seen[key]
-            if seen != name:
-                raise RefusedError(f"it holds {quoted(seen)} and {quoted(name)}, one name where case is ignored")
-            if folder != was_folder:
-                raise RefusedError(f"it holds {quoted(name)} as a folder and as a file")
-            if not folder:
-                raise RefusedError(f"it holds {quoted(name)} twice")
+    Raises:
+        RefusedError: another member has this path, or one that some file systems take for the same.
+    """
+    for name, folder in (*((str(above), True) for above in path.parents), (str(path), is_folder)):
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        if key not in seen:
+            seen[key] = name, folder
+            continue
+        before, was_folder = seen[key]
+        if before != name:
+            raise RefusedError(f"it holds {quoted(before)} and {quoted(name)}, one name where case is ignored")
+        if folder != was_folder:
+            raise RefusedError(f"it holds {quoted(name)} as a folder and as a file")
+        if not folder:
+            raise RefusedError(f"it holds {quoted(name)} twice")
 
 
 def check_stands_alone(path: Path, name: str) -> None:
-    """Checks that an HDF5 file names no other file, which reading it would read; no values are read.
-
-    Args:
-        path: any file; only HDF5 is looked into.
-        name: what it is called in errors.
+    """Checks that a file, if it is HDF5, names no other file, which reading it would read; no values are read.
 
     Raises:
         DamagedError: it says that it is HDF5 but cannot be read.
@@ -182,10 +171,8 @@ def _fault(file: h5py.File) -> str | None:
     if file.id.links.visit(remember, info=True):
         return f"holds more than {MAX_LINKS:,} objects, or endless names"
     # Soft links come last: to follow one may be to follow an external one that it leads through.
-    for link, kind in sorted(links, key=lambda found: found[1] == h5py.h5l.TYPE_SOFT):
-        if fault := _link_fault(file, link, kind):
-            return fault
-    return None
+    links.sort(key=lambda found: found[1] == h5py.h5l.TYPE_SOFT)
+    return next(filter(None, (_link_fault(file, link, kind) for link, kind in links)), None)
 
 
 def _link_fault(file: h5py.File, link: bytes, kind: int) -> str | None:

@@ -11,8 +11,7 @@ from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks import TASKS
 
-FILE = "catalog.toml"
-"""Its name in the folder of a task."""
+FILE = "catalog.toml"  # in the folder of a task
 
 
 def _stays_inside(name: str) -> str:
@@ -41,18 +40,12 @@ class PublishedFile(Section):
 
 
 class Published(Section):
-    """Places to get something from: any of them, or the reason why there is none.
-
-    Args:
-        drive: identifier of a file on Google Drive.
-        url: any other address, http, https or file.
-        unavailable: why there is nothing to fetch, in half a sentence.
-    """
+    """Places to get something from: any of them, or the reason why there is none."""
 
     hub: HubPlace | None = None
-    drive: str | None = None
-    url: str | None = None
-    unavailable: str | None = None
+    drive: str | None = None  # identifier of a file on Google Drive
+    url: str | None = None  # http, https or file
+    unavailable: str | None = None  # why there is nothing to fetch, in half a sentence
 
     @model_validator(mode="after")
     def _from_somewhere(self) -> Self:
@@ -62,49 +55,30 @@ class Published(Section):
 
 
 class DatasetRelease(Published):
-    """A recording.
+    """A recording."""
 
-    Args:
-        name: what it is called in the home.
-        file: as published: HDF5, or an archive that holds it.
-        unpacked: bytes of the recording itself at most.
-    """
-
-    name: PathUnderHome
-    file: PublishedFile
-    unpacked: int | None = None
+    name: PathUnderHome  # in the home
+    file: PublishedFile  # HDF5, or an archive that holds it
+    unpacked: int | None = None  # bytes of the recording itself at most
 
 
 class CheckpointRelease(Published):
-    """Weights.
+    """Weights."""
 
-    Args:
-        method: what was trained, as the literature calls it.
-        files: as published: weights and their config.json, or an archive that holds them.
-    """
-
-    method: str
-    files: tuple[PublishedFile, ...] = ()
+    method: str  # what was trained, as the literature calls it
+    files: tuple[PublishedFile, ...] = ()  # weights and their config.json, or an archive that holds them
 
 
 class Entry(Section):
-    """Everything published for a task, or under a name that a user gave.
+    """Everything published for a task, or under a name that a user gave."""
 
-    Args:
-        name: as typed on the command line.
-        title: a few words for tables.
-        checkpoints: weights by name; `lewm` is the model itself, the others are what it is compared with.
-        drive_folder: the authors' folder on Google Drive, which answers 404 since June 2026.
-        origin: the file that says so.
-    """
-
-    name: PathUnderHome
+    name: PathUnderHome  # as typed on the command line
     aliases: tuple[str, ...] = ()
     title: str = ""
     dataset: DatasetRelease | None = None
-    checkpoints: dict[str, CheckpointRelease] = Field(default_factory=dict)
-    drive_folder: str | None = None
-    origin: Path
+    checkpoints: dict[str, CheckpointRelease] = Field(default_factory=dict)  # the model is `lewm`; others are baselines
+    drive_folder: str | None = None  # of the authors, which answers 404 since June 2026
+    origin: Path  # the file that says so
 
 
 def read_catalog() -> tuple[Entry, ...]:

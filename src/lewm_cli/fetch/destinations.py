@@ -18,20 +18,13 @@ from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
 
 @dataclass(frozen=True)
 class PlannedFetch:
-    """A target and its place in the home.
-
-    Args:
-        path: where it goes, or lies.
-        there: it lies there already, and stays.
-        replaces: a recording that lies there may be replaced.
-        origin: where what lies there came from; None if lewm did not fetch it.
-    """
+    """A target and its place in the home."""
 
     target: Target
-    path: Path
-    there: bool
-    replaces: bool = False
-    origin: Origin | None = None
+    path: Path  # where it goes, or lies
+    there: bool  # it lies there already, and stays
+    replaces: bool = False  # a recording that lies there may be replaced
+    origin: Origin | None = None  # where what lies there came from; None if lewm did not fetch it
 
 
 def plan_fetch(home: Home, targets: Sequence[Target], *, force: bool) -> tuple[PlannedFetch, ...]:
@@ -88,7 +81,7 @@ def check_space(missing: Sequence[PlannedFetch], unpacked_from_here: Container[P
 
     Args:
         missing: what is to be fetched, in this order.
-        unpacked_from_here: the archive of it is here already.
+        unpacked_from_here: those whose archive is here already.
         keep: archives stay.
 
     Raises:

@@ -1,40 +1,36 @@
 """Downloads one file: resumed after any interruption, checked, and only then given its name."""
 
+import errno
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx2
+from pydantic import ValidationError
 
+from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.http_source import Answer, ChangedError, HttpSource, Identity, RetryableError, open_client
-from lewm_cli.fetch.partial import Partial
+from lewm_cli.fetch.http_source import Answer, HttpSource, Identity, RetryableError, open_client
 from lewm_cli.fetch.remote import Advance, Begin, LocalFile, Remote, Transfer
-from lewm_cli.files import lock_path, locked
+from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, lock_path, locked, remove_stale_parts, sync, write_text
 
-Pausing = Callable[[str, float], None]
-"""Gets the reason for a pause and its seconds, before it begins."""
+SYNC_SECONDS = 10.0  # of a download, that a power failure may cost
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Decides when a download tries again by itself, and when it gives up.
+    """Decides when a download tries again by itself, and when it gives up; times are seconds."""
 
-    Args:
-        silence: seconds without a byte after which a connection counts as lost.
-        connecting: seconds that making a connection may take.
-        attempts: how often in a row it may fail without a new byte.
-        pause: seconds before the second attempt; twice as many before every further one.
-        longest: seconds that a pause may take, whatever the server asks for.
-    """
-
-    silence: float = 60.0
-    connecting: float = 20.0
-    attempts: int = 6
-    pause: float = 1.0
-    longest: float = 120.0
+    silence: float = 60.0  # without a byte, after which a connection counts as lost
+    connecting: float = 20.0  # that making a connection may take
+    attempts: int = 6  # that may fail in a row without a new byte
+    pause: float = 1.0  # before the second attempt; twice as many before every further one
+    longest: float = 120.0  # that a pause may take, whatever the server asks for
 
 
 def download(
@@ -42,7 +38,7 @@ def download(
     path: Path,
     begin: Begin = lambda transfer: lambda count: None,
     rereading: Begin = lambda transfer: lambda count: None,
-    pausing: Pausing = lambda reason, seconds: None,
+    pausing: Callable[[str, float], None] = lambda reason, seconds: None,
     policy: RetryPolicy | None = None,
 ) -> LocalFile:
     """Downloads a file, resuming what an earlier call left, and gives it its name once it is whole and right.
@@ -55,7 +51,7 @@ def download(
         begin: shows the download.
         rereading: shows that what an earlier call left is read from disk once more, for its hash; tens of gigabytes of
             it take minutes.
-        pausing: hears of every pause before the next attempt.
+        pausing: gets the reason for every pause before another attempt, and its seconds.
 
     Raises:
         LewmError: another process downloads it, the server refuses it or gives something else, the network or the
@@ -63,12 +59,22 @@ def download(
             case nothing of it is kept.
     """
     with locked(path, f"another process is downloading {path.name} into {path.parent}; wait for it, or stop it"):
-        partial = Partial(path)
+        partial = _Partial(path)
         try:
             partial.resume(remote, rereading)
             attempts = _Attempts(remote, partial, begin, pausing, policy or RetryPolicy(), partial.size)
             attempts.run()
-            _check(remote, partial)
+            wrong = ""
+            if remote.size not in (None, partial.size):
+                wrong = f"has {partial.size:,} bytes instead of {remote.size:,}"
+            elif remote.sha256 not in (None, partial.sha256):
+                wrong = f"has the sha256 {partial.sha256} instead of {remote.sha256}"
+            if wrong:
+                partial.discard()
+                raise LewmError(
+                    f"{remote.name} was downloaded and {wrong}, so nothing of it was kept; try the same command again, "
+                    "and if it ends like this once more, the server has another file than it should"
+                )
             partial.finish()
         except BaseException:
             with suppress(OSError, LewmError):  # what went wrong first is what is told
@@ -81,14 +87,143 @@ def download(
     return LocalFile(path, partial.size, partial.sha256, attempts.transferred)
 
 
+class _Note(Section):
+    """A note that is kept beside the bytes."""
+
+    identity: Identity  # what they are the beginning of
+    synced: int  # how many of them are on the disk for certain
+    boot: str | None  # the run of the operating system that wrote the others
+
+
+class _Partial:
+    """The beginning of the file `path`, in a hidden file beside it that a later process resumes."""
+
+    def __init__(self, path: Path) -> None:
+        self.part = path.with_name(f".{path.name}{PART_SUFFIX}")
+        self.size = 0
+        self.identity: Identity | None = None  # the file that the bytes begin; None if there are none
+        self._path, self._note = path, path.with_name(f".{path.name}.identity{PART_SUFFIX}")
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+        self._synced_at = time.monotonic()
+
+    @property
+    def whole(self) -> bool:
+        """Tells if nothing is missing."""
+        return self.identity is not None and self.size == self.identity.size
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the bytes that are there."""
+        return self._hash.hexdigest()
+
+    def resume(self, remote: Remote, rereading: Begin) -> None:
+        """Goes on with what an earlier process left, if it is the beginning of `remote`; reads it for its hash."""
+        with explained(self._path), suppress(FileNotFoundError, ValidationError):
+            remove_stale_parts(self._note)
+            note = _Note.model_validate_json(self._note.read_bytes())
+            size = self.part.stat().st_size
+            # After a power failure a file may be longer than what was really written.
+            trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
+            if not note.identity.begins(remote) or trusted > (note.identity.size or trusted):
+                return
+            self._file = self.part.open("r+b", buffering=0)
+            self._file.truncate(trusted)
+            if trusted:
+                advance = rereading(Transfer(trusted, 0))
+                while piece := self._file.read(2**20):
+                    self._hash.update(piece)
+                    advance(len(piece))
+            self.size, self.identity = trusted, note.identity
+
+    def start(self, identity: Identity) -> None:
+        """Begins anew, with nothing."""
+        with explained(self._path):
+            self.close()
+            self._file = self.part.open("wb", buffering=0)
+        self.forget()
+        self.identity = identity
+        self._write_note(identity)
+
+    def forget(self) -> None:
+        """Counts the bytes as useless; they stay on the disk until others come."""
+        self.size, self.identity, self._hash = 0, None, hashlib.sha256()
+
+    def append(self, data: bytes) -> None:
+        """Adds what comes next; every now and then it is made to survive a power failure."""
+        assert self._file is not None, "started or resumed"
+        rest = memoryview(data)
+        try:
+            while rest:
+                written = self._file.write(rest)
+                self._hash.update(rest[:written])
+                self.size += written
+                rest = rest[written:]
+            if time.monotonic() - self._synced_at > SYNC_SECONDS:
+                self.sync()
+        except OSError as error:
+            folder = self._path.parent
+            if disk_is_full(error):
+                what, remedy = f"the disk under {folder} is full", "free some space"
+            elif error.errno == errno.EFBIG:
+                what, remedy = f"{folder} takes no larger files", "choose another disk"
+            else:
+                raise
+            raise LewmError(
+                f"{what} after {self.size:,} bytes of {self._path.name}; they are kept: {remedy}, "
+                "and the same command goes on from there"
+            ) from error
+
+    def sync(self) -> None:
+        """Makes the bytes survive a power failure."""
+        if self._file is not None and self.identity is not None:
+            os.fsync(self._file)
+            with suppress(LewmError):  # on a full disk the older note goes on to be true
+                self._write_note(self.identity)
+
+    def finish(self) -> None:
+        """Gives the whole file its name."""
+        assert self._file is not None, "started or resumed"
+        with explained(self._path):
+            os.fsync(self._file)
+            self.close()
+            self.part.replace(self._path)
+            sync(self._path.parent)
+            self._note.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Removes the bytes."""
+        self.close()
+        self.forget()
+        self.part.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Closes the file; what is in it stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write_note(self, identity: Identity) -> None:
+        write_text(self._note, _Note(identity=identity, synced=self.size, boot=_boot()).model_dump_json())
+        self._synced_at = time.monotonic()
+
+
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
 @dataclass
 class _Attempts:
     """Makes a partial file whole, in as many attempts as it takes."""
 
     remote: Remote
-    partial: Partial
+    partial: _Partial
     begin: Begin
-    pausing: Pausing
+    pausing: Callable[[str, float], None]
     policy: RetryPolicy
     furthest: int
     transferred: int = 0
@@ -97,11 +232,7 @@ class _Attempts:
     restarts: int = 0
 
     def run(self) -> None:
-        """Asks again until nothing is missing.
-
-        Raises:
-            LewmError: it is of no use to go on asking.
-        """
+        """Asks again until nothing is missing."""
         partial, failures = self.partial, 0
         timeout = httpx2.Timeout(self.policy.silence, connect=self.policy.connecting)
         with open_client(self.remote, timeout) as client:
@@ -123,10 +254,9 @@ class _Attempts:
             with source.ask(self.partial.size, self.partial.identity) as answer:
                 self.answered = True
                 self._receive(answer)
-        except ChangedError:
-            self.partial.forget()
-            return RetryableError("the server has another file every time", wait=0.0)
         except RetryableError as failure:
+            if failure.changed:
+                self.partial.forget()
             self.answered = self.answered or not failure.at_once
             return failure
         return None if self.partial.whole else RetryableError("the server gave less than all of it")
@@ -196,18 +326,3 @@ class _Attempts:
         size = self.partial.size
         kept = f"{size:,} bytes are kept, and the same command goes on from there" if size else ""
         return self.remote.error(f"{reason}; {'; '.join(filter(None, (advice, kept))) or 'try the same command later'}")
-
-
-def _check(remote: Remote, partial: Partial) -> None:
-    """Refuses what is whole but not what it has to be, and keeps nothing of it."""
-    if remote.size is not None and partial.size != remote.size:
-        wrong = f"has {partial.size:,} bytes instead of {remote.size:,}"
-    elif remote.sha256 is not None and partial.sha256 != remote.sha256:
-        wrong = f"has the sha256 {partial.sha256} instead of {remote.sha256}"
-    else:
-        return
-    partial.discard()
-    raise LewmError(
-        f"{remote.name} was downloaded and {wrong}, so nothing of it was kept; try the same command again, and if it "
-        "ends like this once more, the server has another file than it should"
-    )

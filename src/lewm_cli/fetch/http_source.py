@@ -21,28 +21,20 @@ from lewm_cli.fetch.remote import Remote
 
 E = TypeVar("E", bound=BaseException)
 
-RETRYABLE = (408, 425, 429, 500, 502, 503, 504)
-"""Statuses of a server that may answer better next time."""
+RETRYABLE = (408, 425, 429, 500, 502, 503, 504)  # such a server may answer better next time
 
-SNIFFED_BYTES, PAGE_BYTES = 64, 4096
-"""Bytes that are looked at before they are taken for the file, and those of a web page that may hold its title."""
+SNIFFED_BYTES = 64  # looked at before they are taken for the file
+PAGE_BYTES = 4096  # of a web page, that may hold its title
 
 HTML = re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
 class Identity(Section):
-    """The file that some bytes are the beginning of.
+    """The file that some bytes are the beginning of."""
 
-    Args:
-        same_as: its URL, or what stands for it.
-        etag: strong ETag.
-        modified: when it was changed last, as the source writes it.
-        size, sha256: what it has to be, if known.
-    """
-
-    same_as: str
-    etag: str | None = None
-    modified: str | None = None
+    same_as: str  # its URL, or what stands for it
+    etag: str | None = None  # a strong one
+    modified: str | None = None  # as the source writes it
     size: int | None = None
     sha256: str | None = None
 
@@ -76,38 +68,22 @@ class Identity(Section):
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes that begin to come.
+    """Bytes that begin to come."""
 
-    Args:
-        identity: what they are a part of; its size is None where it is not said, and then it ends where the pieces end.
-        offset: which byte of the file is the first of them: the one that was asked for, or 0.
-        pieces: the bytes, as they come; they may end too early.
-    """
-
-    identity: Identity
-    offset: int
-    pieces: Iterator[bytes]
+    identity: Identity  # what they are a part of; without a size it ends where the pieces end
+    offset: int  # of the first of them in the file: the one that was asked for, or 0
+    pieces: Iterator[bytes]  # may end too early
 
 
 @dataclass(eq=False)
 class RetryableError(Exception):
-    """An attempt that failed, and may go well next time.
-
-    Args:
-        reason: what happened.
-        wait: seconds that the source asks to wait for.
-        advice: what a user may do about it, where trying again is not all.
-        at_once: give up, unless the source has answered before.
-    """
+    """An attempt that failed, and may go well next time."""
 
     reason: str
-    wait: float | None = None
-    advice: str = ""
-    at_once: bool = False
-
-
-class ChangedError(Exception):
-    """The bytes that are on disk already are no part of what the source has now."""
+    wait: float | None = None  # seconds that the source asks to wait for
+    advice: str = ""  # where trying again is not all
+    at_once: bool = False  # give up, unless the source has answered before
+    changed: bool = False  # the bytes that are on disk already are no part of what the source has now
 
 
 def open_client(remote: Remote, timeout: httpx2.Timeout) -> httpx2.Client:
@@ -140,8 +116,7 @@ class HttpSource:
         """Asks for everything from the byte `offset` on; `identity` is what the bytes before it are a part of.
 
         Raises:
-            RetryableError: the connection or the server failed; also out of the pieces.
-            ChangedError: the server has another file by now.
+            RetryableError: the connection or the server failed, also out of the pieces, or it has another file by now.
             LewmError: the server refuses, gives a web page instead of the file, or cannot be talked to.
         """
         headers = dict(self.remote.headers)
@@ -180,9 +155,10 @@ class HttpSource:
 
     def _part(self, response: httpx2.Response, offset: int, identity: Identity | None) -> Answer:
         """Reads an answer about a range: the rest of the file, or that nothing comes after what is there (416)."""
+        changed = RetryableError("the server has another file every time", wait=0.0, changed=True)
         found = re.fullmatch(r"bytes\s+(?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if found is None or identity is None:
-            raise ChangedError
+            raise changed
         size = identity.size if found[2] == "*" else int(found[2])
         first = int(found[1]) if found[1] else size
         now = self._identity(response, size)
@@ -190,7 +166,7 @@ class HttpSource:
         if not more:  # the end is where it says now, whatever it said before
             identity = identity.with_size(size)
         if size is None or first != offset or not identity.is_part_of(now):
-            raise ChangedError
+            raise changed
         return Answer(now, offset, response.iter_raw() if more else iter(()))
 
     def _identity(self, response: httpx2.Response, size: int | None) -> Identity:
@@ -224,8 +200,11 @@ class HttpSource:
 
 
 @contextmanager
-def connection_explained(remote: Remote) -> Iterator[None]:
+def connection_explained(remote: Remote, asked_once: str = "") -> Iterator[None]:
     """Turns what httpx raises into a sentence, or into an error that is worth another attempt.
+
+    Args:
+        asked_once: the place that is asked a question about `remote`, before any download; there is no other attempt.
 
     Raises:
         RetryableError: the connection failed.
@@ -242,22 +221,17 @@ def connection_explained(remote: Remote) -> Iterator[None]:
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
         raise remote.error(f"{remote.url} leads to no web address ({error}); it has to begin with https://") from error
     except httpx2.HTTPError as error:
-        raise _broken_connection(remote, error) from error
-
-
-@contextmanager
-def asked_once(remote: Remote, place: str) -> Iterator[None]:
-    """Turns every failure of a question about `remote`, asked before any download, into a sentence."""
-    try:
-        with connection_explained(remote):
-            yield
-    except RetryableError as error:
-        raise LewmError(
-            f"{place} cannot be reached ({error.reason}); check the network, and HTTPS_PROXY if it needs a proxy, or "
-            "name a copy with --source"
-        ) from error
+        failure = _broken_connection(remote, error)
+        if asked_once and isinstance(failure, RetryableError):
+            failure = LewmError(
+                f"{asked_once} cannot be reached ({failure.reason}); check the network, and HTTPS_PROXY if it needs a "
+                "proxy, or name a copy with --source"
+            )
+        raise failure from error
     except (ValueError, ImportError) as error:
-        raise _unusable_proxy(remote, error) from error
+        if asked_once:
+            raise _unusable_proxy(remote, error) from error
+        raise
 
 
 def refusal(remote: Remote, response: httpx2.Response) -> LewmError:
@@ -349,13 +323,11 @@ def _head(pieces: Iterator[bytes], enough: int) -> bytes:
 
 def _wait(headers: httpx2.Headers) -> float | None:
     """Reads the seconds that the server asks to wait, in any of the ways that are in use."""
-    asked = headers.get("Retry-After", "").strip()
+    limit = re.search(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
+    asked = headers.get("Retry-After", "").strip() or (limit[1] if limit else "")
     if asked.isdecimal():
         return float(asked)
-    if asked:
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(asked).timestamp() - time.time())
-        except ValueError:
-            return None
-    limit = re.search(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit", ""))
-    return float(limit[1]) if limit else None
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(asked).timestamp() - time.time())
+    except ValueError:
+        return None

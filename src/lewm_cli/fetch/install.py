@@ -31,18 +31,12 @@ SPARE_BYTES, BESIDE_BYTES = 1 << 28, 1 << 24
 
 @dataclass(frozen=True)
 class Installed:
-    """A target that is in the home.
-
-    Args:
-        origin: where it came from, and its hashes; None if lewm did not fetch it.
-        transferred: bytes that came from there this time.
-        summary: what is in it, in a few words.
-    """
+    """A target that is in the home."""
 
     planned: PlannedFetch
-    origin: Origin | None
-    transferred: int
-    summary: str
+    origin: Origin | None  # None if lewm did not fetch it
+    transferred: int  # bytes that came this time
+    summary: str  # what is in it, in a few words
 
 
 def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | None:

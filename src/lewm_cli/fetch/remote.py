@@ -10,22 +10,14 @@ from lewm_cli.errors import LewmError
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that a server gives: what to ask for, and what it has to be.
+    """A file that a server gives: what to ask for, and what it has to be, if known beforehand."""
 
-    Args:
-        url: http or https.
-        name: what messages call it, such as "tworoom.tar.zst from quentinll/lewm-tworooms".
-        headers: names and values to ask with; an Authorization is never sent on to another host.
-        size, sha256: in bytes and in lower case, if known beforehand.
-        identity: what stays the same where the URL is a new one every time, as Drive's; else the URL itself.
-    """
-
-    url: str
-    name: str
-    headers: tuple[tuple[str, str], ...] = ()
+    url: str  # http or https
+    name: str  # in messages, such as "tworoom.tar.zst from quentinll/lewm-tworooms"
+    headers: tuple[tuple[str, str], ...] = ()  # an Authorization is never sent on to another host
     size: int | None = None
     sha256: str | None = None
-    identity: str | None = None
+    identity: str | None = None  # what stays the same where the URL is a new one every time, as Drive's
 
     @property
     def same_as(self) -> str:
@@ -39,32 +31,20 @@ class Remote:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file that is on this disk.
-
-    Args:
-        path: where it lies; relative to the folder that it was unpacked into.
-        size: bytes.
-        sha256: in hexadecimal, lower case.
-        transferred: bytes that were downloaded this time; more than `size` if something had to come twice.
-    """
+    """A file that is on this disk; its path is relative to the folder that it was unpacked into."""
 
     path: Path
     size: int
     sha256: str
-    transferred: int = 0
+    transferred: int = 0  # bytes that were downloaded this time; more than `size` if something had to come twice
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Bytes that are about to come.
+    """Bytes that are about to come."""
 
-    Args:
-        total: bytes of the whole file; None if nobody knows.
-        already: how many of them are there, and will not come; they say nothing about the rate.
-    """
-
-    total: int | None
-    already: int
+    total: int | None  # of the whole file; None if nobody knows
+    already: int  # of them are there, and will not come; they say nothing about the rate
 
 
 Advance = Callable[[int], None]

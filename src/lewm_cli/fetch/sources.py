@@ -1,9 +1,11 @@
 """Asks for a file where it is published: the Hub, Google Drive, any address, or this machine."""
 
+import html
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_token, hf_hub_url
@@ -18,10 +20,11 @@ from huggingface_hub.errors import (
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.catalog import HubPlace, PublishedFile
-from lewm_cli.fetch.drive import drive_identifier, drive_remote
-from lewm_cli.fetch.http_source import asked_once, refusal
+from lewm_cli.fetch.http_source import connection_explained, open_client, refusal
 from lewm_cli.fetch.remote import Remote
 from lewm_cli.fetch.target import Target
+
+DRIVE_ADDRESS = "https://drive.google.com"
 
 
 def find_sources(target: Target) -> tuple[Remote | Path, ...]:
@@ -34,11 +37,16 @@ def find_sources(target: Target) -> tuple[Remote | Path, ...]:
     published = target.published
     if published.hub:
         return tuple(_on_hub(published.hub, target.kind, file) for file in target.files)
-    if published.drive:
+    url = published.url or ""
+    if drive := published.drive or drive_identifier(url):
         if len(target.files) > 1:
             raise LewmError("one file on Google Drive cannot be several; name an archive in the catalog entry")
-        return (drive_remote(published.drive, target.files[0]),)
-    return tuple(_at_address(published.url or "", file) for file in target.files)
+        return (_on_drive(drive, target.files[0]),)
+    found: list[Remote | Path] = []
+    for file in target.files:
+        whole, name = f"{url}{file.name}" if url.endswith("/") else url, f"{file.name} from {urlsplit(url).netloc}"
+        found.append(local_path(whole) or Remote(whole, name, (), file.size, file.sha256))
+    return tuple(found)
 
 
 def local_path(url: str) -> Path | None:
@@ -59,19 +67,12 @@ def local_path(url: str) -> Path | None:
     return path
 
 
-def _at_address(url: str, file: PublishedFile) -> Remote | Path:
-    if identifier := drive_identifier(url):
-        return drive_remote(identifier, file)
-    whole = f"{url}{file.name}" if url.endswith("/") else url
-    return local_path(whole) or Remote(whole, f"{file.name} from {urlsplit(url).netloc}", (), file.size, file.sha256)
-
-
 def _on_hub(place: HubPlace, repo_type: str, file: PublishedFile) -> Remote:
     url = hf_hub_url(place.repo, file.name, repo_type=repo_type, revision=place.revision)
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     headers = (("authorization", f"Bearer {token}"),) if token else ()
     remote = Remote(url, f"{file.name} of {place.repo}", headers, file.size, file.sha256)
-    with asked_once(remote, constants.ENDPOINT):
+    with connection_explained(remote, constants.ENDPOINT):
         try:
             metadata = get_hf_file_metadata(url, library_name="lewm", library_version=__version__)
         except OfflineModeIsEnabled as error:
@@ -113,3 +114,55 @@ def _instead(place: HubPlace, repo_type: str, file: PublishedFile) -> str:
         )
     there = [name for name in names if not name.startswith(".")]
     return f"{missing}; there is {', '.join(there[:5]) or 'nothing'}: leave out --revision for what the catalog knows"
+
+
+def drive_identifier(url: str) -> str | None:
+    """Returns the file that an address on Google Drive means; None if it is elsewhere."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("drive.google.com", "docs.google.com"):
+        return None
+    found = re.match(r"/file/(?:u/\d+/)?d/([-\w]+)", parts.path)
+    return found[1] if found else parse_qs(parts.query).get("id", [None])[0]
+
+
+def _on_drive(identifier: str, file: PublishedFile) -> Remote:
+    """Asks for a file and, if its size asks for it, fills in a form that confirms."""
+    url = f"{DRIVE_ADDRESS}/uc?id={identifier}&export=download"
+    remote = Remote(url, f"{file.name} on Google Drive", (), file.size, file.sha256, identity=f"drive:{identifier}")
+    with (
+        open_client(remote, httpx2.Timeout(30.0)) as client,
+        connection_explained(remote, "Google Drive"),
+        client.stream("GET", url) as response,
+    ):
+        if not response.is_success:
+            raise refusal(remote, response)
+        if "content-disposition" in response.headers:
+            return remote
+        page, form = response.read().decode(errors="replace"), _DownloadForm()
+    form.feed(page)
+    if form.action is None:
+        found = re.search(r'<p class="uc-error-subcaption">(.*?)(?:\. |</p>)', page, re.DOTALL)
+        reason = html.unescape(found[1]).rstrip(".") if found else "it is not shared with everybody"
+        raise LewmError(
+            f"Google Drive does not give {remote.name}: {reason}; try again tomorrow, or name another place with "
+            "--source"
+        )
+    address = urljoin(str(response.url), form.action)
+    separator = "&" if urlsplit(address).query else "?"
+    return replace(remote, url=f"{address}{separator}{urlencode(form.fields)}")
+
+
+class _DownloadForm(HTMLParser):
+    """The form that confirms a download without a scan for viruses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "form" and found.get("id") == "download-form":
+            self.action = found.get("action")
+        elif tag == "input" and found.get("type") == "hidden" and found.get("name"):
+            self.fields[str(found["name"])] = found.get("value") or ""

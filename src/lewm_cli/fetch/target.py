@@ -10,40 +10,20 @@ from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.fetch.archive_checks import plain_name
 from lewm_cli.fetch.catalog import Entry, HubPlace, Published, PublishedFile, read_catalog
 
-RELEASE = "-release"
-"""Ends the names of fetched weights, so that they never take the name of a run."""
-
-RELEASED_LEWM = ("lewm", "lewm-release", "lejepa")
-"""Names of the released LeWM behind the task: `pusht/lejepa`; the last is its old name."""
-
-WEIGHTS, CONFIG = "weights.pt", "config.json"
-"""The files in a folder of weights, as on the Hub."""
-
-HUB, DRIVE = "hub", "drive"
-
-LONGEST_NAME = 60
-"""Characters of what an address ends with that become the name of a file."""
+RELEASE = "-release"  # ends the names of fetched weights, so that they never take the name of a run
+WEIGHTS, CONFIG = "weights.pt", "config.json"  # the files in a folder of weights, as on the Hub
 
 
 @dataclass(frozen=True)
 class Target:
-    """One recording, or the weights of one run, that can be fetched.
+    """One recording, or the weights of one run, that can be fetched."""
 
-    Args:
-        kind: also the kind of the repository on the Hub.
-        entry: of the catalog, that it belongs to.
-        name: in the home.
-        published: where it is.
-        files: what it is called there.
-        unpacked: bytes of a recording at most, if known.
-    """
-
-    kind: Literal["dataset", "model"]
-    entry: str
-    name: str
+    kind: Literal["dataset", "model"]  # also of the repository on the Hub
+    entry: str  # of the catalog, that it belongs to
+    name: str  # in the home
     published: Published
     files: tuple[PublishedFile, ...]
-    unpacked: int | None = None
+    unpacked: int | None = None  # bytes of a recording at most, if known
 
     @property
     def size(self) -> int | None:
@@ -67,11 +47,10 @@ def find_targets(
     source: str | None = None,
     revision: str | None = None,
 ) -> tuple[Target, ...]:
-    """Finds what was asked for: a recording, weights or both.
+    """Finds what was asked for: a recording, weights or, if neither is asked for alone, both.
 
     Args:
         what: a task, an entry of the catalog, or one checkpoint of it, `pusht/lejepa`.
-        dataset, checkpoint: only this; both if neither is given.
         source: hub, drive or an address; the first that the catalog knows if not given.
         revision: of the repositories; the catalog's if not given.
 
@@ -116,7 +95,7 @@ def _find_entry(what: str, url: str | None, *, dataset: bool, checkpoint: bool) 
     if entry := _called(catalog, above):
         if dataset:
             raise UsageError(f"{what} is a checkpoint; leave out --dataset")
-        method = "lewm" if last in RELEASED_LEWM else last.removesuffix(RELEASE)
+        method = "lewm" if last in ("lewm", "lewm-release", "lejepa") else last.removesuffix(RELEASE)
         if method in entry.checkpoints:
             return entry, method
         known = ", ".join(f"{entry.name}/{name}" for name in entry.checkpoints)
@@ -145,7 +124,7 @@ def _called(catalog: tuple[Entry, ...], name: str) -> Entry | None:
     exact = [entry for entry in catalog if name == entry.name]
     alias = [entry for entry in catalog if name in entry.aliases]
     holding = [entry for entry in catalog if entry.dataset and name == entry.dataset.name]
-    return next(iter((*exact, *alias, *holding)), None)
+    return next(iter(exact + alias + holding), None)
 
 
 def _files(files: tuple[PublishedFile, ...], revision: str | None) -> tuple[PublishedFile, ...]:
@@ -159,11 +138,11 @@ def _published(
     """Returns the place that was typed, or what the catalog names first, at the revision that was asked for."""
     if url:
         release = Published(url=url)
-    elif source == HUB:
+    elif source == "hub":
         if not release.hub:
             raise LewmError(f"the catalog knows nothing of {entry.name} on the Hub; leave out --source")
         release = Published(hub=release.hub)
-    elif source == DRIVE:
+    elif source == "drive":
         if not release.drive:
             folder = entry.drive_folder
             known = f"; the authors' folder {folder} answers 404 since June 2026" if folder else ""
@@ -183,7 +162,7 @@ def _published(
 
 def _address(source: str) -> str | None:
     """Reads what was typed after --source as an address; a file here may go by its path; None for hub and drive."""
-    if source in (HUB, DRIVE):
+    if source in ("hub", "drive"):
         return None
     if urlsplit(source).scheme in ("http", "https", "file"):
         return source
@@ -195,4 +174,4 @@ def _address(source: str) -> str | None:
 def _file_name(url: str) -> str:
     """Names the file behind an address, as far as a file here may be called so."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    return plain_name(name).lstrip(".")[-LONGEST_NAME:] or "download"
+    return plain_name(name).lstrip(".")[-60:] or "download"

@@ -5,7 +5,7 @@ import io
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
@@ -16,7 +16,6 @@ from lewm_cli.fetch.archive_checks import (
     HEAD_BYTES,
     READABLE,
     DamagedError,
-    MemberNames,
     RefusedError,
     check_stands_alone,
     gigabytes,
@@ -24,25 +23,24 @@ from lewm_cli.fetch.archive_checks import (
     plain_name,
     quoted,
     recognize,
+    remember_name,
 )
 from lewm_cli.fetch.remote import LocalFile
 from lewm_cli.files import explained, sync
+
+READ_BYTES = 1 << 18
 
 WINDOW_LIMIT = 1 << 27
 """Bytes of memory for looking back, the bound of `zstd -d` and `tar --zstd` themselves: whatever they unpack without
 being told `--long=31` is unpacked here, `zstd -19 --long` and `--ultra -22` included, and nothing needs more memory."""
 
-READ_BYTES = 1 << 18
-
-MAX_MEMBERS = 1024
-"""Members of one archive. Published ones hold a handful, and all their names are remembered."""
+MAX_MEMBERS = 1024  # published archives hold a handful, and all their names are remembered
 
 EXTENSION_BYTES, HEADERS_BYTES = 1 << 14, 1 << 20
 """Bytes that one header may add about a member (long names, attributes), and those of all headers of an archive:
 tarfile holds them in memory, and takes time that grows with the square of one."""
 
-PADDING_BYTES = 1 << 24
-"""Zeros that may follow the end of a tar archive; tar itself pads to 10 KiB."""
+PADDING_BYTES = 1 << 24  # zeros that may follow the end of a tar archive; tar itself pads to 10 KiB
 
 REFUSED_TYPES = {
     tarfile.LNKTYPE: "is a hard link",
@@ -53,8 +51,6 @@ REFUSED_TYPES = {
 }
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-
-LANCE_FOLDERS = ("_versions", "_transactions", "_indices", "data")
 
 
 def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], None]) -> tuple[LocalFile, ...]:
@@ -75,19 +71,37 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
     if any(folder.iterdir()):
         raise LewmError(f"{folder} is not empty, so nothing is unpacked into it; choose a new folder")
     try:
-        with _archive_named(archive):
-            files = tuple(_write_all(archive, _Writer(folder, limit), advance))
-            for file in files:
-                check_stands_alone(folder / file.path, quoted(str(file.path)))
+        files = tuple(_write_all(archive, _Writer(folder, limit), advance))
+        for file in files:
+            check_stands_alone(folder / file.path, quoted(str(file.path)))
         folders = {above for file in files for above in file.path.parents}
         for path in (*(file.path for file in files), *sorted(folders, reverse=True)):
             with explained(folder / path):
                 sync(folder / path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
+        if isinstance(error, Exception) and (sentence := _sentence(archive, error)):
+            raise sentence from error
         raise
     return files
+
+
+def _sentence(archive: Path, error: Exception) -> LewmError | None:
+    """Says what is wrong with an archive, if anything is."""
+    match error:
+        case FileNotFoundError():
+            return MissingError(f"there is no archive {archive}; fetch it again")
+        case PermissionError():
+            return LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again")
+        case tarfile.FilterError():
+            error = RefusedError(str(error), "do without it")
+        case zstandard.ZstdError() if "too much memory" in str(error):
+            reason = f"it takes more than {WINDOW_LIMIT >> 20} MiB of memory for looking back"
+            error = RefusedError(reason, "unpack it with `zstd -d --long=31`")
+        case zstandard.ZstdError():
+            error = DamagedError(f"a zstd frame is damaged ({error})")
+    return LewmError(f"{archive} {error.outcome}: {error}; {error.advice}") if isinstance(error, RefusedError) else None
 
 
 class _Reader(io.FileIO):
@@ -104,16 +118,11 @@ class _Reader(io.FileIO):
 
 
 class _TarStream:
-    """A tar archive from front to back: tarfile reads headers with `read`, contents are taken in pieces.
-
-    Attributes:
-        header: the last bytes that tarfile read.
-        ended: fewer bytes came than were asked for.
-    """
+    """A tar archive from front to back: tarfile reads headers with `read`, contents are taken in pieces."""
 
     def __init__(self, source: IO[bytes]) -> None:
-        self.header, self.ended = b"", False
-        self._source = source
+        self.ended = False  # fewer bytes came than were asked for
+        self._source, self._header = source, b""
         self._position = self._headers = 0
 
     def read(self, size: int) -> bytes:
@@ -121,8 +130,8 @@ class _TarStream:
         self._headers += size
         if size > EXTENSION_BYTES or self._headers > HEADERS_BYTES:
             raise RefusedError(f"the headers of its members take {gigabytes(max(size, self._headers))} or more")
-        self.header = self._take(size)
-        return self.header
+        self._header = self._take(size)
+        return self._header
 
     def tell(self) -> int:
         """Returns how many bytes were taken."""
@@ -145,7 +154,7 @@ class _TarStream:
         """Looks for the end mark, and for zeros only after it, all of which tarfile takes for granted."""
         if self.ended:
             raise DamagedError("it ends within the list of its members")
-        if any(self.header):
+        if any(self._header):
             raise DamagedError("the header of a member is damaged")
         padding = 0
         while piece := self._take(READ_BYTES):
@@ -168,9 +177,7 @@ class _Writer:
     """Writes files into one folder, hashed, and never more of them than allowed."""
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.folder = folder
-        self._limit = limit
-        self._written = 0
+        self.folder, self._limit, self._written = folder, limit, 0
 
     def write(self, path: PurePosixPath, size: int, pieces: Iterable[bytes]) -> LocalFile:
         """Writes a new file, of `size` bytes as far as is known; its mode in the archive does not matter."""
@@ -222,8 +229,7 @@ def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -
 
 
 def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[LocalFile]:
-    files = 0
-    names = MemberNames()
+    files, names = 0, dict[str, tuple[str, bool]]()
     for count, member in enumerate(_members(stream)):
         path, name = member_path(member.name), quoted(member.name)
         if count == MAX_MEMBERS:
@@ -236,9 +242,9 @@ def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[LocalFile]:
         if member.isreg() and not path.parts:
             raise RefusedError(f"the name of its member {name} is that of the folder itself")
         tarfile.data_filter(member, str(writer.folder))  # the judgment of the standard library, should ours have a hole
-        names.add(path, member.isdir())
-        for above, below in zip(path.parts, path.parts[1:], strict=False):
-            if above.endswith(".lance") and below in LANCE_FOLDERS:
+        remember_name(names, path, member.isdir())
+        for above, below in pairwise(path.parts):
+            if above.endswith(".lance") and below in ("_versions", "_transactions", "_indices", "data"):
                 raise RefusedError(
                     f"it holds the Lance dataset {quoted(above)}, and only HDF5 is read here",
                     "download the same dataset as HDF5",
@@ -252,22 +258,16 @@ def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[LocalFile]:
 
 def _members(stream: _TarStream) -> Iterator[tarfile.TarInfo]:
     """Yields the members; the content of each has to be taken before the next one."""
-    archive = None
-    while True:
-        try:
-            archive = archive or tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8")
-            member = archive.next()
-        except RecursionError as error:
-            raise RefusedError("one of its members has too many headers") from error
-        except (tarfile.TarError, ValueError, LookupError, ArithmeticError) as error:
-            if stream.ended:
-                break
+    try:
+        for member in tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8"):
+            if member.size < 0 or (member.size and member.isdir()):
+                raise DamagedError(f"the size of {quoted(member.name)} is wrong")
+            yield member
+    except RecursionError as error:
+        raise RefusedError("one of its members has too many headers") from error
+    except (tarfile.TarError, ValueError, LookupError, ArithmeticError) as error:
+        if not stream.ended:
             raise DamagedError(f"the header of a member is damaged ({error})") from error
-        if member is None:
-            break
-        if member.size < 0 or (member.size and member.isdir()):
-            raise DamagedError(f"the size of {quoted(member.name)} is wrong")
-        yield member
     stream.check_end()
 
 
@@ -277,28 +277,3 @@ def _only_file(archive: Path) -> PurePosixPath:
     while name.endswith((".zst", ".tzst", ".tar")):
         name = name[: name.rindex(".")]
     return member_path(plain_name(name if name.endswith(HDF5_SUFFIXES) else f"{name}.h5"))
-
-
-@contextmanager
-def _archive_named(archive: Path) -> Iterator[None]:
-    """Turns what is wrong with `archive` into a sentence."""
-    damaged, refused = f"{archive} cannot be unpacked", f"{archive} was not unpacked, and nothing of it was kept"
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise MissingError(f"there is no archive {archive}; fetch it again") from error
-    except PermissionError as error:
-        raise LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again") from error
-    except DamagedError as error:
-        raise LewmError(f"{damaged}: {error}; remove it and fetch it again") from error
-    except RefusedError as error:
-        raise LewmError(f"{refused}: {error}; {error.advice}") from error
-    except tarfile.FilterError as error:
-        raise LewmError(f"{refused}: {error}; do without it") from error
-    except zstandard.ZstdError as error:
-        if "too much memory" not in str(error):
-            raise LewmError(f"{damaged}: a zstd frame is damaged ({error}); remove it and fetch it again") from error
-        raise LewmError(
-            f"{refused}: it takes more than {WINDOW_LIMIT >> 20} MiB of memory for looking back; "
-            "unpack it with `zstd -d --long=31`"
-        ) from error
