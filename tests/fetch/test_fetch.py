@@ -485,6 +485,18 @@ def test_room_of_what_was_unpacked_halfway_counts_as_free(
     ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 
+def test_room_of_half_a_download_counts_once(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
+    packed = standins.packed.content
+    part = home / ".fetching-tworoom.h5" / f".{standins.archive}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(packed[:1000])
+    needed = len(packed) - 1000 + standins.recording.stat().st_size
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 1)
+    assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed)
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+
+
 def test_cut_download_goes_on_in_the_next_command(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(download, "RetryPolicy", partial(RetryPolicy, pause=0.01))
     packed = standins.packed.content

@@ -8,8 +8,6 @@ from typing import Literal
 import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixels are compressed with)
 
-HEAD_BYTES = tarfile.BLOCKSIZE  # they decide what a file is
-
 READABLE = "only .tar.zst, .tar, .zst and HDF5 files are unpacked here"
 
 OTHERS = {
@@ -24,7 +22,6 @@ OTHERS = {
 }
 
 COMPONENT_BYTES, NAME_BYTES, MAX_DEPTH = 255, 512, 8
-
 MAX_LINKS, MAX_LINK_CHARACTERS = 10_000, 1 << 20
 """Names in one HDF5 file, of which recordings have some twenty, and characters in them with the groups above them."""
 
@@ -60,21 +57,18 @@ def gigabytes(count: int) -> str:
 
 
 def recognize(head: bytes) -> Literal["zstd", "tar", "HDF5"]:
-    """Recognizes what begins with these bytes: `HEAD_BYTES` of them, fewer only where there are no more.
+    """Recognizes what begins with these bytes, 512 of them unless it has fewer, or refuses it.
 
     Never by its name: a web page that was downloaded has the right name too.
-
-    Raises:
-        DamagedError: nothing is there, or a web page was downloaded.
-        RefusedError: something else that is not unpacked here.
     """
+    head = head[: tarfile.BLOCKSIZE]
     if not head:
         raise DamagedError("it is empty")
     if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
         return "zstd"
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "HDF5"
-    if len(head) == HEAD_BYTES and not any(head):  # an empty tar archive is nothing but zeros
+    if len(head) == tarfile.BLOCKSIZE and not any(head):  # an empty tar archive is nothing but zeros
         return "tar"
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
@@ -92,8 +86,7 @@ def recognize(head: bytes) -> Literal["zstd", "tar", "HDF5"]:
 def member_path(name: str) -> PurePosixPath:
     """Returns the path that a member's name means, relative to the folder; `.` for the folder itself.
 
-    Raises:
-        RefusedError: the name leads elsewhere, or could mean different files to different readers.
+    Refuses a name that leads elsewhere, or could mean different files to different readers.
     """
     parts = name.removesuffix("/").split("/")
     if parts[0] == ".":
@@ -123,8 +116,7 @@ def plain_name(name: str) -> str:
 def remember_name(seen: dict[str, tuple[str, bool]], path: PurePosixPath, is_folder: bool) -> None:
     """Adds a path, and the folders above it, to those of an archive; a folder may come again.
 
-    Raises:
-        RefusedError: another member has this path, or one that some file systems take for the same.
+    Refuses a path that another member has, or one that some file systems take for the same.
     """
     for name, folder in (*((str(above), True) for above in path.parents), (str(path), is_folder)):
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
@@ -141,12 +133,7 @@ def remember_name(seen: dict[str, tuple[str, bool]], path: PurePosixPath, is_fol
 
 
 def check_stands_alone(path: Path, name: str) -> None:
-    """Checks that a file, if it is HDF5, names no other file, which reading it would read; no values are read.
-
-    Raises:
-        DamagedError: it says that it is HDF5 but cannot be read.
-        RefusedError: it refers to another file, or to nothing.
-    """
+    """Refuses a file that is HDF5 and damaged, or names another file, which reading it would read, or nothing."""
     if not h5py.is_hdf5(path):
         return
     try:

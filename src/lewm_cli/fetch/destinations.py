@@ -52,8 +52,7 @@ def _plan_dataset(home: Home, target: Target, force: bool) -> PlannedFetch:
 
 def _plan_weights(home: Home, target: Target, force: bool) -> PlannedFetch:
     name, path = target.name, home.new_run_stem(target.name)
-    above = home.run_above(name)
-    if above:
+    if above := home.run_above(name):
         raise LewmError(f"{name} would need a folder named like the run {above!r}; take that away with lewm rm {above}")
     lying = next((run for run in home.runs() if run.name == name), None)
     if lying is None or (force and not lying.files.weights.is_relative_to(home.write)):
@@ -77,15 +76,9 @@ def _plan_weights(home: Home, target: Target, force: bool) -> PlannedFetch:
 
 
 def check_space(missing: Sequence[PlannedFetch], unpacked_from_here: Container[PlannedFetch], *, keep: bool) -> None:
-    """Refuses what would not fit: an archive and what comes out of it lie side by side until it goes.
+    """Refuses what is known not to fit, if it is fetched in this order.
 
-    Args:
-        missing: what is to be fetched, in this order.
-        unpacked_from_here: those whose archive is here already.
-        keep: archives stay.
-
-    Raises:
-        LewmError: less is free than is known to be needed.
+    An archive, unless it is here already, and what comes out of it lie side by side until it goes, if it is not kept.
     """
     stays = peak = 0
     for one in missing:
@@ -114,11 +107,7 @@ def free_bytes(folder: Path) -> int:
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Yields the folder, with what an earlier fetch left in it, under a lock; it goes once all went well.
-
-    Raises:
-        LewmError: another process fetches the same, or nothing can be written there.
-    """
+    """Yields the folder, with what an earlier fetch left in it, under a lock; it goes once all went well."""
     with locked(target, f"another process is fetching {target.name}; wait for its end"):
         folder = _stage(target)
         with explained(target):

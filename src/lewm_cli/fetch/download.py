@@ -19,8 +19,6 @@ from lewm_cli.fetch.http_source import Answer, HttpSource, Identity, RetryableEr
 from lewm_cli.fetch.remote import Advance, Begin, LocalFile, Remote, Transfer
 from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, lock_path, locked, remove_stale_parts, sync, write_text
 
-SYNC_SECONDS = 10.0  # of a download, that a power failure may cost
-
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -49,14 +47,12 @@ def download(
 
     Args:
         begin: shows the download.
-        rereading: shows that what an earlier call left is read from disk once more, for its hash; tens of gigabytes of
-            it take minutes.
+        rereading: shows that what an earlier call left is read again for its hash, which may take minutes.
         pausing: gets the reason for every pause before another attempt, and its seconds.
 
     Raises:
-        LewmError: another process downloads it, the server refuses it or gives something else, the network or the
-            server fails too often, the disk is full, or the file has another size or hash than it has to; in the last
-            case nothing of it is kept.
+        LewmError: another process downloads it, the server refuses it, gives something else or fails too often, the
+            disk is full, or the file has another size or hash than it has to, and then nothing of it is kept.
     """
     with locked(path, f"another process is downloading {path.name} into {path.parent}; wait for it, or stop it"):
         partial = _Partial(path)
@@ -106,15 +102,15 @@ class _Partial:
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
         self._synced_at = time.monotonic()
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        self._boot = boot.read_text().strip() if os.access(boot, os.R_OK) else None
 
     @property
     def whole(self) -> bool:
-        """Tells if nothing is missing."""
         return self.identity is not None and self.size == self.identity.size
 
     @property
     def sha256(self) -> str:
-        """The hash of the bytes that are there."""
         return self._hash.hexdigest()
 
     def resume(self, remote: Remote, rereading: Begin) -> None:
@@ -124,7 +120,7 @@ class _Partial:
             note = _Note.model_validate_json(self._note.read_bytes())
             size = self.part.stat().st_size
             # After a power failure a file may be longer than what was really written.
-            trusted = size if note.boot is not None and note.boot == _boot() else min(size, note.synced)
+            trusted = size if note.boot is not None and note.boot == self._boot else min(size, note.synced)
             if not note.identity.begins(remote) or trusted > (note.identity.size or trusted):
                 return
             self._file = self.part.open("r+b", buffering=0)
@@ -159,7 +155,7 @@ class _Partial:
                 self._hash.update(rest[:written])
                 self.size += written
                 rest = rest[written:]
-            if time.monotonic() - self._synced_at > SYNC_SECONDS:
+            if time.monotonic() - self._synced_at > 10.0:  # seconds that a power failure may cost
                 self.sync()
         except OSError as error:
             folder = self._path.parent
@@ -192,28 +188,19 @@ class _Partial:
             self._note.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Removes the bytes."""
         self.close()
         self.forget()
         self.part.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the file; what is in it stays."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _write_note(self, identity: Identity) -> None:
-        write_text(self._note, _Note(identity=identity, synced=self.size, boot=_boot()).model_dump_json())
+        write_text(self._note, _Note(identity=identity, synced=self.size, boot=self._boot).model_dump_json())
         self._synced_at = time.monotonic()
-
-
-def _boot() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
 
 
 @dataclass
@@ -232,7 +219,6 @@ class _Attempts:
     restarts: int = 0
 
     def run(self) -> None:
-        """Asks again until nothing is missing."""
         partial, failures = self.partial, 0
         timeout = httpx2.Timeout(self.policy.silence, connect=self.policy.connecting)
         with open_client(self.remote, timeout) as client:
@@ -269,7 +255,7 @@ class _Attempts:
                 f"{name} has {size:,} bytes, but the server offers one of {answer.identity.size:,}; it is another "
                 "file, so nothing was downloaded"
             )
-        identity = answer.identity.with_size(size)
+        identity = answer.identity.model_copy(update={"size": size})
         started = answer.offset > 0
         if started:
             partial.identity = identity
@@ -292,7 +278,7 @@ class _Attempts:
         if not started and not size:  # an empty file
             self._start(identity)
         if answer.identity.size is None:  # the end of what came is the end of the file
-            partial.identity = identity.with_size(partial.size)
+            partial.identity = identity.model_copy(update={"size": partial.size})
 
     def _start(self, identity: Identity) -> None:
         """Begins with nothing, though not too often: what is lost then counts as progress the next time."""

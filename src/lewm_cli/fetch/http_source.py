@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import httpx2
 
@@ -18,8 +17,6 @@ from lewm_cli import __version__
 from lewm_cli.config import Section
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.remote import Remote
-
-E = TypeVar("E", bound=BaseException)
 
 RETRYABLE = (408, 425, 429, 500, 502, 503, 504)  # such a server may answer better next time
 
@@ -42,10 +39,6 @@ class Identity(Section):
     def validator(self) -> str | None:
         """Becomes another one when the file does."""
         return self.etag or self.modified
-
-    def with_size(self, size: int | None) -> "Identity":
-        """Returns the same, of so many bytes."""
-        return self.model_copy(update={"size": size})
 
     def begins(self, remote: Remote) -> bool:
         """Tells if the beginning of this file begins `remote` too, as far as can be known before asking."""
@@ -87,11 +80,7 @@ class RetryableError(Exception):
 
 
 def open_client(remote: Remote, timeout: httpx2.Timeout) -> httpx2.Client:
-    """Opens a client; proxies and certificates as the environment says.
-
-    Raises:
-        LewmError: the environment names a proxy that cannot be used.
-    """
+    """Opens a client; proxies and certificates as the environment says, if it can be used."""
     try:
         return httpx2.Client(
             follow_redirects=True,
@@ -164,7 +153,7 @@ class HttpSource:
         now = self._identity(response, size)
         more = response.status_code == httpx2.codes.PARTIAL_CONTENT
         if not more:  # the end is where it says now, whatever it said before
-            identity = identity.with_size(size)
+            identity = identity.model_copy(update={"size": size})
         if size is None or first != offset or not identity.is_part_of(now):
             raise changed
         return Answer(now, offset, response.iter_raw() if more else iter(()))
@@ -201,14 +190,9 @@ class HttpSource:
 
 @contextmanager
 def connection_explained(remote: Remote, asked_once: str = "") -> Iterator[None]:
-    """Turns what httpx raises into a sentence, or into an error that is worth another attempt.
+    """Turns what httpx raises into a sentence or, if another attempt may go better, into a RetryableError.
 
-    Args:
-        asked_once: the place that is asked a question about `remote`, before any download; there is no other attempt.
-
-    Raises:
-        RetryableError: the connection failed.
-        LewmError: no attempt would go better.
+    There is no other attempt where a place is `asked_once` about the file, before any download.
     """
     try:
         yield
@@ -265,7 +249,8 @@ def _broken_connection(remote: Remote, error: httpx2.HTTPError) -> RetryableErro
     # Behind a redirect, the host is another one than that of the URL.
     host, network = error.request.url.netloc.decode("ascii", "replace"), "check the network"
     proxy = "if yours needs a proxy, name it in HTTPS_PROXY"
-    if certificate := _cause(error, ssl.SSLCertVerificationError):
+    certificate = _cause(error, ssl.SSLCertVerificationError)
+    if isinstance(certificate, ssl.SSLCertVerificationError):
         return remote.error(
             f"the certificate of {host} is not to be trusted ({certificate.verify_message}); check the clock, "
             "and if this network replaces certificates, name the file of its authority in SSL_CERT_FILE"
@@ -300,7 +285,7 @@ def _unusable_proxy(remote: Remote, error: Exception) -> LewmError:
     )
 
 
-def _cause(error: BaseException | None, kind: type[E]) -> E | None:
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

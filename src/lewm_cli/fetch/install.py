@@ -46,8 +46,7 @@ def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | N
         LewmError: the address names another file, or none.
     """
     [file] = planned.target.files
-    named = local_path(planned.target.published.url or "")
-    if named:
+    if named := local_path(planned.target.published.url or ""):
         return _verified(named, file, progress)
     path = planned.path.with_name(PurePosixPath(file.name).name)  # kept by an earlier fetch, or put there by hand
     if path == planned.path or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
@@ -66,22 +65,22 @@ def install_dataset(
     """
     target, path = planned.target, planned.path
     with staged(path) as stage:
-        downloaded = isinstance(source, Remote)
-        if isinstance(source, Remote):
-            source = _download(source, stage / PurePosixPath(target.files[0].name).name, progress, say)
+        archive = source
+        if isinstance(archive, Remote):
+            archive = _download(archive, stage / PurePosixPath(target.files[0].name).name, progress, say)
         folder = emptied(stage / "unpacked")
-        file = _recording(_unpack(source.path, folder, target.unpacked, progress), path.name, source.path.name)
+        file = _recording(_unpack(archive.path, folder, target.unpacked, progress), path.name, archive.path.name)
         dataset = open_dataset(folder / file.path, target.name)
-        origin = _origin(target, [source], [replace(file, path=path)])
+        origin = _origin(target, [archive], [replace(file, path=path)])
         if path.exists() and not planned.replaces:
             raise LewmError(f"{path} has come there meanwhile; to have it replaced, add --force to the same command")
-        if downloaded and keep_archive and source.path.name != path.name:
+        if archive is not source and keep_archive and archive.path.name != path.name:
             with explained(path):
-                source.path.replace(path.with_name(source.path.name))
+                archive.path.replace(path.with_name(archive.path.name))
         # The recording last: without it, its origin says nothing to anybody.
         origin.write(dataset_origin(path))
         put_last(folder / file.path, path)
-    return Installed(planned, origin, source.transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
+    return Installed(planned, origin, archive.transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
 
 
 def install_weights(
@@ -126,14 +125,12 @@ def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> L
         there = _hashed(path, progress)
         if there.sha256 == remote.sha256:
             return there
+
+    def pausing(reason: str, seconds: float) -> None:
+        say(f"{path.name}: {reason}; trying again in {seconds:.0f} s")
+
     with progress(f"downloading {path.name}") as begin:
-        return download(
-            remote,
-            path,
-            begin,
-            rereading=begin,
-            pausing=lambda reason, seconds: say(f"{path.name}: {reason}; trying again in {seconds:.0f} s"),
-        )
+        return download(remote, path, begin, rereading=begin, pausing=pausing)
 
 
 def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> LocalFile:

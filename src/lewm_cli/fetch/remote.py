@@ -31,7 +31,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file that is on this disk; its path is relative to the folder that it was unpacked into."""
+    """A file that is on this disk; the path of one just unpacked is relative to the folder that it is in."""
 
     path: Path
     size: int
@@ -47,11 +47,6 @@ class Transfer:
     already: int  # of them are there, and will not come; they say nothing about the rate
 
 
-Advance = Callable[[int], None]
-"""Gets the number of bytes that came since its last call."""
-
-Begin = Callable[[Transfer], Advance]
-"""Starts to show what is about to come; once more if all has to come anew."""
-
-ByteProgress = Callable[[str], AbstractContextManager[Begin]]
-"""Shows the progress of a stage of many bytes, by its label."""
+Advance = Callable[[int], None]  # gets the number of bytes that came since its last call
+Begin = Callable[[Transfer], Advance]  # starts to show what is about to come; once more if all has to come anew
+ByteProgress = Callable[[str], AbstractContextManager[Begin]]  # shows a stage of many bytes, by its label

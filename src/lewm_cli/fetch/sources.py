@@ -5,17 +5,10 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_token, hf_hub_url
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RevisionNotFoundError,
-)
+from huggingface_hub import HfApi, constants, errors, get_hf_file_metadata, get_token, hf_hub_url
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
@@ -50,11 +43,7 @@ def find_sources(target: Target) -> tuple[Remote | Path, ...]:
 
 
 def local_path(url: str) -> Path | None:
-    """Returns the file of this machine that a file:// address names; None for other addresses.
-
-    Raises:
-        LewmError: it names no file of this machine.
-    """
+    """Returns the file of this machine that a file:// address names, or refuses it; None for other addresses."""
     parts = urlsplit(url)
     if parts.scheme != "file":
         return None
@@ -75,19 +64,19 @@ def _on_hub(place: HubPlace, repo_type: str, file: PublishedFile) -> Remote:
     with connection_explained(remote, constants.ENDPOINT):
         try:
             metadata = get_hf_file_metadata(url, library_name="lewm", library_version=__version__)
-        except OfflineModeIsEnabled as error:
+        except errors.OfflineModeIsEnabled as error:
             raise LewmError(
                 "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or name a copy with --source file:///PATH"
             ) from error
-        except HFValidationError as error:
+        except errors.HFValidationError as error:
             raise LewmError(f"{place.repo} is no name of a repository ({error}); mend the catalog entry") from error
-        except RevisionNotFoundError as error:
+        except errors.RevisionNotFoundError as error:
             raise MissingError(
                 f"{place.repo} has no revision {place.revision!r}; leave out --revision for the one in the catalog"
             ) from error
-        except EntryNotFoundError as error:
+        except errors.EntryNotFoundError as error:
             raise MissingError(_instead(place, repo_type, file)) from error
-        except HfHubHTTPError as error:
+        except errors.HfHubHTTPError as error:
             raise refusal(remote, error.response) from error
     # The Hub gives the sha256 of large files; small ones have a hash of git's.
     sha256 = metadata.etag if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") else None
@@ -147,9 +136,8 @@ def _on_drive(identifier: str, file: PublishedFile) -> Remote:
             f"Google Drive does not give {remote.name}: {reason}; try again tomorrow, or name another place with "
             "--source"
         )
-    address = urljoin(str(response.url), form.action)
-    separator = "&" if urlsplit(address).query else "?"
-    return replace(remote, url=f"{address}{separator}{urlencode(form.fields)}")
+    address = httpx2.URL(urljoin(str(response.url), form.action))
+    return replace(remote, url=str(address.copy_merge_params(form.fields)))
 
 
 class _DownloadForm(HTMLParser):

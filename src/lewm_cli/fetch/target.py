@@ -1,6 +1,6 @@
 """Finds what is to be fetched, from what was typed, and its name in the home."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -72,9 +72,7 @@ def find_targets(
     found = []
     if recording:
         published = _published(entry, recording, f"the recording of {entry.name}", source, url, revision)
-        unpacked = None if revision else recording.unpacked
-        files = _files((recording.file,), revision)
-        found.append(Target("dataset", entry.name, recording.name, published, files, unpacked))
+        found.append(Target("dataset", entry.name, recording.name, published, (recording.file,), recording.unpacked))
     if weights:
         published = _published(entry, weights, f"{weights.method} for {entry.name}", source, url, revision)
         files = weights.files
@@ -82,7 +80,12 @@ def find_targets(
             name = _file_name(url)
             files = (next((file for file in files if file.name == name), PublishedFile(name=name)),)
         name = f"{entry.name}/{method or 'lewm'}{RELEASE}"
-        found.append(Target("model", entry.name, name, published, _files(files, revision)))
+        found.append(Target("model", entry.name, name, published, files))
+    if revision:  # of another one than the catalog's, the names are all that is known
+        found = [
+            replace(target, files=tuple(PublishedFile(name=file.name) for file in target.files), unpacked=None)
+            for target in found
+        ]
     return tuple(found)
 
 
@@ -107,16 +110,13 @@ def _find_entry(what: str, url: str | None, *, dataset: bool, checkpoint: bool) 
     if dataset == checkpoint:
         raise UsageError(f"{what!r} is not in the catalog; say what it is: add --dataset or --checkpoint")
     # What an address gives that no catalog knows can only be taken as it comes.
-    folder = url.endswith("/")
-    if folder and dataset:
+    if dataset and url.endswith("/"):
         raise UsageError(f"{url} is a folder; name the file in it")
-    files = [PublishedFile(name=name) for name in ((CONFIG, WEIGHTS) if folder else (_file_name(url),))]
-    published: dict[str, object] = (
-        {"dataset": {"name": what, "file": files[0], "url": url}}
-        if dataset
-        else {"checkpoints": {"lewm": {"method": "LeWM", "files": files, "url": url}}}
-    )
-    return Entry.build({"name": what, "origin": "--source", **published}, "the command line"), None
+    released: dict[str, object] = {"dataset": {"name": what, "file": {"name": _file_name(url)}, "url": url}}
+    if checkpoint:
+        files = [{"name": CONFIG}, {"name": WEIGHTS}]
+        released = {"checkpoints": {"lewm": {"method": "LeWM", "files": files, "url": url}}}
+    return Entry.build({"name": what, "origin": "--source", **released}, "the command line"), None
 
 
 def _called(catalog: tuple[Entry, ...], name: str) -> Entry | None:
@@ -125,11 +125,6 @@ def _called(catalog: tuple[Entry, ...], name: str) -> Entry | None:
     alias = [entry for entry in catalog if name in entry.aliases]
     holding = [entry for entry in catalog if entry.dataset and name == entry.dataset.name]
     return next(iter(exact + alias + holding), None)
-
-
-def _files(files: tuple[PublishedFile, ...], revision: str | None) -> tuple[PublishedFile, ...]:
-    """Returns the files; of another revision than the catalog's, the names are all that is known."""
-    return tuple(PublishedFile(name=file.name) for file in files) if revision else files
 
 
 def _published(

@@ -13,7 +13,6 @@ import zstandard
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.archive_checks import (
-    HEAD_BYTES,
     READABLE,
     DamagedError,
     RefusedError,
@@ -59,7 +58,6 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
     All files are on the disk when this returns. On any error, an interrupt included, `folder` is empty again.
 
     Args:
-        archive: what was downloaded; it is only read.
         folder: new and empty; nothing is written anywhere else.
         limit: bytes that may be written at most.
         advance: gets the bytes of the archive that were read.
@@ -118,7 +116,7 @@ class _Reader(io.FileIO):
 
 
 class _TarStream:
-    """A tar archive from front to back: tarfile reads headers with `read`, contents are taken in pieces."""
+    """A tar archive from front to back: tarfile reads headers and skips padding, contents are taken in pieces."""
 
     def __init__(self, source: IO[bytes]) -> None:
         self.ended = False  # fewer bytes came than were asked for
@@ -134,11 +132,9 @@ class _TarStream:
         return self._header
 
     def tell(self) -> int:
-        """Returns how many bytes were taken."""
         return self._position
 
     def seek(self, position: int) -> None:
-        """Skips bytes; tarfile only goes forward, over the padding of a file."""
         self._take(max(0, min(position - self._position, tarfile.BLOCKSIZE)))
 
     def pieces(self, size: int, within: str) -> Iterator[bytes]:
@@ -209,17 +205,16 @@ def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -
         raise DamagedError("it is no regular file")
     with _Reader(archive, advance) as reader:
         stream: io.BufferedReader[Any] = io.BufferedReader(reader, READ_BYTES)
-        head, declared = stream.peek(HEAD_BYTES)[:HEAD_BYTES], archive.stat().st_size
+        head, declared = stream.peek(), archive.stat().st_size
         kind = recognize(head)
         if kind == "zstd":
             decoder = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(
                 cast(BinaryIO, stream), read_size=READ_BYTES, read_across_frames=True
             )
             stream = io.BufferedReader(cast(Any, decoder), READ_BYTES)
-            inside = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
-            if not inside:
+            if not stream.peek():
                 raise DamagedError("it ends within a zstd frame, or is empty")
-            kind, declared = recognize(inside), zstandard.frame_content_size(head)
+            kind, declared = recognize(stream.peek()), zstandard.frame_content_size(head)
             if kind == "zstd":
                 raise RefusedError(f"it was compressed twice, and {READABLE}")
         if kind == "tar":
