@@ -5,8 +5,8 @@ import pytest
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Actor, Clock, NoActionActor, RandomActor, RecordedActor
-from lewm_cli.evaluate import EpisodeResult, EvaluationLoop, Pair, pair_seed
-from lewm_cli.simulate import InProcess, RunActor
+from lewm_cli.evaluate import EpisodeResult, EvaluationLoop, pair_seed
+from lewm_cli.simulate import InProcess, Pair, RunActor
 from toys import ToySimulator, toy
 
 PROTOCOL = EvalProtocol(budget=6, pairs=2)

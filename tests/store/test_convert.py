@@ -28,7 +28,7 @@ from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
 from lewm_cli.store.convert import FOLDERS, Names, Target
 from lewm_cli.store.convert import swm_module as adapter
-from lewm_cli.store.convert.targets import HUB_FILES
+from lewm_cli.store.convert.write import HUB_FILES
 from lewm_cli.store.derived import read_object, read_state_dict
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.keys import released_key

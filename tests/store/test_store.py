@@ -153,10 +153,10 @@ def test_next_name_is_the_first_free_number(home: Home):
     assert home.next_dataset_name("tworoom/expert") == "tworoom/expert-2"
 
 
-@pytest.mark.parametrize("foreign", ["lewm_object.ckpt", "lewm_weight.ckpt", "lewm_weights.ckpt"])
-def test_name_of_another_tools_checkpoint_is_not_free(home: Home, foreign):
+@pytest.mark.parametrize("external", ["lewm_object.ckpt", "lewm_weight.ckpt", "lewm_weights.ckpt"])
+def test_name_of_another_tools_checkpoint_is_not_free(home: Home, external):
     """A run by that name would overwrite it with what is derived from its own weights."""
-    touch(home.write / "tworoom" / foreign)
+    touch(home.write / "tworoom" / external)
     assert home.next_run_name(NAME) == "tworoom/lewm-2"
 
 

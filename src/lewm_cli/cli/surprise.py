@@ -49,7 +49,7 @@ def command(
     """
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
     surprised = surprise_run(
@@ -63,7 +63,7 @@ def command(
         seed=seed,
         device=device,
         plot=plot,
-        foreign=Foreign(stats_from, trust, sizes),
+        external=ExternalWeights(stats_from, trust, sizes),
     )
     output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
     output.say(f"stored: {surprised.path}")

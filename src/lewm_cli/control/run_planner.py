@@ -93,6 +93,7 @@ class Planner(Actor):
         on_cpu = run.device.type == "cpu"
         self.solver = PerEnvironment(solver) if on_cpu else solver
         self.at_once = EPISODES_PER_CORE * available_cores() if on_cpu else EPISODES_ON_ACCELERATOR
+        PlanFlops.of(run.model, self.config.horizon, self.config.history)  # counted now: the clock of plans runs later
 
     def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
         """See `Actor`."""

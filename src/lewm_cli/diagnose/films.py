@@ -19,7 +19,6 @@ from lewm_cli.evaluate import (
     EvalResult,
     Film,
     FilmResult,
-    Pair,
     PlanFilm,
     evaluate,
     pair_seed,
@@ -27,7 +26,7 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.evaluate.film_result import Path, Picture
 from lewm_cli.plan import Iteration, Plan, find_solver
-from lewm_cli.simulate import InProcess, Rollouts, SimulatorPool
+from lewm_cli.simulate import InProcess, Pair, Rollouts, SimulatorPool
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from scipy.stats import spearmanr
 
 from lewm_cli.diagnose.true_cost import TrueRollout
 from lewm_cli.evaluate import RankedPair

@@ -16,7 +16,6 @@ from lewm_cli.evaluate import (
     EvalResult,
     EvaluationLoop,
     Journal,
-    Pair,
     Ranking,
     Reference,
     References,
@@ -24,7 +23,7 @@ from lewm_cli.evaluate import (
     resume_clock,
 )
 from lewm_cli.plan import find_solver
-from lewm_cli.simulate import Render, RunActor, SimulatorPool
+from lewm_cli.simulate import Pair, Render, RunActor, SimulatorPool
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
 

@@ -11,7 +11,6 @@ from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
-from lewm_cli.simulate import Pair
 
 __all__ = [
     "HELD_OUT",
@@ -29,7 +28,6 @@ __all__ = [
     "Journal",
     "Journaled",
     "NamedResult",
-    "Pair",
     "PairManifest",
     "PairedComparison",
     "PairsOrigin",

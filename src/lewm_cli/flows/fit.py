@@ -11,7 +11,7 @@ from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
 from lewm_cli.heads import HeadFit, LatentEpisodes, LatentSplit, encode_episodes, find_kind, save_head
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
 FITTED_FRAMES = 100_000
@@ -36,7 +36,7 @@ def fit_head(
     dataset: str | None = None,
     seed: int = 0,
     device: str = "auto",
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> tuple[HeadFit, Path]:
     """Fits a head to frozen latents of episodes that the run was trained on, and tests it on others.
 
@@ -50,7 +50,7 @@ def fit_head(
         dataset: the recording that the run was trained on; as its card names it if not given.
         seed: of episodes, pairs and heads.
         device: auto, cpu, cuda or mps; the head itself is fitted on the CPU.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
 
     Returns:
         the result, and the file of the head.
@@ -61,7 +61,7 @@ def fit_head(
             process writes the run.
     """
     head = find_kind(kind)
-    run = load_run(home, name, resolve_device(device), foreign=foreign, say=say)
+    run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.use_threads()
     recording = home.find_dataset(dataset or run.card.dataset.name)
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)

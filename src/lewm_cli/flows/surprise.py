@@ -15,8 +15,8 @@ from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
 from lewm_cli.store import (
-    NOTHING_SAID,
-    Foreign,
+    NO_OPTIONS,
+    ExternalWeights,
     Home,
     Run,
     RunEntry,
@@ -55,7 +55,7 @@ def surprise_run(
     seed: int = 0,
     device: str = "auto",
     plot: Path | None = None,
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> Surprised:
     """Measures surprise, and stores the result under `<run>.run/results/`.
 
@@ -70,7 +70,7 @@ def surprise_run(
         seed: of the perturbations and the untrained model.
         device: auto, cpu, cuda or mps.
         plot: the SVG file to draw; beside the result if not given.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
 
     Raises:
         UsageError: the plot is no SVG file.
@@ -80,7 +80,7 @@ def surprise_run(
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
     chosen_device = resolve_device(device)
     recording = home.find_dataset(dataset)
-    loaded = load_run(home, run or _choose_run(home, recording, say), chosen_device, foreign=foreign, say=say)
+    loaded = load_run(home, run or _choose_run(home, recording, say), chosen_device, external=external, say=say)
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC
     refuse_unfit(loaded, task, recording)

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 from pydantic import NonNegativeInt
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest
 
 from lewm_cli.config import Section
 from lewm_cli.statistics.bootstrap import RESAMPLES, Clusters, percentile_interval, resample_over_seeds

@@ -4,9 +4,9 @@ from lewm_cli.store.heads import head_paths, load_head, write_head
 from lewm_cli.store.home import Home
 from lewm_cli.store.inventory import Inventory, RunEntry, list_runs, take_inventory
 from lewm_cli.store.load import (
-    NOTHING_SAID,
+    NO_OPTIONS,
     AutoCostModel,
-    Foreign,
+    ExternalWeights,
     Say,
     load,
     load_run,
@@ -24,9 +24,9 @@ from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, save_derived, save_run, weights_digest
 
 __all__ = [
-    "NOTHING_SAID",
+    "NO_OPTIONS",
     "AutoCostModel",
-    "Foreign",
+    "ExternalWeights",
     "FoundRun",
     "Home",
     "Inventory",

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ExternalWeights:
     """Options for weights that another tool made: only a person knows these.
 
     Args:
@@ -33,7 +33,7 @@ class Foreign:
     config: Path | None = None
 
 
-NOTHING_SAID = Foreign()
+NO_OPTIONS = ExternalWeights()
 
 
 def silent(line: str) -> None:
@@ -45,7 +45,7 @@ def load_weights(
     name: str,
     device: torch.device | str = "cpu",
     *,
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
     say: Say = silent,
 ) -> LoadedWeights:
     """Find a run by name and load its model strictly; nothing needs to be known of its normalization.
@@ -54,7 +54,7 @@ def load_weights(
         home: where to look.
         name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
         device: where the model goes.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
         say: told what the name stands for, if that is not plain.
 
     Raises:
@@ -67,14 +67,14 @@ def load_weights(
         say(f"{name}: {found.name} is what goes by this name here")
     card = source = None
     if found.own:
-        if foreign.config is not None:
+        if external.config is not None:
             raise UsageError(f"{found.name} carries its own sizes, and they are always used; leave out --config")
         card = read_card(files.weights)
         model = card.new_model()
         state = read_tensors(files.weights, model)
         digest = weights_digest(files.weights)
     else:
-        read = _read(files.weights, foreign)
+        read = _read(files.weights, external)
         source, state, digest = read.source, read.state, weights_digest(files.weights)
         model = METHODS[read.method](read.model, read.block_dim)
     model.load_state_dict(state, strict=True)
@@ -86,7 +86,7 @@ def load_run(
     name: str,
     device: torch.device | str = "cpu",
     *,
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
     say: Say = silent,
 ) -> Run:
     """Find a run by name and load it strictly, with its normalization.
@@ -95,16 +95,16 @@ def load_run(
         home: where to look.
         name: run name, `pusht/lewm`.
         device: where the model goes.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
         say: told what was found, loaded and computed.
 
     Raises:
         UsageError: the name has a suffix, or the run carries what was given for weights of another tool.
         LewmError: there is no such run, its tensors are not exactly the model's, or its normalization is not known.
     """
-    loaded = load_weights(home, name, device, foreign=foreign, say=say)
+    loaded = load_weights(home, name, device, external=external, say=say)
     say(f"run: {loaded.name} ({loaded.origin})")
-    return with_statistics(home, loaded, foreign.stats_from, say)
+    return with_statistics(home, loaded, external.stats_from, say)
 
 
 def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Say = silent) -> Run:
@@ -169,7 +169,7 @@ def load(
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
-    return load_run(_home(cache_dir), run_name, device, foreign=Foreign(stats_from, config=_path(config)))
+    return load_run(_home(cache_dir), run_name, device, external=ExternalWeights(stats_from, config=_path(config)))
 
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
@@ -189,7 +189,9 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
         LewmError: there is no such run, or it cannot be loaded strictly.
     """
     # Solvers that follow gradients follow them to the actions, and would leave some on the weights as well.
-    return load_weights(_home(cache_dir), run_name, foreign=Foreign(config=_path(config))).model.requires_grad_(False)
+    return load_weights(
+        _home(cache_dir), run_name, external=ExternalWeights(config=_path(config))
+    ).model.requires_grad_(False)
 
 
 def _home(cache_dir: str | Path | None) -> Home:
@@ -200,12 +202,12 @@ def _path(given: str | Path | None) -> Path | None:
     return Path(given) if given else None
 
 
-def _read(path: Path, foreign: Foreign) -> Checkpoint:
+def _read(path: Path, external: ExternalWeights) -> Checkpoint:
     try:
-        return read_checkpoint(path, foreign.config)
+        return read_checkpoint(path, external.config)
     except LewmError as error:
-        if foreign.trust:
-            return read_trusted(path, foreign.config)
+        if external.trust:
+            return read_trusted(path, external.config)
         if isinstance(error.__cause__, ForeignError):
             raise LewmError(f"{error}; --trust would run it") from error
         raise

@@ -40,7 +40,7 @@ class FoundRun:
     @property
     def own(self) -> bool:
         """True if lewm wrote it."""
-        return self.files.foreign is None
+        return self.files.external is None
 
 
 def walk(base: Path, suffixes: str | tuple[str, ...]) -> Iterator[Path]:
@@ -129,7 +129,7 @@ def _files(base: Path, name: str) -> list[FoundRun]:
 
     def at(suffix: str, kind: str) -> list[FoundRun]:
         path = Path(f"{stem}{suffix}")
-        return [FoundRun(name, RunFiles(stem, foreign=path), kind)] if path.is_file() else []
+        return [FoundRun(name, RunFiles(stem, external=path), kind)] if path.is_file() else []
 
     found = at("_object.ckpt", "object checkpoint")
     if not found:

@@ -146,13 +146,13 @@ def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
         paths, folders = _contents(files.within)
         return sorted(paths, key=lambda path: path == files.weights), folders
     if files.within:  # which may hold other things too
-        named = [path for path in sorted(files.within.glob("weights*.pt")) if path != files.foreign]
+        named = [path for path in sorted(files.within.glob("weights*.pt")) if path != files.external]
         if one_state and named:
             return [files.weights], ()
         return [*named, files.within / "config.json", files.within / IN_FOLDER, files.weights], ()
-    if files.foreign:
+    if files.external:
         forms = (Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES)
-        return [*(path for path in forms if path != files.foreign), files.foreign], ()
+        return [*(path for path in forms if path != files.external), files.external], ()
     return [files.object, files.state_dict, files.weights], ()
 
 

@@ -13,18 +13,18 @@ class RunFiles:
 
     Args:
         stem: path without suffix.
-        foreign: its weights, if another tool made them.
+        external: its weights, if another tool made them.
         within: the folder that is the run, if the weights lie in one of their own.
     """
 
     stem: Path
-    foreign: Path | None = None
+    external: Path | None = None
     within: Path | None = None
 
     @property
     def weights(self) -> Path:
         """Weights and card; of another tool, weights alone."""
-        return self.foreign or Path(f"{self.stem}.safetensors")
+        return self.external or Path(f"{self.stem}.safetensors")
 
     @property
     def statistics(self) -> Path:

@@ -51,8 +51,8 @@ class _RunChecks:
     log_entries: int = 0
 
     def check_tensors(self) -> Iterator[Finding]:
-        if self.files.foreign:
-            self.state = read_checkpoint(self.files.foreign).state
+        if self.files.external:
+            self.state = read_checkpoint(self.files.external).state
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
@@ -72,7 +72,7 @@ class _RunChecks:
 
     def check_statistics(self) -> Iterator[Finding]:
         """Check the normalization of weights that do not carry their own."""
-        if not self.files.foreign:
+        if not self.files.external:
             return
         paths = {RunFiles(stem).statistics for stem in (self.files.stem, *map(_stem_of_results, self.folders))}
         there = [path for path in sorted(paths) if path.exists()]
@@ -175,7 +175,7 @@ class _RunChecks:
             yield Remark(f"{spoiled} lines of {self.files.log.name} cannot be read, as a kill leaves them")
 
     def again(self) -> str:
-        if self.files.foreign:
+        if self.files.external:
             return COPY_AGAIN
         card = self.card
         if card is None or card.provenance is None:
@@ -195,7 +195,7 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
         kinds: classes of stored measurements, by the first word of their file names.
     """
     checks = _RunChecks(name, files, folders, kinds)
-    findings = [*guarded(files.weights.name, checks.check_tensors, COPY_AGAIN if files.foreign else TRAIN_AGAIN)]
+    findings = [*guarded(files.weights.name, checks.check_tensors, COPY_AGAIN if files.external else TRAIN_AGAIN)]
     again = checks.again()
     findings += guarded("its origin", checks.check_origin, COPY_AGAIN)
     findings += guarded("the statistics", checks.check_statistics, again)

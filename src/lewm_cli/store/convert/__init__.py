@@ -1,5 +1,5 @@
 """A run in the formats of other tools."""
 
-from lewm_cli.store.convert.targets import FOLDERS, Conversion, Names, Target, write_as
+from lewm_cli.store.convert.write import FOLDERS, Conversion, Names, Target, write_as
 
 __all__ = ["FOLDERS", "Conversion", "Names", "Target", "write_as"]

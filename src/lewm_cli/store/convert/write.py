@@ -100,7 +100,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
     """
     difference = None
     match target:
-        case Target.SAFETENSORS if run.files.foreign:
+        case Target.SAFETENSORS if run.files.external:
             save_weights(path, run.model, run.card)
         case Target.SAFETENSORS:
             _copy(run, path)
