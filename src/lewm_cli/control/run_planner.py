@@ -107,7 +107,7 @@ class Planner(Actor):
         """See `Actor`; plans for all episodes in one batch.
 
         Raises:
-            LewmError: bounds are asked for and nobody knows them, or no candidate has a finite cost.
+            LewmError: bounds are asked for and not known, or no candidate has a finite cost.
         """
         cost = self.cost(episodes, frames)
         with self.clock("planner"):
@@ -140,7 +140,7 @@ class Planner(Actor):
         """Build the planning problem, in the run's normalized action space.
 
         Raises:
-            LewmError: bounds are asked for, and nobody knows them.
+            LewmError: bounds are asked for, and not known.
         """
         inputs = self.run.card.inputs
         return Problem(
