@@ -50,17 +50,15 @@ def redraw(
     size = min(drawn.shape[1], recorded.shape[1])
     differences = np.abs(resize(drawn, size).astype(int) - resize(recorded, size)).mean(axis=(1, 2, 3))
     worst, fidelity = int(differences.argmax()), task.fidelity
-    finding = (
+    found = (
         f"drawn again, row {rows[worst]} of {dataset.name} differs by {differences[worst]:.3g} RGB levels on average"
     )
     if differences[worst] > fidelity.refused:
         raise LewmError(
-            f"{finding}, so the simulator of {task.name} is not the one that recorded it and a success rate would mean "
+            f"{found}, so the simulator of {task.name} is not the one that recorded it and a success rate would mean "
             f"nothing; install stable-worldmodel==0.1.1, or record anew: lewm collect {task.name} --episodes 100"
         )
     alike = bool(differences[worst] <= fidelity.alike)
     if not alike:
-        say(
-            f"WARNING: {finding}, more than {fidelity.alike:g}: the simulator has drifted, and the rate may have with it"
-        )
+        say(f"WARNING: {found}, more than {fidelity.alike:g}: the simulator has drifted, and the rate may have with it")
     return Redrawn(frames=len(rows), difference=float(differences[worst]), alike=alike)
