@@ -20,7 +20,6 @@ ONE_COMMAND = ({"cli", "flows"},)
 NOT_YET_CLEAN = {
     "fetch",
     "flows",
-    "store",
 }
 """Rooms that this test does not judge yet."""
 

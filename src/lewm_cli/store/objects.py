@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from lewm_cli.files import atomic_path
-from lewm_cli.methods import DEFAULT, METHODS, Method
+from lewm_cli.methods import METHODS, Method
 
 
-def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str = DEFAULT) -> Method:
+def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str) -> Method:
     """Rebuild a model from what an object checkpoint holds; the one function such a pickle calls.
 
     Args:
         config_json: sizes of the network as JSON.
         block_dim: width of an action block.
         state: its state dict, loaded strictly.
-        method: its name; files of the default method do not hold it.
+        method: its name.
 
     Returns:
         the module in eval mode.
@@ -38,5 +38,4 @@ class _Reduced:
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         model = self.model
-        call = (model.config.model_dump_json(), model.block_dim, model.state_dict())
-        return restore_model, call if model.name == DEFAULT else (*call, model.name)
+        return restore_model, (model.config.model_dump_json(), model.block_dim, model.state_dict(), model.name)

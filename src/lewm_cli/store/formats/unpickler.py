@@ -6,17 +6,21 @@ REDUCE and NEWOBJ go through `standins.construct`. Content of an opaque object i
 """
 
 import pickletools
-from collections.abc import Callable
 from typing import BinaryIO
 
 from lewm_cli.store.formats.refused import DamagedError, ForeignError
-from lewm_cli.store.formats.standins import CapturedObject, Opaque, Value, construct, resolve
+from lewm_cli.store.formats.standins import (
+    CapturedObject,
+    Opaque,
+    Storage,
+    Value,
+    construct,
+    resolve,
+    resolve_persistent,
+)
 
 MOST_INSTRUCTIONS = 200_000
 """A pickled model of the released size takes a quarter."""
-
-LARGEST_PICKLE = 16 * 2**20
-"""Bytes without the tensors; a pickled model of the released size takes 0.1 MB."""
 
 LONGEST_STRING = 2**20
 LONGEST_KEY = 1024
@@ -34,45 +38,20 @@ _PUSHES_ARGUMENT = frozenset(
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
-class PickleStream:
-    """The part of a file that a pickle may take: no read allocates more than is left of it.
-
-    Args:
-        file: positioned at the first instruction.
-        limit: bytes from there on.
-    """
-
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file = file
-        self._left = min(limit, LARGEST_PICKLE)
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes."""
-        return self._count(self._file.read(max(0, min(size, self._left))))
-
-    def readline(self) -> bytes:
-        """Read up to and including the next line feed."""
-        return self._count(self._file.readline(self._left))
-
-    def _count(self, content: bytes) -> bytes:
-        self._left -= len(content)
-        return content
-
-
-def unpickle(stream: PickleStream, persistent: Callable[[Value], Value]) -> Value:
+def unpickle(stream: BinaryIO, storages: dict[str, Storage]) -> Value:
     """Run one pickle, up to its STOP.
 
     Args:
-        stream: where the instructions are.
-        persistent: gives what a persistent id stands for (a storage).
+        stream: in memory, where no read allocates more than there is.
+        storages: takes those that the pickle mentions, by key.
 
     Raises:
         ForeignError: it refers to something that is not on the list; nothing was run.
         DamagedError: it is no pickle, ends early, or is longer than any checkpoint's.
     """
-    machine = _Machine(persistent)
+    machine = _Machine(storages)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count >= MOST_INSTRUCTIONS:
                 raise DamagedError("its pickle is longer than that of any checkpoint")
             if opcode.name == "STOP":
@@ -87,8 +66,8 @@ def unpickle(stream: PickleStream, persistent: Callable[[Value], Value]) -> Valu
 class _Machine:
     """A stack, the stacks below its marks, and a memo; an empty one that is taken from raises LookupError."""
 
-    def __init__(self, persistent: Callable[[Value], Value]) -> None:
-        self._persistent = persistent
+    def __init__(self, storages: dict[str, Storage]) -> None:
+        self._storages = storages
         self._stack: list[Value] = []
         self._below: list[list[Value]] = []
         self._memo: dict[int, Value] = {}
@@ -132,11 +111,8 @@ class _Machine:
                 push([])
             case "LIST":
                 push(self._pop_to_mark())
-            case "APPEND":
-                item = pop()
-                _extend(self._stack[-1], [item])
-            case "APPENDS" | "ADDITEMS":
-                items = self._pop_to_mark()
+            case "APPEND" | "APPENDS" | "ADDITEMS":
+                items = [pop()] if name == "APPEND" else self._pop_to_mark()
                 _extend(self._stack[-1], items)
             case "EMPTY_DICT":
                 push({})
@@ -144,11 +120,8 @@ class _Machine:
                 items = self._pop_to_mark()
                 push({})
                 _fill(self._stack[-1], items)
-            case "SETITEM":
-                value, key = pop(), pop()
-                _fill(self._stack[-1], [key, value])
-            case "SETITEMS":
-                items = self._pop_to_mark()
+            case "SETITEM" | "SETITEMS":
+                items = [pop(), pop()][::-1] if name == "SETITEM" else self._pop_to_mark()
                 _fill(self._stack[-1], items)
             case "GLOBAL":
                 push(_resolve(argument))
@@ -175,7 +148,7 @@ class _Machine:
                 state = pop()
                 _build(self._stack[-1], state)
             case "BINPERSID":
-                push(self._persistent(pop()))
+                push(resolve_persistent(pop(), self._storages))
             case "EXT1" | "EXT2" | "EXT4":
                 raise ForeignError("uses the extension registry")
             case _:
