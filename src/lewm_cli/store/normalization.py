@@ -1,7 +1,6 @@
 """Normalization of weights that do not carry it: computed once from a recording, and stored beside them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
@@ -9,9 +8,8 @@ from pydantic import ValidationError
 from lewm_cli.config import ActionStats, DatasetIdentity, Inputs, Section
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.files import write_text
 from lewm_cli.store.home import Home
-from lewm_cli.store.recognize import dataset_task, named_task
+from lewm_cli.store.names import dataset_task, named_task
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.tasks import GENERIC
 
@@ -26,13 +24,7 @@ class StoredStatistics(Section):
 
     @classmethod
     def compute(cls, name: str, dataset: Dataset, block_dim: int, weights_sha256: str) -> "StoredStatistics":
-        """Fit them to the actions of a recording.
-
-        Args:
-            name: of the run; its parts name the task where the recording names none.
-            dataset: the recording.
-            block_dim: width of an action block of the model.
-            weights_sha256: of the weight file.
+        """Fit them to the actions of a recording; the name of the run tells the task where the recording does not.
 
         Raises:
             LewmError: the model takes no whole number of such actions.
@@ -56,8 +48,8 @@ def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[Stored
     Raises:
         LewmError: a file of them cannot be read.
     """
-    places = (home.noting_stem(name, files.stem), files.stem, home.new_run_stem(name))
-    for path in dict.fromkeys(RunFiles(stem).statistics for stem in places):
+    places = (home.sidecar(name, files), files, RunFiles(home.new_run_stem(name)))
+    for path in dict.fromkeys(place.statistics for place in places):
         try:
             yield StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -67,14 +59,3 @@ def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[Stored
                 f"{path} holds no statistics that can be read; compute them again with: "
                 f"lewm show {name} --stats-from DATASET"
             ) from error
-
-
-def store_statistics(home: Home, name: str, files: RunFiles, statistics: StoredStatistics) -> Path:
-    """Write them beside the run, or into the home that takes the writes if that cannot be written.
-
-    Raises:
-        LewmError: the disk is full, or nothing can be written there either.
-    """
-    path = RunFiles(home.noting_stem(name, files.stem)).statistics
-    write_text(path, statistics.model_dump_json())
-    return path

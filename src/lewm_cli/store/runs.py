@@ -17,8 +17,6 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
 from lewm_cli.methods import Method, RunCard
 from lewm_cli.model import normalize_pixels
-from lewm_cli.store.keys import released_key
-from lewm_cli.store.objects import save_object
 from lewm_cli.store.run_files import HEADER, RunFiles
 
 EMBEDDED_AT_ONCE = 64
@@ -125,25 +123,20 @@ def save_weights(path: Path, model: Method, card: RunCard) -> None:
         LewmError: the disk is full or the folder cannot be written; the earlier file, if any, is as it was.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    write_tensors(path, state, card.model_dump_json(by_alias=True))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: str) -> None:
+    """Write a safetensors file whose header is JSON, in one step.
+
+    Raises:
+        LewmError: the disk is full or the folder cannot be written.
+    """
     with atomic_path(path) as part:
         try:
-            save_file(state, part, metadata={"format": "pt", HEADER: card.model_dump_json(by_alias=True)})
+            save_file(tensors, part, metadata={"format": "pt", HEADER: header})
         except SafetensorError as error:
-            # It wraps what the system says into a text of its own.
-            raise OSError(f"{error}") from error
-
-
-def save_derived(files: RunFiles, model: Method) -> None:
-    """Write `<name>_weight.ckpt` and `<name>_object.ckpt` for tools that know only these."""
-    save_state_dict(model, files.state_dict)
-    save_object(model, files.object)
-
-
-def save_state_dict(model: Method, path: Path) -> None:
-    """Write a state dict under the names of the released weights."""
-    state = {released_key(key): value.detach().cpu() for key, value in model.state_dict().items()}
-    with atomic_path(path) as part, part.open("wb") as file:
-        torch.save(state, file)
+            raise OSError(f"{error}") from error  # it wraps what the system says into a text of its own
 
 
 def read_card(path: Path) -> RunCard:

@@ -7,17 +7,15 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path, explained
-from lewm_cli.methods import LeWM, Method
-from lewm_cli.store.convert.onnx import ONNX_FILES, write_onnx
+from lewm_cli.methods import LeWM
+from lewm_cli.store.convert.onnx import CARD, ONNX_FILES, card_text, write_onnx
 from lewm_cli.store.convert.swm_module import swm_module
 from lewm_cli.store.formats import config_tree
-from lewm_cli.store.keys import released_key
-from lewm_cli.store.objects import save_object
-from lewm_cli.store.runs import Run, save_state_dict, save_weights, weights_digest
+from lewm_cli.store.objects import named_tensors, save_object, save_state_dict, write_torch
+from lewm_cli.store.runs import Run, save_weights, weights_digest
 
 
 class Target(StrEnum):
@@ -38,7 +36,7 @@ class Names(StrEnum):
     CURRENT = "transformers-5"
 
 
-HUB_FILES = ("config.json", "weights.pt", "card.json")
+HUB_FILES = ("config.json", "weights.pt", CARD)
 """Files of a hub folder. The configuration first: a folder without it is not loaded."""
 
 FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
@@ -47,13 +45,7 @@ FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file that was written.
-
-    Args:
-        path: where it lies.
-        bytes: its size.
-        sha256: of its content.
-    """
+    """A file that was written, with its size and the sha256 of its content."""
 
     path: Path
     bytes: int
@@ -89,10 +81,8 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
     """Write a run in one step, over what is there.
 
     Args:
-        target: the format.
         run: on the CPU.
         path: a file, or for one of `FOLDERS` a folder that holds nothing but its files.
-        names: of the tensors in a hub folder.
 
     Raises:
         LewmError: the format has no such model or computes something else, a package is missing, or the place cannot
@@ -111,9 +101,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.HUB:
             _write_hub(run, path, names)
         case Target.SWM_OBJECT:
-            module = swm_module(_lewm(run))
-            with atomic_path(path) as part, part.open("wb") as file:
-                torch.save(module, file)
+            write_torch(swm_module(_lewm(run)), path)
         case Target.ONNX:
             difference = write_onnx(run, path)
     files = [path / name for name in FOLDERS[target]] if target in FOLDERS else [path]
@@ -166,17 +154,11 @@ def _write_hub(run: Run, path: Path, names: Names) -> None:
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
-            torch.save(_named(run.model, names), file)
-        card = run.card.model_dump_json(by_alias=True, indent=2)
-        (part / "card.json").write_text(f"{card}\n", encoding="utf-8")
+            torch.save(named_tensors(run.model, released=names is Names.RELEASED), file)
+        (part / CARD).write_text(card_text(run), encoding="utf-8")
 
 
 def _lewm(run: Run) -> LeWM:
     if not isinstance(run.model, LeWM):
         raise LewmError(f"{run.name} was trained by {run.model.name}, and these formats hold a LeWM only")
     return run.model
-
-
-def _named(model: Method, names: Names) -> dict[str, Tensor]:
-    rename = names is Names.RELEASED
-    return {released_key(key) if rename else key: value.detach() for key, value in model.state_dict().items()}

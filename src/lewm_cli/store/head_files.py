@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from lewm_cli.errors import LewmError
-from lewm_cli.files import atomic_path, locked, remove_stale_parts
+from lewm_cli.files import locked, remove_stale_parts
 from lewm_cli.store.run_files import HEADER, RunFiles
-from lewm_cli.store.runs import Run, weights_digest
+from lewm_cli.store.runs import Run, weights_digest, write_tensors
 
 
 def head_paths(places: Sequence[RunFiles], kind: str) -> tuple[Path, ...]:
@@ -34,9 +33,6 @@ def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, 
     """Writes a head in one step and under the run's lock.
 
     Args:
-        run: whose latents it was fitted to.
-        kind: of the head.
-        tensors: by name.
         header: JSON.
         again: the command that fits it again.
 
@@ -55,9 +51,5 @@ def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, 
                 f"{again}"
             )
         remove_stale_parts(path)
-        with atomic_path(path) as part:
-            try:
-                save_file(tensors, part, metadata={"format": "pt", HEADER: header})
-            except SafetensorError as error:
-                raise OSError(f"{error}") from error  # it wraps what the system says into a text of its own
+        write_tensors(path, tensors, header)
     return path
