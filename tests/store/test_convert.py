@@ -26,9 +26,8 @@ from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import convert_run
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
-from lewm_cli.store.convert import FOLDERS, Names, Target
-from lewm_cli.store.convert import swm_module as adapter
-from lewm_cli.store.convert.write import HUB_FILES
+from lewm_cli.store import conversion as adapter
+from lewm_cli.store.conversion import FOLDERS, HUB_FILES, Names, Target
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import read_derived

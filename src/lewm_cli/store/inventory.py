@@ -10,9 +10,9 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
 from lewm_cli.store.home import Home
+from lewm_cli.store.load import StoredStatistics, stored_statistics
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task
-from lewm_cli.store.normalization import StoredStatistics, stored_statistics
 from lewm_cli.store.runs import read_card
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
-from lewm_cli.files import atomic_path
+from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.methods import Method, RunCard
 from lewm_cli.model import normalize_pixels
 from lewm_cli.store.run_files import HEADER, RunFiles
@@ -184,6 +184,44 @@ def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
             f"first {wrong[0]!r}: the file does not belong to its own header; train or fetch it again"
         )
     return state
+
+
+def load_head(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """Reads the header of a head, JSON, and its tensors by name.
+
+    Raises:
+        OSError, SafetensorError: the file cannot be read, or is damaged.
+        KeyError: it has no such header.
+    """
+    with safe_open(path, framework="pt") as file:
+        header: str = (file.metadata() or {})[HEADER]
+        return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
+
+
+def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, again: str) -> Path:
+    """Writes a head in one step and under the run's lock.
+
+    Args:
+        header: JSON.
+        again: the command that fits it again.
+
+    Returns:
+        the file.
+
+    Raises:
+        LewmError: another process writes the run, its weights have changed since it was loaded, the disk is full, or
+            the folder cannot be written.
+    """
+    path, guard = run.places[0].head(kind), (run.notes or run.files).weights
+    with locked(guard, f"another process is writing {run.name!r}; wait for its end, and fit the head again"):
+        if not run.files.weights.exists() or weights_digest(run.files.weights) != run.sha256:
+            raise LewmError(
+                f"the weights of {run.name} have changed while its head was fitted, so it is of no use; fit another: "
+                f"{again}"
+            )
+        remove_stale_parts(path)
+        write_tensors(path, tensors, header)
+    return path
 
 
 def weights_digest(path: Path) -> str:
