@@ -170,11 +170,7 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
 
 
 def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
-    """The card that weights carry, or the one that stored statistics make for them; None if there is neither.
-
-    Raises:
-        LewmError: a file of statistics cannot be read.
-    """
+    """The card that weights carry, or the one that stored statistics make for them; None if there is neither."""
     if loaded.card:
         return loaded.card
     for stored in stored_statistics(home, loaded.name, loaded.files):
@@ -216,9 +212,7 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
     """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
-        run_name: path under the home without suffix, `tworoom/lewm`.
-        cache_dir: a home to search first; the usual ones otherwise.
-        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
+        run_name, cache_dir, config: as for `load`.
 
     Returns:
         a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.

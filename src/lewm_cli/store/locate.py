@@ -23,11 +23,9 @@ _STATES = ("_weight", "_weights", "_object")
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run that was found by name.
+    """A run that was found by name, which may not be the alias that was typed.
 
     Args:
-        name: what it is called, if an alias or its folder was typed.
-        files: where it lies.
         kind: what its weights are, as far as file names tell.
         problem: why it cannot be used: the name stands for several checkpoints.
     """
@@ -77,12 +75,7 @@ def run_names(base: Path) -> Iterator[str]:
 
 
 def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
-    """Find the run of a name under a folder; our own run before everything else.
-
-    Args:
-        base: a home, or `checkpoints` in it.
-        name: of the run.
-        step: the state that is asked for; the last one if not given.
+    """Find the run of a name, or one state of it, under a home or `checkpoints` in it; our own run before all else.
 
     Raises:
         LewmError: it is there, but has no such state.

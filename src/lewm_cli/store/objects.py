@@ -15,17 +15,7 @@ from lewm_cli.store.run_files import RunFiles
 
 
 def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str) -> Method:
-    """Rebuild a model from what an object checkpoint holds; the one function such a pickle calls.
-
-    Args:
-        config_json: sizes of the network as JSON.
-        block_dim: width of an action block.
-        state: its state dict, loaded strictly.
-        method: its name.
-
-    Returns:
-        the module in eval mode.
-    """
+    """Rebuild a model, in eval mode, from what an object checkpoint holds; the one function that such a pickle calls."""
     model = METHODS[method](METHODS[method].Sizes.model_validate_json(config_json), block_dim)
     model.load_state_dict(state, strict=True)
     return model.eval()

@@ -29,7 +29,6 @@ class LoadedWeights:
 
     Args:
         name: of the run; not what was typed, if that was an alias.
-        files: where it lies.
         model: in eval mode.
         card: sizes, normalization and provenance; None if another tool made it.
         tensors: how many were loaded, all of them by name and shape.
@@ -67,7 +66,7 @@ class Run(LoadedWeights):
     @property
     def places(self) -> tuple[RunFiles, ...]:
         """The places where notes on it may lie; first the one where they are written."""
-        return (self.notes, self.files) if self.notes else (self.files,)
+        return (self.notes or self.files, self.files)
 
     @property
     def device(self) -> torch.device:
@@ -91,11 +90,7 @@ class Run(LoadedWeights):
         return self.finite(torch.cat([self.model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
 
     def finite(self, computed: Tensor) -> Tensor:
-        """Returns a tensor that the model computed, if every number is finite.
-
-        Raises:
-            LewmError: some are not finite.
-        """
+        """Returns a tensor that the model computed, if every number is finite; else raises LewmError."""
         if not computed.isfinite().all():
             raise LewmError(
                 f"{self.name} computes numbers that are not finite: its weights are damaged, or its training diverged; "
@@ -117,11 +112,7 @@ def save_run(files: RunFiles, model: Method, card: RunCard) -> None:
 
 
 def save_weights(path: Path, model: Method, card: RunCard) -> None:
-    """Write weights and card into one file, in one step.
-
-    Raises:
-        LewmError: the disk is full or the folder cannot be written; the earlier file, if any, is as it was.
-    """
+    """Write weights and card into one file, as `write_tensors` does."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     write_tensors(path, state, card.model_dump_json(by_alias=True))
 
@@ -130,7 +121,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: str) -> None:
     """Write a safetensors file whose header is JSON, in one step.
 
     Raises:
-        LewmError: the disk is full or the folder cannot be written.
+        LewmError: the disk is full or the folder cannot be written; the earlier file, if any, is as it was.
     """
     with atomic_path(path) as part:
         try:
@@ -140,11 +131,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: str) -> None:
 
 
 def read_card(path: Path) -> RunCard:
-    """The card in the header of a weight file; reads no tensors.
-
-    Raises:
-        LewmError: it is no safetensors file, or has no card.
-    """
+    """The card in the header of a weight file; raises LewmError if it is damaged or has none."""
     try:
         with safe_open(path, framework="pt") as file:
             return RunCard.model_validate_json((file.metadata() or {})[HEADER])
@@ -158,11 +145,7 @@ def read_card(path: Path) -> RunCard:
 
 
 def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
-    """The tensors of a weight file, which are exactly the model's, by name and shape.
-
-    Args:
-        path: the weight file.
-        model: what they are for; it may be on the device "meta".
+    """The tensors of a weight file, exactly those of the model (which may be on the device "meta") by name and shape.
 
     Raises:
         LewmError: the file is damaged, or tensors are missing, extra or of another shape.

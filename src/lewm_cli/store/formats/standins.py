@@ -26,14 +26,7 @@ class Reference:
 
 @dataclass(eq=False)
 class CapturedObject:
-    """An object of a known class: everything that its pickle says about it.
-
-    Args:
-        kind: which part of a model it is.
-        name: of its class, in the pickle.
-        arguments: of the call that makes it.
-        state: its attributes.
-    """
+    """An object of a known class: which part of a model it is, and everything that its pickle says about it."""
 
     kind: str
     name: str

@@ -57,10 +57,12 @@ def unpickle(stream: BinaryIO, storages: dict[str, Storage]) -> Value:
             if opcode.name == "STOP":
                 break
             machine.run(opcode.name, argument)
-        return machine.result()
     # genops on garbage, a stack or a memo that is shorter than the pickle takes it for; no refusal is one of these
     except (ValueError, LookupError, OverflowError) as error:
         raise DamagedError("its pickle is garbled or ends early") from error
+    if machine.below or len(machine.stack) != 1:
+        raise DamagedError("its pickle leaves more or less than one object")
+    return machine.stack[0]
 
 
 class _Machine:
@@ -68,26 +70,23 @@ class _Machine:
 
     def __init__(self, storages: dict[str, Storage]) -> None:
         self._storages = storages
-        self._stack: list[Value] = []
-        self._below: list[list[Value]] = []
+        self.stack: list[Value] = []
+        self.below: list[list[Value]] = []
         self._memo: dict[int, Value] = {}
-
-    def result(self) -> Value:
-        """Return the value left by a pickle that has stopped."""
-        if self._below or len(self._stack) != 1:
-            raise DamagedError("its pickle leaves more or less than one object")
-        return self._stack[0]
 
     def run(self, name: str, argument: Value) -> None:
         """Carry out one instruction."""
-        push, pop = self._push, self._stack.pop
+        pop = self.stack.pop
+
+        def push(value: Value) -> None:  # on the stack as it is by then
+            self.stack.append(value)
+
         match name:
             case "PROTO" | "FRAME":
                 pass
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
-                self._memo[_place(argument)] = self._stack[-1]
-            case "MEMOIZE":
-                self._memo[len(self._memo)] = self._stack[-1]
+            case "BINPUT" | "LONG_BINPUT" | "PUT" | "MEMOIZE":
+                place = len(self._memo) if name == "MEMOIZE" else _place(argument)
+                self._memo[place] = self.stack[-1]
             case "BINGET" | "LONG_BINGET" | "GET":
                 push(self._memo[_place(argument)])
             case _ if name in _PUSHES_ARGUMENT:
@@ -95,36 +94,32 @@ class _Machine:
             case _ if name in _CONSTANTS:
                 push(_CONSTANTS[name])
             case "MARK":
-                self._below.append(self._stack)
-                self._stack = []
-            case "POP" if self._stack:
+                self.below.append(self.stack)
+                self.stack = []
+            case "POP" if self.stack:
                 pop()
             case "POP" | "POP_MARK":
                 self._pop_to_mark()
             case "DUP":
-                push(self._stack[-1])
+                push(self.stack[-1])
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 push(tuple([pop() for _ in range(int(name[-1]))][::-1]))
             case "TUPLE":
                 push(tuple(self._pop_to_mark()))
-            case "EMPTY_LIST" | "EMPTY_SET":
-                push([])
-            case "LIST":
-                push(self._pop_to_mark())
+            case "EMPTY_LIST" | "EMPTY_SET" | "LIST":
+                push(self._pop_to_mark() if name == "LIST" else [])
             case "APPEND" | "APPENDS" | "ADDITEMS":
                 items = [pop()] if name == "APPEND" else self._pop_to_mark()
-                _extend(self._stack[-1], items)
-            case "EMPTY_DICT":
+                _extend(self.stack[-1], items)
+            case "EMPTY_DICT" | "DICT":
+                items = self._pop_to_mark() if name == "DICT" else []
                 push({})
-            case "DICT":
-                items = self._pop_to_mark()
-                push({})
-                _fill(self._stack[-1], items)
+                _fill(self.stack[-1], items)
             case "SETITEM" | "SETITEMS":
                 items = [pop(), pop()][::-1] if name == "SETITEM" else self._pop_to_mark()
-                _fill(self._stack[-1], items)
+                _fill(self.stack[-1], items)
             case "GLOBAL":
-                push(_resolve(argument))
+                push(resolve(str(argument).replace(" ", ".", 1)))
             case "STACK_GLOBAL":
                 last, module = pop(), pop()
                 if not isinstance(last, str) or not isinstance(module, str):
@@ -132,39 +127,27 @@ class _Machine:
                 push(resolve(f"{module}.{last}"))
             case "INST":
                 arguments = tuple(self._pop_to_mark())
-                push(construct(_resolve(argument), arguments))
+                push(construct(resolve(str(argument).replace(" ", ".", 1)), arguments))
             case "OBJ":
                 target, *rest = self._pop_to_mark()
                 push(construct(target, tuple(rest)))
-            case "REDUCE" | "NEWOBJ":
-                given, target = pop(), pop()
-                push(construct(target, given))
-            case "NEWOBJ_EX":
-                keywords, given, target = pop(), pop(), pop()
-                if keywords != {}:
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
+                if name == "NEWOBJ_EX" and pop() != {}:
                     raise ForeignError("calls a class with keywords")
+                given, target = pop(), pop()
                 push(construct(target, given))
             case "BUILD":
                 state = pop()
-                _build(self._stack[-1], state)
+                _build(self.stack[-1], state)
             case "BINPERSID":
                 push(resolve_persistent(pop(), self._storages))
-            case "EXT1" | "EXT2" | "EXT4":
-                raise ForeignError("uses the extension registry")
             case _:
                 raise ForeignError(f"uses the instruction {name}")
 
-    def _push(self, value: Value) -> None:
-        self._stack.append(value)
-
     def _pop_to_mark(self) -> list[Value]:
-        below = self._below.pop()
-        items, self._stack = self._stack, below
+        below = self.below.pop()
+        items, self.stack = self.stack, below
         return items
-
-
-def _resolve(argument: Value) -> Value:
-    return resolve(".".join(str(argument).split(" ", 1)))
 
 
 def _extend(target: Value, items: list[Value]) -> None:
