@@ -1,4 +1,4 @@
-"""Writes a run in the format of another tool; tensors stay the same, bit for bit, except where the format has others."""
+"""Writes a run in any format; tensors stay the same, bit for bit, except where the format has others."""
 
 import json
 import shutil
@@ -62,12 +62,9 @@ class Conversion:
     """A run in another format.
 
     Args:
-        run: its name.
-        target: the format.
         names: of the tensors, where they can be chosen.
         tensors: how many.
         path: the file or folder.
-        files: that were written.
         largest_difference: of a number that it computes from the run's, where its tensors are not the same.
         remarks: what a person should know.
     """
@@ -170,11 +167,7 @@ def _lewm(run: Run) -> LeWM:
 
 
 def swm_module(model: LeWM) -> nn.Module:
-    """Build the same model as a module of stable_worldmodel and transformers, in eval mode.
-
-    Raises:
-        LewmError: one of them is not installed, or has no such model.
-    """
+    """Build the same model as a module of stable_worldmodel and transformers, in eval mode; both must be installed."""
     module = build(config_tree(model.config, model.block_dim))
     state = model.state_dict()
     if state.keys() != module.state_dict().keys():  # transformers 4
@@ -184,11 +177,7 @@ def swm_module(model: LeWM) -> nn.Module:
 
 
 def build(tree: dict[str, Any]) -> nn.Module:
-    """Build the module that a config.json describes, from a fixed table: nothing that it names is imported.
-
-    Raises:
-        LewmError: stable_worldmodel or transformers is not installed.
-    """
+    """Build the module that a config.json describes, from a fixed table: nothing that it names is imported."""
     try:
         import_stable_worldmodel()
         from stable_worldmodel.wm.lewm import LeWM as TheirLeWM
@@ -204,14 +193,8 @@ def build(tree: dict[str, Any]) -> nn.Module:
         config = ViTConfig(**{**VIT_SIZES[size], **settings})
         return ViTModel(config, add_pooling_layer=False, use_mask_token=use_mask_token)
 
-    table = {
-        LEWM: TheirLeWM,
-        PREDICTOR: parts.Predictor,
-        EMBEDDER: parts.Embedder,
-        MLP: parts.MLP,
-        BATCH_NORM: nn.BatchNorm1d,
-        VIT: vit,
-    }
+    table = {LEWM: TheirLeWM, PREDICTOR: parts.Predictor, EMBEDDER: parts.Embedder, MLP: parts.MLP}
+    table |= {BATCH_NORM: nn.BatchNorm1d, VIT: vit}
 
     def made(node: dict[str, Any]) -> Any:
         given = {key: made(value) if isinstance(value, dict) else value for key, value in node.items()}

@@ -1,8 +1,9 @@
 """Homes: one folder that takes the writes, and others that are read too."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from lewm_cli.config import nearest
@@ -82,10 +83,6 @@ class Home:
         found = (path for path in self._candidates("datasets", f"{check_name(name, 'dataset')}.h5") if path.exists())
         return next(found, None)
 
-    def dataset_is_taken(self, name: str) -> bool:
-        """Tell whether a recording of this name is there, in any folder or layout."""
-        return self.dataset_file(name) is not None
-
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""
         found = []
@@ -107,10 +104,6 @@ class Home:
                 if name.partition("/")[0] not in RESERVED and name not in seen:
                     seen.add(name)
                     yield name, path
-
-    def next_dataset_name(self, stem: str) -> str:
-        """`stem`, or the first of `stem-2`, `stem-3`, ... that no dataset has."""
-        return _first_free(stem, self.dataset_is_taken)
 
     # Runs
 
@@ -164,13 +157,14 @@ class Home:
         """Names and weight files of all runs, each name once."""
         yield from ((run.name, run.files.weights) for run in self.runs())
 
-    def next_run_name(self, stem: str) -> str:
-        """`stem`, or the first of `stem-2`, `stem-3`, ... that no run has."""
-        return _first_free(stem, self.run_is_taken)
-
     def sidecar(self, name: str, files: RunFiles) -> RunFiles:
         """The files that take notes on a run: beside it, else in the home that takes the writes."""
         return files if os.access(files.stem.parent, os.W_OK) else RunFiles(self.new_run_stem(name))
+
+    def next_name(self, stem: str, kind: str) -> str:
+        """`stem`, or the first of `stem-2`, `stem-3`, ... that no "run" or "dataset" has."""
+        taken = self.run_is_taken if kind == "run" else self.dataset_file
+        return next(name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
 
     @property
     def cache(self) -> Path:
@@ -205,14 +199,6 @@ class Home:
 
 def _holds_weights(stem: Path) -> bool:
     return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
-
-
-def _first_free(stem: str, taken: Callable[[str], bool]) -> str:
-    name, number = stem, 1
-    while taken(name):
-        number += 1
-        name = f"{stem}-{number}"
-    return name
 
 
 def _offer(known: list[str], first: str) -> str:

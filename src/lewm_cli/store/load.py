@@ -242,7 +242,7 @@ def _card_of_external(model: Method, statistics: StoredStatistics) -> RunCard:
 
 def _released_recording(home: Home, loaded: LoadedWeights) -> str:
     task = named_task(loaded.name)
-    if task and task.released_dataset and home.dataset_is_taken(task.released_dataset):
+    if task and task.released_dataset and home.dataset_file(task.released_dataset):
         return task.released_dataset
     raise LewmError(
         f"{loaded.name} carries no statistics of actions, for another tool made it; compute them from the recording "

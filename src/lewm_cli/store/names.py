@@ -8,8 +8,15 @@ from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
-WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors", ".pt", ".ckpt")
-"""Suffixes of files that hold a run, ours or another tool's."""
+WEIGHT_SUFFIXES = {
+    "_object.ckpt": "object checkpoint",
+    "_weight.ckpt": "state dict",
+    "_weights.ckpt": "state dict",
+    ".safetensors": "safetensors",
+    ".pt": "torch file",
+    ".ckpt": "torch file",
+}
+"""Suffixes of files that hold a run, ours or another tool's, and what they are, as far as that tells."""
 
 RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
 RESERVED = ("datasets", "checkpoints", "cache")

@@ -15,7 +15,7 @@ from lewm_cli.store.run_files import RunFiles
 
 
 def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str) -> Method:
-    """Rebuild a model, in eval mode, from what an object checkpoint holds; the one function that such a pickle calls."""
+    """Rebuild a model, in eval mode, from what an object checkpoint holds; such a pickle calls nothing else."""
     model = METHODS[method](METHODS[method].Sizes.model_validate_json(config_json), block_dim)
     model.load_state_dict(state, strict=True)
     return model.eval()

@@ -29,10 +29,8 @@ OPSET = 18
 """The version of ONNX's operators; older runtimes than the newest know it, too."""
 
 TOLERANCE = 1e-4
-"""The most that a number from onnxruntime may differ from torch's."""
-
 BATCHES = (1, 2, 7)
-"""The sizes of a batch at which they are compared."""
+"""The most that a number from onnxruntime may differ from torch's, and the sizes of a batch that are compared."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +89,10 @@ class NextLatents(nn.Module):
 
 
 def write_onnx(run: Run, path: Path) -> float:
-    """Write a folder of ONNX models, and compare them with the run before it is put in place.
-
-    Args:
-        run: on the CPU.
-        path: a folder that holds nothing but `ONNX_FILES`, if it is there.
+    """Write a folder of ONNX models, and compare them with the run (on the CPU) before it is put in place.
 
     Returns:
         the largest difference of a number that onnxruntime computes from what torch computes.
-
-    Raises:
-        LewmError: a package is missing, the difference is too large, or the place cannot be written.
     """
     try:
         import onnx  # noqa: F401

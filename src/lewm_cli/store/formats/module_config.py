@@ -39,11 +39,7 @@ _ATTENTION = ("ViTAttention", "ViTSelfAttention", "ViTSdpaSelfAttention")
 
 
 def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, StoredTensor]]:
-    """Modules and tensors (parameters and persistent buffers) below a captured module, by dotted name.
-
-    Raises:
-        DamagedError: what should be a module is none, or they do not end.
-    """
+    """Modules and tensors (parameters and persistent buffers) below a captured module, by dotted name."""
     modules: dict[str, CapturedObject] = {}
     tensors: dict[str, StoredTensor] = {}
     for name, module in _descend(root, "", 0):
@@ -65,9 +61,6 @@ def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) 
     Args:
         modules: by name, under the names of their file.
         named: its tensors.
-
-    Raises:
-        RefusalError: something about it is missing, contradicts itself, or is not what our model computes.
     """
     tensors, vit = named.entries, _vit_settings(modules)
 

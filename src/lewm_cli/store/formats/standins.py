@@ -133,11 +133,7 @@ KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, _VALUES)
 
 
 def resolve(name: str) -> Reference:
-    """Refer to a name, if it is on one of the lists.
-
-    Raises:
-        ForeignError: it is not.
-    """
+    """Refer to a name, if it is on one of the lists."""
     if name not in KNOWN:
         raise ForeignError(f"names {printable(name)}")
     return Reference(name)
@@ -149,10 +145,6 @@ def resolve_persistent(identity: Value, storages: dict[str, Storage]) -> Value:
     Args:
         identity: as the pickle holds it.
         storages: that the pickle has mentioned so far; each has the same size and dtype every time.
-
-    Raises:
-        ForeignError: it is neither.
-        DamagedError: the storage has no size, or two.
     """
     match identity:
         case ("module", Reference(name) as reference, _, _) if name in MODULES:
@@ -173,10 +165,6 @@ def construct(target: Value, arguments: Value) -> Value:
     """Make what stands for the result of a call: a class gives an empty stand-in, and known functions take arguments.
 
     Arguments of what is inert are dropped.
-
-    Raises:
-        ForeignError: something else is called.
-        DamagedError: the arguments are not what the function takes.
     """
     if not isinstance(target, Reference):
         raise ForeignError("calls an object")

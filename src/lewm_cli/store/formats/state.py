@@ -40,11 +40,7 @@ class NamedTensors:
 
 
 def under_our_names(entries: Mapping[str, TensorEntry]) -> NamedTensors:
-    """Rename the tensors of a state dict of either generation.
-
-    Raises:
-        RefusalError: it mixes both.
-    """
+    """Rename the tensors of a state dict of either generation."""
     try:
         generation = transformers_generation(entries)
     except LewmError as error:
@@ -53,11 +49,7 @@ def under_our_names(entries: Mapping[str, TensorEntry]) -> NamedTensors:
 
 
 def blank_model(config: NetworkConfig, block_dim: int, method: str = LeWM.name) -> Method:
-    """Build the model of a method without memory for its tensors (on the meta device).
-
-    Raises:
-        RefusalError: no model is that large.
-    """
+    """Build the model of a method without memory for its tensors (on the meta device)."""
     if not 1 <= block_dim <= LARGEST or _too_large(config):
         raise RefusalError("its configuration asks for a model larger than any LeWM")
     with torch.device("meta"):
@@ -78,17 +70,16 @@ def _check(named: NamedTensors, model: nn.Module) -> None:
     missing = [key for key in expected if key not in named.entries]
     extra = [key for key in named.entries if key not in expected]
     reshaped = [key for key, shape in expected.items() if key not in missing and named.entries[key].shape != shape]
-    if missing or extra or reshaped:
-        problems = [f"{len(expected) - len(missing) - len(reshaped)}/{len(expected)} tensors fit"]
-        if missing:
-            problems.append(f"missing: {named.their_name(missing[0])}" + _more(missing))
-        if extra:
-            problems.append(f"extra: {printable(named.their_name(extra[0]))}" + _more(extra))
-        if reshaped:
-            key = reshaped[0]
-            shapes = f"{list(named.entries[key].shape)} instead of {list(expected[key])}"
-            problems.append(f"another shape: {named.their_name(key)} {shapes}" + _more(reshaped))
-        raise RefusalError("; ".join(problems))
+    problems = []
+    for problem, keys in (("missing", missing), ("extra", extra), ("another shape", reshaped)):
+        if keys:
+            told = f"{problem}: {printable(named.their_name(keys[0]))}"
+            if keys is reshaped:
+                told += f" {list(named.entries[keys[0]].shape)} instead of {list(expected[keys[0]])}"
+            problems.append(told + (f" and {len(keys) - 1} more" if len(keys) > 1 else ""))
+    if problems:
+        fitting = f"{len(expected) - len(missing) - len(reshaped)}/{len(expected)} tensors fit"
+        raise RefusalError("; ".join([fitting, *problems]))
     for key, entry in named.entries.items():
         wanted = (torch.int64,) if key.endswith("num_batches_tracked") else FLOATS
         if entry.dtype not in wanted:
@@ -97,22 +88,14 @@ def _check(named: NamedTensors, model: nn.Module) -> None:
 
 
 def read_state(named: NamedTensors, model: nn.Module) -> dict[str, Tensor]:
-    """Read the tensors of a model, which may be blank: floats as float32, one after the other.
-
-    Raises:
-        RefusalError: they are not exactly the model's, or the file is damaged.
-    """
+    """Read the tensors of a model, which may be blank: floats as float32, one after the other."""
     _check(named, model)
     tensors = ((key, entry.read()) for key, entry in named.entries.items())
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors}
 
 
 def recognize_release(named: NamedTensors) -> tuple[ModelConfig, int]:
-    """Recognize the released architecture by its 303 shapes: its configuration and the width of an action block.
-
-    Raises:
-        RefusalError: some tensor has another shape; no other architecture shows its head counts in shapes.
-    """
+    """Recognize the released architecture by its 303 shapes: its configuration and the width of an action block."""
     actions = named.entries.get("action_encoder.patch_embed.weight")
     block_dim = actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1
     try:
@@ -124,7 +107,3 @@ def recognize_release(named: NamedTensors) -> tuple[ModelConfig, int]:
             "name it: --config FILE"
         ) from error
     return ModelConfig(), block_dim
-
-
-def _more(keys: list[str]) -> str:
-    return f" and {len(keys) - 1} more" if len(keys) > 1 else ""

@@ -45,11 +45,7 @@ class TorchFile:
     starts: dict[Storage, int]
 
     def read(self, tensor: StoredTensor) -> Tensor:
-        """Read one tensor: contiguous, in the file's dtype, sharing memory with nothing.
-
-        Raises:
-            DamagedError: the file has changed since it was opened.
-        """
+        """Read one tensor: contiguous, in the file's dtype, sharing memory with nothing."""
         flat = torch.empty(tensor.numel, dtype=tensor.storage.dtype)
         with self.path.open("rb") as file:
             file.seek(self.starts[tensor.storage] + tensor.offset * flat.itemsize)
@@ -60,11 +56,7 @@ class TorchFile:
 
 
 def read_torch_file(path: Path) -> TorchFile:
-    """Read the pickle of a torch file and check that every storage it claims is there.
-
-    Raises:
-        RefusalError: the pickle asks for more than reading weights needs, or the file is damaged.
-    """
+    """Read the pickle of a torch file and check that every storage it claims is there."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         read = _read_zip if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC else _read_legacy

@@ -44,10 +44,6 @@ def unpickle(stream: BinaryIO, storages: dict[str, Storage]) -> Value:
     Args:
         stream: in memory, where no read allocates more than there is.
         storages: takes those that the pickle mentions, by key.
-
-    Raises:
-        ForeignError: it refers to something that is not on the list; nothing was run.
-        DamagedError: it is no pickle, ends early, or is longer than any checkpoint's.
     """
     machine = _Machine(storages)
     try:
