@@ -19,7 +19,6 @@ ONE_COMMAND = ({"cli", "flows"},)
 
 NOT_YET_CLEAN = {
     "flows",
-    "store",
 }
 """Rooms that this test does not judge yet."""
 

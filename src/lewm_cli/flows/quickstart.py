@@ -98,7 +98,7 @@ class _Quickstart:
 
     def record(self) -> None:
         for name, episodes, seed in ((DEMOS, self.size.train_episodes, 0), (TEST, self.size.test_episodes, 1)):
-            if not self.home.dataset_is_taken(name):
+            if not self.home.dataset_file(name):
                 self.say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
                 collect(
                     self.home,
