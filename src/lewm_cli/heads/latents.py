@@ -59,15 +59,7 @@ class LatentSplit:
 def encode_episodes(
     run: Run, dataset: Dataset, frames: Frames, numbers: np.ndarray, advance: Callable[[int], None]
 ) -> LatentEpisodes:
-    """Encodes every frame of some episodes.
-
-    Args:
-        run: the model, in eval mode on its device.
-        dataset: the recording.
-        frames: of it, at the model's image size.
-        numbers: (E,) of the episodes, at least one.
-        advance: told the number of frames done since the last call.
-    """
+    """Encodes every frame of some episodes (E,), at least one; `frames` are of the model's image size."""
     lengths = dataset.lengths[numbers]
     rows = np.concatenate([dataset.offsets[number] + np.arange(dataset.lengths[number]) for number in numbers])
     parts = []
