@@ -1,7 +1,10 @@
-"""Results of `lewm surprise`."""
+"""Results of `lewm surprise`, and how curves of many episodes are laid over each other."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from lewm_cli.config import Section
@@ -16,6 +19,9 @@ mean squared difference between frames in [0, 1], which needs no model."""
 Curve = tuple[float | None, ...]
 """One value per model step: value k is about the frame (k + 1) * frameskip rows after the episode's first. None where
 an action on the way there was not recorded."""
+
+BEFORE, AFTER = 5, 8
+"""Model steps shown before and after the event."""
 
 
 class EpisodeCurves(Section):
@@ -59,3 +65,33 @@ class PerturbationResult(Measurement):
     seed: int
     scores: dict[Detector, DetectorScore]
     episodes: tuple[PerturbedEpisode, ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Values of a detector over episodes at one offset from the event.
+
+    Args:
+        offset: model steps from the event.
+        episodes: number that reach so far.
+        median, low, high: over episodes; low and high are the 10th and 90th percentile.
+    """
+
+    offset: int
+    episodes: int
+    median: float
+    low: float
+    high: float
+
+
+def bands(curves: Iterable[tuple[Curve, int]]) -> list[Band]:
+    """Aligns curves, each of them given with the index of its event, at their events."""
+    aligned = list(curves)
+    found = []
+    for offset in range(-BEFORE, AFTER + 1):
+        values = [curve[event + offset] for curve, event in aligned if 0 <= event + offset < len(curve)]
+        known = [value for value in values if value is not None]
+        if known:
+            low, median, high = np.percentile(known, [10, 50, 90]).tolist()
+            found.append(Band(offset, len(known), median, low, high))
+    return found
