@@ -1,20 +1,14 @@
 """Checks a recording: schema, episodes, columns, and every frame."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from shlex import quote
 
 from lewm_cli.data import HDF5Dataset, open_dataset
 from lewm_cli.store.origin import dataset_origin
 from lewm_cli.tasks import find_task
-from lewm_cli.verify.check import DatasetCheck, Finding, guarded
-from lewm_cli.verify.columns import action_findings, bookkeeping_findings, column_findings, rows_of_file
-from lewm_cli.verify.decoding import FramesRead, frame_findings
-from lewm_cli.verify.fetched import origin_findings
-
-RowProgress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Enters a stage of so many rows, and yields what is told the number of rows done since the last call."""
+from lewm_cli.verify.check import DatasetCheck, Finding, origin_findings
+from lewm_cli.verify.columns import action_findings, bookkeeping_findings, column_findings
+from lewm_cli.verify.decoding import RowProgress, frame_findings
 
 FETCH_AGAIN = "fetch or record it again"
 
@@ -27,38 +21,26 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
         path: the HDF5 file.
         progress: shows how the decoding gets on, which takes long.
     """
+    check = DatasetCheck(name=name, path=path)
     opened: list[HDF5Dataset] = []
 
     def opening() -> tuple[Finding, ...]:
         opened.append(open_dataset(path, name))
         return ()
 
-    findings = [*guarded(path.name, opening, FETCH_AGAIN)]
+    check.look(path.name, opening, FETCH_AGAIN)
     what = f"{quote(name)} --dataset"
-    findings += guarded("its origin", lambda: origin_findings(dataset_origin(path), what), FETCH_AGAIN)
+    check.look("its origin", lambda: origin_findings(dataset_origin(path), what), FETCH_AGAIN)
     if not opened:
-        return DatasetCheck(name=name, path=path, findings=tuple(findings))
+        return check
     dataset = opened[0]
+    check.episodes, check.rows = dataset.episodes, dataset.rows
     again = _again(dataset)
-    read = FramesRead()
-
-    def frames() -> Iterator[Finding]:
-        with progress(rows_of_file(dataset)) as advance:
-            yield from frame_findings(dataset, advance, read)
-
-    findings += guarded("ep_len and ep_offset", lambda: bookkeeping_findings(dataset), again)
-    findings += guarded("action", lambda: action_findings(dataset), again)
-    findings += guarded("a column", lambda: column_findings(dataset), again)
-    findings += guarded("pixels", frames, again)
-    return DatasetCheck(
-        name=name,
-        path=path,
-        findings=tuple(findings),
-        episodes=dataset.episodes,
-        rows=dataset.rows,
-        decoded=read.decoded,
-        checksums=read.checksums,
-    )
+    check.look("ep_len and ep_offset", lambda: bookkeeping_findings(dataset), again)
+    check.look("action", lambda: action_findings(dataset), again)
+    check.look("a column", lambda: column_findings(dataset), again)
+    check.look("pixels", lambda: frame_findings(dataset, progress, check), again)
+    return check
 
 
 def _again(dataset: HDF5Dataset) -> str:

@@ -14,20 +14,14 @@ STEP_COLUMN = "step_idx"
 BOOKKEEPING = ("ep_len", "ep_offset")
 
 NOWHERE = -1
-"""Number of the episode of rows that belong to none."""
-
 ROWS_AT_ONCE = 65_536
 
 Whole = npt.NDArray[np.int64]
 
 
 def bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
-    """Compare ep_len and ep_offset with the columns that number episodes and steps.
-
-    Args:
-        dataset: whose episodes lie apart within the file, as `open_dataset` checks.
-    """
-    episodes = _episode_of_rows(dataset)
+    """Compare ep_len and ep_offset with the columns that number episodes and steps."""
+    episodes = episode_of_rows(dataset)
     columns = {column.name for column in dataset.columns}
     stray = int((episodes == NOWHERE).sum())
     if stray:
@@ -44,7 +38,7 @@ def bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
 def action_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Check that actions are finite; an episode's last row, after which nothing was done, may be NaN."""
     actions = dataset.read("action", slice(None))
-    episodes = _episode_of_rows(dataset)
+    episodes = episode_of_rows(dataset)
     last = np.zeros(len(actions), bool)
     last[dataset.offsets + dataset.lengths - 1] = True
     missing, endless = np.isnan(actions).any(axis=1), np.isinf(actions).any(axis=1)
@@ -73,15 +67,10 @@ def column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
                 yield from _values(item, name)
 
 
-def rows_of_file(dataset: HDF5Dataset) -> int:
-    """Rows N of the file, those that belong to no episode included."""
+def episode_of_rows(dataset: HDF5Dataset) -> Whole:
+    """(N,) number of the episode that each row of the file belongs to, NOWHERE for rows of none."""
     with dataset.opened() as file:
-        return len(file["pixels"])
-
-
-def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
-    """(N,) number of the episode that each row of the file belongs to."""
-    episodes = np.full(rows_of_file(dataset), NOWHERE)
+        episodes = np.full(len(file["pixels"]), NOWHERE)
     for number, (offset, length) in enumerate(zip(dataset.offsets, dataset.lengths, strict=True)):
         episodes[offset : offset + length] = number
     return episodes
