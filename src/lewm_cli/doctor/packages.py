@@ -68,12 +68,12 @@ def check_imports() -> None:
 
 def packages() -> Iterator[PackageFinding]:
     """Python, the packages that decide numbers, then every other one that lewm-cli declares."""
-    yield _finding(
-        "python",
-        platform.python_version(),
-        _python_versions(),
-        "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt .",
-    )
+    try:
+        supported = SpecifierSet(metadata("lewm-cli")["Requires-Python"] or "")
+    except PackageNotFoundError:
+        supported = SpecifierSet()
+    advice = "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt ."
+    yield _finding("python", platform.python_version(), supported, advice)
     needed = {requirement.name.lower(): requirement for requirement in declared()}
     # gymnasium comes with stable-worldmodel, which says what it needs of it.
     for name in dict.fromkeys((*PACKAGES, *needed)):
@@ -132,13 +132,6 @@ def _finding(
     )
 
 
-def _python_versions() -> SpecifierSet:
-    try:
-        return SpecifierSet(metadata("lewm-cli")["Requires-Python"] or "")
-    except PackageNotFoundError:
-        return SpecifierSet()
-
-
 def _installed(package: str) -> str | None:
     try:
         return version(package)
@@ -147,10 +140,9 @@ def _installed(package: str) -> str | None:
 
 
 def _install(requirement: Requirement) -> str:
-    wanted = f"{requirement.name}{_text(requirement.specifier)}"
-    return (
-        f'pip install "{wanted}"' if requirement.specifier else f"pip install {wanted}"
-    )  # a shell redirects at < and >
+    if not requirement.specifier:
+        return f"pip install {requirement.name}"
+    return f'pip install "{requirement.name}{_text(requirement.specifier)}"'  # a shell redirects at < and >
 
 
 def _text(specifier: SpecifierSet) -> str:
