@@ -30,13 +30,11 @@ class FolderFinding(Finding):
     """A home.
 
     Args:
-        path: the folder.
         takes_writes: whether new files go here; the others are only read.
         exists: whether it is there; the first command that writes makes it.
         writable: whether a file could be written, or the folder be made.
         layout: "flat", or "nested" with datasets/ and checkpoints/.
-        datasets: recordings in it.
-        runs: trained models in it.
+        datasets, runs: numbers of recordings and trained models in it.
         free_bytes: on its disk.
     """
 

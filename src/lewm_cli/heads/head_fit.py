@@ -1,11 +1,11 @@
-"""The base of every kind of head: its result, the table of its scores, and its fit."""
+"""The base of every kind of head: its fit, its result, and the table of its scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from pydantic import PositiveInt
-from torch import nn
+from torch import Tensor, nn, optim
 
 from lewm_cli.heads.latents import LatentSplit
 from lewm_cli.store import Measurement
@@ -87,3 +87,16 @@ class HeadFit(Measurement, ABC):
     @abstractmethod
     def remarks(self) -> tuple[str, ...]:
         """Sentences that belong below the table."""
+
+
+def optimize(network: nn.Module, loss: Callable[[], Tensor], steps: int, advance: Callable[[int], None]) -> None:
+    """Fits a network, one batch a step, whose loss is drawn anew each time."""
+    optimizer = optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        advance(1)

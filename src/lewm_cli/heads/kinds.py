@@ -21,14 +21,7 @@ KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "probe": ProbeFit}
 
 @dataclass(frozen=True)
 class StoredHead:
-    """A head that was read from its file.
-
-    Args:
-        fit: how it was fitted, and how good it is.
-        path: of the file.
-        networks: in eval mode, on the CPU, by name.
-        sha256: of the file.
-    """
+    """A head that was read from its file: networks in eval mode on the CPU, and how they were fitted."""
 
     fit: HeadFit
     path: Path
@@ -63,7 +56,7 @@ def read_head(path: Path, kind: str, again: str) -> StoredHead:
 
     Args:
         path: the file.
-        kind: that it should hold.
+        kind: of the head.
         again: the command that fits it again, for the errors.
 
     Raises:

@@ -39,15 +39,7 @@ class LatentEpisodes:
 
 @dataclass(frozen=True)
 class LatentSplit:
-    """Episodes that a head is fitted to, and others that it is tested on.
-
-    Args:
-        run: whose latents they are.
-        dataset: where the episodes come from.
-        fitted: the episodes to fit to.
-        tested: the episodes to test on.
-        held_out: whether the run was trained on none of the tested ones.
-    """
+    """Episodes that a head is fitted to, and others that it is tested on; `held_out` if the run never saw these."""
 
     run: Run
     dataset: Dataset

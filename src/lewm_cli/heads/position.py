@@ -6,13 +6,13 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.config import Section
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.heads.head_fit import FITTED, HeadFit
+from lewm_cli.heads.head_fit import FITTED, HeadFit, optimize
 from lewm_cli.heads.latents import LatentSplit
 from lewm_cli.model import HIDDEN, PositionHead, perceptron
 from lewm_cli.statistics import Estimate, estimate_r2
@@ -96,29 +96,17 @@ class ProbeFit(HeadFit):
 def train_mlp(
     features: Tensor, targets: Tensor, seed: int, steps: int, advance: Callable[[int], None] = lambda done: None
 ) -> nn.Sequential:
-    """Trains an MLP with two hidden layers to predict all targets at once.
-
-    Args:
-        features: (N, D) z-scored.
-        targets: (N, K) z-scored.
-        seed: of the weights and the batches.
-        steps: of the optimizer.
-        advance: told the number of steps done since the last call.
-    """
+    """Trains an MLP with two hidden layers to predict all targets (N, K) from features (N, D), both z-scored."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         features, targets = features.float(), targets.float()
         network = perceptron(features.shape[1], HIDDEN, targets.shape[1])
-        optimizer = optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
-        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
+
+        def loss() -> Tensor:
             batch = torch.randint(len(features), (BATCH,))
-            loss = F.mse_loss(network(features[batch]), targets[batch])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            advance(1)
+            return F.mse_loss(network(features[batch]), targets[batch])
+
+        optimize(network, loss, steps, advance)
     return network
 
 

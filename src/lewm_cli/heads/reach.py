@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from pydantic import PositiveInt
 from scipy.stats import rankdata
-from torch import nn, optim
+from torch import nn
 from torch.nn import functional as F
 
 from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.errors import LewmError
-from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
+from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit, optimize
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit
 from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
 from lewm_cli.model import HIDDEN, ReachHead
@@ -204,19 +204,15 @@ def _train_head(
         head = ReachHead(latents.shape[1], len(distances.steps))
     head.scale.fit(latents)
     head.steps.copy_(distances.steps)
-    optimizer = optim.AdamW(head.parameters(), lr=2e-3, weight_decay=1e-4)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
+
+    def loss() -> torch.Tensor:
         pairs = draw_pairs(episodes, BATCH, generator)
         strange = torch.rand(BATCH, generator=generator) < STRANGERS
         later = torch.where(strange, draw_strangers(episodes, pairs.owners, generator), pairs.later)
         labels = distances.classes(pairs.steps / block).masked_fill(strange, distances.beyond)
         if shuffled:
             labels = labels[torch.randperm(BATCH, generator=generator)]
-        loss = F.cross_entropy(head.logits(latents[pairs.earlier], latents[later]), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        advance(1)
+        return F.cross_entropy(head.logits(latents[pairs.earlier], latents[later]), labels)
+
+    optimize(head, loss, steps, advance)
     return head.eval()

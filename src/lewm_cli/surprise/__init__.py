@@ -1,12 +1,12 @@
 """Violation of expectation: the distance of the next latent from the predicted one."""
 
-from lewm_cli.surprise.detector_score import DetectorScore
 from lewm_cli.surprise.measure import draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     Band,
     Curve,
     Detector,
+    DetectorScore,
     EpisodeCurves,
     PerturbationResult,
     PerturbedEpisode,

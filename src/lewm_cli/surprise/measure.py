@@ -12,14 +12,15 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
-from lewm_cli.surprise.detector_score import DetectorScore, score_detector
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     Detector,
+    DetectorScore,
     EpisodeCurves,
     PerturbationResult,
     PerturbedEpisode,
     SurpriseResult,
+    score_detector,
 )
 from lewm_cli.tasks import Perturbation, Simulator, Task
 
@@ -43,7 +44,7 @@ def measure_surprise(
         episodes: their numbers.
         held_out: the run was trained on none of them.
         seed: of the untrained model.
-        advance: told the number of episodes done since the last call.
+        advance: called with the number of episodes done since the last call.
 
     Raises:
         LewmError: no episode is long enough for one step.
@@ -112,16 +113,12 @@ def measure_perturbation(
 ) -> PerturbationResult:
     """Simulates every episode twice, untouched and changed from its middle step on, and compares the detectors.
 
+    The arguments are those of `measure_surprise`, and:
+
     Args:
-        run: the model, in eval mode on its device.
         task: with a simulator that knows the perturbation.
-        dataset: where states and actions come from.
-        frames: of it, at the model's image size; the untrained model is calibrated on them.
         episodes: (N,) at least two, long enough (`draw_episodes`).
-        perturbation: the change.
-        held_out: the run was trained on none of the episodes.
         seed: of the changes, episode by episode, of the untrained model and of the bootstrap.
-        advance: told the number of episodes done since the last call.
     """
     begun, skip = time.monotonic(), run.card.inputs.frameskip
     assert task.make_simulator is not None  # it knows the perturbation

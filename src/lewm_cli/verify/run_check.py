@@ -44,6 +44,11 @@ class _RunLooks:
     state: dict[str, Tensor] | None = None
     digest: str | None = None
 
+    @property
+    def places(self) -> list[RunFiles]:
+        """The files of the run, and those in which notes on it are kept."""
+        return [self.files, *(RunFiles(folder.parent.with_suffix("")) for folder in self.folders)]
+
     def tensors(self) -> Iterator[Finding]:
         if self.files.external:
             self.state = read_checkpoint(self.files.external).state
@@ -69,12 +74,11 @@ class _RunLooks:
         """Check the normalization of weights that do not carry their own."""
         if not self.files.external:
             return
-        paths = {RunFiles(stem).statistics for stem in (self.files.stem, *map(_stem_of_results, self.folders))}
-        there = [path for path in sorted(paths) if path.exists()]
+        compute = f"compute them again: lewm show {quote(self.check.name)} --stats-from DATASET"
+        there = [path for path in sorted({files.statistics for files in self.places}) if path.exists()]
         if not there:
             yield Remark("no statistics yet: evaluating it needs --stats-from DATASET")
         for path in there:
-            compute = f"compute them again: lewm show {quote(self.check.name)} --stats-from DATASET"
             try:
                 stored = StoredStatistics.model_validate_json(path.read_bytes())
             except ValidationError:
@@ -124,10 +128,9 @@ class _RunLooks:
 
     def heads(self) -> Iterator[Finding]:
         """Check heads that were fitted to the latents."""
-        places = (self.files, *(RunFiles(_stem_of_results(folder)) for folder in self.folders))
         for kind in KINDS:
             again = fit_command(self.check.name, kind)
-            for path in filter(Path.exists, head_paths(places, kind)):
+            for path in filter(Path.exists, head_paths(self.places, kind)):
                 try:
                     stored = read_head(path, kind, again)
                 except LewmError as error:
@@ -212,10 +215,6 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
         return False
     # Bits, because NaN does not equal itself.
     return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))
-
-
-def _stem_of_results(folder: Path) -> Path:
-    return folder.parent.with_suffix("")
 
 
 def _is_event(line: bytes) -> bool:
