@@ -67,7 +67,16 @@ class LatentCost:
         self.model, self.start, self.goal = model, start, goal
         self.objective = objective or LastLatent(model)
         self._imagine = imagine or model.imaginer(torch.float32, None)
-        self.environments, self.device = len(start), start.device
+
+    @property
+    def environments(self) -> int:
+        """Number of environments E."""
+        return len(self.start)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model computes on."""
+        return self.start.device
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost (E, S) of candidates (E, S, horizon, block_dim): imagine where they lead, and rate that."""
