@@ -19,8 +19,8 @@ import torch
 from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Planner
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EvalResult, Pair, choose_pairs, evaluate
-from lewm_cli.simulate import SimulatorPool, simulator_pool
+from lewm_cli.evaluate import EvalResult, choose_pairs, evaluate
+from lewm_cli.simulate import Pair, SimulatorPool, simulator_pool
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores

@@ -29,7 +29,6 @@ from lewm_cli.data import Dataset
 from lewm_cli.diagnose import film
 from lewm_cli.evaluate import (
     EvalResult,
-    Pair,
     choose_pairs,
     evaluate,
 )
@@ -50,7 +49,7 @@ from lewm_cli.report.page.figures.style import (
     new_figure,
 )
 from lewm_cli.report.plot import plain_svg
-from lewm_cli.simulate import SimulatorPool, simulator_pool
+from lewm_cli.simulate import Pair, SimulatorPool, simulator_pool
 from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Task, find_task

@@ -1,4 +1,4 @@
-"""A device that need not be there: its tensors compute on the CPU, and torch is as strict with them as with a GPU's.
+"""A stand-in for a GPU: its tensors compute on the CPU, and torch is as strict with them as with a GPU's.
 
 It says `cuda`, and refuses to mix its tensors with those of the CPU. What is recorded on it is computed anew into the
 same memory when it is replayed, and not at all while it is recorded, as CUDA graphs do.
@@ -40,7 +40,7 @@ class Far(Tensor):
 
 
 def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """What a function gives, on the device where it computes."""
+    """Computes a function on the CPU; the result is on the device where torch would have computed it."""
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     far = [tensor for tensor in tensors if isinstance(tensor, Far)]
     asked = kwargs.get("device")
@@ -58,14 +58,14 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 class Accelerator(TorchDispatchMode):
-    """Where tensors that are made for the device get there."""
+    """Puts tensors that are made for the device there."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         return computed(function, args, kwargs or {})
 
 
 def send(module: torch.nn.Module) -> torch.nn.Module:
-    """A module with its weights on the device."""
+    """Moves the weights of a module to the device."""
     for part in module.modules():
         for held in (part._parameters, part._buffers):
             for name, tensor in held.items():
@@ -76,7 +76,7 @@ def send(module: torch.nn.Module) -> torch.nn.Module:
 
 @dataclass
 class Tape(TorchDispatchMode):
-    """What was computed while it was recorded; memory of its own is full of what was there before."""
+    """Operations computed while it recorded; memory that it allocated holds NaN until it is replayed."""
 
     steps: list[tuple[Any, tuple, dict[str, Any], Any]] = field(default_factory=list)
     replays: int = 0
@@ -92,7 +92,7 @@ class Tape(TorchDispatchMode):
         return result
 
     def forget(self) -> None:
-        """Nothing was computed yet."""
+        """Fills what was computed with NaN, as if nothing was computed yet."""
         given, made = set(), {}
         for _, args, kwargs, result in self.steps:
             given |= {place(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)} - made.keys()
@@ -101,7 +101,7 @@ class Tape(TorchDispatchMode):
             tensor.fill_(torch.nan)
 
     def replay(self) -> None:
-        """Compute into the same memory."""
+        """Computes everything anew into the same memory."""
         self.replays += 1
         for function, args, kwargs, result in self.steps:
             again = function(*args, **kwargs)
@@ -111,13 +111,13 @@ class Tape(TorchDispatchMode):
 
 
 def place(tensor: Tensor) -> int:
-    """Where its memory begins."""
+    """Address at which its memory begins."""
     return (tensor.near if isinstance(tensor, Far) else tensor).untyped_storage().data_ptr()
 
 
 @dataclass
 class Recorder:
-    """Keeps its tapes."""
+    """Records, and keeps its tapes."""
 
     tapes: list[Tape] = field(default_factory=list)
 

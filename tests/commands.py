@@ -35,11 +35,11 @@ class Done:
     err: str
 
     def json(self) -> Any:
-        """What it printed on stdout; strict, so that NaN is not let through."""
+        """Parses what it printed on stdout; strict, so that NaN is not let through."""
         return json.loads(self.out, parse_constant=_refuse)
 
     def sentence(self, code: int = 1) -> str:
-        """The one line that says what went wrong, whatever was remarked before it."""
+        """Returns the one line on stderr that says what went wrong, and checks that stdout is empty."""
         assert self.code == code, self.err
         assert "Traceback" not in self.err
         errors = [line for line in self.err.splitlines() if line.startswith("lewm: ")]
@@ -51,7 +51,7 @@ class Done:
 
 
 def lewm(home: Path, *arguments: object, **options: Any) -> Done:
-    """Run the command to its end."""
+    """Runs the command to its end."""
     ended = subprocess.run(
         [LEWM, *map(str, arguments)],
         env=environment(home),
@@ -65,7 +65,7 @@ def lewm(home: Path, *arguments: object, **options: Any) -> Done:
 
 
 def lewm_here(home: Path, *arguments: object) -> Done:
-    """Run the command in this process, which has imported what it needs; for what ends at once."""
+    """Runs the command in this process, which has imported what it needs; for commands that end at once."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), _captured(patch) as (out, err):
         patch.setenv("STABLEWM_HOME", str(home))
         patch.delenv("LEWM_WRITE_HOME", raising=False)
@@ -81,7 +81,7 @@ def lewm_here(home: Path, *arguments: object) -> Done:
 
 @contextmanager
 def running(home: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Start the command in a process group of its own; whatever is left of it is killed at the end."""
+    """Starts the command in a process group of its own; what is left of it is killed at the end."""
     process = subprocess.Popen(
         [LEWM, *map(str, arguments)],
         env=environment(home),
@@ -99,13 +99,13 @@ def running(home: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended(process: subprocess.Popen[str]) -> Done:
-    """Wait for the end of a command that was started."""
+    """Waits for the end of a command that was started."""
     out, err = process.communicate(timeout=PATIENCE)
     return Done(process.returncode, out, err)
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Poll; fails if the condition never comes true, or its process ends before."""
+    """Waits for a condition; fails if it never comes true, or if the process ends before."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if process is not None and process.poll() is not None:
@@ -116,7 +116,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | N
 
 
 def descendants(pid: int) -> set[int]:
-    """Processes below one, their numbers."""
+    """Finds all processes below one; their numbers."""
     found, waiting = set(), [pid]
     while waiting:
         try:
@@ -133,7 +133,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """True while a process runs; one that has ended and was not waited for does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -141,18 +141,18 @@ def alive(pid: int) -> bool:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """One thread, and no home but this one."""
+    """Builds the environment of a command: one thread, and no home but this one."""
     kept = {key: value for key, value in os.environ.items() if key != "LEWM_WRITE_HOME"}
     return kept | {"STABLEWM_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
 def flat(text: str) -> str:
-    """The words of a table on one line, without its frame."""
+    """Puts the words of a table on one line, without its frame."""
     return " ".join(text.replace("│", " ").split())
 
 
 def left_behind(home: Path) -> list[Path]:
-    """Files that were never finished."""
+    """Finds files that were never finished."""
     return sorted(home.rglob("*.part"))
 
 

@@ -1,4 +1,4 @@
-"""What many tests need: a small model, a card for it, and a home of its own under the temporary folder."""
+"""Fixtures of many tests: a small model, a card for it, and a home of its own under the temporary folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def small_config() -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def scramble() -> Scramble:
-    """Give every parameter and every running statistic a random value, the same ones every time."""
+    """Gives every parameter and every running statistic a random value, the same ones every time."""
 
     def apply(module: torch.nn.Module) -> torch.nn.Module:
         generator = torch.Generator().manual_seed(0)
@@ -74,7 +74,7 @@ def small_model(small_config: ModelConfig, scramble: Scramble) -> LeWM:
 
 @pytest.fixture(scope="session")
 def small_card() -> Callable[[LeWM], RunCard]:
-    """Build a card that fits a model, with numbers that do not survive rounding."""
+    """Builds a card that fits a model, with numbers that do not survive rounding."""
 
     def build(model: LeWM) -> RunCard:
         frameskip = 5

@@ -1,4 +1,4 @@
-"""Kills whoever writes at any point: in the middle of its bytes, or around every step that the file system sees."""
+"""Kills a writer at any point: in the middle of its bytes, or around every step that the file system sees."""
 
 import itertools
 import os
@@ -11,14 +11,14 @@ from pathlib import Path
 Write = Callable[[], object]
 
 STEPS = {"open", "os.chmod", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir"}
-"""Audit events of Python."""
+"""Audit events of Python that count as a step."""
 
 AFTER = 4
 """Calls of Python into C after a step, before each of which it can be killed; fsync is one of them."""
 
 
 def killed_at_byte(count: int, write: Write) -> int:
-    """Write in a process that the kernel kills as soon as a file of it gets longer than that; its exit code."""
+    """Writes in a process that the kernel kills as soon as a file gets longer than `count` bytes; its exit code."""
 
     def armed() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -30,7 +30,7 @@ def killed_at_byte(count: int, write: Write) -> int:
 
 
 def kill_points(place: Path, write: Write) -> list[tuple[int, int]]:
-    """All numbers for `killed_at_step`."""
+    """Lists all pairs of `step` and `calls` for `killed_at_step`."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as told:
         try:
@@ -43,11 +43,11 @@ def kill_points(place: Path, write: Write) -> list[tuple[int, int]]:
 
 
 def killed_at_step(step: int, calls: int, place: Path, write: Write) -> int:
-    """Write in a process that gets SIGKILL; its exit code.
+    """Writes in a process that gets SIGKILL; its exit code.
 
     Args:
-        step: how many steps at `place`, its temporary files included, it begins.
-        calls: how many calls into C it still makes after that, its garbage collector's not counted.
+        step: number of steps at `place`, its temporary files included, that it begins.
+        calls: number of calls into C that it still makes after that, its garbage collector's not counted.
         place: the file or folder that is written.
         write: writes it.
     """

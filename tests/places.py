@@ -1,4 +1,4 @@
-"""Names, places and settings of the runs in `drives`."""
+"""Names, places and settings of the runs in `untrained`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Fixtures that are dear to make and made once: a real recording, a run trained on it, and disks that are too small."""
+"""Fixtures that take long to make and are made once: a real recording, a run trained on it, and small disks."""
 
 import shutil
 import subprocess
@@ -45,7 +45,7 @@ def pushes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def training(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
-    """A home with the recording and a run `tworoom/lewm`, hardly trained, and what the training said."""
+    """A home with the recording and a run `tworoom/lewm`, hardly trained, and the command that trained it."""
     home = tmp_path_factory.mktemp("trained") / "home"
     shutil.copytree(demos, home)
     settings = ("--set", "monitor.every=10", "--set", "monitor.clips=64")
@@ -56,7 +56,7 @@ def training(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 @pytest.fixture(scope="session")
 def trained(training: tuple[Path, Done]) -> Path:
-    """The home of that run; not to be written to."""
+    """The home of the run `tworoom/lewm`; not to be written to."""
     return training[0]
 
 
@@ -78,7 +78,7 @@ def robot(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount an empty disk of a size like `4m`."""
+    """Mounts an empty disk of a size like `4m`."""
     mounted = []
 
     def mount(size: str) -> Path:

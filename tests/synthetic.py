@@ -27,7 +27,7 @@ predictor = { depth = 1, heads = 2, head_dim = 8, mlp = 32, dropout = 0.1 }
 
 
 def join_recordings(path: Path, parts: Sequence[tuple[Dataset, Sequence[int]]], **attributes: object) -> Path:
-    """Write a recording of some episodes of others, which have the same columns."""
+    """Writes a recording of some episodes of others, which have the same columns."""
     chosen = [(dataset, int(episode)) for dataset, episodes in parts for episode in episodes]
     lengths = np.array([dataset.lengths[episode] for dataset, episode in chosen])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,14 +53,14 @@ def write_recording(
     columns: dict[str, np.ndarray | None] | None = None,
     **attributes: object,
 ) -> Path:
-    """Write a recording.
+    """Writes a recording of noise.
 
     Args:
-        path: where to.
+        path: of the file.
         lengths: rows per episode.
         dims: action dimensions.
         size: side of a frame.
-        noise: seed of it.
+        noise: its seed.
         columns: replace what would be written under these names; None leaves a column out.
         attributes: of the file.
     """

@@ -14,7 +14,7 @@ DEADLY = 1000.0
 
 
 class ToySimulator:
-    """A point that goes where it is pushed, and stops at nothing."""
+    """A point that moves as its actions say, without walls."""
 
     def __init__(self, fuse: Path | None) -> None:
         self._fuse = fuse
@@ -62,7 +62,7 @@ class ToySimulator:
 
 @dataclass(frozen=True)
 class Maker:
-    """Builds simulators in whatever process; with a fuse, only the first deadly start kills."""
+    """Builds simulators in any process; with a fuse, a file, only the first deadly start kills."""
 
     fuse: Path | None = None
 
@@ -71,5 +71,5 @@ class Maker:
 
 
 def toy(fuse: Path | None = None) -> Task:
-    """A task with such simulators."""
+    """Builds a task with such simulators."""
     return Task("toy", find_task("tworoom").folder, "a point", make_simulator=Maker(fuse))

@@ -16,7 +16,7 @@ from lewm_cli.store import Home, Run
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
 from places import PICK, QUICK, RUN, SETTINGS
 
-pytest_plugins = ("drives",)
+pytest_plugins = ("untrained",)
 
 Images = tuple[Path, Path]
 Drive = Callable[..., Done]

@@ -26,7 +26,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.store import Home, Run
 from places import PICK, QUICK, RUN, SETTINGS
 
-pytest_plugins = ("drives",)
+pytest_plugins = ("untrained",)
 
 Images = tuple[Path, Path]
 Plan = Callable[..., Done]

@@ -19,16 +19,17 @@ from lewm_cli.config import ActionStats, EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.evaluate import Pair, evaluate
+from lewm_cli.evaluate import evaluate
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan import CEM, Plan, Problem
+from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import CUBE, REACHER, TASKS, Task, find_task
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
 from places import GOAL, PICK, QUICK, RUN, START
 from synthetic import write_recording
 
-pytest_plugins = ("drives",)
+pytest_plugins = ("untrained",)
 
 PLANNER = PlannerConfig(**QUICK)
 PAGE = Path(__file__).parents[2] / "docs" / "robot.md"

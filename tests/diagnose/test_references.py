@@ -18,12 +18,11 @@ from lewm_cli.config import ActionStats, EvalProtocol, Inputs, PlannerConfig, Re
 from lewm_cli.control import NoActionActor, Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.diagnose import ReferenceDiagnostics, find_references, reference_planner
-from lewm_cli.diagnose.ranking import rank_plan
+from lewm_cli.diagnose.reference_diagnostics import rank_plan
 from lewm_cli.diagnose.true_cost import FrameCost, StateCost, TrueRollout
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (
     EvalResult,
-    Pair,
     Reference,
     References,
     evaluate,
@@ -31,7 +30,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.model import PositionHead, ReachHead
 from lewm_cli.plan import CEM, Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
 from lewm_cli.report import evaluation_tables, report_tree
-from lewm_cli.simulate import InProcess, Rollouts, RunActor, simulator_pool
+from lewm_cli.simulate import InProcess, Pair, Rollouts, RunActor, simulator_pool
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import TASKS, find_task
@@ -40,7 +39,7 @@ from reports import full_report
 from synthetic import write_recording
 from toys import toy
 
-pytest_plugins = ("recordings", "drives")
+pytest_plugins = ("recordings", "untrained")
 
 WIDE = Inputs(task="tworoom", frameskip=5, actions=ActionStats(mean=(0.0, 0.0), std=(1.0, 1.0)))
 """Normalized actions are those of the environment."""

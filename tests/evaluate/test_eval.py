@@ -14,8 +14,9 @@ from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
-from lewm_cli.evaluate import EvalResult, Film, Pair, choose_pairs, evaluate
+from lewm_cli.evaluate import EvalResult, Film, choose_pairs, evaluate
 from lewm_cli.report.video import VideoFolder
+from lewm_cli.simulate import Pair
 from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, load_run, read_card
 from lewm_cli.tasks import Task, find_task

@@ -23,7 +23,6 @@ from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EvalResult,
     Journal,
-    Pair,
     choose_pairs,
     evaluate,
 )
@@ -36,6 +35,7 @@ from lewm_cli.simulate import (
     EpisodeProgress,
     Follow,
     InProcess,
+    Pair,
     Render,
     Request,
     Rollouts,

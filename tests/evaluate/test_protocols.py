@@ -227,29 +227,21 @@ def test_every_offset_is_one_result_over_all_seeds(world: Path):
     assert [EvalResult.model_validate_json(file.read_text(encoding="utf-8")) for file in newest_first] == results
     for result in results:
         assert list(result.success_by_seed) == [42, 43]
-        alone = [[one for one in result.episodes if one.seed == seed] for seed in (42, 43)]
-        rows = [[(one.start_row, one.goal_row) for one in episodes] for episodes in alone]
+        by_seed = [[one for one in result.episodes if one.seed == seed] for seed in (42, 43)]
+        rows = [[(one.start_row, one.goal_row) for one in episodes] for episodes in by_seed]
         assert rows[0] == rows[1]
-        rates = [np.mean([one.success for one in episodes]) for episodes in alone]
+        rates = [np.mean([one.success for one in episodes]) for episodes in by_seed]
         assert list(result.success_by_seed.values()) == pytest.approx(rates)
         assert (result.overall.pairs, result.overall.success.trials) == (3, 6)
-        above = [rate - np.mean([one.random_success for one in each]) for rate, each in zip(rates, alone, strict=True)]
+        above = [
+            rate - np.mean([one.random_success for one in each]) for rate, each in zip(rates, by_seed, strict=True)
+        ]
         assert np.isclose(result.above_random.rate, np.mean(above))
         assert result.above_random.p is None
-        measured_alone = lewm_here(
-            world,
-            "eval",
-            RUN,
-            *QUICK,
-            "--json",
-            *arguments[:4],
-            "--set",
-            "planning_seed=43",
-            *("--set", f"budget={result.protocol.budget}", "--set", f"offset={result.protocol.offset}"),
-        )
-        second = EvalResult.model_validate(measured_alone.json())
-        assert list(second.episodes) == alone[1]
-        assert second.overall.success.rate == result.success_by_seed[43]
+    near = ("--set", "offset=10", "--set", "budget=5", "--set", "planning_seed=43")
+    _, alone = measured(world, *arguments[:4], *near)
+    assert alone.episodes == tuple(one for one in results[1].episodes if one.seed == 43)
+    assert alone.overall.success.rate == results[1].success_by_seed[43]
     shown = lewm_here(world, "eval", RUN, *QUICK, *arguments, "--offsets", "20,10")
     assert "20 (of 10)" in flat(shown.out)
     assert "10 (of 5)" in flat(shown.out)

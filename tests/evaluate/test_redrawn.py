@@ -9,8 +9,8 @@ import pytest
 from drawing import drawing_simulator
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import Pair, redraw
-from lewm_cli.simulate import InProcess
+from lewm_cli.evaluate import redraw
+from lewm_cli.simulate import InProcess, Pair
 from lewm_cli.tasks import Episode, Simulator, Task, find_task
 from synthetic import write_recording
 

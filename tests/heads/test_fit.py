@@ -39,7 +39,7 @@ from lewm_cli.store import (
 )
 from synthetic import write_recording
 
-pytest_plugins = ("drives", "recordings")
+pytest_plugins = ("untrained", "recordings")
 
 RUN = "tworoom/lewm"
 LENGTHS = (60, 45, 50, 70, 55, 40, 65, 50, 48, 62, 58, 52, 44, 66)
@@ -52,7 +52,7 @@ def short_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and bootstraps as large as these small problems need."""
     monkeypatch.setattr("lewm_cli.heads.reach.BATCH", 128)
     monkeypatch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 600)
-    monkeypatch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
+    monkeypatch.setattr("lewm_cli.heads.reach.RESAMPLES", 100)
 
 
 # The command
@@ -163,6 +163,12 @@ def test_planning_without_the_head_says_what_to_type(world: World, images: tuple
         assert said.endswith(command)
     with pytest.raises(MissingError, match="has no"):
         Policy(world.run, images[1], planner=PlannerConfig(objective=objective))
+
+
+def test_unknown_kind_is_refused(world: World):
+    assert "there is no kind of head 'decoder'; --kind takes reach or probe" in world.lewm(
+        "fit", RUN, "--kind", "decoder"
+    ).sentence(2)
 
 
 def test_unknown_objective_is_refused(world: World, images: tuple[Path, Path]):

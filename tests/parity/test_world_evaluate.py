@@ -20,7 +20,8 @@ import lewm_cli
 from commands import lewm
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.evaluate import EvalResult, Pair, choose_pairs
+from lewm_cli.evaluate import EvalResult, choose_pairs
+from lewm_cli.simulate import Pair
 from lewm_cli.statistics import Rate
 from lewm_cli.tasks import PUSHT, TWOROOM, Simulator, Task
 

@@ -38,7 +38,7 @@ from lewm_cli.plan.icem import ColoredNoise
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import find_task
 
-pytest_plugins = ("recordings", "drives")
+pytest_plugins = ("recordings", "untrained")
 
 EVERY = sorted(SOLVERS)
 FEW = {

@@ -442,9 +442,6 @@ def test_missing_device_is_refused(robot: Path):
     assert "device 'cuda' is not available" in lewm_here(robot, "train", "robot/pick", "--device", "cuda").sentence()
 
 
-# Clips
-
-
 # The monitor
 
 

@@ -52,8 +52,8 @@ def command(
     """
     from lewm_cli.flows.convert import convert_run
     from lewm_cli.report import Output, conversion_tables, conversion_tree
-    from lewm_cli.store import Foreign, Home
-    from lewm_cli.store.convert import Names, Target
+    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store.conversion import Names, Target
 
     terminal = Output(as_json=json, quiet=quiet)
     conversion = convert_run(
@@ -63,7 +63,7 @@ def command(
         output=output,
         names=Names(names) if names else None,
         overwrite=overwrite,
-        foreign=Foreign(stats_from, trust, sizes),
+        external=ExternalWeights(stats_from, trust, sizes),
         say=terminal.say,
     )
     terminal.result(conversion_tree(conversion), lambda: conversion_tables(conversion))

@@ -105,7 +105,7 @@ def command(
     from lewm_cli.flows.goal_image import drive_run
     from lewm_cli.flows.planned import parse_offsets
     from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
@@ -116,7 +116,7 @@ def command(
     if exclude_solved:
         layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
     layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops, receding)
-    foreign = Foreign(stats_from, trust, sizes)
+    external = ExternalWeights(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
         _refuse_pairs(context)
@@ -130,7 +130,7 @@ def command(
             settings=tuple(layers),
             video=videos,
             device=device,
-            foreign=foreign,
+            external=external,
         )
         output.result(driven.model_dump(mode="json"), lambda: goal_image_tables(driven))
     else:
@@ -156,7 +156,7 @@ def command(
             workers=workers,
             resume=resume,
             device=device,
-            foreign=foreign,
+            external=external,
         )
         results = [one.result for one in evaluated]
         trees = [result.model_dump(mode="json", by_alias=True) for result in results]

@@ -39,7 +39,7 @@ def command(
     """
     from lewm_cli.flows.fit import fit_head
     from lewm_cli.report import Output, head_tables
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
     fit, path = fit_head(
@@ -52,7 +52,7 @@ def command(
         dataset=dataset,
         seed=seed,
         device=device,
-        foreign=Foreign(stats_from, trust, sizes),
+        external=ExternalWeights(stats_from, trust, sizes),
     )
     output.result(fit.model_dump(mode="json"), lambda: head_tables(fit))
     output.say(f"stored: {path}")

@@ -49,7 +49,7 @@ def command(
     from lewm_cli.config import parse_setting
     from lewm_cli.flows.plan import plan_between
     from lewm_cli.report import Output, plan_tables
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     out = Output(as_json=json, quiet=quiet)
     layers = [parse_setting(setting) for setting in settings or []]
@@ -64,7 +64,7 @@ def command(
         seed=seed,
         output=output,
         device=device,
-        foreign=Foreign(stats_from, trust, sizes),
+        external=ExternalWeights(stats_from, trust, sizes),
     )
     out.result(plan.model_dump(mode="json"), lambda: plan_tables(plan))
     if output:

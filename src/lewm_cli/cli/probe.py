@@ -37,7 +37,7 @@ def command(
     """
     from lewm_cli.flows.probe import probe_run
     from lewm_cli.report import Output, probe_tables
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
     result, path = probe_run(
@@ -49,7 +49,7 @@ def command(
         frames=frames,
         seed=seed,
         device=device,
-        foreign=Foreign(stats_from, trust, sizes),
+        external=ExternalWeights(stats_from, trust, sizes),
     )
     output.result(result.model_dump(mode="json"), lambda: probe_tables(result))
     output.say(f"stored: {path}")

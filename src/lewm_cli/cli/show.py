@@ -21,8 +21,8 @@ def command(
     """Show columns and episodes, or parameters, FLOPs, provenance and results."""
     from lewm_cli.flows.show import look_up
     from lewm_cli.report import Output, details_tables, details_tree
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
-    details = look_up(Home.locate(home), name, Foreign(stats_from, trust, sizes), output.say)
+    details = look_up(Home.locate(home), name, ExternalWeights(stats_from, trust, sizes), output.say)
     output.result(details_tree(details), lambda: details_tables(details))

@@ -49,10 +49,10 @@ def command(
     """
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
-    from lewm_cli.store import Foreign, Home
+    from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
-    surprised = surprise_run(
+    result, path, drawn = surprise_run(
         Home.locate(home),
         dataset,
         output.say,
@@ -63,8 +63,8 @@ def command(
         seed=seed,
         device=device,
         plot=plot,
-        foreign=Foreign(stats_from, trust, sizes),
+        external=ExternalWeights(stats_from, trust, sizes),
     )
-    output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
-    output.say(f"stored: {surprised.path}")
-    output.say(f"plot: {surprised.plot}")
+    output.result(result.model_dump(mode="json"), lambda: surprise_tables(result))
+    output.say(f"stored: {path}")
+    output.say(f"plot: {drawn}")

@@ -2,7 +2,6 @@
 
 from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed
 from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
-from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
@@ -11,29 +10,24 @@ from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
 from lewm_cli.evaluate.redrawn import Redrawn, redraw
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
-from lewm_cli.simulate import Pair
 
 __all__ = [
     "HELD_OUT",
     "RELEASE",
-    "Candidates",
     "ComparedResult",
     "EpisodeResult",
     "EvalResult",
     "EvaluationLoop",
     "Film",
-    "FilmResult",
     "GoalImageResult",
     "GoalProtocol",
     "GroupResult",
     "Journal",
     "Journaled",
     "NamedResult",
-    "Pair",
     "PairManifest",
     "PairedComparison",
     "PairsOrigin",
-    "PlanFilm",
     "RankedPair",
     "Ranking",
     "Redrawn",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
-from lewm_cli.store import NOTHING_SAID, Foreign, FoundRun, Home, RunFiles, Say, load_run, read_card, silent
-from lewm_cli.store.convert import FOLDERS, Conversion, Names, Target, write_as
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, FoundRun, Home, RunFiles, Say, load_run, read_card, silent
+from lewm_cli.store.conversion import FOLDERS, Conversion, Names, Target, write_as
 
 USUAL_NAMES = {
     Target.SAFETENSORS: "{}.safetensors",
@@ -27,7 +27,7 @@ def convert_run(
     output: Path | None = None,
     names: Names | None = None,
     overwrite: bool = False,
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
     say: Say = silent,
 ) -> Conversion:
     """Write a run in another format.
@@ -39,7 +39,7 @@ def convert_run(
         output: a file, or for hub and onnx a folder; the usual place if not given.
         names: of the tensors in a hub folder.
         overwrite: replace what is there.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
         say: told what was found and computed.
 
     Raises:
@@ -62,7 +62,7 @@ def convert_run(
         _check_place(path, target, overwrite)
     busy = f"another process is writing {name!r}; wait for its end, or name another file with --output"
     with locked(files.weights, busy) if derived else nullcontext():
-        run = load_run(home, name, foreign=foreign, say=say)
+        run = load_run(home, name, external=external, say=say)
         return write_as(target, run, path, names or Names.RELEASED)
 
 

@@ -35,7 +35,7 @@ from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, Run, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
 
@@ -66,7 +66,7 @@ def evaluate_run(
     workers: int | None = None,
     resume: bool = False,
     device: str = "auto",
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> list[Evaluated]:
     """Evaluate by planning in the simulator, and store one result per offset under `<run>.run/results/`.
 
@@ -89,7 +89,7 @@ def evaluate_run(
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
         resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
         device: auto, cpu, cuda or mps.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
 
     Raises:
         UsageError: a protocol that is not there, or cannot mean anything.
@@ -100,7 +100,7 @@ def evaluate_run(
     on = resolve_device(device)
     if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
-    run = load_run(home, name, on, foreign=foreign, say=say)
+    run = load_run(home, name, on, external=external, say=say)
     task = simulated_task(run, "it cannot be evaluated by planning")
     config = None if references is None else find_references(task, references)
     planned = find_planned(

@@ -10,7 +10,7 @@ from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, dri
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
 from lewm_cli.tasks import Task
 
 
@@ -25,7 +25,7 @@ def drive_run(
     settings: tuple[Layer, ...] = (),
     video: Callable[[Film], None] | None = None,
     device: str = "auto",
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> GoalImageResult:
     """Reset the simulator of a run's task, and plan towards an image; nothing is stored.
 
@@ -37,16 +37,16 @@ def drive_run(
         progress: shows the environment steps done.
         start_seed: of the simulator's reset.
         settings: laid over the task's protocol.
-        video: takes what the camera saw.
+        video: takes the frames.
         device: auto, cpu, cuda or mps.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
 
     Raises:
         UsageError: settings that cannot mean anything.
         LewmError: no such run, no simulator or one for other actions, or an image that cannot stand for a frame.
     """
     goal = read_image(image)
-    run = load_run(home, name, resolve_device(device), foreign=foreign, say=say)
+    run = load_run(home, name, resolve_device(device), external=external, say=say)
     instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
     task = simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None

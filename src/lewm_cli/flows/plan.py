@@ -8,7 +8,7 @@ from lewm_cli.control import ImaginedPlan, imagine_plan, nondeterminism, single_
 from lewm_cli.data import read_image
 from lewm_cli.model import resolve_device
 from lewm_cli.report import check_plan_file, save_plan
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
 
 
 def plan_between(
@@ -22,7 +22,7 @@ def plan_between(
     seed: int = 42,
     output: Path | None = None,
     device: str = "auto",
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> ImaginedPlan:
     """Plan from one image to another; no simulator and no recording is needed.
 
@@ -36,7 +36,7 @@ def plan_between(
         seed: of what the planner draws.
         output: file that takes the plan, .json, .csv or .npy.
         device: auto, cpu, cuda or mps.
-        foreign: how weights of another tool are read.
+        external: how weights of another tool are read.
 
     Raises:
         UsageError: settings or a file name that cannot mean anything.
@@ -45,7 +45,7 @@ def plan_between(
     if output:
         check_plan_file(output)
     images, on = (read_image(start), read_image(goal)), resolve_device(device)
-    run = load_run(home, name, on, foreign=foreign, say=say)
+    run = load_run(home, name, on, external=external, say=say)
     planner = single_planner(run.card.inputs.task, settings)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")
     if said := nondeterminism(planner):

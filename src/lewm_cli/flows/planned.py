@@ -14,7 +14,6 @@ from lewm_cli.evaluate import (
     RELEASE,
     Journal,
     Journaled,
-    Pair,
     PairManifest,
     PairsOrigin,
     choose_pairs,
@@ -25,6 +24,7 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
+from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import Task
 

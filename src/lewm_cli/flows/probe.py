@@ -10,7 +10,7 @@ from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, fit_probes
-from lewm_cli.store import NOTHING_SAID, Foreign, Home, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
 PROBED_FRAMES = 10_000
@@ -27,20 +27,15 @@ def probe_run(
     frames: int | None = None,
     seed: int = 0,
     device: str = "auto",
-    foreign: Foreign = NOTHING_SAID,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> tuple[ProbeResult, Path]:
     """Probes frozen latents for every quantity that the task names.
 
     Args:
-        home: where the run and the recording lie.
-        name: run name.
-        say: told what was chosen on the user's behalf.
-        progress: shows frames encoded and probes fitted.
         dataset: the recording that frames come from; the episodes that the run held out if not given.
         frames: number of frames to draw; 10,000 if not given.
         seed: of the draw and the probes.
-        device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
-        foreign: how weights of another tool are read.
+        device: of the model; the probes themselves are fitted on the CPU.
 
     Returns:
         the result, and its file.
@@ -48,7 +43,7 @@ def probe_run(
     Raises:
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
-    run = load_run(home, name, resolve_device(device), foreign=foreign, say=say)
+    run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, dataset, say)

@@ -3,7 +3,6 @@
 from lewm_cli.report.checking import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import conversion_tables, conversion_tree
-from lewm_cli.report.details import DatasetDetails, HeadDetails, RunDetails
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
 from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
@@ -21,10 +20,7 @@ from lewm_cli.report.video import VideoFolder
 
 __all__ = [
     "NOT_SHOWN",
-    "DatasetDetails",
-    "HeadDetails",
     "Output",
-    "RunDetails",
     "RunReport",
     "TrainingView",
     "VideoFolder",

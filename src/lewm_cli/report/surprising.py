@@ -19,7 +19,7 @@ DETECTOR_TITLES: dict[Detector, str] = {
 
 
 def surprise_tables(result: SurpriseResult | PerturbationResult) -> list[RenderableType]:
-    """Where recorded episodes surprise most, or how clearly a perturbation is told."""
+    """List the recorded episodes that surprise most, or show how clearly a perturbation is told."""
     return _recorded(result) if isinstance(result, SurpriseResult) else _perturbed(result)
 
 

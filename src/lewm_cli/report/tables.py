@@ -9,11 +9,10 @@ from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import Provenance
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.report.pieces import framed_table
 from lewm_cli.store import Inventory, RunEntry, StoredResults
 from lewm_cli.surprise import PerturbationResult
-from lewm_cli.train import HeldOut, TrainingFinished
+from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
 
 
 def training_tables(finished: TrainingFinished) -> list[RenderableType]:
@@ -58,10 +57,10 @@ def _what_run(run: RunEntry) -> tuple[str, str, str]:
     return stored.inputs.task, "", f"elsewhere ({run.kind}); statistics of {dataset.name}"
 
 
-def details_tables(details: DatasetDetails | RunDetails) -> list[RenderableType]:
+def details_tables(details: Dataset | RunDetails) -> list[RenderableType]:
     """A dataset or a run in detail."""
-    if isinstance(details, DatasetDetails):
-        return [_dataset_facts(details.dataset)]
+    if isinstance(details, Dataset):
+        return [_dataset_facts(details)]
     return _run_tables(details)
 
 

@@ -8,9 +8,9 @@ from pydantic_core import to_jsonable_python
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report.details import DatasetDetails, RunDetails
 from lewm_cli.store import Inventory
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.train import RunDetails
 
 Tree = dict[str, Any]
 
@@ -65,10 +65,10 @@ def inventory_tree(inventory: Inventory) -> Tree:
     }
 
 
-def details_tree(details: DatasetDetails | RunDetails) -> Tree:
+def details_tree(details: Dataset | RunDetails) -> Tree:
     """A dataset or a run in detail."""
-    if isinstance(details, DatasetDetails):
-        return dataset_tree(details.dataset)
+    if isinstance(details, Dataset):
+        return dataset_tree(details)
     tree = {
         "name": details.name,
         "path": str(details.files.weights),

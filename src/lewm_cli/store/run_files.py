@@ -1,5 +1,6 @@
 """Paths of the files of a run, ours or another tool's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +14,18 @@ class RunFiles:
 
     Args:
         stem: path without suffix.
-        foreign: its weights, if another tool made them.
+        external: its weights, if another tool made them.
         within: the folder that is the run, if the weights lie in one of their own.
     """
 
     stem: Path
-    foreign: Path | None = None
+    external: Path | None = None
     within: Path | None = None
 
     @property
     def weights(self) -> Path:
         """Weights and card; of another tool, weights alone."""
-        return self.foreign or Path(f"{self.stem}.safetensors")
+        return self.external or Path(f"{self.stem}.safetensors")
 
     @property
     def statistics(self) -> Path:
@@ -74,3 +75,8 @@ class RunFiles:
     def results(self) -> Path:
         """Measurements, one JSON file each."""
         return self.folder / "results"
+
+
+def head_paths(places: Sequence[RunFiles], kind: str) -> tuple[Path, ...]:
+    """Paths at which a head of a run may lie."""
+    return tuple(dict.fromkeys(files.head(kind) for files in places))

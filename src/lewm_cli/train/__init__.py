@@ -15,6 +15,7 @@ from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
 from lewm_cli.train.loop import Trainer, TrainingData
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
+from lewm_cli.train.run_details import RunDetails, run_details
 from lewm_cli.train.schedule import Schedule
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "JsonLog",
     "Listener",
     "Preset",
+    "RunDetails",
     "Saved",
     "Schedule",
     "StepsTaken",
@@ -37,5 +39,6 @@ __all__ = [
     "all_presets",
     "find_preset",
     "read_log",
+    "run_details",
     "task_preset",
 ]

@@ -1,4 +1,4 @@
-"""Runs that were never trained, and images of TwoRoom, for what plans without a dataset."""
+"""Runs that were never trained, and images of TwoRoom, for plans that need no dataset."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,14 +28,14 @@ def tworoom() -> TwoRoomSimulator:
 
 @pytest.fixture(scope="session")
 def frames(tworoom: TwoRoomSimulator) -> tuple[np.ndarray, np.ndarray]:
-    """What the camera sees at START and at GOAL."""
+    """Frames of the camera at START and at GOAL."""
     tworoom.begin(START, GOAL)
     return tworoom.frame(), tworoom.goal_frame()
 
 
 @pytest.fixture
 def images(tmp_path: Path, frames: tuple[np.ndarray, np.ndarray]) -> tuple[Path, Path]:
-    """The same as files."""
+    """These frames as files."""
     paths = tmp_path / "start.png", tmp_path / "goal.png"
     for path, frame in zip(paths, frames, strict=True):
         imageio.imwrite(path, frame)
