@@ -36,11 +36,7 @@ def our_key(key: str) -> str:
 
 
 def transformers_generation(keys: Iterable[str]) -> int:
-    """The major version of transformers whose names these are, 4 or 5; 5 if no ViT layer is among them.
-
-    Raises:
-        LewmError: names of both, and so two sets of weights in one file.
-    """
+    """The major version of transformers whose names these are, 4 or 5; 5 without ViT layers; LewmError for both."""
     first: dict[int, str] = {}
     for key in keys:
         for generation, prefix in ((4, "encoder.encoder.layer."), (5, "encoder.layers.")):

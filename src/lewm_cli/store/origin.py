@@ -48,11 +48,7 @@ class Origin(Section):
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Read a file; None if there is none.
-
-        Raises:
-            LewmError: it cannot be read.
-        """
+        """Read a file; None if there is none; raises LewmError if it cannot be read."""
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

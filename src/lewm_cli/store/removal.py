@@ -54,11 +54,7 @@ class Removal:
 
 
 def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
-    """List everything that would go with a run.
-
-    Raises:
-        LewmError: it lies outside the home that takes the writes, or may not be removed.
-    """
+    """List everything that would go with a run; raises LewmError if it may not be removed, or lies elsewhere."""
     inner, folders = _contents(files.folder)
     # The weights last: killed at any point, the run still loads and is still listed, so that the same command can be
     # typed again; or it is gone altogether. The resume state first: without the files derived at the end of training,
@@ -76,11 +72,7 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
-    """List everything that would go with a dataset: the recording, and its frames packed in the cache.
-
-    Raises:
-        LewmError: it lies outside the home that takes the writes, or may not be removed.
-    """
+    """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
     packed, remarks = [], []
     try:
         packed = packed_paths(open_dataset(path, name), home.cache)

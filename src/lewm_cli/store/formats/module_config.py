@@ -56,12 +56,7 @@ def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, Sto
 
 
 def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) -> tuple[ModelConfig, int]:
-    """The configuration and the width of an action block of a captured LeWM.
-
-    Args:
-        modules: by name, under the names of their file.
-        named: its tensors.
-    """
+    """The configuration and the width of an action block of a captured LeWM."""
     tensors, vit = named.entries, _vit_settings(modules)
 
     def length(key: str, dimension: int) -> int:

@@ -140,12 +140,7 @@ def resolve(name: str) -> Reference:
 
 
 def resolve_persistent(identity: Value, storages: dict[str, Storage]) -> Value:
-    """Resolve a persistent id: to a storage, or (legacy) to a class that comes with its source, which is not looked at.
-
-    Args:
-        identity: as the pickle holds it.
-        storages: that the pickle has mentioned so far; each has the same size and dtype every time.
-    """
+    """Resolve a persistent id: a storage, or (legacy) a class that comes with its source, which is not looked at."""
     match identity:
         case ("module", Reference(name) as reference, _, _) if name in MODULES:
             return reference
