@@ -14,8 +14,6 @@ from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, tuple, list, dict with str or int keys, or one of the classes below."""
 
-MOST_DIMENSIONS = 8
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -191,7 +189,7 @@ def construct(target: Value, arguments: Value) -> Value:
 
 def _tensor(storage: Storage, offset: int, shape: tuple[Value, ...], stride: tuple[Value, ...]) -> StoredTensor:
     sizes = [length for length in (*shape, *stride) if type(length) is int and length >= 0]
-    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > MOST_DIMENSIONS:
+    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > 8:
         raise DamagedError("a tensor has no shape")
     lengths, steps = tuple(sizes[: len(shape)]), tuple(sizes[len(shape) :])
     tensor = StoredTensor(storage, offset, lengths, steps)
