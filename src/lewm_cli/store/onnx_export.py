@@ -57,7 +57,7 @@ class Function(nn.Module):
         self.model, self.function = model, function
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the function returns."""
+        """The result of the function."""
         return self.function(*inputs)
 
 
