@@ -18,7 +18,6 @@ ONE_COMMAND = ({"cli", "flows"},)
 """Rooms in which a file name stands for the same command."""
 
 NOT_YET_CLEAN = {
-    "fetch",
     "flows",
 }
 """Rooms that this test does not judge yet."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import Layer
+from lewm_cli.diagnose import FilmResult
 from lewm_cli.errors import StoppedError, signal_of
-from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
+from lewm_cli.evaluate import HELD_OUT, EvalResult, find_protocol
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.probe import PROBED_FRAMES, probe_run

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
