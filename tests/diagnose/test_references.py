@@ -28,7 +28,8 @@ from lewm_cli.evaluate import (
     evaluate,
 )
 from lewm_cli.model import PositionHead, ReachHead
-from lewm_cli.plan import CEM, Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
+from lewm_cli.plan import Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
+from lewm_cli.plan.cem import CEM
 from lewm_cli.report import evaluation_tables, report_tree
 from lewm_cli.simulate import InProcess, Pair, Rollouts, RunActor, simulator_pool
 from lewm_cli.statistics import Difference, Rate

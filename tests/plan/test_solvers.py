@@ -24,17 +24,17 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import LeWM
 from lewm_cli.model import PlanFlops
 from lewm_cli.plan import (
-    SOLVERS,
     Bounds,
     LatentCost,
     PerEnvironment,
     Plan,
     Problem,
     WarmStart,
-    cost_and_gradient,
     find_solver,
 )
+from lewm_cli.plan.cost import cost_and_gradient
 from lewm_cli.plan.icem import ColoredNoise
+from lewm_cli.plan.solvers import SOLVERS
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import find_task
 

@@ -34,17 +34,10 @@ class ImaginedPlan(RunResult):
 
 
 def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, seed: int) -> ImaginedPlan:
-    """Plan from one image to another.
-
-    Args:
-        run: the model, in eval mode on its device.
-        start, goal: square images of any size.
-        planner: settings of planning.
-        seed: of what the planner draws.
+    """Plan from one square image of any size to another.
 
     Raises:
-        LewmError: bounds are asked for and not known, or the objective needs a head that is not there or does
-            not fit.
+        LewmError: bounds are asked for and not known, or the objective needs a head that is not there or does not fit.
     """
     actor, inputs = Planner(run, planner), run.card.inputs
     latents = actor.embed([start.frame]), actor.embed([goal.frame])

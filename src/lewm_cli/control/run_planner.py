@@ -40,9 +40,6 @@ from lewm_cli.workers import available_cores
 EPISODES_PER_CORE = 8
 """Active at once on a CPU, where each is planned for by itself anyway: few, so that some end early."""
 
-EPISODES_ON_ACCELERATOR = 64
-"""Active at once, planned for in one batch."""
-
 
 @dataclass(kw_only=True)
 class PlannedEpisode(ActorEpisode):
@@ -73,26 +70,22 @@ class Planner(Actor):
         solver: finds the plans; the solver of the configuration if not given.
 
     Attributes:
-        run: the model with its normalization.
         config: with the precision that is used.
         objective: rates imagined latents.
-        solver: finds the plans.
 
     Raises:
         UsageError: the configuration looks further back than the run has learned to.
-        MissingError: the objective needs a head that was not fitted yet.
-        LewmError: that head is damaged, or was fitted to other weights.
+        MissingError, LewmError: see `find_objective`.
     """
 
     def __init__(self, run: Run, config: PlannerConfig, *, solver: Solver | None = None) -> None:
         super().__init__()
         self.run, self.config = run, resolve_precision(run, config)
         self.objective, self.head_sha256 = find_objective(run, self.config)
-        solver = solver or find_solver(self.config)
         self.steps = self.config.receding * run.card.inputs.frameskip
-        on_cpu = run.device.type == "cpu"
-        self.solver = PerEnvironment(solver) if on_cpu else solver
-        self.at_once = EPISODES_PER_CORE * available_cores() if on_cpu else EPISODES_ON_ACCELERATOR
+        self.solver = solver or find_solver(self.config)
+        if run.device.type == "cpu":
+            self.solver, self.at_once = PerEnvironment(self.solver), EPISODES_PER_CORE * available_cores()
         # Counted here, before a clock runs.
         self._flops = PlanFlops.of(run.model, self.config.horizon, self.config.history)
 
@@ -148,7 +141,7 @@ class Planner(Actor):
             inputs.block_dim,
             list(generators),
             frameskip=inputs.frameskip,
-            warm_starts=list(warm_starts) or None,
+            warm_starts=warm_starts,
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
