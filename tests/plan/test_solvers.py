@@ -330,13 +330,13 @@ def test_warm_start_shortens_the_search(solver: str):
     config = few(solver, candidates=100, iterations=40, std=0.5)
     kept = torch.empty(0, HORIZON, WIDTH)
 
-    def needed(guesses: list[WarmStart] | None) -> list[int]:
+    def needed(guesses: list[WarmStart]) -> list[int]:
         """Iterations until a candidate costs less than 2."""
         plan = find_solver(config, record=True).solve(ask_of(bowl, warm_starts=guesses))
         costs = torch.stack([iteration.cost.min(dim=1).values for iteration in plan.history])
         return [int((costs[:, number] >= 2).cumprod(dim=0).sum()) for number in range(4)]
 
-    warm, cold = needed([WarmStart(target + 0.2, kept) for target in bowl.target]), needed(None)
+    warm, cold = needed([WarmStart(target + 0.2, kept) for target in bowl.target]), needed([])
     assert all(one <= other for one, other in zip(warm, cold, strict=True))
     assert sum(warm) <= sum(cold) / 2
 

@@ -41,7 +41,8 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
     """
     actor, inputs = Planner(run, planner), run.card.inputs
     latents = actor.embed([start.frame]), actor.embed([goal.frame])
-    plan = actor.plan(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
+    problem = actor.problem(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
+    plan = actor.solver.solve(problem)
     zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
     both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))

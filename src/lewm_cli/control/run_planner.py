@@ -43,19 +43,16 @@ EPISODES_PER_CORE = 8
 
 @dataclass(kw_only=True)
 class PlannedEpisode(ActorEpisode):
-    """The state of a planner in one episode.
-
-    Args:
-        goal: (D,) latent of the goal frame.
-        generator: draws candidates.
-        plan: the latest; None before the first.
-        warm_start: where the next plan starts, if it does not start anew.
-    """
+    """The state of a planner in one episode."""
 
     goal: Tensor
+    """Latent (D,) of the goal frame."""
     generator: torch.Generator
+    """Draws candidates."""
     plan: Plan | None = None
+    """The latest; None before the first."""
     warm_start: WarmStart | None = None
+    """The start of the next plan, if that does not start anew."""
 
 
 class Planner(Actor):
@@ -104,7 +101,8 @@ class Planner(Actor):
         """
         cost = self.cost(episodes, frames)
         with self.clock("planner"):
-            plan = self.plan(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+            problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+            plan = self.solver.solve(problem)
         for number, episode in enumerate(episodes):
             episode.plan = plan.of(number)
             episode.iterations += int(episode.plan.iterations)
@@ -120,12 +118,6 @@ class Planner(Actor):
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """Build the cost of candidates from latents (E, D) of current frames and of goals."""
         return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self._imagine)
-
-    def plan(
-        self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
-    ) -> Plan:
-        """Find plans of low cost, one per generator; see `Problem`."""
-        return self.solver.solve(self.problem(cost, generators, warm_starts))
 
     def problem(
         self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()

@@ -97,11 +97,6 @@ class ReferenceDiagnostics:
         return protocol.model_copy(update={"planner": reference_planner(protocol.planner, self.config)})
 
     @property
-    def planned_by(self) -> tuple[PlansBy, ...]:
-        """The costs that references plan by."""
-        return planned_by(self.evaluation.protocol.planner, self.config)
-
-    @property
     def unsolved(self) -> list[int]:
         """Numbers of the pairs that were not solved at the start."""
         return [number for number, one in enumerate(self.evaluation.episodes) if not one.solved_at_start]
@@ -190,13 +185,7 @@ class ReferenceDiagnostics:
 
 
 def rank_plan(number: int, plan: Plan, rollout: TrueRollout) -> RankedPair:
-    """Compare the ranking of a plan's candidates by cost with the ranking by where they lead.
-
-    Args:
-        number: of the pair.
-        plan: for one environment, by a solver that records.
-        rollout: follows the candidates.
-    """
+    """Compare the ranking of a recorded plan's candidates by cost with the ranking by where they lead."""
     first, last = plan.history[0], plan.history[-1]
     distances = rollout.follow(torch.cat([first.actions[0], last.actions[0], plan.actions])).distances
     count = first.cost.shape[1]

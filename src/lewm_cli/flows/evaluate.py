@@ -136,8 +136,7 @@ class _Evaluation:
     """The evaluation of one run in its simulator.
 
     Args:
-        seeds: how often the same pairs are planned for.
-        several: whether progress names seeds and offsets.
+        several: progress names seeds and offsets.
         references: how much they try; None for no references.
         opened: closes the journals in the end.
         journals: of every seed and offset so far; they are needed until all results are stored.

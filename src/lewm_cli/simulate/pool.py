@@ -4,7 +4,7 @@ import multiprocessing
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -88,11 +88,8 @@ def simulator_pool(task: Task, workers: int, say: Callable[[str], None]) -> Iter
     if workers == 1:
         yield InProcess(task)
         return
-    pool = WorkerPool(task, workers, say)
-    try:
+    with closing(WorkerPool(task, workers, say)) as pool:
         yield pool
-    finally:
-        pool.close()
 
 
 def gather(futures: "Sequence[Future[Any]]") -> list[Any]:
