@@ -21,12 +21,7 @@ from lewm_cli.diagnose import ReferenceDiagnostics, find_references, planned_by,
 from lewm_cli.diagnose.reference_diagnostics import rank_plan
 from lewm_cli.diagnose.true_cost import FrameCost, StateCost, TrueRollout
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate import (
-    EvalResult,
-    Reference,
-    References,
-    evaluate,
-)
+from lewm_cli.evaluate import EvalResult, Reference, References, evaluate
 from lewm_cli.model import PositionHead, ReachHead
 from lewm_cli.plan import Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
 from lewm_cli.plan.cem import CEM

@@ -20,12 +20,7 @@ from lewm_cli.config import DatasetIdentity, EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner, RandomActor, TimeSplit
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import (
-    EvalResult,
-    Journal,
-    choose_pairs,
-    evaluate,
-)
+from lewm_cli.evaluate import EvalResult, Journal, choose_pairs, evaluate
 from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.methods import LeWM

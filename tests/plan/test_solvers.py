@@ -23,15 +23,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import LeWM
 from lewm_cli.model import PlanFlops
-from lewm_cli.plan import (
-    Bounds,
-    LatentCost,
-    PerEnvironment,
-    Plan,
-    Problem,
-    WarmStart,
-    find_solver,
-)
+from lewm_cli.plan import Bounds, LatentCost, PerEnvironment, Plan, Problem, WarmStart, find_solver
 from lewm_cli.plan.cost import cost_and_gradient
 from lewm_cli.plan.icem import ColoredNoise
 from lewm_cli.plan.solvers import SOLVERS

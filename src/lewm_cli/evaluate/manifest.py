@@ -74,12 +74,7 @@ def read_manifest(path: Path) -> PairManifest:
 
 
 def manifest_pairs(
-    path: Path,
-    manifest: PairManifest,
-    task: Task,
-    dataset: Dataset,
-    protocol: EvalProtocol,
-    say: Callable[[str], None],
+    path: Path, manifest: PairManifest, task: Task, dataset: Dataset, protocol: EvalProtocol, say: Callable[[str], None]
 ) -> tuple[list[Pair], PairsOrigin]:
     """Take the pairs of a manifest, which was read from `path`, from a recording.
 
