@@ -7,7 +7,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError
 from lewm_cli.heads import KINDS, HeadFit, fit_command, read_head
 from lewm_cli.model import ComponentProfile, profile
-from lewm_cli.store import Home, LoadedWeights, RunFiles, StoredResults, head_paths
+from lewm_cli.store import Home, LoadedWeights, StoredResults, head_paths
 from lewm_cli.train.log import read_log
 from lewm_cli.train.monitor import HeldOut
 
@@ -57,7 +57,7 @@ def run_details(home: Home, run: LoadedWeights, results: StoredResults) -> RunDe
 
 def _heads(home: Home, run: LoadedWeights) -> Iterator[HeadDetails]:
     """The heads of a run; a problem of one keeps from nothing else."""
-    places = (RunFiles(home.noting_stem(run.name, run.files.stem)), run.files)
+    places = (home.sidecar(run.name, run.files), run.files)
     for kind in KINDS:
         for path in filter(Path.exists, head_paths(places, kind)):
             again = fit_command(run.name, kind)
