@@ -5,7 +5,8 @@ from html import escape
 from importlib import resources
 
 from lewm_cli.evaluate import PairedComparison
-from lewm_cli.report.page.figures import Drawing, draw_comparison, draw_perturbation, draw_surprise, house_style
+from lewm_cli.report.page.figures import draw_comparison, draw_perturbation, draw_surprise
+from lewm_cli.report.page.style import Drawing, house_style
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
