@@ -43,7 +43,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         seed: of what the planner draws.
 
     Raises:
-        LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
+        LewmError: bounds are asked for and not known, or the objective needs a head that is not there or does
             not fit.
     """
     actor, inputs = Planner(run, planner), run.card.inputs

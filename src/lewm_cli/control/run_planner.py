@@ -93,7 +93,8 @@ class Planner(Actor):
         on_cpu = run.device.type == "cpu"
         self.solver = PerEnvironment(solver) if on_cpu else solver
         self.at_once = EPISODES_PER_CORE * available_cores() if on_cpu else EPISODES_ON_ACCELERATOR
-        PlanFlops.of(run.model, self.config.horizon, self.config.history)  # counted now: the clock of plans runs later
+        # Counted here, before a clock runs.
+        self._flops = PlanFlops.of(run.model, self.config.horizon, self.config.history)
 
     def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
         """See `Actor`."""
@@ -106,7 +107,7 @@ class Planner(Actor):
         """See `Actor`; plans for all episodes in one batch.
 
         Raises:
-            LewmError: bounds are asked for and nobody knows them, or no candidate has a finite cost.
+            LewmError: bounds are asked for and not known, or no candidate has a finite cost.
         """
         cost = self.cost(episodes, frames)
         with self.clock("planner"):
@@ -139,17 +140,17 @@ class Planner(Actor):
         """Build the planning problem, in the run's normalized action space.
 
         Raises:
-            LewmError: bounds are asked for, and nobody knows them.
+            LewmError: bounds are asked for, and not known.
         """
-        inputs, config = self.run.card.inputs, self.config
+        inputs = self.run.card.inputs
         return Problem(
             cost,
             inputs.block_dim,
             list(generators),
             frameskip=inputs.frameskip,
             warm_starts=list(warm_starts) or None,
-            bounds=normalized_bounds(self.run) if config.bounds else None,
-            flops=PlanFlops.of(self.run.model, config.horizon, config.history),
+            bounds=normalized_bounds(self.run) if self.config.bounds else None,
+            flops=self._flops,
         )
 
     def embed(self, frames: Sequence[Frame]) -> Tensor:

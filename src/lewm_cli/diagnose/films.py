@@ -66,7 +66,7 @@ def film(
         dataset: where the pairs come from.
         evaluation: gives protocol and seeds.
         chosen: its pairs to film, none of them solved at the start.
-        advance: told the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together.
         simulators: of the task; in this process if not given.
     """
     pool = simulators or InProcess(task)

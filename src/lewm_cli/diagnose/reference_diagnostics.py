@@ -68,7 +68,7 @@ class ReferenceDiagnostics:
         """Take no action.
 
         Args:
-            advance: told the number of environment steps done since the last call, all pairs together.
+            advance: gets the number of environment steps done since the last call, all pairs together.
         """
         begun, protocol = time.monotonic(), self.protocol
         requests = [RunActor(pair, protocol.gate, protocol.budget, NoActionActor) for pair in self.pairs]
@@ -84,7 +84,7 @@ class ReferenceDiagnostics:
 
         Args:
             by: the cost of plans.
-            advance: told the number of environment steps done since the last call, all pairs together.
+            advance: gets the number of environment steps done since the last call, all pairs together.
             journal: takes every episode as it ends; those that are in it are not done again.
         """
         begun, clock = resume_clock(journal)
@@ -102,7 +102,7 @@ class ReferenceDiagnostics:
         """Follow the candidates of the run's first plan for every pair, to see how well its cost ranks them.
 
         Args:
-            advance: told the number of pairs done since the last call.
+            advance: gets the number of pairs done since the last call.
         """
         planner = self.protocol.planner
         actor, ranked = Planner(self.run, planner, solver=find_solver(planner, record=True)), []

@@ -19,8 +19,8 @@ from lewm_cli.store import Run
 from lewm_cli.workers import available_cores
 
 TOGETHER = 8
-"""Candidates in one request: few, so that all processes have work to the end. Whoever simulates, they are the same
-ones, for frames that are encoded together have a say in each other's rounding."""
+"""Candidates in one request: few, so that all processes have work to the end, and the same ones however many processes
+there are, for frames that are encoded together change each other's rounding."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Film:
         frames: (T, H, W, 3) uint8, from the start on.
         goal: (H, W, 3) uint8.
         path: (T, 2) positions, in pixels of the frame.
-        success: the goal was reached; None where nobody can tell.
+        success: the goal was reached; None where that is not known.
     """
 
     number: int
@@ -68,7 +68,7 @@ def evaluate(
         protocol: budget, success criterion, planner and seeds.
         actor: acts; a `Planner` with the run, or another one that uses it.
         held_out: none of the episodes was trained on; stored.
-        advance: told the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         simulators: of the task; in this process if not given.
         journal: takes every episode as it ends; those that are in it are not done again.
@@ -106,7 +106,7 @@ class EvaluationLoop:
         actor: acts.
         pool: simulates.
         clock: times the parts, those of the actor included.
-        advance: told the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         baselines: success of random actions, by pair, where that is known; the random actor acts elsewhere.
     """

@@ -54,7 +54,7 @@ class Problem:
         warm_starts: E of them; None for an environment without one, or instead of all.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
-        cancelled: set by another thread when nobody waits for the plans any more.
+        cancelled: set by another thread when the plans are not wanted any more.
     """
 
     cost: Cost

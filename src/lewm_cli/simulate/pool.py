@@ -74,7 +74,7 @@ class WorkerPool:
     Args:
         task: with a simulator.
         workers: processes.
-        say: told when one has died.
+        say: gets a line when one has died.
     """
 
     def __init__(self, task: Task, workers: int, say: Callable[[str], None]) -> None:
