@@ -18,7 +18,7 @@ from lewm_cli.config import ActionStats, EvalProtocol, Inputs, PlannerConfig, Re
 from lewm_cli.control import NoActionActor, Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.diagnose import ReferenceDiagnostics, find_references, reference_planner
-from lewm_cli.diagnose.ranking import rank_plan
+from lewm_cli.diagnose.reference_diagnostics import rank_plan
 from lewm_cli.diagnose.true_cost import FrameCost, StateCost, TrueRollout
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import (

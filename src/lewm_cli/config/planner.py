@@ -1,6 +1,6 @@
 """Settings of planning: the solver, its parameters and its budgets."""
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -14,15 +14,23 @@ ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
 distance of the positions that a probe reads (`probe`); the steps to the goal that a reachability head predicts
 (`reach`), or one that was fitted to shuffled labels (`reach-shuffled`)."""
 
+Value = TypeVar("Value")
+
+if TYPE_CHECKING:
+    Own = Annotated[Value, "of some solvers"]
+else:
+
+    class Own:
+        """The type of a setting that some solvers have: they always find a value, and the others leave it None."""
+
+        def __class_getitem__(cls, value: Any) -> Any:
+            return value | None
+
+
+UNUSED: Any = None
+
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "candidates": {
-        "cem": 300,
-        "icem": 300,
-        "mppi": 300,
-        "random-shooting": 300,
-        "gradient": 16,
-        "cem-gd": 300,
-    },
+    "candidates": {"cem": 300, "icem": 300, "mppi": 300, "random-shooting": 300, "gradient": 16, "cem-gd": 300},
     "std": {"cem": 1.0, "icem": 1.0, "mppi": 0.5, "random-shooting": 1.0, "gradient": 1.0, "cem-gd": 1.0},
     "elites": {"cem": 30, "icem": 30, "cem-gd": 30},
     "result": {
@@ -51,7 +59,7 @@ class PlannerConfig(Section):
 
     solver: SolverName = Field("cem", description="how plans are searched for")
     candidates: int = Field(300, ge=2, description="action sequences tried per iteration")
-    elites: int | None = Field(None, ge=2, description="cheapest candidates, which refit mean and standard deviation")
+    elites: Own[int] = Field(UNUSED, ge=2, description="cheapest candidates, which refit mean and standard deviation")
     iterations: PositiveInt = 30
     horizon: PositiveInt = Field(5, description="model steps planned")
     receding: PositiveInt = Field(5, description="model steps executed before replanning")
@@ -67,12 +75,12 @@ class PlannerConfig(Section):
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32", description="that candidates are imagined in; auto measures which is fastest here"
     )
-    color: float | None = Field(None, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
-    kept: float | None = Field(None, ge=0, le=1, description="icem: share of the elites that are tried again")
-    temperature: PositiveFloat | None = Field(None, description="mppi: in standard deviations of the costs")
-    step: PositiveFloat | None = Field(None, description="gradient, cem-gd: step size of Adam")
-    refined: int | None = Field(None, ge=2, description="cem-gd: cheapest sequences that the gradient improves")
-    descents: PositiveInt | None = Field(None, description="cem-gd: gradient steps after the iterations")
+    color: Own[float] = Field(UNUSED, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
+    kept: Own[float] = Field(UNUSED, ge=0, le=1, description="icem: share of the elites that are tried again")
+    temperature: Own[PositiveFloat] = Field(UNUSED, description="mppi: in standard deviations of the costs")
+    step: Own[PositiveFloat] = Field(UNUSED, description="gradient, cem-gd: step size of Adam")
+    refined: Own[int] = Field(UNUSED, ge=2, description="cem-gd: cheapest sequences that the gradient improves")
+    descents: Own[PositiveInt] = Field(UNUSED, description="cem-gd: gradient steps after the iterations")
 
     @model_validator(mode="before")
     @classmethod

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from scipy.stats import spearmanr
 
 from lewm_cli.config import EvalProtocol, ReferencesConfig
 from lewm_cli.control import NoActionActor, Planner
-from lewm_cli.diagnose.ranking import rank_plan
 from lewm_cli.diagnose.reference_settings import PlansBy, planned_by, reference_planner
 from lewm_cli.diagnose.true_cost import TruePlanner, TrueRollout
 from lewm_cli.evaluate import (
     EvalResult,
     EvaluationLoop,
     Journal,
+    RankedPair,
     Ranking,
     Reference,
     References,
     pair_seed,
     resume_clock,
 )
-from lewm_cli.plan import find_solver
+from lewm_cli.plan import Plan, find_solver
 from lewm_cli.simulate import Pair, Render, RunActor, SimulatorPool
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
@@ -163,3 +165,30 @@ class ReferenceDiagnostics:
     @property
     def _clusters(self) -> npt.NDArray[np.int_]:
         return np.array([one.episode for one in self.evaluation.counted()])
+
+
+def rank_plan(number: int, plan: Plan, rollout: TrueRollout) -> RankedPair:
+    """Compare the ranking of a plan's candidates by cost with the ranking by where they lead.
+
+    Args:
+        number: of the pair.
+        plan: for one environment, by a solver that records.
+        rollout: follows the candidates.
+    """
+    first, last = plan.history[0], plan.history[-1]
+    distances = rollout.follow(torch.cat([first.actions[0], last.actions[0], plan.actions])).distances
+    count = first.cost.shape[1]
+    return RankedPair(
+        number=number,
+        first=_spearman(first.cost[0].numpy(), distances[:count]),
+        last=_spearman(last.cost[0].numpy(), distances[count:-1]),
+        distance=distances[-1],
+        least=distances.min(),
+    )
+
+
+def _spearman(costs: npt.NDArray[np.floating], distances: npt.NDArray[np.floating]) -> float | None:
+    """Rank correlation; None where one of them does not differ."""
+    if np.ptp(costs) == 0 or np.ptp(distances) == 0:
+        return None
+    return float(spearmanr(costs, distances).statistic)

@@ -2,7 +2,6 @@
 
 from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed
 from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
-from lewm_cli.evaluate.film_result import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
 from lewm_cli.evaluate.journal import Journal, Journaled
 from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
@@ -15,13 +14,11 @@ from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, R
 __all__ = [
     "HELD_OUT",
     "RELEASE",
-    "Candidates",
     "ComparedResult",
     "EpisodeResult",
     "EvalResult",
     "EvaluationLoop",
     "Film",
-    "FilmResult",
     "GoalImageResult",
     "GoalProtocol",
     "GroupResult",
@@ -31,7 +28,6 @@ __all__ = [
     "PairManifest",
     "PairedComparison",
     "PairsOrigin",
-    "PlanFilm",
     "RankedPair",
     "Ranking",
     "Redrawn",

@@ -1,6 +1,5 @@
 """The result of an evaluation, with everything needed to believe and repeat it."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -9,11 +8,10 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.control import TimeSplit
-from lewm_cli.data import Dataset
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References
 from lewm_cli.statistics import Difference, Rate
-from lewm_cli.store import Measurement, Run
+from lewm_cli.store import Measurement
 
 NOT_SOLVED = "start not solved"
 """Name of the headline where solved starts are left out of it."""
@@ -125,42 +123,8 @@ class EvalResult(Measurement):
     """By seed, and then by row."""
 
     @classmethod
-    def summarizing(
-        cls,
-        run: Run,
-        dataset: Dataset,
-        episodes: list[EpisodeResult],
-        protocol: EvalProtocol,
-        *,
-        held_out: bool,
-        begun: float,
-        plans: int,
-        split: TimeSplit,
-        workers: int,
-        redrawn: Redrawn | None,
-        head_sha256: str | None,
-    ) -> Self:
-        """Summarizes the outcomes of one seed; see `Measurement.of` for the rest."""
-        return cls.of(
-            run,
-            dataset,
-            held_out=held_out,
-            begun=begun,
-            protocol=protocol,
-            manifest=None,
-            workers=workers,
-            redrawn=redrawn,
-            head_sha256=head_sha256,
-            **summarize(episodes, protocol, plans, split, time.monotonic() - begun),
-        )
-
-    @classmethod
     def over_seeds(cls, results: Sequence[Self]) -> Self:
-        """Joins results of the same pairs under several seeds of planning; of one it is that one.
-
-        Args:
-            results: by seed; the last is the newest.
-        """
+        """Joins results of the same pairs under several seeds of planning, the newest last; of one it is that one."""
         first, last = results[0], results[-1]
         if first is last:
             return first

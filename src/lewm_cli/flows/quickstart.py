@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import Layer
+from lewm_cli.diagnose import FilmResult
 from lewm_cli.errors import StoppedError, signal_of
-from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
+from lewm_cli.evaluate import HELD_OUT, EvalResult, find_protocol
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.probe import PROBED_FRAMES, probe_run
@@ -98,7 +99,7 @@ class _Quickstart:
 
     def record(self) -> None:
         for name, episodes, seed in ((DEMOS, self.size.train_episodes, 0), (TEST, self.size.test_episodes, 1)):
-            if not self.home.dataset_is_taken(name):
+            if not self.home.dataset_file(name):
                 self.say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
                 collect(
                     self.home,

@@ -7,7 +7,7 @@ from rich.filesize import decimal
 from rich.text import Text
 
 from lewm_cli.report.pieces import Tree, plain_table
-from lewm_cli.store.convert import Conversion
+from lewm_cli.store.conversion import Conversion
 
 
 def conversion_tables(conversion: Conversion) -> list[RenderableType]:

@@ -33,9 +33,7 @@ class Origin(Section):
 
     Args:
         source: address, or repository of the Hub, that it came from.
-        revision: of the repository.
-        published: the files as they are published: an archive, or the same as `files`.
-        files: what arrived.
+        published: the files as they are published: an archive, or the same as `files`, which arrived.
         fetched: when, UTC.
         version: of lewm.
     """

@@ -18,13 +18,7 @@ from lewm_cli.store.run_files import RunFiles
 
 @dataclass(frozen=True)
 class RemovedFile:
-    """A file, or a link, of which only the link goes.
-
-    Args:
-        path: where it lies.
-        bytes: that are freed.
-        link: where it leads, if it is a link.
-    """
+    """A file and the bytes that it frees, or a link, of which only the link goes, and where it leads."""
 
     path: Path
     bytes: int
@@ -33,12 +27,10 @@ class RemovedFile:
 
 @dataclass(frozen=True)
 class Removal:
-    """Everything that goes with one name.
+    """Everything that goes with the name of a "run" or "dataset".
 
     Args:
-        name: as typed.
-        kind: "run" or "dataset".
-        main: the file that makes it a run or a dataset.
+        main: the file that makes it one.
         files: in the order in which they go.
         folders: that are empty then, inner ones first.
         guards: files whose locks are held meanwhile, and go too.
@@ -75,11 +67,12 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     weights, around = _weights(files)
     written = (files.statistics, *weights)
     paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(os.path.lexists, written)]
+    folders = (*folders, *around)
+    _check_allowed(home, name, files.weights, paths, folders)
     # The lock of a folder that goes as a whole lies beside it.
     guards = (around[-1] if around else files.weights,)
-    _check_allowed(home, name, files.weights, paths, (*folders, *around))
     again = partial(plan_run_removal, home, name, files)
-    return Removal(name, "run", files.weights, _described(paths), (*folders, *around), guards, (), again)
+    return Removal(name, "run", files.weights, _described(paths), folders, guards, (), again)
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from lewm_cli.evaluate import PlanFilm
+from lewm_cli.diagnose import PlanFilm
 
 RAMP = "plasma"
 """From dim to bright on the darkened frame; cheap plans are bright."""

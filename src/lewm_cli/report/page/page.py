@@ -6,7 +6,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES
 from lewm_cli.report.numbers import (
     day,
