@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from lewm_cli.config import Layer
 
+Run = Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)]
 Home = Annotated[
     Path | None,
     typer.Option(
@@ -79,34 +80,21 @@ Trust = Annotated[
 ]
 
 
-def planner_layers(
-    solver: str | None,
-    horizon: int | None,
-    history: int | None,
-    plan_ms: float | None,
-    plan_flops: float | None,
-    receding: int | None = None,
-) -> "list[Layer]":
-    """The settings of the planner that were typed as options of their own."""
-    return as_layers(
-        ("--solver", "planner.solver", solver),
-        ("--horizon", "planner.horizon", horizon),
-        ("--receding", "planner.receding", receding),
-        ("--history", "planner.history", history),
-        ("--plan-ms", "planner.milliseconds", plan_ms),
-        ("--plan-flops", "planner.flops", plan_flops),
-    )
+def layers(settings: list[str] | None, *typed: tuple[str, str, object]) -> "tuple[Layer, ...]":
+    """Read the settings that were typed.
 
+    Args:
+        settings: of --set.
+        typed: options of their own: option, key of the setting, value or None.
+    """
+    from lewm_cli.config import Layer, parse_setting
 
-def as_layers(*typed: tuple[str, str, object]) -> "list[Layer]":
-    """The settings that were typed as options of their own: option, key of the setting, value or None."""
-    from lewm_cli.config import Layer
-
-    return [
+    own = (
         Layer(option, reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value))
         for option, key, value in typed
         if value is not None
-    ]
+    )
+    return (*(parse_setting(setting) for setting in settings or ()), *own)
 
 
 def examples(*lines: str) -> str:
