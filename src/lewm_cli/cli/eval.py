@@ -42,10 +42,7 @@ def command(
             show_default="heldout, or release where it is not known what was held out",
         ),
     ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Pairs to use; written if it does not exist.", show_default=False),
-    ] = None,
+    manifest: Annotated[Path | None, options.file("Pairs to use; written if it does not exist.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.")] = 1,
     offsets: Annotated[
         str | None,
@@ -65,9 +62,7 @@ def command(
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
-    video: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
-    ] = None,
+    video: Annotated[Path | None, options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR")] = None,
     films: Annotated[
         int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
     ] = 4,
@@ -79,10 +74,7 @@ def command(
         bool, typer.Option("--resume", help="Go on from the episodes that an interrupted evaluation has finished.")
     ] = False,
     goal_image: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Plan towards this image, from a reset; nothing is counted.", show_default=False
-        ),
+        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.")
     ] = None,
     start_seed: Annotated[
         int | None, typer.Option(min=0, help="Decides the reset that --goal-image starts from.", show_default="0")

@@ -2,12 +2,18 @@
 
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from lewm_cli.config import Layer
+
+
+def file(help: str, default: str | bool = False, metavar: str = "FILE") -> Any:
+    """An option that takes a path; `default` is what the help says of leaving it out."""
+    return typer.Option(metavar=metavar, help=help, show_default=default)
+
 
 Run = Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)]
 Home = Annotated[
@@ -38,28 +44,12 @@ History = Annotated[
     int | None,
     typer.Option(min=1, help="Steps looked back at while imagining.", show_default="as many as the model can"),
 ]
-PlanMs = Annotated[
-    float | None,
-    typer.Option(
-        "--plan-ms",
-        metavar="MS",
-        help="Wall time of a plan: as many iterations as fit, at least one.",
-        show_default="no limit",
-    ),
-]
-PlanFlops = Annotated[
-    float | None,
-    typer.Option(
-        "--plan-flops",
-        metavar="N",
-        help="Operations of a plan: as many iterations as fit, at least one.",
-        show_default="no limit",
-    ),
-]
+LIMITS = "of a plan: as many iterations as fit, at least one."
+PlanMs = Annotated[float | None, typer.Option(metavar="MS", help=f"Wall time {LIMITS}", show_default="no limit")]
+PlanFlops = Annotated[float | None, typer.Option(metavar="N", help=f"Operations {LIMITS}", show_default="no limit")]
 StatsFrom = Annotated[
     str | None,
     typer.Option(
-        "--stats-from",
         metavar="DATASET",
         help="The recording it was trained on, for weights that another tool made: action statistics come from it.",
         show_default="what is stored beside them",

@@ -19,10 +19,7 @@ def command(
     start: Annotated[Path, typer.Option(metavar="IMAGE", help="What is seen now.", show_default=False)],
     goal: Annotated[Path, typer.Option(metavar="IMAGE", help="What should be seen.", show_default=False)],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Save everything as .json, or the actions alone as .csv or .npy.", show_default=False
-        ),
+        Path | None, options.file("Save everything as .json, or the actions alone as .csv or .npy.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what the planner draws.")] = 42,
     solver: options.Solver = None,
