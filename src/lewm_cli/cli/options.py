@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,11 +78,7 @@ def layers(settings: list[str] | None, *typed: tuple[str, str, object]) -> "tupl
     """
     from lewm_cli.config import Layer, parse_setting
 
-    own = (
-        Layer(option, reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value))
-        for option, key, value in typed
-        if value is not None
-    )
+    own = (Layer.of(option, key, value) for option, key, value in typed if value is not None)
     return (*(parse_setting(setting) for setting in settings or ()), *own)
 
 

@@ -80,15 +80,9 @@ class Conversion:
 
 
 def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> Conversion:
-    """Write a run in one step, over what is there.
+    """Write a run, on the CPU, in one step over a file, or over a folder that holds nothing but the files of `FOLDERS`.
 
-    Args:
-        run: on the CPU.
-        path: a file, or for one of `FOLDERS` a folder that holds nothing but its files.
-
-    Raises:
-        LewmError: the format has no such model or computes something else, a package is missing, or the place cannot
-            be written.
+    Raises LewmError where the format cannot hold the run, a package is missing, or the place cannot be written.
     """
     difference = None
     match target:

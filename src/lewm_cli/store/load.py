@@ -53,32 +53,9 @@ class StoredStatistics(Section):
     dataset: DatasetIdentity
     inputs: Inputs
 
-    @classmethod
-    def compute(cls, name: str, dataset: Dataset, block_dim: int, weights_sha256: str) -> "StoredStatistics":
-        """Fit them to the actions of a recording; the name of the run tells the task where the recording does not.
-
-        Raises:
-            LewmError: the model takes no whole number of such actions.
-        """
-        dims = dataset.actions.shape[1]
-        if block_dim % dims:
-            raise LewmError(
-                f"{name} takes {block_dim} numbers per action block, which is no whole number of the {dims} action "
-                f"dimensions of {dataset.name}; name the recording that it was trained on with --stats-from"
-            )
-        task = dataset_task(dataset)
-        if task is GENERIC:
-            task = named_task(name) or GENERIC
-        inputs = Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
-        return cls(weights_sha256=weights_sha256, dataset=dataset.identity, inputs=inputs)
-
 
 def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
-    """The statistics beside a run and in the home that takes the writes; first where they would be written now.
-
-    Raises:
-        LewmError: a file of them cannot be read.
-    """
+    """The statistics beside a run and in the home that takes the writes; first where they would be written now."""
     places = (home.sidecar(name, files), files, RunFiles(home.new_run_stem(name)))
     for path in dict.fromkeys(place.statistics for place in places):
         try:
@@ -162,7 +139,8 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
     card = stored_card(home, loaded) if stats_from is None else None
     if card is None:
         dataset = home.find_dataset(stats_from or _released_recording(home, loaded))
-        statistics = StoredStatistics.compute(loaded.name, dataset, loaded.model.block_dim, loaded.sha256)
+        inputs = _fitted(loaded.name, dataset, loaded.model.block_dim)
+        statistics = StoredStatistics(weights_sha256=loaded.sha256, dataset=dataset.identity, inputs=inputs)
         write_text(notes.statistics, statistics.model_dump_json())
         say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {notes.statistics}")
         card = _card_of_external(loaded.model, statistics)
@@ -234,6 +212,20 @@ def _read(path: Path, external: ExternalWeights) -> Checkpoint:
         if isinstance(error.__cause__, ForeignError):
             raise LewmError(f"{error}; --trust would run it") from error
         raise
+
+
+def _fitted(name: str, dataset: Dataset, block_dim: int) -> Inputs:
+    """Fit them to the actions of a recording; the name of the run tells the task where the recording does not."""
+    dims = dataset.actions.shape[1]
+    if block_dim % dims:
+        raise LewmError(
+            f"{name} takes {block_dim} numbers per action block, which is no whole number of the {dims} action "
+            f"dimensions of {dataset.name}; name the recording that it was trained on with --stats-from"
+        )
+    task = dataset_task(dataset)
+    if task is GENERIC:
+        task = named_task(name) or GENERIC
+    return Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
 
 
 def _card_of_external(model: Method, statistics: StoredStatistics) -> RunCard:

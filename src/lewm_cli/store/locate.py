@@ -61,14 +61,12 @@ def names_in(folder: Path) -> list[str]:
 
 
 def run_names(base: Path) -> Iterator[str]:
-    """Names of all runs under a folder, each once."""
-    seen = set()
+    """Names of all runs under a folder; one of several files comes up several times."""
     for path in walk(base, CHECKPOINTS):
         place = path.relative_to(base)
         hub = _HUB.fullmatch(place.parts[0]) if len(place.parts) > 1 else None
         name = "/".join(hub.groups()) if hub else split_step(run_name(place.as_posix()))[0]
-        if name.partition("/")[0] not in RESERVED and name not in seen:
-            seen.add(name)
+        if name.partition("/")[0] not in RESERVED:
             yield name
 
 
@@ -92,16 +90,11 @@ def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
         found = epochs
     if len(found) < 2:
         return found[0] if found else None
-    return FoundRun(name, found[0].files, "ambiguous", _which(base, name, found))
-
-
-def _which(base: Path, name: str, found: list[FoundRun]) -> str:
-    """The reason why a name means nothing, and what to do."""
     paths = " and ".join(one.files.weights.relative_to(base).as_posix() for one in found)
-    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; "
-    if any(one.name == name for one in found):
-        return problem + "leave only one of them there"
-    return problem + f"type {' or '.join(repr(one.name) for one in found)}"
+    names = [one.name for one in found]
+    what_to_do = "leave only one of them there" if name in names else f"type {' or '.join(map(repr, names))}"
+    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; {what_to_do}"
+    return FoundRun(name, found[0].files, "ambiguous", problem)
 
 
 def _is_own(weights: Path) -> bool:

@@ -33,11 +33,7 @@ LONGEST = 200
 
 
 def check_name(name: str, kind: str) -> str:
-    """Returns the name of a "run" or "dataset" if it may stand on the command line: a path under the home, no suffix.
-
-    Raises:
-        UsageError: it has a suffix (the error says which name to type), leaves the home, or is empty.
-    """
+    """Returns the name of a "run" or "dataset" if it is one; else raises UsageError that says which to type."""
     for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:
         if name.endswith(suffix):
             plain = run_name(name) if kind == "run" else name.removesuffix(suffix)

@@ -75,11 +75,7 @@ def read_derived(path: Path, card: RunCard) -> dict[str, Tensor]:
 
 
 def check_sums(path: Path) -> None:
-    """Compare a file that torch.save wrote with the checksums in it.
-
-    Raises:
-        LewmError: it is damaged, cut short or of another kind.
-    """
+    """Compare a file that torch.save wrote with the checksums in it; raises LewmError if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from lewm_cli import __version__
-from lewm_cli.config import ActionStats, PixelStats
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder
 from lewm_cli.methods import Method
@@ -50,42 +49,16 @@ class Part:
     timed: bool
 
 
-class FrameEncoder(nn.Module):
-    """Frames as recorded to latents."""
+class Function(nn.Module):
+    """A function that uses a model, as a module."""
 
-    def __init__(self, model: Method, stats: PixelStats) -> None:
+    def __init__(self, model: Method, function: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.model, self.stats = model, stats
+        self.model, self.function = model, function
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, S, S, 3) uint8 to (B, D)."""
-        return self.model.embed(normalize_pixels(frames, self.stats).unsqueeze(1))[:, 0]
-
-
-class RawActionEncoder(nn.Module):
-    """Actions in the environment's units to embeddings."""
-
-    def __init__(self, model: Method, stats: ActionStats) -> None:
-        super().__init__()
-        self.model = model
-        self.mean = nn.Buffer(torch.tensor(stats.mean))
-        self.std = nn.Buffer(torch.tensor(stats.std))
-
-    def forward(self, actions: Tensor) -> Tensor:
-        """(B, T, frameskip, A) to (B, T, D)."""
-        return self.model.embed_actions(((actions - self.mean) / self.std).flatten(2))
-
-
-class NextLatents(nn.Module):
-    """Latents and the actions taken at them to the latents one step later."""
-
-    def __init__(self, model: Method) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, latents: Tensor, action_embeddings: Tensor) -> Tensor:
-        """(B, T, D) and (B, T, D), T at most the history length, to (B, T, D)."""
-        return self.model.predict(latents, action_embeddings)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The result of the function."""
+        return self.function(*inputs)
 
 
 def write_onnx(run: Run, path: Path) -> float:
@@ -124,6 +97,14 @@ def card_text(run: Run) -> str:
 
 def _parts(run: Run) -> tuple[Part, ...]:
     model, inputs = run.model, run.card.inputs
+    mean, std = torch.tensor(inputs.actions.mean), torch.tensor(inputs.actions.std)
+
+    def latents(frames: Tensor) -> Tensor:  # (B, S, S, 3) uint8 as recorded to (B, D)
+        return model.embed(normalize_pixels(frames, inputs.pixels).unsqueeze(1))[:, 0]
+
+    def action_embeddings(actions: Tensor) -> Tensor:  # (B, T, frameskip, A) in the environment's units to (B, T, D)
+        return model.embed_actions(((actions - mean) / std).flatten(2))
+
     size = model.config.image_size
     frames = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     actions = torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)
@@ -131,15 +112,11 @@ def _parts(run: Run) -> tuple[Part, ...]:
     window = torch.zeros(2, min(2, model.history), model.config.latent)
     steps = {"latents": window, "action_embeddings": window.clone()}
     return (
-        Part("encoder", FrameEncoder(model, inputs.pixels), {"frames": frames}, "latents", timed=False),
+        Part("encoder", Function(model, latents), {"frames": frames}, "latents", timed=False),
         Part(
-            "action_encoder",
-            RawActionEncoder(model, inputs.actions),
-            {"actions": actions},
-            "action_embeddings",
-            timed=True,
+            "action_encoder", Function(model, action_embeddings), {"actions": actions}, "action_embeddings", timed=True
         ),
-        Part("predictor", NextLatents(model), steps, "next_latents", timed=model.history > 1),
+        Part("predictor", Function(model, model.predict), steps, "next_latents", timed=model.history > 1),
     )
 
 
@@ -151,7 +128,7 @@ def _exported(part: Part, run: Run) -> bytes:
             tuple(part.inputs.values()),
             input_names=list(part.inputs),
             output_names=[part.output],
-            dynamic_shapes=dict.fromkeys(part.inputs, axes),
+            dynamic_shapes={"inputs": tuple(axes for _ in part.inputs)},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

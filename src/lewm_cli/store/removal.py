@@ -54,11 +54,7 @@ class Removal:
 
 
 def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
-    """List everything that would go with a run.
-
-    Raises:
-        LewmError: it lies outside the home that takes the writes, or may not be removed.
-    """
+    """List everything that would go with a run; raises LewmError if it may not be removed, or lies elsewhere."""
     inner, folders = _contents(files.folder)
     # The weights last: killed at any point, the run still loads and is still listed, so that the same command can be
     # typed again; or it is gone altogether. The resume state first: without the files derived at the end of training,
@@ -68,19 +64,15 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     written = (files.statistics, *weights)
     paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(os.path.lexists, written)]
     folders = (*folders, *around)
-    _check_allowed(home, name, files.weights, paths, folders)
     # The lock of a folder that goes as a whole lies beside it.
     guards = (around[-1] if around else files.weights,)
+    going = _described(home, name, files.weights, paths, folders)
     again = partial(plan_run_removal, home, name, files)
-    return Removal(name, "run", files.weights, _described(paths), folders, guards, (), again)
+    return Removal(name, "run", files.weights, going, folders, guards, (), again)
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
-    """List everything that would go with a dataset: the recording, and its frames packed in the cache.
-
-    Raises:
-        LewmError: it lies outside the home that takes the writes, or may not be removed.
-    """
+    """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
     packed, remarks = [], []
     try:
         packed = packed_paths(open_dataset(path, name), home.cache)
@@ -92,9 +84,9 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     # The recording last: its content leads to its packed frames.
     parts = [part for each in (*packed, path) for part in stale_parts(each)]
     paths = [*packed, *parts, *filter(Path.exists, [dataset_origin(path)]), path]
-    _check_allowed(home, name, path, paths, ())
+    going = _described(home, name, path, paths, ())
     again = partial(plan_dataset_removal, home, name, path)
-    return Removal(name, "dataset", path, _described(paths), (), (path, *packed), tuple(remarks), again)
+    return Removal(name, "dataset", path, going, (), (path, *packed), tuple(remarks), again)
 
 
 def remove(home: Home, removal: Removal) -> None:
@@ -163,13 +155,10 @@ def _contents(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
     return files, tuple(folders)
 
 
-def _described(paths: Sequence[Path]) -> tuple[RemovedFile, ...]:
-    return tuple(
-        RemovedFile(path, path.lstat().st_size, path.readlink() if path.is_symlink() else None) for path in paths
-    )
-
-
-def _check_allowed(home: Home, name: str, main: Path, paths: Sequence[Path], folders: Sequence[Path]) -> None:
+def _described(
+    home: Home, name: str, main: Path, paths: Sequence[Path], folders: Sequence[Path]
+) -> tuple[RemovedFile, ...]:
+    """Describes files, all of which lie in the home that takes the writes and may be removed."""
     for path in (main, *paths):
         if not _lies_in(home, path):
             raise LewmError(
@@ -179,6 +168,8 @@ def _check_allowed(home: Home, name: str, main: Path, paths: Sequence[Path], fol
     for folder in dict.fromkeys((*folders, *(path.parent for path in paths))):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise LewmError(f"nothing can be removed from {folder}, which is read-only for you; ask its owner")
+    links = (path.readlink() if path.is_symlink() else None for path in paths)
+    return tuple(RemovedFile(path, path.lstat().st_size, link) for path, link in zip(paths, links, strict=True))
 
 
 def _lies_in(home: Home, path: Path) -> bool:

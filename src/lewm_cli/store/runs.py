@@ -170,30 +170,18 @@ def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
 
 
 def load_head(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Reads the header of a head, JSON, and its tensors by name.
-
-    Raises:
-        OSError, SafetensorError: the file cannot be read, or is damaged.
-        KeyError: it has no such header.
-    """
+    """Reads the header of a head, JSON, and its tensors by name; raises OSError, SafetensorError or KeyError."""
     with safe_open(path, framework="pt") as file:
         header: str = (file.metadata() or {})[HEADER]
         return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
 
 
 def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, again: str) -> Path:
-    """Writes a head in one step and under the run's lock.
-
-    Args:
-        header: JSON.
-        again: the command that fits it again.
-
-    Returns:
-        the file.
+    """Writes a head, its header JSON, in one step and under the run's lock; returns the file.
 
     Raises:
-        LewmError: another process writes the run, its weights have changed since it was loaded, the disk is full, or
-            the folder cannot be written.
+        LewmError: another process writes the run, its weights have changed since it was loaded (it is fitted anew with
+            the command `again`), the disk is full, or the folder cannot be written.
     """
     path, guard = run.places[0].head(kind), (run.notes or run.files).weights
     with locked(guard, f"another process is writing {run.name!r}; wait for its end, and fit the head again"):

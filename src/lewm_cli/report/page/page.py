@@ -9,18 +9,7 @@ from markupsafe import Markup
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES
-from lewm_cli.report.numbers import (
-    day,
-    decimals,
-    duration,
-    interval,
-    listed,
-    number,
-    p_value,
-    percent,
-    setting,
-    times,
-)
+from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_latent_map,

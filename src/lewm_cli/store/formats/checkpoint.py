@@ -29,10 +29,7 @@ from lewm_cli.store.formats.state import (
 from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
 
 LIGHTNING = "model."
-"""Prefix of every name of the model in a Lightning checkpoint."""
-
-NOT_THE_MODEL = ("sigreg.",)
-"""Prefixes beside it there: the training loss, which holds nothing that was learned."""
+"""Prefix of every name of the model in a Lightning checkpoint; beside it lies the loss, which has learned nothing."""
 
 _SAFETENSORS = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -158,7 +155,7 @@ def _from_ours(file: TorchFile, call: CapturedObject) -> tuple[Method, NamedTens
 
 
 def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Method | None, kind: str) -> Checkpoint:
-    if all(key.startswith((LIGHTNING, *NOT_THE_MODEL)) for key in entries):
+    if all(key.startswith((LIGHTNING, "sigreg.")) for key in entries):
         entries = {key.removeprefix(LIGHTNING): entry for key, entry in entries.items() if key.startswith(LIGHTNING)}
     named = under_our_names(entries)
     beside = path.with_name("config.json")

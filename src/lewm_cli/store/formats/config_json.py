@@ -154,12 +154,7 @@ class _Model(Section):
 
 
 def read_config_json(path: Path) -> tuple[ModelConfig, int]:
-    """Read the configuration and the width of an action block that a config.json describes.
-
-    Raises:
-        RefusalError: it is no JSON, names a target that is not in the tables, has an unknown key, lacks one, or
-            contradicts itself; always by name.
-    """
+    """Read the configuration and the width of an action block that a config.json describes."""
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
@@ -177,11 +172,7 @@ def read_config_json(path: Path) -> tuple[ModelConfig, int]:
 
 
 def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
-    """The content of the config.json that describes a model whose action blocks have this width.
-
-    Raises:
-        LewmError: stable_worldmodel has no such model.
-    """
+    """The content of the config.json that describes a model; raises LewmError if stable_worldmodel has no such one."""
     encoder, actions, predictor, latent = config.encoder, config.action_encoder, config.predictor, config.latent
     width = predictor.width or latent
     if predictor.heads == 1 and predictor.head_dim == width:

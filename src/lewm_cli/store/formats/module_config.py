@@ -35,8 +35,6 @@ _VIT_ALWAYS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_channels": 3,
 _VIT_ALWAYS |= {"attention_probs_dropout_prob": 0.0}
 """Settings that our encoder cannot express otherwise."""
 
-_ATTENTION = ("ViTAttention", "ViTSelfAttention", "ViTSdpaSelfAttention")
-
 
 def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, StoredTensor]]:
     """Modules and tensors (parameters and persistent buffers) below a captured module, by dotted name."""
@@ -56,12 +54,7 @@ def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, Sto
 
 
 def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) -> tuple[ModelConfig, int]:
-    """The configuration and the width of an action block of a captured LeWM.
-
-    Args:
-        modules: by name, under the names of their file.
-        named: its tensors.
-    """
+    """The configuration and the width of an action block of a captured LeWM."""
     tensors, vit = named.entries, _vit_settings(modules)
 
     def length(key: str, dimension: int) -> int:
@@ -149,7 +142,7 @@ def _vit_settings(modules: dict[str, CapturedObject]) -> dict[str, int]:
         height, settings[name] = (_number(side, f"encoder.config.{name}") for side in sides)
         if height != settings[name]:
             raise RefusalError(f"the {name} of its ViT is {height} x {settings[name]}, and only squares are supported")
-    heads = _same(modules, _ATTENTION, "num_attention_heads")
+    heads = _same(modules, ("ViTAttention", "ViTSelfAttention", "ViTSdpaSelfAttention"), "num_attention_heads")
     if heads != settings["num_attention_heads"]:
         raise RefusalError(f"its ViT computes with {heads} heads and says {settings['num_attention_heads']}")
     return settings

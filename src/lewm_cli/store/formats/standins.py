@@ -14,8 +14,6 @@ from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, tuple, list, dict with str or int keys, or one of the classes below."""
 
-MOST_DIMENSIONS = 8
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -140,12 +138,7 @@ def resolve(name: str) -> Reference:
 
 
 def resolve_persistent(identity: Value, storages: dict[str, Storage]) -> Value:
-    """Resolve a persistent id: to a storage, or (legacy) to a class that comes with its source, which is not looked at.
-
-    Args:
-        identity: as the pickle holds it.
-        storages: that the pickle has mentioned so far; each has the same size and dtype every time.
-    """
+    """Resolve a persistent id: a storage, or (legacy) a class that comes with its source, which is not looked at."""
     match identity:
         case ("module", Reference(name) as reference, _, _) if name in MODULES:
             return reference
@@ -196,7 +189,7 @@ def construct(target: Value, arguments: Value) -> Value:
 
 def _tensor(storage: Storage, offset: int, shape: tuple[Value, ...], stride: tuple[Value, ...]) -> StoredTensor:
     sizes = [length for length in (*shape, *stride) if type(length) is int and length >= 0]
-    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > MOST_DIMENSIONS:
+    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > 8:
         raise DamagedError("a tensor has no shape")
     lengths, steps = tuple(sizes[: len(shape)]), tuple(sizes[len(shape) :])
     tensor = StoredTensor(storage, offset, lengths, steps)

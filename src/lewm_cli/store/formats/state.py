@@ -12,7 +12,6 @@ from lewm_cli.methods import METHODS, LeWM, Method
 from lewm_cli.store.formats.refused import RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 
-FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 DEEPEST = 256
 LARGEST = 2**16
 """Bounds of a depth and of any other number in a configuration: far beyond every LeWM, small enough to build."""
@@ -81,7 +80,8 @@ def _check(named: NamedTensors, model: nn.Module) -> None:
         fitting = f"{len(expected) - len(missing) - len(reshaped)}/{len(expected)} tensors fit"
         raise RefusalError("; ".join([fitting, *problems]))
     for key, entry in named.entries.items():
-        wanted = (torch.int64,) if key.endswith("num_batches_tracked") else FLOATS
+        counts = key.endswith("num_batches_tracked")
+        wanted = (torch.int64,) if counts else (torch.float32, torch.float16, torch.bfloat16)
         if entry.dtype not in wanted:
             kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in wanted)
             raise RefusalError(f"{named.their_name(key)} is {str(entry.dtype).removeprefix('torch.')}, not {kinds}")
