@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from lewm_cli.evaluate import EvalResult, GroupResult, PairedComparison
+from lewm_cli.evaluate import EvalResult, PairedComparison
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import brackets, decimals, number, percent, times
 from lewm_cli.report.page.style import (
@@ -32,7 +32,7 @@ from lewm_cli.report.page.style import (
     new_figure,
 )
 from lewm_cli.report.surprising import DETECTOR_TITLES
-from lewm_cli.statistics import Difference, Rate
+from lewm_cli.statistics import Difference
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
 from lewm_cli.train import TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
@@ -57,14 +57,14 @@ def draw_planning(result: EvalResult) -> list[Drawing]:
 
 def _rates(result: EvalResult) -> Drawing:
     groups = (result.overall, *result.groups)
-    blocks = [_lines(group) for group in groups]
-    lines = sum(len(block) + 1.6 for block in blocks)
+    lines = sum(4.6 if group.route_valid else 3.6 for group in groups)
     figure, axes = new_figure(LINE_HEIGHT * lines + 0.55)
     y = 0.0
-    for group, block in zip(groups, blocks, strict=True):
+    for group in groups:
         name = "all pairs" if group.name == "all" else group.name
         axes.text(0, y, f"{name}, n = {group.pairs}", color=INK, va="center", fontweight="bold")
-        for label, rate, color in block:
+        walls = [("clear of walls", group.route_valid, THIRD)] if group.route_valid else []
+        for label, rate, color in [("planning", group.success, MODEL), *walls, ("random", group.random, BASELINE)]:
             y -= 1
             mark_interval(axes, y, 100 * rate.low, 100 * rate.rate, 100 * rate.high, color)
             axes.text(104, y, f"{label} {percent(rate.rate)}", color=color if color != BASELINE else MUTED, va="center")
@@ -78,11 +78,6 @@ def _rates(result: EvalResult) -> Drawing:
     overall = result.overall
     chance = f"random actions {percent(overall.random.rate)}"
     return finish(figure, "success", f"Planning reaches {percent(overall.success.rate)} of the goals, {chance}")
-
-
-def _lines(group: GroupResult) -> list[tuple[str, Rate, str]]:
-    walls = [("clear of walls", group.route_valid, THIRD)] if group.route_valid else []
-    return [("planning", group.success, MODEL), *walls, ("random", group.random, BASELINE)]
 
 
 def _reached(result: EvalResult) -> Drawing:

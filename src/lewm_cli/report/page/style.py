@@ -20,7 +20,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lewm_cli.report.numbers import number, power_of_ten
 
@@ -140,11 +140,9 @@ def log_axis(axes: Axes, which: str = "y") -> None:
     axes.set(**{f"{which}scale": "log"})
     axis = axes.yaxis if which == "y" else axes.xaxis
     low, high = axis.get_view_interval()
-    subs = (1.0,) if np.log10(high / low) > 1.7 else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_locator(LogLocator(subs=(1.0,) if np.log10(high / low) > 1.7 else (1.0, 2.0, 5.0), numticks=7))
+    axis.set_major_formatter(lambda value, _: _plain(value))
     axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
 
 
 def log_limits(values: np.ndarray, room: float = 0.08) -> tuple[float, float]:
