@@ -42,7 +42,6 @@ def _by_group(result: EvalResult) -> Table:
     judged = any(group.route_valid for group in groups)
     verdict = "" if result.above_random.shown else f", {NOT_SHOWN}"
     after = "" if overall.first_hit is None else f" Reached after {overall.first_hit:g} steps (median)."
-    spent = spent_per_plan(result.seconds_per_plan, result.iterations_per_plan, result.flops_per_plan)
     table = plain_table(
         *("pairs", "n", "success", "random", *(["route valid"] if judged else [])),
         title=_measured_by(result, f"goals {protocol.offset} steps ahead, {protocol.budget} steps allowed, "),
@@ -50,7 +49,7 @@ def _by_group(result: EvalResult) -> Table:
         f"Above random, same pairs: {result.above_random} points{verdict}.\n"
         f"Held for {HELD_STEPS} steps: {overall.held}.{after} "
         f"{overall.final_distance:.3g} from the goal at the end (median).\n"
-        f"{result.plans} plans on {result.device}: {spent}.\n{_time_split(result)}",
+        f"{result.plans} plans on {result.device}: {spent_per_plan(result)}.\n{_time_split(result)}",
     )
     for group in groups:
         row = (group.name, str(group.pairs), str(group.success), str(group.random))
@@ -133,12 +132,9 @@ def _tries(found: References) -> str:
 
 def _blame(found: References) -> list[str]:
     """Names what holds the run back, where the intervals show it."""
-    blamed = []
-    if found.dynamics.low > 0:
-        blamed.append(f"The dynamics are to blame: true ones reach {found.dynamics} points more.")
-    if found.cost.low > 0:
-        blamed.append(f"The cost is to blame: a true one reaches {found.cost} points more.")
-    return blamed
+    dynamics = f"The dynamics are to blame: true ones reach {found.dynamics} points more."
+    cost = f"The cost is to blame: a true one reaches {found.cost} points more."
+    return [line for line, gap in ((dynamics, found.dynamics), (cost, found.cost)) if gap.low > 0]
 
 
 def _ranking(found: References) -> list[str]:

@@ -68,7 +68,7 @@ class Output:
                 left = seconds / max(1, done) * (total - done)
                 return f"{label}: {done}/{total} {unit}, ETA {left:.0f} s"
 
-            yield _PlainLines(self.say, line, total).advance
+            yield _plain_lines(self.say, line, total)
 
     @contextmanager
     def bytes(self, label: str) -> Iterator["Begin"]:
@@ -94,7 +94,7 @@ class Output:
                     of = f"{decimal(done)} of {decimal(transfer.total)}"
                     return f"{label}: {of}, {decimal(int(rate))}/s, ETA {left:.0f} s"
 
-                return _PlainLines(self.say, line, transfer.total, transfer.already).advance
+                return _plain_lines(self.say, line, transfer.total, transfer.already)
 
             yield begin
 
@@ -103,19 +103,19 @@ class Output:
         return Progress(*columns, console=self.notes)
 
 
-class _PlainLines:
-    """Says a line every few seconds, and one in the end."""
+def _plain_lines(
+    say: Callable[[str], None], line: Callable[[int, float], str], total: int | None, done: int = 0
+) -> Callable[[int], None]:
+    """A function that counts what is done, and says a line every few seconds and in the end."""
+    begun = last = time.monotonic()
 
-    def __init__(
-        self, say: Callable[[str], None], line: Callable[[int, float], str], total: int | None, done: int = 0
-    ) -> None:
-        self.say, self.line, self.total, self.done = say, line, total, done
-        self.begun = self.last = time.monotonic()
-
-    def advance(self, count: int) -> None:
-        self.done += count
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
         now = time.monotonic()
-        finished = count and self.total is not None and self.done >= self.total
-        if finished or now - self.last >= PLAIN_LINE_SECONDS:
-            self.last = now
-            self.say(self.line(self.done, now - self.begun))
+        finished = count and total is not None and done >= total
+        if finished or now - last >= PLAIN_LINE_SECONDS:
+            last = now
+            say(line(done, now - begun))
+
+    return advance

@@ -7,6 +7,9 @@ from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
 
+from lewm_cli.control import ImaginedPlan
+from lewm_cli.evaluate import EvalResult, GoalImageResult
+
 Tree = dict[str, Any]
 """Plain values, for --json."""
 
@@ -37,7 +40,9 @@ def framed_table(title: str, *headings: str, fold: Sequence[int] | None = None) 
     return plain_table(*headings, fold=folds, title=title, box=box.HEAVY_HEAD, show_edge=True, pad_edge=True)
 
 
-def spent_per_plan(seconds: float, iterations: float, flops: float) -> str:
+def spent_per_plan(found: EvalResult | GoalImageResult | ImaginedPlan) -> str:
     """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan"."""
+    flops = found.flops_per_plan
     unit, size = next(((unit, size) for unit, size in UNITS if flops >= size), UNITS[-1])
-    return f"{iterations:.3g} iterations, {flops / size:.3g} {unit} and {seconds:.3f} s per plan"
+    operations = f"{flops / size:.3g} {unit}"
+    return f"{found.iterations_per_plan:.3g} iterations, {operations} and {found.seconds_per_plan:.3f} s per plan"

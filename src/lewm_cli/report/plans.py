@@ -39,7 +39,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
         f"Imagined cost, {_MEANING[plan.planner.objective]}: lower is nearer.\n{_verdict(plan)}\n"
-        f"One plan on {plan.device}: {_spent(plan)}.\n",
+        f"One plan on {plan.device}: {spent_per_plan(plan)}.\n",
         "Actions, in the units of the recording that the run was trained on",
         actions,
     ]
@@ -59,7 +59,7 @@ def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
         f"Nearest: {distances[result.nearest]:.4g} after {result.nearest} steps.\n"
         "No success rate: nobody knows the state that the image shows, so nobody can say\n"
         "whether it was reached.\n"
-        f"{result.plans} plans on {result.device}: {_spent(result)}.",
+        f"{result.plans} plans on {result.device}: {spent_per_plan(result)}.",
     ]
 
 
@@ -100,7 +100,3 @@ def _verdict(plan: ImaginedPlan) -> str:
         "The plan ends NO NEARER than standing still: the model knows no way, the start is\n"
         "the goal, or the images are not like those it was trained on."
     )
-
-
-def _spent(found: ImaginedPlan | GoalImageResult) -> str:
-    return spent_per_plan(found.seconds_per_plan, found.iterations_per_plan, found.flops_per_plan)
