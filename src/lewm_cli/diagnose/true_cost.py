@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -11,11 +11,14 @@ from torch import Tensor
 
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control import Actions, Frame, PlannedEpisode, Planner
-from lewm_cli.diagnose.reference_settings import PlansBy
 from lewm_cli.plan import Cost, Objective
 from lewm_cli.simulate import Pair, Response, RolloutResult, Rollouts, SimulatorPool, gather
 from lewm_cli.store import Run
 from lewm_cli.workers import available_cores
+
+PlansBy = Literal["model", "true latent", "true state"]
+"""The cost of plans: by where the model imagines that they lead, or by where the simulator shows that they lead, there
+by the latent of the frame or by the state."""
 
 TOGETHER = 8
 """Candidates in one request: few, so that all processes have work to the end, and the same ones however many processes

@@ -8,7 +8,7 @@ from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manife
 from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
 from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
 from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
-from lewm_cli.evaluate.redrawn import Redrawn, redraw
+from lewm_cli.evaluate.redrawn import redraw
 from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "PairsOrigin",
     "RankedPair",
     "Ranking",
-    "Redrawn",
     "Reference",
     "References",
     "choose_pairs",

@@ -164,12 +164,6 @@ def rate(values: Sequence[bool], episodes: Sequence[EpisodeResult]) -> Rate:
     return Rate.of(outcomes_by_seed(values, episodes), recorded_episodes(episodes))
 
 
-def summarize_groups(episodes: Sequence[EpisodeResult]) -> tuple[GroupResult, ...]:
-    """Summarizes every named group of pairs, by name."""
-    names = sorted({name for one in episodes for name in one.groups})
-    return tuple(GroupResult.of(name, [one for one in episodes if name in one.groups]) for name in names)
-
-
 def first_seed(episodes: Sequence[EpisodeResult]) -> Sequence[EpisodeResult]:
     """Every pair once."""
     return [one for one in episodes if one.seed == episodes[0].seed]
@@ -188,6 +182,7 @@ def summarize(
     random = outcomes_by_seed([one.random_success for one in chosen], chosen)
     seeds = dict.fromkeys(one.seed for one in chosen)
     pairs = first_seed(episodes)
+    groups = sorted({name for one in chosen for name in one.groups})
     return {
         "overall": without if chosen is unsolved else every,
         "success_by_seed": dict(zip(seeds, success.mean(axis=1).tolist(), strict=True)),
@@ -195,7 +190,7 @@ def summarize(
         "all_pairs": every,
         "not_solved": without,
         "solved_at_start": rate([one.solved_at_start for one in pairs], pairs),
-        "groups": summarize_groups(chosen),
+        "groups": tuple(GroupResult.of(name, [one for one in chosen if name in one.groups]) for name in groups),
         "plans": plans,
         "seconds_per_plan": split.planner / max(1, plans),
         "iterations_per_plan": sum(one.iterations for one in episodes) / max(1, plans),

@@ -15,17 +15,7 @@ from lewm_cli.data import Dataset
 from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, summarize
 from lewm_cli.evaluate.journal import Entry, Journal
 from lewm_cli.evaluate.redrawn import Redrawn
-from lewm_cli.simulate import (
-    Begin,
-    EpisodeProgress,
-    Follow,
-    InProcess,
-    Pair,
-    Response,
-    RunActor,
-    SimulatorPool,
-    gather,
-)
+from lewm_cli.simulate import Begin, EpisodeProgress, Follow, InProcess, Pair, Response, RunActor, SimulatorPool, gather
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 

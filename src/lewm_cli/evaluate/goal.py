@@ -62,7 +62,6 @@ def drive_to_image(
         simulator: of the run's task.
         start_seed: of the reset.
         goal: a square image of any size.
-        protocol: budget, planner and seed.
         advance: gets the number of environment steps done since the last call.
         film: takes the frames.
     """

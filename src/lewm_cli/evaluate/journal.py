@@ -77,11 +77,9 @@ class Journal:
     @classmethod
     @contextmanager
     def opened(cls, folder: Path, about: Journaled, *, resume: bool, say: Callable[[str], None]) -> "Iterator[Journal]":
-        """The journal of an evaluation, locked against a second process with the very same one.
+        """The journal of an evaluation among a run's results, locked against a second process with the very same one.
 
         Args:
-            folder: of the run's results.
-            about: what the evaluation depends on.
             resume: go on from the episodes that are in it.
             say: gets a remark on what was found.
 

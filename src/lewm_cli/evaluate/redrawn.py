@@ -33,9 +33,7 @@ def redraw(
     A recording at another resolution is compared at the smaller of the two.
 
     Args:
-        simulators: of the task.
         task: says how alike frames have to be.
-        dataset: where the pairs come from.
         pairs: among which a few are chosen, evenly.
         say: gets a warning if frames differ.
 

@@ -19,17 +19,7 @@ def collect(
     name: str | None = None,
     any_start: bool = False,
 ) -> Dataset:
-    """Record, and open what was recorded.
-
-    Args:
-        home: takes the recording.
-        task_name: name or alias of a task.
-        episodes: how many.
-        seed: decides the content.
-        workers: simulator processes; does not change the content.
-        progress: shows the episodes recorded.
-        name: dataset name; the next free `<task>/demos` if not given.
-        any_start: take the simulator's own resets.
+    """Record, and open what was recorded; arguments as of `record`, and the next free `<task>/demos` without a name.
 
     Raises:
         UsageError: the name is that of a released dataset.

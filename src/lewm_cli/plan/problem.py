@@ -50,7 +50,7 @@ class Problem:
         block_dim: width of an action block.
         generators: E of them, on the CPU, so that what is drawn for one environment does not depend on the others.
         frameskip: actions in a block, one after the other.
-        warm_starts: E of them; None for an environment without one, or instead of all.
+        warm_starts: E of them, None for an environment without one; or none at all.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
         cancelled: set by another thread when the plans are not wanted anymore.
@@ -60,20 +60,20 @@ class Problem:
     block_dim: int
     generators: list[torch.Generator]
     frameskip: int = 1
-    warm_starts: list[WarmStart | None] | None = None
+    warm_starts: Sequence[WarmStart | None] = ()
     bounds: Bounds | None = None
     flops: PlanFlops | None = None
     cancelled: Event | None = None
 
     def of(self, number: int) -> Self:
         """The problem of one of the environments."""
-        warm_starts = self.warm_starts and [self.warm_starts[number]]
-        return replace(self, cost=self.cost.of(number), generators=[self.generators[number]], warm_starts=warm_starts)
+        generators, warm_starts = self.generators[number : number + 1], self.warm_starts[number : number + 1]
+        return replace(self, cost=self.cost.of(number), generators=generators, warm_starts=warm_starts)
 
     def initial_mean(self, horizon: int) -> Tensor:
         """The sequences (E, horizon, block_dim) to draw around first: warm starts, or else the mean action."""
         mean = torch.zeros(self.cost.environments, horizon, self.block_dim)
-        for number, warm_start in enumerate(self.warm_starts or ()):
+        for number, warm_start in enumerate(self.warm_starts):
             if warm_start is not None:
                 mean[number] = warm_start.mean
         return mean.to(self.cost.device)
@@ -81,8 +81,7 @@ class Problem:
     def carried_elites(self) -> list[Tensor]:
         """The elites (K, horizon, block_dim) that every warm start carries over, on the device of the cost."""
         none = torch.empty(0)
-        warm_starts = self.warm_starts or [None] * self.cost.environments
-        return [none if start is None else start.carried.to(self.cost.device) for start in warm_starts]
+        return [none if start is None else start.carried.to(self.cost.device) for start in self.warm_starts]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Simulators in processes, the episodes in them, and their replay after a crash."""
 
-from lewm_cli.simulate.pool import InProcess, SimulatorPool, WorkerPool, gather, simulator_pool
-from lewm_cli.simulate.requests import Begin, Follow, Render, Request, Response, RolloutResult, Rollouts, RunActor
+from lewm_cli.simulate.pool import InProcess, SimulatorPool, gather, simulator_pool
+from lewm_cli.simulate.requests import Begin, Follow, Render, Response, RolloutResult, Rollouts, RunActor
 from lewm_cli.simulate.simulated_episode import HELD_STEPS, EpisodeProgress, Pair
 
 __all__ = [
@@ -12,13 +12,11 @@ __all__ = [
     "InProcess",
     "Pair",
     "Render",
-    "Request",
     "Response",
     "RolloutResult",
     "Rollouts",
     "RunActor",
     "SimulatorPool",
-    "WorkerPool",
     "gather",
     "simulator_pool",
 ]
