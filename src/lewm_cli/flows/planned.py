@@ -81,7 +81,7 @@ def find_planned(
     references: bool,
     resume: bool,
 ) -> list[Planned]:
-    """Choose protocol and pairs, one set of them for every offset; arguments as of `evaluate_run`.
+    """Choose protocol and pairs, one set of them for every offset; see `evaluate_run`.
 
     Raises:
         UsageError: a protocol that is not there or cannot mean anything, or options that exclude each other.

@@ -98,7 +98,7 @@ class Search:
         self.last, self._ended, self._flops_each = False, False, 0
         self._active = torch.ones(environments, dtype=torch.bool)
         self._iterations = torch.zeros(environments, dtype=torch.long)
-        self._flops = torch.full((environments,), float(self._budget.images), dtype=torch.float64)
+        self._flops = torch.full((environments,), float(self._budget.model.images), dtype=torch.float64)
         self._best_costs, self._history = [self.best_cost], list[Iteration]()
         self._carried: Tensor | None = None
 
@@ -110,7 +110,7 @@ class Search:
             candidates: that each of them evaluates.
             gradient: each of them asks for gradients as well.
         """
-        self._flops_each = self._budget.flops_of(candidates, gradient=gradient)
+        self._flops_each = self._budget.model.tried(candidates, gradient=gradient)
         for number in range(count):
             if self.problem.cancelled and self.problem.cancelled.is_set():
                 raise CancelledError
