@@ -27,7 +27,6 @@ class Film:
     Args:
         number: of the pair; the seed of the start where there is none.
         frames: (T, H, W, 3) uint8, from the start on.
-        goal: (H, W, 3) uint8.
         path: (T, 2) positions, in pixels of the frame.
         success: the goal was reached; None where that is not known.
     """

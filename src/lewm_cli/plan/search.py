@@ -103,12 +103,9 @@ class Search:
         self._carried: Tensor | None = None
 
     def iterations(self, count: int, candidates: int, *, gradient: bool = False) -> Iterator[int]:
-        """Number iterations from 0 on, as long as the budget lasts and costs still fall; the first is always made.
+        """Number at most so many iterations, while the budget lasts and costs still fall; the first is always made.
 
-        Args:
-            count: at most.
-            candidates: that each of them evaluates.
-            gradient: each of them asks for gradients as well.
+        Each of them evaluates so many candidates, with their gradients if those are asked for.
         """
         self._flops_each = self._budget.model.tried(candidates, gradient=gradient)
         for number in range(count):
