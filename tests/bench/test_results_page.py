@@ -18,7 +18,7 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.heads import ReachFit
-from lewm_cli.heads.reach_score import ReachScore
+from lewm_cli.heads.reach import ReachScore
 from lewm_cli.statistics import Difference, Estimate, Rate
 from lewm_cli.store import Measurement
 from reports import full_report

@@ -18,7 +18,7 @@ from lewm_cli.probe import FEATURES, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.report import RunReport
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult
-from lewm_cli.surprise.detector_score import score_detector
+from lewm_cli.surprise.surprise_result import score_detector
 from synthetic import write_recording
 
 RUN = "tworoom/lewm"

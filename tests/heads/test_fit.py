@@ -52,7 +52,7 @@ def short_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and bootstraps as large as these small problems need."""
     monkeypatch.setattr("lewm_cli.heads.reach.BATCH", 128)
     monkeypatch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 600)
-    monkeypatch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
+    monkeypatch.setattr("lewm_cli.heads.reach.RESAMPLES", 100)
 
 
 # The command

@@ -19,11 +19,11 @@ from lewm_cli.heads import (
     SHUFFLED,
     LatentEpisodes,
     LatentSplit,
+    ProbeFit,
+    ReachFit,
 )
-from lewm_cli.heads.position import fit_positions
-from lewm_cli.heads.reach import fit_reach, total_steps
+from lewm_cli.heads.reach import score_reach
 from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
-from lewm_cli.heads.reach_score import score_reach
 from lewm_cli.methods import LeWM
 from lewm_cli.store import (
     Run,
@@ -39,7 +39,7 @@ def short_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and bootstraps as large as these small problems need."""
     monkeypatch.setattr("lewm_cli.heads.reach.BATCH", 128)
     monkeypatch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 600)
-    monkeypatch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
+    monkeypatch.setattr("lewm_cli.heads.reach.RESAMPLES", 100)
 
 
 def episodes_of(latents: Tensor, lengths: tuple[int, ...]) -> LatentEpisodes:
@@ -112,8 +112,8 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
     fitted, tested = (episodes_of(walks(lengths, seed), lengths) for seed in (0, 1))
     told: list[int] = []
     split = LatentSplit(*walker, fitted, tested, held_out=True)
-    heads, fit = fit_reach(split, seed=0, steps=250, advance=told.append)
-    assert sum(told) == total_steps(250)
+    heads, fit = ReachFit.fit(split, seed=0, steps=250, advance=told.append)
+    assert sum(told) == ReachFit.total_steps(250)
     assert fit.head.correlation.low > 0.85
     assert fit.head.auroc.low > 0.95
     assert fit.latent_distance.correlation.high < fit.head.correlation.low
@@ -126,14 +126,14 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
         assert 15 < far.mean() < 30
         strange = heads[SHUFFLED](tested.latents[:60], tested.latents[50:110])
     assert strange.std() < 0.1 * strange.mean()
-    again, _ = fit_reach(split, seed=0, steps=250, advance=told.append)
+    again, _ = ReachFit.fit(split, seed=0, steps=250, advance=told.append)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in heads.state_dict().items())
 
 
 def test_episodes_that_never_leave_the_horizon_are_refused(walker: tuple[Run, Dataset]):
     short = episodes_of(walks((26,) * 8, 0), (26,) * 8)
     with pytest.raises(LewmError, match=r"longer than the planner's horizon \(25 steps\)"):
-        fit_reach(LatentSplit(*walker, short, short, held_out=True), seed=0, steps=3, advance=print)
+        ReachFit.fit(LatentSplit(*walker, short, short, held_out=True), seed=0, steps=3, advance=print)
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_positions_are_read_in_their_unit(walker: tuple[Run, Dataset], tmp_path:
     tested = LatentEpisodes(latents[cut:], every.rows[cut:], every.numbers[10:], every.starts[:4], every.lengths[10:])
     told: list[int] = []
     split = LatentSplit(walker[0], dataset, fitted, tested, held_out=True)
-    heads, fit = fit_positions(split, seed=0, steps=300, advance=told.append)
+    heads, fit = ProbeFit.fit(split, seed=0, steps=300, advance=told.append)
     assert sum(told) == 300
     assert [(one.name, one.unit) for one in fit.positions] == [("agent x", "px"), ("agent y", "px")]
     assert min(one.r2.low for one in fit.positions) > 0.98

@@ -434,7 +434,7 @@ def test_actions_within_the_bounds_are_within_the_action_space(tworoom_run: Run,
 def test_bounds_of_a_task_are_those_of_its_simulator(name: str):
     task = find_task(name)
     simulator = task.make_simulator()
-    space = simulator._scene.action_space if name == "reacher" else simulator._environment.action_space
+    space = simulator._environment.action_space
     low, high = zip(*task.action_bounds, strict=True)
     np.testing.assert_array_equal(space.low, np.array(low, space.dtype))
     np.testing.assert_array_equal(space.high, np.array(high, space.dtype))

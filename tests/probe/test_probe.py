@@ -48,7 +48,7 @@ RUN = "tworoom/lewm"
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLP probes that are trained as long as these small problems need."""
     monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 30)
-    monkeypatch.setattr("lewm_cli.heads.mlp.BATCH", 64)
+    monkeypatch.setattr("lewm_cli.heads.position.BATCH", 64)
 
 
 @pytest.fixture(scope="module")

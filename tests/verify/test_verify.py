@@ -27,7 +27,8 @@ from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import HEADER
 from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog
-from lewm_cli.verify import Problem, check_dataset, decoding
+from lewm_cli.verify import DatasetCheck, Problem, check_dataset
+from lewm_cli.verify.dataset_check import frame_findings
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
@@ -327,7 +328,7 @@ def test_stillness_is_what_comparing_all_frames_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: list[int], random: Any, step: int
 ):
     """Whatever the blocks that frames come in, and in whatever order episodes lie."""
-    monkeypatch.setattr(decoding, "ROWS_AT_ONCE", step)
+    monkeypatch.setattr("lewm_cli.verify.dataset_check.FRAMES_AT_ONCE", step)
     order = random.sample(range(len(lengths)), len(lengths))
     offsets = np.zeros(len(lengths), int)
     offsets[order] = np.cumsum([0, *[lengths[each] for each in order][:-1]])
@@ -336,7 +337,8 @@ def test_stillness_is_what_comparing_all_frames_says(
     with tempfile.TemporaryDirectory() as folder:
         path = write_recording(Path(folder, "a.h5"), lengths, columns={"pixels": pixels, "ep_offset": offsets})
         dataset = open_dataset(path, "a")
-        found = list(decoding.frame_findings(dataset, lambda done: None, decoding.FramesRead()))
+        check = DatasetCheck(name="a", path=path)
+        found = list(frame_findings(dataset, lambda rows: nullcontext(lambda done: None), check))
     still = [
         episode
         for episode, (offset, length) in enumerate(zip(offsets, lengths, strict=True))

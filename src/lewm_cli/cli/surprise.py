@@ -52,7 +52,7 @@ def command(
     from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
-    surprised = surprise_run(
+    result, path, drawn = surprise_run(
         Home.locate(home),
         dataset,
         output.say,
@@ -65,6 +65,6 @@ def command(
         plot=plot,
         external=ExternalWeights(stats_from, trust, sizes),
     )
-    output.result(surprised.result.model_dump(mode="json"), lambda: surprise_tables(surprised.result))
-    output.say(f"stored: {surprised.path}")
-    output.say(f"plot: {surprised.plot}")
+    output.result(result.model_dump(mode="json"), lambda: surprise_tables(result))
+    output.say(f"stored: {path}")
+    output.say(f"plot: {drawn}")

@@ -29,8 +29,8 @@ def command(
     from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    verification = verify(Home.locate(home), name, output.say, output.progress)
-    output.result(verification_tree(verification), lambda: verification_tables(verification))
-    if verification.wrong:
-        names = ", ".join(dict.fromkeys(check.name for check in verification.wrong))
-        raise LewmError(f"wrong: {names}; what to type is said with the result")
+    checks = verify(Home.locate(home), name, output.say, output.progress)
+    output.result(verification_tree(checks), lambda: verification_tables(checks))
+    wrong = dict.fromkeys(check.name for check in checks if not check.ok)
+    if wrong:
+        raise LewmError(f"wrong: {', '.join(wrong)}; what to type is said with the result")

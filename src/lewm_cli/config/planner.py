@@ -29,26 +29,16 @@ else:
 
 UNUSED: Any = None
 
+SAMPLING: dict[str, Any] = {"candidates": 300, "std": 1.0, "elites": 30, "result": "mean"}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "candidates": {"cem": 300, "icem": 300, "mppi": 300, "random-shooting": 300, "gradient": 16, "cem-gd": 300},
-    "std": {"cem": 1.0, "icem": 1.0, "mppi": 0.5, "random-shooting": 1.0, "gradient": 1.0, "cem-gd": 1.0},
-    "elites": {"cem": 30, "icem": 30, "cem-gd": 30},
-    "result": {
-        "cem": "mean",
-        "icem": "best",
-        "mppi": "mean",
-        "random-shooting": "best",
-        "gradient": "best",
-        "cem-gd": "best",
-    },
-    "color": {"icem": 2.0},
-    "kept": {"icem": 0.3},
-    "temperature": {"mppi": 0.03},
-    "step": {"gradient": 0.1, "cem-gd": 0.05},
-    "refined": {"cem-gd": 4},
-    "descents": {"cem-gd": 10},
+    "cem": SAMPLING,
+    "icem": SAMPLING | {"result": "best", "color": 2.0, "kept": 0.3},
+    "mppi": {"candidates": 300, "std": 0.5, "result": "mean", "temperature": 0.03},
+    "random-shooting": {"candidates": 300, "std": 1.0, "result": "best"},
+    "gradient": {"candidates": 16, "std": 1.0, "result": "best", "step": 0.1},
+    "cem-gd": SAMPLING | {"result": "best", "step": 0.05, "refined": 4, "descents": 10},
 }
-"""The default of each setting for the solvers that use it."""
+"""The settings that each solver uses and others do not, or use with another default."""
 
 WITH_MEAN = ("cem", "icem", "mppi")
 """Solvers that keep a mean to the end; the others return the best candidate."""
@@ -88,24 +78,26 @@ class PlannerConfig(Section):
         if not isinstance(tree, dict):
             return tree
         solver = tree.get("solver", "cem")
-        own = {key: by[solver] for key, by in DEFAULTS.items() if isinstance(solver, str) and solver in by}
+        own = DEFAULTS.get(solver, {}) if isinstance(solver, str) else {}
         return own | {key: value for key, value in tree.items() if value is not None or key not in own}
 
     @model_validator(mode="after")
     def _solver_uses_what_is_set(self) -> Self:
-        for key, by in DEFAULTS.items():
-            if self.solver not in by and getattr(self, key) is not None:
-                raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {_either(by)}")
+        for key in dict.fromkeys(key for own in DEFAULTS.values() for key in own):
+            using = [solver for solver, own in DEFAULTS.items() if key in own]
+            if self.solver not in using and getattr(self, key) is not None:
+                *others, last = using
+                either = f"{', '.join(others)} or {last}" if others else last
+                raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {either}")
         if self.result == "mean" and self.solver not in WITH_MEAN:
             raise ValueError(f"the solver {self.solver} has no mean in the end; leave result out, or set it to 'best'")
         return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        if self.elites is not None and self.elites > self.candidates:
-            raise ValueError(f"elites {self.elites} is more than candidates {self.candidates}")
-        if self.refined is not None and self.refined > self.candidates:
-            raise ValueError(f"refined {self.refined} is more than candidates {self.candidates}")
+        for key in ("elites", "refined"):
+            if (getattr(self, key) or 0) > self.candidates:
+                raise ValueError(f"{key} {getattr(self, key)} is more than candidates {self.candidates}")
         if self.receding > self.horizon:
             raise ValueError(f"receding {self.receding} is more than horizon {self.horizon}")
         if self.warm_start and self.receding == self.horizon:
@@ -114,8 +106,3 @@ class PlannerConfig(Section):
                 "executed; set receding to fewer than horizon"
             )
         return self
-
-
-def _either(names: dict[str, Any]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.doctor.drawing import drawing
-from lewm_cli.doctor.environment import variables
 from lewm_cli.doctor.finding import Finding, State, guarded
 from lewm_cli.doctor.packages import extras, packages
 
@@ -26,13 +25,12 @@ class Checkup:
     devices: tuple[Finding, ...]
     rendering: tuple[Finding, ...]
     storage: tuple[Finding, ...]
-    environment: tuple[Finding, ...]
     extras: tuple[Finding, ...]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of the sections."""
-        return self.versions + self.devices + self.rendering + self.storage + self.environment + self.extras
+        return self.versions + self.devices + self.rendering + self.storage + self.extras
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -51,26 +49,19 @@ class Checkup:
 
 
 def check_machine(home: Path | None, say: Callable[[str], None]) -> Checkup:
-    """Check this machine; nothing that is found, or fails, is an error here.
-
-    Args:
-        home: the folder of `--home`.
-        say: told what takes time.
-    """
+    """Check this machine; nothing that is found, or fails, is an error here. `home` is the folder of `--home`."""
     # Late: check_imports has to be told before torch and h5py are imported.
     from lewm_cli.doctor.devices import devices
     from lewm_cli.doctor.disk import compression, homes, shared_memory
 
-    drawn = guarded("rendering", lambda: drawing(say))
     return Checkup(
         versions=guarded("versions", packages),
         devices=guarded("devices", devices),
-        rendering=drawn,
+        rendering=guarded("rendering", lambda: drawing(say)),
         storage=(
             *guarded("home", lambda: homes(home)),
             *guarded("shared memory", shared_memory),
             *guarded("HDF5 Blosc filter", compression),
         ),
-        environment=guarded("environment", lambda: variables(drawn)),
         extras=guarded("extras", extras),
     )

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+import hdf5plugin
+import numpy as np
 from rich.filesize import decimal
 
 from lewm_cli.doctor.finding import Finding, State
@@ -27,13 +30,11 @@ class FolderFinding(Finding):
     """A home.
 
     Args:
-        path: the folder.
         takes_writes: whether new files go here; the others are only read.
         exists: whether it is there; the first command that writes makes it.
         writable: whether a file could be written, or the folder be made.
         layout: "flat", or "nested" with datasets/ and checkpoints/.
-        datasets: recordings in it.
-        runs: trained models in it.
+        datasets, runs: numbers of recordings and trained models in it.
         free_bytes: on its disk.
     """
 
@@ -56,11 +57,7 @@ class SpaceFinding(Finding):
 
 
 def homes(option: Path | None) -> Iterator[FolderFinding]:
-    """Look at every folder that is searched, the one that takes the writes first.
-
-    Args:
-        option: the folder of `--home`.
-    """
+    """Look at every folder that is searched, the one that takes the writes first; `option` is that of `--home`."""
     home = Home.locate(option)
     for folder in home.read:
         yield _home(folder, takes_writes=folder == home.write, advice=_elsewhere(folder, option))
@@ -85,8 +82,14 @@ def shared_memory() -> Iterator[SpaceFinding]:
 def compression() -> Iterator[Finding]:
     """Write and read a dataset with the filter that recordings are compressed with."""
     name, advice = "HDF5 Blosc filter", "pip install --force-reinstall h5py hdf5plugin"
+    values = np.arange(4096, dtype=np.uint8).reshape(64, 64)
+    memory = io.BytesIO()
     try:
-        _round_trip()
+        with h5py.File(memory, "w") as file:
+            file.create_dataset("values", data=values, chunks=(16, 64), **hdf5plugin.Blosc(cname="lz4"))
+        with h5py.File(memory, "r") as file:
+            if not np.array_equal(file["values"][:], values):
+                raise ValueError("what was written is not what is read")
     except Exception as error:  # damaged libraries fail in any way, and that is the question
         yield Finding(name=name, state=State.BROKEN, says=f"fails: {error}", advice=advice)
     else:
@@ -162,17 +165,3 @@ def _unwritable(folder: Path) -> str | None:
     except OSError as error:
         return f"{folder} cannot be written ({error.strerror})"
     return None
-
-
-def _round_trip() -> None:
-    import h5py
-    import hdf5plugin
-    import numpy as np
-
-    values = np.arange(4096, dtype=np.uint8).reshape(64, 64)
-    memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
-        file.create_dataset("values", data=values, chunks=(16, 64), **hdf5plugin.Blosc(cname="lz4"))
-    with h5py.File(memory, "r") as file:
-        if not np.array_equal(file["values"][:], values):
-            raise ValueError("what was written is not what is read")

@@ -36,11 +36,7 @@ SIMULATOR_SECONDS, VIDEO_SECONDS = 180.0, 60.0
 
 
 def drawing(say: Callable[[str], None]) -> Iterator[Finding]:
-    """Try everything that draws.
-
-    Args:
-        say: told what is being tried, because it takes seconds.
-    """
+    """Try everything that draws, and say what is being tried, because it takes seconds."""
     say("trying the TwoRoom simulator, about 6 s ...")
     simulator = attempt(SIMULATOR, seconds=SIMULATOR_SECONDS)
     yield _finding("TwoRoom simulator", simulator, State.BROKEN, _repair(simulator.says))
@@ -64,31 +60,22 @@ def backends(say: Callable[[str], None]) -> Iterator[Finding]:
         found.append(backend(name))
     working = next((finding.name for finding in found if finding.state is State.OK), None)
     for finding in found:
-        failing = finding.state is not State.OK
-        yield replace(finding, advice=f"export {working}") if failing and working else finding
+        yield replace(finding, advice=f"export {working}") if finding.advice and working else finding
 
 
 def backend(name: str, program: str = SCENE, seconds: float = BACKEND_SECONDS) -> Finding:
-    """Draw one scene with one of MuJoCo's back-ends.
-
-    Args:
-        name: value of MUJOCO_GL.
-        program: Python source that draws.
-        seconds: after which it hangs.
-    """
+    """Draw one scene, or what another Python program draws, with one of MuJoCo's back-ends, a value of MUJOCO_GL."""
     tried = try_backend(name, program, seconds)
     return _finding(f"{VARIABLE}={name}", tried, State.OPTIONAL, SYSTEM_PACKAGES[name])
 
 
 def _finding(name: str, tried: Attempt, otherwise: State, advice: str) -> Finding:
-    if tried.works:
-        return Finding(name=name, state=State.OK, says=tried.says)
-    return Finding(name=name, state=otherwise, says=tried.says, advice=advice)
+    state = State.OK if tried.works else otherwise
+    return Finding(name=name, state=state, says=tried.says, advice=None if tried.works else advice)
 
 
 def _repair(message: str) -> str:
-    missing = re.search(r"No module named '(\w+)", message)
-    if missing:
+    if missing := re.search(r"No module named '(\w+)", message):
         module = missing.group(1)
         return install(IMPORTED_EVERYWHERE.get(module, module.replace("_", "-")))
     return install("stable-worldmodel").replace("install", "install --force-reinstall --no-deps")

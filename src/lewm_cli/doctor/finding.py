@@ -22,14 +22,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at; subclasses add the facts behind the words.
-
-    Args:
-        name: what it is.
-        state: how it stands.
-        says: a few words for a person.
-        advice: what to type, where something is to be done.
-    """
+    """One thing that was looked at, in a few words, and what to type; subclasses add the facts behind the words."""
 
     name: str
     state: State

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -68,29 +68,30 @@ def check_imports() -> None:
 
 def packages() -> Iterator[PackageFinding]:
     """Python, the packages that decide numbers, then every other one that lewm-cli declares."""
-    yield _finding(
-        "python",
-        platform.python_version(),
-        _python_versions(),
-        "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt .",
-    )
+    try:
+        python = Requirement(f"python{metadata('lewm-cli')['Requires-Python'] or ''}")
+    except PackageNotFoundError:
+        python = Requirement("python")
+    advice = "python3.13 -m venv venv && venv/bin/pip install -c constraints.txt ."
+    yield _finding(python, platform.python_version(), advice)
     needed = {requirement.name.lower(): requirement for requirement in declared()}
     # gymnasium comes with stable-worldmodel, which says what it needs of it.
     for name in dict.fromkeys((*PACKAGES, *needed)):
         requirement = needed.get(name, Requirement(name))
         # The distribution lewm-cli is missing where its sources were put on the path instead.
-        advice = "pip install ." if name == "lewm-cli" else _install(requirement)
-        yield _finding(requirement.name, _installed(name), requirement.specifier, advice)
+        yield _finding(requirement, _installed(name), "pip install ." if name == "lewm-cli" else _install(requirement))
 
 
 def extras() -> Iterator[PackageFinding]:
     """Packages that can be installed besides."""
     for text, purpose in EXTRAS.items():
         extra = Requirement(text)
-        here = _installed(extra.name)
-        fits = here is None or extra.specifier.contains(here, prereleases=True)
-        says = f"{here or 'not installed'}{'' if fits else f' is not {_text(extra.specifier)}'}; {purpose}"
-        yield _finding(extra.name, here, extra.specifier, _install(extra), State.OPTIONAL, says)
+        found = _finding(extra, _installed(extra.name), _install(extra))
+        if found.state is State.OK:
+            yield replace(found, says=f"{found.version}; {purpose}")
+        else:
+            says = f"{found.version} is not {found.needs}" if found.version else "not installed"
+            yield replace(found, state=State.OPTIONAL, says=f"{says}; {purpose}")
 
 
 @cache
@@ -108,35 +109,17 @@ def install(package: str) -> str:
     return _install(next((each for each in declared() if each.name.lower() == package.lower()), Requirement(package)))
 
 
-def _finding(
-    name: str,
-    here: str | None,
-    specifier: SpecifierSet,
-    advice: str,
-    otherwise: State = State.WARNING,
-    says: str | None = None,
-) -> PackageFinding:
-    needs = _text(specifier)
-    good = here is not None and specifier.contains(here, prereleases=True)
+def _finding(requirement: Requirement, here: str | None, advice: str) -> PackageFinding:
+    """Holds an installed version against what lewm-cli declares."""
+    needs = _text(requirement.specifier)
+    good = here is not None and requirement.specifier.contains(here, prereleases=True)
     if here is None:
-        found = f"not installed, but lewm-cli declares it{': ' + needs if needs else ''}"
+        says = f"not installed, but lewm-cli declares it{': ' + needs if needs else ''}"
     else:
-        found = here if good else f"{here}, but lewm-cli is made for {needs}"
-    return PackageFinding(
-        name=name,
-        version=here,
-        needs=needs,
-        state=State.OK if good else otherwise,
-        says=says or found,
-        advice=None if good else advice,
-    )
-
-
-def _python_versions() -> SpecifierSet:
-    try:
-        return SpecifierSet(metadata("lewm-cli")["Requires-Python"] or "")
-    except PackageNotFoundError:
-        return SpecifierSet()
+        says = here if good else f"{here}, but lewm-cli is made for {needs}"
+    state = State.OK if good else State.WARNING
+    advised = None if good else advice
+    return PackageFinding(name=requirement.name, version=here, needs=needs, state=state, says=says, advice=advised)
 
 
 def _installed(package: str) -> str | None:
@@ -147,10 +130,9 @@ def _installed(package: str) -> str | None:
 
 
 def _install(requirement: Requirement) -> str:
-    wanted = f"{requirement.name}{_text(requirement.specifier)}"
-    return (
-        f'pip install "{wanted}"' if requirement.specifier else f"pip install {wanted}"
-    )  # a shell redirects at < and >
+    if not requirement.specifier:
+        return f"pip install {requirement.name}"
+    return f'pip install "{requirement.name}{_text(requirement.specifier)}"'  # a shell redirects at < and >
 
 
 def _text(specifier: SpecifierSet) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.data import Dataset, open_frames
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
-from lewm_cli.heads import HeadFit, LatentEpisodes, LatentSplit, encode_episodes, find_kind, save_head
+from lewm_cli.heads import KINDS, HeadFit, LatentEpisodes, LatentSplit, encode_episodes, save_head
 from lewm_cli.model import resolve_device
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, load_run
 from lewm_cli.tasks import GENERIC, find_task
@@ -41,16 +41,11 @@ def fit_head(
     """Fits a head to frozen latents of episodes that the run was trained on, and tests it on others.
 
     Args:
-        home: where the run and the recording lie.
-        name: run name.
-        kind: of the head.
-        say: told what was chosen on the user's behalf.
-        progress: shows frames encoded and steps of the optimizer.
+        kind: of the head, by its name in `KINDS`.
         steps: of the optimizer.
         dataset: the recording that the run was trained on; as its card names it if not given.
         seed: of episodes, pairs and heads.
-        device: auto, cpu, cuda or mps; the head itself is fitted on the CPU.
-        external: how weights of another tool are read.
+        device: of the encoder; the head itself is fitted on the CPU.
 
     Returns:
         the result, and the file of the head.
@@ -60,7 +55,8 @@ def fit_head(
         LewmError: no such run or dataset, a recording that does not fit, too few episodes, nothing to fit, or another
             process writes the run.
     """
-    head = find_kind(kind)
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind of head {kind!r}; --kind takes {' or '.join(KINDS)}")
     run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.use_threads()
     recording = home.find_dataset(dataset or run.card.dataset.name)
@@ -73,8 +69,8 @@ def fit_head(
             return encode_episodes(run, recording, frames, numbers, advance)
 
     split = LatentSplit(run, recording, encoded(to_fit, "encoding"), encoded(to_test, "encoding others"), held_out)
-    with progress("fitting", head.total_steps(steps), "steps") as advance:
-        networks, fit = head.fit(split, seed=seed, steps=steps, advance=advance)
+    with progress("fitting", KINDS[kind].total_steps(steps), "steps") as advance:
+        networks, fit = KINDS[kind].fit(split, seed=seed, steps=steps, advance=advance)
     return fit, save_head(run, networks, fit)
 
 
@@ -85,7 +81,6 @@ def _choose(run: Run, dataset: Dataset, seed: int, say: Callable[[str], None]) -
         Numbers of the episodes to fit to, those to test on, and whether the run was trained on none of these.
     """
     unseen = is_unseen(run, dataset)
-    known = run.card.provenance is not None
     if unseen.all():
         raise LewmError(
             f"{run.name} was trained on no episode of {dataset.name}, and what it was never trained on is kept to "
@@ -104,7 +99,7 @@ def _choose(run: Run, dataset: Dataset, seed: int, say: Callable[[str], None]) -
         )
     fitted, tested = _whole(dataset, seen, FITTED_FRAMES), _whole(dataset, others, TESTED_FRAMES)
     whose = "that the run held out" if held_out else "that the run may have been trained on, and the head is not"
-    which = "the run was trained on" if known else "there are"
+    which = "the run was trained on" if run.card.provenance else "there are"
     say(f"episodes: {len(fitted)} of those {which} in {dataset.name} to fit, {len(tested)} {whose} to test")
     return fitted, tested, held_out
 

@@ -17,16 +17,7 @@ from lewm_cli.train import task_preset
 
 @dataclass(frozen=True)
 class Job:
-    """A training run to do.
-
-    Args:
-        name: of the run.
-        files: where it goes.
-        task: of the recording.
-        dataset: the recording.
-        config: of the training.
-        card: of a run that is resumed; None for a new one.
-    """
+    """A training run to do; `card` is that of a run that is resumed, None for a new one."""
 
     name: str
     files: RunFiles
@@ -48,12 +39,7 @@ def new_job(
     settings: tuple[Layer, ...],
     name: str | None,
 ) -> Job:
-    """Find the recording, merge the configuration, choose a name; the arguments are those of `train`.
-
-    Raises:
-        UsageError: a configuration that cannot mean anything.
-        LewmError: no recording, or several.
-    """
+    """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
     task = find_task(what)
     if task is not None:
         merged = _merged_config(task, device, say, preset, config, settings)
@@ -67,16 +53,12 @@ def new_job(
         merged = _merged_config(task, device, say, preset, config, settings)
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
-    name = name or home.next_run_name(f"{_prefix(what)}/{merged.method}")
+    name = name or home.next_name(f"{_prefix(what)}/{merged.method}", "run")
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 
 
 def resumed_job(home: Home, what: str, say: Callable[[str], None], *, dataset: str | None, name: str | None) -> Job:
-    """Find the run that stopped, and the recording it was trained on; the arguments are those of `train`.
-
-    Raises:
-        LewmError: no such run, or its recording has changed.
-    """
+    """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
     name = name or _newest_stopped(home, what, say)
     files = RunFiles(home.run_stem(name))
     if any(run.name == name and not run.own for run in home.runs()):

@@ -23,7 +23,7 @@ from lewm_cli.evaluate import (
     write_manifest,
 )
 from lewm_cli.flows.results import results_folder
-from lewm_cli.flows.unseen import UnseenEpisodes, find_all, find_unseen, is_unseen
+from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import Task
@@ -94,7 +94,7 @@ def find_planned(
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)
-    among = (find_all if found.episodes == "all" else find_unseen)(home, run, task, name, say)
+    among = find_unseen(home, run, task, name, say, every=found.episodes == "all")
     if protocol is None and found.episodes == "unseen" and not among.held_out:
         found = find_protocol(task, RELEASE, settings)
     say(f"protocol: {found}, {found.purpose}")

@@ -32,15 +32,10 @@ def probe_run(
     """Probes frozen latents for every quantity that the task names.
 
     Args:
-        home: where the run and the recording lie.
-        name: run name.
-        say: told what was chosen on the user's behalf.
-        progress: shows frames encoded and probes fitted.
         dataset: the recording that frames come from; the episodes that the run held out if not given.
         frames: number of frames to draw; 10,000 if not given.
         seed: of the draw and the probes.
-        device: auto, cpu, cuda or mps; the probes themselves are fitted on the CPU.
-        external: how weights of another tool are read.
+        device: of the model; the probes themselves are fitted on the CPU.
 
     Returns:
         the result, and its file.

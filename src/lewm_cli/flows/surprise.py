@@ -1,25 +1,22 @@
 """Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.config import Inputs
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import keep_result
-from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen, refuse_unfit
+from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
 from lewm_cli.store import (
     NO_OPTIONS,
     ExternalWeights,
     Home,
     Run,
-    RunEntry,
     dataset_task,
     list_runs,
     load_run,
@@ -32,15 +29,6 @@ from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
 
 PERTURBED_EPISODES = 32
 """Episodes simulated twice unless another number is asked for."""
-
-
-@dataclass(frozen=True)
-class Surprised:
-    """A result, its file, and the file of its plot."""
-
-    result: SurpriseResult | PerturbationResult
-    path: Path
-    plot: Path
 
 
 def surprise_run(
@@ -56,21 +44,18 @@ def surprise_run(
     device: str = "auto",
     plot: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
-) -> Surprised:
+) -> tuple[SurpriseResult | PerturbationResult, Path, Path]:
     """Measures surprise, and stores the result under `<run>.run/results/`.
 
     Args:
-        home: where run and recording lie.
-        dataset: recording, by name or path.
-        say: told what was chosen on the user's behalf.
-        progress: shows the episodes done.
         run: run name; the newest run that fits the recording if not given.
         perturb: name of a perturbation; None measures the recording as it is.
         episodes: at most so many; all of a recording, or 32 perturbed ones, if not given.
         seed: of the perturbations and the untrained model.
-        device: auto, cpu, cuda or mps.
         plot: the SVG file to draw; beside the result if not given.
-        external: how weights of another tool are read.
+
+    Returns:
+        the result, its file, and the file of its plot.
 
     Raises:
         UsageError: the plot is no SVG file.
@@ -78,80 +63,58 @@ def surprise_run(
     """
     if plot and plot.suffix != ".svg":
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
-    chosen_device = resolve_device(device)
-    recording = home.find_dataset(dataset)
-    loaded = load_run(home, run or _choose_run(home, recording, say), chosen_device, external=external, say=say)
+    there, recording = resolve_device(device), home.find_dataset(dataset)
+    loaded = load_run(home, run or _choose_run(home, recording, say), there, external=external, say=say)
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC
     refuse_unfit(loaded, task, recording)
+    frames = open_frames(recording, loaded.card.model.image_size, home.cache)
     result: SurpriseResult | PerturbationResult
     if perturb is None:
-        kind, result = "surprise", _measure_recorded(home, loaded, recording, episodes, seed, say, progress)
+        unseen = is_unseen(loaded, recording)[:episodes]
+        if not unseen.all():
+            was = "was" if loaded.card.provenance else "may have been"
+            say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
+        with progress("measuring", len(unseen), "episodes") as advance:
+            result = measure_surprise(
+                loaded,
+                recording,
+                frames,
+                range(len(unseen)),
+                held_out=bool(unseen.all()),
+                seed=seed,
+                advance=advance,
+            )
+        if result.left_out:
+            say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
+        kind = "surprise"
     else:
-        perturbation = _find_perturbation(task, loaded, perturb)
+        perturbation, wanted = _find_perturbation(task, loaded, perturb), episodes or PERTURBED_EPISODES
+        allowed = find_unseen(home, loaded, task, dataset, say)
+        drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
+        if len(drawn) < wanted:
+            usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"
+            enough = len(allowed.episodes) >= wanted
+            say(f"{usable}: long enough, and with every action recorded" if enough else usable)
+        with progress(f"simulating {perturbation.name}", len(drawn), "episodes") as advance:
+            result = measure_perturbation(
+                loaded,
+                task,
+                recording,
+                frames,
+                drawn,
+                perturbation,
+                held_out=allowed.held_out,
+                seed=seed,
+                advance=advance,
+            )
         kind = f"perturb-{perturbation.name}"
-        unseen = find_unseen(home, loaded, task, dataset, say)
-        result = _measure_perturbed(home, loaded, task, perturbation, unseen, episodes, seed, say, progress)
     path = keep_result(home, loaded, kind, result)
     from lewm_cli.report.plot import surprise_svg  # late: matplotlib
 
-    drawn = plot or path.with_suffix(".svg")
-    write_text(drawn, surprise_svg(result))
-    return Surprised(result, path, drawn)
-
-
-def _measure_recorded(
-    home: Home,
-    run: Run,
-    dataset: Dataset,
-    most: int | None,
-    seed: int,
-    say: Callable[[str], None],
-    progress: Progress,
-) -> SurpriseResult:
-    unseen = is_unseen(run, dataset)
-    episodes = range(dataset.episodes)[:most]
-    held_out = bool(unseen[: len(episodes)].all())
-    if not held_out:
-        was = "was" if run.card.provenance else "may have been"
-        say(f"note: {run.name} {was} trained on {np.sum(~unseen[: len(episodes)])} of these {len(episodes)} episodes")
-    frames = open_frames(dataset, run.card.model.image_size, home.cache)
-    with progress("measuring", len(episodes), "episodes") as advance:
-        result = measure_surprise(run, dataset, frames, episodes, held_out=held_out, seed=seed, advance=advance)
-    if result.left_out:
-        say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
-    return result
-
-
-def _measure_perturbed(
-    home: Home,
-    run: Run,
-    task: Task,
-    perturbation: Perturbation,
-    unseen: UnseenEpisodes,
-    most: int | None,
-    seed: int,
-    say: Callable[[str], None],
-    progress: Progress,
-) -> PerturbationResult:
-    wanted = most or PERTURBED_EPISODES
-    episodes = draw_episodes(run, unseen.dataset, unseen.episodes, count=wanted, seed=seed)
-    if len(episodes) < wanted:
-        usable = f"only {len(episodes)} of the {len(unseen.episodes)} episodes can be simulated"
-        say(f"{usable}: long enough, and with every action recorded" if len(unseen.episodes) >= wanted else usable)
-    frames = open_frames(unseen.dataset, run.card.model.image_size, home.cache)
-    with progress(f"simulating {perturbation.name}", len(episodes), "episodes") as advance:
-        return measure_perturbation(
-            run,
-            task,
-            unseen.dataset,
-            frames,
-            episodes,
-            perturbation,
-            held_out=unseen.held_out,
-            seed=seed,
-            advance=advance,
-        )
+    drawn_to = plot or path.with_suffix(".svg")
+    write_text(drawn_to, surprise_svg(result))
+    return result, path, drawn_to
 
 
 def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str:
@@ -173,22 +136,17 @@ def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str
             which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
             say(f"run: {newest.name}, {which}{whose} (--run chooses another)")
             return newest.name
-    if task.released_dataset and home.dataset_is_taken(task.released_dataset):  # its statistics can be computed
+    if task.released_dataset and home.dataset_file(task.released_dataset):  # its statistics can be computed
         for run in runs:
             if names_release(run.name) and named_task(run.name) is task:
                 say(f"run: {run.name}, the released weights of {task.name} (--run chooses another)")
                 return run.name
+    listed = [f"{run.name} ({inputs.task}, {inputs.actions.dim})" for run, inputs in (*own, *others)]
+    there = ", ".join(listed[:8]) + (", and more: `lewm ls`" if len(listed) > 8 else "")
     raise LewmError(
-        f"no run fits {dataset.name} ({task.name}, {width} action dimensions); {_there_is([*own, *others])}; "
+        f"no run fits {dataset.name} ({task.name}, {width} action dimensions); there is {there or 'no run yet'}; "
         f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
     )
-
-
-def _there_is(runs: list[tuple[RunEntry, Inputs]]) -> str:
-    if not runs:
-        return "there is no run yet"
-    listed = [f"{run.name} ({inputs.task}, {inputs.actions.dim})" for run, inputs in runs]
-    return f"there is {', '.join(listed[:8])}" + (", and more: `lewm ls`" if len(listed) > 8 else "")
 
 
 def _find_perturbation(task: Task, run: Run, name: str) -> Perturbation:
@@ -197,8 +155,7 @@ def _find_perturbation(task: Task, run: Run, name: str) -> Perturbation:
             f"{run.name} was trained on {run.card.inputs.task}, which has no simulator to perturb; "
             "leave out --perturb to measure the recording as it is"
         )
-    for perturbation in task.perturbations:
-        if perturbation.name == name:
-            return perturbation
-    known = ", ".join(perturbation.name for perturbation in task.perturbations)
-    raise LewmError(f"{task.name} has no perturbation {name!r}; there is {known}")
+    known = {perturbation.name: perturbation for perturbation in task.perturbations}
+    if name not in known:
+        raise LewmError(f"{task.name} has no perturbation {name!r}; there is {', '.join(known)}")
+    return known[name]

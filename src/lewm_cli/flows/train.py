@@ -9,12 +9,12 @@ import tomli_w
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, Layer
-from lewm_cli.data import ClipBatches, Dataset, Frames, Split, find_packed, open_frames, pack_frames, split_clips
+from lewm_cli.data import ClipBatches, Split, find_packed, open_frames, pack_frames, split_clips
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows.job import Job, new_job, resumed_job
 from lewm_cli.flows.progress import Progress
-from lewm_cli.methods import Method, Provenance, RunCard, TrainConfig
+from lewm_cli.methods import Provenance, RunCard
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, load_run
@@ -41,20 +41,16 @@ def train(
     """Train to the end.
 
     Args:
-        home: where recordings lie and the run goes.
         what: a task, or a dataset by name or path.
-        listeners: told every event of the training.
-        say: told what was chosen on the user's behalf.
+        listeners: called with every event of the training.
+        say: called with what was chosen on the user's behalf.
         progress: shows the packing of frames.
         preset: preset name; `release` on CUDA, else `small`, if not given.
         dataset: which recording of the task.
         config: a TOML file laid over the preset.
         settings: single settings laid over both, later ones win.
         name: run name; the next free `<task>/<method>` if not given.
-        device: auto, cpu, cuda or mps.
         init_from: a run whose weights are the start.
-        resume: go on with a run that stopped.
-        overwrite: replace a run of the same name.
 
     Raises:
         UsageError: a configuration that cannot mean anything, or settings for a run that is resumed.
@@ -81,15 +77,20 @@ def train(
         split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
         parent = load_run(home, init_from, say=say) if init_from else None
         card = _continued(job.card, there) if job.card else _new_card(job, split, there, parent)
-        model = _initial_model(card, job.config.seed, parent)
-        frames = _frames(home, job.dataset, job.config, progress)
+        torch.manual_seed(job.config.seed)
+        model = card.new_model()
+        if parent:
+            model.load_state_dict(parent.model.state_dict(), strict=True)
+        size = job.config.model.image_size
+        if job.config.data.packed and not find_packed(job.dataset, size, home.cache):
+            with progress("packing", job.dataset.rows, "frames") as advance:
+                pack_frames(job.dataset, size, home.cache, advance)
+        frames = open_frames(job.dataset, size, home.cache)
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
             held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
             held_out_episodes=len(split.held_out_episodes),
         )
-        for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
-            remove_stale_parts(path)
         listeners = (JsonLog(job.files.log), *listeners)
         trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners)
         if not resume:
@@ -174,19 +175,3 @@ def _continued(card: RunCard, device: torch.device) -> RunCard:
         "command": f"{card.provenance.command} && {command_line()}",
     }
     return card.model_copy(update={"provenance": card.provenance.model_copy(update=here)})
-
-
-def _initial_model(card: RunCard, seed: int, parent: Run | None) -> Method:
-    torch.manual_seed(seed)
-    model = card.new_model()
-    if parent:
-        model.load_state_dict(parent.model.state_dict(), strict=True)
-    return model
-
-
-def _frames(home: Home, dataset: Dataset, config: TrainConfig, progress: Progress) -> Frames:
-    size = config.model.image_size
-    if config.data.packed and not find_packed(dataset, size, home.cache):
-        with progress("packing", dataset.rows, "frames") as advance:
-            pack_frames(dataset, size, home.cache, advance)
-    return open_frames(dataset, size, home.cache)

@@ -1,6 +1,6 @@
 """Checks everything in the home, or one name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -8,34 +8,28 @@ from lewm_cli.data import DATASET_SUFFIXES
 from lewm_cli.flows.lookup import find_named
 from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import KINDS, results_folders
-from lewm_cli.store import FoundRun, Home
-from lewm_cli.verify import Check, Problem, RunCheck, Verification, check_dataset, check_run
+from lewm_cli.store import Home
+from lewm_cli.verify import Check, Problem, RunCheck, check_dataset, check_run
 
 
-def verify(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Verification:
+def verify(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> list[Check]:
     """Check runs and datasets; a damaged one does not keep from looking at the next.
 
     Args:
-        home: where they lie.
+        home: the home they lie in.
         name: of a run, of a dataset or of both; or path of an HDF5 file. None for everything.
-        say: told what is being looked at.
-        progress: shows how the decoding of frames gets on.
+        say: called with a line about each run.
+        progress: shows the decoding of frames.
 
     Raises:
         UsageError: it is no name.
         MissingError: nothing has this name.
     """
-    return Verification(tuple(_checks(home, name, say, progress)))
-
-
-def _checks(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> Iterator[Check]:
-    runs: list[FoundRun] = []
-    datasets: list[tuple[str, Path]] = []
+    checks: list[Check] = []
     if name is None:
-        runs = list(home.runs())
-        datasets = list(home.dataset_files())
+        runs, datasets = list(home.runs()), list(home.dataset_files())
     elif name.endswith(DATASET_SUFFIXES) and Path(name).exists():
-        datasets = [(str(Path(name).absolute()), Path(name).absolute())]
+        runs, datasets = [], [(str(Path(name).absolute()), Path(name).absolute())]
     else:
         named = find_named(home, name)
         runs = [named.run] if named.run else []
@@ -44,8 +38,9 @@ def _checks(home: Home, name: str | None, say: Callable[[str], None], progress: 
     for run in runs:
         say(f"looking at run {run.name}")
         if run.problem:
-            yield RunCheck(name=run.name, path=run.files.weights, findings=(Problem(run.problem),))
+            checks.append(RunCheck(name=run.name, path=run.files.weights, findings=[Problem(run.problem)]))
         else:
-            yield check_run(run.name, run.files, results_folders(home, run.name, run.files), KINDS)
+            checks.append(check_run(run.name, run.files, results_folders(home, run.name, run.files), KINDS))
     for each, path in datasets:
-        yield check_dataset(each, path, partial(progress, f"decoding {each}", unit="rows"))
+        checks.append(check_dataset(each, path, partial(progress, f"decoding {each}", unit="rows")))
+    return checks

@@ -1,12 +1,11 @@
-"""The base of every kind of head: its result, the table of its scores, and how it is fitted."""
+"""The base of every kind of head: its fit, its result, and the table of its scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from pydantic import PositiveInt
-from torch import nn
+from torch import Tensor, nn, optim
 
 from lewm_cli.heads.latents import LatentSplit
 from lewm_cli.store import Measurement
@@ -15,19 +14,12 @@ FITTED, SHUFFLED = "head", "shuffled"
 """Names of the networks in a file: the fitted one, and its control that was fitted to shuffled labels."""
 
 
-@dataclass(frozen=True)
-class ScoreTable:
-    """Scores of a head and its references; one row each, below as many headings."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 class HeadFit(Measurement, ABC):
     """A head fitted to frozen latents; `held_out` describes the episodes that it was tested on."""
 
     format: Literal[1] = 1
     kind: str
+    """As `--kind` takes it; the head is stored under it beside the run."""
     latent: PositiveInt
     hidden: PositiveInt
     """Width of the two hidden layers."""
@@ -40,14 +32,30 @@ class HeadFit(Measurement, ABC):
     tested_frames: PositiveInt
 
     @classmethod
-    def fitted_to(cls, split: LatentSplit, *, begun: float, **found: Any) -> Self:
-        """Builds the result of a fit whose test ends now; see `Measurement.of`.
+    @abstractmethod
+    def fit(
+        cls, split: LatentSplit, *, seed: int, steps: int, advance: Callable[[int], None]
+    ) -> tuple[nn.ModuleDict, Self]:
+        """Fits the networks of a head to some episodes and tests them on others.
 
         Args:
-            split: the latents it was fitted to and tested on.
-            begun: `time.monotonic()` at the beginning.
-            found: the fields that do not follow from these.
+            split: latents of these and of those.
+            seed: of everything random; the same seed gives the same head.
+            steps: of the optimizer.
+            advance: told the number of steps done since the last call, `total_steps` in all.
+
+        Raises:
+            LewmError: nothing in these episodes can be fitted.
         """
+
+    @classmethod
+    def total_steps(cls, steps: int) -> int:
+        """Steps of the optimizer with those of the head's controls, if its own are so many."""
+        return steps
+
+    @classmethod
+    def fitted_to(cls, split: LatentSplit, *, begun: float, **found: Any) -> Self:
+        """Builds the result of a fit whose test ends now, from the fields that do not follow from the latents."""
         return cls.of(
             split.run,
             split.dataset,
@@ -72,8 +80,8 @@ class HeadFit(Measurement, ABC):
 
     @property
     @abstractmethod
-    def table(self) -> ScoreTable:
-        """The scores beside those of the references."""
+    def table(self) -> tuple[tuple[str, ...], ...]:
+        """The scores beside those of the references, one row each; the headings are the first row."""
 
     @property
     @abstractmethod
@@ -81,38 +89,14 @@ class HeadFit(Measurement, ABC):
         """Sentences that belong below the table."""
 
 
-class Fit(Protocol):
-    """Fits the networks of one kind of head, and tests them."""
-
-    def __call__(
-        self, split: LatentSplit, *, seed: int, steps: int, advance: Callable[[int], None]
-    ) -> tuple[nn.ModuleDict, HeadFit]:
-        """Fits to some episodes and tests on others.
-
-        Args:
-            split: latents of these and of those.
-            seed: of everything random; the same seed gives the same head.
-            steps: of the optimizer.
-            advance: told the number of steps done since the last call, `HeadKind.total_steps` in all.
-
-        Raises:
-            LewmError: nothing in these episodes can be fitted.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class HeadKind:
-    """A kind of head.
-
-    Args:
-        name: as `--kind` takes it; the head is stored under it beside the run.
-        fit: fits and tests it.
-        result: the type of the result.
-        total_steps: steps of the optimizer, those of its controls included, if its own are so many.
-    """
-
-    name: str
-    fit: Fit
-    result: type[HeadFit]
-    total_steps: Callable[[int], int] = lambda steps: steps
+def optimize(network: nn.Module, loss: Callable[[], Tensor], steps: int, advance: Callable[[int], None]) -> None:
+    """Fits a network, one batch a step, whose loss is drawn anew each time."""
+    optimizer = optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        advance(1)

@@ -1,19 +1,87 @@
-"""The table of all kinds of heads. A new one is a module beside this one, and a line here."""
+"""The table of all kinds of heads, and heads that lie beside their run: saved, and read back strictly."""
 
-from lewm_cli.errors import UsageError
-from lewm_cli.heads.head_fit import HeadKind
-from lewm_cli.heads.position import PROBE
-from lewm_cli.heads.reach import REACH
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
-KINDS = {kind.name: kind for kind in (REACH, PROBE)}
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import nn
+
+from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.heads.head_fit import HeadFit
+from lewm_cli.heads.position import ProbeFit
+from lewm_cli.heads.reach import ReachFit
+from lewm_cli.store import Run, head_paths, load_head, weights_digest, write_head
+
+KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "probe": ProbeFit}
+"""Every kind of head by its name. A new one is a module beside this one, and an entry here."""
 
 
-def find_kind(name: str) -> HeadKind:
-    """Finds a kind of head by its name.
+@dataclass(frozen=True)
+class StoredHead:
+    """A head that was read from its file: networks in eval mode on the CPU, and how they were fitted."""
+
+    fit: HeadFit
+    path: Path
+    networks: nn.ModuleDict
+    sha256: str
+
+
+def fit_command(name: str, kind: str) -> str:
+    """The command that fits a head to the latents of a run."""
+    return f"lewm fit {quote(name)}" + ("" if kind == "reach" else f" --kind {kind}")
+
+
+def find_head(run: Run, kind: str) -> StoredHead:
+    """Reads the head that was fitted to the latents of a run's present weights.
 
     Raises:
-        UsageError: there is none of this name.
+        MissingError: there is none.
+        LewmError: its file is damaged, or it was fitted to other weights.
     """
-    if name not in KINDS:
-        raise UsageError(f"there is no kind of head {name!r}; --kind takes {' or '.join(KINDS)}")
-    return KINDS[name]
+    again = fit_command(run.name, kind)
+    path = next((path for path in head_paths(run.places, kind) if path.exists()), None)
+    if path is None:
+        raise MissingError(f"{run.name} has no {kind} head to plan with; fit one to its latents: {again}")
+    stored = read_head(path, kind, again)
+    if stored.fit.weights_sha256 != run.sha256:
+        raise LewmError(f"the {kind} head of {run.name} was fitted to other weights than it has now; fit it: {again}")
+    return stored
+
+
+def read_head(path: Path, kind: str, again: str) -> StoredHead:
+    """Reads a head strictly: exactly the tensors that its header names, all of them finite.
+
+    Args:
+        path: the file.
+        kind: of the head.
+        again: the command that fits it again, for the errors.
+
+    Raises:
+        LewmError: it is damaged, of another kind, or not of this version.
+    """
+    try:
+        header, tensors = load_head(path)
+        fit = KINDS[kind].model_validate_json(header)
+        networks = fit.networks()
+        networks.load_state_dict(tensors, strict=True)
+    except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise LewmError(f"{path} holds no {kind} head that can be read ({reason}); fit it again: {again}") from error
+    endless = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
+    if endless:
+        raise LewmError(f"{path} holds numbers that are not finite, first {endless[0]!r}; fit it again: {again}")
+    return StoredHead(fit, path, networks.eval().requires_grad_(False), weights_digest(path))
+
+
+def save_head(run: Run, networks: nn.ModuleDict, fit: HeadFit) -> Path:
+    """Writes a head beside its run, or where notes on the run are kept, and returns the path of the file.
+
+    Raises:
+        LewmError: another process writes the run, its weights have changed since the head was fitted, the disk is
+            full, or the folder cannot be written.
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in networks.state_dict().items()}
+    return write_head(run, fit.kind, tensors, fit.model_dump_json(), again=fit_command(run.name, fit.kind))

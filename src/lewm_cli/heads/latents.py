@@ -39,15 +39,7 @@ class LatentEpisodes:
 
 @dataclass(frozen=True)
 class LatentSplit:
-    """Episodes that a head is fitted to, and others that it is tested on.
-
-    Args:
-        run: whose latents they are.
-        dataset: where the episodes come from.
-        fitted: the episodes to fit to.
-        tested: the episodes to test on.
-        held_out: whether the run was trained on none of the tested ones.
-    """
+    """Episodes that a head is fitted to, and others that it is tested on; `held_out` if the run never saw these."""
 
     run: Run
     dataset: Dataset
@@ -59,15 +51,7 @@ class LatentSplit:
 def encode_episodes(
     run: Run, dataset: Dataset, frames: Frames, numbers: np.ndarray, advance: Callable[[int], None]
 ) -> LatentEpisodes:
-    """Encodes every frame of some episodes.
-
-    Args:
-        run: the model, in eval mode on its device.
-        dataset: the recording.
-        frames: of it, at the model's image size.
-        numbers: (E,) of the episodes, at least one.
-        advance: told the number of frames done since the last call.
-    """
+    """Encodes every frame of some episodes (E,), at least one; `frames` are of the model's image size."""
     lengths = dataset.lengths[numbers]
     rows = np.concatenate([dataset.offsets[number] + np.arange(dataset.lengths[number]) for number in numbers])
     parts = []

@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
+import numpy as np
 import torch
 from pydantic import PositiveInt
-from torch import nn, optim
+from scipy.stats import rankdata
+from torch import nn
 from torch.nn import functional as F
 
-from lewm_cli.config import PlannerConfig
+from lewm_cli.config import PlannerConfig, Section
 from lewm_cli.errors import LewmError
-from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit, HeadKind, ScoreTable
+from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit, optimize
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit
 from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
-from lewm_cli.heads.reach_score import ReachScore, score_reach
 from lewm_cli.model import HIDDEN, ReachHead
+from lewm_cli.statistics import Clusters, Estimate, percentile_interval
 
 BATCH = 512
 STRANGERS = 0.2
@@ -26,6 +27,7 @@ CONTROLS = 5
 """Heads with shuffled labels: one alone may rank as the truth does, or against it, by chance."""
 
 TESTED_PAIRS = 2000
+RESAMPLES = 300
 HORIZON = PlannerConfig().horizon
 """Model steps within which a goal is near."""
 
@@ -35,6 +37,15 @@ RECIPE = (
     f"cross-entropy, AdamW 2e-3 with cosine, weight decay 1e-4, batches of {BATCH}; told is the mean over classes; "
     f"shuffled: {CONTROLS} such heads of a {CONTROLS}th of the steps each, the classes of every batch permuted"
 )
+
+
+class ReachScore(Section):
+    """Scores of predictions how far pairs of frames of one episode are apart."""
+
+    correlation: Estimate
+    """Spearman's, with the environment steps between them."""
+    auroc: Estimate
+    """AUROC of telling pairs within the planner's horizon from pairs beyond it."""
 
 
 class ReachFit(HeadFit):
@@ -50,31 +61,74 @@ class ReachFit(HeadFit):
     """Mean of several heads; its interval is over them, too."""
     latent_distance: ReachScore
 
+    @classmethod
+    def fit(
+        cls, split: LatentSplit, *, seed: int, steps: int, advance: Callable[[int], None]
+    ) -> tuple[nn.ModuleDict, Self]:
+        """Fits the head and its controls, and scores them on other episodes beside the distance of the latents.
+
+        Raises:
+            LewmError: no episode is longer than the planner's horizon, so that nothing in them is far.
+        """
+        begun, block = time.monotonic(), split.run.card.inputs.frameskip
+        fitted, tested = split.fitted, split.tested
+        for episodes in (fitted, tested):
+            if episodes.lengths.max() <= HORIZON * block + 1:
+                raise LewmError(
+                    f"no episode of {split.dataset.name} is longer than the planner's horizon ({HORIZON * block} "
+                    "steps), so nothing in them is far; record longer ones, and train on them"
+                )
+        distances = Distances.up_to(float(fitted.lengths.max() - 1) / block)
+        head = _train_head(fitted, block, distances, seed, steps, advance, shuffled=False)
+        controls = [
+            _train_head(fitted, block, distances, seed + number, _control_steps(steps), advance, shuffled=True)
+            for number in range(CONTROLS)
+        ]
+        pairs = draw_pairs(tested, TESTED_PAIRS, torch.Generator().manual_seed(seed))
+        here, there = tested.latents[pairs.earlier], tested.latents[pairs.later]
+
+        def score(predicted: torch.Tensor) -> ReachScore:
+            return score_reach(predicted.numpy(), pairs.steps.numpy(), pairs.owners.numpy(), HORIZON * block, seed)
+
+        with torch.inference_mode():
+            by_head, by_controls = head(here, there)[None], torch.stack([control(here, there) for control in controls])
+        return nn.ModuleDict({FITTED: head, SHUFFLED: controls[0]}), cls.fitted_to(
+            split,
+            begun=begun,
+            hidden=HIDDEN,
+            classes=len(distances.steps),
+            steps=steps,
+            seed=seed,
+            recipe=RECIPE,
+            horizon=HORIZON,
+            head=score(by_head),
+            shuffled=score(by_controls),
+            latent_distance=score((here - there).square().sum(dim=-1)[None]),
+        )
+
+    @classmethod
+    def total_steps(cls, steps: int) -> int:
+        return steps + CONTROLS * _control_steps(steps)
+
     def networks(self) -> nn.ModuleDict:
-        """See `HeadFit`."""
         return nn.ModuleDict({name: ReachHead(self.latent, self.classes, self.hidden) for name in (FITTED, SHUFFLED)})
 
     @property
     def summary(self) -> str:
-        """See `HeadFit`."""
         return f"rank correlation {self.head.correlation}, shuffled {self.shuffled.correlation}"
 
     @property
-    def table(self) -> ScoreTable:
-        """See `HeadFit`."""
+    def table(self) -> tuple[tuple[str, ...], ...]:
         scores = {
             "reachability head": self.head,
             "shuffled labels": self.shuffled,
             "latent distance": self.latent_distance,
         }
-        return ScoreTable(
-            ("distance told by", "rank correlation", f"AUROC, {self.horizon} steps"),
-            tuple((name, str(score.correlation), str(score.auroc)) for name, score in scores.items()),
-        )
+        rows = ((name, str(score.correlation), str(score.auroc)) for name, score in scores.items())
+        return ("distance told by", "rank correlation", f"AUROC, {self.horizon} steps"), *rows
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """See `HeadFit`."""
         better = self.head.correlation.low > self.latent_distance.correlation.high
         return (
             f"AUROC: of pairs up to {self.horizon} model steps apart against others.",
@@ -82,95 +136,83 @@ class ReachFit(HeadFit):
         )
 
 
-def fit_reach(
-    split: LatentSplit, *, seed: int, steps: int, advance: Callable[[int], None]
-) -> tuple[nn.ModuleDict, ReachFit]:
-    """Fits the head and its controls, and scores them on other episodes beside the distance of the latents themselves.
+def score_reach(predicted: np.ndarray, steps: np.ndarray, episodes: np.ndarray, within: int, seed: int) -> ReachScore:
+    """Compares the distances that one head or several predict with the truth; the scores are means over heads.
 
     Args:
-        split: latents to fit to, and latents to test on.
-        seed: of the heads, the pairs and the bootstrap; stored.
-        steps: of the optimizer, for the head, and for its controls together.
-        advance: told the number of steps done since the last call, `total_steps` in all.
-
-    Raises:
-        LewmError: no episode is longer than the planner's horizon, so that nothing in them is far.
+        predicted: (H, P) larger is farther, in any unit.
+        steps: (P,) environment steps that pairs are apart.
+        episodes: (P,) of each pair; whole episodes and whole heads are drawn anew for the intervals.
+        within: environment steps up to which a pair counts as within the planner's horizon.
+        seed: of the bootstrap.
     """
-    begun, block = time.monotonic(), split.run.card.inputs.frameskip
-    fitted, tested = split.fitted, split.tested
-    for episodes in (fitted, tested):
-        if episodes.lengths.max() <= HORIZON * block + 1:
-            raise LewmError(
-                f"no episode of {split.dataset.name} is longer than the planner's horizon ({HORIZON * block} steps), "
-                "so nothing in them is far; record longer ones, and train on them"
-            )
-    training = _Training(fitted, block, Distances.up_to(float(fitted.lengths.max() - 1) / block), advance)
-    head = training.fit(seed, steps, shuffled=False)
-    controls = [training.fit(seed + number, _control_steps(steps), shuffled=True) for number in range(CONTROLS)]
-    pairs = draw_pairs(tested, TESTED_PAIRS, torch.Generator().manual_seed(seed))
-    here, there = tested.latents[pairs.earlier], tested.latents[pairs.later]
+    members = Clusters(episodes).members()
+    generator = np.random.default_rng(seed)
+    resamples = [
+        (
+            predicted[generator.integers(len(predicted), size=len(predicted))],
+            np.concatenate([members[number] for number in generator.integers(len(members), size=len(members))]),
+        )
+        for _ in range(RESAMPLES)
+    ]
 
-    def score(predicted: torch.Tensor) -> ReachScore:
-        return score_reach(predicted.numpy(), pairs.steps.numpy(), pairs.owners.numpy(), HORIZON * block, seed)
+    def estimate(measure: Callable[[np.ndarray, np.ndarray], float]) -> Estimate:
+        def mean(heads: np.ndarray, pairs: np.ndarray) -> float:
+            return float(np.mean([measure(head[pairs], steps[pairs]) for head in heads]))
 
-    with torch.inference_mode():
-        by_head, by_controls = head(here, there)[None], torch.stack([control(here, there) for control in controls])
-    return nn.ModuleDict({FITTED: head, SHUFFLED: controls[0]}), ReachFit.fitted_to(
-        split,
-        begun=begun,
-        hidden=HIDDEN,
-        classes=len(training.distances.steps),
-        steps=steps,
-        seed=seed,
-        recipe=RECIPE,
-        horizon=HORIZON,
-        head=score(by_head),
-        shuffled=score(by_controls),
-        latent_distance=score((here - there).square().sum(dim=-1)[None]),
+        low, high = percentile_interval([mean(*resample) for resample in resamples])
+        return Estimate(value=mean(predicted, np.arange(len(steps))), low=low, high=high)
+
+    return ReachScore(
+        correlation=estimate(_spearman), auroc=estimate(lambda ranked, steps: _auroc(ranked, steps > within))
     )
 
 
-def total_steps(steps: int) -> int:
-    """Steps of the head and its controls together."""
-    return steps + CONTROLS * _control_steps(steps)
+def _spearman(predicted: np.ndarray, steps: np.ndarray) -> float:
+    """Rank correlation; 0 where either is constant."""
+    ranks = rankdata(predicted), rankdata(steps)
+    if min(rank.std() for rank in ranks) == 0:
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
-REACH = HeadKind("reach", fit_reach, ReachFit, total_steps)
+def _auroc(predicted: np.ndarray, beyond: np.ndarray) -> float:
+    """Chance that a pair beyond is predicted farther than one within, ties counted half; 0.5 if either is missing."""
+    far, near = int(beyond.sum()), int(np.sum(~beyond))
+    if not far or not near:
+        return 0.5
+    return float((rankdata(predicted)[beyond].sum() - far * (far + 1) / 2) / (far * near))
 
 
 def _control_steps(steps: int) -> int:
     return max(1, steps // CONTROLS)
 
 
-@dataclass(frozen=True)
-class _Training:
-    """Settings that the head and its controls share."""
+def _train_head(
+    episodes: LatentEpisodes,
+    block: int,
+    distances: Distances,
+    seed: int,
+    steps: int,
+    advance: Callable[[int], None],
+    *,
+    shuffled: bool,
+) -> ReachHead:
+    latents, generator = episodes.latents, torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        head = ReachHead(latents.shape[1], len(distances.steps))
+    head.scale.fit(latents)
+    head.steps.copy_(distances.steps)
 
-    episodes: LatentEpisodes
-    block: int
-    distances: Distances
-    advance: Callable[[int], None]
+    def loss() -> torch.Tensor:
+        pairs = draw_pairs(episodes, BATCH, generator)
+        strange = torch.rand(BATCH, generator=generator) < STRANGERS
+        later = torch.where(strange, draw_strangers(episodes, pairs.owners, generator), pairs.later)
+        labels = distances.classes(pairs.steps / block).masked_fill(strange, distances.beyond)
+        if shuffled:
+            labels = labels[torch.randperm(BATCH, generator=generator)]
+        return F.cross_entropy(head.logits(latents[pairs.earlier], latents[later]), labels)
 
-    def fit(self, seed: int, steps: int, *, shuffled: bool) -> ReachHead:
-        latents, generator = self.episodes.latents, torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            head = ReachHead(latents.shape[1], len(self.distances.steps))
-        head.scale.fit(latents)
-        head.steps.copy_(self.distances.steps)
-        optimizer = optim.AdamW(head.parameters(), lr=2e-3, weight_decay=1e-4)
-        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            pairs = draw_pairs(self.episodes, BATCH, generator)
-            strange = torch.rand(BATCH, generator=generator) < STRANGERS
-            later = torch.where(strange, draw_strangers(self.episodes, pairs.owners, generator), pairs.later)
-            labels = self.distances.classes(pairs.steps / self.block).masked_fill(strange, self.distances.beyond)
-            if shuffled:
-                labels = labels[torch.randperm(BATCH, generator=generator)]
-            loss = F.cross_entropy(head.logits(latents[pairs.earlier], latents[later]), labels)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            self.advance(1)
-        return head.eval()
+    optimize(head, loss, steps, advance)
+    return head.eval()

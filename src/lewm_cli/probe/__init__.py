@@ -1,9 +1,8 @@
 """Linear and MLP probes of physical quantities on frozen latents, beside references that know less."""
 
-from lewm_cli.probe.features import Features, encode
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
 from lewm_cli.probe.probes import STAGES, fit_probes
-from lewm_cli.probe.samples import ProbeSamples, draw_samples
+from lewm_cli.probe.samples import Features, ProbeSamples, draw_samples, encode
 
 __all__ = [
     "FEATURES",

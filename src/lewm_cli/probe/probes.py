@@ -9,9 +9,8 @@ from torch import Tensor
 from lewm_cli.data import Dataset
 from lewm_cli.heads import BATCH, train_mlp
 from lewm_cli.model import HIDDEN
-from lewm_cli.probe.features import Features
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
-from lewm_cli.probe.samples import ProbeSamples
+from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.store import Run
 
 STEPS = 1500
@@ -46,33 +45,31 @@ def fit_probes(
         dataset: where the frames come from.
         samples: the frames, and the quantities in them.
         features: of these frames.
-        held_out: whether the model was trained on none of the episodes; stored.
+        held_out: whether the model was trained on none of the episodes.
         begun: `time.monotonic()` when the frames began to be encoded.
-        seed: of the MLPs, the shuffle and the bootstrap; stored.
+        seed: of the MLPs, the shuffle and the bootstrap.
         advance: told the number of probes fitted since the last call, `STAGES` in all.
     """
-    test = samples.test
+    test, owners = samples.test, samples.episodes[samples.test]
     truth = torch.from_numpy(samples.values)
     actual = _z_score(truth, ~test)
-    sources: dict[Feature, Tensor] = {
-        "model": features.model,
-        "untrained": features.untrained,
-        "pixels": features.pixels,
-        "shuffled": features.model,
-    }
     linear: dict[Feature, Tensor] = {}
     mlp: dict[Feature, Tensor] = {}
-    for feature, values in sources.items():
+    for feature in FEATURES:
+        values: Tensor = features.model if feature == "shuffled" else getattr(features, feature)
         inputs, targets = _z_score(values, ~test), actual[~test]
         if feature == "shuffled":
             targets = targets[np.random.default_rng(seed).permutation(len(targets))]
-        linear[feature] = fit_linear(inputs[~test], targets, inputs[test])
+        with_intercept = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], dim=1)
+        fitted = torch.linalg.lstsq(with_intercept[~test], targets, driver="gelsd").solution
+        linear[feature] = with_intercept[test] @ fitted
         advance(1)
-        mlp[feature] = fit_mlp(inputs[~test], targets, inputs[test], seed)
+        network = train_mlp(inputs[~test], targets, seed, STEPS)
+        with torch.inference_mode():
+            mlp[feature] = network(inputs[test].float()).double()
         advance(1)
 
     def scores(predicted: dict[Feature, Tensor], k: int) -> dict[Feature, ProbeScore]:
-        owners = samples.episodes[test]
         return {
             feature: ProbeScore.of(values[:, k].numpy(), actual[test][:, k].numpy(), owners, seed)
             for feature, values in predicted.items()
@@ -82,8 +79,8 @@ def fit_probes(
     explained, plane = _plane(features.model[~test], features.model[test])
     shown = np.sort(np.random.default_rng(seed).permutation(int(test.sum()))[:SHOWN_POINTS])
     in_units = (truth[test], linear["model"] * std + mean, mlp["model"] * std + mean)
-    owners = (samples.rows[test][shown], samples.episodes[test][shown])
-    columns = (*owners, *(column[shown].round(decimals=3) for column in (*in_units, plane)))
+    rounded = (column[shown].round(decimals=3) for column in (*in_units, plane))
+    columns = (samples.rows[test][shown], owners[shown], *rounded)
     points = zip(*(column.tolist() for column in columns), strict=True)
     return ProbeResult.of(
         run,
@@ -110,29 +107,6 @@ def fit_probes(
     )
 
 
-def fit_linear(features: Tensor, targets: Tensor, unseen: Tensor) -> Tensor:
-    """Predicts by ordinary least squares with intercept.
-
-    Args:
-        features: (N, D) float64 z-scored.
-        targets: (N, K) float64 z-scored.
-        unseen: (M, D) float64, features to predict from.
-
-    Returns:
-        (M, K)
-    """
-    solution: Tensor = torch.linalg.lstsq(_with_intercept(features), targets, driver="gelsd").solution
-    return _with_intercept(unseen) @ solution
-
-
-def fit_mlp(features: Tensor, targets: Tensor, unseen: Tensor, seed: int) -> Tensor:
-    """Predicts with a small MLP for all targets at once; arguments as for `fit_linear`."""
-    network = train_mlp(features, targets, seed, STEPS)
-    with torch.inference_mode():
-        predicted: Tensor = network(unseen.float())
-    return predicted.double()
-
-
 def _z_score(values: Tensor, train: np.ndarray) -> Tensor:
     """Standardizes (N, D) by mean and standard deviation of the training rows; a constant dimension becomes 0."""
     fitted = values[train]
@@ -149,7 +123,3 @@ def _plane(fitted: Tensor, shown: Tensor) -> tuple[tuple[float, float], Tensor]:
     if len(axes) == 1:  # a latent of one dimension has a line
         return (share[0].item(), 0.0), torch.cat([coordinates, torch.zeros_like(coordinates)], dim=1)
     return (share[0].item(), share[1].item()), coordinates
-
-
-def _with_intercept(features: Tensor) -> Tensor:
-    return torch.cat([features, torch.ones(len(features), 1, dtype=features.dtype)], dim=1)

@@ -1,18 +1,29 @@
-"""Frames and the quantities in them, from episodes that the model has not seen."""
+"""Samples for probes: frames of unseen episodes, the quantities in them, and the features they are read from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.heads import read_target, reason_to_leave_out
+from lewm_cli.heads import read_targets
+from lewm_cli.store import Run
 from lewm_cli.tasks import ProbeTarget, Task
 
 TEST_SHARE = 0.2
 
 FEWEST_TEST = 5
 """Test episodes that an interval over episodes needs, where half of all are as many."""
+
+FRAMES_AT_ONCE = 256
+FITTED_FRAMES = 2000
+"""Training frames that principal components are found in."""
+
+SPARE = 8
+"""Components found and not kept: the last ones of a randomized decomposition are inexact."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +47,23 @@ class ProbeSamples:
     left_out: dict[str, str]
 
 
-def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int) -> ProbeSamples:
-    """Draws frames from episodes, a fifth of which (whole ones) become the test set.
+@dataclass(frozen=True)
+class Features:
+    """The same N frames seen in three ways, float64 on the CPU.
 
     Args:
-        dataset: the recording.
-        task: names the quantities.
-        episodes: (V,) numbers of the episodes that may be used.
-        frames: how many to draw; all there are if fewer.
-        seed: of split and draw.
+        model: (N, D) latents.
+        untrained: (N, D) latents of a model of the same sizes that has learned nothing.
+        pixels: (N, D) coordinates along the first principal components of raw pixels.
+    """
+
+    model: Tensor
+    untrained: Tensor
+    pixels: Tensor
+
+
+def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int) -> ProbeSamples:
+    """Draws frames, all there are if fewer, from episodes (V,), a fifth of which (whole ones) become the test set.
 
     Raises:
         LewmError: the task names no quantity, there are fewer than five episodes, their frames are nearly all of one
@@ -58,28 +77,50 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
             "different ones; record more and name them with --dataset"
         )
     generator = np.random.default_rng(seed)
-    mixed = generator.permutation(episodes)
-    tested = set(mixed[: max(min(FEWEST_TEST, len(episodes) // 2), round(TEST_SHARE * len(episodes)))].tolist())
-    every = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in sorted(episodes)])
-    owners = np.concatenate([np.full(dataset.lengths[e], e) for e in sorted(episodes)])
+    tested = generator.permutation(episodes)[
+        : max(min(FEWEST_TEST, len(episodes) // 2), round(TEST_SHARE * len(episodes)))
+    ]
+    ordered = np.sort(episodes)
+    every = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in ordered])
     kept = np.sort(generator.permutation(len(every))[:frames])
-    rows, owners = every[kept], owners[kept]
-    test = np.isin(owners, list(tested))
+    rows, owners = every[kept], np.repeat(ordered, dataset.lengths[ordered])[kept]
+    test = np.isin(owners, tested)
     if min(test.sum(), np.sum(~test)) < 2:
         raise LewmError(
             f"of the {len(rows)} frames drawn from {dataset.name}, {test.sum()} are of test episodes, and at least two "
             "are needed to train a probe and two to test it; draw more with --frames, or record longer episodes"
         )
-    targets, columns, left_out = [], [], {}
-    for target in task.probe_targets:
-        values = read_target(dataset, target, rows)
-        reason = reason_to_leave_out(values, test)
-        if reason:
-            left_out[target.name] = reason
-        else:
-            targets.append(target)
-            columns.append(values)
-    if not targets:
-        reasons = ", ".join(f"{name} {reason}" for name, reason in left_out.items())
-        raise LewmError(f"nothing in {dataset.name} can be probed: {reasons}")
-    return ProbeSamples(rows, owners, test, tuple(targets), np.stack(columns, axis=1), left_out)
+    return ProbeSamples(rows, owners, test, *read_targets(dataset, task.probe_targets, rows, test))
+
+
+def encode(
+    run: Run, frames: Frames, rows: np.ndarray, train: np.ndarray, seed: int, advance: Callable[[int], None]
+) -> Features:
+    """Encodes every frame once, in three ways.
+
+    Args:
+        run: the model, in eval mode on its device.
+        frames: at the model's image size.
+        rows: (N,) rows of the frames.
+        train: (N,) bool, true for rows whose pixels the principal components are found in; at most 2000 of them.
+        seed: of the untrained model, of those frames and of the decomposition.
+        advance: told the number of frames done since the last call.
+    """
+    untrained = run.untrained(seed)
+    chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])
+    fitted, width = _flat(frames.rows(chosen)), run.card.model.latent
+    mean = fitted.mean(dim=0)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        found = min(width + SPARE, *fitted.shape)
+        _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
+    parts = []
+    for start in range(0, len(rows), FRAMES_AT_ONCE):
+        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
+        parts.append((run.embed(seen), untrained.embed(seen), (_flat(seen) - mean) @ axes[:, :width]))
+        advance(len(seen))
+    return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
+
+
+def _flat(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frames)).flatten(1).float() / 255

@@ -9,8 +9,9 @@ from lewm_cli.report.pieces import plain_table
 def head_tables(fit: HeadFit) -> list[RenderableType]:
     """Shows how good a head is on episodes that it was not fitted to, beside its references."""
     seen = "episodes never trained on" if fit.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
-    table = plain_table(*fit.table.headings)
-    for row in fit.table.rows:
+    headings, *rows = fit.table
+    table = plain_table(*headings)
+    for row in rows:
         table.add_row(*row)
     tested = (
         f"Fitted to {fit.fitted_frames:,} frames of {fit.fitted_episodes:,} episodes in {fit.seconds:.0f} s,\n"

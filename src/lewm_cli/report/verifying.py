@@ -1,5 +1,6 @@
 """Shows the findings of `lewm verify`: one table, and a tree."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import RenderableType
@@ -7,28 +8,26 @@ from rich.text import Text
 
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.trees import Tree
-from lewm_cli.verify import Check, DatasetCheck, RunCheck, Verification
+from lewm_cli.verify import Check, DatasetCheck, RunCheck
 
 
-def verification_tables(verification: Verification) -> list[RenderableType]:
+def verification_tables(checks: Sequence[Check]) -> list[RenderableType]:
     """Everything that was looked at, with what is wrong; then what to type, in lines that can be copied."""
+    if not checks:
+        return ["nothing is there yet: start with lewm collect tworoom --episodes 300"]
     table = plain_table("name", "kind", "state", "what", fold=(0, 3))
-    for check in verification.checks:
-        lines = [*(finding.says for finding in check.problems), *_facts(check), *(each.says for each in check.remarks)]
+    for check in checks:
+        lines = [*(each.says for each in check.problems), *_facts(check), *(each.says for each in check.remarks)]
         # Text, because a name may look like markup.
         state = Text("ok", style="green") if check.ok else Text("wrong", style="bold red")
         table.add_row(Text(check.name), check.kind, state, Text("\n".join(lines)))
-    if not verification.checks:
-        return ["nothing is there yet: start with lewm collect tworoom --episodes 300"]
-    advice = {
-        f"{check.name}: {each.advice}": None for check in verification.wrong for each in check.problems if each.advice
-    }
+    advice = dict.fromkeys(f"{check.name}: {each.advice}" for check in checks for each in check.problems if each.advice)
     return [table, "\n".join(["", "What to type", *advice])] if advice else [table]
 
 
-def verification_tree(verification: Verification) -> Tree:
+def verification_tree(checks: Sequence[Check]) -> Tree:
     """Everything that was looked at."""
-    return {"ok": not verification.wrong, "checked": [_tree(check) for check in verification.checks]}
+    return {"ok": all(check.ok for check in checks), "checked": [_tree(check) for check in checks]}
 
 
 def _tree(check: Check) -> Tree:
@@ -51,10 +50,8 @@ def _facts(check: Check) -> list[str]:
                 facts.append("derived files equal")
             if check.heads:
                 facts.append(f"heads: {check.heads}")
-            facts.append(f"results: {check.results}")
-            if check.older_results:
-                facts[-1] += f" and {check.older_results} of earlier weights"
-            facts.append(f"log entries: {check.log_entries:,}")
+            older = f" and {check.older_results} of earlier weights" if check.older_results else ""
+            facts += [f"results: {check.results}{older}", f"log entries: {check.log_entries:,}"]
             return [", ".join(facts)]
         case DatasetCheck(rows=int(rows), episodes=int(episodes)):
             sums = (

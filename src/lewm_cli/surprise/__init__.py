@@ -1,17 +1,17 @@
 """Violation of expectation: the distance of the next latent from the predicted one."""
 
-from lewm_cli.surprise.bands import Band, bands
-from lewm_cli.surprise.detector_score import DetectorScore
-from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
-from lewm_cli.surprise.recorded import measure_surprise
+from lewm_cli.surprise.measure import draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
+    Band,
     Curve,
     Detector,
+    DetectorScore,
     EpisodeCurves,
     PerturbationResult,
     PerturbedEpisode,
     SurpriseResult,
+    bands,
 )
 
 __all__ = [

@@ -1,11 +1,20 @@
-"""Curves of every detector along one episode."""
+"""Curves of every detector along one episode; one of them is an untrained model, with which the trained is compared."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lewm_cli.data import Dataset, Frames
+from lewm_cli.methods import Batch
+from lewm_cli.model import normalize_pixels
 from lewm_cli.store import Run
 from lewm_cli.surprise.surprise_result import Curve, Detector
+
+CALIBRATION_EPISODES = 16
 
 
 def model_steps(rows: int, frameskip: int) -> int:
@@ -22,20 +31,22 @@ def detect(run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray) ->
         frames: (K + 1, H, W, 3) uint8, every frameskip-th frame of the episode.
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
     """
-    steps = len(frames) - 1
-    taken = actions.reshape(steps, -1)
-    recorded = torch.from_numpy(~np.isnan(taken).any(axis=1))
+    steps, window = len(frames) - 1, run.model.history
+    recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
     blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
     latents = run.embed(frames)
-    # A prediction is worth nothing if any action of its context is unknown.
-    window = run.model.history
-    known = [bool(recorded[max(0, step + 1 - window) : step + 1].all()) for step in range(steps)]
     scaled = frames.astype(np.float32) / 255
+
+    def known(values: Tensor) -> Curve:
+        # A prediction is worth nothing if any action of its context is unknown.
+        contexts = (recorded[max(0, step + 1 - window) : step + 1] for step in range(steps))
+        return tuple(value if seen.all() else None for value, seen in zip(values.tolist(), contexts, strict=True))
+
     return {
-        "model": _curve(surprise(run, latents, blocks), known),
-        "untrained": _curve(surprise(reference, reference.embed(frames), blocks), known),
-        "latent": _curve((latents[1:] - latents[:-1]).square().sum(dim=1)),
-        "pixels": _curve(torch.from_numpy(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)))),
+        "model": known(surprise(run, latents, blocks)),
+        "untrained": known(surprise(reference, reference.embed(frames), blocks)),
+        "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
+        "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
 
 
@@ -61,6 +72,27 @@ def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
     return run.finite((torch.cat(predicted) - latents[1:]).square().sum(dim=1))
 
 
-def _curve(values: Tensor, known: list[bool] | None = None) -> Curve:
-    numbers = values.tolist()
-    return tuple(value if known is None or known[step] else None for step, value in enumerate(numbers))
+def untrained_reference(run: Run, dataset: Dataset, frames: Frames, seed: int) -> Run:
+    """Builds the same run with random weights, and BatchNorm statistics that fit them.
+
+    With the statistics that a new model starts with, its latents would hardly move, and it would be no floor. The first
+    16 episodes of the recording with at least two steps give them; `seed` is that of the weights.
+    """
+    fresh = run.untrained(seed)
+    return replace(fresh, model=fresh.model.published(_clips(run, dataset, frames)))
+
+
+def _clips(run: Run, dataset: Dataset, frames: Frames) -> Iterator[Batch]:
+    """Windows of every episode: pixels (B, T, 3, H, W) and the blocks between and after them (B, T, block_dim)."""
+    inputs = run.card.inputs
+    episodes = zip(dataset.offsets, dataset.lengths, strict=True)
+    every = ((first, model_steps(rows, inputs.frameskip)) for first, rows in episodes)
+    usable = ((first, steps) for first, steps in every if steps >= 2)  # one prediction has no statistics
+    for first, steps in islice(usable, CALIBRATION_EPISODES):
+        seen = frames.rows(first + inputs.frameskip * np.arange(steps + 1))
+        pixels = normalize_pixels(torch.from_numpy(seen).to(run.device), inputs.pixels)
+        taken = inputs.actions.normalize(dataset.actions[first : first + inputs.frameskip * steps])
+        blocks = torch.from_numpy(taken.reshape(steps, -1)).to(run.device)
+        blocks = torch.cat([blocks, torch.zeros_like(blocks[:1])])  # after the last frame; predicts nothing
+        window = min(run.model.history, int(steps)) + 1
+        yield Batch(pixels.unfold(0, window, 1).movedim(-1, 1), blocks.unfold(0, window, 1).movedim(-1, 1))

@@ -1,21 +1,20 @@
-"""Findings about a run or a dataset, and the command that helps where something is wrong."""
+"""Checks of runs and datasets, their findings, and the command that helps where something is wrong."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from lewm_cli.errors import LewmError, kept_going
+from lewm_cli.store import weights_digest
+from lewm_cli.store.origin import Origin
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong.
-
-    Args:
-        says: one phrase.
-        advice: what to do about it, where the phrase does not say it itself.
-    """
+    """Something wrong, in one phrase, and what to do about it where the phrase does not say it itself."""
 
     says: str
     advice: str | None = None
@@ -31,9 +30,9 @@ class Remark:
 Finding = Problem | Remark
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Check:
-    """A thing that was looked at.
+    """A thing that is looked at; filled in while it is.
 
     Args:
         name: as on the command line.
@@ -45,25 +44,45 @@ class Check:
 
     name: str
     path: Path
-    findings: tuple[Finding, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> list[Problem]:
         """Findings that are wrong."""
-        return tuple(finding for finding in self.findings if isinstance(finding, Problem))
+        return [finding for finding in self.findings if isinstance(finding, Problem)]
 
     @property
-    def remarks(self) -> tuple[Remark, ...]:
+    def remarks(self) -> list[Remark]:
         """Findings that are worth knowing."""
-        return tuple(finding for finding in self.findings if isinstance(finding, Remark))
+        return [finding for finding in self.findings if isinstance(finding, Remark)]
 
     @property
     def ok(self) -> bool:
         """True if nothing is wrong."""
         return not self.problems
 
+    def look(self, what: str, finds: Callable[[], Iterable[Finding]], advice: str) -> None:
+        """Adds what a look finds; damage that ends the look is a problem too.
 
-@dataclass(frozen=True, kw_only=True)
+        Args:
+            what: is looked at.
+            finds: looks.
+            advice: what to do about problems that come without advice, and if the look breaks off.
+        """
+
+        def failure(error: Exception) -> Finding:
+            if isinstance(error, LewmError):
+                return Problem(str(error))  # it says itself what to do
+            return Problem(f"{what} cannot be read ({type(error).__name__}: {error})", advice)
+
+        def advised() -> Iterator[Finding]:
+            for finding in finds():
+                yield replace(finding, advice=finding.advice or advice) if isinstance(finding, Problem) else finding
+
+        self.findings += kept_going(advised, failure)
+
+
+@dataclass(kw_only=True)
 class RunCheck(Check):
     """A run.
 
@@ -86,7 +105,7 @@ class RunCheck(Check):
     log_entries: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class DatasetCheck(Check):
     """A dataset.
 
@@ -104,34 +123,25 @@ class DatasetCheck(Check):
     checksums: bool = False
 
 
-@dataclass(frozen=True)
-class Verification:
-    """Everything that was looked at."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def wrong(self) -> tuple[Check, ...]:
-        """Checks that have a problem."""
-        return tuple(check for check in self.checks if not check.ok)
-
-
-def guarded(what: str, look: Callable[[], Iterable[Finding]], advice: str) -> Iterator[Finding]:
-    """Yield what a look finds, with an advice for every problem; damage that ends the look is a problem too.
+def origin_findings(path: Path, what: str) -> Iterator[Finding]:
+    """Compare every file that an origin names with the hash it had when it arrived.
 
     Args:
-        what: is looked at.
-        look: finds something.
-        advice: what to do about problems that come without advice, and if the look breaks off.
+        path: where the origin of a recording or of weights would be.
+        what: its name after `lewm fetch`.
     """
-
-    def failure(error: Exception) -> Finding:
-        if isinstance(error, LewmError):
-            return Problem(str(error))  # it says itself what to do
-        return Problem(f"{what} cannot be read ({type(error).__name__}: {error})", advice)
-
-    def advised() -> Iterator[Finding]:
-        for finding in look():
-            yield replace(finding, advice=finding.advice or advice) if isinstance(finding, Problem) else finding
-
-    return kept_going(advised, failure)
+    origin = Origin.read(path)
+    if origin is None:
+        return
+    source = f" --source {quote(origin.source)}" if urlsplit(origin.source).scheme else ""
+    again = f"fetch it again with: lewm fetch {what}{source} --force"
+    for file in origin.files:
+        there = path.parent / file.name
+        if not there.is_file():
+            yield Problem(f"{file.name}, which was fetched with it, is gone", again)
+        elif there.stat().st_size != file.size:
+            says = f"{file.name} has {there.stat().st_size:,} bytes, and had {file.size:,} when it was fetched"
+            yield Problem(says, again)
+        elif (digest := weights_digest(there)) != file.sha256:
+            says = f"{file.name} is not what was fetched: sha256 {digest[:16]}..., and {file.sha256[:16]}... then"
+            yield Problem(says, again)

@@ -23,34 +23,33 @@ from lewm_cli.store import (
     read_tensors,
     weights_digest,
 )
-from lewm_cli.store.derived import check_sums, read_object, read_state_dict
 from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.objects import check_sums, read_derived
 from lewm_cli.store.origin import run_origin
-from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, guarded
-from lewm_cli.verify.fetched import origin_findings
+from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, origin_findings
 
 TRAIN_AGAIN = "train or fetch it again"
 COPY_AGAIN = "fetch or copy it again"
 
 
 @dataclass
-class _RunChecks:
-    """The checks of one run, in order: values that later checks need, and counts."""
+class _RunLooks:
+    """The looks at one run, in order, which count in its check, and the values that later looks need."""
 
-    name: str
+    check: RunCheck
     files: RunFiles
     folders: Sequence[Path]
     kinds: Mapping[str, type[Measurement]]
     card: RunCard | None = None
     state: dict[str, Tensor] | None = None
     digest: str | None = None
-    derived: int = 0
-    heads: int = 0
-    results: int = 0
-    older_results: int = 0
-    log_entries: int = 0
 
-    def check_tensors(self) -> Iterator[Finding]:
+    @property
+    def places(self) -> list[RunFiles]:
+        """The files of the run, and those in which notes on it are kept."""
+        return [self.files, *(RunFiles(folder.parent.with_suffix("")) for folder in self.folders)]
+
+    def tensors(self) -> Iterator[Finding]:
         if self.files.external:
             self.state = read_checkpoint(self.files.external).state
         else:
@@ -58,28 +57,28 @@ class _RunChecks:
             with torch.device("meta"):  # names and shapes are all that is needed of the model
                 model = card.new_model()
             self.state = read_tensors(self.files.weights, model)
+        self.check.tensors = len(self.state)
         self.digest = weights_digest(self.files.weights)
         endless = [key for key, value in self.state.items() if not torch.isfinite(value).all()]
         if endless:
             says = f"{len(endless)} of {len(self.state)} tensors hold NaN or infinity, first {endless[0]!r}"
             yield Problem(says, self.again())
 
-    def check_origin(self) -> Iterator[Finding]:
+    def origin(self) -> Iterator[Finding]:
         """Check weights that were fetched."""
         origin = run_origin(self.files)
         if origin:
-            yield from origin_findings(origin, f"{quote(self.name)} --checkpoint")
+            yield from origin_findings(origin, f"{quote(self.check.name)} --checkpoint")
 
-    def check_statistics(self) -> Iterator[Finding]:
+    def statistics(self) -> Iterator[Finding]:
         """Check the normalization of weights that do not carry their own."""
         if not self.files.external:
             return
-        paths = {RunFiles(stem).statistics for stem in (self.files.stem, *map(_stem_of_results, self.folders))}
-        there = [path for path in sorted(paths) if path.exists()]
+        compute = f"compute them again: lewm show {quote(self.check.name)} --stats-from DATASET"
+        there = [path for path in sorted({files.statistics for files in self.places}) if path.exists()]
         if not there:
             yield Remark("no statistics yet: evaluating it needs --stats-from DATASET")
         for path in there:
-            compute = f"compute them again: lewm show {quote(self.name)} --stats-from DATASET"
             try:
                 stored = StoredStatistics.model_validate_json(path.read_bytes())
             except ValidationError:
@@ -88,7 +87,7 @@ class _RunChecks:
             if stored.weights_sha256 != self.digest:
                 yield Remark(f"{path.name} is of earlier weights; {compute}")
 
-    def check_derived(self) -> Iterator[Finding]:
+    def derived(self) -> Iterator[Finding]:
         """Compare both derived files with the weights."""
         card, state, files = self.card, self.state, self.files
         if card is None or card.provenance is None or state is None:
@@ -96,7 +95,7 @@ class _RunChecks:
         if is_locked(files.weights):
             yield Remark(f"being trained now, step {card.provenance.step:,}")
             return
-        resume = f"lewm train {card.inputs.task} --name {quote(self.name)} --resume"
+        resume = f"lewm train {card.inputs.task} --name {quote(self.check.name)} --resume"
         if files.stopped:
             try:
                 check_sums(files.resume)
@@ -112,13 +111,13 @@ class _RunChecks:
         others: list[dict[str, Tensor]] = []
         for path in there:
             try:
-                derived = read_object(files, card) if path == files.object else read_state_dict(files, card)
+                derived = read_derived(path, card)
             except LewmError as error:
                 yield Problem(str(error), again)
                 continue
             differing = _differing(state, derived)
             if not differing:
-                self.derived += 1
+                self.check.derived += 1
                 continue
             others.append(derived)
             says = f"{path.name} holds other weights: {len(differing)} of {len(state)} tensors, first {differing[0]!r}"
@@ -127,23 +126,22 @@ class _RunChecks:
             says = f"both derived files agree with each other, so {files.weights.name} itself may have been damaged"
             yield Problem(says, "put it back from a copy, or train it again")
 
-    def check_heads(self) -> Iterator[Finding]:
+    def heads(self) -> Iterator[Finding]:
         """Check heads that were fitted to the latents."""
-        places = (self.files, *(RunFiles(_stem_of_results(folder)) for folder in self.folders))
         for kind in KINDS:
-            again = fit_command(self.name, kind)
-            for path in filter(Path.exists, head_paths(places, kind)):
+            again = fit_command(self.check.name, kind)
+            for path in filter(Path.exists, head_paths(self.places, kind)):
                 try:
                     stored = read_head(path, kind, again)
                 except LewmError as error:
                     yield Problem(str(error), f"fit it again: {again}")
                     continue
                 if stored.fit.weights_sha256 == self.digest:
-                    self.heads += 1
+                    self.check.heads += 1
                 else:
                     yield Remark(f"{path.name} is of earlier weights; fit it again: {again}")
 
-    def check_results(self) -> Iterator[Finding]:
+    def results(self) -> Iterator[Finding]:
         paths = (path for folder in dict.fromkeys(self.folders) for path in sorted(folder.glob("*.json")))
         for path in paths:
             kind = self.kinds.get(path.name.partition("-")[0])
@@ -157,18 +155,18 @@ class _RunChecks:
                 yield Problem(f"{path.name} is no result that this version can read", again)
                 continue
             if result.weights_sha256 == self.digest:
-                self.results += 1
+                self.check.results += 1
             else:
-                self.older_results += 1
+                self.check.older_results += 1
 
-    def check_log(self) -> Iterator[Finding]:
+    def log(self) -> Iterator[Finding]:
         if not self.files.log.exists():
             return
         content = self.files.log.read_bytes()
         whole, cut = content.count(b"\n"), not content.endswith(b"\n") and bool(content)
-        self.log_entries = sum(map(_is_event, content.split(b"\n")))
-        spoiled = whole + cut - self.log_entries
-        if whole and not self.log_entries:
+        self.check.log_entries = sum(map(_is_event, content.split(b"\n")))
+        spoiled = whole + cut - self.check.log_entries
+        if whole and not self.check.log_entries:
             says = f"{self.files.log.name} is damaged: none of its {whole} lines can be read"
             yield Problem(says, f"the weights do not need it: rm {quote(str(self.files.log))}")
         elif spoiled > 0:
@@ -182,7 +180,7 @@ class _RunChecks:
             return TRAIN_AGAIN
         dataset = quote(card.provenance.dataset.name)
         config = f" --config {quote(str(self.files.config))}" if self.files.config.exists() else ""
-        return f"train it again: lewm train {dataset} --name {quote(self.name)}{config} --overwrite"
+        return f"train it again: lewm train {dataset} --name {quote(self.check.name)}{config} --overwrite"
 
 
 def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mapping[str, type[Measurement]]) -> RunCheck:
@@ -194,26 +192,17 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
         folders: where its stored measurements lie.
         kinds: classes of stored measurements, by the first word of their file names.
     """
-    checks = _RunChecks(name, files, folders, kinds)
-    findings = [*guarded(files.weights.name, checks.check_tensors, COPY_AGAIN if files.external else TRAIN_AGAIN)]
-    again = checks.again()
-    findings += guarded("its origin", checks.check_origin, COPY_AGAIN)
-    findings += guarded("the statistics", checks.check_statistics, again)
-    findings += guarded("what is derived from the weights", checks.check_derived, again)
-    findings += guarded("a head", checks.check_heads, fit_command(name, "reach"))
-    findings += guarded("a stored result", checks.check_results, "measure again")
-    findings += guarded(files.log.name, checks.check_log, "the weights do not need it")
-    return RunCheck(
-        name=name,
-        path=files.weights,
-        findings=tuple(findings),
-        tensors=None if checks.state is None else len(checks.state),
-        derived=checks.derived,
-        heads=checks.heads,
-        results=checks.results,
-        older_results=checks.older_results,
-        log_entries=checks.log_entries,
-    )
+    check = RunCheck(name=name, path=files.weights)
+    looks = _RunLooks(check, files, folders, kinds)
+    check.look(files.weights.name, looks.tensors, COPY_AGAIN if files.external else TRAIN_AGAIN)
+    again = looks.again()
+    check.look("its origin", looks.origin, COPY_AGAIN)
+    check.look("the statistics", looks.statistics, again)
+    check.look("what is derived from the weights", looks.derived, again)
+    check.look("a head", looks.heads, fit_command(name, "reach"))
+    check.look("a stored result", looks.results, "measure again")
+    check.look(files.log.name, looks.log, "the weights do not need it")
+    return check
 
 
 def _differing(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
@@ -226,10 +215,6 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
         return False
     # Bits, because NaN does not equal itself.
     return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))
-
-
-def _stem_of_results(folder: Path) -> Path:
-    return folder.parent.with_suffix("")
 
 
 def _is_event(line: bytes) -> bool:

@@ -1,0 +1,194 @@
+"""Measures surprise: along recorded episodes, and along episodes simulated again with the world changed in the middle.
+
+The second is the violation of expectation: the actions stay the same, and no action explains the change.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lewm_cli.data import Dataset, Frames
+from lewm_cli.errors import LewmError
+from lewm_cli.store import Run
+from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
+from lewm_cli.surprise.surprise_result import (
+    DETECTORS,
+    Detector,
+    DetectorScore,
+    EpisodeCurves,
+    PerturbationResult,
+    PerturbedEpisode,
+    SurpriseResult,
+    score_detector,
+)
+from lewm_cli.tasks import Perturbation, Simulator, Task
+
+
+def measure_surprise(
+    run: Run,
+    dataset: Dataset,
+    frames: Frames,
+    episodes: Sequence[int],
+    *,
+    held_out: bool,
+    seed: int,
+    advance: Callable[[int], None],
+) -> SurpriseResult:
+    """Measures every model step of some episodes, the first one included.
+
+    Args:
+        run: the model, in eval mode on its device.
+        dataset: the recording.
+        frames: of it, at the model's image size.
+        episodes: their numbers.
+        held_out: the run was trained on none of them.
+        seed: of the untrained model.
+        advance: called with the number of episodes done since the last call.
+
+    Raises:
+        LewmError: no episode is long enough for one step.
+    """
+    begun, skip = time.monotonic(), run.card.inputs.frameskip
+    long_enough = [int(episode) for episode in episodes if model_steps(dataset.lengths[episode], skip) > 0]
+    if not long_enough:
+        raise LewmError(
+            f"{dataset.path}: the longest episode has {dataset.lengths[list(episodes)].max()} rows, but one step of "
+            f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
+        )
+    reference = untrained_reference(run, dataset, frames, seed)
+    found = []
+    for episode in long_enough:
+        first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
+        seen = frames.rows(first + skip * np.arange(steps + 1))
+        curves = detect(run, reference, seen, dataset.actions[first : first + skip * steps])
+        found.append(EpisodeCurves(episode=episode, curves=curves))
+        advance(1)
+    return SurpriseResult.of(
+        run,
+        dataset,
+        held_out=held_out,
+        begun=begun,
+        frameskip=skip,
+        seed=seed,
+        episodes=tuple(found),
+        left_out=tuple(sorted({int(episode) for episode in episodes} - set(long_enough))),
+    )
+
+
+def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: int, seed: int) -> np.ndarray:
+    """Draws episodes that can be simulated, with a whole history before their middle and a step after it.
+
+    Raises:
+        LewmError: fewer than two are long enough and have all their actions.
+    """
+    skip = run.card.inputs.frameskip
+    needed = 2 * run.model.history * skip + 1
+
+    def can_be_simulated(episode: int) -> bool:
+        first, rows = dataset.offsets[episode], dataset.lengths[episode]
+        taken = dataset.actions[first : first + skip * model_steps(rows, skip)]
+        return bool(rows >= needed and np.isfinite(taken).all())
+
+    usable = np.array(list(filter(can_be_simulated, episodes)), np.int64)
+    if len(usable) < 2:
+        raise LewmError(
+            f"{len(usable)} of {len(episodes)} episodes of {dataset.name} have every action and the {needed} rows that "
+            "a history before the event and a step after it take, and two are needed; record more with `lewm collect`"
+        )
+    return np.sort(np.random.default_rng(seed).permutation(usable)[:count])
+
+
+def measure_perturbation(
+    run: Run,
+    task: Task,
+    dataset: Dataset,
+    frames: Frames,
+    episodes: np.ndarray,
+    perturbation: Perturbation,
+    *,
+    held_out: bool,
+    seed: int,
+    advance: Callable[[int], None],
+) -> PerturbationResult:
+    """Simulates every episode twice, untouched and changed from its middle step on, and compares the detectors.
+
+    The arguments are those of `measure_surprise`, and:
+
+    Args:
+        task: with a simulator that knows the perturbation.
+        episodes: (N,) at least two, long enough (`draw_episodes`).
+        seed: of the changes, episode by episode, of the untrained model and of the bootstrap.
+    """
+    begun, skip = time.monotonic(), run.card.inputs.frameskip
+    assert task.make_simulator is not None  # it knows the perturbation
+    simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, seed)
+    found = []
+    for episode in map(int, episodes):
+        first, rows = int(dataset.offsets[episode]), int(dataset.lengths[episode])
+        event = model_steps(rows, skip) // 2
+        actions = dataset.actions[first : first + skip * model_steps(rows, skip)]
+        blocks = actions.reshape(-1, skip, actions.shape[1])
+        start, goal = (
+            np.concatenate([dataset.read(name, np.array([row])).reshape(-1) for name in columns])
+            for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
+        )
+        simulator.begin(start, goal)
+        untouched, _ = _simulate(simulator, blocks, event, None, np.random.default_rng())
+        simulator.begin(start, goal)
+        changed, size = _simulate(simulator, blocks, event, perturbation, np.random.default_rng([seed, episode]))
+        found.append(
+            PerturbedEpisode(
+                episode=episode,
+                event=event - 1,  # of the curves, whose first value is about the second frame
+                size=size,
+                untouched=detect(run, reference, untouched, actions),
+                perturbed=detect(run, reference, changed, actions),
+            )
+        )
+        advance(1)
+    return PerturbationResult.of(
+        run,
+        dataset,
+        held_out=held_out,
+        begun=begun,
+        perturbation=perturbation.name,
+        size_unit=perturbation.unit,
+        frameskip=skip,
+        seed=seed,
+        scores={detector: _score(found, detector, run.model.history, seed) for detector in DETECTORS},
+        episodes=tuple(found),
+    )
+
+
+def _simulate(
+    simulator: Simulator,
+    blocks: np.ndarray,
+    event: int,
+    perturbation: Perturbation | None,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, float]:
+    """Takes the action blocks (K, frameskip, A), with a change after the block `event`, counted from 1.
+
+    Returns:
+        frames (K + 1, H, W, 3) at every model step, and the size of the change.
+    """
+    frames, size = [simulator.frame()], 0.0
+    for step, block in enumerate(blocks, start=1):
+        for action in block:
+            simulator.step(action)
+        if step == event and perturbation is not None:
+            size = simulator.perturb(perturbation.name, generator)
+        frames.append(simulator.frame())
+    return np.stack(frames), size
+
+
+def _score(episodes: list[PerturbedEpisode], detector: Detector, history: int, seed: int) -> DetectorScore:
+    event, after = np.empty((2, len(episodes))), np.empty((2, len(episodes)))
+    for number, one in enumerate(episodes):
+        for version, curves in enumerate((one.untouched, one.perturbed)):
+            values = np.array(curves[detector], float)
+            event[version, number] = values[one.event]
+            # From where no frame before the event is in the context of the prediction.
+            after[version, number] = values[one.event + history :].mean()
+    return score_detector(event[0], event[1], after[0], after[1], seed)

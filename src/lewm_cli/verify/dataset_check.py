@@ -1,0 +1,245 @@
+"""Checks a recording: schema, episodes, columns, and every frame."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from math import ceil, prod
+from pathlib import Path
+from shlex import quote
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.data import HDF5Dataset, open_dataset
+from lewm_cli.store.origin import dataset_origin
+from lewm_cli.tasks import find_task
+from lewm_cli.verify.check import DatasetCheck, Finding, Problem, Remark, origin_findings
+
+FETCH_AGAIN = "fetch or record it again"
+
+EPISODE_COLUMNS = ("ep_idx", "episode_idx")
+STEP_COLUMN = "step_idx"
+BOOKKEEPING = ("ep_len", "ep_offset")
+
+NOWHERE = -1
+ROWS_AT_ONCE = 65_536
+FRAMES_AT_ONCE = 64
+"""Frames that are decoded at a time at least; whole chunks, because HDF5 decodes nothing smaller."""
+
+NAMED = 3
+"""Places that are named before the rest is only counted."""
+
+Whole = npt.NDArray[np.int64]
+
+RowProgress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Enters a stage of so many rows, and yields what is told the number of rows done since the last call."""
+
+
+def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
+    """Check everything in a recording; damage is a finding, never an error.
+
+    Args:
+        name: as on the command line.
+        path: the HDF5 file.
+        progress: shows how the decoding gets on, which takes long.
+    """
+    check = DatasetCheck(name=name, path=path)
+    opened: list[HDF5Dataset] = []
+
+    def opening() -> tuple[Finding, ...]:
+        opened.append(open_dataset(path, name))
+        return ()
+
+    check.look(path.name, opening, FETCH_AGAIN)
+    what = f"{quote(name)} --dataset"
+    check.look("its origin", lambda: origin_findings(dataset_origin(path), what), FETCH_AGAIN)
+    if not opened:
+        return check
+    dataset = opened[0]
+    check.episodes, check.rows = dataset.episodes, dataset.rows
+    again = _again(dataset)
+    check.look("ep_len and ep_offset", lambda: _bookkeeping_findings(dataset), again)
+    check.look("action", lambda: _action_findings(dataset), again)
+    check.look("a column", lambda: _column_findings(dataset), again)
+    check.look("pixels", lambda: frame_findings(dataset, progress, check), again)
+    return check
+
+
+def _bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
+    """Compare ep_len and ep_offset with the columns that number episodes and steps."""
+    episodes = _episode_of_rows(dataset)
+    columns = {column.name for column in dataset.columns}
+    stray = int((episodes == NOWHERE).sum())
+    if stray:
+        yield Remark(f"{stray:,} rows belong to no episode, first row {int(np.argmin(episodes)):,}")
+    numbering = [name for name in (*EPISODE_COLUMNS, STEP_COLUMN) if name in columns]
+    for name in numbering:
+        values = dataset.read(name, slice(None))
+        one_number = values.dtype.kind in "iuf" and values.size == len(values)
+        if not one_number or not (np.isfinite(values) & (values == np.floor(values))).all():
+            yield Problem(f"{name} does not hold one whole number per row")
+            continue
+        judge = _steps if name == STEP_COLUMN else _episode_numbers
+        yield from judge(dataset, name, values.reshape(-1).astype(np.int64), episodes)
+    if not numbering:
+        yield Remark("no column numbers episodes or steps, so ep_len and ep_offset have nothing to agree with")
+
+
+def _action_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
+    """Check that actions are finite; an episode's last row, after which nothing was done, may be NaN."""
+    actions = dataset.read("action", slice(None))
+    episodes = _episode_of_rows(dataset)
+    last = np.zeros(len(actions), bool)
+    last[dataset.offsets + dataset.lengths - 1] = True
+    missing, endless = np.isnan(actions).any(axis=1), np.isinf(actions).any(axis=1)
+    wrong = np.flatnonzero((episodes != NOWHERE) & (endless | (missing & ~last)))
+    if len(wrong) == 0:
+        return
+    if np.isin(wrong, dataset.offsets).all() and not endless[wrong].any():
+        yield Problem(f"action is NaN in the first row of {len(wrong):,} episodes; only an episode's last row may be")
+        return
+    row, episode = wrong[0], episodes[wrong[0]]
+    place = f"row {row:,}, step {row - dataset.offsets[episode]} of episode {episode}"
+    yield Problem(f"action is not finite in {len(wrong):,} rows, first in {place}")
+
+
+def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
+    """Read every other column; name those that hold no information."""
+    with dataset.opened() as file:
+        frames = len(file["pixels"])
+        for name in file:
+            item = file.get(name)
+            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, "pixels"):
+                continue
+            if len(item) not in (frames, dataset.episodes):
+                yield Problem(f"{name} has {len(item):,} rows and pixels have {frames:,}")
+            if name != "action":
+                yield from _values(item, name)
+
+
+def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCheck) -> Iterator[Finding]:
+    """Decode every frame, and count in the check what was decoded."""
+    episodes = _episode_of_rows(dataset)
+    still = np.append(dataset.lengths > 1, False)  # rows that belong to no episode look up the last
+    lost: list[tuple[int, int]] = []
+    with dataset.opened() as file, progress(len(episodes)) as advance:
+        pixels = file["pixels"]
+        check.checksums = bool(pixels.fletcher32)
+        if pixels.chunks:
+            expected = prod(ceil(size / chunk) for size, chunk in zip(pixels.shape, pixels.chunks, strict=True))
+            unwritten = expected - int(pixels.id.get_num_chunks())
+            if unwritten:
+                yield Problem(f"{unwritten:,} chunks of frames were never written: the recording broke off")
+        chunk = pixels.chunks[0] if pixels.chunks else FRAMES_AT_ONCE
+        step = chunk * ceil(FRAMES_AT_ONCE / chunk)
+        last = np.empty(0)
+        for start in range(0, len(pixels), step):
+            stop = min(start + step, len(pixels))
+            try:
+                frames = pixels[start:stop]
+            except OSError:
+                lost.append((start, stop))
+                # What cannot be decoded is reported as that, and says nothing about moving.
+                still[episodes[start:stop]] = False
+            else:
+                check.decoded += stop - start
+                for row in range(start, stop):
+                    episode = episodes[row]
+                    if still[episode] and row > dataset.offsets[episode]:
+                        before = frames[row - start - 1] if row > start else last
+                        still[episode] = np.array_equal(frames[row - start], before)
+                last = frames[-1].copy()  # else the whole block stays in memory
+            advance(stop - start)
+    if lost:
+        rows = sum(stop - start for start, stop in lost)
+        places = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in lost[:NAMED])
+        rest = ", ..." if len(lost) > NAMED else ""
+        yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}")
+    unmoved = np.flatnonzero(still)
+    if len(unmoved):
+        named = ", ".join(map(str, unmoved[:NAMED])) + (", ..." if len(unmoved) > NAMED else "")
+        yield Problem(f"all frames are the same in {len(unmoved):,} episodes: {named}")
+
+
+def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
+    """(N,) number of the episode that each row of the file belongs to, NOWHERE for rows of none."""
+    with dataset.opened() as file:
+        episodes = np.full(len(file["pixels"]), NOWHERE)
+    for number, (offset, length) in enumerate(zip(dataset.offsets, dataset.lengths, strict=True)):
+        episodes[offset : offset + length] = number
+    return episodes
+
+
+def _episode_numbers(dataset: HDF5Dataset, name: str, numbers: Whole, episodes: Whole) -> Iterator[Finding]:
+    """The first reason why a column does not number the episodes, if there is one."""
+    first, order = numbers[dataset.offsets], np.arange(dataset.episodes)
+    inside = episodes != NOWHERE
+    changing = np.flatnonzero(inside & (numbers != first[episodes]))
+    left_out = np.flatnonzero(~inside & np.isin(numbers, first))
+    seen, count = np.unique(first, return_counts=True)
+    if len(changing):
+        row = changing[0]
+        yield Problem(
+            f"{name} is {numbers[row]} in row {row:,}, within episode {episodes[row]} that begins with "
+            f"{first[episodes[row]]}: ep_len and ep_offset do not agree with it"
+        )
+    elif len(left_out):
+        row = left_out[0]
+        yield Problem(f"row {row:,} has {name} {numbers[row]} and lies outside of that episode: ep_len is too short")
+    elif count.max() > 1:
+        twice = np.flatnonzero(first == seen[count.argmax()])
+        yield Problem(f"episodes {twice[0]} and {twice[1]} have the same {name}, {first[twice[0]]}")
+    # A selection of episodes may keep its numbers; a complete set of them has to be in order.
+    elif np.array_equal(seen, order) and (first != order).any():
+        number = np.flatnonzero(first != order)[0]
+        yield Problem(f"ep_offset of episode {number} leads to rows with {name} {first[number]}")
+
+
+def _steps(dataset: HDF5Dataset, name: str, steps: Whole, episodes: Whole) -> Iterator[Finding]:
+    first = steps[dataset.offsets]
+    due = first[episodes] + np.arange(len(steps)) - dataset.offsets[episodes]
+    wrong = np.flatnonzero((episodes != NOWHERE) & (steps != due))
+    if len(wrong):
+        row = wrong[0]
+        problem = f"{name} does not count up by 1 in episode {episodes[row]}"
+        yield Problem(f"{problem}: row {row:,} has {steps[row]}, not {due[row]}")
+    late = np.flatnonzero((first != 0) & (first != 1))
+    if len(late):
+        yield Problem(f"{name} of episode {late[0]} begins at {first[late[0]]}, not at 0 or 1")
+    from_one = int((first == 1).sum())
+    if from_one:
+        where = "" if from_one == dataset.episodes else f" in {from_one:,} of {dataset.episodes:,} episodes"
+        yield Remark(f"{name} begins at 1{where}, as World.collect of stable_worldmodel has it")
+
+
+def _values(item: h5py.Dataset, name: str) -> Iterator[Finding]:
+    known, endless = 0, 0
+    try:
+        for start in range(0, len(item), ROWS_AT_ONCE):
+            values = item[start : start + ROWS_AT_ONCE]
+            if values.dtype.kind == "f":
+                known += int((~np.isnan(values)).sum())
+                endless += int(np.isinf(values).sum())
+    except OSError as error:
+        yield Problem(f"column {name} cannot be read ({error})")
+        return
+    if item.dtype.kind == "f" and item.size and known == 0:
+        yield Remark(f"{name} is NaN throughout")
+    if endless:
+        yield Remark(f"{name} holds infinity in {endless:,} places")
+
+
+def _again(dataset: HDF5Dataset) -> str:
+    """The way to get a recording again; `lewm collect` makes the same once more, because the seed decides it."""
+    task = find_task(dataset.task) if dataset.task else None
+    with dataset.opened() as file:
+        starts = file.attrs.get("starts")
+    own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
+    if not own or task is None or starts not in ("any", "task") or dataset.name == str(dataset.path):
+        return FETCH_AGAIN
+    name = quote(dataset.name)
+    return (
+        f"record the same again: lewm rm --dataset {name} && lewm collect {task.name} "
+        f"--episodes {dataset.episodes} --seed {dataset.seed} --name {name}"
+        + (" --any-room" if starts == "any" else "")
+    )
