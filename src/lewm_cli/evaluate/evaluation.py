@@ -63,7 +63,7 @@ def evaluate(
     Args:
         run: the model that is measured, in eval mode on its device.
         actor: a `Planner` with the run, or another one that uses it.
-        held_out: none of the episodes was trained on; stored.
+        held_out: none of the episodes was trained on.
         advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         simulators: of the task; in this process if not given.

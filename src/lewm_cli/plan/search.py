@@ -25,7 +25,6 @@ class Solver(Protocol):
 
     def solve(self, problem: Problem) -> Plan:
         """Find plans of low cost."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,9 @@ class Request(Protocol):
     @property
     def pair(self) -> Pair:
         """The pair that it is about, for messages."""
-        ...
 
     def run(self, simulators: SimulatorSet) -> Response:
         """Do the work."""
-        ...
 
 
 @dataclass(frozen=True)
