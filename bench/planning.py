@@ -42,7 +42,8 @@ from torch import Tensor
 
 from lewm_cli.config import ModelConfig, PlannerConfig
 from lewm_cli.methods import LeWM
-from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem, Solver
+from lewm_cli.plan import LatentCost, PerEnvironment, Problem, Solver
+from lewm_cli.plan.cem import CEM
 from lewm_cli.provenance import installed_versions
 from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores

@@ -238,9 +238,9 @@ def _cells(seeds: Sequence[Sequence[EpisodeResult]]) -> tuple[object, ...]:
     random = np.array([[one.random_success for one in each] for each in seeds])
     above = Difference.of(success, random, episodes)
     # The random policy knows nothing of the weights: it does the same under every training seed.
-    floor = Rate.of(random[0], episodes)
+    baseline = Rate.of(random[0], episodes)
     verdict = "yes" if above.shown else f"**{NOT_SHOWN}**"
-    return len(episodes), Rate.of(success, episodes), floor, above, verdict
+    return len(episodes), Rate.of(success, episodes), baseline, above, verdict
 
 
 def _seeds(rows: Sequence[Measured]) -> Iterator[str]:

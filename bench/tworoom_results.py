@@ -94,8 +94,8 @@ def page(measured: dict[Variant, list[Seed]]) -> str:
     for variant, seeds in measured.items():
         rates = [_pooled(seeds, group) for group in (None, far, other)]
         lines.append(line(variant.title, len(seeds), *rates, _pooled(seeds, other, routes=True)))
-    floor = (first.overall.random, *(group.random for group in first.groups))
-    lines.append(line("random policy, same pairs", "-", *map(_finer, floor), "-"))
+    baseline = (first.overall.random, *(group.random for group in first.groups))
+    lines.append(line("random policy, same pairs", "-", *map(_finer, baseline), "-"))
     lines += ["", "## Each training seed", ""]
     lines += headings("run", "success", "held-out std per dimension", "held-out prediction / copying", *COSTS)
     for one in (one for seeds in measured.values() for one in seeds):

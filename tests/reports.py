@@ -10,7 +10,8 @@ import numpy as np
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
-from lewm_cli.evaluate import Candidates, EpisodeResult, EvalResult, FilmResult, PlanFilm
+from lewm_cli.diagnose import Candidates, FilmResult, PlanFilm
+from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbeResult

@@ -14,7 +14,8 @@ import typer.main
 from lewm_cli.cli.main import app
 from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
-from lewm_cli.evaluate import EvalResult, FilmResult, PairManifest
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EvalResult, PairManifest
 from lewm_cli.heads import ProbeFit, ReachFit
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult

@@ -18,9 +18,7 @@ ONE_COMMAND = ({"cli", "flows"},)
 """Rooms in which a file name stands for the same command."""
 
 NOT_YET_CLEAN = {
-    "fetch",
     "flows",
-    "store",
 }
 """Rooms that this test does not judge yet."""
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 
 HARNESS = """
@@ -27,24 +28,16 @@ ALARM_SECONDS = 5
 
 @dataclass(frozen=True)
 class Attempt:
-    """The end of a program.
-
-    Args:
-        works: it ran to its end.
-        says: "works", or how it failed: its last line, the signal that ended it, or the time that it was given.
-    """
+    """The end of a program: "works", or its last line, the signal that ended it, or the time that it was given."""
 
     works: bool
     says: str
 
 
 def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = None) -> Attempt:
-    """Run a Python program in a child process; this process goes on whatever happens.
+    """Run Python source in a child process, its output kept from the terminal; this process goes on whatever happens.
 
-    Args:
-        program: Python source; its output is kept from the terminal.
-        seconds: after which the child, and every process that it started, is killed.
-        variables: environment variables to set.
+    After these seconds the child, and every process that it started, is killed.
     """
     # A file, not a pipe: reading a pipe waits for whoever else holds it.
     with tempfile.TemporaryFile() as output:
@@ -61,29 +54,15 @@ def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = 
         except subprocess.TimeoutExpired:
             return Attempt(False, f"hangs: no end after {seconds:g} s")
         finally:
-            _kill_group(child)
+            with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group, or as macOS says it
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         output.seek(0)
         lines = output.read().decode(errors="replace").split("\n")
     if code == 0:
         return Attempt(True, "works")
     if code < 0:
-        return Attempt(False, f"aborts ({_signal_name(-code)})")
+        names = {known.value: known.name for known in signal.Signals}
+        return Attempt(False, f"aborts ({names.get(-code, f'signal {-code}')})")
     last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
     return Attempt(False, f"fails: {last if len(last) <= LONGEST_MESSAGE else last[: LONGEST_MESSAGE - 3] + '...'}")
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:  # nothing is left of it
-        pass
-    except PermissionError:  # as macOS answers for a group that has ended
-        pass
-    child.wait()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

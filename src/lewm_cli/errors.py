@@ -45,9 +45,7 @@ def signal_of(stopped: KeyboardInterrupt | StoppedError) -> int:
 def kept_going(look: Callable[[], Iterable[Finding]], failure: Callable[[Exception], Finding]) -> Iterator[Finding]:
     """Yield findings; an error that ends the look becomes the last one, because the rest is worth knowing all the same.
 
-    Args:
-        look: finds something; a request to stop ends it as ever.
-        failure: makes a finding of an error.
+    A request to stop ends it as ever.
     """
     try:
         yield from look()

@@ -6,7 +6,7 @@ import fcntl
 import glob
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -29,15 +29,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         LewmError: the folder cannot be written or the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
+    part = _new_part(path, Path.touch)
     try:
         with full_disk_explained(path):
             yield part
         with explained(path):
-            part.chmod(0o666 & ~_umask())  # safetensors makes its files private
+            mask = os.umask(0o077)  # the only way to read it is to set it
+            os.umask(mask)
+            part.chmod(0o666 & ~mask)  # safetensors makes its files private
             sync(part)
             part.replace(path)
             sync(path.parent)
@@ -60,10 +59,7 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
         LewmError: the folder cannot be written, the disk is full, or other files are in `path`.
     """
     path = path.resolve()  # a link stays one
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.mkdir()
+    part = _new_part(path, Path.mkdir)
     try:
         with full_disk_explained(path):
             yield part
@@ -195,11 +191,16 @@ def disk_is_full(error: BaseException) -> bool:
 def exchanged(first: Path, second: Path) -> bool:
     """Exchange two paths in one step; False if one is not there, or the system cannot."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux, and not in the standard library
-    if renameat2 is None:
-        return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    done: int = renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange)
-    return done == 0
+    return bool(renameat2 and renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0)
+
+
+def _new_part(path: Path, make: Callable[[Path], None]) -> Path:
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make(part)
+    return part
 
 
 def _is_at(handle: IO[str], path: Path) -> bool:
@@ -207,13 +208,6 @@ def _is_at(handle: IO[str], path: Path) -> bool:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _umask() -> int:
-    # The only way to read it is to set it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def sync(path: Path) -> None:

@@ -22,7 +22,8 @@ from lewm_cli.control import Planner
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.evaluate import choose_pairs, evaluate
 from lewm_cli.methods import LeWM
-from lewm_cli.plan import SOLVERS, Bounds, LatentCost, Problem, find_solver
+from lewm_cli.plan import Bounds, LatentCost, Problem, find_solver
+from lewm_cli.plan.solvers import SOLVERS
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 

@@ -10,7 +10,8 @@ import pytest
 
 from commands import flat, left_behind, lewm_here
 from lewm_cli.config import ModelConfig
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.flows.results import keep_result, stored_results
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.probe import FEATURES, ProbeResult

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.control import Actor, Clock, NoActionActor, RandomActor, RecordedActor
+from lewm_cli.control import Actor, Clock, NoActionActor, RandomActor
 from lewm_cli.evaluate import EpisodeResult, EvaluationLoop, pair_seed
 from lewm_cli.simulate import InProcess, Pair, RunActor
 from toys import ToySimulator, toy
@@ -19,16 +19,6 @@ def play(actor: Actor) -> list[EpisodeResult]:
     results = EvaluationLoop(PROTOCOL, actor, InProcess(toy()), Clock(), done.append).play(PAIRS, None, begun=0.0)
     assert sum(done) == len(PAIRS) * PROTOCOL.budget
     return results
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-def test_recorded_actions_are_replayed_and_then_none_is_taken(steps: int):
-    right = np.array([1.0, 0])
-    actor = RecordedActor({SEEDS[0]: np.tile(right, (4, 1)), SEEDS[1]: np.tile(right, (2, 1))})
-    actor.steps = steps
-    reached, stopped = play(actor)
-    assert (reached.success, reached.first_hit, reached.final_distance) == (True, 4, 0)
-    assert (stopped.success, stopped.final_distance) == (False, 2)
 
 
 def test_random_actions_are_those_of_the_seed_in_the_loop_and_in_the_process_of_the_simulator():

@@ -21,7 +21,8 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import evaluate
 from lewm_cli.methods import LeWM, RunCard
-from lewm_cli.plan import CEM, Plan, Problem
+from lewm_cli.plan import Plan, Problem
+from lewm_cli.plan.cem import CEM
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import CUBE, REACHER, TASKS, Task, find_task

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lewm_cli.config import ActionStats, DataConfig, Inputs
-from lewm_cli.data import (
-    ClipBatches,
-    ClipIndex,
-    Dataset,
-    DecodedFrames,
-    HDF5Dataset,
-    open_dataset,
-    split_clips,
-)
+from lewm_cli.data import ClipBatches, Dataset, DecodedFrames, HDF5Dataset, open_dataset, split_clips
+from lewm_cli.data.clips import ClipIndex
 from lewm_cli.errors import LewmError
 
 pytest_plugins = ("recordings",)

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from commands import lewm_here
 from lewm_cli.config import Layer, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.diagnose import choose_episodes
-from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult, PlanFilm, pair_seed
+from lewm_cli.diagnose import FilmResult, PlanFilm, choose_episodes
+from lewm_cli.evaluate import EpisodeResult, EvalResult, pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
-from lewm_cli.plan import CEM, LatentCost, Problem
+from lewm_cli.plan import LatentCost, Problem
+from lewm_cli.plan.cem import CEM
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import Simulator, find_task

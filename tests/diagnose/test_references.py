@@ -17,18 +17,14 @@ from drawing import drawing_simulator
 from lewm_cli.config import ActionStats, EvalProtocol, Inputs, PlannerConfig, ReferencesConfig, parse_setting
 from lewm_cli.control import NoActionActor, Planner
 from lewm_cli.data import open_dataset
-from lewm_cli.diagnose import ReferenceDiagnostics, find_references, reference_planner
-from lewm_cli.diagnose.ranking import rank_plan
+from lewm_cli.diagnose import ReferenceDiagnostics, find_references, planned_by, reference_planner
+from lewm_cli.diagnose.reference_diagnostics import rank_plan
 from lewm_cli.diagnose.true_cost import FrameCost, StateCost, TrueRollout
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate import (
-    EvalResult,
-    Reference,
-    References,
-    evaluate,
-)
+from lewm_cli.evaluate import EvalResult, Reference, References, evaluate
 from lewm_cli.model import PositionHead, ReachHead
-from lewm_cli.plan import CEM, Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
+from lewm_cli.plan import Iteration, LastLatent, Plan, ProbedPosition, Problem, Reachability
+from lewm_cli.plan.cem import CEM
 from lewm_cli.report import evaluation_tables, report_tree
 from lewm_cli.simulate import InProcess, Pair, Rollouts, RunActor, simulator_pool
 from lewm_cli.statistics import Difference, Rate
@@ -225,9 +221,10 @@ def test_the_model_plans_like_an_evaluation_with_that_planner(measure: Measure, 
     _, same = measure(easy, planner=referee.protocol.planner)
     assert referee.plan("model", silent).reached == tuple(one.success for one in same.episodes)
     assert (referee.protocol.planner.candidates, referee.protocol.planner.horizon) == (24, 5)
-    assert referee.planned_by == ("model", "true latent", "true state")
+    planner = referee.evaluation.protocol.planner
+    assert planned_by(planner, FEW) == ("model", "true latent", "true state")
     already = ReferencesConfig(candidates=8, elites=2, iterations=2)
-    assert replace(referee, config=already).planned_by == ("true latent", "true state")
+    assert planned_by(planner, already) == ("true latent", "true state")
 
 
 @pytest.mark.slow

@@ -20,16 +20,12 @@ from lewm_cli.config import DatasetIdentity, EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner, RandomActor, TimeSplit
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import (
-    EvalResult,
-    Journal,
-    choose_pairs,
-    evaluate,
-)
+from lewm_cli.evaluate import EvalResult, Journal, choose_pairs, evaluate
 from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.evaluate.journal import Entry, Journaled
 from lewm_cli.methods import LeWM
-from lewm_cli.plan import CEM, LatentCost, PerEnvironment, Problem
+from lewm_cli.plan import LatentCost, PerEnvironment, Problem
+from lewm_cli.plan.cem import CEM
 from lewm_cli.simulate import (
     Begin,
     EpisodeProgress,
@@ -37,14 +33,14 @@ from lewm_cli.simulate import (
     InProcess,
     Pair,
     Render,
-    Request,
     Rollouts,
     RunActor,
     SimulatorPool,
-    WorkerPool,
     gather,
     simulator_pool,
 )
+from lewm_cli.simulate.pool import WorkerPool
+from lewm_cli.simulate.requests import Request
 from lewm_cli.store import Home, Run, load_run
 from lewm_cli.tasks import find_task
 from toys import DEADLY, toy

@@ -12,13 +12,7 @@ from line import LINE, recording
 from lewm_cli.config import EvalProtocol, parse_setting
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import (
-    choose_pairs,
-    find_protocol,
-    manifest_pairs,
-    read_manifest,
-    write_manifest,
-)
+from lewm_cli.evaluate import choose_pairs, find_protocol, manifest_pairs, read_manifest, write_manifest
 from lewm_cli.tasks import TWOROOM
 
 

@@ -16,13 +16,7 @@ from commands import Done, flat, lewm_here
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, parse_setting
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import UsageError
-from lewm_cli.evaluate import (
-    EvalResult,
-    PairManifest,
-    find_protocol,
-    remarks,
-    task_protocols,
-)
+from lewm_cli.evaluate import EvalResult, PairManifest, find_protocol, remarks, task_protocols
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.tasks import TASKS, TWOROOM, Task

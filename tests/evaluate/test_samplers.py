@@ -11,9 +11,7 @@ from line import by_columns, recording
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import (
-    choose_pairs,
-)
+from lewm_cli.evaluate import choose_pairs
 from lewm_cli.tasks import TWOROOM
 from synthetic import write_recording
 

@@ -12,11 +12,7 @@ from line import LINE, Line, recording
 from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Planner
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate import (
-    EvalResult,
-    choose_pairs,
-    evaluate,
-)
+from lewm_cli.evaluate import EvalResult, choose_pairs, evaluate
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan import Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run

@@ -41,9 +41,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.download import LocalFile, RetryPolicy, download
-from lewm_cli.fetch.remote import Remote
-from lewm_cli.fetch.transfer import Advance, Transfer
+from lewm_cli.fetch.download import RetryPolicy, download
+from lewm_cli.fetch.remote import Advance, LocalFile, Remote, Transfer
 from lewm_cli.files import locked
 
 pytest_plugins = ("hub_server", "recordings")

@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed, small_recording, tarred
 
 from commands import Done, ended, lewm, lewm_here, running, wait_until
-from lewm_cli.fetch import catalog, download, drive
+from lewm_cli.fetch import catalog, download, sources
 from lewm_cli.fetch.download import RetryPolicy
 
 pytest_plugins = ("hub_server",)
@@ -266,7 +266,7 @@ def test_unlisted_recording_and_weights_come_from_an_address(home: Path, standin
 
 def test_drive_confirms_and_gives_the_file(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
     file = standins.on_drive()
-    monkeypatch.setattr(drive, "ADDRESS", standins.hub.url)
+    monkeypatch.setattr(sources, "DRIVE_ADDRESS", standins.hub.url)
     standins.write(drive=file.key)
     ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--source", "drive"))
     assert (home / "tworoom.h5").read_bytes() == standins.recording.read_bytes()
@@ -284,7 +284,7 @@ def test_drive_confirms_and_gives_the_file(home: Path, standins: Standins, monke
     ],
 )
 def test_address_of_drive_is_recognized(url: str, identifier: str | None):
-    assert drive.drive_identifier(url) == identifier
+    assert sources.drive_identifier(url) == identifier
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_drive_that_gives_nothing_is_explained(
     file = standins.on_drive()
     if state:
         standins.hub.share(replace(file, state=state))
-    monkeypatch.setattr(drive, "ADDRESS", standins.hub.url)
+    monkeypatch.setattr(sources, "DRIVE_ADDRESS", standins.hub.url)
     standins.write(drive=file.key if state else "1gone")
     assert said in lewm_here(home, "fetch", "tworoom", "--dataset", "--source", "drive").sentence()
 
@@ -482,6 +482,18 @@ def test_room_of_what_was_unpacked_halfway_counts_as_free(
     monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 100_001)
     assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
     monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 100_000)
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+
+
+def test_room_of_half_a_download_counts_once(home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch):
+    packed = standins.packed.content
+    part = home / ".fetching-tworoom.h5" / f".{standins.archive}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(packed[:1000])
+    needed = len(packed) - 1000 + standins.recording.stat().st_size
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed - 1)
+    assert "needs" in lewm_here(home, "fetch", "tworoom", "--dataset").sentence()
+    monkeypatch.setattr("lewm_cli.fetch.destinations.free_bytes", lambda folder: needed)
     ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
 
 

@@ -18,7 +18,8 @@ import zstandard
 from archives import GNU, V7, extended, hdf5, header, member, padded, rle_frame, sample_hdf5, skippable, tar, zst
 
 from lewm_cli.errors import LewmError
-from lewm_cli.fetch.unpack import UnpackedFile, unpack
+from lewm_cli.fetch.remote import LocalFile
+from lewm_cli.fetch.unpack import unpack
 
 pytest_plugins = ("recordings",)
 
@@ -41,7 +42,7 @@ def unpacked(archive: Path, limit: int = 1 << 30) -> dict[str, bytes]:
     contents = {}
     for file in files:
         content = (folder / file.path).read_bytes()
-        assert file == UnpackedFile(PurePosixPath(file.path), len(content), hashlib.sha256(content).hexdigest())
+        assert file == LocalFile(PurePosixPath(file.path), len(content), hashlib.sha256(content).hexdigest())
         contents[str(file.path)] = content
     return contents
 

@@ -35,7 +35,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.unpack import UnpackedFile, unpack
+from lewm_cli.fetch.remote import LocalFile
+from lewm_cli.fetch.unpack import unpack
 
 LIMIT = 1 << 22
 
@@ -54,7 +55,7 @@ def guarded() -> Iterator[tuple[Path, Path]]:
         assert {path.name for path in Path(place).iterdir()} == {"archive", "outside"}
 
 
-def attempt(content: bytes, limit: int = LIMIT) -> tuple[UnpackedFile, ...] | str:
+def attempt(content: bytes, limit: int = LIMIT) -> tuple[LocalFile, ...] | str:
     """What comes out of an archive, or the sentence that refuses it; nothing lies about then."""
     with guarded() as (archive, folder):
         archive.write_bytes(content)

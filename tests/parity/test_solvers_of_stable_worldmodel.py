@@ -19,7 +19,7 @@ from torch import nn
 import lewm_cli
 from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import UsageError
-from lewm_cli.plan import SOLVERS
+from lewm_cli.plan.solvers import SOLVERS
 from lewm_cli.store import Home, Run, RunFiles, save_derived, save_run
 
 pytest_plugins = ("recordings",)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.plan import CEM, Problem
+from lewm_cli.plan import Problem
+from lewm_cli.plan.cem import CEM
 
 
 class Bowl:

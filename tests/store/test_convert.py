@@ -26,12 +26,11 @@ from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import convert_run
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
-from lewm_cli.store.convert import FOLDERS, Names, Target
-from lewm_cli.store.convert import swm_module as adapter
-from lewm_cli.store.convert.write import HUB_FILES
-from lewm_cli.store.derived import read_object, read_state_dict
+from lewm_cli.store import conversion as adapter
+from lewm_cli.store.conversion import FOLDERS, HUB_FILES, Names, Target
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.keys import released_key
+from lewm_cli.store.objects import read_derived
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
@@ -132,8 +131,8 @@ def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFil
     assert done.code == 0, done.err
     assert [file["path"] for file in done.json()["files"]] == [str(path)]
     card = read_card(files.weights)
-    assert_same_tensors(read_state_dict(files, card), small_model.state_dict())
-    assert_same_tensors(read_object(files, card), small_model.state_dict())
+    assert_same_tensors(read_derived(files.state_dict, card), small_model.state_dict())
+    assert_same_tensors(read_derived(files.object, card), small_model.state_dict())
     assert lewm_here(home.write, "verify", NAME).code == 0
 
 

@@ -27,9 +27,9 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.plan.cost import LatentCost
 from lewm_cli.store import Home, Run, RunFiles, load_run, read_card, save_run, weights_digest
-from lewm_cli.store.convert import Target, write_as
-from lewm_cli.store.convert import onnx as converting
-from lewm_cli.store.convert.onnx import ONNX_FILES
+from lewm_cli.store import onnx_export as converting
+from lewm_cli.store.conversion import Target, write_as
+from lewm_cli.store.onnx_export import ONNX_FILES
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)

@@ -140,24 +140,24 @@ def test_accepted_names_never_leave_the_home(text, kind):
 
 
 def test_next_name_is_the_first_free_number(home: Home):
-    assert home.next_run_name(NAME) == NAME
+    assert home.next_name(NAME, "run") == NAME
     touch(home.write / "tworoom/lewm.safetensors")
-    assert home.next_run_name(NAME) == "tworoom/lewm-2"
+    assert home.next_name(NAME, "run") == "tworoom/lewm-2"
     (home.write / "tworoom/lewm-2.run").mkdir()  # a training that was stopped before it saved weights
-    assert home.next_run_name(NAME) == "tworoom/lewm-2"
+    assert home.next_name(NAME, "run") == "tworoom/lewm-2"
     touch(home.write / "tworoom/lewm-2_weight.ckpt")
-    assert home.next_run_name(NAME) == "tworoom/lewm-3"
+    assert home.next_name(NAME, "run") == "tworoom/lewm-3"
 
-    assert home.next_dataset_name("tworoom/expert") == "tworoom/expert"
+    assert home.next_name("tworoom/expert", "dataset") == "tworoom/expert"
     touch(home.write / "tworoom/expert.h5")
-    assert home.next_dataset_name("tworoom/expert") == "tworoom/expert-2"
+    assert home.next_name("tworoom/expert", "dataset") == "tworoom/expert-2"
 
 
 @pytest.mark.parametrize("external", ["lewm_object.ckpt", "lewm_weight.ckpt", "lewm_weights.ckpt"])
 def test_name_of_another_tools_checkpoint_is_not_free(home: Home, external):
     """A run by that name would overwrite it with what is derived from its own weights."""
     touch(home.write / "tworoom" / external)
-    assert home.next_run_name(NAME) == "tworoom/lewm-2"
+    assert home.next_name(NAME, "run") == "tworoom/lewm-2"
 
 
 # Homes and layouts
@@ -630,7 +630,7 @@ def test_killed_writer_leaves_the_old_file_and_a_part_that_is_never_listed(home:
 
     assert [name for name, _ in home.run_files()] == [NAME]
     assert [name for name, _ in home.dataset_files()] == ["expert"]
-    assert home.next_run_name("tworoom/never") == "tworoom/never"
+    assert home.next_name("tworoom/never", "run") == "tworoom/never"
     assert load_run(home, NAME).tensors > 0
 
     for path in targets:

@@ -225,7 +225,7 @@ def test_position_is_where_the_gripper_is_seen(simulator, long_episode: Episode)
         ys, xs = np.nonzero(np.abs(simulator.frame().astype(int) - before).max(axis=2) > 30)
         seen = np.array([xs.mean(), ys.mean()]) + 0.5
         point = long_episode.columns["privileged_block_0_pos"][row]
-        expected = where() if where else scene._camera.project(simulator._data, point)
+        expected = where() if where else scene.project(simulator._data, point)
         assert np.abs(expected - seen).max() < 4, row
 
 

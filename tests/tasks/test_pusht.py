@@ -17,7 +17,7 @@ from lewm_cli.probe import ProbeResult, draw_samples
 from lewm_cli.store import dataset_task, read_card
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.tasks import PUSHT, TASKS, Simulator, find_task
-from lewm_cli.tasks.pusht.pose import block_has_to_move, gap, reached, turn
+from lewm_cli.tasks.pusht.simulator import block_has_to_move, gap, reached, turn
 from recordings import PUSHES as EPISODES
 from synthetic import write_recording
 

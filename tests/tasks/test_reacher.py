@@ -169,7 +169,7 @@ def test_state_that_cannot_be_taken_is_refused(simulator, episode: Episode):
 
 
 def test_position_is_where_the_finger_is_seen(simulator, episode: Episode):
-    paint = simulator._scene._original.named.model.mat_rgba["effector"]
+    paint = simulator._physics.named.model.mat_rgba["effector"]
     orange = paint.copy()
     for row in (0, 60, 120, 180):
         simulator.begin(state(episode, row), state(episode, row))

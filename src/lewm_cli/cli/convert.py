@@ -53,7 +53,7 @@ def command(
     from lewm_cli.flows.convert import convert_run
     from lewm_cli.report import Output, conversion_tables, conversion_tree
     from lewm_cli.store import ExternalWeights, Home
-    from lewm_cli.store.convert import Names, Target
+    from lewm_cli.store.conversion import Names, Target
 
     terminal = Output(as_json=json, quiet=quiet)
     conversion = convert_run(

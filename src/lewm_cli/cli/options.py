@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,11 +101,7 @@ def as_layers(*typed: tuple[str, str, object]) -> "list[Layer]":
     """The settings that were typed as options of their own: option, key of the setting, value or None."""
     from lewm_cli.config import Layer
 
-    return [
-        Layer(option, reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value))
-        for option, key, value in typed
-        if value is not None
-    ]
+    return [Layer.of(option, key, value) for option, key, value in typed if value is not None]
 
 
 def examples(*lines: str) -> str:

@@ -12,14 +12,7 @@ from lewm_cli.config.model import (
 )
 from lewm_cli.config.optimization import DataConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
 from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
-from lewm_cli.config.protocol import (
-    OWN_FIELDS,
-    EvalProtocol,
-    Expectation,
-    Gate,
-    Sampler,
-)
-from lewm_cli.config.references import ReferencesConfig
+from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, ReferencesConfig
 from lewm_cli.config.section import Section, nearest
 
 __all__ = [
@@ -31,7 +24,6 @@ __all__ = [
     "EncoderConfig",
     "EvalProtocol",
     "Expectation",
-    "Gate",
     "Inputs",
     "Layer",
     "ModelConfig",
@@ -44,7 +36,6 @@ __all__ = [
     "PredictorConfig",
     "ProjectorConfig",
     "ReferencesConfig",
-    "Sampler",
     "ScheduleConfig",
     "Section",
     "SolverName",

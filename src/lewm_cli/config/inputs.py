@@ -11,15 +11,12 @@ from lewm_cli.errors import LewmError
 
 Array = npt.NDArray[np.floating]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 class PixelStats(Section):
     """Mean and standard deviation per channel of pixels scaled to [0, 1]; ImageNet's by default."""
 
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = IMAGENET_MEAN
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = IMAGENET_STD
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
 
 class ActionStats(Section):

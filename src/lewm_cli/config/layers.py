@@ -3,23 +3,24 @@
 import tomllib
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lewm_cli.errors import LewmError, UsageError
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place.
-
-    Args:
-        source: the place in words, for error messages.
-        tree: nested tables as TOML gives them.
-    """
+    """Settings from one place: the place in words, for error messages, and nested tables as TOML gives them."""
 
     source: str
     tree: dict[str, Any]
+
+    @classmethod
+    def of(cls, source: str, key: str, value: Any) -> Self:
+        """One setting, its key dotted like `optimizer.lr`."""
+        return cls(source, reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value))
 
 
 def merge_layers(layers: list[Layer]) -> Layer:
@@ -53,8 +54,7 @@ def parse_setting(text: str) -> Layer:
         UsageError: there is no `=`, or a key part is empty.
     """
     key, equals, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
+    if not equals or not all(key.strip().split(".")):
         raise UsageError(f"--set {text!r} is not of the form section.key=value, for example optimizer.lr=1e-4")
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")
@@ -62,10 +62,7 @@ def parse_setting(text: str) -> Layer:
         parsed = {"value": value.strip()}
     if len(parsed) != 1:
         raise UsageError(f"--set {text!r} sets more than one value; give --set once for each")
-    tree: Any = parsed["value"]
-    for part in reversed(parts):
-        tree = {part: tree}
-    return Layer(f"--set {text}", tree)
+    return Layer.of(f"--set {text}", key.strip(), parsed["value"])
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> None:

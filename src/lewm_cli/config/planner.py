@@ -1,6 +1,6 @@
 """Settings of planning: the solver, its parameters and its budgets."""
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -14,33 +14,31 @@ ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
 distance of the positions that a probe reads (`probe`); the steps to the goal that a reachability head predicts
 (`reach`), or one that was fitted to shuffled labels (`reach-shuffled`)."""
 
+Value = TypeVar("Value")
+
+if TYPE_CHECKING:
+    Own = Annotated[Value, "of some solvers"]
+else:
+
+    class Own:
+        """The type of a setting that some solvers have: they always find a value, and the others leave it None."""
+
+        def __class_getitem__(cls, value: Any) -> Any:
+            return value | None
+
+
+UNUSED: Any = None
+
+SAMPLING: dict[str, Any] = {"candidates": 300, "std": 1.0, "elites": 30, "result": "mean"}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "candidates": {
-        "cem": 300,
-        "icem": 300,
-        "mppi": 300,
-        "random-shooting": 300,
-        "gradient": 16,
-        "cem-gd": 300,
-    },
-    "std": {"cem": 1.0, "icem": 1.0, "mppi": 0.5, "random-shooting": 1.0, "gradient": 1.0, "cem-gd": 1.0},
-    "elites": {"cem": 30, "icem": 30, "cem-gd": 30},
-    "result": {
-        "cem": "mean",
-        "icem": "best",
-        "mppi": "mean",
-        "random-shooting": "best",
-        "gradient": "best",
-        "cem-gd": "best",
-    },
-    "color": {"icem": 2.0},
-    "kept": {"icem": 0.3},
-    "temperature": {"mppi": 0.03},
-    "step": {"gradient": 0.1, "cem-gd": 0.05},
-    "refined": {"cem-gd": 4},
-    "descents": {"cem-gd": 10},
+    "cem": SAMPLING,
+    "icem": SAMPLING | {"result": "best", "color": 2.0, "kept": 0.3},
+    "mppi": {"candidates": 300, "std": 0.5, "result": "mean", "temperature": 0.03},
+    "random-shooting": {"candidates": 300, "std": 1.0, "result": "best"},
+    "gradient": {"candidates": 16, "std": 1.0, "result": "best", "step": 0.1},
+    "cem-gd": SAMPLING | {"result": "best", "step": 0.05, "refined": 4, "descents": 10},
 }
-"""The default of each setting for the solvers that use it."""
+"""The settings that each solver uses and others do not, or use with another default."""
 
 WITH_MEAN = ("cem", "icem", "mppi")
 """Solvers that keep a mean to the end; the others return the best candidate."""
@@ -51,7 +49,7 @@ class PlannerConfig(Section):
 
     solver: SolverName = Field("cem", description="how plans are searched for")
     candidates: int = Field(300, ge=2, description="action sequences tried per iteration")
-    elites: int | None = Field(None, ge=2, description="cheapest candidates, which refit mean and standard deviation")
+    elites: Own[int] = Field(UNUSED, ge=2, description="cheapest candidates, which refit mean and standard deviation")
     iterations: PositiveInt = 30
     horizon: PositiveInt = Field(5, description="model steps planned")
     receding: PositiveInt = Field(5, description="model steps executed before replanning")
@@ -67,12 +65,12 @@ class PlannerConfig(Section):
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32", description="that candidates are imagined in; auto measures which is fastest here"
     )
-    color: float | None = Field(None, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
-    kept: float | None = Field(None, ge=0, le=1, description="icem: share of the elites that are tried again")
-    temperature: PositiveFloat | None = Field(None, description="mppi: in standard deviations of the costs")
-    step: PositiveFloat | None = Field(None, description="gradient, cem-gd: step size of Adam")
-    refined: int | None = Field(None, ge=2, description="cem-gd: cheapest sequences that the gradient improves")
-    descents: PositiveInt | None = Field(None, description="cem-gd: gradient steps after the iterations")
+    color: Own[float] = Field(UNUSED, ge=0, description="icem: exponent of the noise's spectrum; 0 is white")
+    kept: Own[float] = Field(UNUSED, ge=0, le=1, description="icem: share of the elites that are tried again")
+    temperature: Own[PositiveFloat] = Field(UNUSED, description="mppi: in standard deviations of the costs")
+    step: Own[PositiveFloat] = Field(UNUSED, description="gradient, cem-gd: step size of Adam")
+    refined: Own[int] = Field(UNUSED, ge=2, description="cem-gd: cheapest sequences that the gradient improves")
+    descents: Own[PositiveInt] = Field(UNUSED, description="cem-gd: gradient steps after the iterations")
 
     @model_validator(mode="before")
     @classmethod
@@ -80,24 +78,26 @@ class PlannerConfig(Section):
         if not isinstance(tree, dict):
             return tree
         solver = tree.get("solver", "cem")
-        own = {key: by[solver] for key, by in DEFAULTS.items() if isinstance(solver, str) and solver in by}
+        own = DEFAULTS.get(solver, {}) if isinstance(solver, str) else {}
         return own | {key: value for key, value in tree.items() if value is not None or key not in own}
 
     @model_validator(mode="after")
     def _solver_uses_what_is_set(self) -> Self:
-        for key, by in DEFAULTS.items():
-            if self.solver not in by and getattr(self, key) is not None:
-                raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {_either(by)}")
+        for key in dict.fromkeys(key for own in DEFAULTS.values() for key in own):
+            using = [solver for solver, own in DEFAULTS.items() if key in own]
+            if self.solver not in using and getattr(self, key) is not None:
+                *others, last = using
+                either = f"{', '.join(others)} or {last}" if others else last
+                raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {either}")
         if self.result == "mean" and self.solver not in WITH_MEAN:
             raise ValueError(f"the solver {self.solver} has no mean in the end; leave result out, or set it to 'best'")
         return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        if self.elites is not None and self.elites > self.candidates:
-            raise ValueError(f"elites {self.elites} is more than candidates {self.candidates}")
-        if self.refined is not None and self.refined > self.candidates:
-            raise ValueError(f"refined {self.refined} is more than candidates {self.candidates}")
+        for key in ("elites", "refined"):
+            if (getattr(self, key) or 0) > self.candidates:
+                raise ValueError(f"{key} {getattr(self, key)} is more than candidates {self.candidates}")
         if self.receding > self.horizon:
             raise ValueError(f"receding {self.receding} is more than horizon {self.horizon}")
         if self.warm_start and self.receding == self.horizon:
@@ -106,8 +106,3 @@ class PlannerConfig(Section):
                 "executed; set receding to fewer than horizon"
             )
         return self
-
-
-def _either(names: dict[str, Any]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last

@@ -1,4 +1,4 @@
-"""The protocol of an evaluation: pairs, budget, planner, success criterion."""
+"""The protocol of an evaluation (pairs, budget, planner, success criterion), and the effort of its references."""
 
 from typing import Literal, Self
 
@@ -66,3 +66,20 @@ class Expectation(Section):
 
     offset: PositiveInt = Field(description="environment steps to the goal, from which on it holds")
     text: str
+
+
+class ReferencesConfig(Section):
+    """The cross-entropy method with the simulator as its model, which is costly; no rate depends on it."""
+
+    candidates: int = Field(100, ge=2, description="action sequences per iteration")
+    elites: int = Field(10, ge=2, description="best candidates that refit mean and standard deviation")
+    iterations: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.elites > self.candidates:
+            raise ValueError(f"elites {self.elites} is more than candidates {self.candidates}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.candidates} x {self.iterations}"

@@ -17,11 +17,7 @@ class Section(BaseModel):
 
     @classmethod
     def build(cls, tree: dict[str, Any], source: str) -> Self:
-        """Validate a tree as TOML gives it.
-
-        Args:
-            tree: nested tables.
-            source: where it comes from, for the error ("the file small.toml").
+        """Validate nested tables as TOML gives them; `source` is their place in words, for the error.
 
         Raises:
             UsageError: an unknown key (with the nearest known one) or a value out of range.

@@ -34,21 +34,15 @@ class ImaginedPlan(RunResult):
 
 
 def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, seed: int) -> ImaginedPlan:
-    """Plan from one image to another.
-
-    Args:
-        run: the model, in eval mode on its device.
-        start, goal: square images of any size.
-        planner: settings of planning.
-        seed: of what the planner draws.
+    """Plan from one square image of any size to another.
 
     Raises:
-        LewmError: bounds are asked for and nobody knows them, or the objective needs a head that is not there or does
-            not fit.
+        LewmError: bounds are asked for and not known, or the objective needs a head that is not there or does not fit.
     """
     actor, inputs = Planner(run, planner), run.card.inputs
     latents = actor.embed([start.frame]), actor.embed([goal.frame])
-    plan = actor.plan(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
+    problem = actor.problem(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
+    plan = actor.solver.solve(problem)
     zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
     both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))

@@ -1,8 +1,7 @@
-"""Actors that look at nothing: random actions, no action, recorded actions."""
+"""Actors that look at nothing: random actions, and no action."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,10 @@ ActionSampler = Callable[[np.random.Generator], Actions]
 
 
 @dataclass(kw_only=True)
-class _OpenLoopEpisode(ActorEpisode):
-    source: Any
-    """Source of the next actions."""
+class RandomEpisode(ActorEpisode):
+    """The state of the random actor in one episode."""
+
+    generator: np.random.Generator
 
 
 class RandomActor(Actor):
@@ -31,39 +31,16 @@ class RandomActor(Actor):
 
     def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
         """See `Actor`."""
-        return [_OpenLoopEpisode(source=np.random.default_rng(seed)) for seed in seeds]
+        return [RandomEpisode(generator=np.random.default_rng(seed)) for seed in seeds]
 
-    def act(self, episodes: Sequence[_OpenLoopEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[RandomEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
         """See `Actor`."""
-        return [self._sample(episode.source)[None] for episode in episodes]
+        return [self._sample(episode.generator)[None] for episode in episodes]
 
 
 class NoActionActor(RandomActor):
     """Takes no action, which is 0 in the units of the environment; the sample is only asked for its shape."""
 
-    def act(self, episodes: Sequence[_OpenLoopEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[RandomEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
         """See `Actor`."""
         return [np.zeros_like(actions) for actions in super().act(episodes, frames)]
-
-
-class RecordedActor(Actor):
-    """Replays recorded actions, then takes none.
-
-    Args:
-        recorded: actions (L, A) by the seed of the episode.
-    """
-
-    def __init__(self, recorded: Mapping[int, Actions]) -> None:
-        super().__init__()
-        self._recorded = recorded
-
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
-        """See `Actor`."""
-        return [_OpenLoopEpisode(source=self._recorded[seed]) for seed in seeds]
-
-    def act(self, episodes: Sequence[_OpenLoopEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
-        """See `Actor`."""
-        left = [episode.source for episode in episodes]
-        for episode in episodes:
-            episode.source = episode.source[self.steps :]
-        return [np.concatenate([actions, np.zeros((1, actions.shape[1]), actions.dtype)]) for actions in left]

@@ -22,14 +22,12 @@ def nondeterminism(planner: PlannerConfig) -> str | None:
 
 
 def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
-    """Read the planner of a task's protocol `heldout`, and lay settings over it.
+    """Read the planner of a task's protocol `heldout`, and lay settings like `planner.iterations` over it.
 
-    Args:
-        name: of the task; one that is not known, or has no protocol, plans with the defaults.
-        settings: of `planner`, like `planner.iterations`.
+    A task that is not known, or has no protocol, plans with the defaults.
 
     Raises:
-        UsageError: they set something else, or cannot mean anything.
+        UsageError: settings of something else, or that cannot mean anything.
     """
     task = find_task(name)
     protocol = task.protocols.get("heldout", {}) if task else {}
@@ -41,12 +39,8 @@ def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
 def single_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
     """Read the planner of a task for one plan that no other follows; its `receding` is the whole horizon.
 
-    Args:
-        name: of the task, as of `task_planner`.
-        settings: of `planner`, but for those of planning anew.
-
     Raises:
-        UsageError: they set something else, or cannot mean anything here.
+        UsageError: see `task_planner`; also settings of planning anew.
     """
     for layer in settings:
         planner = layer.tree.get("planner")

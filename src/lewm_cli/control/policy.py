@@ -68,7 +68,7 @@ class Policy:
             (A,) float32, in the units of the recording that the run was trained on.
 
         Raises:
-            LewmError: it is no square RGB frame, or the planner is to respect bounds that nobody knows.
+            LewmError: it is no square RGB frame, or the planner is to respect bounds that are not known.
         """
         checked_frame(frame, "the frame")
         if not self._queue:

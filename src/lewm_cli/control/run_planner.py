@@ -40,25 +40,19 @@ from lewm_cli.workers import available_cores
 EPISODES_PER_CORE = 8
 """Active at once on a CPU, where each is planned for by itself anyway: few, so that some end early."""
 
-EPISODES_ON_ACCELERATOR = 64
-"""Active at once, planned for in one batch."""
-
 
 @dataclass(kw_only=True)
 class PlannedEpisode(ActorEpisode):
-    """The state of a planner in one episode.
-
-    Args:
-        goal: (D,) latent of the goal frame.
-        generator: draws candidates.
-        plan: the latest; None before the first.
-        warm_start: where the next plan starts, if it does not start anew.
-    """
+    """The state of a planner in one episode."""
 
     goal: Tensor
+    """Latent (D,) of the goal frame."""
     generator: torch.Generator
+    """Draws candidates."""
     plan: Plan | None = None
+    """The latest; None before the first."""
     warm_start: WarmStart | None = None
+    """The start of the next plan, if that does not start anew."""
 
 
 class Planner(Actor):
@@ -73,27 +67,24 @@ class Planner(Actor):
         solver: finds the plans; the solver of the configuration if not given.
 
     Attributes:
-        run: the model with its normalization.
         config: with the precision that is used.
         objective: rates imagined latents.
-        solver: finds the plans.
 
     Raises:
         UsageError: the configuration looks further back than the run has learned to.
-        MissingError: the objective needs a head that was not fitted yet.
-        LewmError: that head is damaged, or was fitted to other weights.
+        MissingError, LewmError: see `find_objective`.
     """
 
     def __init__(self, run: Run, config: PlannerConfig, *, solver: Solver | None = None) -> None:
         super().__init__()
         self.run, self.config = run, resolve_precision(run, config)
         self.objective, self.head_sha256 = find_objective(run, self.config)
-        solver = solver or find_solver(self.config)
         self.steps = self.config.receding * run.card.inputs.frameskip
-        on_cpu = run.device.type == "cpu"
-        self.solver = PerEnvironment(solver) if on_cpu else solver
-        self.at_once = EPISODES_PER_CORE * available_cores() if on_cpu else EPISODES_ON_ACCELERATOR
-        PlanFlops.of(run.model, self.config.horizon, self.config.history)  # counted now: the clock of plans runs later
+        self.solver = solver or find_solver(self.config)
+        if run.device.type == "cpu":
+            self.solver, self.at_once = PerEnvironment(self.solver), EPISODES_PER_CORE * available_cores()
+        # Counted here, before a clock runs.
+        self._flops = PlanFlops.of(run.model, self.config.horizon, self.config.history)
 
     def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
         """See `Actor`."""
@@ -106,11 +97,12 @@ class Planner(Actor):
         """See `Actor`; plans for all episodes in one batch.
 
         Raises:
-            LewmError: bounds are asked for and nobody knows them, or no candidate has a finite cost.
+            LewmError: bounds are asked for and not known, or no candidate has a finite cost.
         """
         cost = self.cost(episodes, frames)
         with self.clock("planner"):
-            plan = self.plan(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+            problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+            plan = self.solver.solve(problem)
         for number, episode in enumerate(episodes):
             episode.plan = plan.of(number)
             episode.iterations += int(episode.plan.iterations)
@@ -127,29 +119,23 @@ class Planner(Actor):
         """Build the cost of candidates from latents (E, D) of current frames and of goals."""
         return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self._imagine)
 
-    def plan(
-        self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
-    ) -> Plan:
-        """Find plans of low cost, one per generator; see `Problem`."""
-        return self.solver.solve(self.problem(cost, generators, warm_starts))
-
     def problem(
         self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
     ) -> Problem:
         """Build the planning problem, in the run's normalized action space.
 
         Raises:
-            LewmError: bounds are asked for, and nobody knows them.
+            LewmError: bounds are asked for, and not known.
         """
-        inputs, config = self.run.card.inputs, self.config
+        inputs = self.run.card.inputs
         return Problem(
             cost,
             inputs.block_dim,
             list(generators),
             frameskip=inputs.frameskip,
-            warm_starts=list(warm_starts) or None,
-            bounds=normalized_bounds(self.run) if config.bounds else None,
-            flops=PlanFlops.of(self.run.model, config.horizon, config.history),
+            warm_starts=warm_starts,
+            bounds=normalized_bounds(self.run) if self.config.bounds else None,
+            flops=self._flops,
         )
 
     def embed(self, frames: Sequence[Frame]) -> Tensor:

@@ -26,7 +26,6 @@ class SwmSolver:
         seed: of what the planner draws: the same calls in the same order give the same plans.
 
     Attributes:
-        run: the model with its normalization.
         planner: the settings of planning; as they were given until `configure`, then with the policy's horizons.
         plan: the last one; None before the first.
 
@@ -40,7 +39,7 @@ class SwmSolver:
         self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
         self.planner = self._actor.config
         self.plan: Plan | None = None
-        self._sequence, self._environments = np.random.SeedSequence(seed), 0
+        self._sequence, self.n_envs = np.random.SeedSequence(seed), 0
 
     def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
         """Take the number of environments, and the horizons of the policy; see stable_worldmodel's `Solver`.
@@ -58,17 +57,12 @@ class SwmSolver:
         horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
         self._actor = Planner(self.run, self.planner.model_copy(update=horizons))
         self.planner = self._actor.config
-        self._environments = n_envs
+        self.n_envs = n_envs
 
     @property
     def action_dim(self) -> int:
         """Width of an action block."""
         return self.run.card.inputs.block_dim
-
-    @property
-    def n_envs(self) -> int:
-        """Number of environments."""
-        return self._environments
 
     @property
     def horizon(self) -> int:
@@ -91,7 +85,7 @@ class SwmSolver:
             for seed in self._sequence.spawn(cost.environments)
         ]
         warm_starts = () if init_action is None else [self._warm_start(one) for one in init_action]
-        self.plan = self._actor.plan(cost, generators, warm_starts)
+        self.plan = self._actor.solver.solve(self._actor.problem(cost, generators, warm_starts))
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 
     def __call__(self, info_dict: dict[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:

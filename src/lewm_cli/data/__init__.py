@@ -1,18 +1,26 @@
 """Recordings on disk, clips cut from them, frames at the model's size, and recording itself."""
 
-from lewm_cli.data.batches import Clip, ClipBatches
-from lewm_cli.data.clips import ClipIndex, Split, split_clips
+from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
 from lewm_cli.data.dataset import Dataset
-from lewm_cli.data.frames import DecodedFrames, Frames, find_packed, open_frames, pack_frames, packed_paths, resize
+from lewm_cli.data.frames import (
+    DecodedFrames,
+    Frames,
+    Image,
+    checked_frame,
+    find_packed,
+    open_frames,
+    pack_frames,
+    packed_paths,
+    read_image,
+    resize,
+)
 from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
-from lewm_cli.data.images import Image, checked_frame, read_image
 from lewm_cli.data.recording import record
 
 __all__ = [
     "DATASET_SUFFIXES",
     "Clip",
     "ClipBatches",
-    "ClipIndex",
     "Dataset",
     "DecodedFrames",
     "Frames",

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import DatasetIdentity
-from lewm_cli.errors import LewmError
 
 SAMPLED_FRAMES = 8
 """Frames that go into a fingerprint: recordings of the same actions can look different."""
@@ -32,7 +31,7 @@ class Dataset(ABC):
     (N, size, size, 3) uint8 and `action` (N, A).
 
     Args:
-        path: the file or folder that holds it.
+        path: its file or folder.
         name: as typed on the command line.
         lengths: (E,) rows per episode.
         offsets: (E,) first row of each episode.
@@ -69,20 +68,6 @@ class Dataset(ABC):
         """Number of rows in all episodes."""
         return int(self.lengths.sum())
 
-    def column(self, name: str) -> Column:
-        """The column of this name.
-
-        Raises:
-            LewmError: the recording has no such column.
-        """
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise LewmError(
-            f"{self.path} has no column {name!r} (it has {', '.join(c.name for c in self.columns)}); "
-            "`lewm show` prints what a recording holds"
-        )
-
     @cached_property
     def actions(self) -> np.ndarray:
         """All actions (N, A), float32."""
@@ -91,11 +76,10 @@ class Dataset(ABC):
     @cached_property
     def identity(self) -> DatasetIdentity:
         """The fingerprint of the content (bookkeeping, actions, a sample of frames), the same wherever it lies."""
-        digest = hashlib.sha256()
         sample = self.read("pixels", np.linspace(0, self.rows - 1, SAMPLED_FRAMES).astype(int))
-        for array in (self.lengths, self.offsets, self.actions, sample):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return DatasetIdentity(name=self.name, episodes=self.episodes, rows=self.rows, fingerprint=digest.hexdigest())
+        content = b"".join(array.tobytes() for array in (self.lengths, self.offsets, self.actions, sample))
+        fingerprint = hashlib.sha256(content).hexdigest()
+        return DatasetIdentity(name=self.name, episodes=self.episodes, rows=self.rows, fingerprint=fingerprint)
 
     @cached_property
     def episode_digests(self) -> tuple[str, ...]:
@@ -103,10 +87,7 @@ class Dataset(ABC):
         recorded = [self.actions]
         if any(column.name == "proprio" for column in self.columns):
             recorded.append(self.read("proprio", slice(None)))
-        digests = []
-        for length, offset in zip(self.lengths, self.offsets, strict=True):
-            digest = hashlib.sha256()
-            for rows in recorded:
-                digest.update(np.ascontiguousarray(rows[offset : offset + length]).tobytes())
-            digests.append(digest.hexdigest()[:16])
-        return tuple(digests)
+        return tuple(
+            hashlib.sha256(b"".join(rows[offset : offset + length].tobytes() for rows in recorded)).hexdigest()[:16]
+            for length, offset in zip(self.lengths, self.offsets, strict=True)
+        )

@@ -1,17 +1,18 @@
-"""Frames at the size a model sees: straight from the recording, or decoded once into a memory map."""
+"""Frames at the size a model sees: from the recording, decoded once into a memory map, or from an image file."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import cv2
+import imageio.v3 as imageio
 import numpy as np
 
 from lewm_cli.data.dataset import Dataset
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.workers import available_cores
 
@@ -23,7 +24,11 @@ class Frames(Protocol):
     """Frames by row number, at one size."""
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows, in the order asked for."""
+        """Frames (K, size, size, 3) uint8 of the given rows, in the order asked for.
+
+        Raises:
+            LewmError: the recording is damaged.
+        """
         ...
 
 
@@ -36,45 +41,26 @@ def resize(frames: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DecodedFrames:
-    """Frames decoded and resized at every access: no disk needed, slow.
-
-    Args:
-        dataset: the recording.
-        size: side of the frames served, pixels.
-    """
+    """Frames of a recording, decoded and resized to `size` pixels at every access: no disk needed, slow."""
 
     dataset: Dataset
     size: int
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows.
-
-        Raises:
-            LewmError: the recording is damaged.
-        """
         return resize(self.dataset.read("pixels", rows), self.size)
 
 
-@dataclass(frozen=True)
 class PackedFrames:
-    """Frames in a memory map of exactly the size that the model sees.
+    """Frames in a memory map, the `.npy` file (N, size, size, 3) uint8 at `path`."""
 
-    Args:
-        path: a `.npy` file (N, size, size, 3) uint8.
-    """
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pixels: np.ndarray = np.load(path, mmap_mode="r")
 
-    path: Path
-
-    @cached_property
-    def _pixels(self) -> np.ndarray:
-        pixels: np.ndarray = np.load(self.path, mmap_mode="r")
-        return pixels
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path}  # a batch worker maps the file for itself
+    def __reduce__(self) -> tuple[type["PackedFrames"], tuple[Path]]:
+        return PackedFrames, (self.path,)  # a batch worker maps the file for itself
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows."""
         frames: np.ndarray = self._pixels[rows]
         return frames
 
@@ -93,11 +79,7 @@ def open_frames(dataset: Dataset, size: int, folder: Path) -> Frames:
 def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
     """Decode and resize every frame of a recording once; waits while another process does.
 
-    Args:
-        dataset: the recording.
-        size: side of the packed frames, pixels.
-        folder: where packed recordings lie.
-        advance: called with the number of rows done since the last call.
+    `advance` is called with the number of rows done since the last call.
 
     Raises:
         LewmError: the disk is full, or the recording is damaged.
@@ -117,15 +99,11 @@ def packed_paths(dataset: Dataset, folder: Path) -> list[Path]:
     Raises:
         LewmError: the recording is damaged, so that it has no fingerprint to find them by.
     """
-    return sorted(folder.glob(f"{_packed_stem(dataset)}-*-area.npy"))
+    return sorted(folder.glob(_packed_path(dataset, "*", folder).name))
 
 
-def _packed_path(dataset: Dataset, size: int, folder: Path) -> Path:
-    return folder / f"{_packed_stem(dataset)}-{size}-area.npy"
-
-
-def _packed_stem(dataset: Dataset) -> str:
-    return dataset.identity.fingerprint[:16]
+def _packed_path(dataset: Dataset, size: int | str, folder: Path) -> Path:
+    return folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
 
 
 def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:
@@ -138,12 +116,57 @@ def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[in
         waiting: deque[Future[np.ndarray]] = deque()
         for start in range(0, rows, CHUNK):
             waiting.append(pool.submit(resize, dataset.read("pixels", slice(start, start + CHUNK)), size))
-            if len(waiting) > 4:
-                advance(_write_chunk(packed, waiting.popleft().result()))
-        for chunk in waiting:
-            advance(_write_chunk(packed, chunk.result()))
+            while len(waiting) > (4 if start + CHUNK < rows else 0):
+                frames = waiting.popleft().result()
+                packed.write(np.ascontiguousarray(frames).data)
+                advance(len(frames))
 
 
-def _write_chunk(packed: IO[bytes], frames: np.ndarray) -> int:
-    packed.write(np.ascontiguousarray(frames).data)
-    return len(frames)
+@dataclass(frozen=True)
+class Image:
+    """An image file that can stand for a recorded frame: its path as typed, and the frame (size, size, 3) uint8."""
+
+    name: str
+    frame: np.ndarray
+
+
+def read_image(path: Path) -> Image:
+    """Read an image of 8 bits per channel as a frame: gray becomes RGB, transparency is left out, a photo upright.
+
+    Raises:
+        MissingError: there is no such file.
+        LewmError: it is no image, has more than 8 bits per channel, or is not square.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingError(f"there is no image {path}; name a file like goal.png") from error
+    except OSError as error:
+        raise LewmError(f"{path} cannot be read ({error.strerror}); name a file like goal.png") from error
+    try:
+        stored = imageio.imread(content, plugin="pillow", index=0)
+        frame = imageio.imread(content, plugin="pillow", index=0, mode="RGB", rotate=True)
+    except Exception as error:  # every format fails in its own way at what is damaged, or is something else
+        raise LewmError(f"{path} cannot be read as an image; name a PNG or JPEG file") from error
+    if stored.dtype.itemsize > 1:
+        raise LewmError(f"{path} has more than 8 bits per channel, and frames have 8; save it as an 8-bit PNG")
+    return Image(str(path), checked_frame(frame, str(path)))
+
+
+def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
+    """A frame (size, size, 3) uint8, as recordings hold them.
+
+    Raises:
+        LewmError: it is something else; `what` says in words what should be one.
+    """
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise LewmError(f"{what} is {found}; give an RGB frame as a NumPy array (size, size, 3) of uint8")
+    height, width = frame.shape[:2]
+    if height != width or height == 0:
+        side = min(height, width)
+        raise LewmError(
+            f"{what} is {width} x {height} pixels, and frames are square; "
+            f"crop it as the frames of the recording were, for example to {side} x {side}"
+        )
+    return np.ascontiguousarray(frame)  # a camera's may be a view, mirrored or from BGR

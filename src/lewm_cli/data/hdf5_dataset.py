@@ -1,7 +1,7 @@
 """Recordings in the released HDF5 schema."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import h5py
@@ -23,12 +23,12 @@ class HDF5Dataset(Dataset):
     """A recording in an HDF5 file, opened for every read, which takes no time beside decoding."""
 
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
-        """Rows of one column, in the order asked for; a row may be asked for twice.
-
-        Raises:
-            LewmError: the recording has no such column, or is damaged.
-        """
-        self.column(name)
+        names = [column.name for column in self.columns]
+        if name not in names:
+            raise LewmError(
+                f"{self.path} has no column {name!r} (it has {', '.join(names)}); "
+                "`lewm show` prints what a recording holds"
+            )
         with self.opened() as file:
             stored = file[name]
             if isinstance(rows, slice) or len(rows) == 0:
@@ -40,15 +40,9 @@ class HDF5Dataset(Dataset):
             groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
             return np.concatenate([stored[group[0] : group[-1] + 1][group - group[0]] for group in groups])[inverse]
 
-    @contextmanager
-    def opened(self) -> Iterator[h5py.File]:
-        """The HDF5 file, open for reading.
-
-        Raises:
-            LewmError: what is read turns out to be damaged.
-        """
-        with _explained(self.path), h5py.File(self.path, "r", locking="best-effort") as file:
-            yield file
+    def opened(self) -> AbstractContextManager[h5py.File]:
+        """The HDF5 file, open for reading; a LewmError where what is read turns out to be damaged."""
+        return _opened(self.path)
 
 
 def open_dataset(path: Path, name: str) -> HDF5Dataset:
@@ -57,7 +51,7 @@ def open_dataset(path: Path, name: str) -> HDF5Dataset:
     Raises:
         LewmError: not an HDF5 file, a truncated one, or one whose schema or bookkeeping is wrong.
     """
-    with _explained(path), h5py.File(path, "r", locking="best-effort") as file:
+    with _opened(path) as file:
         try:
             return _read_schema(file, path, name)
         except (ValueError, TypeError, LookupError, RuntimeError) as error:  # as h5py fails on damaged types and links
@@ -65,14 +59,15 @@ def open_dataset(path: Path, name: str) -> HDF5Dataset:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an error of the HDF5 library while reading `path` into a sentence.
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file, and turn errors of the library into sentences while it is open.
 
     Raises:
         LewmError: the file is damaged, no HDF5 file, not there, or may not be read.
     """
     try:
-        yield
+        with h5py.File(path, "r", locking="best-effort") as file:
+            yield file
     except FileNotFoundError as error:
         raise MissingError(f"there is no recording {path}; `lewm ls` lists what there is") from error
     except PermissionError as error:
@@ -118,22 +113,7 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:
         for key, item in file.items()
         if isinstance(item, h5py.Dataset) and item.ndim and len(item) == len(pixels) and key not in BOOKKEEPING
     )
-    _check_episodes(path, lengths, offsets, rows=min(len(pixels), len(action)))
-    task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
-    return HDF5Dataset(
-        path=path,
-        name=name,
-        lengths=lengths,
-        offsets=offsets,
-        columns=columns,
-        # Other tools may mean something else by these.
-        task=task if isinstance(task, str) else None,
-        policy=policy if isinstance(policy, str) else None,
-        seed=int(seed) if isinstance(seed, np.integer) else None,
-    )
-
-
-def _check_episodes(path: Path, lengths: np.ndarray, offsets: np.ndarray, rows: int) -> None:
+    rows = min(len(pixels), len(action))
     if len(lengths) == 0:
         raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
     if len(lengths) != len(offsets):
@@ -148,3 +128,15 @@ def _check_episodes(path: Path, lengths: np.ndarray, offsets: np.ndarray, rows: 
             f"{path}: ep_len and ep_offset do not describe episodes that lie apart within its {rows} rows; "
             "the file is damaged or incomplete: fetch or record it again"
         )
+    task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
+    return HDF5Dataset(
+        path=path,
+        name=name,
+        lengths=lengths,
+        offsets=offsets,
+        columns=columns,
+        # Other tools may mean something else by these.
+        task=task if isinstance(task, str) else None,
+        policy=policy if isinstance(policy, str) else None,
+        seed=int(seed) if isinstance(seed, np.integer) else None,
+    )

@@ -5,7 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -39,9 +39,7 @@ def record(
     Every episode is kept, in order. The file appears under its name only when it is complete.
 
     Args:
-        task: a task with a simulator.
         path: the HDF5 file to make.
-        episodes: how many.
         seed: episode k draws everything from (seed, k).
         workers: simulator processes.
         any_start: take the simulator's own resets instead of the task's selection.
@@ -56,71 +54,45 @@ def record(
             raise LewmError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         task.prepare()
-        recorded = _demonstrations(task, episodes, seed, workers, any_start)
-        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
-            writer = _Writer(file, task, seed, any_start)
-            for episode in recorded:
-                writer.append(episode)
+        # Room for two chunks of frames: each is compressed once, when it is full.
+        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110"), rdcc_nbytes=2**25) as file:
+            lengths: list[int] = []
+            columns: dict[str, list[np.ndarray]] = defaultdict(list)
+            for number, episode in enumerate(_demonstrations(task, episodes, seed, workers, any_start)):
+                rows = len(episode)
+                own = {task.episode_column: np.full(rows, number), "step_idx": np.arange(rows)}
+                for name, values in {"action": episode.action, **episode.columns, **own}.items():
+                    columns[name].append(values)
+                lengths.append(rows)
+                _append_frames(file, episode.pixels)
                 advance(1)
-            writer.finish()
-
-
-@dataclass
-class _Writer:
-    """Appends episodes: frames go to disk in whole chunks as they come, all else is small and goes last."""
-
-    file: h5py.File
-    task: Task
-    seed: int
-    any_start: bool
-    lengths: list[int] = field(default_factory=list)
-    columns: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
-    pending: list[np.ndarray] = field(default_factory=list)
-
-    def append(self, episode: Episode) -> None:
-        rows = len(episode)
-        number = np.full(rows, len(self.lengths), np.int64)
-        own = {self.task.episode_column: number, "step_idx": np.arange(rows, dtype=np.int64)}
-        for name, values in {"action": episode.action, **episode.columns, **own}.items():
-            self.columns[name].append(values)
-        self.lengths.append(rows)
-        frames = np.concatenate([*self.pending, episode.pixels])
-        whole = len(frames) - len(frames) % FRAMES_PER_CHUNK
-        self._write_frames(frames[:whole])
-        self.pending = [frames[whole:].copy()]
-
-    def finish(self) -> None:
-        for frames in self.pending:
-            self._write_frames(frames)
-        for name, parts in self.columns.items():
-            self.file[name] = np.concatenate(parts)
-        lengths = np.array(self.lengths, np.int64)
-        self.file["ep_len"] = lengths
-        self.file["ep_offset"] = np.cumsum(lengths) - lengths
-        self.file.attrs.update(
-            task=self.task.name,
-            seed=self.seed,
-            policy=self.task.demonstrator,
-            starts="any" if self.any_start else "task",
-            versions=", ".join(f"{name} {version}" for name, version in installed_versions().items()),
-        )
-
-    def _write_frames(self, frames: np.ndarray) -> None:
-        if "pixels" not in self.file:
-            shape = frames.shape[1:]
-            self.file.create_dataset(
-                "pixels",
-                shape=(0, *shape),
-                maxshape=(None, *shape),
-                dtype=np.uint8,
-                chunks=(FRAMES_PER_CHUNK, *shape),
-                fletcher32=True,  # a checksum; of flipped bits, LZ4 by itself notices one in three
-                **hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
+            for name, parts in columns.items():
+                file[name] = np.concatenate(parts)
+            file["ep_len"] = np.array(lengths)
+            file["ep_offset"] = np.cumsum(lengths) - lengths
+            file.attrs.update(
+                task=task.name,
+                seed=seed,
+                policy=task.demonstrator,
+                starts="any" if any_start else "task",
+                versions=", ".join(f"{name} {version}" for name, version in installed_versions().items()),
             )
-        pixels = self.file["pixels"]
-        start = len(pixels)
-        pixels.resize(start + len(frames), axis=0)
-        pixels[start:] = frames
+
+
+def _append_frames(file: h5py.File, frames: np.ndarray) -> None:
+    shape = frames.shape[1:]
+    pixels = file.get("pixels") or file.create_dataset(
+        "pixels",
+        shape=(0, *shape),
+        maxshape=(None, *shape),
+        dtype=np.uint8,
+        chunks=(FRAMES_PER_CHUNK, *shape),
+        fletcher32=True,  # a checksum; of flipped bits, LZ4 by itself notices one in three
+        **hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
+    )
+    start = len(pixels)
+    pixels.resize(start + len(frames), axis=0)
+    pixels[start:] = frames
 
 
 _simulator: Simulator
@@ -149,18 +121,13 @@ def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_star
         for number in range(episodes):
             with starting_workers():
                 waiting.append(pool.submit(_demonstrate, seed, number, any_start))
-            if len(waiting) > 2 * workers:  # bounds the frames in shared memory, about 14 MB an episode
-                yield _received(waiting.popleft())
-        while waiting:
-            yield _received(waiting.popleft())
+            # Bounds the frames in shared memory, about 14 MB an episode.
+            while len(waiting) > (2 * workers if number + 1 < episodes else 0):
+                pixels, episode = waiting.popleft().result()
+                yield replace(episode, pixels=pixels.numpy())
     except BrokenProcessPool as error:
         raise LewmError(
             "a simulator process died while recording; if memory or /dev/shm is short, try again with --workers 1"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _received(future: Future[tuple[Tensor, Episode]]) -> Episode:
-    pixels, episode = future.result()
-    return replace(episode, pixels=pixels.numpy())

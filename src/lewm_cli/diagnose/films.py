@@ -3,31 +3,22 @@
 import base64
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import imageio.v3 as imageio
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import NonNegativeInt
 
-from lewm_cli.config import PlannerConfig
-from lewm_cli.control import Actions, Frame, PlannedEpisode, Planner
+from lewm_cli.config import EvalProtocol, PlannerConfig, Section
+from lewm_cli.control import Actions, Clock, Frame, PlannedEpisode, Planner
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import (
-    Candidates,
-    EpisodeResult,
-    EvalResult,
-    Film,
-    FilmResult,
-    PlanFilm,
-    evaluate,
-    pair_seed,
-    recorded_pairs,
-)
-from lewm_cli.evaluate.film_result import Path, Picture
+from lewm_cli.diagnose.true_cost import TrueRollout
+from lewm_cli.evaluate import EpisodeResult, EvalResult, EvaluationLoop, Film, pair_seed, recorded_pairs
 from lewm_cli.plan import Iteration, Plan, find_solver
-from lewm_cli.simulate import InProcess, Pair, Rollouts, SimulatorPool
-from lewm_cli.store import Run
+from lewm_cli.simulate import InProcess, SimulatorPool
+from lewm_cli.store import Measurement, Run
 from lewm_cli.tasks import Task
 
 FRAMES = 8
@@ -38,6 +29,54 @@ DRAWN = 40
 
 ITERATIONS = (1, 3, 10)
 """Iterations shown, and the last."""
+
+Picture = str
+"""A frame as a base64 PNG."""
+
+Path = tuple[tuple[float, float], ...]
+"""Positions x, y in pixels of the frame, one per environment step, the first one included."""
+
+
+class Candidates(Section):
+    """Some candidates of one iteration of the planner, by latent cost, each followed in the simulator."""
+
+    iteration: NonNegativeInt
+    """From 1."""
+    costs: tuple[float, ...]
+    paths: tuple[Path, ...]
+
+
+class PlanFilm(Section):
+    """One pair: its first plan as it came to be, then how the episode went."""
+
+    number: NonNegativeInt
+    """Number of the pair in the evaluation."""
+    episode: int
+    start_row: int
+    goal_row: int
+    groups: tuple[str, ...]
+    success: bool
+    first_hit: int | None
+    frame_size: int
+    """Side of a frame, pixels, which positions refer to."""
+    start: Picture
+    goal: Picture
+    goal_position: tuple[float, float]
+    candidates: tuple[Candidates, ...]
+    plan: Path
+    """The way that the chosen plan leads in the simulator."""
+    path: Path
+    """The way of the agent until the goal was reached or the budget was used up."""
+    steps: tuple[int, ...]
+    frames: tuple[Picture, ...]
+    """The view of the camera at these environment steps."""
+
+
+class FilmResult(Measurement):
+    """Some pairs of an evaluation, filmed."""
+
+    protocol: EvalProtocol
+    films: tuple[PlanFilm, ...]
 
 
 def choose_episodes(evaluation: EvalResult, count: int) -> list[EpisodeResult]:
@@ -66,25 +105,15 @@ def film(
         dataset: where the pairs come from.
         evaluation: gives protocol and seeds.
         chosen: its pairs to film, none of them solved at the start.
-        advance: told the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together.
         simulators: of the task; in this process if not given.
     """
     pool = simulators or InProcess(task)
     begun, protocol = time.monotonic(), evaluation.protocol
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
     actor, films = _FirstPlans(run, protocol.planner), list[Film]()
-    again = evaluate(
-        run,
-        task,
-        dataset,
-        pairs,
-        protocol,
-        actor,
-        held_out=evaluation.held_out,
-        advance=advance,
-        film=films.append,
-        simulators=pool,
-    )
+    baselines = {number: one.random_success for number, one in enumerate(chosen)}
+    outcomes = EvaluationLoop(protocol, actor, pool, Clock(), advance, films.append, baselines).play(pairs, None, begun)
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
     films.sort(key=lambda one: one.number)
     return FilmResult.of(
@@ -95,13 +124,13 @@ def film(
         protocol=protocol,
         films=tuple(
             _plan_film(
-                _Tracer(pool, actor, pair, protocol.gate),
+                TrueRollout.from_start(run, pool, protocol.gate, pair),
                 outcome,
                 seen,
                 actor.first[pair_seed(protocol.drawn_with, pair, stream=0)],
                 numbers[outcome.start_row, outcome.goal_row],
             )
-            for pair, outcome, seen in zip(pairs, again.episodes, films, strict=True)
+            for pair, outcome, seen in zip(pairs, outcomes, films, strict=True)
         ),
     )
 
@@ -122,42 +151,8 @@ class _FirstPlans(Planner):
         return chosen
 
 
-@dataclass(frozen=True)
-class _Tracer:
-    """Follows action blocks from the start of a pair."""
-
-    pool: SimulatorPool
-    planner: Planner
-    pair: Pair
-    criterion: str
-
-    def paths(self, blocks: torch.Tensor) -> tuple[Path, ...]:
-        """Paths of sequences of normalized blocks (S, horizon, block_dim)."""
-        return self._follow(self.pair, self.planner.actions_of(blocks))
-
-    def goal_position(self) -> tuple[float, float]:
-        """The position at the goal."""
-        there = replace(self.pair, start=self.pair.goal)
-        return self._follow(there, np.empty((1, 0, self.planner.run.card.inputs.actions.dim), np.float32))[0][0]
-
-    def candidates(self, iteration: Iteration, number: int) -> Candidates:
-        """Some candidates of an iteration, cheapest first."""
-        costs, actions = iteration.cost[0], iteration.actions[0]
-        order = costs.argsort()
-        ranks = np.unique(np.linspace(0, len(order) - 1, DRAWN).astype(int))
-        drawn = order[torch.from_numpy(ranks)]
-        return Candidates(
-            iteration=number,
-            costs=tuple(costs[drawn].tolist()),
-            paths=self.paths(actions[drawn]),
-        )
-
-    def _follow(self, pair: Pair, actions: Actions) -> tuple[Path, ...]:
-        request = Rollouts(pair, self.criterion, actions[0, :0], actions)
-        return tuple(map(_path, self.pool.submit(pair.start_row, request).result().found.paths))
-
-
-def _plan_film(tracer: _Tracer, outcome: EpisodeResult, seen: Film, plan: Plan, number: int) -> PlanFilm:
+def _plan_film(rollout: TrueRollout, outcome: EpisodeResult, seen: Film, plan: Plan, number: int) -> PlanFilm:
+    at_goal = replace(rollout, pair=replace(rollout.pair, start=rollout.pair.goal))
     iterations = len(plan.history)
     steps = np.unique(np.linspace(0, len(seen.frames) - 1, FRAMES).astype(int))
     return PlanFilm(
@@ -171,16 +166,30 @@ def _plan_film(tracer: _Tracer, outcome: EpisodeResult, seen: Film, plan: Plan, 
         frame_size=seen.goal.shape[0],
         start=_picture(seen.frames[0]),
         goal=_picture(seen.goal),
-        goal_position=tracer.goal_position(),
+        goal_position=_paths(at_goal, plan.actions[:, :0])[0][0],
         candidates=tuple(
-            tracer.candidates(plan.history[shown - 1], shown)
+            _candidates(rollout, plan.history[shown - 1], shown)
             for shown in sorted({min(iteration, iterations) for iteration in (*ITERATIONS, iterations)})
         ),
-        plan=tracer.paths(plan.actions)[0],
+        plan=_paths(rollout, plan.actions)[0],
         path=_path(seen.path),
         steps=tuple(steps.tolist()),
         frames=tuple(_picture(seen.frames[step]) for step in steps),
     )
+
+
+def _candidates(rollout: TrueRollout, iteration: Iteration, number: int) -> Candidates:
+    """Some candidates of an iteration, cheapest first."""
+    costs, actions = iteration.cost[0], iteration.actions[0]
+    order = costs.argsort()
+    ranks = np.unique(np.linspace(0, len(order) - 1, DRAWN).astype(int))
+    drawn = order[torch.from_numpy(ranks)]
+    return Candidates(iteration=number, costs=tuple(costs[drawn].tolist()), paths=_paths(rollout, actions[drawn]))
+
+
+def _paths(rollout: TrueRollout, blocks: torch.Tensor) -> tuple[Path, ...]:
+    """Paths of sequences of normalized blocks (S, horizon, block_dim)."""
+    return tuple(map(_path, rollout.follow(blocks).paths))
 
 
 def _path(positions: npt.NDArray[np.floating]) -> Path:

@@ -3,29 +3,73 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from scipy.stats import spearmanr
 
-from lewm_cli.config import EvalProtocol, ReferencesConfig
+from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, ReferencesConfig, Section, merge_layers
 from lewm_cli.control import NoActionActor, Planner
-from lewm_cli.diagnose.ranking import rank_plan
-from lewm_cli.diagnose.reference_settings import PlansBy, planned_by, reference_planner
-from lewm_cli.diagnose.true_cost import TruePlanner, TrueRollout
+from lewm_cli.diagnose.true_cost import PlansBy, TruePlanner, TrueRollout
 from lewm_cli.evaluate import (
     EvalResult,
     EvaluationLoop,
     Journal,
+    RankedPair,
     Ranking,
     Reference,
     References,
     pair_seed,
     resume_clock,
 )
-from lewm_cli.plan import find_solver
+from lewm_cli.plan import Plan, find_solver
 from lewm_cli.simulate import Pair, Render, RunActor, SimulatorPool
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Run
+from lewm_cli.tasks import Task
+
+
+class ReferencesSettings(Section):
+    """The settings of references."""
+
+    references: ReferencesConfig = ReferencesConfig()
+
+
+def find_references(task: Task, settings: tuple[Layer, ...]) -> ReferencesConfig:
+    """Read how much a task's references try, and lay settings like `references.candidates` over it.
+
+    Raises:
+        UsageError: settings of something else, or that cannot mean anything.
+    """
+    own = {"references": task.references}
+    merged = merge_layers([Layer(f"references of {task.name}", own), *settings])
+    return ReferencesSettings.build(merged.tree, merged.source).references
+
+
+def reference_planner(planner: PlannerConfig, config: ReferencesConfig) -> PlannerConfig:
+    """Build the planner of the references: the cross-entropy method with their effort and the protocol's horizons."""
+    return PlannerConfig(
+        solver="cem",
+        candidates=config.candidates,
+        elites=config.elites,
+        iterations=config.iterations,
+        horizon=planner.horizon,
+        receding=planner.receding,
+        std=planner.std,
+        result=planner.result,
+        bounds=planner.bounds,
+        precision=planner.precision,
+        history=planner.history,
+        objective=planner.objective,
+    )
+
+
+def planned_by(planner: PlannerConfig, config: ReferencesConfig) -> tuple[PlansBy, ...]:
+    """List the costs that references plan by; not the model where it has planned like this already."""
+    every: tuple[PlansBy, ...] = get_args(PlansBy)
+    return every[1:] if reference_planner(planner, config) == planner else every
 
 
 @dataclass(frozen=True)
@@ -36,10 +80,8 @@ class ReferenceDiagnostics:
 
     Args:
         run: was evaluated, in eval mode on its device.
-        pairs: starts and goals.
-        evaluation: its result.
+        evaluation: of it on these pairs.
         config: the effort of the references.
-        pool: simulates.
     """
 
     run: Run
@@ -55,21 +97,12 @@ class ReferenceDiagnostics:
         return protocol.model_copy(update={"planner": reference_planner(protocol.planner, self.config)})
 
     @property
-    def planned_by(self) -> tuple[PlansBy, ...]:
-        """The costs that references plan by."""
-        return planned_by(self.evaluation.protocol.planner, self.config)
-
-    @property
     def unsolved(self) -> list[int]:
         """Numbers of the pairs that were not solved at the start."""
         return [number for number, one in enumerate(self.evaluation.episodes) if not one.solved_at_start]
 
     def no_action(self, advance: Callable[[int], None]) -> Reference:
-        """Take no action.
-
-        Args:
-            advance: told the number of environment steps done since the last call, all pairs together.
-        """
+        """Take no action; `advance` gets the number of environment steps done since the last call."""
         begun, protocol = time.monotonic(), self.protocol
         requests = [RunActor(pair, protocol.gate, protocol.budget, NoActionActor) for pair in self.pairs]
         responses = [self.pool.submit(number, request) for number, request in enumerate(requests)]
@@ -80,13 +113,7 @@ class ReferenceDiagnostics:
         return self._reference(reached, time.monotonic() - begun)
 
     def plan(self, by: PlansBy, advance: Callable[[int], None], journal: Journal | None = None) -> Reference:
-        """Plan and act as in the evaluation.
-
-        Args:
-            by: the cost of plans.
-            advance: told the number of environment steps done since the last call, all pairs together.
-            journal: takes every episode as it ends; those that are in it are not done again.
-        """
+        """Plan by a cost, and act as in the evaluation; see `EvaluationLoop`."""
         begun, clock = resume_clock(journal)
         planner, criterion = self.protocol.planner, self.protocol.gate
         actor = Planner(self.run, planner)
@@ -99,11 +126,7 @@ class ReferenceDiagnostics:
         return self._reference([one.success for one in episodes], time.monotonic() - begun)
 
     def rank(self, advance: Callable[[int], None]) -> Ranking | None:
-        """Follow the candidates of the run's first plan for every pair, to see how well its cost ranks them.
-
-        Args:
-            advance: told the number of pairs done since the last call.
-        """
+        """Follow the candidates of the run's first plan for every pair, to see how well its cost ranks them."""
         planner = self.protocol.planner
         actor, ranked = Planner(self.run, planner, solver=find_solver(planner, record=True)), []
         for number in self.unsolved:
@@ -125,11 +148,7 @@ class ReferenceDiagnostics:
         true_state: Reference,
         ranking: Ranking | None,
     ) -> References:
-        """Put all together.
-
-        Args:
-            model: None if the evaluation was planned as the references are.
-        """
+        """Put all together; `model` is None if the evaluation was planned as the references are."""
         episodes = self.evaluation.episodes
         model = model or self._reference([one.success for one in episodes], seconds=0)
         return References(
@@ -163,3 +182,24 @@ class ReferenceDiagnostics:
     @property
     def _clusters(self) -> npt.NDArray[np.int_]:
         return np.array([one.episode for one in self.evaluation.counted()])
+
+
+def rank_plan(number: int, plan: Plan, rollout: TrueRollout) -> RankedPair:
+    """Compare the ranking of a recorded plan's candidates by cost with the ranking by where they lead."""
+    first, last = plan.history[0], plan.history[-1]
+    distances = rollout.follow(torch.cat([first.actions[0], last.actions[0], plan.actions])).distances
+    count = first.cost.shape[1]
+    return RankedPair(
+        number=number,
+        first=_spearman(first.cost[0].numpy(), distances[:count]),
+        last=_spearman(last.cost[0].numpy(), distances[count:-1]),
+        distance=distances[-1],
+        least=distances.min(),
+    )
+
+
+def _spearman(costs: npt.NDArray[np.floating], distances: npt.NDArray[np.floating]) -> float | None:
+    """Rank correlation; None where one of them does not differ."""
+    if np.ptp(costs) == 0 or np.ptp(distances) == 0:
+        return None
+    return float(spearmanr(costs, distances).statistic)

@@ -1,26 +1,28 @@
 """Planning by true dynamics: simulators follow every candidate, and its cost is that of where it really leads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control import Actions, Frame, PlannedEpisode, Planner
-from lewm_cli.diagnose.reference_settings import PlansBy
 from lewm_cli.plan import Cost, Objective
-from lewm_cli.simulate import Pair, Response, Rollouts, SimulatorPool, gather
+from lewm_cli.simulate import Pair, Response, RolloutResult, Rollouts, SimulatorPool, gather
 from lewm_cli.store import Run
 from lewm_cli.workers import available_cores
 
+PlansBy = Literal["model", "true latent", "true state"]
+"""The cost of plans: by where the model imagines that they lead, or by where the simulator shows that they lead, there
+by the latent of the frame or by the state."""
+
 TOGETHER = 8
-"""Candidates in one request: few, so that all processes have work to the end. Whoever simulates, they are the same
-ones, for frames that are encoded together have a say in each other's rounding."""
+"""Candidates in one request: few, so that all processes have work to the end, and the same ones however many processes
+there are, for frames that are encoded together change each other's rounding."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,12 @@ class TrueRollout:
             for k, part in enumerate(parts)
         ]
 
-    def distances(self, candidates: Tensor) -> npt.NDArray[np.floating]:
-        """Distances (S,) from the goal at the ends of candidates (S, horizon, block_dim), in the task's units."""
-        followed = gather(self.submit(candidates, rendered=False))
-        return np.concatenate([response.found.distances for response in followed])
+    def follow(self, candidates: Tensor) -> RolloutResult:
+        """Follow candidates (S, horizon, block_dim) to their ends."""
+        parts = [response.found for response in gather(self.submit(candidates, rendered=False))]
+        return RolloutResult(
+            np.concatenate([part.paths for part in parts]), np.concatenate([part.distances for part in parts])
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class StateCost(TrueCost):
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), in the task's units."""
-        found = [rollout.distances(one) for rollout, one in zip(self.rollouts, candidates, strict=True)]
+        found = [rollout.follow(one).distances for rollout, one in zip(self.rollouts, candidates, strict=True)]
         return torch.from_numpy(np.stack(found)).float()
 
 
@@ -125,9 +129,9 @@ class FrameCost(TrueCost):
     def _latents(self, responses: "list[Future[Response]]") -> Tensor:
         """Latents (S, D) of the frames of one environment; on a CPU encoded while others are drawn."""
         if self.run.device.type != "cpu":
-            return self.run.embed(np.concatenate(list(_frames(responses))))
+            return self.run.embed(np.concatenate([response.result().frames for response in responses]))
         with ThreadPoolExecutor(available_cores()) as threads:
-            encoded = [threads.submit(self.run.embed, frames) for frames in _frames(responses)]
+            encoded = [threads.submit(self.run.embed, response.result().frames) for response in responses]
             return torch.cat([one.result() for one in encoded])
 
 
@@ -135,10 +139,6 @@ class TruePlanner(Planner):
     """Plans like the planner of a run, with simulators in the place of the model.
 
     Args:
-        run: says what actions mean, and encodes.
-        config: settings of planning.
-        pool: simulates.
-        criterion: of success.
         pairs: by the seed of their episode.
         by: compare latents or states.
     """
@@ -172,7 +172,3 @@ class TruePlanner(Planner):
         if self._by == "true state":
             return StateCost(rollouts)
         return FrameCost(rollouts, self.run, self.objective, torch.stack([episode.goal for episode in episodes]))
-
-
-def _frames(responses: "list[Future[Response]]") -> Iterator[Frame]:
-    return (response.result().frames for response in responses)

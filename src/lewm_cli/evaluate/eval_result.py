@@ -1,6 +1,5 @@
 """The result of an evaluation, with everything needed to believe and repeat it."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -9,11 +8,10 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.control import TimeSplit
-from lewm_cli.data import Dataset
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References
 from lewm_cli.statistics import Difference, Rate
-from lewm_cli.store import Measurement, Run
+from lewm_cli.store import Measurement
 
 NOT_SOLVED = "start not solved"
 """Name of the headline where solved starts are left out of it."""
@@ -125,42 +123,8 @@ class EvalResult(Measurement):
     """By seed, and then by row."""
 
     @classmethod
-    def summarizing(
-        cls,
-        run: Run,
-        dataset: Dataset,
-        episodes: list[EpisodeResult],
-        protocol: EvalProtocol,
-        *,
-        held_out: bool,
-        begun: float,
-        plans: int,
-        split: TimeSplit,
-        workers: int,
-        redrawn: Redrawn | None,
-        head_sha256: str | None,
-    ) -> Self:
-        """Summarizes the outcomes of one seed; see `Measurement.of` for the rest."""
-        return cls.of(
-            run,
-            dataset,
-            held_out=held_out,
-            begun=begun,
-            protocol=protocol,
-            manifest=None,
-            workers=workers,
-            redrawn=redrawn,
-            head_sha256=head_sha256,
-            **summarize(episodes, protocol, plans, split, time.monotonic() - begun),
-        )
-
-    @classmethod
     def over_seeds(cls, results: Sequence[Self]) -> Self:
-        """Joins results of the same pairs under several seeds of planning; of one it is that one.
-
-        Args:
-            results: by seed; the last is the newest.
-        """
+        """Joins results of the same pairs under several seeds of planning, the newest last; of one it is that one."""
         first, last = results[0], results[-1]
         if first is last:
             return first
@@ -200,12 +164,6 @@ def rate(values: Sequence[bool], episodes: Sequence[EpisodeResult]) -> Rate:
     return Rate.of(outcomes_by_seed(values, episodes), recorded_episodes(episodes))
 
 
-def summarize_groups(episodes: Sequence[EpisodeResult]) -> tuple[GroupResult, ...]:
-    """Summarizes every named group of pairs, by name."""
-    names = sorted({name for one in episodes for name in one.groups})
-    return tuple(GroupResult.of(name, [one for one in episodes if name in one.groups]) for name in names)
-
-
 def first_seed(episodes: Sequence[EpisodeResult]) -> Sequence[EpisodeResult]:
     """Every pair once."""
     return [one for one in episodes if one.seed == episodes[0].seed]
@@ -224,6 +182,7 @@ def summarize(
     random = outcomes_by_seed([one.random_success for one in chosen], chosen)
     seeds = dict.fromkeys(one.seed for one in chosen)
     pairs = first_seed(episodes)
+    groups = sorted({name for one in chosen for name in one.groups})
     return {
         "overall": without if chosen is unsolved else every,
         "success_by_seed": dict(zip(seeds, success.mean(axis=1).tolist(), strict=True)),
@@ -231,7 +190,7 @@ def summarize(
         "all_pairs": every,
         "not_solved": without,
         "solved_at_start": rate([one.solved_at_start for one in pairs], pairs),
-        "groups": summarize_groups(chosen),
+        "groups": tuple(GroupResult.of(name, [one for one in chosen if name in one.groups]) for name in groups),
         "plans": plans,
         "seconds_per_plan": split.planner / max(1, plans),
         "iterations_per_plan": sum(one.iterations for one in episodes) / max(1, plans),

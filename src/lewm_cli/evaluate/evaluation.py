@@ -3,18 +3,19 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.control import Actor, Clock, Frame, RandomActor, TimeSplit
+from lewm_cli.control import Actions, Actor, ActorEpisode, Clock, Frame, RandomActor, TimeSplit
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult
+from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, summarize
 from lewm_cli.evaluate.journal import Entry, Journal
 from lewm_cli.evaluate.redrawn import Redrawn
-from lewm_cli.simulate import ActiveEpisode, InProcess, Pair, RunActor, SimulatorPool, begin_episodes, follow_actions
+from lewm_cli.simulate import Begin, EpisodeProgress, Follow, InProcess, Pair, Response, RunActor, SimulatorPool, gather
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
@@ -28,7 +29,7 @@ class Film:
         frames: (T, H, W, 3) uint8, from the start on.
         goal: (H, W, 3) uint8.
         path: (T, 2) positions, in pixels of the frame.
-        success: the goal was reached; None where nobody can tell.
+        success: the goal was reached; None where that is not known.
     """
 
     number: int
@@ -64,11 +65,9 @@ def evaluate(
         run: the model that is measured, in eval mode on its device.
         task: with a simulator.
         dataset: where the pairs come from.
-        pairs: starts and goals.
-        protocol: budget, success criterion, planner and seeds.
-        actor: acts; a `Planner` with the run, or another one that uses it.
+        actor: a `Planner` with the run, or another one that uses it.
         held_out: none of the episodes was trained on; stored.
-        advance: told the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         simulators: of the task; in this process if not given.
         journal: takes every episode as it ends; those that are in it are not done again.
@@ -82,19 +81,55 @@ def evaluate(
     begun, clock = resume_clock(journal)
     episodes = EvaluationLoop(protocol, actor, pool, clock, advance, film).play(pairs, journal, begun)
     steps = (protocol.budget if one.first_hit is None else one.first_hit for one in episodes)
-    return EvalResult.summarizing(
+    plans = sum(-(-taken // actor.steps) for taken in steps)
+    return EvalResult.of(
         run,
         dataset,
-        episodes,
-        protocol,
         held_out=held_out,
         begun=begun,
-        plans=sum(-(-taken // actor.steps) for taken in steps),
-        split=clock.spent,
+        protocol=protocol,
+        manifest=None,
         workers=pool.workers,
         redrawn=redrawn,
         head_sha256=actor.head_sha256,
+        **summarize(episodes, protocol, plans, clock.spent, time.monotonic() - begun),
     )
+
+
+@dataclass
+class ActiveEpisode:
+    """An episode that has begun, and whose simulator waits for actions.
+
+    Args:
+        number: of the pair.
+        pair: start and goal.
+        frame: (H, W, 3) uint8, the current one.
+        goal_frame: (H, W, 3) uint8.
+        progress: its state.
+        memory: state of the actor in it.
+        baseline: success of the random actor from the same start, if it had to be found.
+        actions: (K, A) taken so far, in the parts in which they were chosen.
+        film: frames before each step, if it is filmed.
+    """
+
+    number: int
+    pair: Pair
+    frame: Frame
+    goal_frame: Frame
+    progress: EpisodeProgress
+    memory: ActorEpisode
+    baseline: "Future[Response] | None"
+    actions: list[Actions] = field(default_factory=list)
+    film: list[Frame] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken."""
+        return len(self.progress.path) - 1
+
+    def ended(self, budget: int) -> bool:
+        """Check that the goal is reached, or the budget used up."""
+        return self.progress.first_hit is not None or self.steps >= budget
 
 
 @dataclass(frozen=True)
@@ -102,11 +137,8 @@ class EvaluationLoop:
     """Begins episodes, and lets an actor act in all active ones, until all have ended.
 
     Args:
-        protocol: budget, success criterion and seeds.
-        actor: acts.
-        pool: simulates.
         clock: times the parts, those of the actor included.
-        advance: told the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         baselines: success of random actions, by pair, where that is known; the random actor acts elsewhere.
     """
@@ -120,13 +152,7 @@ class EvaluationLoop:
     baselines: Mapping[int, bool] = field(default_factory=dict)
 
     def play(self, pairs: list[Pair], journal: Journal | None, begun: float) -> list[EpisodeResult]:
-        """Play every pair; the results are in their order.
-
-        Args:
-            pairs: starts and goals.
-            journal: takes every episode as it ends; those that are in it are not done again.
-            begun: when, as `time.monotonic()` gives it.
-        """
+        """Play every pair; the results are in their order. Episodes that are in the journal are not done again."""
         self.actor.clock = self.clock
         results = {entry.number: entry.result for entry in journal.entries} if journal else {}
         self.advance(len(results) * self.protocol.budget)
@@ -153,36 +179,50 @@ class EvaluationLoop:
 
     def _begin(self, pairs: list[tuple[int, Pair]]) -> list[ActiveEpisode]:
         """Begin episodes, and the random baseline, which goes on while the actor thinks."""
-        criterion, budget = self.protocol.gate, self.protocol.budget
+        seed, criterion, budget = self.protocol.drawn_with, self.protocol.gate, self.protocol.budget
         with self.clock("simulator"):
-            fresh = begin_episodes(self.pool, pairs, criterion)
+            begun = gather([self.pool.submit(number, Begin(number, pair, criterion)) for number, pair in pairs])
         with self.clock("random"):
-            for one in fresh:
-                if one.number not in self.baselines:
-                    request = RunActor(one.pair, criterion, budget, RandomActor, self._seed(one.pair, stream=1))
-                    one.baseline = self.pool.submit(one.number, request)
-        seeds = [self._seed(one.pair, stream=0) for one in fresh]
-        memories = self.actor.begin([one.goal_frame for one in fresh], seeds)
-        for one, memory in zip(fresh, memories, strict=True):
-            one.memory = memory
-        return fresh
+            baselines = {
+                number: self.pool.submit(
+                    number, RunActor(pair, criterion, budget, RandomActor, pair_seed(seed, pair, 1))
+                )
+                for number, pair in pairs
+                if number not in self.baselines
+            }
+        memories = self.actor.begin([one.frames[1] for one in begun], [pair_seed(seed, pair, 0) for _, pair in pairs])
+        return [
+            ActiveEpisode(number, pair, one.frames[0], one.frames[1], one.found, memory, baselines.get(number))
+            for (number, pair), one, memory in zip(pairs, begun, memories, strict=True)
+        ]
 
     def _act(self, active: list[ActiveEpisode]) -> None:
-        """Act once in each of these."""
-        chosen = self.actor.act([one.memory for one in active], [one.frame for one in active])
-        before = [one.steps for one in active]
+        """Act once in each of these; what is chosen beyond `steps` only shows whether a reached goal stays so."""
+        every = self.actor.act([one.memory for one in active], [one.frame for one in active])
         with self.clock("simulator"):
-            follow_actions(
-                self.pool,
-                active,
-                chosen,
-                steps=self.actor.steps,
-                budget=self.protocol.budget,
-                criterion=self.protocol.gate,
-                filming=self.film is not None,
-            )
-        for one, steps in zip(active, before, strict=True):
-            self.advance(one.steps - steps)
+            requests = []
+            for one, chosen in zip(active, every, strict=True):
+                taken = min(self.actor.steps, self.protocol.budget - one.steps)
+                requests.append(
+                    Follow(
+                        one.number,
+                        one.pair,
+                        self.protocol.gate,
+                        before=np.concatenate([chosen[:0], *one.actions]),
+                        actions=chosen[:taken],
+                        rest=chosen[taken:],
+                        last=one.steps + taken == self.protocol.budget,
+                        filming=self.film is not None,
+                    )
+                )
+            responses = gather([self.pool.submit(request.number, request) for request in requests])
+        for one, request, response in zip(active, requests, responses, strict=True):
+            before, one.progress = one.steps, response.found
+            one.actions.append(request.actions)
+            if len(response.frames):
+                *seen, one.frame = response.frames
+                one.film += seen
+            self.advance(one.steps - before)
 
     def _result(self, one: ActiveEpisode) -> EpisodeResult:
         found = one.progress
@@ -209,9 +249,6 @@ class EvaluationLoop:
             flops=one.memory.flops,
         )
 
-    def _seed(self, pair: Pair, stream: int) -> int:
-        return pair_seed(self.protocol.drawn_with, pair, stream)
-
 
 def resume_clock(journal: Journal | None) -> tuple[float, Clock]:
     """Resume from a journal: when the evaluation would have begun uninterrupted, and a clock with its time so far."""
@@ -221,6 +258,6 @@ def resume_clock(journal: Journal | None) -> tuple[float, Clock]:
 
 
 def pair_seed(seed: int, pair: Pair, stream: int) -> int:
-    """Derive the seed of one pair: one stream for the actor, another for the random baseline."""
+    """Derive the seed of one pair: stream 0 is the actor's, stream 1 that of the random baseline."""
     sequence = np.random.SeedSequence([seed, pair.start_row, pair.goal_row, stream])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)

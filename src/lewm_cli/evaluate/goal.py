@@ -1,4 +1,4 @@
-"""Driving a simulator towards an image: frames can be compared with it, but nobody knows the state that it shows."""
+"""Driving a simulator towards an image: frames can be compared with it, but the state that it shows is not known."""
 
 import time
 from collections.abc import Callable
@@ -62,8 +62,7 @@ def drive_to_image(
         simulator: of the run's task.
         start_seed: of the reset.
         goal: a square image of any size.
-        protocol: budget, planner and seed.
-        advance: told the number of environment steps done since the last call.
+        advance: gets the number of environment steps done since the last call.
         film: takes the frames.
     """
     begun = time.monotonic()

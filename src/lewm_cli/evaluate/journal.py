@@ -15,6 +15,7 @@ from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.files import full_disk_explained, lock_path, locked, write_text
 from lewm_cli.provenance import installed_versions
 from lewm_cli.simulate import Pair
+from lewm_cli.stop import StopRequest
 from lewm_cli.store import Run
 
 
@@ -76,11 +77,9 @@ class Journal:
     @classmethod
     @contextmanager
     def opened(cls, folder: Path, about: Journaled, *, resume: bool, say: Callable[[str], None]) -> "Iterator[Journal]":
-        """The journal of an evaluation, locked against a second process with the very same one.
+        """The journal of an evaluation among a run's results, locked against a second process with the very same one.
 
         Args:
-            folder: of the run's results.
-            about: what the evaluation depends on.
             resume: go on from the episodes that are in it.
             say: gets a remark on what was found.
 
@@ -117,15 +116,16 @@ class Journal:
             LewmError: the disk is full.
         """
         line = f"{entry.model_dump_json()}\n"
-        if self._file is None:
-            kept = (earlier.model_dump_json() for earlier in self.entries)
-            write_text(self.path, "".join(f"{one}\n" for one in (self._head, *kept)) + line)
-            self._file = self.path.open("a", encoding="utf-8")
-        else:
-            with full_disk_explained(self.path):
-                self._file.write(line)
-                self._file.flush()
-        self.entries = (*self.entries, entry)
+        with StopRequest():  # Ctrl-C waits, so that what is written is counted too
+            if self._file is None:
+                kept = (earlier.model_dump_json() for earlier in self.entries)
+                write_text(self.path, "".join(f"{one}\n" for one in (self._head, *kept)) + line)
+                self._file = self.path.open("a", encoding="utf-8")
+            else:
+                with full_disk_explained(self.path):
+                    self._file.write(line)
+                    self._file.flush()
+            self.entries = (*self.entries, entry)
 
     @property
     def finished(self) -> int:

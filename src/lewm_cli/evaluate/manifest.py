@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import NonNegativeInt, ValidationError
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.data import Dataset
@@ -33,11 +33,6 @@ class PairManifest(Section):
     dataset: DatasetIdentity
     protocol: EvalProtocol
     pairs: tuple[ManifestPair, ...]
-
-    @property
-    def offset(self) -> PositiveInt:
-        """Environment steps from start to goal."""
-        return self.protocol.offset
 
 
 def write_manifest(path: Path, task: Task, dataset: Dataset, protocol: EvalProtocol, pairs: list[Pair]) -> PairsOrigin:
@@ -79,20 +74,9 @@ def read_manifest(path: Path) -> PairManifest:
 
 
 def manifest_pairs(
-    path: Path,
-    manifest: PairManifest,
-    task: Task,
-    dataset: Dataset,
-    protocol: EvalProtocol,
-    say: Callable[[str], None],
+    path: Path, manifest: PairManifest, task: Task, dataset: Dataset, protocol: EvalProtocol, say: Callable[[str], None]
 ) -> tuple[list[Pair], PairsOrigin]:
-    """Take the pairs of a manifest from a recording.
-
-    Args:
-        path: where it was read from.
-        manifest: what was read.
-        task, dataset, protocol: what they are to be used with.
-        say: gets a remark on what they are.
+    """Take the pairs of a manifest, which was read from `path`, from a recording.
 
     Raises:
         LewmError: the pairs are of another recording, task or offset, or the protocol asks for other ones.
@@ -103,10 +87,10 @@ def manifest_pairs(
             f"episodes, {manifest.dataset.fingerprint[:8]}) than {dataset.name} ({dataset.episodes} episodes, "
             f"{dataset.identity.fingerprint[:8]}); name that one with --dataset, or another --manifest"
         )
-    if manifest.offset != protocol.offset:
+    if manifest.protocol.offset != protocol.offset:
         raise LewmError(
-            f"the goals in {path} are {manifest.offset} steps ahead, and {protocol.offset} were asked for; name "
-            "another --manifest"
+            f"the goals in {path} are {manifest.protocol.offset} steps ahead, and {protocol.offset} were asked for; "
+            "name another --manifest"
         )
     rows = [(one.episode, one.start_row, one.goal_row) for one in manifest.pairs]
     if not all(_holds(dataset, *numbers, protocol.offset) for numbers in rows):

@@ -15,13 +15,7 @@ from lewm_cli.statistics import Difference, Rate, holm
 
 @dataclass(frozen=True)
 class NamedResult:
-    """An evaluation and its name beside others.
-
-    Args:
-        name: differs from those of the others.
-        file: where it was read from.
-        result: the evaluation.
-    """
+    """An evaluation with a name that differs from those of others beside it, and the file that it was read from."""
 
     name: str
     file: str
@@ -80,11 +74,17 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
         raise UsageError("a comparison needs at least two results; name another run or stored evaluation beside it")
     baseline = results[0]
     for other in results[1:]:
-        _refuse_other_pairs(baseline, other)
-    outcomes = [_in_order(one.result) for one in results]
-    clusters = recorded_episodes(outcomes[0])
-    first, *others = (outcomes_by_seed([one.success for one in episodes], episodes) for episodes in outcomes)
-    differences = [Difference.of(success, first, clusters) for success in others]
+        for differs in _differences(baseline.result, other.result):
+            raise LewmError(
+                f"{baseline.name} and {other.name} were not evaluated on the same pairs: {differs}; evaluate both with "
+                "the same --dataset, --protocol, --episodes, --seed, --seeds, offset and budget, or with one "
+                "--manifest, or name other stored evaluations by their paths"
+            )
+    every = [_in_order(one.result) for one in results]
+    clusters = recorded_episodes(every[0])
+    outcomes = [outcomes_by_seed([one.success for one in episodes], episodes) for episodes in every]
+    baselines = [outcomes_by_seed([one.random_success for one in episodes], episodes) for episodes in every]
+    differences = [Difference.of(success, outcomes[0], clusters) for success in outcomes[1:]]
     p_values = [one.p for one in differences if one.p is not None]
     corrected = holm(p_values) if len(p_values) > 1 else [None] * len(differences)
     return PairedComparison(
@@ -94,9 +94,22 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
         pairs=len(clusters),
         episodes=len(np.unique(clusters)),
         results=tuple(
-            _compared(named, episodes, difference, p_holm)
-            for named, episodes, difference, p_holm in zip(
-                results, outcomes, [None, *differences], [None, *corrected], strict=True
+            ComparedResult(
+                name=named.name,
+                file=named.file,
+                run=named.result.run,
+                weights_sha256=named.result.weights_sha256,
+                head_sha256=named.result.head_sha256,
+                held_out=named.result.held_out,
+                protocol=named.result.protocol,
+                success=Rate.of(success, clusters),
+                random=Rate.of(random, clusters),
+                above_random=Difference.of(success, random, clusters),
+                above_baseline=difference,
+                p_holm=p_holm,
+            )
+            for named, success, random, difference, p_holm in zip(
+                results, outcomes, baselines, [None, *differences], [None, *corrected], strict=True
             )
         ),
     )
@@ -106,37 +119,6 @@ def _in_order(result: EvalResult) -> list[EpisodeResult]:
     """Episodes by seed, as they were, and by pair."""
     seeds = list(result.success_by_seed)
     return sorted(result.episodes, key=lambda one: (seeds.index(one.seed), _pair(one)))
-
-
-def _compared(
-    named: NamedResult, episodes: list[EpisodeResult], difference: Difference | None, p_holm: float | None
-) -> ComparedResult:
-    clusters = recorded_episodes(episodes)
-    success = outcomes_by_seed([one.success for one in episodes], episodes)
-    random = outcomes_by_seed([one.random_success for one in episodes], episodes)
-    return ComparedResult(
-        name=named.name,
-        file=named.file,
-        run=named.result.run,
-        weights_sha256=named.result.weights_sha256,
-        head_sha256=named.result.head_sha256,
-        held_out=named.result.held_out,
-        protocol=named.result.protocol,
-        success=Rate.of(success, clusters),
-        random=Rate.of(random, clusters),
-        above_random=Difference.of(success, random, clusters),
-        above_baseline=difference,
-        p_holm=p_holm,
-    )
-
-
-def _refuse_other_pairs(one: NamedResult, other: NamedResult) -> None:
-    for differs in _differences(one.result, other.result):
-        raise LewmError(
-            f"{one.name} and {other.name} were not evaluated on the same pairs: {differs}; evaluate both with the same "
-            "--dataset, --protocol, --episodes, --seed, --seeds, offset and budget, or with one --manifest, or name "
-            "other stored evaluations by their paths"
-        )
 
 
 def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Start and goal pairs: two rows of one recorded episode, a fixed number of environment steps apart."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -9,9 +10,11 @@ import numpy as np
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.evaluate.samplers import Start, draw_rows, refuse_too_few, starts_in_turn
 from lewm_cli.simulate import Pair
 from lewm_cli.tasks import Simulator, Task
+
+Start = tuple[int, int]
+"""Number of an episode, and a row of it."""
 
 LOOKED_AT = 100
 """Pairs looked at for each that is asked for, before too few are reported."""
@@ -67,7 +70,13 @@ def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: E
     offset, count, seed = protocol.offset, protocol.pairs, protocol.seed
     refuse_missing_states(dataset, task)
     one_short = protocol.sampler == "rows-original"
-    refuse_too_few(dataset, episodes, offset=offset, count=count, spare=int(one_short))
+    available = max(0, int(np.maximum(0, dataset.lengths[episodes] - offset).sum()) - one_short)
+    if available < count:
+        raise LewmError(
+            f"{count} pairs were asked for, but the {len(episodes)} episodes of {dataset.name} that may be used hold "
+            f"{available} starts with a goal {offset} steps later; ask for fewer with --episodes, or record test "
+            "episodes and name them with --dataset"
+        )
     if protocol.sampler != "episodes":
         starts = draw_rows(dataset, episodes, offset=offset, count=count, seed=seed, one_short=one_short)
         return _pairs_from(dataset, task, starts, offset)
@@ -131,3 +140,33 @@ def _pairs_from(dataset: Dataset, task: Task, starts: list[Start], offset: int) 
 
 def _states(dataset: Dataset, columns: tuple[str, ...], rows: np.ndarray) -> np.ndarray:
     return np.concatenate([dataset.read(name, rows).reshape(len(rows), -1) for name in columns], axis=1)
+
+
+def starts_in_turn(dataset: Dataset, episodes: np.ndarray, *, offset: int, seed: int) -> Iterator[Start]:
+    """All starts of the sampler `episodes`: a random one of each episode in random order, then a second of each, ..."""
+    generator = np.random.default_rng(seed)
+    valid = {int(episode): int(dataset.lengths[episode]) - offset for episode in episodes}
+    steps = {episode: generator.permutation(count).tolist() for episode, count in valid.items() if count > 0}
+    order = generator.permutation(sorted(steps)).tolist()
+    while order:
+        yield from ((episode, int(dataset.offsets[episode]) + steps[episode].pop()) for episode in order)
+        order = [episode for episode in order if steps[episode]]
+
+
+def draw_rows(
+    dataset: Dataset, episodes: np.ndarray, *, offset: int, count: int, seed: int, one_short: bool
+) -> list[Start]:
+    """Starts of the samplers `rows` and `rows-original`, by row: every start is as likely, so long episodes give more.
+
+    Args:
+        one_short: never draw the last start of the recording, as the authors' code did until a fix in July. The draw
+            depends on the number of starts, so that the fix changed every pair.
+    """
+    by_row = sorted((int(episode) for episode in episodes), key=lambda episode: dataset.offsets[episode])
+    counts = np.maximum(0, dataset.lengths[by_row] - offset)
+    owners = np.repeat(by_row, counts)
+    firsts = np.repeat(np.cumsum(counts) - counts, counts)
+    rows = dataset.offsets[owners] + np.arange(len(owners)) - firsts
+    among = len(rows) - 1 if one_short else len(rows)
+    chosen = np.sort(np.random.default_rng(seed).choice(among, size=count, replace=False))
+    return list(zip(owners[chosen].tolist(), rows[chosen].tolist(), strict=True))

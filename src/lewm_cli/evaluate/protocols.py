@@ -16,12 +16,7 @@ RELEASE = "release"
 
 
 def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> EvalProtocol:
-    """A task's protocol with settings laid over it; it says which of them it differs in.
-
-    Args:
-        task: with protocols.
-        name: of one of them.
-        settings: laid over it, the later over the earlier.
+    """A task's protocol with settings laid over it, the later over the earlier; it says which of them it differs in.
 
     Raises:
         UsageError: the task has none of this name, or what comes out cannot mean anything.
@@ -32,7 +27,11 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
         raise UsageError(f"{task.name} has no protocol {name!r}; {hint}")
     own = Layer(f"protocol {task.name}/{name}", task.protocols[name] | {"name": name})
     for layer in settings:
-        _refuse_own_fields(layer)
+        refused = next((key for key in OWN_FIELDS if key in layer.tree), None)
+        if refused:
+            raise UsageError(
+                f"{layer.source}: a protocol's {refused} is its own; choose another protocol with --protocol"
+            )
     unchanged = EvalProtocol.build(own.tree, own.source)
     merged = merge_layers([own, *settings])
     protocol = EvalProtocol.build(merged.tree, merged.source)
@@ -48,13 +47,7 @@ def task_protocols(task: Task) -> list[EvalProtocol]:
 
 
 def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]:
-    """Remark on settings of a protocol that are unusual, and say what to expect of them.
-
-    Args:
-        task: with protocols.
-        protocol: of the task.
-        frameskip: environment steps per model step.
-    """
+    """Remark on unusual settings of a task's protocol, and say what to expect of them."""
     offset, planner = protocol.offset, protocol.planner
     expected = [Expectation.build(one, f"protocols of {task.name}") for one in task.expectations]
     known = [one for one in expected if one.offset <= offset]
@@ -73,12 +66,6 @@ def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]
             f"plans reach {reach} steps ahead and goals lie {offset} ahead: what counts is how near a plan comes, "
             f"and that may lead astray; expect less than with goals {reach} ahead"
         )
-
-
-def _refuse_own_fields(layer: Layer) -> None:
-    own = next((key for key in OWN_FIELDS if key in layer.tree), None)
-    if own:
-        raise UsageError(f"{layer.source}: a protocol's {own} is its own; choose another protocol with --protocol")
 
 
 def _flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:

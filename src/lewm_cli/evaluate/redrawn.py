@@ -33,11 +33,9 @@ def redraw(
     A recording at another resolution is compared at the smaller of the two.
 
     Args:
-        simulators: of the task.
         task: says how alike frames have to be.
-        dataset: where the pairs come from.
         pairs: among which a few are chosen, evenly.
-        say: told if frames differ.
+        say: gets a warning if frames differ.
 
     Raises:
         LewmError: the simulator does not take a state, or draws something else.
@@ -50,13 +48,15 @@ def redraw(
     size = min(drawn.shape[1], recorded.shape[1])
     differences = np.abs(resize(drawn, size).astype(int) - resize(recorded, size)).mean(axis=(1, 2, 3))
     worst, fidelity = int(differences.argmax()), task.fidelity
-    told = f"drawn again, row {rows[worst]} of {dataset.name} differs by {differences[worst]:.3g} RGB levels on average"
+    found = (
+        f"drawn again, row {rows[worst]} of {dataset.name} differs by {differences[worst]:.3g} RGB levels on average"
+    )
     if differences[worst] > fidelity.refused:
         raise LewmError(
-            f"{told}, so the simulator of {task.name} is not the one that recorded it and a success rate would mean "
+            f"{found}, so the simulator of {task.name} is not the one that recorded it and a success rate would mean "
             f"nothing; install stable-worldmodel==0.1.1, or record anew: lewm collect {task.name} --episodes 100"
         )
     alike = bool(differences[worst] <= fidelity.alike)
     if not alike:
-        say(f"WARNING: {told}, more than {fidelity.alike:g}: the simulator has drifted, and the rate may have with it")
+        say(f"WARNING: {found}, more than {fidelity.alike:g}: the simulator has drifted, and the rate may have with it")
     return Redrawn(frames=len(rows), difference=float(differences[worst]), alike=alike)

@@ -1,12 +1,11 @@
 """Fetches published files: found in the catalog, downloaded, unpacked, installed in the home."""
 
 from lewm_cli.fetch.catalog import Entry, Published, read_catalog
-from lewm_cli.fetch.destinations import PlannedFetch, check_space, plan_fetch
+from lewm_cli.fetch.destinations import PlannedFetch, check_space, clear_finished, plan_fetch
 from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
+from lewm_cli.fetch.remote import Advance, Begin, ByteProgress, Transfer
 from lewm_cli.fetch.sources import find_sources
-from lewm_cli.fetch.staging import clear_finished
 from lewm_cli.fetch.target import find_targets
-from lewm_cli.fetch.transfer import Advance, Begin, ByteProgress, Transfer
 
 __all__ = [
     "Advance",

@@ -13,46 +13,30 @@ from lewm_cli import __version__
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.catalog import PublishedFile
-from lewm_cli.fetch.destinations import PlannedFetch
-from lewm_cli.fetch.download import LocalFile, download
-from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.destinations import PlannedFetch, emptied, free_bytes, put_last, staged
+from lewm_cli.fetch.download import download
+from lewm_cli.fetch.remote import ByteProgress, LocalFile, Remote, Transfer
 from lewm_cli.fetch.sources import local_path
-from lewm_cli.fetch.staging import emptied, free_bytes, put, put_last, staged
 from lewm_cli.fetch.target import CONFIG, WEIGHTS, Target
-from lewm_cli.fetch.transfer import ByteProgress, Transfer
-from lewm_cli.fetch.unpack import UnpackedFile, unpack
+from lewm_cli.fetch.unpack import HDF5_SUFFIXES, unpack
+from lewm_cli.files import explained
 from lewm_cli.store import weights_digest
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.load import Say
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
 
-_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
-_RECORDINGS = (".h5", ".hdf5")
-
-_SPARE = 1 << 28
-"""Bytes of the disk that unpacking leaves free."""
-
-_BESIDE = 1 << 24
-"""Bytes that an archive may hold beside the recording: words about it."""
-
-_CHUNK = 1 << 20
+SPARE_BYTES, BESIDE_BYTES = 1 << 28, 1 << 24
+"""Bytes of the disk that unpacking leaves free, and those that an archive may hold beside the recording."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A target that is in the home.
-
-    Args:
-        planned: what it is, and where it lies.
-        origin: where it came from, and its hashes; None if lewm did not fetch it.
-        transferred: bytes that came from there this time.
-        summary: what is in it, in a few words.
-    """
+    """A target that is in the home."""
 
     planned: PlannedFetch
-    origin: Origin | None
-    transferred: int
-    summary: str
+    origin: Origin | None  # None if lewm did not fetch it
+    transferred: int  # bytes that came this time
+    summary: str  # what is in it, in a few words
 
 
 def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | None:
@@ -62,8 +46,7 @@ def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | N
         LewmError: the address names another file, or none.
     """
     [file] = planned.target.files
-    named = local_path(planned.target.published.url or "")
-    if named:
+    if named := local_path(planned.target.published.url or ""):
         return _verified(named, file, progress)
     path = planned.path.with_name(PurePosixPath(file.name).name)  # kept by an earlier fetch, or put there by hand
     if path == planned.path or not path.is_file() or file.sha256 is None or path.stat().st_size != file.size:
@@ -75,48 +58,35 @@ def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | N
 def install_dataset(
     planned: PlannedFetch, source: Remote | LocalFile, progress: ByteProgress, say: Say, *, keep_archive: bool
 ) -> Installed:
-    """Fetches a recording; until the last moment its path is what it was.
-
-    Args:
-        planned: what it is, and the HDF5 file that it becomes.
-        source: where its one file is.
-        progress: shows downloads and unpacking.
-        say: hears of pauses.
-        keep_archive: leave an archive that was downloaded beside the recording.
+    """Fetches a recording from where its one file is; until the last moment its path is what it was.
 
     Raises:
         LewmError: in one sentence what went wrong; what was downloaded so far stays for the next attempt.
     """
     target, path = planned.target, planned.path
     with staged(path) as stage:
-        downloaded = isinstance(source, Remote)
-        if isinstance(source, Remote):
-            source = _download(source, stage / PurePosixPath(target.files[0].name).name, progress, say)
+        archive = source
+        if isinstance(archive, Remote):
+            archive = _download(archive, stage / PurePosixPath(target.files[0].name).name, progress, say)
         folder = emptied(stage / "unpacked")
-        file = _recording(_unpack(source.path, folder, target.unpacked, progress), path.name, source.path.name)
-        recording = folder / file.path
-        dataset = open_dataset(recording, target.name)
-        origin = _origin(target, [source], [LocalFile(path, file.size, file.sha256)])
+        file = _recording(_unpack(archive.path, folder, target.unpacked, progress), path.name, archive.path.name)
+        dataset = open_dataset(folder / file.path, target.name)
+        origin = _origin(target, [archive], [replace(file, path=path)])
         if path.exists() and not planned.replaces:
             raise LewmError(f"{path} has come there meanwhile; to have it replaced, add --force to the same command")
-        if downloaded and keep_archive and source.path.name != path.name:
-            put(source.path, path.with_name(source.path.name))
+        if archive is not source and keep_archive and archive.path.name != path.name:
+            with explained(path):
+                archive.path.replace(path.with_name(archive.path.name))
         # The recording last: without it, its origin says nothing to anybody.
         origin.write(dataset_origin(path))
-        put_last(recording, path)
-    return Installed(planned, origin, source.transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
+        put_last(folder / file.path, path)
+    return Installed(planned, origin, archive.transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
 
 
 def install_weights(
     planned: PlannedFetch, sources: Sequence[Remote | Path], progress: ByteProgress, say: Say
 ) -> Installed:
-    """Fetches weights, reads them strictly, and only then lets them appear.
-
-    Args:
-        planned: what they are, and the folder that they become.
-        sources: their files, or an archive that holds them.
-        progress: shows downloads and unpacking.
-        say: hears of pauses.
+    """Fetches weights, or an archive that holds them, reads them strictly, and only then lets them appear.
 
     Raises:
         LewmError: in one sentence what went wrong; what was downloaded so far stays for the next attempt.
@@ -155,14 +125,12 @@ def _download(remote: Remote, path: Path, progress: ByteProgress, say: Say) -> L
         there = _hashed(path, progress)
         if there.sha256 == remote.sha256:
             return there
+
+    def pausing(reason: str, seconds: float) -> None:
+        say(f"{path.name}: {reason}; trying again in {seconds:.0f} s")
+
     with progress(f"downloading {path.name}") as begin:
-        return download(
-            remote,
-            path,
-            begin,
-            rereading=begin,
-            pausing=lambda reason, seconds: say(f"{path.name}: {reason}; trying again in {seconds:.0f} s"),
-        )
+        return download(remote, path, begin, rereading=begin, pausing=pausing)
 
 
 def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> LocalFile:
@@ -179,27 +147,33 @@ def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> Lo
     return found
 
 
-def _unpack(archive: Path, folder: Path, size: int | None, progress: ByteProgress) -> tuple[UnpackedFile, ...]:
-    limit = size + _BESIDE if size else max(0, free_bytes(folder) - _SPARE)
+def _hashed(path: Path, progress: ByteProgress) -> LocalFile:
+    """Hashes a large file, which takes a while."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    with progress(f"checking {path.name}") as begin, path.open("rb") as file:
+        advance = begin(Transfer(size, 0))
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            advance(len(chunk))
+    return LocalFile(path, size, digest.hexdigest())
+
+
+def _unpack(archive: Path, folder: Path, size: int | None, progress: ByteProgress) -> tuple[LocalFile, ...]:
+    limit = size + BESIDE_BYTES if size else max(0, free_bytes(folder) - SPARE_BYTES)
     with progress(f"unpacking {archive.name}") as begin:
         return unpack(archive, folder, limit=limit, advance=begin(Transfer(archive.stat().st_size, 0)))
 
 
-def _recording(files: tuple[UnpackedFile, ...], name: str, archive: str) -> UnpackedFile:
+def _recording(files: tuple[LocalFile, ...], name: str, archive: str) -> LocalFile:
     """Picks the one recording of what was unpacked: of the name that it should have, or the only one."""
-    recordings = [file for file in files if file.path.suffix in _RECORDINGS]
-    named = [file for file in recordings if file.path.name == name]
-    match named or recordings:
-        case [one]:
-            return one
-        case []:
-            there = ", ".join(str(file.path) for file in files[:5])
-            raise LewmError(f"{archive} holds no HDF5 recording (there is {there}); name another place with --source")
-        case several:
-            names = ", ".join(str(file.path) for file in several[:5])
-            raise LewmError(
-                f"{archive} holds several recordings ({names}), and none is called {name}; unpack it by hand"
-            )
+    recordings = [file for file in files if file.path.suffix in HDF5_SUFFIXES]
+    found = [file for file in recordings if file.path.name == name] or recordings
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(str(file.path) for file in (found or files)[:5])
+    if not found:
+        raise LewmError(f"{archive} holds no HDF5 recording (there is {there}); name another place with --source")
+    raise LewmError(f"{archive} holds several recordings ({there}), and none is called {name}; unpack it by hand")
 
 
 def _gather(inside: Path, folder: Path) -> None:
@@ -215,46 +189,30 @@ def _gather(inside: Path, folder: Path) -> None:
         names = ", ".join(path.name for path in weights[:5]) or "none"
         raise LewmError(f"one checkpoint was expected and {names} came; name one file with --source")
     configs = [path for path in files if path.name == CONFIG]
-    _link(weights[0], folder / WEIGHTS)
-    if len(configs) == 1:
-        _link(configs[0], folder / CONFIG)
+    for source, name in ((weights[0], WEIGHTS), *((path, CONFIG) for path in configs if len(configs) == 1)):
+        # The same file once more, so that a failure after this finds it still downloaded.
+        try:
+            (folder / name).hardlink_to(source)
+        except OSError:  # a disk without hard links
+            shutil.copyfile(source, folder / name)
 
 
 def _is_checkpoint(path: Path) -> bool:
     # What torch writes is a zip archive, and some addresses end with no suffix.
-    return path.name.endswith(_CHECKPOINTS) or zipfile.is_zipfile(path)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Makes the same file once more, so that a failure after this finds it still downloaded."""
-    try:
-        target.hardlink_to(source)
-    except OSError:  # a disk without hard links
-        shutil.copyfile(source, target)
-
-
-def _hashed(path: Path, progress: ByteProgress) -> LocalFile:
-    """Hashes a large file, which takes a while."""
-    size, digest = path.stat().st_size, hashlib.sha256()
-    with progress(f"checking {path.name}") as begin, path.open("rb") as file:
-        advance = begin(Transfer(size, 0))
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            advance(len(chunk))
-    return LocalFile(path, size, digest.hexdigest())
+    return path.name.endswith((".pt", ".pth", ".ckpt", ".safetensors")) or zipfile.is_zipfile(path)
 
 
 def _origin(target: Target, published: Sequence[LocalFile], files: Sequence[LocalFile]) -> Origin:
     hub = target.published.hub
+    came, arrived = (
+        tuple(FetchedFile(name=file.path.name, size=file.size, sha256=file.sha256) for file in some)
+        for some in (published, files)
+    )
     return Origin(
         source=hub.repo if hub else target.place,
         revision=hub.revision if hub else None,
-        published=tuple(map(_fetched, published)),
-        files=tuple(map(_fetched, files)),
+        published=came,
+        files=arrived,
         fetched=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
     )
-
-
-def _fetched(file: LocalFile) -> FetchedFile:
-    return FetchedFile(name=file.path.name, size=file.size, sha256=file.sha256)

@@ -1,114 +1,52 @@
-"""A file to download, and the contract between a source of its bytes and the download."""
+"""A file on a server, the same file on this disk, and the progress of the bytes between them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
-from lewm_cli.config import Section
+from lewm_cli.errors import LewmError
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that a server gives: what to ask for, and what it has to be.
+    """A file that a server gives: what to ask for, and what it has to be, if known beforehand."""
 
-    Args:
-        url: http, https or file.
-        name: what messages call it, such as "tworoom.tar.zst from quentinll/lewm-tworooms".
-        headers: names and values to ask with; an Authorization is never sent on to another host.
-        size: bytes, if known beforehand.
-        sha256: in lower case, if known beforehand.
-        identity: what stays the same where the URL is a new one every time, as Drive's; else the URL itself.
-    """
-
-    url: str
-    name: str
-    headers: tuple[tuple[str, str], ...] = ()
+    url: str  # http or https
+    name: str  # in messages, such as "tworoom.tar.zst from quentinll/lewm-tworooms"
+    headers: tuple[tuple[str, str], ...] = ()  # an Authorization is never sent on to another host
     size: int | None = None
     sha256: str | None = None
-    identity: str | None = None
+    identity: str | None = None  # what stays the same where the URL is a new one every time, as Drive's
 
     @property
     def same_as(self) -> str:
         """Identifies the file, so that its beginning is known again."""
         return self.identity or self.url
 
-
-class Identity(Section):
-    """The file that some bytes are the beginning of.
-
-    Args:
-        same_as: its URL, or what stands for it.
-        etag: strong ETag.
-        modified: when it was changed last, as the source writes it.
-        size: bytes.
-        sha256: what its hash has to be.
-    """
-
-    same_as: str
-    etag: str | None = None
-    modified: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-
-    @property
-    def validator(self) -> str | None:
-        """Becomes another one when the file does."""
-        return self.etag or self.modified
-
-    def with_size(self, size: int | None) -> "Identity":
-        """Returns the same, of so many bytes."""
-        return self.model_copy(update={"size": size})
-
-    def begins(self, remote: Remote) -> bool:
-        """Tells if the beginning of this file begins `remote` too, as far as can be known before asking."""
-        if None not in (remote.size, self.size) and remote.size != self.size:
-            return False
-        if self.sha256 and remote.sha256:
-            return self.sha256 == remote.sha256
-        return self.same_as == remote.same_as and (self.validator is not None or remote.sha256 is not None)
-
-    def is_part_of(self, now: "Identity") -> bool:
-        """Tells if it is still the same file, from what its source says of it now."""
-        if None not in (self.size, now.size) and self.size != now.size:
-            return False
-        if self.sha256 and self.sha256 == now.sha256 and self.same_as != now.same_as:
-            return True  # another source of the same bytes has another ETag
-        if self.etag or now.etag:
-            return self.etag == now.etag
-        return self.modified == now.modified
+    def error(self, reason: str, kind: type[LewmError] = LewmError) -> LewmError:
+        """Makes the error that it was not downloaded; `reason` ends with what to try next."""
+        return kind(f"{self.name} was not downloaded: {reason}")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Bytes that begin to come.
+class LocalFile:
+    """A file that is on this disk; the path of one just unpacked is relative to the folder that it is in."""
 
-    Args:
-        identity: what they are a part of; its size is None where it is not said, and then it ends where the pieces end.
-        offset: which byte of the file is the first of them: the one that was asked for, or 0.
-        pieces: the bytes, as they come; they may end too early.
-    """
-
-    identity: Identity
-    offset: int
-    pieces: Iterator[bytes]
+    path: Path
+    size: int
+    sha256: str
+    transferred: int = 0  # bytes that were downloaded this time; more than `size` if something had to come twice
 
 
-class RetryableError(Exception):
-    """An attempt that failed, and may go well next time.
+@dataclass(frozen=True)
+class Transfer:
+    """Bytes that are about to come."""
 
-    Args:
-        reason: what happened, to follow "was not downloaded: ".
-        wait: seconds that the source asks to wait for.
-        advice: what a user may do about it, where trying again is not all.
-        at_once: give up, unless the source has answered before.
-    """
-
-    def __init__(self, reason: str, wait: float | None = None, advice: str = "", at_once: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait = wait
-        self.advice = advice
-        self.at_once = at_once
+    total: int | None  # of the whole file; None if nobody knows
+    already: int  # of them are there, and will not come; they say nothing about the rate
 
 
-class ChangedError(Exception):
-    """The bytes that are on disk already are no part of what the source has now."""
+Advance = Callable[[int], None]  # gets the number of bytes that came since its last call
+Begin = Callable[[Transfer], Advance]  # starts to show what is about to come; once more if all has to come anew
+ByteProgress = Callable[[str], AbstractContextManager[Begin]]  # shows a stage of many bytes, by its label

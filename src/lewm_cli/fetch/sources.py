@@ -1,48 +1,49 @@
-"""Finds the source of a file: the Hub, Google Drive, any address, or a file of this machine."""
+"""Asks for a file where it is published: the Hub, Google Drive, any address, or this machine."""
 
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+import html
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
-from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.fetch.catalog import Published, PublishedFile
-from lewm_cli.fetch.drive import drive_identifier, drive_remote
-from lewm_cli.fetch.hub import RepoType, hub_remote
-from lewm_cli.fetch.member_names import plain_name
+import httpx2
+from huggingface_hub import HfApi, constants, errors, get_hf_file_metadata, get_token, hf_hub_url
+
+from lewm_cli import __version__
+from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.fetch.catalog import HubPlace, PublishedFile
+from lewm_cli.fetch.http_source import connection_explained, open_client, refusal
 from lewm_cli.fetch.remote import Remote
+from lewm_cli.fetch.target import Target
 
-HUB, DRIVE = "hub", "drive"
-
-LONGEST_NAME = 60
-"""Characters of what an address ends with that become the name of a file."""
+DRIVE_ADDRESS = "https://drive.google.com"
 
 
-def address(source: str) -> str | None:
-    """Reads what was typed after --source as an address; a file here may go by its path; None for hub and drive.
+def find_sources(target: Target) -> tuple[Remote | Path, ...]:
+    """Asks for the files of a target; no byte of them is downloaded yet.
 
     Raises:
-        UsageError: it is none of these.
+        MissingError: there is no such thing.
+        LewmError: the source cannot be reached, or refuses.
     """
-    if source in (HUB, DRIVE):
-        return None
-    if urlsplit(source).scheme in ("http", "https", "file"):
-        return source
-    if Path(source).exists():
-        return Path(source).absolute().as_uri() + ("/" if Path(source).is_dir() else "")
-    raise UsageError(f"--source {source!r} is neither hub, drive, an http, https or file address, nor a file here")
-
-
-def file_name(url: str) -> str:
-    """Names the file behind an address, as far as a file here may be called so."""
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    return plain_name(name).lstrip(".")[-LONGEST_NAME:] or "download"
+    published = target.published
+    if published.hub:
+        return tuple(_on_hub(published.hub, target.kind, file) for file in target.files)
+    url = published.url or ""
+    if drive := published.drive or drive_identifier(url):
+        if len(target.files) > 1:
+            raise LewmError("one file on Google Drive cannot be several; name an archive in the catalog entry")
+        return (_on_drive(drive, target.files[0]),)
+    found: list[Remote | Path] = []
+    for file in target.files:
+        whole, name = f"{url}{file.name}" if url.endswith("/") else url, f"{file.name} from {urlsplit(url).netloc}"
+        found.append(local_path(whole) or Remote(whole, name, (), file.size, file.sha256))
+    return tuple(found)
 
 
 def local_path(url: str) -> Path | None:
-    """Returns the file of this machine that a file:// address names; None for other addresses.
-
-    Raises:
-        LewmError: it names no file of this machine.
-    """
+    """Returns the file of this machine that a file:// address names, or refuses it; None for other addresses."""
     parts = urlsplit(url)
     if parts.scheme != "file":
         return None
@@ -55,32 +56,101 @@ def local_path(url: str) -> Path | None:
     return path
 
 
-def find_sources(
-    published: Published, files: tuple[PublishedFile, ...], repo_type: RepoType
-) -> tuple[Remote | Path, ...]:
-    """Asks for files where they are published; no byte of them is downloaded yet.
+def _on_hub(place: HubPlace, repo_type: str, file: PublishedFile) -> Remote:
+    url = hf_hub_url(place.repo, file.name, repo_type=repo_type, revision=place.revision)
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    headers = (("authorization", f"Bearer {token}"),) if token else ()
+    remote = Remote(url, f"{file.name} of {place.repo}", headers, file.size, file.sha256)
+    with connection_explained(remote, constants.ENDPOINT):
+        try:
+            metadata = get_hf_file_metadata(url, library_name="lewm", library_version=__version__)
+        except errors.OfflineModeIsEnabled as error:
+            raise LewmError(
+                "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it, or name a copy with --source file:///PATH"
+            ) from error
+        except errors.HFValidationError as error:
+            raise LewmError(f"{place.repo} is no name of a repository ({error}); mend the catalog entry") from error
+        except errors.RevisionNotFoundError as error:
+            raise MissingError(
+                f"{place.repo} has no revision {place.revision!r}; leave out --revision for the one in the catalog"
+            ) from error
+        except errors.EntryNotFoundError as error:
+            raise MissingError(_instead(place, repo_type, file)) from error
+        except errors.HfHubHTTPError as error:
+            raise refusal(remote, error.response) from error
+    # The Hub gives the sha256 of large files; small ones have a hash of git's.
+    sha256 = metadata.etag if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") else None
+    if sha256 and file.sha256 and sha256 != file.sha256:
+        raise LewmError(
+            f"{remote.name} is not the file that the catalog knows: its sha256 is {sha256} on the Hub and "
+            f"{file.sha256} in the catalog; nothing was fetched: name a --revision to take what the Hub has"
+        )
+    return replace(remote, size=file.size or metadata.size, sha256=file.sha256 or sha256)
 
-    Args:
-        published: where they are.
-        files: what they are called there.
-        repo_type: the kind of repository, if it is the Hub.
 
-    Raises:
-        MissingError: there is no such thing.
-        LewmError: the source cannot be reached, or refuses.
-    """
-    if published.hub:
-        return tuple(hub_remote(published.hub, repo_type, file) for file in files)
-    if published.drive:
-        if len(files) > 1:
-            raise LewmError("one file on Google Drive cannot be several; name an archive in the catalog entry")
-        return (drive_remote(published.drive, files[0]),)
-    assert published.url
-    return tuple(_at_address(published.url, file) for file in files)
+def _instead(place: HubPlace, repo_type: str, file: PublishedFile) -> str:
+    """Says what a repository has where a file is missing."""
+    missing = f"{place.repo} has no {file.name} at revision {place.revision}"
+    try:
+        names = HfApi().list_repo_files(place.repo, repo_type=repo_type, revision=place.revision)
+    except httpx2.HTTPError:
+        names = []
+    lance = next((part for name in names for part in name.split("/")[:-1] if part.endswith(".lance")), None)
+    if lance:
+        return (
+            f"{missing}, but a Lance dataset ({lance}), which lewm does not read; leave out --revision for the HDF5 "
+            "recording in the catalog"
+        )
+    there = [name for name in names if not name.startswith(".")]
+    return f"{missing}; there is {', '.join(there[:5]) or 'nothing'}: leave out --revision for what the catalog knows"
 
 
-def _at_address(url: str, file: PublishedFile) -> Remote | Path:
-    if identifier := drive_identifier(url):
-        return drive_remote(identifier, file)
-    whole = f"{url}{file.name}" if url.endswith("/") else url
-    return local_path(whole) or Remote(whole, f"{file.name} from {urlsplit(url).netloc}", (), file.size, file.sha256)
+def drive_identifier(url: str) -> str | None:
+    """Returns the file that an address on Google Drive means; None if it is elsewhere."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("drive.google.com", "docs.google.com"):
+        return None
+    found = re.match(r"/file/(?:u/\d+/)?d/([-\w]+)", parts.path)
+    return found[1] if found else parse_qs(parts.query).get("id", [None])[0]
+
+
+def _on_drive(identifier: str, file: PublishedFile) -> Remote:
+    """Asks for a file and, if its size asks for it, fills in a form that confirms."""
+    url = f"{DRIVE_ADDRESS}/uc?id={identifier}&export=download"
+    remote = Remote(url, f"{file.name} on Google Drive", (), file.size, file.sha256, identity=f"drive:{identifier}")
+    with (
+        open_client(remote, httpx2.Timeout(30.0)) as client,
+        connection_explained(remote, "Google Drive"),
+        client.stream("GET", url) as response,
+    ):
+        if not response.is_success:
+            raise refusal(remote, response)
+        if "content-disposition" in response.headers:
+            return remote
+        page, form = response.read().decode(errors="replace"), _DownloadForm()
+    form.feed(page)
+    if form.action is None:
+        found = re.search(r'<p class="uc-error-subcaption">(.*?)(?:\. |</p>)', page, re.DOTALL)
+        reason = html.unescape(found[1]).rstrip(".") if found else "it is not shared with everybody"
+        raise LewmError(
+            f"Google Drive does not give {remote.name}: {reason}; try again tomorrow, or name another place with "
+            "--source"
+        )
+    address = httpx2.URL(urljoin(str(response.url), form.action))
+    return replace(remote, url=str(address.copy_merge_params(form.fields)))
+
+
+class _DownloadForm(HTMLParser):
+    """The form that confirms a download without a scan for viruses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "form" and found.get("id") == "download-form":
+            self.action = found.get("action")
+        elif tag == "input" and found.get("type") == "hidden" and found.get("name"):
+            self.fields[str(found["name"])] = found.get("value") or ""

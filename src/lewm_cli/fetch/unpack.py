@@ -5,35 +5,41 @@ import io
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 import zstandard
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch.archive_errors import DamagedError, RefusedError, gigabytes, quoted
-from lewm_cli.fetch.file_kind import HEAD_BYTES, READABLE, recognize
-from lewm_cli.fetch.hdf5 import check_stands_alone
-from lewm_cli.fetch.member_names import MemberNames, member_path, plain_name
+from lewm_cli.fetch.archive_checks import (
+    READABLE,
+    DamagedError,
+    RefusedError,
+    check_stands_alone,
+    gigabytes,
+    member_path,
+    plain_name,
+    quoted,
+    recognize,
+    remember_name,
+)
+from lewm_cli.fetch.remote import LocalFile
 from lewm_cli.files import explained, sync
+
+READ_BYTES = 1 << 18
 
 WINDOW_LIMIT = 1 << 27
 """Bytes of memory for looking back, the bound of `zstd -d` and `tar --zstd` themselves: whatever they unpack without
 being told `--long=31` is unpacked here, `zstd -19 --long` and `--ultra -22` included, and nothing needs more memory."""
 
-READ_BYTES = 1 << 18
-
-MAX_MEMBERS = 1024
-"""Members of one archive. Published ones hold a handful, and all their names are remembered."""
+MAX_MEMBERS = 1024  # published archives hold a handful, and all their names are remembered
 
 EXTENSION_BYTES, HEADERS_BYTES = 1 << 14, 1 << 20
 """Bytes that one header may add about a member (long names, attributes), and those of all headers of an archive:
 tarfile holds them in memory, and takes time that grows with the square of one."""
 
-PADDING_BYTES = 1 << 24
-"""Zeros that may follow the end of a tar archive; tar itself pads to 10 KiB."""
+PADDING_BYTES = 1 << 24  # zeros that may follow the end of a tar archive; tar itself pads to 10 KiB
 
 REFUSED_TYPES = {
     tarfile.LNKTYPE: "is a hard link",
@@ -44,36 +50,17 @@ REFUSED_TYPES = {
 }
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-ARCHIVE_SUFFIXES = (".zst", ".tzst", ".tar")
-
-LANCE_FOLDERS = ("_versions", "_transactions", "_indices", "data")
 
 
-@dataclass(frozen=True)
-class UnpackedFile:
-    """A file that was unpacked.
-
-    Args:
-        path: relative to the folder that it was unpacked into.
-        size: bytes.
-        sha256: of its content, hexadecimal.
-    """
-
-    path: PurePosixPath
-    size: int
-    sha256: str
-
-
-def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], None]) -> tuple[UnpackedFile, ...]:
+def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], None]) -> tuple[LocalFile, ...]:
     """Unpacks by content, not by suffix: `.tar.zst`, `.tar`, `.zst` of one HDF5 file, or HDF5 as it is.
 
     All files are on the disk when this returns. On any error, an interrupt included, `folder` is empty again.
 
     Args:
-        archive: what was downloaded; it is only read.
         folder: new and empty; nothing is written anywhere else.
         limit: bytes that may be written at most.
-        advance: gets the bytes of the archive read since its last call.
+        advance: gets the bytes of the archive that were read.
 
     Raises:
         LewmError: the archive is damaged, of another kind, or holds what is not unpacked here (links, names that lead
@@ -82,19 +69,37 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
     if any(folder.iterdir()):
         raise LewmError(f"{folder} is not empty, so nothing is unpacked into it; choose a new folder")
     try:
-        with _archive_named(archive):
-            files = tuple(_write_all(archive, _Writer(folder, limit), advance))
-            for file in files:
-                check_stands_alone(folder / file.path, quoted(str(file.path)))
+        files = tuple(_write_all(archive, _Writer(folder, limit), advance))
+        for file in files:
+            check_stands_alone(folder / file.path, quoted(str(file.path)))
         folders = {above for file in files for above in file.path.parents}
         for path in (*(file.path for file in files), *sorted(folders, reverse=True)):
             with explained(folder / path):
                 sync(folder / path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
+        if isinstance(error, Exception) and (sentence := _sentence(archive, error)):
+            raise sentence from error
         raise
     return files
+
+
+def _sentence(archive: Path, error: Exception) -> LewmError | None:
+    """Says what is wrong with an archive, if anything is."""
+    match error:
+        case FileNotFoundError():
+            return MissingError(f"there is no archive {archive}; fetch it again")
+        case PermissionError():
+            return LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again")
+        case tarfile.FilterError():
+            error = RefusedError(str(error), "do without it")
+        case zstandard.ZstdError() if "too much memory" in str(error):
+            reason = f"it takes more than {WINDOW_LIMIT >> 20} MiB of memory for looking back"
+            error = RefusedError(reason, "unpack it with `zstd -d --long=31`")
+        case zstandard.ZstdError():
+            error = DamagedError(f"a zstd frame is damaged ({error})")
+    return LewmError(f"{archive} {error.outcome}: {error}; {error.advice}") if isinstance(error, RefusedError) else None
 
 
 class _Reader(io.FileIO):
@@ -111,16 +116,11 @@ class _Reader(io.FileIO):
 
 
 class _TarStream:
-    """A tar archive from front to back: tarfile reads headers with `read`, contents are taken in pieces.
-
-    Attributes:
-        header: the last bytes that tarfile read.
-        ended: fewer bytes came than were asked for.
-    """
+    """A tar archive from front to back: tarfile reads headers and skips padding, contents are taken in pieces."""
 
     def __init__(self, source: IO[bytes]) -> None:
-        self.header, self.ended = b"", False
-        self._source = source
+        self.ended = False  # fewer bytes came than were asked for
+        self._source, self._header = source, b""
         self._position = self._headers = 0
 
     def read(self, size: int) -> bytes:
@@ -128,15 +128,13 @@ class _TarStream:
         self._headers += size
         if size > EXTENSION_BYTES or self._headers > HEADERS_BYTES:
             raise RefusedError(f"the headers of its members take {gigabytes(max(size, self._headers))} or more")
-        self.header = self._take(size)
-        return self.header
+        self._header = self._take(size)
+        return self._header
 
     def tell(self) -> int:
-        """Returns how many bytes were taken."""
         return self._position
 
     def seek(self, position: int) -> None:
-        """Skips bytes; tarfile only goes forward, over the padding of a file."""
         self._take(max(0, min(position - self._position, tarfile.BLOCKSIZE)))
 
     def pieces(self, size: int, within: str) -> Iterator[bytes]:
@@ -152,7 +150,7 @@ class _TarStream:
         """Looks for the end mark, and for zeros only after it, all of which tarfile takes for granted."""
         if self.ended:
             raise DamagedError("it ends within the list of its members")
-        if any(self.header):
+        if any(self._header):
             raise DamagedError("the header of a member is damaged")
         padding = 0
         while piece := self._take(READ_BYTES):
@@ -175,11 +173,9 @@ class _Writer:
     """Writes files into one folder, hashed, and never more of them than allowed."""
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.folder = folder
-        self._limit = limit
-        self._written = 0
+        self.folder, self._limit, self._written = folder, limit, 0
 
-    def write(self, path: PurePosixPath, size: int, pieces: Iterable[bytes]) -> UnpackedFile:
+    def write(self, path: PurePosixPath, size: int, pieces: Iterable[bytes]) -> LocalFile:
         """Writes a new file, of `size` bytes as far as is known; its mode in the archive does not matter."""
         self._check_fits(path, size)
         target = self.folder / path
@@ -193,7 +189,7 @@ class _Writer:
                     digest.update(piece)
                     self._written += len(piece)
                     size += len(piece)
-        return UnpackedFile(path, size, digest.hexdigest())
+        return LocalFile(Path(path), size, digest.hexdigest())
 
     def _check_fits(self, path: PurePosixPath, size: int) -> None:
         if self._written + size > self._limit:
@@ -204,22 +200,21 @@ class _Writer:
             )
 
 
-def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -> Iterator[UnpackedFile]:
+def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -> Iterator[LocalFile]:
     if archive.exists() and not archive.is_file():
         raise DamagedError("it is no regular file")
     with _Reader(archive, advance) as reader:
         stream: io.BufferedReader[Any] = io.BufferedReader(reader, READ_BYTES)
-        head, declared = stream.peek(HEAD_BYTES)[:HEAD_BYTES], archive.stat().st_size
+        head, declared = stream.peek(), archive.stat().st_size
         kind = recognize(head)
         if kind == "zstd":
             decoder = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(
                 cast(BinaryIO, stream), read_size=READ_BYTES, read_across_frames=True
             )
             stream = io.BufferedReader(cast(Any, decoder), READ_BYTES)
-            inside = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
-            if not inside:
+            if not stream.peek():
                 raise DamagedError("it ends within a zstd frame, or is empty")
-            kind, declared = recognize(inside), zstandard.frame_content_size(head)
+            kind, declared = recognize(stream.peek()), zstandard.frame_content_size(head)
             if kind == "zstd":
                 raise RefusedError(f"it was compressed twice, and {READABLE}")
         if kind == "tar":
@@ -228,9 +223,8 @@ def _write_all(archive: Path, writer: _Writer, advance: Callable[[int], None]) -
             yield writer.write(_only_file(archive), declared, iter(lambda: stream.read(READ_BYTES), b""))
 
 
-def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[UnpackedFile]:
-    files = 0
-    names = MemberNames()
+def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[LocalFile]:
+    files, names = 0, dict[str, tuple[str, bool]]()
     for count, member in enumerate(_members(stream)):
         path, name = member_path(member.name), quoted(member.name)
         if count == MAX_MEMBERS:
@@ -243,9 +237,9 @@ def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[UnpackedFile
         if member.isreg() and not path.parts:
             raise RefusedError(f"the name of its member {name} is that of the folder itself")
         tarfile.data_filter(member, str(writer.folder))  # the judgment of the standard library, should ours have a hole
-        names.add(path, member.isdir())
-        for above, below in zip(path.parts, path.parts[1:], strict=False):
-            if above.endswith(".lance") and below in LANCE_FOLDERS:
+        remember_name(names, path, member.isdir())
+        for above, below in pairwise(path.parts):
+            if above.endswith(".lance") and below in ("_versions", "_transactions", "_indices", "data"):
                 raise RefusedError(
                     f"it holds the Lance dataset {quoted(above)}, and only HDF5 is read here",
                     "download the same dataset as HDF5",
@@ -259,53 +253,22 @@ def _write_members(stream: _TarStream, writer: _Writer) -> Iterator[UnpackedFile
 
 def _members(stream: _TarStream) -> Iterator[tarfile.TarInfo]:
     """Yields the members; the content of each has to be taken before the next one."""
-    archive = None
-    while True:
-        try:
-            archive = archive or tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8")
-            member = archive.next()
-        except RecursionError as error:
-            raise RefusedError("one of its members has too many headers") from error
-        except (tarfile.TarError, ValueError, LookupError, ArithmeticError) as error:
-            if stream.ended:
-                break
+    try:
+        for member in tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8"):
+            if member.size < 0 or (member.size and member.isdir()):
+                raise DamagedError(f"the size of {quoted(member.name)} is wrong")
+            yield member
+    except RecursionError as error:
+        raise RefusedError("one of its members has too many headers") from error
+    except (tarfile.TarError, ValueError, LookupError, ArithmeticError) as error:
+        if not stream.ended:
             raise DamagedError(f"the header of a member is damaged ({error})") from error
-        if member is None:
-            break
-        if member.size < 0 or (member.size and member.isdir()):
-            raise DamagedError(f"the size of {quoted(member.name)} is wrong")
-        yield member
     stream.check_end()
 
 
 def _only_file(archive: Path) -> PurePosixPath:
     """Names the HDF5 file inside `archive`."""
     name = archive.name
-    while name.endswith(ARCHIVE_SUFFIXES):
+    while name.endswith((".zst", ".tzst", ".tar")):
         name = name[: name.rindex(".")]
     return member_path(plain_name(name if name.endswith(HDF5_SUFFIXES) else f"{name}.h5"))
-
-
-@contextmanager
-def _archive_named(archive: Path) -> Iterator[None]:
-    """Turns what is wrong with `archive` into a sentence."""
-    damaged, refused = f"{archive} cannot be unpacked", f"{archive} was not unpacked, and nothing of it was kept"
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise MissingError(f"there is no archive {archive}; fetch it again") from error
-    except PermissionError as error:
-        raise LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again") from error
-    except DamagedError as error:
-        raise LewmError(f"{damaged}: {error}; remove it and fetch it again") from error
-    except RefusedError as error:
-        raise LewmError(f"{refused}: {error}; {error.advice}") from error
-    except tarfile.FilterError as error:
-        raise LewmError(f"{refused}: {error}; do without it") from error
-    except zstandard.ZstdError as error:
-        if "too much memory" not in str(error):
-            raise LewmError(f"{damaged}: a zstd frame is damaged ({error}); remove it and fetch it again") from error
-        raise LewmError(
-            f"{refused}: it takes more than {WINDOW_LIMIT >> 20} MiB of memory for looking back; "
-            "unpack it with `zstd -d --long=31`"
-        ) from error

@@ -19,17 +19,7 @@ def collect(
     name: str | None = None,
     any_start: bool = False,
 ) -> Dataset:
-    """Record, and open what was recorded.
-
-    Args:
-        home: takes the recording.
-        task_name: name or alias of a task.
-        episodes: how many.
-        seed: decides the content.
-        workers: simulator processes; does not change the content.
-        progress: shows the episodes recorded.
-        name: dataset name; the next free `<task>/demos` if not given.
-        any_start: take the simulator's own resets.
+    """Record, and open what was recorded; arguments as of `record`, and the next free `<task>/demos` without a name.
 
     Raises:
         UsageError: the name is that of a released dataset.
@@ -40,11 +30,11 @@ def collect(
     if task is None or task.make_simulator is None:
         simulated = ", ".join(task.name for task in TASKS)
         raise LewmError(f"there is no task {task_name!r} with a simulator to record from; there is {simulated}")
-    name = name or home.next_dataset_name(f"{task.name}/demos")
+    name = name or home.next_name(f"{task.name}/demos", "dataset")
     path = home.dataset_path(name)
     if path.stem in {task.released_dataset for task in TASKS}:
         raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
-    if home.dataset_is_taken(name):
+    if home.dataset_file(name):
         raise LewmError(f"the dataset {name!r} exists and recordings are never overwritten; choose another --name")
     with progress("recording", episodes, "episodes") as advance, StopRequest() as stop:
 

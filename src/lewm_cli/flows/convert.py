@@ -6,7 +6,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, FoundRun, Home, RunFiles, Say, load_run, read_card, silent
-from lewm_cli.store.convert import FOLDERS, Conversion, Names, Target, write_as
+from lewm_cli.store.conversion import FOLDERS, Conversion, Names, Target, write_as
 
 USUAL_NAMES = {
     Target.SAFETENSORS: "{}.safetensors",

@@ -20,10 +20,13 @@ from lewm_cli.diagnose import (
 )
 from lewm_cli.errors import LewmError, StoppedError, signal_of
 from lewm_cli.evaluate import (
+    EpisodeResult,
     EvalResult,
     Film,
     Journal,
     Journaled,
+    Reference,
+    References,
     evaluate,
     first_seed,
     redraw,
@@ -31,7 +34,6 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows.planned import Planned, find_planned
 from lewm_cli.flows.progress import Progress
-from lewm_cli.flows.references import measure_references
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
@@ -73,10 +75,6 @@ def evaluate_run(
     The first offset is stored last: pages and tables show the newest result.
 
     Args:
-        home: where the run and the recording lie.
-        name: run name.
-        say: gets remarks on what was chosen on the user's behalf.
-        progress: shows the environment steps done.
         dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
         settings: laid over the protocol.
         protocol: name of one of the task's; `heldout` if not given and that can be kept, else `release`.
@@ -88,8 +86,6 @@ def evaluate_run(
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
         resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
-        device: auto, cpu, cuda or mps.
-        external: how weights of another tool are read.
 
     Raises:
         UsageError: a protocol that is not there, or cannot mean anything.
@@ -127,7 +123,7 @@ def evaluate_run(
     with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
         several = seeds * len(planned) > 1
         work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
-        with resumable(work.journals, sum(map(work.episodes, planned))):
+        with _resumable(work.journals, sum(map(work.episodes, planned))):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
         for journal in work.journals:
             journal.remove()
@@ -140,8 +136,7 @@ class _Evaluation:
     """The evaluation of one run in its simulator.
 
     Args:
-        seeds: how often the same pairs are planned for.
-        several: whether progress names seeds and offsets.
+        several: progress names seeds and offsets.
         references: how much they try; None for no references.
         opened: closes the journals in the end.
         journals: of every seed and offset so far; they are needed until all results are stored.
@@ -164,9 +159,11 @@ class _Evaluation:
         """Measure one offset under every seed, and store that; a result that is stored already is taken as it is."""
         planned = [pairs.with_seed(number) for number in range(self.seeds)]
         journals = [self._open_journal(one) for one in planned]
-        stored = self._find_stored(pairs, journals)
-        if stored:
-            return stored
+        references = {by: self._open_journal(self._referring(pairs), by) for by in self._planned_by(pairs)}
+        if all(journal.finished == len(pairs.pairs) for journal in journals):
+            stored = self._find_stored(pairs, tuple(one for journal in journals for one in journal.episodes))
+            if stored:
+                return stored
         results = [
             self._evaluate(one, journal, video if one is pairs else None)
             for one, journal in zip(planned, journals, strict=True)
@@ -174,15 +171,13 @@ class _Evaluation:
         result = EvalResult.over_seeds(results).model_copy(update={"manifest": pairs.origin})
         if self.references:
             diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, result, self.references, self.pool)
-            opened = self._open_reference_journals(pairs, diagnostics)
-            references = measure_references(diagnostics, self._title(pairs), self.progress, opened)
-            result = result.model_copy(update={"references": references})
+            found = self._measure_references(diagnostics, self._title(pairs), references)
+            result = result.model_copy(update={"references": found})
         return Evaluated(result, keep_result(self.home, self.run, "eval", result))
 
     def episodes(self, pairs: Planned) -> int:
         """Count the episodes that are kept one by one, those of references included."""
-        also = planned_by(pairs.protocol.planner, self.references) if self.references else ()
-        return len(pairs.pairs) * (self.seeds + len(also))
+        return len(pairs.pairs) * (self.seeds + len(self._planned_by(pairs)))
 
     def film(self, pairs: Planned, result: EvalResult, count: int) -> None:
         """Film some pairs of a result under its first seed, and store that."""
@@ -212,25 +207,40 @@ class _Evaluation:
                 redrawn=redrawn,
             )
 
-    def _find_stored(self, pairs: Planned, journals: list[Journal]) -> Evaluated | None:
+    def _find_stored(self, pairs: Planned, episodes: tuple[EpisodeResult, ...]) -> Evaluated | None:
         """Find what an interrupted evaluation of several offsets has stored of this one."""
-        if any(journal.finished < len(pairs.pairs) for journal in journals):
-            return None
-        episodes = tuple(one for journal in journals for one in journal.episodes)
         found = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
         if found is None or self.references is None:
             return Evaluated(*found) if found else None
-        measured = found[0].references
-        if measured is None or measured.planner != reference_planner(pairs.protocol.planner, self.references):
-            return None
-        # They are removed with the others in the end.
-        diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, found[0], self.references, self.pool)
-        self._open_reference_journals(pairs, diagnostics)
-        return Evaluated(*found)
+        measured, planner = found[0].references, self._referring(pairs).protocol.planner
+        return Evaluated(*found) if measured and measured.planner == planner else None
 
-    def _open_reference_journals(self, pairs: Planned, diagnostics: ReferenceDiagnostics) -> dict[PlansBy, Journal]:
-        planned = replace(pairs, protocol=diagnostics.protocol)
-        return {by: self._open_journal(planned, by) for by in diagnostics.planned_by}
+    def _planned_by(self, pairs: Planned) -> tuple[PlansBy, ...]:
+        """The costs that references plan by; none without references."""
+        return planned_by(pairs.protocol.planner, self.references) if self.references else ()
+
+    def _referring(self, pairs: Planned) -> Planned:
+        """The same pairs as references plan for them."""
+        assert self.references is not None
+        planner = reference_planner(pairs.protocol.planner, self.references)
+        return replace(pairs, protocol=pairs.protocol.model_copy(update={"planner": planner}))
+
+    def _measure_references(
+        self, diagnostics: ReferenceDiagnostics, title: str, journals: dict[PlansBy, Journal]
+    ) -> References:
+        """Measure one reference after the other, each with its progress."""
+        steps = len(diagnostics.pairs) * diagnostics.protocol.budget
+        with self.progress(f"{title} (zero action)", steps, "steps") as advance:
+            no_action = diagnostics.no_action(advance)
+        planned: dict[PlansBy, Reference] = {}
+        for by, journal in journals.items():
+            with self.progress(f"{title} ({by})", steps, "steps") as advance:
+                planned[by] = diagnostics.plan(by, advance, journal)
+        with self.progress(f"{title} (ranking)", len(diagnostics.unsolved), "pairs") as advance:
+            ranking = diagnostics.rank(advance)
+        return diagnostics.result(
+            no_action, planned.get("model"), planned["true latent"], planned["true state"], ranking
+        )
 
     def _open_journal(self, planned: Planned, by: PlansBy | None = None) -> Journal:
         """Open the journal of an evaluation, or of a reference by what that plans by."""
@@ -247,35 +257,21 @@ class _Evaluation:
 
 
 @contextmanager
-def resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
-    """Say how to go on when this is interrupted.
-
-    Args:
-        journals: of the evaluations that have begun by then.
-        pairs: of all evaluations together.
-
-    Raises:
-        StoppedError: Ctrl-C or SIGTERM.
-    """
+def _resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
+    """Say how to go on with so many pairs when this is interrupted; the journals are those that have begun by then."""
     try:
         yield
     except (KeyboardInterrupt, StoppedError) as stopped:
         finished = sum(journal.finished for journal in journals)
-        if not finished:
-            raise StoppedError(
-                "stopped before an episode was finished; nothing was left behind", signal_of(stopped)
-            ) from stopped
-        raise StoppedError(
-            f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on",
-            signal_of(stopped),
-        ) from stopped
+        kept = f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on"
+        nothing = "stopped before an episode was finished; nothing was left behind"
+        raise StoppedError(kept if finished else nothing, signal_of(stopped)) from stopped
 
 
 def simulated_task(run: Run, otherwise: str) -> Task:
     """The task of a run, in whose simulator its actions can be taken.
 
     Args:
-        run: what is to be driven.
         otherwise: what follows where there is no simulator, for the error.
 
     Raises:

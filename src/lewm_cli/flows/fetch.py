@@ -54,11 +54,7 @@ def _fetch(
     archives = {one: found for one in recordings if (found := find_archive(one, progress))}
     check_space(missing, archives, keep=keep_archive)
     # All of them before the first byte: after hours of one download is no time to learn that the next is not there.
-    sources = {
-        one: find_sources(one.target.published, one.target.files, one.target.kind)
-        for one in missing
-        if one not in archives
-    }
+    sources = {one: find_sources(one.target) for one in missing if one not in archives}
     installed = []
     for one in planned:
         if one.there:

@@ -11,7 +11,6 @@ from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
-from lewm_cli.tasks import Task
 
 
 def drive_run(
@@ -30,16 +29,10 @@ def drive_run(
     """Reset the simulator of a run's task, and plan towards an image; nothing is stored.
 
     Args:
-        home: where the run lies.
-        name: run name.
         image: file of the goal.
-        say: gets remarks on what is used.
-        progress: shows the environment steps done.
         start_seed: of the simulator's reset.
-        settings: laid over the task's protocol.
+        settings: laid over what the task's protocol `heldout` says of driving.
         video: takes the frames.
-        device: auto, cpu, cuda or mps.
-        external: how weights of another tool are read.
 
     Raises:
         UsageError: settings that cannot mean anything.
@@ -50,16 +43,11 @@ def drive_run(
     instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
     task = simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None
-    protocol = _protocol(task, settings)
+    base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
+    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
+    protocol = GoalProtocol.build(merged.tree, merged.source)
     protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
     if remark := nondeterminism(protocol.planner):
         say(f"unusual: {remark}")
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
-
-
-def _protocol(task: Task, settings: tuple[Layer, ...]) -> GoalProtocol:
-    """Lay settings over what a task's protocol `heldout` says of driving."""
-    base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
-    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
-    return GoalProtocol.build(merged.tree, merged.source)

@@ -53,7 +53,7 @@ def new_job(
         merged = _merged_config(task, device, say, preset, config, settings)
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
-    name = name or home.next_run_name(f"{_prefix(what)}/{merged.method}")
+    name = name or home.next_name(f"{_prefix(what)}/{merged.method}", "run")
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 
 

@@ -10,13 +10,7 @@ from lewm_cli.store import FoundRun, Home, check_name
 
 @dataclass(frozen=True)
 class Named:
-    """The run and the dataset of one name; None where there is none.
-
-    Args:
-        name: as typed.
-        run: as it was found, under its own name.
-        dataset: the HDF5 file.
-    """
+    """The run, under its own name, and the file of the dataset for a name as typed; None where there is none."""
 
     name: str
     run: FoundRun | None

@@ -27,16 +27,11 @@ def plan_between(
     """Plan from one image to another; no simulator and no recording is needed.
 
     Args:
-        home: where the run lies.
-        name: run name.
         start: image file of the current frame.
         goal: image file of the goal.
-        say: gets remarks on what is used.
         settings: of the planner, laid over those of the task's protocol.
         seed: of what the planner draws.
         output: file that takes the plan, .json, .csv or .npy.
-        device: auto, cpu, cuda or mps.
-        external: how weights of another tool are read.
 
     Raises:
         UsageError: settings or a file name that cannot mean anything.

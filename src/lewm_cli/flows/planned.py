@@ -23,7 +23,7 @@ from lewm_cli.evaluate import (
     write_manifest,
 )
 from lewm_cli.flows.results import results_folder
-from lewm_cli.flows.unseen import UnseenEpisodes, find_all, find_unseen, is_unseen
+from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run
 from lewm_cli.tasks import Task
@@ -46,11 +46,9 @@ class Planned:
     """Pairs to plan for, and how success on them is measured.
 
     Args:
-        dataset: where they come from.
-        protocol: budget, success criterion, planner and seeds.
-        pairs: starts and goals.
+        dataset: the recording that they come from.
         origin: the manifest that holds them, if one does.
-        held_out: whether the run was trained on none of their episodes.
+        held_out: the run was trained on none of their episodes.
     """
 
     dataset: Dataset
@@ -66,11 +64,6 @@ class Planned:
         change = {"planning_seed": self.protocol.drawn_with + number}
         changed = (*self.protocol.changed, *(key for key in change if key not in self.protocol.changed))
         return replace(self, protocol=self.protocol.model_copy(update={**change, "changed": changed}))
-
-    def in_precision(self, precision: str) -> Self:
-        """The same pairs planned for in another precision."""
-        planner = self.protocol.planner.model_copy(update={"precision": precision})
-        return replace(self, protocol=self.protocol.model_copy(update={"planner": planner}))
 
 
 def find_planned(
@@ -101,7 +94,7 @@ def find_planned(
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)
-    among = (find_all if found.episodes == "all" else find_unseen)(home, run, task, name, say)
+    among = find_unseen(home, run, task, name, say, every=found.episodes == "all")
     if protocol is None and found.episodes == "unseen" and not among.held_out:
         found = find_protocol(task, RELEASE, settings)
     say(f"protocol: {found}, {found.purpose}")
@@ -134,7 +127,8 @@ def _as_begun(home: Home, run: Run, planned: list[Planned], seeds: int) -> list[
     measured = planned[0].protocol.planner.precision
     folder = results_folder(home, run)
     for precision in sorted(("float32", "bfloat16"), key=lambda one: one != measured):
-        same = [one.in_precision(precision) for one in planned]
+        planner = planned[0].protocol.planner.model_copy(update={"precision": precision})
+        same = [replace(one, protocol=one.protocol.model_copy(update={"planner": planner})) for one in planned]
         every = [one.with_seed(number) for one in same for number in range(seeds)]
         if any(Journal.begun(folder, Journaled.of(run, one.dataset, one.pairs, one.protocol)) for one in every):
             return same

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import Layer
+from lewm_cli.diagnose import FilmResult
 from lewm_cli.errors import StoppedError, signal_of
-from lewm_cli.evaluate import HELD_OUT, EvalResult, FilmResult, find_protocol
+from lewm_cli.evaluate import HELD_OUT, EvalResult, find_protocol
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.probe import PROBED_FRAMES, probe_run
@@ -63,11 +64,9 @@ def quickstart(
 
     Args:
         folder: the home; no other one is read.
-        size: the amount of work.
         device: auto, cpu, cuda or mps.
         listeners: called with every event of the training.
         say: called with the name of each stage.
-        progress: shows the progress of each stage.
 
     Raises:
         LewmError: whatever stops a stage; the stages before it stay done.
@@ -75,138 +74,82 @@ def quickstart(
     """
     folder = folder.expanduser().absolute()
     home = Home(write=folder, read=(folder,))
-    work = _Quickstart(home, size, device, listeners, say, progress)
     try:
-        work.record()
-        work.train()
-        work.measure()
-        return draw_page(load_run(home, RUN), work.measured(), folder / "report.html")
+        for name, episodes, seed in ((DEMOS, size.train_episodes, 0), (TEST, size.test_episodes, 1)):
+            if not home.dataset_file(name):
+                say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
+                cores = available_cores()
+                collect(home, TWOROOM.name, episodes=episodes, seed=seed, workers=cores, progress=progress, name=name)
+        files = RunFiles(home.run_stem(RUN))
+        if not files.object.exists():  # written after the last step
+            say("training a world model")
+            begin = partial(train, home, listeners=listeners, say=say, progress=progress, name=RUN, device=device)
+            steps = (Layer("the quickstart", {"schedule": {"stop": f"{size.steps} steps"}}),) if size.steps else ()
+            if files.stopped:
+                begin(RUN, resume=True)
+            else:
+                # A training that was killed early may have left weights, and nothing to go on from.
+                begin(TWOROOM.name, preset="small", dataset=DEMOS, settings=steps, overwrite=True)
+        _measure(home, size, device, say, progress)
+        return draw_page(load_run(home, RUN), _measured(home, size), folder / "report.html")
     except (KeyboardInterrupt, StoppedError) as stopped:
         raise StoppedError(
             "stopped; what is done is kept, and the same command goes on from there", signal_of(stopped)
         ) from stopped
 
 
-@dataclass(frozen=True)
-class _Quickstart:
-    home: Home
-    size: QuickstartSize
-    device: str
-    listeners: tuple[Listener, ...]
-    say: Callable[[str], None]
-    progress: Progress
-
-    def record(self) -> None:
-        for name, episodes, seed in ((DEMOS, self.size.train_episodes, 0), (TEST, self.size.test_episodes, 1)):
-            if not self.home.dataset_is_taken(name):
-                self.say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
-                collect(
-                    self.home,
-                    TWOROOM.name,
-                    episodes=episodes,
-                    seed=seed,
-                    workers=available_cores(),
-                    progress=self.progress,
-                    name=name,
-                )
-
-    def train(self) -> None:
-        files = RunFiles(self.home.run_stem(RUN))
-        if files.object.exists():  # written after the last step
-            return
-        self.say("training a world model")
-        begin = partial(
-            train,
-            self.home,
-            listeners=self.listeners,
-            say=self.say,
-            progress=self.progress,
-            name=RUN,
-            device=self.device,
+def _measure(home: Home, size: QuickstartSize, device: str, say: Callable[[str], None], progress: Progress) -> None:
+    results = _measured(home, size)
+    if not results.of(EvalResult) or not results.of(FilmResult):
+        say(f"planning from {size.pairs} recorded starts to recorded goals")
+        evaluate_run(
+            home,
+            RUN,
+            say,
+            progress,
+            dataset=TEST,
+            settings=_pairs(size),
+            protocol=HELD_OUT,
+            workers=1,  # in this process: the perturbations below need a simulator here, and importing it takes longest
+            resume=any(RunFiles(home.run_stem(RUN)).results.glob("eval-*.journal")),
+            device=device,
         )
-        if files.stopped:
-            begin(RUN, resume=True)
-            return
-        steps = self.size.steps
-        settings = (Layer("the quickstart", {"schedule": {"stop": f"{steps} steps"}}),) if steps else ()
-        # A training that was killed early may have left weights, and nothing to go on from.
-        begin(TWOROOM.name, preset="small", dataset=DEMOS, settings=settings, overwrite=True)
+    if not results.of(ProbeResult):
+        say("probing what the latents know")
+        probe_run(home, RUN, say, progress, dataset=TEST, frames=size.frames, seed=SEED, device=device)
+    surprise = partial(surprise_run, home, TEST, say, progress, run=RUN, seed=SEED, device=device)
+    if not results.of(SurpriseResult):
+        say("measuring surprise along the test episodes")
+        surprise()
+    staged = {result.perturbation for result in results.of(PerturbationResult)}
+    for perturbation in TWOROOM.perturbations:
+        if perturbation.name not in staged:
+            say(f"staging a surprise: {perturbation.title}")
+            surprise(perturb=perturbation.name, episodes=size.perturbed)
 
-    def measure(self) -> None:
-        results = self.measured()
-        if not results.of(EvalResult) or not results.of(FilmResult):
-            self.say(f"planning from {self.size.pairs} recorded starts to recorded goals")
-            stopped = any(RunFiles(self.home.run_stem(RUN)).results.glob("eval-*.journal"))
-            # In this process: the perturbations below need a simulator here, and importing it takes longest.
-            evaluate_run(
-                self.home,
-                RUN,
-                self.say,
-                self.progress,
-                dataset=TEST,
-                settings=self._settings,
-                protocol=HELD_OUT,
-                workers=1,
-                resume=stopped,
-                device=self.device,
-            )
-        if not results.of(ProbeResult):
-            self.say("probing what the latents know")
-            probe_run(
-                self.home,
-                RUN,
-                self.say,
-                self.progress,
-                dataset=TEST,
-                frames=self.size.frames,
-                seed=SEED,
-                device=self.device,
-            )
-        if not results.of(SurpriseResult):
-            self.say("measuring surprise along the test episodes")
-            self._surprise(None, None)
-        staged = {result.perturbation for result in results.of(PerturbationResult)}
-        for perturbation in TWOROOM.perturbations:
-            if perturbation.name not in staged:
-                self.say(f"staging a surprise: {perturbation.title}")
-                self._surprise(perturbation.name, self.size.perturbed)
 
-    def measured(self) -> StoredResults:
-        """Select the results that a quickstart of this size measures among all results of the run."""
-        run, test = load_run(self.home, RUN), self.home.find_dataset(TEST)
-        protocol = find_protocol(TWOROOM, HELD_OUT, self._settings)
-        drawn = draw_episodes(run, test, np.arange(test.episodes), count=self.size.perturbed, seed=SEED)
-        every = stored_results(self.home, run)
+def _measured(home: Home, size: QuickstartSize) -> StoredResults:
+    """Select the results that a quickstart of this size measures among all results of the run."""
+    run, test = load_run(home, RUN), home.find_dataset(TEST)
+    protocol = find_protocol(TWOROOM, HELD_OUT, _pairs(size))
+    drawn = draw_episodes(run, test, np.arange(test.episodes), count=size.perturbed, seed=SEED)
 
-        def here(one: Measurement) -> bool:
-            match one:
-                case EvalResult() | FilmResult():
-                    alike = one.protocol == protocol
-                case ProbeResult():
-                    frames = one.train_frames + one.test_frames
-                    alike = (one.seed, frames) == (SEED, min(self.size.frames, test.rows))
-                case SurpriseResult():
-                    episodes = len(one.episodes) + len(one.left_out)
-                    alike = (one.seed, episodes) == (SEED, test.episodes)
-                case PerturbationResult():
-                    alike = (one.seed, len(one.episodes)) == (SEED, len(drawn))
-            return alike and one.dataset == test.identity
+    def here(one: Measurement) -> bool:
+        match one:
+            case EvalResult() | FilmResult():
+                alike = one.protocol == protocol
+            case ProbeResult():
+                frames = one.train_frames + one.test_frames
+                alike = (one.seed, frames) == (SEED, min(size.frames, test.rows))
+            case SurpriseResult():
+                episodes = len(one.episodes) + len(one.left_out)
+                alike = (one.seed, episodes) == (SEED, test.episodes)
+            case PerturbationResult():
+                alike = (one.seed, len(one.episodes)) == (SEED, len(drawn))
+        return alike and one.dataset == test.identity
 
-        return every.only(here)
+    return stored_results(home, run).only(here)
 
-    @property
-    def _settings(self) -> tuple[Layer, ...]:
-        return (Layer("the quickstart", {"pairs": self.size.pairs}),)
 
-    def _surprise(self, perturb: str | None, episodes: int | None) -> None:
-        surprise_run(
-            self.home,
-            TEST,
-            self.say,
-            self.progress,
-            run=RUN,
-            perturb=perturb,
-            episodes=episodes,
-            seed=SEED,
-            device=self.device,
-        )
+def _pairs(size: QuickstartSize) -> tuple[Layer, ...]:
+    return (Layer("the quickstart", {"pairs": size.pairs}),)

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
-from lewm_cli.evaluate import EpisodeResult, EvalResult, FilmResult
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
@@ -32,8 +33,7 @@ def results_folder(home: Home, run: Run) -> Path:
 
 def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
     """Folders with results of a run: beside it, and where they are written if that is elsewhere."""
-    own = RunFiles(home.noting_stem(name, files.stem))
-    return tuple(dict.fromkeys((files.results, own.results)))
+    return tuple(dict.fromkeys((files.results, home.sidecar(name, files).results)))
 
 
 def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:

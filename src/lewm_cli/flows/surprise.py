@@ -143,7 +143,7 @@ def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str
             which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
             say(f"run: {newest.name}, {which}{whose} (--run chooses another)")
             return newest.name
-    if task.released_dataset and home.dataset_is_taken(task.released_dataset):  # its statistics can be computed
+    if task.released_dataset and home.dataset_file(task.released_dataset):  # its statistics can be computed
         for run in runs:
             if names_release(run.name) and named_task(run.name) is task:
                 say(f"run: {run.name}, the released weights of {task.name} (--run chooses another)")

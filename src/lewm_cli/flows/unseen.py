@@ -13,22 +13,22 @@ from lewm_cli.tasks import GENERIC, Task, find_task
 
 @dataclass(frozen=True)
 class UnseenEpisodes:
-    """Episodes of a recording to measure on; `held_out` says whether the run was trained on none of them."""
+    """Episodes (E,) of a recording to measure on; `held_out` says whether the run was trained on none of them."""
 
     dataset: Dataset
     episodes: np.ndarray
     held_out: bool
 
 
-def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
+def find_unseen(
+    home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None], *, every: bool = False
+) -> UnseenEpisodes:
     """Find the episodes of a recording that a run was never trained on, by their content, not by the file's name.
 
     Args:
-        home: where recordings lie.
-        run: what is measured.
-        task: of the run.
         name: the recording; the one that the run was trained on if not given.
         say: called with a line about the episodes.
+        every: take all episodes, those that the run was trained on included.
 
     Raises:
         LewmError: no such recording, one of another task, or one that was trained on as a whole.
@@ -36,37 +36,27 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Callabl
     card = run.card
     dataset = home.find_dataset(name or card.dataset.name)
     refuse_unfit(run, task, dataset)
-    if card.provenance is None:
-        say(f"episodes: all {dataset.episodes} of {dataset.name}; nobody knows which of them the run was trained on")
-        return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=False)
     unseen = is_unseen(run, dataset)
-    if unseen.all():
-        say(f"episodes: all {dataset.episodes} of {dataset.name}; the run was trained on none of them")
+    taken, held_out = np.arange(dataset.episodes), bool(unseen.all())
+    whole = f"episodes: all {dataset.episodes} of {dataset.name}"
+    if every:
+        known = f"it was not trained on {unseen.sum()} of them" if card.provenance else "nobody knows on which of them"
+        say(f"{whole}, whether or not the run was trained on them ({known})")
+    elif card.provenance is None:
+        say(f"{whole}; nobody knows which of them the run was trained on")
+    elif held_out:
+        say(f"{whole}; the run was trained on none of them")
     elif unseen.any():
         say(f"episodes: the {unseen.sum()} of {dataset.episodes} in {dataset.name} that the run was not trained on")
+        taken, held_out = np.flatnonzero(unseen), True
     elif card.provenance.train.data.split == "clip" and dataset.identity.fingerprint == card.dataset.fingerprint:
         say(f"episodes: of {dataset.name}, and the run was trained on them (it held out clips, not episodes)")
-        return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=False)
     else:
         raise LewmError(
             f"{run.name} was trained on every episode of {dataset.name}; record others to measure on, for example: "
             f"lewm collect {task.name} --episodes 100 --seed 1 --name {task.name}/test"
         )
-    return UnseenEpisodes(dataset, np.flatnonzero(unseen), held_out=True)
-
-
-def find_all(home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None]) -> UnseenEpisodes:
-    """Take every episode of a recording, those that a run was trained on included; arguments as for `find_unseen`.
-
-    Raises:
-        LewmError: no such recording, or one of another task.
-    """
-    dataset = home.find_dataset(name or run.card.dataset.name)
-    refuse_unfit(run, task, dataset)
-    unseen = is_unseen(run, dataset)
-    known = f"it was not trained on {unseen.sum()} of them" if run.card.provenance else "nobody knows on which of them"
-    say(f"episodes: all {dataset.episodes} of {dataset.name}, whether or not the run was trained on them ({known})")
-    return UnseenEpisodes(dataset, np.arange(dataset.episodes), held_out=bool(unseen.all()))
+    return UnseenEpisodes(dataset, taken, held_out)
 
 
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:

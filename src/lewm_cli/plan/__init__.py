@@ -1,24 +1,12 @@
 """Planning in latent space: costs of action sequences, and solvers that search for cheap ones."""
 
-from lewm_cli.plan.cem import CEM
-from lewm_cli.plan.cost import (
-    Cost,
-    LastLatent,
-    LatentCost,
-    Objective,
-    ProbedPosition,
-    Reachability,
-    WholePath,
-    cost_and_gradient,
-)
+from lewm_cli.plan.cost import Cost, LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
 from lewm_cli.plan.per_environment import PerEnvironment
 from lewm_cli.plan.problem import Bounds, Iteration, Plan, Problem, WarmStart
 from lewm_cli.plan.search import Solver
-from lewm_cli.plan.solvers import SOLVERS, find_solver
+from lewm_cli.plan.solvers import find_solver
 
 __all__ = [
-    "CEM",
-    "SOLVERS",
     "Bounds",
     "Cost",
     "Iteration",
@@ -33,6 +21,5 @@ __all__ = [
     "Solver",
     "WarmStart",
     "WholePath",
-    "cost_and_gradient",
     "find_solver",
 ]

@@ -16,9 +16,6 @@ class Budget:
         config: limits of time and operations.
         flops: operations that the model takes, if they are known.
 
-    Attributes:
-        begun: when planning began, by the monotonic clock.
-
     Raises:
         LewmError: operations are limited, and those of the model are not known.
     """
@@ -48,14 +45,9 @@ class Budget:
         return self._seconds is None or time.monotonic() - self.begun + iterations * self._took <= self._seconds
 
     def spend(self, flops: int, costs: Tensor) -> None:
-        """Count an iteration.
-
-        Args:
-            flops: its operations.
-            costs: its result, which is waited for if time is limited: a device may still compute it.
-        """
+        """Count an iteration of so many operations, which ended with these costs."""
         self._spent += flops
         if self._seconds is not None:
-            costs[:1].cpu()
+            costs[:1].cpu()  # a device may still compute them
             now = time.monotonic()
             self._read, self._took = now, now - self._read

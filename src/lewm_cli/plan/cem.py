@@ -14,7 +14,6 @@ class CEM(IterativeSolver):
     def run(self, search: Search) -> None:
         """Refit mean and standard deviation to the cheapest candidates of every iteration."""
         config, mean = self.config, search.mean
-        assert config.elites is not None
         std = torch.full_like(mean, config.std)
         for _ in search.iterations(config.iterations, config.candidates):
             candidates = search.sample(config.candidates, mean, std)

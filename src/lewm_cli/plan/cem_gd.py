@@ -15,11 +15,7 @@ class CEMGD(CEM):
 
     def run(self, search: Search) -> None:
         """Run `CEM`, then descend from its mean and the cheapest candidates of its last iteration."""
-        config = self.config
-        assert config.refined is not None
-        assert config.descents is not None
-        assert config.step is not None
         super().run(search)
-        cheapest, _, _ = search.evaluated.cheapest(config.refined - 1)
+        cheapest, _, _ = search.evaluated.cheapest(self.config.refined - 1)
         starts = torch.cat([search.mean.unsqueeze(1), cheapest], dim=1)
-        descend(search, starts, config.descents, config.step)
+        descend(search, starts, self.config.descents, self.config.step)

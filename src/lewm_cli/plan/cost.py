@@ -1,6 +1,5 @@
 """The cost of action sequences: the model imagines where they lead, and an objective rates the imagined latents."""
 
-import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,20 +38,15 @@ class Objective(Protocol):
     """Rates imagined latents; differentiable."""
 
     def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """Cost of imagined latents, lower is better.
+        """Cost (...) of imagined latents (..., T, D) for goals (..., D), lower is better.
 
-        Args:
-            latents: (..., T, D) the latent now, then one per model step; the one alone is standing still.
-            goal: (..., D)
-
-        Returns:
-            (...)
+        The first latent is that of the current frame, then comes one per model step; the first alone is standing still.
         """
         ...
 
 
 class LatentCost:
-    """The cost of candidates by the latents that the model imagines, for a batch of environments; differentiable.
+    """The `Cost` of candidates by the latents that the model imagines; differentiable.
 
     Args:
         model: in eval mode, with the weights that it has now.
@@ -85,7 +79,7 @@ class LatentCost:
         return self.start.device
 
     def __call__(self, candidates: Tensor) -> Tensor:
-        """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
+        """Cost (E, S) of candidates (E, S, horizon, block_dim): imagine where they lead, and rate that."""
         sequences = candidates.flatten(0, 1)
         owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
         imagined = self._imagine(self.start[owners], sequences)
@@ -93,19 +87,15 @@ class LatentCost:
 
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""
-        one, its = copy.copy(self), slice(number, number + 1)
-        one.start, one.goal = self.start[its], self.goal[its]
-        return one
+        one = slice(number, number + 1)
+        return LatentCost(self.model, self.start[one], self.goal[one], self.objective, self._imagine)
 
     @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:
-        """Cost after every model step of one plan per environment.
+        """Cost of standing still, then after every model step of one plan per environment, (E, horizon + 1) on the CPU.
 
         Args:
             blocks: (E, horizon, block_dim) normalized.
-
-        Returns:
-            (E, horizon + 1) on the CPU: that of the start itself, which is that of standing still, then one per step.
         """
         imagined = self._imagine(self.start, blocks.to(self.start.device))
         steps = range(1, imagined.shape[1] + 1)
@@ -113,12 +103,7 @@ class LatentCost:
 
 
 def cost_and_gradient(cost: Cost, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Cost (E, S) of candidates, and its gradient with respect to them (E, S, horizon, block_dim).
-
-    Args:
-        cost: differentiable with respect to candidates.
-        candidates: (E, S, horizon, block_dim).
-    """
+    """Cost (E, S) of candidates (E, S, horizon, block_dim), and its gradient with respect to them."""
     costs, gradients = [], []
     with torch.inference_mode(mode=False), torch.enable_grad():
         for part in candidates.split(max(1, SEQUENCES_AT_ONCE // len(candidates)), dim=1):  # type: ignore[no-untyped-call]
@@ -131,62 +116,42 @@ def cost_and_gradient(cost: Cost, candidates: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class LastLatent:
-    """The paper's objective: distance of the last latent from the goal.
-
-    Args:
-        model: defines the distance; squared, for LeWM.
-    """
+    """The paper's objective: distance of the last latent from the goal, as the model defines it; squared, for LeWM."""
 
     model: WorldModel
 
     def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """See `Objective`."""
         return self.model.latent_cost(latents, goal)
 
 
 @dataclass(frozen=True)
 class WholePath:
-    """Mean distance over all imagined steps, so that arriving early counts.
-
-    Args:
-        model: defines the distance; squared, for LeWM.
-    """
+    """Mean distance over all imagined steps, so that arriving early counts."""
 
     model: WorldModel
 
     def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """See `Objective`."""
         steps = latents[..., 1:, :] if latents.shape[-2] > 1 else latents
         return self.model.latent_cost(steps.unsqueeze(-2), goal.unsqueeze(-2)).mean(dim=-1)
 
 
 @dataclass(frozen=True)
 class ProbedPosition:
-    """Squared distance between the positions read from the last latent and from the goal, in the position's unit.
-
-    Args:
-        head: reads positions.
-    """
+    """Squared distance between the positions read from the last latent and from the goal, in the position's unit."""
 
     head: PositionHead
 
     def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """See `Objective`."""
         apart: Tensor = self.head(latents[..., -1, :]) - self.head(goal)
         return apart.square().sum(dim=-1)
 
 
 @dataclass(frozen=True)
 class Reachability:
-    """Number of model steps from the last latent to the goal, as a head predicts it.
-
-    Args:
-        head: predicts it.
-    """
+    """Number of model steps from the last latent to the goal, as a head predicts it."""
 
     head: ReachHead
 
     def __call__(self, latents: Tensor, goal: Tensor) -> Tensor:
-        """See `Objective`."""
         steps: Tensor = self.head(latents[..., -1, :], goal)
         return steps

@@ -17,7 +17,6 @@ class Gradient(IterativeSolver):
 
     def run(self, search: Search) -> None:
         """Descend from sequences around the initial mean."""
-        assert self.config.step is not None
         starts = search.sample(self.config.candidates, search.mean, torch.full_like(search.mean, self.config.std))
         starts[:, 0] = search.mean
         descend(search, starts, self.config.iterations, self.config.step)
@@ -27,8 +26,6 @@ def descend(search: Search, sequences: Tensor, iterations: int, step: float) -> 
     """Follow the gradients of sequences (E, S, horizon, block_dim) with Adam.
 
     Args:
-        search: computes costs and gradients.
-        sequences: starting points.
         iterations: at most.
         step: size of a step, in standard deviations of actions.
     """

@@ -16,9 +16,6 @@ class ICEM(IterativeSolver):
     def run(self, search: Search) -> None:
         """Refit as `CEM` does, to colored candidates and the elites that were carried over."""
         config, mean, frameskip = self.config, search.mean, search.problem.frameskip
-        assert config.elites is not None
-        assert config.color is not None
-        assert config.kept is not None
         environments, horizon, block = mean.shape
         noise = ColoredNoise(horizon * frameskip, config.color, mean.device)
         std, count = torch.full_like(mean, config.std), int(config.kept * config.elites)

@@ -14,7 +14,6 @@ class MPPI(IterativeSolver):
     def run(self, search: Search) -> None:
         """Draw with one standard deviation throughout, around the weighted mean."""
         config, mean = self.config, search.mean
-        assert config.temperature is not None
         std = torch.full_like(mean, config.std)
         for _ in search.iterations(config.iterations, config.candidates):
             candidates = search.sample(config.candidates, mean, std)

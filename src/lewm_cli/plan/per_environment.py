@@ -14,17 +14,13 @@ from lewm_cli.workers import available_cores
 class PerEnvironment:
     """A solver for a CPU: one environment after another on one thread per core, each of which computes alone.
 
-    The plans are then the same, bit for bit, in any batch. One thread per matrix product as well would make them wait
-    for each other.
-
-    Args:
-        solver: finds the plan for one environment.
+    The plans are then the same, bit for bit, in any batch. More threads per matrix product would only make these wait.
     """
 
     solver: Solver
 
     def solve(self, problem: Problem) -> Plan:
-        """Find one plan per environment; see `Solver`."""
+        """See `Solver`."""
         if problem.cost.environments == 1:
             return self.solver.solve(problem)
         begun, cancelled = time.monotonic(), Event()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from threading import Event
 from typing import Self
 
@@ -51,30 +50,30 @@ class Problem:
         block_dim: width of an action block.
         generators: E of them, on the CPU, so that what is drawn for one environment does not depend on the others.
         frameskip: actions in a block, one after the other.
-        warm_starts: E of them; None for an environment without one, or instead of all.
+        warm_starts: E of them, None for an environment without one; or none at all.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
-        cancelled: set by another thread when nobody waits for the plans any more.
+        cancelled: set by another thread when the plans are not wanted anymore.
     """
 
     cost: Cost
     block_dim: int
     generators: list[torch.Generator]
     frameskip: int = 1
-    warm_starts: list[WarmStart | None] | None = None
+    warm_starts: Sequence[WarmStart | None] = ()
     bounds: Bounds | None = None
     flops: PlanFlops | None = None
     cancelled: Event | None = None
 
     def of(self, number: int) -> Self:
         """The problem of one of the environments."""
-        warm_starts = self.warm_starts and [self.warm_starts[number]]
-        return replace(self, cost=self.cost.of(number), generators=[self.generators[number]], warm_starts=warm_starts)
+        generators, warm_starts = self.generators[number : number + 1], self.warm_starts[number : number + 1]
+        return replace(self, cost=self.cost.of(number), generators=generators, warm_starts=warm_starts)
 
     def initial_mean(self, horizon: int) -> Tensor:
         """The sequences (E, horizon, block_dim) to draw around first: warm starts, or else the mean action."""
         mean = torch.zeros(self.cost.environments, horizon, self.block_dim)
-        for number, warm_start in enumerate(self.warm_starts or ()):
+        for number, warm_start in enumerate(self.warm_starts):
             if warm_start is not None:
                 mean[number] = warm_start.mean
         return mean.to(self.cost.device)
@@ -82,13 +81,12 @@ class Problem:
     def carried_elites(self) -> list[Tensor]:
         """The elites (K, horizon, block_dim) that every warm start carries over, on the device of the cost."""
         none = torch.empty(0)
-        warm_starts = self.warm_starts or [None] * self.cost.environments
-        return [none if start is None else start.carried.to(self.cost.device) for start in warm_starts]
+        return [none if start is None else start.carried.to(self.cost.device) for start in self.warm_starts]
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """The candidates of one iteration; NaN, and elite 0, for environments whose search had already ended.
+    """The candidates of one iteration; they mean nothing for environments whose search had already ended.
 
     Args:
         actions: (E, S, horizon, block_dim) normalized candidates, on the CPU.
@@ -105,22 +103,13 @@ class Iteration:
         one = slice(number, number + 1)
         return type(self)(self.actions[one], self.cost[one], self.elites[one])
 
-    def blank(self, environments: int) -> Self:
-        """An iteration of the same shape, for so many environments, in which nothing was tried."""
-        nothing = (environments, *([-1] * (self.actions.dim() - 1)))
-        actions = torch.full_like(self.actions[:1], torch.nan).expand(nothing)
-        cost = torch.full_like(self.cost[:1], torch.nan).expand(environments, -1)
-        return type(self)(actions, cost, torch.zeros_like(self.elites[:1]).expand(environments, -1))
-
-    def only(self, active: Tensor) -> Self:
-        """The same with blanks for the environments that are not active (E,)."""
-        if active.all():
-            return self
-        blank = self.blank(len(active))
-        return type(self)(
-            torch.where(active[:, None, None, None], self.actions, blank.actions),
-            torch.where(active[:, None], self.cost, blank.cost),
-            torch.where(active[:, None], self.elites, blank.elites),
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Join iterations of different environments."""
+        return cls(
+            torch.cat([one.actions for one in parts]),
+            torch.cat([one.cost for one in parts]),
+            torch.cat([one.elites for one in parts]),
         )
 
 
@@ -170,6 +159,7 @@ class Plan:
     @classmethod
     def join(cls, plans: Sequence[Self], seconds: float) -> Self:
         """Join plans of different environments, which took `seconds` together."""
+        longest = max((plan.history for plan in plans), key=len)
         return cls(
             torch.cat([plan.actions for plan in plans]),
             torch.cat([plan.cost for plan in plans]),
@@ -177,7 +167,11 @@ class Plan:
             torch.cat([plan.iterations for plan in plans]),
             _joined([plan.flops for plan in plans]),
             _joined([plan.carried for plan in plans]),
-            tuple(_side_by_side(plans, iterations) for iterations in zip_longest(*(plan.history for plan in plans))),
+            # The longest fills in for those that ended early, so that all are of one shape.
+            tuple(
+                Iteration.join([(plan.history[number:] or longest[number:])[0] for plan in plans])
+                for number in range(len(longest))
+            ),
         )
 
 
@@ -185,14 +179,3 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
     """All parts as one; None if one of them is missing."""
     found = [part for part in parts if part is not None]
     return torch.cat(found) if len(found) == len(parts) else None
-
-
-def _side_by_side(plans: Sequence[Plan], iterations: Sequence[Iteration | None]) -> Iteration:
-    """The same iteration of several plans, some of which had come to an end."""
-    like = next(one for one in iterations if one is not None)
-    found = [one or like.blank(len(plan.actions)) for plan, one in zip(plans, iterations, strict=True)]
-    return Iteration(
-        torch.cat([one.actions for one in found]),
-        torch.cat([one.cost for one in found]),
-        torch.cat([one.elites for one in found]),
-    )

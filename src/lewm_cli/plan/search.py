@@ -33,7 +33,7 @@ class IterativeSolver(ABC):
     """A solver that evaluates candidates, iteration by iteration. It keeps no state: several threads may use it.
 
     Args:
-        config: settings of the solver, which result is taken, and when to stop.
+        config: settings of the solver, the result that is taken, and when to stop.
         record: keep every iteration's candidates in the plan, for pictures; they take memory.
     """
 
@@ -79,11 +79,6 @@ class Search:
     """One search for plans. A solver asks it for random numbers and for costs, and reports every iteration.
 
     An environment whose cost no longer falls is left as it is while the others go on; it draws nothing more.
-
-    Args:
-        config: see `IterativeSolver`.
-        problem: to solve.
-        record: see `IterativeSolver`.
 
     Attributes:
         problem: to solve.
@@ -168,9 +163,11 @@ class Search:
         self._iterations += self._active
         self._flops[self._active] += self._flops_each
         if self._record:
-            iteration = Iteration(self.evaluated.candidates.cpu(), self.evaluated.costs.cpu(), elites.cpu())
-            self._history.append(iteration.only(self._active))
-        self._stop_converged()
+            self._history.append(Iteration(self.evaluated.candidates.cpu(), self.evaluated.costs.cpu(), elites.cpu()))
+        self._best_costs.append(self.best_cost)
+        if self._config.tolerance and len(self._best_costs) > PATIENCE + 1:
+            before = self._best_costs[-1 - PATIENCE]
+            self._active = self._active & (self.best_cost < (1 - self._config.tolerance) * before).cpu()
         self._budget.spend(self._flops_each, self.evaluated.costs)
 
     def plan(self) -> Plan:
@@ -213,10 +210,3 @@ class Search:
         highest = torch.where(known, costs, -torch.inf).amax(dim=1, keepdim=True).nan_to_num(neginf=0.0)
         self.evaluated = Evaluated(candidates, torch.where(known, costs, highest))
         return self.evaluated
-
-    def _stop_converged(self) -> None:
-        """End the search for environments whose least cost no longer falls by more than the tolerance."""
-        self._best_costs.append(self.best_cost)
-        if self._config.tolerance and len(self._best_costs) > PATIENCE + 1:
-            before = self._best_costs[-1 - PATIENCE]
-            self._active = self._active & (self.best_cost < (1 - self._config.tolerance) * before).cpu()

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.trees import Tree
-from lewm_cli.store.convert import Conversion
+from lewm_cli.store.conversion import Conversion
 
 
 def conversion_tables(conversion: Conversion) -> list[RenderableType]:

@@ -26,7 +26,7 @@ def catalog_tables(entries: tuple[Entry, ...]) -> list[RenderableType]:
             file = entry.dataset.file
             table.add_row(Text(entry.name), "recording", _size(file.size), _place(entry.dataset))
         for name, checkpoint in entry.checkpoints.items():
-            size = _size(checkpoint.size) if not checkpoint.unavailable else ""
+            size = _size(sum(file.size or 0 for file in checkpoint.files))
             table.add_row(Text(f"{entry.name}/{name}"), checkpoint.method, size, _place(checkpoint))
     reasons = dict.fromkeys(
         checkpoint.unavailable

@@ -4,7 +4,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Self
 
-from lewm_cli.evaluate import EvalResult, FilmResult
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import RunCard
 from lewm_cli.model import profile
 from lewm_cli.probe import ProbeResult

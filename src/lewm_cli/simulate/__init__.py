@@ -1,28 +1,22 @@
 """Simulators in processes, the episodes in them, and their replay after a crash."""
 
-from lewm_cli.simulate.active_episode import ActiveEpisode, begin_episodes, follow_actions
-from lewm_cli.simulate.pool import InProcess, SimulatorPool, WorkerPool, gather, simulator_pool
-from lewm_cli.simulate.requests import Begin, Follow, Render, Request, Response, RolloutResult, Rollouts, RunActor
+from lewm_cli.simulate.pool import InProcess, SimulatorPool, gather, simulator_pool
+from lewm_cli.simulate.requests import Begin, Follow, Render, Response, RolloutResult, Rollouts, RunActor
 from lewm_cli.simulate.simulated_episode import HELD_STEPS, EpisodeProgress, Pair
 
 __all__ = [
     "HELD_STEPS",
-    "ActiveEpisode",
     "Begin",
     "EpisodeProgress",
     "Follow",
     "InProcess",
     "Pair",
     "Render",
-    "Request",
     "Response",
     "RolloutResult",
     "Rollouts",
     "RunActor",
     "SimulatorPool",
-    "WorkerPool",
-    "begin_episodes",
-    "follow_actions",
     "gather",
     "simulator_pool",
 ]

@@ -4,7 +4,7 @@ import multiprocessing
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -28,13 +28,10 @@ LIVES = 3
 
 
 class SimulatorPool(Protocol):
-    """Runs requests to simulators.
-
-    Args:
-        workers: processes that simulate; 1 is this one.
-    """
+    """Runs requests to simulators."""
 
     workers: int
+    """Processes that simulate; 1 is this one."""
 
     def submit(self, number: int, request: Request) -> "Future[Response]":
         """Have a request run; those with the same number are run in their order, by the same process."""
@@ -46,11 +43,7 @@ class SimulatorPool(Protocol):
 
 
 class InProcess:
-    """Simulators in this process; a request is run while it is submitted.
-
-    Args:
-        task: with a simulator.
-    """
+    """Simulators in this process; a request is run while it is submitted."""
 
     workers = 1
 
@@ -58,7 +51,7 @@ class InProcess:
         self._simulators = SimulatorSet(task)
 
     def submit(self, number: int, request: Request) -> "Future[Response]":
-        """Run a request at once."""
+        """See `SimulatorPool`."""
         future: Future[Response] = Future()
         future.set_result(request.run(self._simulators))
         return future
@@ -69,13 +62,7 @@ class InProcess:
 
 
 class WorkerPool:
-    """Simulators in worker processes. One that dies is started again, and its request is run again.
-
-    Args:
-        task: with a simulator.
-        workers: processes.
-        say: told when one has died.
-    """
+    """Simulators in worker processes. One that dies is started again, and its request is run again; `say` is told."""
 
     def __init__(self, task: Task, workers: int, say: Callable[[str], None]) -> None:
         self.workers = workers
@@ -101,11 +88,8 @@ def simulator_pool(task: Task, workers: int, say: Callable[[str], None]) -> Iter
     if workers == 1:
         yield InProcess(task)
         return
-    pool = WorkerPool(task, workers, say)
-    try:
+    with closing(WorkerPool(task, workers, say)) as pool:
         yield pool
-    finally:
-        pool.close()
 
 
 def gather(futures: "Sequence[Future[Any]]") -> list[Any]:
@@ -135,8 +119,7 @@ class _Worker:
     def close(self) -> None:
         """End the process and the thread."""
         self._closed = True
-        process = self._process
-        if process is not None:
+        if process := self._process:
             process.kill()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._discard()

@@ -30,11 +30,7 @@ class Response:
 
 
 class SimulatorSet:
-    """The simulators of one process: one for every active episode, and those that are free.
-
-    Args:
-        task: with a simulator.
-    """
+    """The simulators of one process: one for every active episode, and those that are free."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -103,8 +99,6 @@ class Follow:
 
     Args:
         number: of the pair in the evaluation.
-        pair: start and goal.
-        criterion: of success.
         before: (K, A) actions taken so far, for a simulator that has to begin again.
         actions: (L, A) to take now.
         rest: (R, A) of the plan, which are taken only to see whether a goal that was reached stays so.
@@ -142,11 +136,8 @@ class RunActor:
     """Runs an actor that looks at nothing, from the start; the response is whether the goal was reached.
 
     Args:
-        pair: start and goal.
-        criterion: of success.
         budget: environment steps.
         actor: makes the actor from what draws an action.
-        seed: of the actor.
     """
 
     pair: Pair
@@ -187,7 +178,6 @@ class Rollouts:
     """Follows several sequences of actions, and goes on when the goal is reached; the response is `RolloutResult`.
 
     Args:
-        pair: start and goal.
         criterion: of success, which may define what is in the way, too.
         before: (K, A) actions that lead to where the sequences begin.
         sequences: (S, L, A).

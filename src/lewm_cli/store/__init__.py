@@ -1,6 +1,5 @@
 """The checkpoint store at $STABLEWM_HOME: homes, names, runs and their files, loaded strictly and safely."""
 
-from lewm_cli.store.heads import head_paths, load_head, write_head
 from lewm_cli.store.home import Home
 from lewm_cli.store.inventory import Inventory, RunEntry, list_runs, take_inventory
 from lewm_cli.store.load import (
@@ -8,6 +7,7 @@ from lewm_cli.store.load import (
     AutoCostModel,
     ExternalWeights,
     Say,
+    StoredStatistics,
     load,
     load_run,
     load_weights,
@@ -17,11 +17,19 @@ from lewm_cli.store.load import (
 )
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.measurement import Measurement, RunResult, StoredResults
-from lewm_cli.store.names import check_name, names_release, split_step
-from lewm_cli.store.normalization import StoredStatistics
-from lewm_cli.store.recognize import dataset_task, named_task
-from lewm_cli.store.run_files import RunFiles
-from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, save_derived, save_run, weights_digest
+from lewm_cli.store.names import check_name, dataset_task, named_task, names_release, split_step
+from lewm_cli.store.objects import save_derived
+from lewm_cli.store.run_files import RunFiles, head_paths
+from lewm_cli.store.runs import (
+    LoadedWeights,
+    Run,
+    load_head,
+    read_card,
+    read_tensors,
+    save_run,
+    weights_digest,
+    write_head,
+)
 
 __all__ = [
     "NO_OPTIONS",

@@ -1,8 +1,9 @@
 """Homes: one folder that takes the writes, and others that are read too."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from lewm_cli.config import nearest
@@ -13,11 +14,12 @@ from lewm_cli.store.names import (
     RESERVED,
     WEIGHT_SUFFIXES,
     check_name,
+    dataset_task,
     is_name,
     other_names,
     split_step,
 )
-from lewm_cli.store.recognize import dataset_task
+from lewm_cli.store.run_files import RunFiles
 from lewm_cli.tasks import Task
 
 
@@ -38,15 +40,14 @@ class Home:
     read: tuple[Path, ...]
 
     @classmethod
-    def locate(cls, option: Path | None = None) -> "Home":
+    def locate(cls, option: str | Path | None = None) -> "Home":
         """The home for `--home`, `$LEWM_WRITE_HOME`, `$STABLEWM_HOME` or the default `~/.stable-wm`.
 
         `--home` and `$LEWM_WRITE_HOME` take the writes; the other homes are read all the same.
         """
         variable = os.environ.get("STABLEWM_HOME")
         main = Path(variable).expanduser() if variable else Path.home() / ".stable-wm"
-        own = option or (Path(os.environ["LEWM_WRITE_HOME"]) if os.environ.get("LEWM_WRITE_HOME") else main)
-        folders = [own.expanduser(), main]
+        folders = [Path(option or os.environ.get("LEWM_WRITE_HOME") or main).expanduser(), main]
         if not variable:
             folders.append(Path.home() / ".stable_worldmodel")
         read = tuple(dict.fromkeys(folder.absolute() for folder in folders))
@@ -82,10 +83,6 @@ class Home:
         found = (path for path in self._candidates("datasets", f"{check_name(name, 'dataset')}.h5") if path.exists())
         return next(found, None)
 
-    def dataset_is_taken(self, name: str) -> bool:
-        """Tell whether a recording of this name is there, in any folder or layout."""
-        return self.dataset_file(name) is not None
-
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""
         found = []
@@ -107,10 +104,6 @@ class Home:
                 if name.partition("/")[0] not in RESERVED and name not in seen:
                     seen.add(name)
                     yield name, path
-
-    def next_dataset_name(self, stem: str) -> str:
-        """`stem`, or the first of `stem-2`, `stem-3`, ... that no dataset has."""
-        return _first_free(stem, self.dataset_is_taken)
 
     # Runs
 
@@ -144,7 +137,11 @@ class Home:
                 if found.problem:
                     raise LewmError(found.problem)
                 return found
-        raise self.missing_run(typed)
+        known = [known for known, _ in self.run_files()]
+        inside = (name for name in known if name.startswith(f"{typed}/"))
+        near = next(inside, None) or nearest(typed, known)
+        offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
+        raise MissingError(f"there is no run {typed!r} under {self._places()}; {offer}")
 
     def runs(self) -> Iterator[FoundRun]:
         """All runs, each name once, in the order they are searched; several checkpoints of one name as a problem."""
@@ -160,21 +157,14 @@ class Home:
         """Names and weight files of all runs, each name once."""
         yield from ((run.name, run.files.weights) for run in self.runs())
 
-    def next_run_name(self, stem: str) -> str:
-        """`stem`, or the first of `stem-2`, `stem-3`, ... that no run has."""
-        return _first_free(stem, self.run_is_taken)
+    def sidecar(self, name: str, files: RunFiles) -> RunFiles:
+        """The files that take notes on a run: beside it, else in the home that takes the writes."""
+        return files if os.access(files.stem.parent, os.W_OK) else RunFiles(self.new_run_stem(name))
 
-    def missing_run(self, name: str) -> MissingError:
-        """The error for a run that is not there; what is called nearly so, or lies in such a folder, is offered."""
-        known = [known for known, _ in self.run_files()]
-        inside = (known_name for known_name in known if known_name.startswith(f"{name}/"))
-        near = next(inside, None) or nearest(name, known)
-        offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
-        return MissingError(f"there is no run {name!r} under {self._places()}; {offer}")
-
-    def noting_stem(self, name: str, stem: Path) -> Path:
-        """Path without suffix where notes on a run go: beside it, else into the home that takes the writes."""
-        return stem if os.access(stem.parent, os.W_OK) else self.new_run_stem(name)
+    def next_name(self, stem: str, kind: str) -> str:
+        """`stem`, or the first of `stem-2`, `stem-3`, ... that no "run" or "dataset" has."""
+        taken = self.run_is_taken if kind == "run" else self.dataset_file
+        return next(name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
 
     @property
     def cache(self) -> Path:
@@ -209,14 +199,6 @@ class Home:
 
 def _holds_weights(stem: Path) -> bool:
     return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
-
-
-def _first_free(stem: str, taken: Callable[[str], bool]) -> str:
-    name, number = stem, 1
-    while taken(name):
-        number += 1
-        name = f"{stem}-{number}"
-    return name
 
 
 def _offer(known: list[str], first: str) -> str:

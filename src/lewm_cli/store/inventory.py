@@ -10,9 +10,9 @@ from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
 from lewm_cli.store.home import Home
+from lewm_cli.store.load import StoredStatistics, stored_statistics
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.normalization import StoredStatistics, stored_statistics
-from lewm_cli.store.recognize import dataset_task
+from lewm_cli.store.names import dataset_task
 from lewm_cli.store.runs import read_card
 
 
@@ -33,9 +33,7 @@ class RunEntry:
     """A run in the home; nothing of its tensors has been looked at.
 
     Args:
-        name, path: of the run and its weights.
-        size: of its weights, in bytes.
-        modified: when its weights were written.
+        path, size, modified: of its weights; bytes, and when they were written.
         kind: what its weights are; "lewm" if they are ours.
         card: of our own.
         statistics: stored for weights of another tool; None if they have to be computed before the run can be used.
@@ -68,10 +66,7 @@ class Inventory:
 
 def take_inventory(home: Home) -> Inventory:
     """Look at everything; damaged files are listed with what is wrong with them."""
-    return Inventory(
-        datasets=tuple(_dataset_entry(name, path) for name, path in home.dataset_files()),
-        runs=list_runs(home),
-    )
+    return Inventory(tuple(_dataset_entry(name, path) for name, path in home.dataset_files()), list_runs(home))
 
 
 def list_runs(home: Home) -> tuple[RunEntry, ...]:
@@ -91,7 +86,6 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
 def _run_entry(home: Home, run: FoundRun) -> RunEntry:
     path = run.files.weights
     status = _status(path)
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
     card = statistics = None
     problem = run.problem
     try:
@@ -101,6 +95,7 @@ def _run_entry(home: Home, run: FoundRun) -> RunEntry:
             statistics = next(stored_statistics(home, run.name, run.files), None)
     except LewmError as error:
         problem = str(error)
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return RunEntry(run.name, path, status.st_size, modified, run.kind, card, statistics, problem)
 
 

@@ -1,7 +1,7 @@
 """Parameter names of the ViT changed between transformers 4, which the released weights use, and 5, which we use."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from lewm_cli.errors import LewmError
 
@@ -35,20 +35,13 @@ def our_key(key: str) -> str:
     return key
 
 
-def transformers_generation(keys: Iterable[str]) -> int:
-    """The major version of transformers whose names these are, 4 or 5; 5 if no ViT layer is among them.
-
-    Raises:
-        LewmError: names of both, and so two sets of weights in one file.
-    """
-    first: dict[int, str] = {}
-    for key in keys:
-        for generation, prefix in ((4, "encoder.encoder.layer."), (5, "encoder.layers.")):
-            if key.startswith(prefix):
-                first.setdefault(generation, key)
-    if len(first) == 2:
+def transformers_generation(keys: Collection[str]) -> int:
+    """The major version of transformers whose names these are, 4 or 5; 5 without ViT layers; LewmError for both."""
+    fourth = next((key for key in keys if key.startswith("encoder.encoder.layer.")), None)
+    fifth = next((key for key in keys if key.startswith("encoder.layers.")), None)
+    if fourth and fifth:
         raise LewmError(
-            f"it mixes the names of transformers 4 ({first[4]!r}) and 5 ({first[5]!r}), "
+            f"it mixes the names of transformers 4 ({fourth!r}) and 5 ({fifth!r}), "
             "and which weights are meant cannot be told"
         )
-    return next(iter(first), 5)
+    return 4 if fourth else 5

@@ -1,19 +1,24 @@
 """Loads a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
+from pydantic import ValidationError
 
+from lewm_cli.config import ActionStats, DatasetIdentity, Inputs, Section
+from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.files import write_text
 from lewm_cli.methods import METHODS, Method, RunCard
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
 from lewm_cli.store.home import Home
-from lewm_cli.store.normalization import StoredStatistics, store_statistics, stored_statistics
-from lewm_cli.store.recognize import named_task
+from lewm_cli.store.names import dataset_task, named_task
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
+from lewm_cli.tasks import GENERIC
 
 Say = Callable[[str], None]
 
@@ -40,6 +45,30 @@ def silent(line: str) -> None:
     """No-op logger."""
 
 
+class StoredStatistics(Section):
+    """The content of `<run>.stats.json`."""
+
+    format: Literal[1] = 1
+    weights_sha256: str
+    dataset: DatasetIdentity
+    inputs: Inputs
+
+
+def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
+    """The statistics beside a run and in the home that takes the writes; first where they would be written now."""
+    places = (home.sidecar(name, files), files, RunFiles(home.new_run_stem(name)))
+    for path in dict.fromkeys(place.statistics for place in places):
+        try:
+            yield StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (ValidationError, UnicodeDecodeError, OSError) as error:
+            raise LewmError(
+                f"{path} holds no statistics that can be read; compute them again with: "
+                f"lewm show {name} --stats-from DATASET"
+            ) from error
+
+
 def load_weights(
     home: Home,
     name: str,
@@ -51,10 +80,7 @@ def load_weights(
     """Find a run by name and load its model strictly; nothing needs to be known of its normalization.
 
     Args:
-        home: where to look.
         name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
-        device: where the model goes.
-        external: how weights of another tool are read.
         say: told what the name stands for, if that is not plain.
 
     Raises:
@@ -62,23 +88,23 @@ def load_weights(
         LewmError: there is no such run, several, or its tensors are not exactly the model's.
     """
     found = home.find_run(name)
-    files = found.files
+    weights = found.files.weights
     if found.name != name:
         say(f"{name}: {found.name} is what goes by this name here")
     card = source = None
     if found.own:
         if external.config is not None:
             raise UsageError(f"{found.name} carries its own sizes, and they are always used; leave out --config")
-        card = read_card(files.weights)
+        card = read_card(weights)
         model = card.new_model()
-        state = read_tensors(files.weights, model)
-        digest = weights_digest(files.weights)
+        state = read_tensors(weights, model)
     else:
-        read = _read(files.weights, external)
-        source, state, digest = read.source, read.state, weights_digest(files.weights)
+        read = _read(weights, external)
+        source, state = read.source, read.state
         model = METHODS[read.method](read.model, read.block_dim)
     model.load_state_dict(state, strict=True)
-    return LoadedWeights(found.name, files, model.to(device).eval(), card, len(state), digest, source)
+    model = model.to(device).eval()
+    return LoadedWeights(found.name, found.files, model, card, len(state), weights_digest(weights), source)
 
 
 def load_run(
@@ -89,55 +115,40 @@ def load_run(
     external: ExternalWeights = NO_OPTIONS,
     say: Say = silent,
 ) -> Run:
-    """Find a run by name and load it strictly, with its normalization.
-
-    Args:
-        home: where to look.
-        name: run name, `pusht/lewm`.
-        device: where the model goes.
-        external: how weights of another tool are read.
-        say: told what was found, loaded and computed.
-
-    Raises:
-        UsageError: the name has a suffix, or the run carries what was given for weights of another tool.
-        LewmError: there is no such run, its tensors are not exactly the model's, or its normalization is not known.
-    """
+    """Find a run by name and load it as `load_weights` does, with its normalization as from `with_statistics`."""
     loaded = load_weights(home, name, device, external=external, say=say)
     say(f"run: {loaded.name} ({loaded.origin})")
     return with_statistics(home, loaded, external.stats_from, say)
 
 
 def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, say: Say = silent) -> Run:
-    """Returns the run with its normalization: the one it carries, or a stored one, or one computed now.
+    """Returns the run with its normalization: the one it carries, or a stored one, or one computed now and stored.
 
     Args:
-        home: where recordings lie.
-        loaded: the weights.
         stats_from: compute it from this recording. Without, what is stored is used, and if nothing is, the released
             recording of the task if it lies in the home.
-        say: told what was computed.
 
     Raises:
         UsageError: the run carries its own.
-        LewmError: nothing is known, or the recording does not fit.
+        LewmError: nothing is known, the recording does not fit, or nothing can be written in the home.
     """
     if stats_from is not None and loaded.source is None:
         raise UsageError(f"{loaded.name} carries its own statistics, and they are always used; leave out --stats-from")
+    notes = home.sidecar(loaded.name, loaded.files)
     # What is stored may be damaged, and is then replaced.
     card = stored_card(home, loaded) if stats_from is None else None
     if card is None:
-        card = _computed_card(home, loaded, stats_from or _released_recording(home, loaded), say)
-    stem = home.noting_stem(loaded.name, loaded.files.stem)
-    notes = None if stem == loaded.files.stem else RunFiles(stem)
+        dataset = home.find_dataset(stats_from or _released_recording(home, loaded))
+        inputs = _fitted(loaded.name, dataset, loaded.model.block_dim)
+        statistics = StoredStatistics(weights_sha256=loaded.sha256, dataset=dataset.identity, inputs=inputs)
+        write_text(notes.statistics, statistics.model_dump_json())
+        say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {notes.statistics}")
+        card = _card_of_external(loaded.model, statistics)
     return Run(loaded.name, loaded.files, loaded.model, card, loaded.tensors, loaded.sha256, loaded.source, notes)
 
 
 def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
-    """The card that weights carry, or the one that stored statistics make for them; None if there is neither.
-
-    Raises:
-        LewmError: a file of statistics cannot be read.
-    """
+    """The card that weights carry, or the one that stored statistics make for them; None if there is neither."""
     if loaded.card:
         return loaded.card
     for stored in stored_statistics(home, loaded.name, loaded.files):
@@ -169,7 +180,8 @@ def load(
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
-    return load_run(_home(cache_dir), run_name, device, external=ExternalWeights(stats_from, config=_path(config)))
+    external = ExternalWeights(stats_from, config=Path(config) if config else None)
+    return load_run(Home.locate(cache_dir), run_name, device, external=external)
 
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
@@ -178,9 +190,7 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
     """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
-        run_name: path under the home without suffix, `tworoom/lewm`.
-        cache_dir: a home to search first; the usual ones otherwise.
-        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
+        run_name, cache_dir, config: as for `load`.
 
     Returns:
         a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.
@@ -188,18 +198,9 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
     Raises:
         LewmError: there is no such run, or it cannot be loaded strictly.
     """
+    external = ExternalWeights(config=Path(config) if config else None)
     # Solvers that follow gradients follow them to the actions, and would leave some on the weights as well.
-    return load_weights(
-        _home(cache_dir), run_name, external=ExternalWeights(config=_path(config))
-    ).model.requires_grad_(False)
-
-
-def _home(cache_dir: str | Path | None) -> Home:
-    return Home.locate(_path(cache_dir))
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return Path(given) if given else None
+    return load_weights(Home.locate(cache_dir), run_name, external=external).model.requires_grad_(False)
 
 
 def _read(path: Path, external: ExternalWeights) -> Checkpoint:
@@ -213,12 +214,18 @@ def _read(path: Path, external: ExternalWeights) -> Checkpoint:
         raise
 
 
-def _computed_card(home: Home, loaded: LoadedWeights, recording: str, say: Say) -> RunCard:
-    dataset = home.find_dataset(recording)
-    statistics = StoredStatistics.compute(loaded.name, dataset, loaded.model.block_dim, loaded.sha256)
-    path = store_statistics(home, loaded.name, loaded.files, statistics)
-    say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {path}")
-    return _card_of_external(loaded.model, statistics)
+def _fitted(name: str, dataset: Dataset, block_dim: int) -> Inputs:
+    """Fit them to the actions of a recording; the name of the run tells the task where the recording does not."""
+    dims = dataset.actions.shape[1]
+    if block_dim % dims:
+        raise LewmError(
+            f"{name} takes {block_dim} numbers per action block, which is no whole number of the {dims} action "
+            f"dimensions of {dataset.name}; name the recording that it was trained on with --stats-from"
+        )
+    task = dataset_task(dataset)
+    if task is GENERIC:
+        task = named_task(name) or GENERIC
+    return Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
 
 
 def _card_of_external(model: Method, statistics: StoredStatistics) -> RunCard:
@@ -227,7 +234,7 @@ def _card_of_external(model: Method, statistics: StoredStatistics) -> RunCard:
 
 def _released_recording(home: Home, loaded: LoadedWeights) -> str:
     task = named_task(loaded.name)
-    if task and task.released_dataset and home.dataset_is_taken(task.released_dataset):
+    if task and task.released_dataset and home.dataset_file(task.released_dataset):
         return task.released_dataset
     raise LewmError(
         f"{loaded.name} carries no statistics of actions, for another tool made it; compute them from the recording "

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from lewm_cli.errors import LewmError
-from lewm_cli.store.names import RESERVED, run_name, split_step
+from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, run_name, split_step
 from lewm_cli.store.run_files import HEADER, RunFiles
 
 CHECKPOINTS = (".safetensors", ".ckpt", ".pt")
@@ -17,17 +17,13 @@ CHECKPOINTS = (".safetensors", ".ckpt", ".pt")
 _RELEASE = "weights.pt"
 _EPOCH = re.compile(r"weights_epoch_(\d+)\.pt")
 _HUB = re.compile(r"models--(.+?)--(.+)")
-_STATES = ("_weight", "_weights", "_object")
-"""Before `.ckpt`, they are no part of a name."""
 
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run that was found by name.
+    """A run that was found by name, which may not be the alias that was typed.
 
     Args:
-        name: what it is called, if an alias or its folder was typed.
-        files: where it lies.
         kind: what its weights are, as far as file names tell.
         problem: why it cannot be used: the name stands for several checkpoints.
     """
@@ -65,24 +61,17 @@ def names_in(folder: Path) -> list[str]:
 
 
 def run_names(base: Path) -> Iterator[str]:
-    """Names of all runs under a folder, each once."""
-    seen = set()
+    """Names of all runs under a folder; one of several files comes up several times."""
     for path in walk(base, CHECKPOINTS):
         place = path.relative_to(base)
         hub = _HUB.fullmatch(place.parts[0]) if len(place.parts) > 1 else None
         name = "/".join(hub.groups()) if hub else split_step(run_name(place.as_posix()))[0]
-        if name.partition("/")[0] not in RESERVED and name not in seen:
-            seen.add(name)
+        if name.partition("/")[0] not in RESERVED:
             yield name
 
 
 def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
-    """Find the run of a name under a folder; our own run before everything else.
-
-    Args:
-        base: a home, or `checkpoints` in it.
-        name: of the run.
-        step: the state that is asked for; the last one if not given.
+    """Find the run of a name, or one state of it, under a home or `checkpoints` in it; our own run before all else.
 
     Raises:
         LewmError: it is there, but has no such state.
@@ -93,7 +82,7 @@ def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
                 f"{name}@{step} is not kept: lewm keeps only the last state of its own runs; type {name!r} for it"
             )
         return FoundRun(name, RunFiles(base / name), "lewm")
-    found = [*_files(base, name), *_in_folder(base, name, base / name, step), *_in_hub(base, name, step)]
+    found = [*_files(base, name), *_in_folder(base, name, step), *_in_hub(base, name, step)]
     if step is not None:
         epochs = [one for one in found if one.name == f"{name}@{step}"]
         if found and not epochs:
@@ -101,16 +90,11 @@ def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
         found = epochs
     if len(found) < 2:
         return found[0] if found else None
-    return FoundRun(name, found[0].files, "ambiguous", _which(base, name, found))
-
-
-def _which(base: Path, name: str, found: list[FoundRun]) -> str:
-    """The reason why a name means nothing, and what to do."""
     paths = " and ".join(one.files.weights.relative_to(base).as_posix() for one in found)
-    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; "
-    if any(one.name == name for one in found):
-        return problem + "leave only one of them there"
-    return problem + f"type {' or '.join(repr(one.name) for one in found)}"
+    names = [one.name for one in found]
+    what_to_do = "leave only one of them there" if name in names else f"type {' or '.join(map(repr, names))}"
+    problem = f"{name!r} could mean {paths} under {base}, which are different checkpoints; {what_to_do}"
+    return FoundRun(name, found[0].files, "ambiguous", problem)
 
 
 def _is_own(weights: Path) -> bool:
@@ -125,27 +109,19 @@ def _is_own(weights: Path) -> bool:
 
 def _files(base: Path, name: str) -> list[FoundRun]:
     """Files of that stem; of an object and a state dict the object, which carries its sizes."""
-    stem = base / name
-
-    def at(suffix: str, kind: str) -> list[FoundRun]:
-        path = Path(f"{stem}{suffix}")
-        return [FoundRun(name, RunFiles(stem, external=path), kind)] if path.is_file() else []
-
-    found = at("_object.ckpt", "object checkpoint")
-    if not found:
-        found = [*at("_weight.ckpt", "state dict"), *at("_weights.ckpt", "state dict")]
-    found += at(".safetensors", "safetensors")
-    if run_name(f"{name}.pt") == name:
-        found += at(".pt", "torch file")
-    if not name.endswith(_STATES):
-        found += at(".ckpt", "torch file")
-    return found
+    found = {
+        suffix: FoundRun(name, RunFiles(base / name, external=path), kind)
+        for suffix, kind in WEIGHT_SUFFIXES.items()
+        if (path := base / f"{name}{suffix}").is_file() and run_name(f"{name}{suffix}") == name
+    }
+    return [one for one in found.values() if one.kind != "state dict" or "_object.ckpt" not in found]
 
 
-def _in_folder(base: Path, name: str, folder: Path, step: int | None) -> list[FoundRun]:
-    names = names_in(folder)
-    found = _weights_in(base / name, name, folder, names, step)
-    others = {run_name(f"{name}/{one}"): None for one in names if one.endswith(CHECKPOINTS) and one != _RELEASE}
+def _in_folder(base: Path, name: str, step: int | None) -> list[FoundRun]:
+    folder = base / name
+    found = _weights_in(folder, name, folder, step)
+    files = (one for one in names_in(folder) if one.endswith(CHECKPOINTS) and one != _RELEASE)
+    others = dict.fromkeys(run_name(f"{name}/{one}") for one in files)
     inner = [find_in(base, other) for other in others if split_step(other)[0] != name]
     # A folder of our runs is a folder, not a run.
     if any(one is not None and one.own for one in inner):
@@ -162,18 +138,19 @@ def _in_hub(base: Path, name: str, step: int | None) -> list[FoundRun]:
     snapshots = [cached / "snapshots" / revision for revision in names_in(cached / "snapshots")]
     snapshots.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in (cached, *snapshots):
-        names = names_in(folder)
-        found = _weights_in(cached, name, folder, names, step)
-        others = [one for one in names if one.endswith(CHECKPOINTS) and one != _RELEASE and not _EPOCH.fullmatch(one)]
-        found += [FoundRun(name, RunFiles(cached, folder / one, cached), "Hub cache") for one in others]
+        found = _weights_in(cached, name, folder, step)
+        others = (one for one in names_in(folder) if one.endswith(CHECKPOINTS) and one != _RELEASE)
+        found += [
+            FoundRun(name, RunFiles(cached, folder / one), "Hub cache") for one in others if not _EPOCH.fullmatch(one)
+        ]
         if found:
             return [replace(one, files=replace(one.files, within=cached)) for one in found]
     return []
 
 
-def _weights_in(stem: Path, name: str, folder: Path, names: list[str], step: int | None) -> list[FoundRun]:
+def _weights_in(stem: Path, name: str, folder: Path, step: int | None) -> list[FoundRun]:
     """`weights.pt` and the newest epoch of a folder, or the epoch that is asked for."""
-    found = []
+    found, names = [], names_in(folder)
     if _RELEASE in names:
         kind = "Hub release" if "config.json" in names else "state dict"
         found.append(FoundRun(name, RunFiles(stem, folder / _RELEASE, folder), kind))

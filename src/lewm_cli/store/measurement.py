@@ -27,12 +27,7 @@ class RunResult(Section):
 
     @classmethod
     def now(cls, run: Run, **found: Any) -> Self:
-        """Makes a result that is complete now.
-
-        Args:
-            run: was used.
-            found: the other fields.
-        """
+        """Makes a result of a run that is complete now; `found` are the other fields."""
         return cls(
             run=run.name,
             weights_sha256=run.sha256,
@@ -56,15 +51,7 @@ class Measurement(RunResult):
 
     @classmethod
     def of(cls, run: Run, dataset: Dataset, *, held_out: bool, begun: float, **found: Any) -> Self:
-        """Makes a measurement that ends now.
-
-        Args:
-            run: what was measured.
-            dataset: where the episodes come from.
-            held_out: whether the run was trained on none of them.
-            begun: when, as `time.monotonic()` gives it.
-            found: the other fields.
-        """
+        """Makes a measurement that ends now and began when `time.monotonic()` was `begun`; `found` are other fields."""
         seconds = time.monotonic() - begun
         return cls.now(run, dataset=dataset.identity, held_out=held_out, seconds=seconds, **found)
 
@@ -74,12 +61,7 @@ Kind = TypeVar("Kind", bound=Measurement)
 
 @dataclass(frozen=True)
 class StoredResults:
-    """Every stored measurement of a run's present weights.
-
-    Args:
-        measurements: the oldest first.
-        unreadable: files beside them that are no results of this version.
-    """
+    """Every stored measurement of a run's present weights, the oldest first, and files that are no results."""
 
     measurements: tuple[Measurement, ...] = ()
     unreadable: tuple[Path, ...] = ()

@@ -1,13 +1,22 @@
-"""Names of datasets and runs."""
+"""Names of datasets and runs, and the tasks that they stand for."""
 
 import re
+from math import prod
 from pathlib import PurePosixPath
 
-from lewm_cli.data import DATASET_SUFFIXES
+from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
+from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
-WEIGHT_SUFFIXES = ("_object.ckpt", "_weight.ckpt", "_weights.ckpt", ".safetensors", ".pt", ".ckpt")
-"""Suffixes of files that hold a run, ours or another tool's."""
+WEIGHT_SUFFIXES = {
+    "_object.ckpt": "object checkpoint",
+    "_weight.ckpt": "state dict",
+    "_weights.ckpt": "state dict",
+    ".safetensors": "safetensors",
+    ".pt": "torch file",
+    ".ckpt": "torch file",
+}
+"""Suffixes of files that hold a run, ours or another tool's, and what they are, as far as that tells."""
 
 RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
 RESERVED = ("datasets", "checkpoints", "cache")
@@ -24,15 +33,7 @@ LONGEST = 200
 
 
 def check_name(name: str, kind: str) -> str:
-    """A name as it may stand on the command line: a path under the home without suffix.
-
-    Args:
-        name: what was typed.
-        kind: "run" or "dataset".
-
-    Raises:
-        UsageError: it has a suffix (the error says which name to type), leaves the home, or is empty.
-    """
+    """Returns the name of a "run" or "dataset" if it is one; else raises UsageError that says which to type."""
     for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:
         if name.endswith(suffix):
             plain = run_name(name) if kind == "run" else name.removesuffix(suffix)
@@ -43,11 +44,7 @@ def check_name(name: str, kind: str) -> str:
 
 
 def run_name(path: str) -> str:
-    """The name of the run that a weight file belongs to: `pusht` for pusht/weights.pt, `pusht@7` for an epoch there.
-
-    Args:
-        path: under the home, with its suffix.
-    """
+    """The name of the run of a weight file under the home: `pusht` for pusht/weights.pt, `pusht@7` for an epoch."""
     plain = next((path.removesuffix(suffix) for suffix in RUN_SUFFIXES if path.endswith(suffix)), path)
     inside = _FOLDER_WEIGHTS.fullmatch(plain) if path.endswith(".pt") else None
     if inside is None:
@@ -78,9 +75,23 @@ def names_release(name: str) -> bool:
 def is_name(name: str) -> bool:
     """Tell whether something could be called this: a path that stays under the home, as short as can be written."""
     path = PurePosixPath(name)
-    return _stays_visible(path) and str(path) == name and len(name) <= LONGEST
+    if not path.parts or path.is_absolute() or path.parts[0] in RESERVED or len(name) > LONGEST:
+        return False
+    return str(path) == name and not any(part.startswith(".") or part.endswith(".run") for part in path.parts)
 
 
-def _stays_visible(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part.endswith(".run") for part in path.parts)
-    return bool(path.parts) and not path.is_absolute() and not hidden and path.parts[0] not in RESERVED
+def dataset_task(dataset: Dataset) -> Task:
+    """The task of a recording: as the file says, else by a released file's name, else by its columns, else generic."""
+    if dataset.task is not None:
+        return find_task(dataset.task) or GENERIC
+    named = (task for task in TASKS if task.released_dataset == dataset.path.stem)
+    widths = {(column.name, prod(column.shape)) for column in dataset.columns}
+    recognized = (task for task in TASKS if task.recognized_by and widths.issuperset(task.recognized_by))
+    return [*named, *recognized, GENERIC][0]
+
+
+def named_task(name: str) -> Task | None:
+    """The task that a run name speaks of: `tworoom/lejepa`, or `quentinll/lewm-tworooms` as the Hub has it."""
+    parts = split_step(name)[0].split("/")
+    found = (find_task(part) or find_task(part.removeprefix("lewm-")) for part in parts)
+    return next((task for task in found if task not in (None, GENERIC)), None)

@@ -1,35 +1,24 @@
-"""The object checkpoint: a pickle that other tools load as a module, and that names one function of ours only."""
+"""Files derived from a run's weights, written and read: the state dict, and the object that other tools load."""
 
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
-from lewm_cli.methods import DEFAULT, METHODS, Method
+from lewm_cli.methods import METHODS, Method, RunCard
+from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.keys import released_key
+from lewm_cli.store.run_files import RunFiles
 
 
-def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str = DEFAULT) -> Method:
-    """Rebuild a model from what an object checkpoint holds; the one function such a pickle calls.
-
-    Args:
-        config_json: sizes of the network as JSON.
-        block_dim: width of an action block.
-        state: its state dict, loaded strictly.
-        method: its name; files of the default method do not hold it.
-
-    Returns:
-        the module in eval mode.
-    """
+def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str) -> Method:
+    """Rebuild a model, in eval mode, from what an object checkpoint holds; such a pickle calls nothing else."""
     model = METHODS[method](METHODS[method].Sizes.model_validate_json(config_json), block_dim)
     model.load_state_dict(state, strict=True)
     return model.eval()
-
-
-def save_object(model: Method, path: Path) -> None:
-    """Write `<run>_object.ckpt`: `torch.load` gives back the module, wherever lewm_cli is installed."""
-    with atomic_path(path) as part, part.open("wb") as file:
-        torch.save(_Reduced(model), file)
 
 
 class _Reduced:
@@ -38,5 +27,60 @@ class _Reduced:
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         model = self.model
-        call = (model.config.model_dump_json(), model.block_dim, model.state_dict())
-        return restore_model, call if model.name == DEFAULT else (*call, model.name)
+        return restore_model, (model.config.model_dump_json(), model.block_dim, model.state_dict(), model.name)
+
+
+def write_torch(content: object, path: Path) -> None:
+    """Write a file of torch.save in one step."""
+    with atomic_path(path) as part, part.open("wb") as file:
+        torch.save(content, file)
+
+
+def save_object(model: Method, path: Path) -> None:
+    """Write `<run>_object.ckpt`: `torch.load` gives back the module, wherever lewm_cli is installed."""
+    write_torch(_Reduced(model), path)
+
+
+def save_state_dict(model: Method, path: Path) -> None:
+    """Write a state dict under the names of the released weights."""
+    write_torch(named_tensors(model, released=True), path)
+
+
+def named_tensors(model: Method, *, released: bool) -> dict[str, Tensor]:
+    """The tensors of a model, on the CPU, under the names of the released weights or under ours."""
+    return {released_key(key) if released else key: value.detach().cpu() for key, value in model.state_dict().items()}
+
+
+def save_derived(files: RunFiles, model: Method) -> None:
+    """Write `<run>_weight.ckpt` and `<run>_object.ckpt` for tools that know only these."""
+    save_state_dict(model, files.state_dict)
+    save_object(model, files.object)
+
+
+def read_derived(path: Path, card: RunCard) -> dict[str, Tensor]:
+    """The tensors of one of the two, by our names; the module is not built.
+
+    Raises:
+        LewmError: the file is damaged, or is not what lewm writes for a run of these sizes.
+    """
+    check_sums(path)
+    with torch.device("meta"):
+        model = card.new_model()
+    found = read_checkpoint(path, model)
+    renamed = any(released_key(key) != key for key in model.state_dict())
+    state_dict = f"state dict (transformers {4 if renamed else 5} names"
+    if not found.source.startswith("object checkpoint (lewm" if path.name.endswith("_object.ckpt") else state_dict):
+        raise LewmError(f"{path.name} holds something else than lewm writes: {found.source}")
+    return found.state
+
+
+def check_sums(path: Path) -> None:
+    """Compare a file that torch.save wrote with the checksums in it; raises LewmError if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    # Damage can make any of these out of a zip archive.
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise LewmError(f"{path.name} is damaged or cut short ({error})") from error
+    if wrong:
+        raise LewmError(f"{path.name} is damaged: {wrong} does not have its checksum")

@@ -1,9 +1,9 @@
 """The origin of fetched files and the bytes that they have to have: a small file beside them."""
 
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import Field, ValidationError
 
 from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
@@ -14,16 +14,10 @@ IN_FOLDER = "origin.json"
 """Its name where a whole folder was fetched."""
 
 
-def _beside(path: str) -> str:
-    if PurePosixPath(path).name != path:
-        raise ValueError(f"{path!r} is no file beside its origin")
-    return path
-
-
 class FetchedFile(Section):
     """A file as it was when it arrived, beside its origin; size in bytes."""
 
-    name: Annotated[str, AfterValidator(_beside)]
+    name: str = Field(pattern="^[^/]+$")
     size: int
     sha256: str
 
@@ -33,9 +27,7 @@ class Origin(Section):
 
     Args:
         source: address, or repository of the Hub, that it came from.
-        revision: of the repository.
-        published: the files as they are published: an archive, or the same as `files`.
-        files: what arrived.
+        published: the files as they are published: an archive, or the same as `files`, which arrived.
         fetched: when, UTC.
         version: of lewm.
     """
@@ -50,11 +42,7 @@ class Origin(Section):
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Read a file; None if there is none.
-
-        Raises:
-            LewmError: it cannot be read.
-        """
+        """Read a file; None if there is none; raises LewmError if it cannot be read."""
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

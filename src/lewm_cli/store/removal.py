@@ -18,13 +18,7 @@ from lewm_cli.store.run_files import RunFiles
 
 @dataclass(frozen=True)
 class RemovedFile:
-    """A file, or a link, of which only the link goes.
-
-    Args:
-        path: where it lies.
-        bytes: that are freed.
-        link: where it leads, if it is a link.
-    """
+    """A file and the bytes that it frees, or a link, of which only the link goes, and where it leads."""
 
     path: Path
     bytes: int
@@ -33,12 +27,10 @@ class RemovedFile:
 
 @dataclass(frozen=True)
 class Removal:
-    """Everything that goes with one name.
+    """Everything that goes with the name of a "run" or "dataset".
 
     Args:
-        name: as typed.
-        kind: "run" or "dataset".
-        main: the file that makes it a run or a dataset.
+        main: the file that makes it one.
         files: in the order in which they go.
         folders: that are empty then, inner ones first.
         guards: files whose locks are held meanwhile, and go too.
@@ -62,11 +54,7 @@ class Removal:
 
 
 def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
-    """List everything that would go with a run.
-
-    Raises:
-        LewmError: it lies outside the home that takes the writes, or may not be removed.
-    """
+    """List everything that would go with a run; raises LewmError if it may not be removed, or lies elsewhere."""
     inner, folders = _contents(files.folder)
     # The weights last: killed at any point, the run still loads and is still listed, so that the same command can be
     # typed again; or it is gone altogether. The resume state first: without the files derived at the end of training,
@@ -75,19 +63,16 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     weights, around = _weights(files)
     written = (files.statistics, *weights)
     paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(os.path.lexists, written)]
+    folders = (*folders, *around)
     # The lock of a folder that goes as a whole lies beside it.
     guards = (around[-1] if around else files.weights,)
-    _check_allowed(home, name, files.weights, paths, (*folders, *around))
+    going = _described(home, name, files.weights, paths, folders)
     again = partial(plan_run_removal, home, name, files)
-    return Removal(name, "run", files.weights, _described(paths), (*folders, *around), guards, (), again)
+    return Removal(name, "run", files.weights, going, folders, guards, (), again)
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
-    """List everything that would go with a dataset: the recording, and its frames packed in the cache.
-
-    Raises:
-        LewmError: it lies outside the home that takes the writes, or may not be removed.
-    """
+    """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
     packed, remarks = [], []
     try:
         packed = packed_paths(open_dataset(path, name), home.cache)
@@ -99,9 +84,9 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     # The recording last: its content leads to its packed frames.
     parts = [part for each in (*packed, path) for part in stale_parts(each)]
     paths = [*packed, *parts, *filter(Path.exists, [dataset_origin(path)]), path]
-    _check_allowed(home, name, path, paths, ())
+    going = _described(home, name, path, paths, ())
     again = partial(plan_dataset_removal, home, name, path)
-    return Removal(name, "dataset", path, _described(paths), (), (path, *packed), tuple(remarks), again)
+    return Removal(name, "dataset", path, going, (), (path, *packed), tuple(remarks), again)
 
 
 def remove(home: Home, removal: Removal) -> None:
@@ -170,13 +155,10 @@ def _contents(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
     return files, tuple(folders)
 
 
-def _described(paths: Sequence[Path]) -> tuple[RemovedFile, ...]:
-    return tuple(
-        RemovedFile(path, path.lstat().st_size, path.readlink() if path.is_symlink() else None) for path in paths
-    )
-
-
-def _check_allowed(home: Home, name: str, main: Path, paths: Sequence[Path], folders: Sequence[Path]) -> None:
+def _described(
+    home: Home, name: str, main: Path, paths: Sequence[Path], folders: Sequence[Path]
+) -> tuple[RemovedFile, ...]:
+    """Describes files, all of which lie in the home that takes the writes and may be removed."""
     for path in (main, *paths):
         if not _lies_in(home, path):
             raise LewmError(
@@ -186,6 +168,8 @@ def _check_allowed(home: Home, name: str, main: Path, paths: Sequence[Path], fol
     for folder in dict.fromkeys((*folders, *(path.parent for path in paths))):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise LewmError(f"nothing can be removed from {folder}, which is read-only for you; ask its owner")
+    links = (path.readlink() if path.is_symlink() else None for path in paths)
+    return tuple(RemovedFile(path, path.lstat().st_size, link) for path, link in zip(paths, links, strict=True))
 
 
 def _lies_in(home: Home, path: Path) -> bool:

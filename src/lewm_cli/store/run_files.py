@@ -1,5 +1,6 @@
 """Paths of the files of a run, ours or another tool's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +75,8 @@ class RunFiles:
     def results(self) -> Path:
         """Measurements, one JSON file each."""
         return self.folder / "results"
+
+
+def head_paths(places: Sequence[RunFiles], kind: str) -> tuple[Path, ...]:
+    """Paths at which a head of a run may lie."""
+    return tuple(dict.fromkeys(files.head(kind) for files in places))

@@ -14,11 +14,9 @@ from torch import Tensor
 
 from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
-from lewm_cli.files import atomic_path
+from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.methods import Method, RunCard
 from lewm_cli.model import normalize_pixels
-from lewm_cli.store.keys import released_key
-from lewm_cli.store.objects import save_object
 from lewm_cli.store.run_files import HEADER, RunFiles
 
 EMBEDDED_AT_ONCE = 64
@@ -31,7 +29,6 @@ class LoadedWeights:
 
     Args:
         name: of the run; not what was typed, if that was an alias.
-        files: where it lies.
         model: in eval mode.
         card: sizes, normalization and provenance; None if another tool made it.
         tensors: how many were loaded, all of them by name and shape.
@@ -69,7 +66,7 @@ class Run(LoadedWeights):
     @property
     def places(self) -> tuple[RunFiles, ...]:
         """The places where notes on it may lie; first the one where they are written."""
-        return (self.notes, self.files) if self.notes else (self.files,)
+        return (self.notes or self.files, self.files)
 
     @property
     def device(self) -> torch.device:
@@ -93,11 +90,7 @@ class Run(LoadedWeights):
         return self.finite(torch.cat([self.model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
 
     def finite(self, computed: Tensor) -> Tensor:
-        """Returns a tensor that the model computed, if every number is finite.
-
-        Raises:
-            LewmError: some are not finite.
-        """
+        """Returns a tensor that the model computed, if every number is finite; else raises LewmError."""
         if not computed.isfinite().all():
             raise LewmError(
                 f"{self.name} computes numbers that are not finite: its weights are damaged, or its training diverged; "
@@ -119,39 +112,26 @@ def save_run(files: RunFiles, model: Method, card: RunCard) -> None:
 
 
 def save_weights(path: Path, model: Method, card: RunCard) -> None:
-    """Write weights and card into one file, in one step.
+    """Write weights and card into one file, as `write_tensors` does."""
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    write_tensors(path, state, card.model_dump_json(by_alias=True))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: str) -> None:
+    """Write a safetensors file whose header is JSON, in one step.
 
     Raises:
         LewmError: the disk is full or the folder cannot be written; the earlier file, if any, is as it was.
     """
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     with atomic_path(path) as part:
         try:
-            save_file(state, part, metadata={"format": "pt", HEADER: card.model_dump_json(by_alias=True)})
+            save_file(tensors, part, metadata={"format": "pt", HEADER: header})
         except SafetensorError as error:
-            # It wraps what the system says into a text of its own.
-            raise OSError(f"{error}") from error
-
-
-def save_derived(files: RunFiles, model: Method) -> None:
-    """Write `<name>_weight.ckpt` and `<name>_object.ckpt` for tools that know only these."""
-    save_state_dict(model, files.state_dict)
-    save_object(model, files.object)
-
-
-def save_state_dict(model: Method, path: Path) -> None:
-    """Write a state dict under the names of the released weights."""
-    state = {released_key(key): value.detach().cpu() for key, value in model.state_dict().items()}
-    with atomic_path(path) as part, part.open("wb") as file:
-        torch.save(state, file)
+            raise OSError(f"{error}") from error  # it wraps what the system says into a text of its own
 
 
 def read_card(path: Path) -> RunCard:
-    """The card in the header of a weight file; reads no tensors.
-
-    Raises:
-        LewmError: it is no safetensors file, or has no card.
-    """
+    """The card in the header of a weight file; raises LewmError if it is damaged or has none."""
     try:
         with safe_open(path, framework="pt") as file:
             return RunCard.model_validate_json((file.metadata() or {})[HEADER])
@@ -165,11 +145,7 @@ def read_card(path: Path) -> RunCard:
 
 
 def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
-    """The tensors of a weight file, which are exactly the model's, by name and shape.
-
-    Args:
-        path: the weight file.
-        model: what they are for; it may be on the device "meta".
+    """The tensors of a weight file, exactly those of the model (which may be on the device "meta") by name and shape.
 
     Raises:
         LewmError: the file is damaged, or tensors are missing, extra or of another shape.
@@ -191,6 +167,32 @@ def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
             f"first {wrong[0]!r}: the file does not belong to its own header; train or fetch it again"
         )
     return state
+
+
+def load_head(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """Reads the header of a head, JSON, and its tensors by name; raises OSError, SafetensorError or KeyError."""
+    with safe_open(path, framework="pt") as file:
+        header: str = (file.metadata() or {})[HEADER]
+        return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
+
+
+def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, again: str) -> Path:
+    """Writes a head, its header JSON, in one step and under the run's lock; returns the file.
+
+    Raises:
+        LewmError: another process writes the run, its weights have changed since it was loaded (it is fitted anew with
+            the command `again`), the disk is full, or the folder cannot be written.
+    """
+    path, guard = run.places[0].head(kind), (run.notes or run.files).weights
+    with locked(guard, f"another process is writing {run.name!r}; wait for its end, and fit the head again"):
+        if not run.files.weights.exists() or weights_digest(run.files.weights) != run.sha256:
+            raise LewmError(
+                f"the weights of {run.name} have changed while its head was fitted, so it is of no use; fit another: "
+                f"{again}"
+            )
+        remove_stale_parts(path)
+        write_tensors(path, tensors, header)
+    return path
 
 
 def weights_digest(path: Path) -> str:

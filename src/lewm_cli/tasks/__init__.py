@@ -1,7 +1,8 @@
 """The environments. One folder per task; a new environment is one new folder and one line here."""
 
+from pathlib import Path
+
 from lewm_cli.tasks.cube import CUBE
-from lewm_cli.tasks.generic import GENERIC
 from lewm_cli.tasks.pusht import PUSHT
 from lewm_cli.tasks.reacher import REACHER
 from lewm_cli.tasks.task import Episode, Perturbation, ProbeTarget, Simulator, Task
@@ -9,6 +10,9 @@ from lewm_cli.tasks.tworoom import TWOROOM
 
 TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
 """Every task that has a simulator."""
+
+GENERIC = Task(name="generic", folder=Path(__file__).parent / "generic", title="a recording without a simulator")
+"""Recordings that have no simulator: a robot's, or another tool's. They can be trained on, not evaluated."""
 
 __all__ = [
     "CUBE",

@@ -43,11 +43,7 @@ BACKEND_SECONDS = 30.0
 
 
 def prepare_mujoco(task: str, package: str) -> None:
-    """Check that a task's simulator can be imported here and can draw; the extra is called like the task.
-
-    Args:
-        task: its name.
-        package: the module of the simulator, which needs mujoco.
+    """Check that a task's simulator, which imports `package`, can be imported here and can draw.
 
     Raises:
         LewmError: the extra is not installed, mujoco is too new, or nothing draws here.
@@ -77,13 +73,7 @@ def prepare_mujoco(task: str, package: str) -> None:
 
 
 def try_backend(name: str, program: str = SCENE, seconds: float = BACKEND_SECONDS) -> Attempt:
-    """Draw one scene with one of MuJoCo's back-ends, in a child process, because a driver may abort or hang.
-
-    Args:
-        name: value of MUJOCO_GL.
-        program: Python source that draws.
-        seconds: after which it hangs.
-    """
+    """Draw one scene with one of MuJoCo's back-ends, in a child process, because a driver may abort or hang."""
     return attempt(program, seconds=seconds, variables={VARIABLE: name})
 
 

@@ -1,10 +1,91 @@
-"""The only import of stable_worldmodel's environments: late, and without its warnings."""
+"""stable_worldmodel's environments, imported late and without their warnings, and the base of their simulators."""
 
 import logging
 import warnings
+from abc import abstractmethod
 from typing import Any
 
 import gymnasium
+import numpy as np
+
+from lewm_cli.errors import LewmError
+from lewm_cli.tasks.task import Simulator
+
+OTHER_COLOR = 128.0
+"""The least distance, RGB levels, between two colors that are easy to tell apart."""
+
+
+class SwmSimulator(Simulator):
+    """The part that the simulators of all tasks share.
+
+    Private members of the environments are used throughout: there is no public way to put them into a given state.
+
+    Args:
+        environment: stable_worldmodel's, without wrappers.
+    """
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._criterion = "simulator"
+
+    def reset(self, seed: np.random.SeedSequence) -> None:
+        """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal."""
+        reset_seed, _ = seed.spawn(2)
+        self._reset(reset_seed, any_start=False)
+
+    def judge_by(self, criterion: str) -> None:
+        """Choose one of the success criteria that the class describes; without it, the simulator's own rule."""
+        self._criterion = criterion
+
+    def frame(self) -> np.ndarray:
+        """The camera's frame: (224, 224, 3) uint8."""
+        return np.asarray(self._environment.render())
+
+    def perturb(self, name: str, generator: np.random.Generator) -> float:
+        """Stage `teleport` or `color` now, until the next `begin`; returns how large the change is."""
+        return {"teleport": self._teleport, "color": self._recolor}[name](generator)
+
+    def random_action(self, generator: np.random.Generator) -> np.ndarray:
+        """A uniform draw (A,) from the action space."""
+        space = self._environment.action_space
+        return np.asarray(generator.uniform(space.low, space.high), np.float32)
+
+    def route_valid(self, path: np.ndarray) -> bool | None:
+        """None: there are no walls to cut."""
+        return None
+
+    @abstractmethod
+    def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> Any: ...
+
+    @abstractmethod
+    def _teleport(self, generator: np.random.Generator) -> float: ...
+
+    @abstractmethod
+    def _recolor(self, generator: np.random.Generator) -> float: ...
+
+    def _recolor_part(self, generator: np.random.Generator, part: str, *others: str) -> float:
+        """Recolor a part of the environment; returns the distance from its color before, RGB levels."""
+        spaces = self._environment.variation_space
+        color = spaces[part]["color"]
+        before = color.value.astype(float)
+        after = other_color(generator, before, *(spaces[other]["color"].value for other in others))
+        color.set_value(after.astype(np.uint8))
+        return float(np.linalg.norm(after - before))
+
+
+def other_color(generator: np.random.Generator, *known: np.ndarray) -> np.ndarray:
+    """Draw a color (3,) of RGB levels, 0 to 255, that lies far from every known one, each (3,)."""
+    while True:
+        color = generator.integers(256, size=3)
+        if min(float(np.linalg.norm(color - other.astype(float))) for other in known) >= OTHER_COLOR:
+            return color
+
+
+def refused_state(problem: str) -> LewmError:
+    """The error of a simulator that did not take a recorded state."""
+    return LewmError(
+        f"{problem}; the simulator differs from the one that recorded it: reinstall stable-worldmodel==0.1.1"
+    )
 
 
 def make_environment(gym_id: str, **settings: Any) -> Any:

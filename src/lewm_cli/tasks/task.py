@@ -1,11 +1,12 @@
 """The contract of an environment: a `Task` with all that is particular to it, and its `Simulator` if there is one."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from pkgutil import resolve_name
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -27,6 +28,13 @@ class Episode:
     action: np.ndarray
     columns: Mapping[str, np.ndarray]
 
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]], actions: Sequence[np.ndarray]) -> Self:
+        """Stack T rows, each the frame `pixels` and a value for every column, and the T - 1 actions between them."""
+        columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        taken = np.stack([*actions, np.full_like(actions[0], np.nan)]).astype(np.float32)
+        return cls(columns.pop("pixels"), taken, columns)
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -37,34 +45,20 @@ class Simulator(Protocol):
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record one episode of the demonstrator; the same seed gives the same episode in any process.
 
-        Args:
-            seed: the only source of randomness.
-            any_start: take the simulator's own resets instead of the task's selection of starts.
+        With `any_start` it takes the simulator's own resets instead of the task's selection of starts.
         """
         ...
 
     def reset(self, seed: np.random.SeedSequence) -> None:
-        """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal.
-
-        Args:
-            seed: a fresh one, the only source of randomness.
-        """
+        """Begin where `demonstrate` does with this fresh seed, in a start of the task's selection; there is no goal."""
         ...
 
     def judge_by(self, criterion: str) -> None:
-        """Choose the success criterion from the next `begin` on; without it, the simulator's own rule.
-
-        Args:
-            criterion: one of the task's.
-        """
+        """Choose one of the task's success criteria from the next `begin` on; without it, the simulator's own rule."""
         ...
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
-        """Put the simulator into a recorded state with a recorded goal.
-
-        Args:
-            start: the task's start columns of one row, joined.
-            goal: the task's goal columns of one row, joined.
+        """Put the simulator into a recorded state with a recorded goal: the task's start and goal columns, joined.
 
         Raises:
             LewmError: the simulator did not take the state.
@@ -84,11 +78,7 @@ class Simulator(Protocol):
         ...
 
     def perturb(self, name: str, generator: np.random.Generator) -> float:
-        """Stage one of the task's perturbations now, until the next `begin`.
-
-        Returns:
-            how large the change is, in the unit of the perturbation.
-        """
+        """Stage one of the task's perturbations until the next `begin`; returns how large it is, in its unit."""
         ...
 
     def position(self) -> np.ndarray:
@@ -118,13 +108,10 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class ProbeTarget:
-    """One recorded number per row.
+    """One recorded number per row: a dimension of a column.
 
     Args:
-        name: in words, for tables.
-        column: recorded column.
-        index: which of its dimensions.
-        unit: of the number; empty if it has none.
+        unit: empty if it has none.
         function: of the recorded number, what is probed for; for angles, which jump where nothing does.
     """
 
@@ -142,13 +129,7 @@ class ProbeTarget:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A sudden change of the world that no action explains.
-
-    Args:
-        name: as typed on the command line, `teleport`.
-        title: what happens, for tables.
-        unit: of its size.
-    """
+    """A sudden change of the world that no action explains: its name, as typed, a title, and the unit of its size."""
 
     name: str
     title: str
@@ -157,19 +138,24 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Bounds on the mean absolute difference between a recorded frame and the same state drawn again.
+    """Bounds on the mean absolute difference between a recorded frame and the same state drawn again, RGB levels.
 
-    Args:
-        alike: RGB levels (0 to 255) up to which frames count as the same.
-        refused: RGB levels beyond which the simulator is refused as another world.
+    Up to `alike` frames count as the same; beyond `refused` the simulator is refused as another world.
     """
 
     alike: float
     refused: float
 
 
-def _nothing() -> None:
+def prepare_nothing() -> None:
     """Do nothing: most simulators come with lewm-cli."""
+
+
+def import_simulator(path: str, prepare: Callable[[], None] = prepare_nothing) -> Simulator:
+    """Build a simulator from the path of its class, `module:class`; late, because importing it takes seconds."""
+    prepare()
+    simulator: Simulator = resolve_name(path)()
+    return simulator
 
 
 @dataclass(frozen=True)
@@ -210,7 +196,7 @@ class Task:
     recognized_by: tuple[tuple[str, int], ...] = ()
     success_criteria: tuple[str, ...] = ("simulator",)
     action_bounds: tuple[tuple[float, float], ...] = ()
-    prepare: Callable[[], None] = field(default=_nothing, repr=False)
+    prepare: Callable[[], None] = field(default=prepare_nothing, repr=False)
     # Edges may be smoothed otherwise, but nothing is elsewhere.
     fidelity: Fidelity = Fidelity(alike=0.1, refused=1.0)
     make_simulator: Callable[[], Simulator] | None = field(default=None, repr=False)
@@ -218,26 +204,22 @@ class Task:
     @cached_property
     def presets(self) -> dict[str, dict[str, Any]]:
         """Training presets by name: the tables `presets.<name>` of `task.toml`, validated by whoever uses them."""
-        presets: dict[str, dict[str, Any]] = self._toml("task.toml")["presets"]
-        return presets
+        return dict(self._toml("task.toml")["presets"])
 
     @property
     def protocols(self) -> dict[str, dict[str, Any]]:
         """Evaluation protocols by name, as TOML gives them; there is none without a simulator."""
-        protocols: dict[str, dict[str, Any]] = self._evaluation.get("protocols", {})
-        return protocols
+        return dict(self._evaluation.get("protocols", {}))
 
     @property
     def references(self) -> dict[str, Any]:
         """Settings of the references that are measured beside an evaluation, as TOML gives them."""
-        references: dict[str, Any] = self._evaluation.get("references", {})
-        return references
+        return dict(self._evaluation.get("references", {}))
 
     @property
     def expectations(self) -> list[dict[str, Any]]:
         """Known facts about unusual protocols, as TOML gives them."""
-        expectations: list[dict[str, Any]] = self._evaluation.get("expectations", [])
-        return expectations
+        return list(self._evaluation.get("expectations", []))
 
     @cached_property
     def _evaluation(self) -> dict[str, Any]:

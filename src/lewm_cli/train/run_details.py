@@ -89,7 +89,7 @@ def run_details(home: Home, loaded: LoadedWeights, card: RunCard | None, results
 
 def _heads(home: Home, loaded: LoadedWeights) -> Iterator[HeadDetails]:
     """The heads of a run; a problem of one keeps from nothing else."""
-    places = (RunFiles(home.noting_stem(loaded.name, loaded.files.stem)), loaded.files)
+    places = (home.sidecar(loaded.name, loaded.files), loaded.files)
     for kind in KINDS:
         for path in filter(Path.exists, head_paths(places, kind)):
             again = fit_command(loaded.name, kind)

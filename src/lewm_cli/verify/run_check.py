@@ -23,8 +23,8 @@ from lewm_cli.store import (
     read_tensors,
     weights_digest,
 )
-from lewm_cli.store.derived import check_sums, read_object, read_state_dict
 from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.objects import check_sums, read_derived
 from lewm_cli.store.origin import run_origin
 from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, origin_findings
 
@@ -111,7 +111,7 @@ class _RunLooks:
         others: list[dict[str, Tensor]] = []
         for path in there:
             try:
-                derived = read_object(files, card) if path == files.object else read_state_dict(files, card)
+                derived = read_derived(path, card)
             except LewmError as error:
                 yield Problem(str(error), again)
                 continue

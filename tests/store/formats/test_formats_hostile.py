@@ -214,7 +214,11 @@ STREAMS = {
     "tensor of no storage": TENSOR + b"(NK\x00))I00\n}tR.",
     "parameter of no tensor": b"ctorch._utils\n_rebuild_parameter\nNNN\x87R.",
     "restore_model of nothing": b"clewm_cli.store.objects\nrestore_model\n)R.",
-    "restore_model of garbage": b"clewm_cli.store.objects\nrestore_model\n" + text("{}x") + b"K\x01}\x87R.",
+    "restore_model of garbage": b"clewm_cli.store.objects\nrestore_model\n("
+    + text("{}x")
+    + b"K\x01}"
+    + text("lewm")
+    + b"tR.",
     "a model of nothing": b"\x80\x02cjepa\nJEPA\n)\x81}b.",
     "a model in itself": b"\x80\x02cjepa\nJEPA\n)\x81q\x00}(" + SELF + b"ub.",
 }

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from lewm_cli.evaluate import FilmResult, PlanFilm
+from lewm_cli.diagnose import FilmResult, PlanFilm
 
 RAMP = "plasma"
 """From dim to bright on the darkened frame; cheap plans are bright."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from lewm_cli.diagnose import FilmResult
+from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES
 from lewm_cli.report import numbers
 from lewm_cli.report.page.figures import (
@@ -28,6 +30,9 @@ from lewm_cli.store import Measurement
 from lewm_cli.surprise import DETECTORS
 
 FOLDER = Path(__file__).parent
+
+FILTERS = ["number", "decimals", "setting", "percent", "interval", "times", "duration", "p_value", "day", "listed"]
+"""Functions of `numbers` that the template uses."""
 
 
 def render_page(report: RunReport) -> str:
@@ -71,19 +76,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for word in (
-        "number",
-        "decimals",
-        "setting",
-        "percent",
-        "interval",
-        "times",
-        "duration",
-        "p_value",
-        "day",
-        "listed",
-    ):
-        environment.filters[word] = getattr(numbers, word)
+    environment.filters |= {word: getattr(numbers, word) for word in FILTERS}
     return environment.get_template("page.html.j2")
 
 
@@ -98,13 +91,15 @@ class _Origin:
 
 def _origins(report: RunReport) -> list[_Origin]:
     """The measurements on the page, in its order."""
-    found = []
-    if report.evaluation:
-        found.append(_Origin("planning", report.evaluation, report.evaluation.protocol.seed))
-    if report.films:
-        found.append(_Origin("films", report.films, report.films.protocol.seed))
-    if report.probe:
-        found.append(_Origin("probes", report.probe, report.probe.seed))
-    if report.surprise:
-        found.append(_Origin("surprise", report.surprise, report.surprise.seed))
-    return [*found, *(_Origin(f"surprise, {one.perturbation}", one, one.seed) for one in report.perturbations)]
+    one_each = (
+        ("planning", report.evaluation),
+        ("films", report.films),
+        ("probes", report.probe),
+        ("surprise", report.surprise),
+    )
+    every = [*one_each, *((f"surprise, {one.perturbation}", one) for one in report.perturbations)]
+    return [
+        _Origin(kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
+        for kind, one in every
+        if one
+    ]

@@ -7,20 +7,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lewm_cli.config import NetworkConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import LeWM, Method
+from lewm_cli.methods import METHODS, Method
 from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.module_config import read_configuration, walk
 from lewm_cli.store.formats.refused import DamagedError, RefusalError
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor, Value
 from lewm_cli.store.formats.state import (
+    NamedTensors,
     TensorEntry,
     blank_model,
-    blank_of,
     read_state,
     recognize_release,
     under_our_names,
@@ -28,12 +29,7 @@ from lewm_cli.store.formats.state import (
 from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
 
 LIGHTNING = "model."
-"""Prefix of every name of the model in a Lightning checkpoint."""
-
-NOT_THE_MODEL = ("sigreg.",)
-"""Prefixes beside it there: the training loss, which holds nothing that was learned."""
-
-CONFIG = "config.json"
+"""Prefix of every name of the model in a Lightning checkpoint; beside it lies the loss, which has learned nothing."""
 
 _SAFETENSORS = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -50,14 +46,14 @@ class Checkpoint:
         model: the configuration of the network.
         block_dim: width of an action block.
         source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
-        method: the name of the method; what other tools make are LeWMs.
+        method: what other tools make are LeWMs.
     """
 
     state: dict[str, Tensor]
     model: NetworkConfig
     block_dim: int
     source: str
-    method: str = LeWM.name
+    method: str
 
 
 def read_checkpoint(path: Path, config: Path | Method | None = None) -> Checkpoint:
@@ -125,58 +121,54 @@ def _from_torch(file: TorchFile, config: Path | Method | None) -> Checkpoint:
         raise RefusalError("it holds neither the tensors of a model nor a LeWM")
     if isinstance(config, Path):
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
-    found = _from_ours(file, content) if content.kind == RESTORE else _from_object(file, content)
-    if config is not None and (config.name, config.config, config.block_dim) != (
-        found.method,
-        found.model,
-        found.block_dim,
-    ):
+    model, named, source = _from_ours(file, content) if content.kind == RESTORE else _from_object(file, content)
+    if config is not None and _sizes(config) != _sizes(model):
         raise RefusalError("it holds a model of other sizes")
-    return found
-
-
-def _from_object(file: TorchFile, root: CapturedObject) -> Checkpoint:
-    modules, tensors = walk(root)
-    named = under_our_names(_entries(file, dict(tensors)))
-    model, block_dim = read_configuration(modules, named)
-    source = f"object checkpoint ({root.name}, transformers {named.generation} names)"
-    return Checkpoint(read_state(named, blank_model(model, block_dim)), model, block_dim, source)
-
-
-def _from_ours(file: TorchFile, call: CapturedObject) -> Checkpoint:
-    match call.arguments:
-        case (str(written), int(block_dim), dict(state)) if not isinstance(block_dim, bool):
-            method = LeWM.name
-        case (str(written), int(block_dim), dict(state), str(method)) if not isinstance(block_dim, bool):
-            pass
-        case _:
-            raise DamagedError("restore_model is called with other arguments than it takes")
-    model = blank_of(method, written, block_dim)
-    state = read_state(under_our_names(_entries(file, state)), model)
-    return Checkpoint(state, model.config, block_dim, "object checkpoint (lewm)", method)
-
-
-def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Method | None, kind: str) -> Checkpoint:
-    named = under_our_names(_without_lightning(entries))
-    beside = path.with_name(CONFIG)
-    if config is None and beside.is_file():
-        config = beside
-    model: Method
-    match config:
-        case None:
-            model, known_by = blank_model(*recognize_release(named)), "released architecture"
-        case Path():
-            model, known_by = blank_model(*read_config_json(config)), config.name
-        case _:
-            model, known_by = config, "sizes as given"
-    source = f"{kind} (transformers {named.generation} names, {known_by})"
     return Checkpoint(read_state(named, model), model.config, model.block_dim, source, model.name)
 
 
-def _without_lightning(entries: dict[str, TensorEntry]) -> dict[str, TensorEntry]:
-    if not all(key.startswith((LIGHTNING, *NOT_THE_MODEL)) for key in entries):
-        return entries
-    return {key.removeprefix(LIGHTNING): entry for key, entry in entries.items() if key.startswith(LIGHTNING)}
+def _sizes(model: Method) -> tuple[object, ...]:
+    return model.name, model.config, model.block_dim
+
+
+def _from_object(file: TorchFile, root: CapturedObject) -> tuple[Method, NamedTensors, str]:
+    modules, tensors = walk(root)
+    named = under_our_names(_entries(file, dict(tensors)))
+    source = f"object checkpoint ({root.name}, transformers {named.generation} names)"
+    return blank_model(*read_configuration(modules, named)), named, source
+
+
+def _from_ours(file: TorchFile, call: CapturedObject) -> tuple[Method, NamedTensors, str]:
+    match call.arguments:
+        case (str(written), int(block_dim), dict(state), str(method)) if type(block_dim) is int:
+            pass
+        case _:
+            raise DamagedError("restore_model is called with other arguments than it takes")
+    if method not in METHODS:
+        raise DamagedError("the method in it is not one of this version of lewm")
+    try:
+        config = METHODS[method].Sizes.model_validate_json(written)
+    except ValidationError as error:
+        raise DamagedError("the configuration in it is not one of this version of lewm") from error
+    model = blank_model(config, block_dim, method)
+    return model, under_our_names(_entries(file, state)), "object checkpoint (lewm)"
+
+
+def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Method | None, kind: str) -> Checkpoint:
+    if all(key.startswith((LIGHTNING, "sigreg.")) for key in entries):
+        entries = {key.removeprefix(LIGHTNING): entry for key, entry in entries.items() if key.startswith(LIGHTNING)}
+    named = under_our_names(entries)
+    beside = path.with_name("config.json")
+    if config is None and beside.is_file():
+        config = beside
+    if config is None:
+        model, known_by = blank_model(*recognize_release(named)), "released architecture"
+    elif isinstance(config, Path):
+        model, known_by = blank_model(*read_config_json(config)), config.name
+    else:
+        model, known_by = config, "sizes as given"
+    source = f"{kind} (transformers {named.generation} names, {known_by})"
+    return Checkpoint(read_state(named, model), model.config, model.block_dim, source, model.name)
 
 
 def _entries(file: TorchFile, state: dict[str, Value]) -> dict[str, TensorEntry]:
@@ -186,8 +178,8 @@ def _entries(file: TorchFile, state: dict[str, Value]) -> dict[str, TensorEntry]
         if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
             raise RefusalError("it is a dictionary, but not of tensors by name, and so no state dict")
         entries[key] = TensorEntry(tensor.shape, tensor.storage.dtype, partial(file.read, tensor))
-        taken += tensor.nbytes
-    if taken > sum(extent.size for extent in file.storages.values()):
+        taken += tensor.numel * tensor.storage.dtype.itemsize
+    if taken > sum(storage.nbytes for storage in file.starts):
         raise RefusalError("several of its tensors share the same numbers, and those of a LeWM do not")
     return entries
 

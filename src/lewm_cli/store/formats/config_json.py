@@ -1,24 +1,15 @@
 """Reads and writes a config.json, the tree of `_target_`s that describes a model on the Hub; imports none of them."""
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError
 
-from lewm_cli.config import (
-    ActionEncoderConfig,
-    EncoderConfig,
-    ModelConfig,
-    PredictorConfig,
-    ProjectorConfig,
-    Section,
-)
+from lewm_cli.config import ModelConfig, Section
 from lewm_cli.errors import LewmError
 from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
-
-Sizes: TypeAlias = tuple[ModelConfig, int]
-"""The configuration of a model, and the width of its action blocks."""
 
 LARGEST_FILE = 2**20
 """Bytes; the released ones take 1.2 KB."""
@@ -57,19 +48,6 @@ class _Encoder(Section):
     num_attention_heads: Integer | None = None
     intermediate_size: Integer | None = None
 
-    def ours(self) -> EncoderConfig:
-        size = VIT_SIZES[self.size]
-        return EncoderConfig.build(
-            {
-                "patch_size": self.patch_size,
-                "width": self.hidden_size or size["hidden_size"],
-                "depth": self.num_hidden_layers or size["num_hidden_layers"],
-                "heads": self.num_attention_heads or size["num_attention_heads"],
-                "mlp": self.intermediate_size or size["intermediate_size"],
-            },
-            "encoder",
-        )
-
 
 class _Predictor(Section):
     target: Literal["stable_worldmodel.wm.lewm.module.Predictor", "module.Predictor", "module.ARPredictor"] = Field(
@@ -85,17 +63,6 @@ class _Predictor(Section):
     dim_head: Integer = 64
     dropout: Rate = 0.0
     emb_dropout: Rate = 0.0
-
-    def ours(self) -> PredictorConfig:
-        return PredictorConfig(
-            width=None if self.hidden_dim == self.input_dim else self.hidden_dim,
-            depth=self.depth,
-            heads=self.heads,
-            head_dim=self.dim_head,
-            mlp=self.mlp_dim,
-            dropout=self.dropout,
-            embedding_dropout=self.emb_dropout,
-        )
 
 
 class _ActionEncoder(Section):
@@ -135,71 +102,78 @@ class _Model(Section):
     embed_dim: Integer | None = None
     history_size: Integer | None = None
 
-    def contradiction(self) -> str | None:
-        """Name two values that must be equal and are not, in words."""
+    def ours(self) -> ModelConfig:
+        """The configuration of our model; `ModelConfig.build` raises UsageError for one that cannot be."""
+        encoder, actions, predictor = self.encoder, self.action_encoder, self.predictor
+        size = VIT_SIZES[encoder.size]
+        tree = {
+            "image_size": encoder.image_size,
+            "latent": self.projector.output,
+            "history": predictor.num_frames,
+            "encoder": {
+                "patch_size": encoder.patch_size,
+                "width": encoder.hidden_size or size["hidden_size"],
+                "depth": encoder.num_hidden_layers or size["num_hidden_layers"],
+                "heads": encoder.num_attention_heads or size["num_attention_heads"],
+                "mlp": encoder.intermediate_size or size["intermediate_size"],
+            },
+            "projector": {"hidden": self.projector.hidden_dim},
+            "action_encoder": {"smoothed": actions.smoothed_dim, "expansion": actions.mlp_scale},
+            "predictor": {
+                "width": None if predictor.hidden_dim == predictor.input_dim else predictor.hidden_dim,
+                "depth": predictor.depth,
+                "heads": predictor.heads,
+                "head_dim": predictor.dim_head,
+                "mlp": predictor.mlp_dim,
+                "dropout": predictor.dropout,
+                "embedding_dropout": predictor.emb_dropout,
+            },
+        }
+        return ModelConfig.build(tree, "config.json")
+
+    def contradiction(self, width: int) -> str | None:
+        """Name two values that must be equal and are not, in words; `width` is that of the encoder."""
         latent = "projector.output_dim", self.projector.output
-        width = "the width of the encoder", self.encoder.ours().width
         frames = "predictor.num_frames", self.predictor.num_frames
+        hidden = "projector.hidden_dim", self.projector.hidden_dim
         pairs = [
-            (("projector.input_dim", self.projector.input_dim), width),
-            (("predictor.input_dim", self.predictor.input_dim), latent),
-            (("predictor.output_dim", self.predictor.output_dim or self.predictor.input_dim), latent),
-            (("action_encoder.emb_dim", self.action_encoder.emb_dim), latent),
-            (("pred_proj.input_dim", self.pred_proj.input_dim), latent),
-            (("pred_proj.output_dim", self.pred_proj.output), latent),
-            (("pred_proj.hidden_dim", self.pred_proj.hidden_dim), ("projector.hidden_dim", self.projector.hidden_dim)),
-            (("embed_dim", self.embed_dim or latent[1]), latent),
-            (("history_size", self.history_size or frames[1]), frames),
+            ("projector.input_dim", self.projector.input_dim, ("the width of the encoder", width)),
+            ("predictor.input_dim", self.predictor.input_dim, latent),
+            ("predictor.output_dim", self.predictor.output_dim or self.predictor.input_dim, latent),
+            ("action_encoder.emb_dim", self.action_encoder.emb_dim, latent),
+            ("pred_proj.input_dim", self.pred_proj.input_dim, latent),
+            ("pred_proj.output_dim", self.pred_proj.output, latent),
+            ("pred_proj.hidden_dim", self.pred_proj.hidden_dim, hidden),
+            ("embed_dim", self.embed_dim or latent[1], latent),
+            ("history_size", self.history_size or frames[1], frames),
         ]
-        for (name, value), (other, expected) in pairs:
+        for name, value, (other, expected) in pairs:
             if value != expected:
                 return f"{name} is {value}, but {other} is {expected}"
         return None
 
-    def ours(self) -> ModelConfig:
-        return ModelConfig.build(
-            {
-                "image_size": self.encoder.image_size,
-                "latent": self.projector.output,
-                "history": self.predictor.num_frames,
-                "encoder": self.encoder.ours(),
-                "projector": ProjectorConfig(hidden=self.projector.hidden_dim),
-                "action_encoder": ActionEncoderConfig(
-                    smoothed=self.action_encoder.smoothed_dim, expansion=self.action_encoder.mlp_scale
-                ),
-                "predictor": self.predictor.ours(),
-            },
-            "config.json",
-        )
 
-
-def read_config_json(path: Path) -> Sizes:
-    """Read the configuration and the width of an action block that a config.json describes.
-
-    Raises:
-        RefusalError: it is no JSON, names a target that is not in the tables, has an unknown key, lacks one, or
-            contradicts itself; always by name.
-    """
+def read_config_json(path: Path) -> tuple[ModelConfig, int]:
+    """Read the configuration and the width of an action block that a config.json describes."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise RefusalError(f"{path.name} is far too long for the configuration of a model")
     try:
-        written = _Model.model_validate(_load(path))
+        written = _Model.model_validate(json.loads(content, object_pairs_hook=_unique))
     except ValidationError as error:
         raise RefusalError(_explain(path, error)) from error
-    if contradiction := written.contradiction():
+    except (ValueError, RecursionError) as error:
+        raise RefusalError(f"{path.name} is no JSON") from error
+    ours = written.ours()
+    if contradiction := written.contradiction(ours.encoder.width):
         raise RefusalError(f"{path.name} contradicts itself: {contradiction}")
-    return written.ours(), written.action_encoder.input_dim
+    return ours, written.action_encoder.input_dim
 
 
 def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
-    """The content of the config.json that describes a model.
-
-    Args:
-        config: its sizes.
-        block_dim: width of an action block.
-
-    Raises:
-        LewmError: stable_worldmodel has no such model.
-    """
-    latent, predictor = config.latent, config.predictor
+    """The content of the config.json that describes a model; raises LewmError if stable_worldmodel has no such one."""
+    encoder, actions, predictor, latent = config.encoder, config.action_encoder, config.predictor, config.latent
     width = predictor.width or latent
     if predictor.heads == 1 and predictor.head_dim == width:
         raise LewmError(
@@ -207,9 +181,30 @@ def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
             f"(predictor.heads 1, predictor.head_dim {width}), so its LeWM cannot hold these weights; "
             "--to object keeps the module of lewm"
         )
+    settings = {
+        "hidden_size": encoder.width,
+        "num_hidden_layers": encoder.depth,
+        "num_attention_heads": encoder.heads,
+        "intermediate_size": encoder.mlp,
+    }
+    size = next((name for name, known in VIT_SIZES.items() if known == settings), "tiny")
+    mlp = {
+        "_target_": MLP,
+        "output_dim": latent,
+        "hidden_dim": config.projector.hidden,
+        "norm_fn": {"_target_": BATCH_NORM, "_partial_": True},
+    }
     tree = {
         "_target_": LEWM,
-        "encoder": _encoder_tree(config.encoder, config.image_size),
+        "encoder": {
+            "_target_": VIT,
+            "size": size,
+            "patch_size": encoder.patch_size,
+            "image_size": config.image_size,
+            "pretrained": False,
+            "use_mask_token": False,
+            **{key: value for key, value in settings.items() if VIT_SIZES[size][key] != value},
+        },
         "predictor": {
             "_target_": PREDICTOR,
             "num_frames": config.history,
@@ -226,57 +221,21 @@ def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
         "action_encoder": {
             "_target_": EMBEDDER,
             "input_dim": block_dim,
-            "smoothed_dim": config.action_encoder.smoothed,
+            "smoothed_dim": actions.smoothed,
             "emb_dim": latent,
-            "mlp_scale": config.action_encoder.expansion,
+            "mlp_scale": actions.expansion,
         },
-        "projector": _projector_tree(config.encoder.width, latent, config.projector.hidden),
-        "pred_proj": _projector_tree(latent, latent, config.projector.hidden),
+        "projector": {**mlp, "input_dim": encoder.width},
+        "pred_proj": {**mlp, "input_dim": latent},
     }
     return _Model.model_validate(tree).model_dump(by_alias=True, exclude_none=True)  # what is written can be read
 
 
-def _encoder_tree(config: EncoderConfig, image_size: int) -> dict[str, Any]:
-    settings = {
-        "hidden_size": config.width,
-        "num_hidden_layers": config.depth,
-        "num_attention_heads": config.heads,
-        "intermediate_size": config.mlp,
-    }
-    size = next((name for name, known in VIT_SIZES.items() if known == settings), "tiny")
-    own = {key: value for key, value in settings.items() if VIT_SIZES[size][key] != value}
-    fixed = {"patch_size": config.patch_size, "image_size": image_size, "pretrained": False, "use_mask_token": False}
-    return {"_target_": VIT, "size": size, **fixed, **own}
-
-
-def _projector_tree(input_dim: int, output_dim: int, hidden_dim: int) -> dict[str, Any]:
-    norm = {"_target_": BATCH_NORM, "_partial_": True}
-    return {
-        "_target_": MLP, "input_dim": input_dim, "output_dim": output_dim, "hidden_dim": hidden_dim, "norm_fn": norm,
-    }  # fmt: skip
-
-
-def _load(path: Path) -> Any:
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise RefusalError(f"{path.name} is far too long for the configuration of a model")
-    try:
-        return json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise RefusalError(f"{path.name} is no JSON") from error
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise RefusalError(f"config.json gives {printable(twice)} twice")
-    return table
-
-
-def _no_constant(constant: str) -> NoReturn:
-    raise RefusalError(f"config.json holds {constant}, which is no size")
+    for key, times in Counter(key for key, _ in pairs).items():
+        if times > 1:
+            raise RefusalError(f"config.json gives {printable(key)} twice")
+    return dict(pairs)
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -35,15 +35,9 @@ _VIT_ALWAYS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_channels": 3,
 _VIT_ALWAYS |= {"attention_probs_dropout_prob": 0.0}
 """Settings that our encoder cannot express otherwise."""
 
-_ATTENTION = ("ViTAttention", "ViTSelfAttention", "ViTSdpaSelfAttention")
-
 
 def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, StoredTensor]]:
-    """Modules and tensors (parameters and persistent buffers) below a captured module, by dotted name.
-
-    Raises:
-        DamagedError: what should be a module is none, or they do not end.
-    """
+    """Modules and tensors (parameters and persistent buffers) below a captured module, by dotted name."""
     modules: dict[str, CapturedObject] = {}
     tensors: dict[str, StoredTensor] = {}
     for name, module in _descend(root, "", 0):
@@ -60,15 +54,7 @@ def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, Sto
 
 
 def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) -> tuple[ModelConfig, int]:
-    """The configuration and the width of an action block of a captured LeWM.
-
-    Args:
-        modules: by name, under the names of their file.
-        named: its tensors.
-
-    Raises:
-        RefusalError: something about it is missing, contradicts itself, or is not what our model computes.
-    """
+    """The configuration and the width of an action block of a captured LeWM."""
     tensors, vit = named.entries, _vit_settings(modules)
 
     def length(key: str, dimension: int) -> int:
@@ -87,6 +73,7 @@ def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) 
     frames = modules["predictor"].state.get("num_frames", history)  # the authors' code has no such attribute
     if frames != history:
         raise RefusalError(f"its predictor has {history} positions and says num_frames {printable_value(frames)}")
+    dropout = modules["predictor.dropout"].state.get("p") if "predictor.dropout" in modules else None
     tree: dict[str, Any] = {
         "image_size": vit["image_size"],
         "latent": latent,
@@ -105,12 +92,12 @@ def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) 
         },
         "predictor": {
             "width": None if width == latent else width,
-            "depth": _count(modules, "ConditionalBlock"),
+            "depth": sum(module.kind == "ConditionalBlock" for module in modules.values()),
             "heads": heads,
             "head_dim": length(f"{block}.attn.to_qkv.weight", 0) // (3 * heads),
             "mlp": length(f"{block}.mlp.net.1.weight", 0),
-            "dropout": _same(modules, ("Attention",), "dropout", float),
-            "embedding_dropout": _attribute(modules, "predictor.dropout", "p", float),
+            "dropout": _same(modules, ("Attention",), "dropout", whole=False),
+            "embedding_dropout": _number(dropout, "predictor.dropout.p", whole=False),
         },
     }
     model = ModelConfig.build(tree, "the pickled module")
@@ -148,14 +135,14 @@ def _vit_settings(modules: dict[str, CapturedObject]) -> dict[str, int]:
             )
     settings = {}
     for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-        settings[name] = _whole(config.state.get(name), f"encoder.config.{name}")
+        settings[name] = _number(config.state.get(name), f"encoder.config.{name}")
     for name in ("image_size", "patch_size"):
         size = config.state.get(name)
         sides = size if isinstance(size, list | tuple) and len(size) == 2 else (size, size)
-        height, settings[name] = (_whole(side, f"encoder.config.{name}") for side in sides)
+        height, settings[name] = (_number(side, f"encoder.config.{name}") for side in sides)
         if height != settings[name]:
             raise RefusalError(f"the {name} of its ViT is {height} x {settings[name]}, and only squares are supported")
-    heads = _same(modules, _ATTENTION, "num_attention_heads")
+    heads = _same(modules, ("ViTAttention", "ViTSelfAttention", "ViTSdpaSelfAttention"), "num_attention_heads")
     if heads != settings["num_attention_heads"]:
         raise RefusalError(f"its ViT computes with {heads} heads and says {settings['num_attention_heads']}")
     return settings
@@ -180,34 +167,23 @@ def _check_settings(
                 raise RefusalError(f"its {name} has {setting} {printable_value(value)}, and only {ours} is supported")
 
 
-def _same(modules: dict[str, CapturedObject], kinds: tuple[str, ...], attribute: str, kind: type = int) -> Any:
+def _same(modules: dict[str, CapturedObject], kinds: tuple[str, ...], attribute: str, *, whole: bool = True) -> Any:
     """The value that an attribute has in all modules of some kinds (where they have it)."""
     values = {
-        name: _attribute(modules, name, attribute, kind)
+        _number(module.state[attribute], f"{name}.{attribute}", whole=whole)
         for name, module in modules.items()
         if module.kind in kinds and attribute in module.state
     }
     if not values:
         raise RefusalError(f"the pickled module does not say its {attribute}")
-    if len(set(values.values())) != 1:
+    if len(values) > 1:
         raise RefusalError(f"{attribute} differs between layers of the pickled module")
-    return next(iter(values.values()))
+    return values.pop()
 
 
-def _attribute(modules: dict[str, CapturedObject], name: str, attribute: str, kind: type = int) -> Any:
-    value = modules[name].state.get(attribute) if name in modules else None
-    if kind is float and type(value) in (int, float):
+def _number(value: Value, name: str, *, whole: bool = True) -> Any:
+    if (type(value) is int and value > 0) or (not whole and type(value) in (int, float)):
         return value
-    return _whole(value, f"{name}.{attribute}")
-
-
-def _whole(value: Value, name: str) -> int:
-    if type(value) is not int or value < 1:
-        raise RefusalError(
-            f"{printable(name)} of the pickled module is {printable_value(value)}, not a positive whole number"
-        )
-    return value
-
-
-def _count(modules: dict[str, CapturedObject], kind: str) -> int:
-    return sum(module.kind == kind for module in modules.values())
+    raise RefusalError(
+        f"{printable(name)} of the pickled module is {printable_value(value)}, not a positive whole number"
+    )

@@ -2,9 +2,6 @@
 
 from lewm_cli.errors import LewmError
 
-LONGEST_SHOWN = 100
-"""Characters of a name out of a file that a message repeats."""
-
 
 class RefusalError(LewmError):
     """The file asks for something that reading weights does not need, or holds another model."""
@@ -27,7 +24,7 @@ class DamagedError(RefusalError):
 def printable(name: object) -> str:
     """A name from a stranger's file as a terminal may print it: short, printable, on one line."""
     text = str(name) if isinstance(name, str) else repr(type(name).__name__)
-    text = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    text = text if len(text) <= 100 else f"{text[:100]}..."
     return text if text.isprintable() else ascii(text)
 
 

@@ -3,7 +3,6 @@
 Nothing on these lists is imported or called, whatever its real namesake could do.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from typing import TypeAlias
@@ -15,8 +14,6 @@ from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, tuple, list, dict with str or int keys, or one of the classes below."""
 
-MOST_DIMENSIONS = 8
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -27,14 +24,7 @@ class Reference:
 
 @dataclass(eq=False)
 class CapturedObject:
-    """An object of a known class: everything that its pickle says about it.
-
-    Args:
-        kind: which part of a model it is.
-        name: of its class, in the pickle.
-        arguments: of the call that makes it.
-        state: its attributes.
-    """
+    """An object of a known class: which part of a model it is, and everything that its pickle says about it."""
 
     kind: str
     name: str
@@ -75,24 +65,13 @@ class StoredTensor:
         """Number of values."""
         return prod(self.shape)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it takes."""
-        return self.numel * self.storage.dtype.itemsize
-
 
 STORAGES = {
-    "torch.FloatStorage": torch.float32,
-    "torch.DoubleStorage": torch.float64,
-    "torch.HalfStorage": torch.float16,
-    "torch.BFloat16Storage": torch.bfloat16,
-    "torch.LongStorage": torch.int64,
-    "torch.IntStorage": torch.int32,
-    "torch.ShortStorage": torch.int16,
-    "torch.CharStorage": torch.int8,
-    "torch.ByteStorage": torch.uint8,
+    "torch.FloatStorage": torch.float32, "torch.DoubleStorage": torch.float64, "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8, "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
-}
+}  # fmt: skip
 
 _LEWM = "stable_worldmodel.wm.lewm"
 _VIT = "transformers.models.vit"
@@ -140,25 +119,45 @@ INERT = frozenset(
 """Names of what training tools keep beside weights: settings, paths, times, numbers. An `Opaque` stands for each."""
 
 
-def resolve(name: str) -> Reference:
-    """Refer to a name, if it is on one of the lists.
+RESTORE = "lewm_cli.store.objects.restore_model"
 
-    Raises:
-        ForeignError: it is not.
-    """
-    if any(name in known for known in (MODULES, CALLS, STORAGES, _VALUES, INERT)):
-        return Reference(name)
-    raise ForeignError(f"names {printable(name)}")
+FUNCTIONS = frozenset(
+    {"collections.OrderedDict", "builtins.set", "__builtin__.set", "torch.Size", RESTORE}
+    | {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
+)
+"""Functions that may be called."""
+
+KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, _VALUES)
+
+
+def resolve(name: str) -> Reference:
+    """Refer to a name, if it is on one of the lists."""
+    if name not in KNOWN:
+        raise ForeignError(f"names {printable(name)}")
+    return Reference(name)
+
+
+def resolve_persistent(identity: Value, storages: dict[str, Storage]) -> Value:
+    """Resolve a persistent id: a storage, or (legacy) a class that comes with its source, which is not looked at."""
+    match identity:
+        case ("module", Reference(name) as reference, _, _) if name in MODULES:
+            return reference
+        case ("storage", Reference(kind), key, _, numel, *view) if kind in STORAGES:
+            if type(key) is not str or type(numel) is not int or numel < 0:
+                raise DamagedError("a storage in its pickle has no key or no size")
+            if view not in ([], [None]):
+                raise DamagedError("a storage is a view of another one, as only very old torch wrote it")
+            storage = Storage(key, STORAGES[kind], numel)
+            if storages.setdefault(key, storage) != storage:
+                raise DamagedError("a storage has two sizes or kinds")
+            return storage
+    raise ForeignError("holds a persistent id that is no storage")
 
 
 def construct(target: Value, arguments: Value) -> Value:
     """Make what stands for the result of a call: a class gives an empty stand-in, and known functions take arguments.
 
     Arguments of what is inert are dropped.
-
-    Raises:
-        ForeignError: something else is called.
-        DamagedError: the arguments are not what the function takes.
     """
     if not isinstance(target, Reference):
         raise ForeignError("calls an object")
@@ -168,68 +167,35 @@ def construct(target: Value, arguments: Value) -> Value:
         return CapturedObject(MODULES[target.name], target.name)
     if target.name in INERT:
         return Opaque()
-    if target.name in CALLS:
-        return CALLS[target.name](arguments)
-    raise ForeignError(f"calls {target.name}")
-
-
-def _mapping(arguments: tuple[Value, ...]) -> Value:
-    if arguments:
-        raise DamagedError("an ordered dictionary is not built item by item")
-    return {}
-
-
-def _collection(arguments: tuple[Value, ...]) -> Value:
-    # The list itself: copies of one list, many times over, would fill the memory.
-    match arguments:
-        case ():
+    if target.name not in FUNCTIONS:
+        raise ForeignError(f"calls {target.name}")
+    match target.name.rpartition(".")[2], arguments:
+        case "OrderedDict", ():
+            return {}
+        case "set", ():
             return []
-        case (list() | tuple() as items,):
-            return items
-    raise DamagedError("a set is built from something else than a list")
+        # The list itself: copies of one list, many times over, would fill the memory.
+        case ("set", (list() | tuple() as given,)) | ("Size", (tuple() as given,)):
+            return given
+        case "_rebuild_parameter", (StoredTensor() as tensor, _, _):
+            return tensor
+        case "_rebuild_tensor_v2", (Storage() as storage, int(offset), tuple(shape), tuple(stride), _, _, *rest):
+            if len(rest) < 2:  # requires_grad, hooks[, metadata]
+                return _tensor(storage, offset, shape, stride)
+        case "restore_model", _:
+            return CapturedObject(RESTORE, RESTORE, arguments)
+    raise DamagedError(f"{target.name} is called with something else than it takes")
 
 
-def _tensor(arguments: tuple[Value, ...]) -> Value:
-    match arguments:  # the rest: requires_grad, hooks[, metadata]
-        case (Storage() as storage, int(offset), tuple(shape), tuple(stride), _, _, *rest) if len(rest) < 2:
-            pass
-        case _:
-            raise DamagedError("a tensor has no storage, no shape or the wrong number of arguments")
+def _tensor(storage: Storage, offset: int, shape: tuple[Value, ...], stride: tuple[Value, ...]) -> StoredTensor:
     sizes = [length for length in (*shape, *stride) if type(length) is int and length >= 0]
-    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > MOST_DIMENSIONS:
+    if len(shape) != len(stride) or len(sizes) != 2 * len(shape) or len(shape) > 8:
         raise DamagedError("a tensor has no shape")
-    tensor = StoredTensor(storage, offset, shape, stride)
-    last = sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
+    lengths, steps = tuple(sizes[: len(shape)]), tuple(sizes[len(shape) :])
+    tensor = StoredTensor(storage, offset, lengths, steps)
+    last = sum((length - 1) * step for length, step in zip(lengths, steps, strict=True))
     if tensor.numel and last + 1 != tensor.numel:
         raise DamagedError("a tensor repeats or skips numbers of its storage")
     if offset < 0 or offset + tensor.numel > storage.numel:
         raise DamagedError("a tensor reaches beyond its storage")
     return tensor
-
-
-def _parameter(arguments: tuple[Value, ...]) -> Value:
-    match arguments:
-        case (StoredTensor() as tensor, _, _):
-            return tensor
-    raise DamagedError("a parameter holds no tensor")
-
-
-def _shape(arguments: tuple[Value, ...]) -> Value:
-    match arguments:
-        case (tuple() as lengths,):
-            return lengths
-    raise DamagedError("a shape is no tuple")
-
-
-RESTORE = "lewm_cli.store.objects.restore_model"
-
-CALLS: dict[str, Callable[[tuple[Value, ...]], Value]] = {
-    "collections.OrderedDict": _mapping,
-    "builtins.set": _collection,
-    "__builtin__.set": _collection,
-    "torch.Size": _shape,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    RESTORE: lambda arguments: CapturedObject(RESTORE, RESTORE, arguments),
-}
-"""Functions that may be called, and what makes the stand-in of their result."""

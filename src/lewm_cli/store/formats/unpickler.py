@@ -6,17 +6,21 @@ REDUCE and NEWOBJ go through `standins.construct`. Content of an opaque object i
 """
 
 import pickletools
-from collections.abc import Callable
 from typing import BinaryIO
 
 from lewm_cli.store.formats.refused import DamagedError, ForeignError
-from lewm_cli.store.formats.standins import CapturedObject, Opaque, Value, construct, resolve
+from lewm_cli.store.formats.standins import (
+    CapturedObject,
+    Opaque,
+    Storage,
+    Value,
+    construct,
+    resolve,
+    resolve_persistent,
+)
 
 MOST_INSTRUCTIONS = 200_000
 """A pickled model of the released size takes a quarter."""
-
-LARGEST_PICKLE = 16 * 2**20
-"""Bytes without the tensors; a pickled model of the released size takes 0.1 MB."""
 
 LONGEST_STRING = 2**20
 LONGEST_KEY = 1024
@@ -34,81 +38,51 @@ _PUSHES_ARGUMENT = frozenset(
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
-class PickleStream:
-    """The part of a file that a pickle may take: no read allocates more than is left of it.
-
-    Args:
-        file: positioned at the first instruction.
-        limit: bytes from there on.
-    """
-
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file = file
-        self._left = min(limit, LARGEST_PICKLE)
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes."""
-        return self._count(self._file.read(max(0, min(size, self._left))))
-
-    def readline(self) -> bytes:
-        """Read up to and including the next line feed."""
-        return self._count(self._file.readline(self._left))
-
-    def _count(self, content: bytes) -> bytes:
-        self._left -= len(content)
-        return content
-
-
-def unpickle(stream: PickleStream, persistent: Callable[[Value], Value]) -> Value:
+def unpickle(stream: BinaryIO, storages: dict[str, Storage]) -> Value:
     """Run one pickle, up to its STOP.
 
     Args:
-        stream: where the instructions are.
-        persistent: gives what a persistent id stands for (a storage).
-
-    Raises:
-        ForeignError: it refers to something that is not on the list; nothing was run.
-        DamagedError: it is no pickle, ends early, or is longer than any checkpoint's.
+        stream: in memory, where no read allocates more than there is.
+        storages: takes those that the pickle mentions, by key.
     """
-    machine = _Machine(persistent)
+    machine = _Machine(storages)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count >= MOST_INSTRUCTIONS:
                 raise DamagedError("its pickle is longer than that of any checkpoint")
             if opcode.name == "STOP":
                 break
             machine.run(opcode.name, argument)
-        return machine.result()
     # genops on garbage, a stack or a memo that is shorter than the pickle takes it for; no refusal is one of these
     except (ValueError, LookupError, OverflowError) as error:
         raise DamagedError("its pickle is garbled or ends early") from error
+    if machine.below or len(machine.stack) != 1:
+        raise DamagedError("its pickle leaves more or less than one object")
+    return machine.stack[0]
 
 
 class _Machine:
     """A stack, the stacks below its marks, and a memo; an empty one that is taken from raises LookupError."""
 
-    def __init__(self, persistent: Callable[[Value], Value]) -> None:
-        self._persistent = persistent
-        self._stack: list[Value] = []
-        self._below: list[list[Value]] = []
+    def __init__(self, storages: dict[str, Storage]) -> None:
+        self._storages = storages
+        self.stack: list[Value] = []
+        self.below: list[list[Value]] = []
         self._memo: dict[int, Value] = {}
-
-    def result(self) -> Value:
-        """Return the value left by a pickle that has stopped."""
-        if self._below or len(self._stack) != 1:
-            raise DamagedError("its pickle leaves more or less than one object")
-        return self._stack[0]
 
     def run(self, name: str, argument: Value) -> None:
         """Carry out one instruction."""
-        push, pop = self._push, self._stack.pop
+        pop = self.stack.pop
+
+        def push(value: Value) -> None:  # on the stack as it is by then
+            self.stack.append(value)
+
         match name:
             case "PROTO" | "FRAME":
                 pass
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
-                self._memo[_place(argument)] = self._stack[-1]
-            case "MEMOIZE":
-                self._memo[len(self._memo)] = self._stack[-1]
+            case "BINPUT" | "LONG_BINPUT" | "PUT" | "MEMOIZE":
+                place = len(self._memo) if name == "MEMOIZE" else _place(argument)
+                self._memo[place] = self.stack[-1]
             case "BINGET" | "LONG_BINGET" | "GET":
                 push(self._memo[_place(argument)])
             case _ if name in _PUSHES_ARGUMENT:
@@ -116,42 +90,32 @@ class _Machine:
             case _ if name in _CONSTANTS:
                 push(_CONSTANTS[name])
             case "MARK":
-                self._below.append(self._stack)
-                self._stack = []
-            case "POP" if self._stack:
+                self.below.append(self.stack)
+                self.stack = []
+            case "POP" if self.stack:
                 pop()
             case "POP" | "POP_MARK":
                 self._pop_to_mark()
             case "DUP":
-                push(self._stack[-1])
+                push(self.stack[-1])
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 push(tuple([pop() for _ in range(int(name[-1]))][::-1]))
             case "TUPLE":
                 push(tuple(self._pop_to_mark()))
-            case "EMPTY_LIST" | "EMPTY_SET":
-                push([])
-            case "LIST":
-                push(self._pop_to_mark())
-            case "APPEND":
-                item = pop()
-                _extend(self._stack[-1], [item])
-            case "APPENDS" | "ADDITEMS":
-                items = self._pop_to_mark()
-                _extend(self._stack[-1], items)
-            case "EMPTY_DICT":
+            case "EMPTY_LIST" | "EMPTY_SET" | "LIST":
+                push(self._pop_to_mark() if name == "LIST" else [])
+            case "APPEND" | "APPENDS" | "ADDITEMS":
+                items = [pop()] if name == "APPEND" else self._pop_to_mark()
+                _extend(self.stack[-1], items)
+            case "EMPTY_DICT" | "DICT":
+                items = self._pop_to_mark() if name == "DICT" else []
                 push({})
-            case "DICT":
-                items = self._pop_to_mark()
-                push({})
-                _fill(self._stack[-1], items)
-            case "SETITEM":
-                value, key = pop(), pop()
-                _fill(self._stack[-1], [key, value])
-            case "SETITEMS":
-                items = self._pop_to_mark()
-                _fill(self._stack[-1], items)
+                _fill(self.stack[-1], items)
+            case "SETITEM" | "SETITEMS":
+                items = [pop(), pop()][::-1] if name == "SETITEM" else self._pop_to_mark()
+                _fill(self.stack[-1], items)
             case "GLOBAL":
-                push(_resolve(argument))
+                push(resolve(str(argument).replace(" ", ".", 1)))
             case "STACK_GLOBAL":
                 last, module = pop(), pop()
                 if not isinstance(last, str) or not isinstance(module, str):
@@ -159,39 +123,27 @@ class _Machine:
                 push(resolve(f"{module}.{last}"))
             case "INST":
                 arguments = tuple(self._pop_to_mark())
-                push(construct(_resolve(argument), arguments))
+                push(construct(resolve(str(argument).replace(" ", ".", 1)), arguments))
             case "OBJ":
                 target, *rest = self._pop_to_mark()
                 push(construct(target, tuple(rest)))
-            case "REDUCE" | "NEWOBJ":
-                given, target = pop(), pop()
-                push(construct(target, given))
-            case "NEWOBJ_EX":
-                keywords, given, target = pop(), pop(), pop()
-                if keywords != {}:
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
+                if name == "NEWOBJ_EX" and pop() != {}:
                     raise ForeignError("calls a class with keywords")
+                given, target = pop(), pop()
                 push(construct(target, given))
             case "BUILD":
                 state = pop()
-                _build(self._stack[-1], state)
+                _build(self.stack[-1], state)
             case "BINPERSID":
-                push(self._persistent(pop()))
-            case "EXT1" | "EXT2" | "EXT4":
-                raise ForeignError("uses the extension registry")
+                push(resolve_persistent(pop(), self._storages))
             case _:
                 raise ForeignError(f"uses the instruction {name}")
 
-    def _push(self, value: Value) -> None:
-        self._stack.append(value)
-
     def _pop_to_mark(self) -> list[Value]:
-        below = self._below.pop()
-        items, self._stack = self._stack, below
+        below = self.below.pop()
+        items, self.stack = self.stack, below
         return items
-
-
-def _resolve(argument: Value) -> Value:
-    return resolve(".".join(str(argument).split(" ", 1)))
 
 
 def _extend(target: Value, items: list[Value]) -> None:

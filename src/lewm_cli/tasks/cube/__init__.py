@@ -1,21 +1,12 @@
 """Cube: a robot arm and a block on a table (OGBench's scene as stable_worldmodel's `swm/OGBCube-v0`)."""
 
+from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
-
-def _prepare() -> None:
-    prepare_mujoco("cube", "ogbench")
-
-
-def _make_simulator() -> Simulator:
-    _prepare()
-    # Late: the simulator imports mujoco, ogbench and stable_worldmodel, which takes seconds.
-    from lewm_cli.tasks.cube.simulator import CubeSimulator
-
-    return CubeSimulator()
+PREPARE = partial(prepare_mujoco, "cube", "ogbench")
 
 
 def _targets(name: str, column: str, dimensions: str | int, unit: str) -> tuple[ProbeTarget, ...]:
@@ -53,6 +44,6 @@ CUBE = Task(
     # Bit for bit, by the same driver. A block recolored at random is 0.06 to 0.5 away, and 0.4 to 1.1 somewhere else.
     # But a driver that does not smooth edges is 0.5 to 1.1 away, and light dimmer by a twentieth 1.7.
     fidelity=Fidelity(alike=0.01, refused=1.5),
-    prepare=_prepare,
-    make_simulator=_make_simulator,
+    prepare=PREPARE,
+    make_simulator=partial(import_simulator, "lewm_cli.tasks.cube.simulator:CubeSimulator", PREPARE),
 )

@@ -1,18 +1,11 @@
 """PushT: a disk that pushes a T-shaped block (stable_worldmodel's `swm/PushT-v1`)."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
-
-
-def _make_simulator() -> Simulator:
-    # Late: the simulator imports stable_worldmodel, which takes seconds.
-    from lewm_cli.tasks.pusht.simulator import PushTSimulator
-
-    return PushTSimulator()
-
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
 PUSHT = Task(
     name="pusht",
@@ -41,5 +34,5 @@ PUSHT = Task(
     fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away
     success_criteria=("simulator", "tight"),
     action_bounds=((-1.0, 1.0),) * 2,
-    make_simulator=_make_simulator,
+    make_simulator=partial(import_simulator, "lewm_cli.tasks.pusht.simulator:PushTSimulator"),
 )

@@ -4,10 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lewm_cli.errors import LewmError
-from lewm_cli.tasks.color import other_color
-from lewm_cli.tasks.pusht.pose import block_has_to_move, block_in_place, gap, reached, turn
-from lewm_cli.tasks.swm import make_environment
+from lewm_cli.tasks.swm import SwmSimulator, make_environment, refused_state
 from lewm_cli.tasks.task import Episode
 
 STEPS = 124
@@ -19,26 +16,32 @@ ARENA = (20.0, 491.0)
 FAR_APART = 75.0
 """Pixels of 512 that agent and block at least jump; 33 in the frame."""
 
+REACH = 20.0
+"""Pixels of 512 that agent and block together may be away from their goals."""
+
+TURN = np.pi / 9
+"""Radians that the block may be turned away from its goal."""
+
 TAKEN = 1e-3
 """The largest difference, pixels and radians, between a state and what the simulator made of it, in float64."""
 
 
-class PushTSimulator:
+class PushTSimulator(SwmSimulator):
     """stable_worldmodel's `swm/PushT-v1` with its WeakPolicy.
 
-    Private members of the environment are used: it has no public way to be put into a given state.
-
     States (7,) are agent x, y, block x, y, block angle in [0, 2 pi), agent velocity x, y; lengths in pixels of 512.
+    The simulator's own success criterion asks that agent and block are within 20 pixels of their goals together, and
+    the block within 20 degrees of its; `tight` that the block is within 10 pixels and 10 degrees, too.
     """
 
     def __init__(self) -> None:
-        self._environment = environment = make_environment("swm/PushT-v1")
+        environment = make_environment("swm/PushT-v1")
+        super().__init__(environment)
         from stable_worldmodel.envs.pusht import WeakPolicy
 
         self._policy = WeakPolicy()
         # It acts on batches only, and this is one.
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
-        self._criterion = "simulator"
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -47,32 +50,14 @@ class PushTSimulator:
         Unless `any_start`, resets are drawn until nothing touches: the simulator's own let the agent lie in the block.
         """
         reset_seed, policy_seed = seed.spawn(2)
-        start = self._draw_start(np.random.default_rng(reset_seed), any_start=any_start)
-        self.begin(start, start)
+        self._reset(reset_seed, any_start=any_start)
         self._policy.set_seed(policy_seed)
-        states, frames, actions = [self._state], [self.frame()], []
+        rows, actions = [self._row()], []
         for _ in range(STEPS):
             actions.append(self._act())
             self.step(actions[-1])
-            states.append(self._state)
-            frames.append(self.frame())
-        actions.append(np.full_like(actions[0], np.nan))
-        state = np.stack([_rounded(state) for state in states])
-        return Episode(
-            pixels=np.stack(frames),
-            action=np.stack(actions),
-            columns={"proprio": state[:, [0, 1, 5, 6]], "state": state},
-        )
-
-    def reset(self, seed: np.random.SeedSequence) -> None:
-        """Place agent and block where a demonstration with this seed begins."""
-        reset_seed, _ = seed.spawn(2)
-        start = self._draw_start(np.random.default_rng(reset_seed), any_start=False)
-        self.begin(start, start)
-
-    def judge_by(self, criterion: str) -> None:
-        """Choose the success criterion: `simulator`, or `tight`, which asks more of the block's pose."""
-        self._criterion = criterion
+            rows.append(self._row())
+        return Episode.of_rows(rows, actions)
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and block, every other property of the world being the default one.
@@ -87,31 +72,17 @@ class PushTSimulator:
         self._place(start)
         taken = self._state
         if not (np.allclose(np.delete(taken, 4), np.delete(start, 4), atol=TAKEN) and turn(taken, start) < TAKEN):
-            raise LewmError(
-                f"PushT did not take the recorded state {start.tolist()} but made {taken.tolist()} of it; "
-                "the simulator differs from the one that recorded it: reinstall stable-worldmodel==0.1.1"
+            raise refused_state(
+                f"PushT did not take the recorded state {start.tolist()} but made {taken.tolist()} of it"
             )
 
     def step(self, action: np.ndarray) -> None:
         """Advance one environment step; action (2,), the agent is drawn to its place + 100 x action and not clipped."""
         self._environment.step(action)
 
-    def frame(self) -> np.ndarray:
-        """The camera's frame: (224, 224, 3) uint8."""
-        return np.asarray(self._environment.render())
-
     def goal_frame(self) -> np.ndarray:
         """The same world with agent and block at the goal: (224, 224, 3) uint8."""
         return np.asarray(self._environment._goal)
-
-    def perturb(self, name: str, generator: np.random.Generator) -> float:
-        """Move agent and block to free places, each at least 75 pixels away (`teleport`); recolor the block (`color`).
-
-        Returns:
-            how far both jump, as one vector of four coordinates, in pixels of 512, or the distance between the colors
-            in RGB levels.
-        """
-        return {"teleport": self._teleport, "color": self._recolor}[name](generator)
 
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels of the frame."""
@@ -123,24 +94,15 @@ class PushTSimulator:
         return gap(self._state, self._goal)
 
     def solved(self) -> bool:
-        """Tell if agent and block are within 20 pixels of their goals together, and the block within 20 degrees of its.
-
-        The simulator's own rule; with the criterion `tight` the block has to be within 10 pixels and 10 degrees.
-        """
-        state = self._state
-        return reached(state, self._goal) and (self._criterion != "tight" or block_in_place(state, self._goal))
-
-    def random_action(self, generator: np.random.Generator) -> np.ndarray:
-        """A uniform draw (2,) from the action space."""
-        space = self._environment.action_space
-        return np.asarray(generator.uniform(space.low, space.high), np.float32)
+        """Tell if agent and block are at their goals."""
+        state, goal = self._state, self._goal
+        if self._criterion == "tight" and block_has_to_move(state, goal, tolerance=0.5):
+            return False
+        return reached(state, goal)
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs that ask for pushing, and pairs whose block is within reach of its goal already."""
         return ("block has to move",) if block_has_to_move(start, goal) else ("block may stay",)
-
-    def route_valid(self, path: np.ndarray) -> None:
-        """There are no walls to cut."""
 
     @property
     def _state(self) -> np.ndarray:
@@ -153,12 +115,18 @@ class PushTSimulator:
         # Setting a state runs one physics step, so it is set where the agent was one before.
         environment._set_state(np.array([*(state[:2] - state[5:] * environment.dt), *state[2:]]))
 
-    def _draw_start(self, generator: np.random.Generator, *, any_start: bool) -> np.ndarray:
+    def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> None:
+        generator = np.random.default_rng(seed)
         while True:
             observation, _ = self._environment.reset(seed=int(generator.integers(2**31)))
             start = _rounded(observation["state"])  # so that the recorded state is where the episode really starts
             if any_start or self._is_free(start):
-                return start
+                break
+        self.begin(start, start)
+
+    def _row(self) -> dict[str, np.ndarray]:
+        state = _rounded(self._state)
+        return {"pixels": self.frame(), "proprio": state[[0, 1, 5, 6]], "state": state}
 
     def _is_free(self, state: np.ndarray) -> bool:
         """Enter a state, and tell if nothing touches in it."""
@@ -182,12 +150,28 @@ class PushTSimulator:
                 return gap(after, before)
 
     def _recolor(self, generator: np.random.Generator) -> float:
-        parts = ("block", "agent", "goal", "background")
-        block, *others = (self._environment.variation_space[part]["color"] for part in parts)
-        before = block.value.astype(float)
-        color = other_color(generator, before, *(other.value for other in others))
-        block.set_value(color.astype(np.uint8))
-        return float(np.linalg.norm(color - before))
+        return self._recolor_part(generator, "block", "agent", "goal", "background")
+
+
+def gap(state: np.ndarray, goal: np.ndarray) -> float:
+    """Distance of agent and block together, as one vector of four coordinates; states (7,), pixels of 512."""
+    return float(np.linalg.norm(state[:4] - goal[:4]))
+
+
+def turn(state: np.ndarray, goal: np.ndarray) -> float:
+    """Angle between the blocks of two states (7,), the short way around: radians in [0, pi]."""
+    return float(abs((state[4] - goal[4] + np.pi) % (2 * np.pi) - np.pi))
+
+
+def reached(state: np.ndarray, goal: np.ndarray) -> bool:
+    """Tell if agent and block are at the goal; velocities do not matter."""
+    return gap(state, goal) < REACH and turn(state, goal) < TURN
+
+
+def block_has_to_move(state: np.ndarray, goal: np.ndarray, tolerance: float = 1.0) -> bool:
+    """Tell if the block is farther from its goal than the simulator's rule allows, times `tolerance`."""
+    away = float(np.linalg.norm(state[2:4] - goal[2:4]))
+    return away >= tolerance * REACH or turn(state, goal) >= tolerance * TURN
 
 
 def _rounded(state: np.ndarray) -> np.ndarray:

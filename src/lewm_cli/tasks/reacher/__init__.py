@@ -1,21 +1,12 @@
 """Reacher: a two-link arm in the plane (stable_worldmodel's `swm/ReacherDMControl-v0`, task `qpos_match`)."""
 
+from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
-
-def _prepare() -> None:
-    prepare_mujoco("reacher", "dm_control")
-
-
-def _make_simulator() -> Simulator:
-    _prepare()
-    # Late: the simulator imports mujoco, dm_control and stable_worldmodel, which takes seconds.
-    from lewm_cli.tasks.reacher.simulator import ReacherSimulator
-
-    return ReacherSimulator()
+PREPARE = partial(prepare_mujoco, "reacher", "dm_control")
 
 
 REACHER = Task(
@@ -43,6 +34,6 @@ REACHER = Task(
     # Bit for bit, by the same driver. An arm recolored at random is 0.4 to 1.5 away, and 2 anywhere else; a driver that
     # does not smooth edges 0.24.
     fidelity=Fidelity(alike=0.01, refused=0.5),
-    prepare=_prepare,
-    make_simulator=_make_simulator,
+    prepare=PREPARE,
+    make_simulator=partial(import_simulator, "lewm_cli.tasks.reacher.simulator:ReacherSimulator", PREPARE),
 )

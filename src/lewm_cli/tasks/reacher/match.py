@@ -10,11 +10,10 @@ SHOULDER = 0
 
 
 def joint_errors(qpos: np.ndarray, target: np.ndarray, *, wrap_shoulder: bool = False) -> np.ndarray:
-    """Absolute difference of every joint angle, radians.
+    """Absolute difference (2,) of shoulder and wrist angle, radians.
 
     Args:
-        qpos: (2,) shoulder and wrist.
-        target: (2,) likewise.
+        qpos, target: (2,).
         wrap_shoulder: take the shoulder the shorter way around. The simulator compares raw angles, so that a pose
             that looks the same after a whole turn is another one to it.
     """

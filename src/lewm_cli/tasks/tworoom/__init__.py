@@ -1,16 +1,9 @@
 """TwoRoom: a disk in two rooms joined by a door (stable_worldmodel's `swm/TwoRoom-v1`)."""
 
+from functools import partial
 from pathlib import Path
 
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Simulator, Task
-
-
-def _make_simulator() -> Simulator:
-    # Late: the simulator imports torch and stable_worldmodel, which takes seconds.
-    from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
-
-    return TwoRoomSimulator()
-
+from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
 TWOROOM = Task(
     name="tworoom",
@@ -21,10 +14,7 @@ TWOROOM = Task(
     demonstrator="scripted expert of stable_worldmodel, action noise 2.0",
     start_columns=("proprio",),
     goal_columns=("proprio",),
-    probe_targets=(
-        ProbeTarget("agent x", "proprio", 0, "px"),
-        ProbeTarget("agent y", "proprio", 1, "px"),
-    ),
+    probe_targets=(ProbeTarget("agent x", "proprio", 0, "px"), ProbeTarget("agent y", "proprio", 1, "px")),
     perturbations=(
         Perturbation("teleport", "the agent jumps to a random free place", "px"),
         Perturbation("color", "the agent takes a random color", "RGB levels"),
@@ -33,5 +23,5 @@ TWOROOM = Task(
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
     success_criteria=("simulator", "swept", "route"),
     action_bounds=((-1.0, 1.0),) * 2,
-    make_simulator=_make_simulator,
+    make_simulator=partial(import_simulator, "lewm_cli.tasks.tworoom.simulator:TwoRoomSimulator"),
 )

@@ -1,14 +1,11 @@
 """The real TwoRoom simulator and its scripted expert, driven by plain arrays."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from lewm_cli.errors import LewmError
-from lewm_cli.tasks.color import other_color
-from lewm_cli.tasks.swm import make_environment
+from lewm_cli.tasks.swm import SwmSimulator, make_environment, refused_state
 from lewm_cli.tasks.task import Episode
 from lewm_cli.tasks.tworoom.walls import Walls
 
@@ -22,20 +19,21 @@ FAR_APART = 32.0
 """Pixels between start and goal beyond which a pair is not solved by wandering."""
 
 
-class TwoRoomSimulator:
+class TwoRoomSimulator(SwmSimulator):
     """stable_worldmodel's `swm/TwoRoom-v1` with its ExpertPolicy; positions and distances in pixels of 224.
 
-    Private members of the environment are used: its rules for free places and far targets have no public names.
+    The simulator's own success criterion asks for 16 pixels. `swept` asks for the same in a world whose wall is solid
+    along the whole way of a step, not only where it ends; `route` for a way there, in the simulator's own world, that
+    kept clear of the wall.
     """
 
     def __init__(self) -> None:
-        self._environment = make_environment("swm/TwoRoom-v1")
+        super().__init__(make_environment("swm/TwoRoom-v1"))
         from stable_worldmodel.envs.two_room.expert_policy import ExpertPolicy
 
         # action_repeat_prob has no effect in stable_worldmodel 0.1.1 (its last action is never remembered).
         self._expert = ExpertPolicy(action_noise=ACTION_NOISE)
         self._expert.set_env(self._environment)
-        self._criterion = "simulator"
         self._path: list[np.ndarray] = []
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
@@ -45,55 +43,20 @@ class TwoRoomSimulator:
         steps apart, as in the paper: the simulator has this rule but does not apply it.
         """
         reset_seed, expert_seed = seed.spawn(2)
-        observation, info = self._reset(np.random.default_rng(reset_seed), any_start=any_start)
+        observation, info = self._reset(reset_seed, any_start=any_start)
         self._expert.set_seed(expert_seed)
-        rows = [_Row(self.frame(), observation, info, reward=0.0, terminated=False, truncated=False)]
-        actions = []
-        while not rows[-1].ended:
-            action = self._expert.get_action(info)
-            observation, reward, terminated, _, info = self._environment.step(action)
-            truncated = not terminated and len(rows) == MAX_STEPS
-            actions.append(action)
-            rows.append(_Row(self.frame(), observation.numpy(), info, reward, terminated, truncated))
-        actions.append(np.full_like(actions[0], np.nan))
-        return Episode(
-            pixels=np.stack([row.pixels for row in rows]),
-            action=np.stack(actions).astype(np.float32),
-            columns={
-                "proprio": np.stack([row.info["proprio"] for row in rows]).astype(np.float32),
-                "pos_agent": np.stack([row.info["state"] for row in rows]).astype(np.float32),
-                "pos_target": np.stack([row.info["goal_state"] for row in rows]).astype(np.float32),
-                "observation": np.stack([row.observation for row in rows]).astype(np.float64),
-                "distance_to_target": np.array([row.info["distance_to_target"] for row in rows], np.float32),
-                "reward": np.array([row.reward for row in rows], np.float32),
-                "terminated": np.array([row.terminated for row in rows]),
-                "truncated": np.array([row.truncated for row in rows]),
-            },
-        )
-
-    def reset(self, seed: np.random.SeedSequence) -> None:
-        """Place the agent where a demonstration with this seed begins."""
-        reset_seed, _ = seed.spawn(2)
-        self._reset(np.random.default_rng(reset_seed), any_start=False)
-        self._path = [self.position()]
-
-    def judge_by(self, criterion: str) -> None:
-        """Choose the success criterion: `simulator`, `swept` or `route`.
-
-        The simulator's own rule asks for 16 pixels. `swept` asks for the same in a world whose wall is solid along
-        the whole way of a step, not only where it ends; `route` for a way there, in the simulator's own world, that
-        kept clear of the wall.
-        """
-        self._criterion = criterion
+        rows, actions = [self._row(observation, info, 0.0, terminated=False, truncated=False)], []
+        while not (rows[-1]["terminated"] or rows[-1]["truncated"]):
+            actions.append(self._expert.get_action(info))
+            observation, reward, terminated, _, info = self._environment.step(actions[-1])
+            rows.append(self._row(observation, info, reward, terminated=terminated, truncated=len(rows) == MAX_STEPS))
+        return Episode.of_rows(rows, actions)
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and target; every other property of the world is the default one."""
         _, info = self._environment.reset(seed=0, options={"state": start, "target_state": goal, "variation": ()})
         if not (np.allclose(info["state"], start) and np.allclose(info["goal_state"], goal)):
-            raise LewmError(
-                f"TwoRoom did not take the recorded state {start.tolist()} with goal {goal.tolist()}; "
-                "the simulator differs from the one that recorded it: reinstall stable-worldmodel==0.1.1"
-            )
+            raise refused_state(f"TwoRoom did not take the recorded state {start.tolist()} with goal {goal.tolist()}")
         self._path = [self.position()]
 
     def step(self, action: np.ndarray) -> None:
@@ -107,21 +70,9 @@ class TwoRoomSimulator:
             self._environment.step(action)
         self._path.append(self.position())
 
-    def frame(self) -> np.ndarray:
-        """The camera's frame: (224, 224, 3) uint8."""
-        return np.asarray(self._environment.render())
-
     def goal_frame(self) -> np.ndarray:
         """The same world with the agent at the target: (224, 224, 3) uint8."""
         return np.asarray(self._environment._target_img.numpy().transpose(1, 2, 0))
-
-    def perturb(self, name: str, generator: np.random.Generator) -> float:
-        """Move the agent to a free place at least 32 pixels away (`teleport`), or recolor it (`color`).
-
-        Returns:
-            the jump in pixels, or the distance between the colors in RGB levels.
-        """
-        return {"teleport": self._teleport, "color": self._recolor}[name](generator)
 
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
@@ -134,11 +85,6 @@ class TwoRoomSimulator:
     def solved(self) -> bool:
         """Tell if the agent is within 16 pixels of the target, and came there on a valid route if that is asked for."""
         return self.distance() < 16.0 and (self._criterion != "route" or self._walls.free(np.stack(self._path)))
-
-    def random_action(self, generator: np.random.Generator) -> np.ndarray:
-        """A uniform draw (2,) from the action space."""
-        space = self._environment.action_space
-        return np.asarray(generator.uniform(space.low, space.high), np.float32)
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs far apart, and pairs whose goal lies in the other room."""
@@ -170,11 +116,7 @@ class TwoRoomSimulator:
                 return jump
 
     def _recolor(self, generator: np.random.Generator) -> float:
-        space, background = (self._environment.variation_space[part]["color"] for part in ("agent", "background"))
-        before = space.value.astype(float)
-        color = other_color(generator, before, background.value)
-        space.set_value(color.astype(np.uint8))
-        return float(np.linalg.norm(color - before))
+        return self._recolor_part(generator, "agent", "background")
 
     @property
     def _walls(self) -> Walls:
@@ -187,22 +129,25 @@ class TwoRoomSimulator:
             radius=float(environment.variation_space["agent"]["radius"].value.item()),
         )
 
-    def _reset(self, generator: np.random.Generator, *, any_start: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> tuple[Any, dict[str, Any]]:
+        generator = np.random.default_rng(seed)
         while True:
             observation, info = self._environment.reset(seed=int(generator.integers(2**31)))
             if any_start or self._environment._constrain_target_by_min_steps(info["goal_state"]):
-                return observation.numpy(), info
+                self._path = [self.position()]
+                return observation, info
 
-
-@dataclass(frozen=True)
-class _Row:
-    pixels: np.ndarray
-    observation: np.ndarray
-    info: dict[str, Any]
-    reward: float
-    terminated: bool
-    truncated: bool
-
-    @property
-    def ended(self) -> bool:
-        return self.terminated or self.truncated
+    def _row(
+        self, observation: Any, info: dict[str, Any], reward: float, *, terminated: bool, truncated: bool
+    ) -> dict[str, Any]:
+        return {
+            "pixels": self.frame(),
+            "proprio": np.asarray(info["proprio"], np.float32),
+            "pos_agent": np.asarray(info["state"], np.float32),
+            "pos_target": np.asarray(info["goal_state"], np.float32),
+            "observation": observation.numpy().astype(np.float64),
+            "distance_to_target": np.float32(info["distance_to_target"]),
+            "reward": np.float32(reward),
+            "terminated": bool(terminated),
+            "truncated": truncated and not terminated,
+        }

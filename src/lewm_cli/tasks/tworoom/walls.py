@@ -65,12 +65,8 @@ class Walls:
 
     def _clearance(self, path: np.ndarray) -> float:
         """Least distance of the disk's center on its path (T, 2) from the wall."""
-        line = shapely.LineString(path) if len(path) > 1 else shapely.Point(path[0])
-        return float(line.distance(self._shape()))
-
-    def _shape(self) -> shapely.Geometry:
-        half = self.thickness // 2
-        left, right = self.center - half, self.center + half
+        left, right = self.center - self.thickness // 2, self.center + self.thickness // 2
         above = shapely.box(left, 0, right, self.door - self.half_door)
         below = shapely.box(left, self.door + self.half_door, right, self.size)
-        return shapely.union(above, below)
+        line = shapely.LineString(path) if len(path) > 1 else shapely.Point(path[0])
+        return float(line.distance(shapely.union(above, below)))

@@ -4,20 +4,23 @@ import json
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path, explained
-from lewm_cli.methods import LeWM, Method
-from lewm_cli.store.convert.onnx import ONNX_FILES, write_onnx
-from lewm_cli.store.convert.swm_module import swm_module
+from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import config_tree
+from lewm_cli.store.formats.config_json import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, VIT, VIT_SIZES
 from lewm_cli.store.keys import released_key
-from lewm_cli.store.objects import save_object
-from lewm_cli.store.runs import Run, save_state_dict, save_weights, weights_digest
+from lewm_cli.store.objects import named_tensors, save_object, save_state_dict, write_torch
+from lewm_cli.store.onnx_export import CARD, ONNX_FILES, card_text, write_onnx
+from lewm_cli.store.runs import Run, save_weights, weights_digest
+from lewm_cli.tasks.swm import import_stable_worldmodel
 
 
 class Target(StrEnum):
@@ -38,7 +41,7 @@ class Names(StrEnum):
     CURRENT = "transformers-5"
 
 
-HUB_FILES = ("config.json", "weights.pt", "card.json")
+HUB_FILES = ("config.json", "weights.pt", CARD)
 """Files of a hub folder. The configuration first: a folder without it is not loaded."""
 
 FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
@@ -47,13 +50,7 @@ FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file that was written.
-
-    Args:
-        path: where it lies.
-        bytes: its size.
-        sha256: of its content.
-    """
+    """A file that was written, with its size and the sha256 of its content."""
 
     path: Path
     bytes: int
@@ -65,12 +62,9 @@ class Conversion:
     """A run in another format.
 
     Args:
-        run: its name.
-        target: the format.
         names: of the tensors, where they can be chosen.
         tensors: how many.
         path: the file or folder.
-        files: that were written.
         largest_difference: of a number that it computes from the run's, where its tensors are not the same.
         remarks: what a person should know.
     """
@@ -86,17 +80,9 @@ class Conversion:
 
 
 def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED) -> Conversion:
-    """Write a run in one step, over what is there.
+    """Write a run, on the CPU, in one step over a file, or over a folder that holds nothing but the files of `FOLDERS`.
 
-    Args:
-        target: the format.
-        run: on the CPU.
-        path: a file, or for one of `FOLDERS` a folder that holds nothing but its files.
-        names: of the tensors in a hub folder.
-
-    Raises:
-        LewmError: the format has no such model or computes something else, a package is missing, or the place cannot
-            be written.
+    Raises LewmError where the format cannot hold the run, a package is missing, or the place cannot be written.
     """
     difference = None
     match target:
@@ -111,9 +97,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.HUB:
             _write_hub(run, path, names)
         case Target.SWM_OBJECT:
-            module = swm_module(_lewm(run))
-            with atomic_path(path) as part, part.open("wb") as file:
-                torch.save(module, file)
+            write_torch(swm_module(_lewm(run)), path)
         case Target.ONNX:
             difference = write_onnx(run, path)
     files = [path / name for name in FOLDERS[target]] if target in FOLDERS else [path]
@@ -166,9 +150,8 @@ def _write_hub(run: Run, path: Path, names: Names) -> None:
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
-            torch.save(_named(run.model, names), file)
-        card = run.card.model_dump_json(by_alias=True, indent=2)
-        (part / "card.json").write_text(f"{card}\n", encoding="utf-8")
+            torch.save(named_tensors(run.model, released=names is Names.RELEASED), file)
+        (part / CARD).write_text(card_text(run), encoding="utf-8")
 
 
 def _lewm(run: Run) -> LeWM:
@@ -177,6 +160,40 @@ def _lewm(run: Run) -> LeWM:
     return run.model
 
 
-def _named(model: Method, names: Names) -> dict[str, Tensor]:
-    rename = names is Names.RELEASED
-    return {released_key(key) if rename else key: value.detach() for key, value in model.state_dict().items()}
+def swm_module(model: LeWM) -> nn.Module:
+    """Build the same model as a module of stable_worldmodel and transformers, in eval mode; both must be installed."""
+    module = build(config_tree(model.config, model.block_dim))
+    state = model.state_dict()
+    if state.keys() != module.state_dict().keys():  # transformers 4
+        state = {released_key(key): value for key, value in state.items()}
+    module.load_state_dict(state, strict=True)
+    return module.eval()
+
+
+def build(tree: dict[str, Any]) -> nn.Module:
+    """Build the module that a config.json describes, from a fixed table: nothing that it names is imported."""
+    try:
+        import_stable_worldmodel()
+        from stable_worldmodel.wm.lewm import LeWM as TheirLeWM
+        from stable_worldmodel.wm.lewm import module as parts
+        from transformers import ViTConfig, ViTModel
+    except ImportError as error:
+        raise LewmError(
+            f"swm-object is made of stable_worldmodel's LeWM around a transformers ViT, and {error.name} is not "
+            "installed; type: pip install stable-worldmodel==0.1.1 transformers"
+        ) from error
+
+    def vit(size: str, use_mask_token: bool, pretrained: bool, **settings: Any) -> Any:
+        config = ViTConfig(**{**VIT_SIZES[size], **settings})
+        return ViTModel(config, add_pooling_layer=False, use_mask_token=use_mask_token)
+
+    table = {LEWM: TheirLeWM, PREDICTOR: parts.Predictor, EMBEDDER: parts.Embedder, MLP: parts.MLP}
+    table |= {BATCH_NORM: nn.BatchNorm1d, VIT: vit}
+
+    def made(node: dict[str, Any]) -> Any:
+        given = {key: made(value) if isinstance(value, dict) else value for key, value in node.items()}
+        target = table[given.pop("_target_")]
+        return partial(target, **given) if given.pop("_partial_", False) else target(**given)
+
+    module: nn.Module = made(tree)
+    return module

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from lewm_cli import __version__
-from lewm_cli.config import ActionStats, PixelStats
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder
 from lewm_cli.methods import Method
 from lewm_cli.model import normalize_pixels
 from lewm_cli.store.runs import Run
 
-ONNX_FILES = ("card.json", "encoder.onnx", "action_encoder.onnx", "predictor.onnx")
+CARD = "card.json"
+ONNX_FILES = (CARD, "encoder.onnx", "action_encoder.onnx", "predictor.onnx")
 """Files of an ONNX folder."""
 
 OPSET = 18
 """The version of ONNX's operators; older runtimes than the newest know it, too."""
 
 TOLERANCE = 1e-4
-"""The most that a number from onnxruntime may differ from torch's."""
-
 BATCHES = (1, 2, 7)
-"""The sizes of a batch at which they are compared."""
+"""The most that a number from onnxruntime may differ from torch's, and the sizes of a batch that are compared."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,6 @@ class Part:
     """A part of the model that becomes one file.
 
     Args:
-        name: of the file, without suffix.
-        module: what it computes.
         inputs: an example for every argument of the module, by name; the first axis is the batch.
         output: name of what it returns.
         timed: the second axis is time, of any length.
@@ -53,56 +49,23 @@ class Part:
     timed: bool
 
 
-class FrameEncoder(nn.Module):
-    """Frames as recorded to latents."""
+class Function(nn.Module):
+    """A function that uses a model, as a module."""
 
-    def __init__(self, model: Method, stats: PixelStats) -> None:
+    def __init__(self, model: Method, function: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.model, self.stats = model, stats
+        self.model, self.function = model, function
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, S, S, 3) uint8 to (B, D)."""
-        return self.model.embed(normalize_pixels(frames, self.stats).unsqueeze(1))[:, 0]
-
-
-class RawActionEncoder(nn.Module):
-    """Actions in the environment's units to embeddings."""
-
-    def __init__(self, model: Method, stats: ActionStats) -> None:
-        super().__init__()
-        self.model = model
-        self.mean = nn.Buffer(torch.tensor(stats.mean))
-        self.std = nn.Buffer(torch.tensor(stats.std))
-
-    def forward(self, actions: Tensor) -> Tensor:
-        """(B, T, frameskip, A) to (B, T, D)."""
-        return self.model.embed_actions(((actions - self.mean) / self.std).flatten(2))
-
-
-class NextLatents(nn.Module):
-    """Latents and the actions taken at them to the latents one step later."""
-
-    def __init__(self, model: Method) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, latents: Tensor, action_embeddings: Tensor) -> Tensor:
-        """(B, T, D) and (B, T, D), T at most the history length, to (B, T, D)."""
-        return self.model.predict(latents, action_embeddings)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The result of the function."""
+        return self.function(*inputs)
 
 
 def write_onnx(run: Run, path: Path) -> float:
-    """Write a folder of ONNX models, and compare them with the run before it is put in place.
-
-    Args:
-        run: on the CPU.
-        path: a folder that holds nothing but `ONNX_FILES`, if it is there.
+    """Write a folder of ONNX models, and compare them with the run (on the CPU) before it is put in place.
 
     Returns:
         the largest difference of a number that onnxruntime computes from what torch computes.
-
-    Raises:
-        LewmError: a package is missing, the difference is too large, or the place cannot be written.
     """
     try:
         import onnx  # noqa: F401
@@ -116,8 +79,7 @@ def write_onnx(run: Run, path: Path) -> float:
     with atomic_folder(path, replaces=ONNX_FILES) as folder:
         for part in _parts(run):
             (folder / f"{part.name}.onnx").write_bytes(_exported(part, run))
-        card = run.card.model_dump_json(by_alias=True, indent=2)
-        (folder / "card.json").write_text(f"{card}\n", encoding="utf-8")
+        (folder / CARD).write_text(card_text(run), encoding="utf-8")
         difference = max(_differences(run, folder))
         if difference > TOLERANCE:
             raise LewmError(
@@ -128,59 +90,58 @@ def write_onnx(run: Run, path: Path) -> float:
     return difference
 
 
+def card_text(run: Run) -> str:
+    """The content of card.json."""
+    return run.card.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
 def _parts(run: Run) -> tuple[Part, ...]:
     model, inputs = run.model, run.card.inputs
-    size, latent = model.config.image_size, model.config.latent
+    mean, std = torch.tensor(inputs.actions.mean), torch.tensor(inputs.actions.std)
+
+    def latents(frames: Tensor) -> Tensor:  # (B, S, S, 3) uint8 as recorded to (B, D)
+        return model.embed(normalize_pixels(frames, inputs.pixels).unsqueeze(1))[:, 0]
+
+    def action_embeddings(actions: Tensor) -> Tensor:  # (B, T, frameskip, A) in the environment's units to (B, T, D)
+        return model.embed_actions(((actions - mean) / std).flatten(2))
+
+    size = model.config.image_size
+    frames = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    actions = torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)
     # The exporter takes an axis of length 1 for one that is always so, which it is if the model sees one step only.
-    window = torch.zeros(2, min(2, model.history), latent)
+    window = torch.zeros(2, min(2, model.history), model.config.latent)
+    steps = {"latents": window, "action_embeddings": window.clone()}
     return (
+        Part("encoder", Function(model, latents), {"frames": frames}, "latents", timed=False),
         Part(
-            name="encoder",
-            module=FrameEncoder(model, inputs.pixels),
-            inputs={"frames": torch.zeros(2, size, size, 3, dtype=torch.uint8)},
-            output="latents",
-            timed=False,
+            "action_encoder", Function(model, action_embeddings), {"actions": actions}, "action_embeddings", timed=True
         ),
-        Part(
-            name="action_encoder",
-            module=RawActionEncoder(model, inputs.actions),
-            inputs={"actions": torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)},
-            output="action_embeddings",
-            timed=True,
-        ),
-        Part(
-            name="predictor",
-            module=NextLatents(model),
-            inputs={"latents": window, "action_embeddings": window.clone()},
-            output="next_latents",
-            timed=model.history > 1,
-        ),
+        Part("predictor", Function(model, model.predict), steps, "next_latents", timed=model.history > 1),
     )
 
 
 def _exported(part: Part, run: Run) -> bytes:
     axes = {0: "batch", 1: "time"} if part.timed else {0: "batch"}
-    with _quiet():
+    with _silenced():
         program = torch.onnx.export(
             part.module.eval(),
             tuple(part.inputs.values()),
             input_names=list(part.inputs),
             output_names=[part.output],
-            dynamic_shapes=dict.fromkeys(part.inputs, axes),
+            dynamic_shapes={"inputs": tuple(axes for _ in part.inputs)},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
         assert program is not None
         exported = program.model_proto
-    exported.graph.name = part.name
-    # What the exporter notes down for its developers: lines of source code, and where they lay on this machine.
     graph = exported.graph
+    graph.name = part.name
+    # What the exporter notes down for its developers: lines of source code, and where they lay on this machine.
     for noted in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         noted.ClearField("metadata_props")
         noted.ClearField("doc_string")
-    known = {"run": run.name, "weights_sha256": run.sha256, "lewm_version": __version__}
-    for key, value in known.items():
+    for key, value in (("run", run.name), ("weights_sha256", run.sha256), ("lewm_version", __version__)):
         exported.metadata_props.add(key=key, value=value)
     serialized: bytes = exported.SerializeToString(deterministic=True)
     return serialized
@@ -221,8 +182,8 @@ def _differences(run: Run, folder: Path) -> Iterator[float]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter speaks to its developers, in warnings and through loggers."""
+def _silenced() -> Iterator[None]:
+    """Silences warnings and loggers, through which the exporter speaks to its developers."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
