@@ -9,8 +9,7 @@ from lewm_cli.evaluate import ComparedResult, PairedComparison
 from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.pieces import plain_table
 
-PADDING = (0, 1, 0, 0)
-"""Between columns, narrow enough for 80 columns."""
+PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
 
 def comparison_tables(comparison: PairedComparison) -> list[RenderableType]:

@@ -15,7 +15,6 @@ from lewm_cli.report.pieces import plain_table, spent_per_plan
 ROWS = 11
 """The largest number of rows in the table of distances, without the last step."""
 
-
 _MEANING: dict[ObjectiveName, str] = {
     "last": "the squared latent distance to the goal",
     "path": "the squared latent distance to the goal, mean of the way there",

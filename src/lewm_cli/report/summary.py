@@ -116,12 +116,11 @@ def headlines(report: RunReport) -> list[Headline]:
 
 def sentences(report: RunReport) -> list[str]:
     """Data, model, training, planning, and what the latent space knows: one sentence each."""
-    evaluation = report.evaluation
     return [
         _data_sentence(report),
         _model_sentence(report),
         _training_sentence(report),
-        _planning_sentence(evaluation) if evaluation else "Whether it can plan was not measured yet.",
+        _planning_sentence(report.evaluation),
         _knowledge_sentence(report),
     ]
 
@@ -163,7 +162,9 @@ def _training_sentence(report: RunReport) -> str:
     return f"{taken}."
 
 
-def _planning_sentence(result: EvalResult) -> str:
+def _planning_sentence(result: EvalResult | None) -> str:
+    if result is None:
+        return "Whether it can plan was not measured yet."
     seen = "never trained on" if result.held_out else "that it may have been trained on"
     success, protocol = result.overall.success, result.protocol
     reached = f"{success.successes} of {success.trials} goals {protocol.offset} steps ahead"
