@@ -34,15 +34,16 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.plan import Problem, Solver, find_solver
 from lewm_cli.provenance import installed_versions
-from lewm_cli.report.page.figures import Drawing, house_style
-from lewm_cli.report.page.figures.style import (
+from lewm_cli.report.page.style import (
     EVENT,
     INK,
     MODEL,
     MUTED,
     OTHER,
     THIRD,
+    Drawing,
     finish,
+    house_style,
     label_ends,
     log_axis,
     log_limits,

@@ -14,17 +14,11 @@ from lewm_cli.diagnose import Candidates, FilmResult, PlanFilm
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.probe import FEATURES, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe import FEATURES, ProbeResult
+from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
-from lewm_cli.surprise import (
-    DETECTORS,
-    Curve,
-    DetectorScore,
-    EpisodeCurves,
-    PerturbationResult,
-    PerturbedEpisode,
-    SurpriseResult,
-)
+from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
+from lewm_cli.surprise.surprise_result import Curve, DetectorScore, PerturbedEpisode
 from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingHistory, Warned
 
 SIDE = 32

@@ -68,6 +68,14 @@ def test_commands_in_sentences_exist(page: Path) -> None:
         assert not unknown, f"`{span}`: {name} has no {unknown[0]}"
 
 
+def test_architecture_names_files_that_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    for name in named:
+        at = ROOT if name.startswith("tests/") else ROOT / "src" / "lewm_cli"
+        assert "NAME" in name or (at / name).exists(), f"{name} is named, and there is no such file"
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"doctor"}))  # it has only the options that all commands have
 def test_every_command_has_a_page_with_all_of_its_options(name: str) -> None:
     page = ROOT / "docs" / "commands" / f"{name}.md"

@@ -14,11 +14,12 @@ from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.flows.results import keep_result, stored_results
 from lewm_cli.methods import LeWM, RunCard
-from lewm_cli.probe import FEATURES, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe import FEATURES, ProbeResult
+from lewm_cli.probe.probe_result import ProbeScore, TargetResult
 from lewm_cli.report import RunReport
 from lewm_cli.store import Home, RunFiles, load_run, save_run
-from lewm_cli.surprise import DETECTORS, Curve, PerturbationResult, PerturbedEpisode, SurpriseResult
-from lewm_cli.surprise.surprise_result import score_detector
+from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
+from lewm_cli.surprise.surprise_result import Curve, PerturbedEpisode, score_detector
 from synthetic import write_recording
 
 RUN = "tworoom/lewm"

@@ -23,17 +23,9 @@ from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, Project
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import LeWM, RunCard
-from lewm_cli.probe import (
-    FEATURES,
-    STAGES,
-    Features,
-    ProbeResult,
-    ProbeSamples,
-    ProbeScore,
-    draw_samples,
-    encode,
-    fit_probes,
-)
+from lewm_cli.probe import FEATURES, STAGES, ProbeResult, draw_samples, encode, fit_probes
+from lewm_cli.probe.probe_result import ProbeScore
+from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
 from lewm_cli.tasks import GENERIC, TWOROOM

@@ -15,7 +15,7 @@ import pytest
 from lewm_cli.config import PlannerConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
-from lewm_cli.report.page.figures.style import WIDTH, level_colors
+from lewm_cli.report.page.style import WIDTH, level_colors
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
 from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory

@@ -24,9 +24,7 @@ def command(
             show_default=False,
         ),
     ],
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the differences into this SVG file.", show_default=False)
-    ] = None,
+    plot: Annotated[Path | None, options.file("Draw the differences into this SVG file.")] = None,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

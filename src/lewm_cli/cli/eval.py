@@ -26,7 +26,7 @@ ABOUT_PAIRS = (
 
 def command(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     episodes: Annotated[
         int | None,
         typer.Option(min=1, help="Start and goal pairs, one per recorded episode if enough.", show_default="50"),
@@ -42,10 +42,7 @@ def command(
             show_default="heldout, or release where it is not known what was held out",
         ),
     ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Pairs to use; written if it does not exist.", show_default=False),
-    ] = None,
+    manifest: Annotated[Path | None, options.file("Pairs to use; written if it does not exist.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.")] = 1,
     offsets: Annotated[
         str | None,
@@ -65,9 +62,7 @@ def command(
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
-    video: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write an mp4 per pair, agent beside goal.", show_default=False)
-    ] = None,
+    video: Annotated[Path | None, options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR")] = None,
     films: Annotated[
         int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
     ] = 4,
@@ -79,10 +74,7 @@ def command(
         bool, typer.Option("--resume", help="Go on from the episodes that an interrupted evaluation has finished.")
     ] = False,
     goal_image: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Plan towards this image, from a reset; nothing is counted.", show_default=False
-        ),
+        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.")
     ] = None,
     start_seed: Annotated[
         int | None, typer.Option(min=0, help="Decides the reset that --goal-image starts from.", show_default="0")
@@ -100,7 +92,6 @@ def command(
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
     same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says.
     """
-    from lewm_cli.config import Layer, parse_setting
     from lewm_cli.flows.evaluate import evaluate_run
     from lewm_cli.flows.goal_image import drive_run
     from lewm_cli.flows.planned import parse_offsets
@@ -108,14 +99,18 @@ def command(
     from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
-    layers = [parse_setting(setting) for setting in settings or []]
-    if episodes is not None:
-        layers.append(Layer("--episodes", {"pairs": episodes}))
-    if seed is not None:
-        layers.append(Layer("--seed", {"seed": seed}))
-    if exclude_solved:
-        layers.append(Layer("--exclude-solved", {"solved_starts": "exclude"}))
-    layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops, receding)
+    layers = options.layers(
+        settings,
+        ("--episodes", "pairs", episodes),
+        ("--seed", "seed", seed),
+        ("--exclude-solved", "solved_starts", "exclude" if exclude_solved else None),
+        ("--solver", "planner.solver", solver),
+        ("--horizon", "planner.horizon", horizon),
+        ("--receding", "planner.receding", receding),
+        ("--history", "planner.history", history),
+        ("--plan-ms", "planner.milliseconds", plan_ms),
+        ("--plan-flops", "planner.flops", plan_flops),
+    )
     external = ExternalWeights(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
@@ -127,7 +122,7 @@ def command(
             output.say,
             output.progress,
             start_seed=start_seed or 0,
-            settings=tuple(layers),
+            settings=layers,
             video=videos,
             device=device,
             external=external,
@@ -168,11 +163,7 @@ def command(
 
 
 def _refuse_pairs(context: typer.Context) -> None:
-    """Check that no option about recorded pairs was typed.
-
-    Raises:
-        UsageError: one was.
-    """
+    """Raises a UsageError if an option about recorded pairs was typed."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name)
         if parameter.name in ABOUT_PAIRS and source and source.name == "COMMANDLINE":

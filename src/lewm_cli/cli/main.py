@@ -74,34 +74,31 @@ def main() -> None:
 
 def _explain(error: BaseException) -> int:
     """Print in one sentence what went wrong, and return the exit code."""
+    code = 1
     match error:
         case SystemExit(code=int(code)) | typer.Exit(exit_code=code):
             return code
         case LewmError() | StoppedError():
-            return _say(str(error), error.exit_code)
+            message, code = str(error), error.exit_code
         case TyperException() if not error.format_message():
             return error.exit_code  # no command: the help has been printed
         case TyperException():
             context = getattr(error, "ctx", None)
-            help_command = f"{context.command_path if context else 'lewm'} --help"
-            message = " ".join(error.format_message().split())  # it lists choices on lines of their own
-            return _say(f"{message.rstrip('.')}; see: {help_command}", error.exit_code)
+            said = " ".join(error.format_message().split())  # it lists choices on lines of their own
+            message = f"{said.rstrip('.')}; see: {context.command_path if context else 'lewm'} --help"
+            code = error.exit_code
         case KeyboardInterrupt() | typer.Abort():
-            return _say("interrupted; nothing half-written was left behind", 130)
+            message, code = "interrupted; nothing half-written was left behind", 130
         case BrokenPipeError():
             # The reader of our output has gone; so that Python does not complain at exit:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         case _ if type(error).__name__ == "OutOfMemoryError":
-            return _say("the device is out of memory; try --device cpu, or for training a smaller --batch-size", 1)
+            message = "the device is out of memory; try --device cpu, or for training a smaller --batch-size"
         case MemoryError():
-            return _say("this machine is out of memory; try a smaller --batch-size", 1)
+            message = "this machine is out of memory; try a smaller --batch-size"
         case _:
-            name = type(error).__name__
-            return _say(f"unexpected {name}: {error}; please report it with what --debug prints", 1)
-
-
-def _say(message: str, code: int) -> int:
+            message = f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints"
     print(f"lewm: {message}", file=sys.stderr)
     return code
 

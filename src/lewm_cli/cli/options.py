@@ -1,13 +1,20 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from lewm_cli.config import Layer
 
+
+def file(help: str, default: str | bool = False, metavar: str = "FILE") -> Any:
+    """An option that takes a path; `default` is what the help says of leaving it out."""
+    return typer.Option(metavar=metavar, help=help, show_default=default)
+
+
+Run = Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)]
 Home = Annotated[
     Path | None,
     typer.Option(
@@ -36,28 +43,12 @@ History = Annotated[
     int | None,
     typer.Option(min=1, help="Steps looked back at while imagining.", show_default="as many as the model can"),
 ]
-PlanMs = Annotated[
-    float | None,
-    typer.Option(
-        "--plan-ms",
-        metavar="MS",
-        help="Wall time of a plan: as many iterations as fit, at least one.",
-        show_default="no limit",
-    ),
-]
-PlanFlops = Annotated[
-    float | None,
-    typer.Option(
-        "--plan-flops",
-        metavar="N",
-        help="Operations of a plan: as many iterations as fit, at least one.",
-        show_default="no limit",
-    ),
-]
+LIMITS = "of a plan: as many iterations as fit, at least one."
+PlanMs = Annotated[float | None, typer.Option(metavar="MS", help=f"Wall time {LIMITS}", show_default="no limit")]
+PlanFlops = Annotated[float | None, typer.Option(metavar="N", help=f"Operations {LIMITS}", show_default="no limit")]
 StatsFrom = Annotated[
     str | None,
     typer.Option(
-        "--stats-from",
         metavar="DATASET",
         help="The recording it was trained on, for weights that another tool made: action statistics come from it.",
         show_default="what is stored beside them",
@@ -78,30 +69,17 @@ Trust = Annotated[
 ]
 
 
-def planner_layers(
-    solver: str | None,
-    horizon: int | None,
-    history: int | None,
-    plan_ms: float | None,
-    plan_flops: float | None,
-    receding: int | None = None,
-) -> "list[Layer]":
-    """The settings of the planner that were typed as options of their own."""
-    return as_layers(
-        ("--solver", "planner.solver", solver),
-        ("--horizon", "planner.horizon", horizon),
-        ("--receding", "planner.receding", receding),
-        ("--history", "planner.history", history),
-        ("--plan-ms", "planner.milliseconds", plan_ms),
-        ("--plan-flops", "planner.flops", plan_flops),
-    )
+def layers(settings: list[str] | None, *typed: tuple[str, str, object]) -> "tuple[Layer, ...]":
+    """Read the settings that were typed.
 
+    Args:
+        settings: of --set.
+        typed: options of their own: option, key of the setting, value or None.
+    """
+    from lewm_cli.config import Layer, parse_setting
 
-def as_layers(*typed: tuple[str, str, object]) -> "list[Layer]":
-    """The settings that were typed as options of their own: option, key of the setting, value or None."""
-    from lewm_cli.config import Layer
-
-    return [Layer.of(option, key, value) for option, key, value in typed if value is not None]
+    own = (Layer.of(option, key, value) for option, key, value in typed if value is not None)
+    return (*(parse_setting(setting) for setting in settings or ()), *own)
 
 
 def examples(*lines: str) -> str:

@@ -15,16 +15,11 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     start: Annotated[Path, typer.Option(metavar="IMAGE", help="What is seen now.", show_default=False)],
     goal: Annotated[Path, typer.Option(metavar="IMAGE", help="What should be seen.", show_default=False)],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Save everything as .json, or the actions alone as .csv or .npy.",
-            show_default=False,
-        ),
+        Path | None, options.file("Save everything as .json, or the actions alone as .csv or .npy.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what the planner draws.")] = 42,
     solver: options.Solver = None,
@@ -46,21 +41,26 @@ def command(
     No simulator and no recording is needed. Actions are in the units of the recording that the run was trained on.
     Standing still and zero actions stand beside the plan, so that its cost means something.
     """
-    from lewm_cli.config import parse_setting
     from lewm_cli.flows.plan import plan_between
     from lewm_cli.report import Output, plan_tables
     from lewm_cli.store import ExternalWeights, Home
 
     out = Output(as_json=json, quiet=quiet)
-    layers = [parse_setting(setting) for setting in settings or []]
-    layers += options.planner_layers(solver, horizon, history, plan_ms, plan_flops)
+    layers = options.layers(
+        settings,
+        ("--solver", "planner.solver", solver),
+        ("--horizon", "planner.horizon", horizon),
+        ("--history", "planner.history", history),
+        ("--plan-ms", "planner.milliseconds", plan_ms),
+        ("--plan-flops", "planner.flops", plan_flops),
+    )
     plan = plan_between(
         Home.locate(home),
         run,
         start,
         goal,
         out.say,
-        settings=tuple(layers),
+        settings=layers,
         seed=seed,
         output=output,
         device=device,

@@ -13,7 +13,7 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/report.html"),

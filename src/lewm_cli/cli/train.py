@@ -48,7 +48,6 @@ def command(
 
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
-    from lewm_cli.config import parse_setting
     from lewm_cli.errors import UsageError
     from lewm_cli.flows.train import train
     from lewm_cli.report import Output, TrainingView, training_tables
@@ -56,10 +55,10 @@ def command(
     from lewm_cli.tasks import find_task
 
     output = Output(as_json=json, quiet=quiet)
-    layers = [parse_setting(setting) for setting in settings or []]
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both say where training stops; give one of them")
-    layers += options.as_layers(
+    layers = options.layers(
+        settings,
         ("--lambda", "objective.lambda", lambda_),
         ("--epochs", "schedule.stop", epochs and f"{epochs} epochs"),
         ("--steps", "schedule.stop", steps and f"{steps} steps"),
@@ -76,7 +75,7 @@ def command(
             preset=preset,
             dataset=dataset,
             config=config,
-            settings=tuple(layers),
+            settings=layers,
             name=name,
             device=device,
             init_from=init_from,

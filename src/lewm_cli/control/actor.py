@@ -22,15 +22,12 @@ Actions = npt.NDArray[np.floating]
 
 @dataclass(kw_only=True)
 class ActorEpisode:
-    """The state of an actor in one episode. Actors that remember more extend it.
-
-    Args:
-        iterations: of a solver, spent so far.
-        flops: of the plain rollout, spent so far.
-    """
+    """The state of an actor in one episode. Actors that remember more extend it."""
 
     iterations: int = 0
+    """Those of a solver, spent so far."""
     flops: float = 0.0
+    """Those of the plain rollout, spent so far."""
 
 
 class Actor(ABC):

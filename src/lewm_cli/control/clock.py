@@ -28,11 +28,7 @@ class TimeSplit(Section):
 
 
 class Clock:
-    """Adds up the seconds of every part.
-
-    Args:
-        spent: before, if an interrupted evaluation goes on.
-    """
+    """Adds up the seconds of every part, to those spent before if an interrupted evaluation goes on."""
 
     def __init__(self, spent: TimeSplit | None = None) -> None:
         self._seconds = (spent or TimeSplit()).model_dump()

@@ -19,11 +19,7 @@ class RandomEpisode(ActorEpisode):
 
 
 class RandomActor(Actor):
-    """Draws every action uniformly.
-
-    Args:
-        sample: of the action space.
-    """
+    """Draws every action uniformly with the sampler of an action space."""
 
     def __init__(self, sample: ActionSampler) -> None:
         super().__init__()

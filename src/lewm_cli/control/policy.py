@@ -28,10 +28,6 @@ class Policy:
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
 
-    Attributes:
-        run: the model with its normalization.
-        planner: the settings of planning.
-
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
             square RGB image, or the planner's objective needs a head that is not there or does not fit.

@@ -88,9 +88,7 @@ class SwmSolver:
         self.plan = self._actor.solver.solve(self._actor.problem(cost, generators, warm_starts))
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 
-    def __call__(self, info_dict: dict[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
-        """Plan like `solve`; policies call it so."""
-        return self.solve(info_dict, init_action)
+    __call__ = solve
 
     @torch.inference_mode()
     def _embed(self, frames: Tensor) -> Tensor:

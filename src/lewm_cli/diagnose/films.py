@@ -101,10 +101,7 @@ def film(
 
     Args:
         run: the model that was evaluated, in eval mode on its device.
-        task: with a simulator.
-        dataset: where the pairs come from.
-        evaluation: gives protocol and seeds.
-        chosen: its pairs to film, none of them solved at the start.
+        chosen: pairs of the evaluation, none of them solved at the start.
         advance: gets the number of environment steps done since the last call, all pairs together.
         simulators: of the task; in this process if not given.
     """

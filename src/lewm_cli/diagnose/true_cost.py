@@ -27,13 +27,11 @@ there are, for frames that are encoded together change each other's rounding."""
 
 @dataclass(frozen=True)
 class TrueRollout:
-    """Follows candidates in simulators, from where an episode has come to.
+    """Follows a run's candidates in simulators, from where an episode has come to.
 
     Args:
-        pool: simulates.
         inputs: of the run, which define what candidates mean.
         criterion: of success, which may define what is in the way, too.
-        pair: start and goal.
         before: (K, A) actions taken so far.
     """
 
@@ -69,11 +67,7 @@ class TrueRollout:
 
 @dataclass(frozen=True)
 class TrueCost:
-    """A cost by where candidates really lead, for a batch of environments.
-
-    Args:
-        rollouts: E of them.
-    """
+    """A cost by where candidates really lead, for a batch of environments with a rollout each."""
 
     rollouts: tuple[TrueRollout, ...]
 
@@ -103,13 +97,7 @@ class StateCost(TrueCost):
 
 @dataclass(frozen=True)
 class FrameCost(TrueCost):
-    """A run's objective, applied to latents of the frames that candidates really lead to.
-
-    Args:
-        run: encodes.
-        objective: of the run; it asks for the end of the way alone.
-        goals: (E, D) latents of the goal frames.
-    """
+    """A run's objective, one of the end alone, applied to latents of the frames that candidates really lead to."""
 
     run: Run
     objective: Objective
@@ -136,12 +124,7 @@ class FrameCost(TrueCost):
 
 
 class TruePlanner(Planner):
-    """Plans like the planner of a run, with simulators in the place of the model.
-
-    Args:
-        pairs: by the seed of their episode.
-        by: compare latents or states.
-    """
+    """Plans like the planner of a run, with simulators in the place of the model; pairs are by their episode's seed."""
 
     def __init__(
         self,

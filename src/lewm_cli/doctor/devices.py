@@ -18,14 +18,7 @@ from lewm_cli.workers import available_cores
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceFinding(Finding):
-    """A device.
-
-    Args:
-        float64: whether it has double precision.
-        memory_bytes: of a GPU.
-        free_bytes: of these, not in use by anyone.
-        capability: compute capability of a CUDA device.
-    """
+    """A device: double precision or not, and the memory and compute capability of a CUDA device."""
 
     float64: bool = True
     memory_bytes: int | None = None
@@ -35,13 +28,7 @@ class DeviceFinding(Finding):
 
 @dataclass(frozen=True, kw_only=True)
 class CpuFinding(DeviceFinding):
-    """The processor.
-
-    Args:
-        cores: that this process may use.
-        threads: that torch uses.
-        blas: library behind torch's matrix products.
-    """
+    """The processor: cores that this process may use, torch's threads, and the library of its matrix products."""
 
     cores: int
     threads: int

@@ -39,12 +39,7 @@ EXTRAS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFinding(Finding):
-    """A package.
-
-    Args:
-        version: the installed one, None without.
-        needs: versions that lewm-cli works with, as pip writes them; empty for any.
-    """
+    """A package: the installed version, if there is one, and those that lewm-cli works with, as pip writes them."""
 
     version: str | None
     needs: str

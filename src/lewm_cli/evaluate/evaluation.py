@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -27,7 +27,6 @@ class Film:
     Args:
         number: of the pair; the seed of the start where there is none.
         frames: (T, H, W, 3) uint8, from the start on.
-        goal: (H, W, 3) uint8.
         path: (T, 2) positions, in pixels of the frame.
         success: the goal was reached; None where that is not known.
     """
@@ -63,10 +62,8 @@ def evaluate(
 
     Args:
         run: the model that is measured, in eval mode on its device.
-        task: with a simulator.
-        dataset: where the pairs come from.
         actor: a `Planner` with the run, or another one that uses it.
-        held_out: none of the episodes was trained on; stored.
+        held_out: none of the episodes was trained on.
         advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         simulators: of the task; in this process if not given.
@@ -102,10 +99,7 @@ class ActiveEpisode:
 
     Args:
         number: of the pair.
-        pair: start and goal.
-        frame: (H, W, 3) uint8, the current one.
-        goal_frame: (H, W, 3) uint8.
-        progress: its state.
+        frame: the current one.
         memory: state of the actor in it.
         baseline: success of the random actor from the same start, if it had to be found.
         actions: (K, A) taken so far, in the parts in which they were chosen.
@@ -154,28 +148,23 @@ class EvaluationLoop:
     def play(self, pairs: list[Pair], journal: Journal | None, begun: float) -> list[EpisodeResult]:
         """Play every pair; the results are in their order. Episodes that are in the journal are not done again."""
         self.actor.clock = self.clock
+        budget, active = self.protocol.budget, list[ActiveEpisode]()
         results = {entry.number: entry.result for entry in journal.entries} if journal else {}
-        self.advance(len(results) * self.protocol.budget)
-        for number, result in self._play({n: pair for n, pair in enumerate(pairs) if n not in results}):
-            results[number] = result
-            if journal:
-                seconds = time.monotonic() - begun
-                journal.add(Entry(number=number, result=result, seconds=seconds, spent=self.clock.spent))
-        return [results[number] for number in range(len(pairs))]
-
-    def _play(self, pairs: dict[int, Pair]) -> Iterator[tuple[int, EpisodeResult]]:
-        """Play these pairs, and yield each result as its episode ends."""
-        waiting, active, budget = deque(pairs.items()), list[ActiveEpisode](), self.protocol.budget
+        waiting = deque((number, pair) for number, pair in enumerate(pairs) if number not in results)
+        self.advance(len(results) * budget)
         while waiting or active:
-            active += self._begin(
-                [waiting.popleft() for _ in range(min(len(waiting), self.actor.at_once - len(active)))]
-            )
+            fresh = min(len(waiting), self.actor.at_once - len(active))
+            active += self._begin([waiting.popleft() for _ in range(fresh)])
             if not any(one.ended(budget) for one in active):
                 self._act(active)
             for one in active:
                 if one.ended(budget):
-                    yield one.number, self._result(one)
+                    results[one.number] = result = self._result(one)
+                    if journal:
+                        seconds = time.monotonic() - begun
+                        journal.add(Entry(number=one.number, result=result, seconds=seconds, spent=self.clock.spent))
             active = [one for one in active if not one.ended(budget)]
+        return [results[number] for number in range(len(pairs))]
 
     def _begin(self, pairs: list[tuple[int, Pair]]) -> list[ActiveEpisode]:
         """Begin episodes, and the random baseline, which goes on while the actor thinks."""

@@ -110,11 +110,7 @@ class Journal:
         return bool(_read(_path(folder, about), about))
 
     def add(self, entry: Entry) -> None:
-        """Keep a finished episode.
-
-        Raises:
-            LewmError: the disk is full.
-        """
+        """Keep a finished episode; raises `LewmError` if the disk is full."""
         line = f"{entry.model_dump_json()}\n"
         with StopRequest():  # Ctrl-C waits, so that what is written is counted too
             if self._file is None:

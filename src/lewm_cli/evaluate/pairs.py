@@ -22,12 +22,7 @@ LOOKED_AT = 100
 
 @dataclass(frozen=True)
 class PairFilter:
-    """Accepts the pairs that a protocol asks for.
-
-    Args:
-        task: with a simulator.
-        protocol: names a group of pairs, or does without solved starts.
-    """
+    """Accepts the pairs that a protocol asks for, of a group or without solved starts."""
 
     task: Task
     protocol: EvalProtocol
@@ -59,15 +54,17 @@ def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: E
     """Draw the pairs of a protocol, in the order of their rows.
 
     Args:
-        dataset: the recording.
         task: names the columns that hold states; its simulator is asked if the protocol is particular about its pairs.
         episodes: (V,) numbers of the episodes that may be used.
-        protocol: sampler, seed, offset, how many, and which.
 
     Raises:
         LewmError: there are fewer valid pairs than asked for, or a state column is missing.
     """
     offset, count, seed = protocol.offset, protocol.pairs, protocol.seed
+
+    def pairs_from(starts: list[Start]) -> list[Pair]:
+        return recorded_pairs(dataset, task, [(episode, row, row + offset) for episode, row in starts])
+
     refuse_missing_states(dataset, task)
     one_short = protocol.sampler == "rows-original"
     available = max(0, int(np.maximum(0, dataset.lengths[episodes] - offset).sum()) - one_short)
@@ -79,14 +76,14 @@ def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: E
         )
     if protocol.sampler != "episodes":
         starts = draw_rows(dataset, episodes, offset=offset, count=count, seed=seed, one_short=one_short)
-        return _pairs_from(dataset, task, starts, offset)
+        return pairs_from(starts)
     candidates = starts_in_turn(dataset, episodes, offset=offset, seed=seed)
     if not protocol.selects:
-        return _pairs_from(dataset, task, sorted(islice(candidates, count)), offset)
+        return pairs_from(sorted(islice(candidates, count)))
     wanted = PairFilter(task, protocol)
     found, looked_at = list[Pair](), 0
     while len(found) < count and looked_at < LOOKED_AT * count:
-        batch = _pairs_from(dataset, task, list(islice(candidates, count)), offset)
+        batch = pairs_from(list(islice(candidates, count)))
         looked_at += len(batch)
         found += filter(wanted, batch)
         if not batch:
@@ -132,10 +129,6 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
                 f"{dataset.name} has {width} numbers in column {name!r}, and {task.name} takes starts and goals from "
                 f"{widths[name]}; name another recording with --dataset"
             )
-
-
-def _pairs_from(dataset: Dataset, task: Task, starts: list[Start], offset: int) -> list[Pair]:
-    return recorded_pairs(dataset, task, [(episode, row, row + offset) for episode, row in starts])
 
 
 def _states(dataset: Dataset, columns: tuple[str, ...], rows: np.ndarray) -> np.ndarray:

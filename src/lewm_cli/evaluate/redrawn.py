@@ -33,7 +33,6 @@ def redraw(
     A recording at another resolution is compared at the smaller of the two.
 
     Args:
-        task: says how alike frames have to be.
         pairs: among which a few are chosen, evenly.
         say: gets a warning if frames differ.
 

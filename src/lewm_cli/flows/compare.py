@@ -9,17 +9,14 @@ from pydantic import ValidationError
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.evaluate import EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.files import write_text
-from lewm_cli.flows.results import KINDS, TIME, results_folders
+from lewm_cli.flows.results import KINDS, result_paths, results_folders
 from lewm_cli.store import Home, weights_digest
-
-RESULT_SUFFIX = ".json"
 
 
 def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Callable[[str], None]) -> PairedComparison:
     """Compare evaluations with the first of them, pair by pair.
 
     Args:
-        home: where runs lie.
         typed: paths of stored evaluations, or names of runs, of which the newest evaluation is taken.
         plot: the SVG file to draw, if any.
         say: gets the file that was taken for a run.
@@ -30,8 +27,14 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Cal
     """
     if plot and plot.suffix != ".svg":
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
-    found = [_read(Path(one)) if one.endswith(RESULT_SUFFIX) else _newest(home, one, say) for one in typed]
-    comparison = compare(_named(found))
+    paths = (Path(one) if one.endswith(".json") else _newest(home, one, say) for one in typed)
+    found = [(path, _read(path)) for path in paths]
+    total, seen, named = Counter(result.run for _, result in found), Counter[str](), []
+    for path, result in found:
+        seen[result.run] += 1
+        number = f" ({seen[result.run]})" if total[result.run] > 1 else ""
+        named.append(NamedResult(f"{result.run}{number}", str(path), result))
+    comparison = compare(named)
     if plot:
         from lewm_cli.report.plot import comparison_svg  # late: matplotlib
 
@@ -39,42 +42,28 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Cal
     return comparison
 
 
-def _named(found: list[tuple[Path, EvalResult]]) -> list[NamedResult]:
-    """Results by run; several of one run are numbered."""
-    total, seen, named = Counter(result.run for _, result in found), Counter[str](), []
-    for path, result in found:
-        seen[result.run] += 1
-        number = f" ({seen[result.run]})" if total[result.run] > 1 else ""
-        named.append(NamedResult(f"{result.run}{number}", str(path), result))
-    return named
-
-
-def _newest(home: Home, name: str, say: Callable[[str], None]) -> tuple[Path, EvalResult]:
+def _newest(home: Home, name: str, say: Callable[[str], None]) -> Path:
     """The newest evaluation of a run's present weights."""
     run = home.find_run(name)
     digest = weights_digest(run.files.weights)
-    folders = results_folders(home, run.name, run.files)
-    paths = [path for folder in folders for path in folder.glob(f"eval-*{RESULT_SUFFIX}")]
-    for path in sorted(paths, key=lambda path: path.name[-TIME:], reverse=True):
+    for path in reversed(result_paths(results_folders(home, run.name, run.files), ["eval"])):
         try:
-            _, result = _read(path)
+            result = _read(path)
         except LewmError as error:
             say(f"passed over: {error}")
             continue
         if result.weights_sha256 == digest:
             say(f"{name}: {path}")
-            return path, result
+            return path
     raise LewmError(f"{run.name} was never evaluated with the weights it has now; start with: lewm eval {run.name}")
 
 
-def _read(path: Path) -> tuple[Path, EvalResult]:
+def _read(path: Path) -> EvalResult:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise MissingError(
-            f"there is no file {path}; stored evaluations lie in <run>.run/results, and the name of a run means its "
-            "newest one"
-        ) from error
+        hint = "stored evaluations lie in <run>.run/results, and the name of a run means its newest one"
+        raise MissingError(f"there is no file {path}; {hint}") from error
     except OSError as error:
         raise LewmError(f"{path} cannot be read ({error.strerror}); name the file of a stored evaluation") from error
     try:
@@ -83,7 +72,7 @@ def _read(path: Path) -> tuple[Path, EvalResult]:
         raise LewmError(f"{path} is {_what_else(content, error)}; make one with: lewm eval RUN") from error
     if not result.episodes:
         raise LewmError(f"{path} holds no pairs, so there is nothing to compare; make another with: lewm eval RUN")
-    return path, result
+    return result
 
 
 def _what_else(content: bytes, error: ValidationError) -> str:

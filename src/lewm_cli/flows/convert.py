@@ -30,17 +30,7 @@ def convert_run(
     external: ExternalWeights = NO_OPTIONS,
     say: Say = silent,
 ) -> Conversion:
-    """Write a run in another format.
-
-    Args:
-        home: where to look.
-        name: of the run.
-        target: the format.
-        output: a file, or for hub and onnx a folder; the usual place if not given.
-        names: of the tensors in a hub folder.
-        overwrite: replace what is there.
-        external: how weights of another tool are read.
-        say: told what was found and computed.
+    """Write a run in another format, to its usual place unless `output` names a file, or for hub and onnx a folder.
 
     Raises:
         UsageError: the name has a suffix, or tensors are named for a format that has its own names.
@@ -68,10 +58,8 @@ def convert_run(
 
 def _usual_place(found: FoundRun, target: Target) -> Path:
     """Object and weights lie beside an own run, everything else in the current folder."""
-    beside = {Target.OBJECT: found.files.object, Target.WEIGHTS: found.files.state_dict}
-    if found.own and target in beside:
-        return beside[target]
-    return Path.cwd() / USUAL_NAMES[target].format(found.name.replace("/", "-"))
+    beside = {Target.OBJECT: found.files.object, Target.WEIGHTS: found.files.state_dict} if found.own else {}
+    return beside.get(target) or Path.cwd() / USUAL_NAMES[target].format(found.name.replace("/", "-"))
 
 
 def _is_derived(files: RunFiles, path: Path, target: Target) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -42,8 +43,7 @@ from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
 
 
-@dataclass(frozen=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """A result, which is of one distance of the goals, and the file that it was stored in."""
 
     result: EvalResult
@@ -76,7 +76,6 @@ def evaluate_run(
 
     Args:
         dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
-        settings: laid over the protocol.
         protocol: name of one of the task's; `heldout` if not given and that can be kept, else `release`.
         manifest: file of pairs, written if it does not exist.
         seeds: how often the same pairs are planned for, each time with another seed.

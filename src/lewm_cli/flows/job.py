@@ -61,13 +61,15 @@ def resumed_job(home: Home, what: str, say: Callable[[str], None], *, dataset: s
     """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
     name = name or _newest_stopped(home, what, say)
     files = RunFiles(home.run_stem(name))
-    if any(run.name == name and not run.own for run in home.runs()):
-        raise _trained_elsewhere(name, what)
-    if not files.weights.exists():
+    external = any(run.name == name and not run.own for run in home.runs())
+    if not external and not files.weights.exists():
         raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
-    card = read_card(files.weights)
-    if card.provenance is None:
-        raise _trained_elsewhere(name, what)
+    card = None if external else read_card(files.weights)
+    if card is None or card.provenance is None:
+        raise LewmError(
+            f"{name} was trained by another tool, which left nothing to resume; "
+            f"start a run from its weights: lewm train {what} --init-from {name}"
+        )
     trained_on = card.provenance.dataset
     recording = home.find_dataset(dataset or trained_on.name)
     if trained_on.fingerprint != recording.identity.fingerprint:
@@ -76,13 +78,6 @@ def resumed_job(home: Home, what: str, say: Callable[[str], None], *, dataset: s
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
-
-
-def _trained_elsewhere(name: str, what: str) -> LewmError:
-    return LewmError(
-        f"{name} was trained by another tool, which left nothing to resume; "
-        f"start a run from its weights: lewm train {what} --init-from {name}"
-    )
 
 
 def _named_recording(home: Home, what: str, dataset: str | None) -> Dataset:

@@ -61,9 +61,9 @@ class Planned:
         """The same pairs planned for with another seed; number 0 is this."""
         if number == 0:
             return self
-        change = {"planning_seed": self.protocol.drawn_with + number}
-        changed = (*self.protocol.changed, *(key for key in change if key not in self.protocol.changed))
-        return replace(self, protocol=self.protocol.model_copy(update={**change, "changed": changed}))
+        changed = tuple(dict.fromkeys((*self.protocol.changed, "planning_seed")))
+        change = {"planning_seed": self.protocol.drawn_with + number, "changed": changed}
+        return replace(self, protocol=self.protocol.model_copy(update=change))
 
 
 def find_planned(
@@ -81,7 +81,7 @@ def find_planned(
     references: bool,
     resume: bool,
 ) -> list[Planned]:
-    """Choose protocol and pairs, one set of them for every offset; arguments as of `evaluate_run`.
+    """Choose protocol and pairs, one set of them for every offset; see `evaluate_run`.
 
     Raises:
         UsageError: a protocol that is not there or cannot mean anything, or options that exclude each other.

@@ -19,12 +19,7 @@ class Page:
 
 
 def write_report(home: Home, name: str, output: Path | None = None) -> Page:
-    """Draw the page of a run from its stored results.
-
-    Args:
-        home: where the run lies.
-        name: run name.
-        output: the HTML file to write; `<run>.run/report.html` if not given.
+    """Draw the page of a run from its stored results, at `<run>.run/report.html` if no file is given.
 
     Raises:
         LewmError: no such run, nothing was measured on it, or the file cannot be written.

@@ -1,5 +1,6 @@
 """Measurements kept beside the run they are of."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, Stor
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 TIME = len("20260101-000000-000000.json")
+"""Characters in which the names of all kinds of results end, and by which they are in the order of time."""
 
 KINDS: dict[str, type[Measurement]] = {
     "eval": EvalResult,
@@ -47,32 +49,34 @@ def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
     return path
 
 
+def result_paths(folders: Iterable[Path], kinds: Iterable[str] = KINDS) -> list[Path]:
+    """Files of results in these folders, the oldest first."""
+    paths = (path for folder in folders for kind in kinds for path in folder.glob(f"{kind}-*.json"))
+    return sorted(paths, key=lambda path: path.name[-TIME:])
+
+
 def find_evaluation(
     home: Home, run: Run, dataset: Dataset, protocol: EvalProtocol, episodes: tuple[EpisodeResult, ...]
 ) -> tuple[EvalResult, Path] | None:
     """Find the newest stored evaluation with exactly these outcomes, and its file."""
-    for path in sorted(results_folder(home, run).glob("eval-*.json"), reverse=True):
-        try:
-            result = EvalResult.model_validate_json(path.read_text(encoding="utf-8"))
-        except (ValidationError, UnicodeDecodeError, OSError):
-            continue
-        about = (result.weights_sha256, result.dataset, result.protocol, result.episodes)
-        if about == (run.sha256, dataset.identity, protocol, episodes):
-            return result, path
+    wanted = (run.sha256, dataset.identity, protocol, episodes)
+    for path in reversed(result_paths([results_folder(home, run)], ["eval"])):
+        one = _read(path)
+        if isinstance(one, EvalResult) and wanted == (one.weights_sha256, one.dataset, one.protocol, one.episodes):
+            return one, path
     return None
 
 
 def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
     """Read every result of a run's present weights; those of earlier weights are passed over."""
-    folders = results_folders(home, run.name, run.files)
-    paths = sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name[-TIME:])
-    found, unreadable = list[Measurement](), list[Path]()
-    for path in paths:
-        kind = KINDS.get(path.name.partition("-")[0])
-        if kind is None:
-            continue
-        try:
-            found.append(kind.model_validate_json(path.read_text(encoding="utf-8")))
-        except (ValidationError, UnicodeDecodeError, OSError):
-            unreadable.append(path)
-    return StoredResults(tuple(one for one in found if one.weights_sha256 == run.sha256), tuple(unreadable))
+    read = {path: _read(path) for path in result_paths(results_folders(home, run.name, run.files))}
+    present = tuple(result for result in read.values() if result and result.weights_sha256 == run.sha256)
+    return StoredResults(present, tuple(path for path, result in read.items() if result is None))
+
+
+def _read(path: Path) -> Measurement | None:
+    """Read a result; None if the file holds none that this version stores."""
+    try:
+        return KINDS[path.name.partition("-")[0]].model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError, OSError):
+        return None

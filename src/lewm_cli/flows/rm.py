@@ -11,12 +11,7 @@ from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_remov
 
 
 def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[Removal, ...]:
-    """List everything that would go.
-
-    Args:
-        home: only what lies in the one that takes the writes goes.
-        names: of runs and datasets.
-        kind: "run" or "dataset", where a name is both.
+    """List everything that would go; `kind` is "run" or "dataset", where a name is both.
 
     Raises:
         UsageError: a name is none, or is both a run and a dataset.

@@ -18,12 +18,6 @@ def look_up(
 ) -> Dataset | RunDetails:
     """Find out what a name stands for; a run wins over a dataset of the same name.
 
-    Args:
-        home: where to look.
-        name: of a run or a dataset, or path of an HDF5 file.
-        external: how weights of another tool are read.
-        say: told what was found and computed.
-
     Raises:
         LewmError: nothing has this name, or it is damaged.
     """

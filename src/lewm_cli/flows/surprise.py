@@ -16,7 +16,6 @@ from lewm_cli.store import (
     NO_OPTIONS,
     ExternalWeights,
     Home,
-    Run,
     dataset_task,
     list_runs,
     load_run,
@@ -25,7 +24,7 @@ from lewm_cli.store import (
     weights_digest,
 )
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
-from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
+from lewm_cli.tasks import GENERIC, find_task
 
 PERTURBED_EPISODES = 32
 """Episodes simulated twice unless another number is asked for."""
@@ -89,7 +88,15 @@ def surprise_run(
             say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
         kind = "surprise"
     else:
-        perturbation, wanted = _find_perturbation(task, loaded, perturb), episodes or PERTURBED_EPISODES
+        known = {perturbation.name: perturbation for perturbation in task.perturbations}
+        if not known:
+            raise LewmError(
+                f"{loaded.name} was trained on {loaded.card.inputs.task}, which has no simulator to perturb; "
+                "leave out --perturb to measure the recording as it is"
+            )
+        if perturb not in known:
+            raise LewmError(f"{task.name} has no perturbation {perturb!r}; there is {', '.join(known)}")
+        perturbation, wanted = known[perturb], episodes or PERTURBED_EPISODES
         allowed = find_unseen(home, loaded, task, dataset, say)
         drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
         if len(drawn) < wanted:
@@ -147,15 +154,3 @@ def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str
         f"no run fits {dataset.name} ({task.name}, {width} action dimensions); there is {there or 'no run yet'}; "
         f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
     )
-
-
-def _find_perturbation(task: Task, run: Run, name: str) -> Perturbation:
-    if not task.perturbations:
-        raise LewmError(
-            f"{run.name} was trained on {run.card.inputs.task}, which has no simulator to perturb; "
-            "leave out --perturb to measure the recording as it is"
-        )
-    known = {perturbation.name: perturbation for perturbation in task.perturbations}
-    if name not in known:
-        raise LewmError(f"{task.name} has no perturbation {name!r}; there is {', '.join(known)}")
-    return known[name]

@@ -76,7 +76,7 @@ def train(
             remove_stale_parts(path)  # of a training that was killed
         split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
         parent = load_run(home, init_from, say=say) if init_from else None
-        card = _continued(job.card, there) if job.card else _new_card(job, split, there, parent)
+        card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
         if parent:
@@ -166,7 +166,7 @@ def _its_sizes(parent: Run) -> str:
     )
 
 
-def _continued(card: RunCard, device: torch.device) -> RunCard:
+def _resumed_card(card: RunCard, device: torch.device) -> RunCard:
     """The card of a resumed run, which adds this device, these versions and this command."""
     assert card.provenance is not None
     here = {

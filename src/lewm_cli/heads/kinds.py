@@ -54,11 +54,6 @@ def find_head(run: Run, kind: str) -> StoredHead:
 def read_head(path: Path, kind: str, again: str) -> StoredHead:
     """Reads a head strictly: exactly the tensors that its header names, all of them finite.
 
-    Args:
-        path: the file.
-        kind: of the head.
-        again: the command that fits it again, for the errors.
-
     Raises:
         LewmError: it is damaged, of another kind, or not of this version.
     """
@@ -77,11 +72,6 @@ def read_head(path: Path, kind: str, again: str) -> StoredHead:
 
 
 def save_head(run: Run, networks: nn.ModuleDict, fit: HeadFit) -> Path:
-    """Writes a head beside its run, or where notes on the run are kept, and returns the path of the file.
-
-    Raises:
-        LewmError: another process writes the run, its weights have changed since the head was fitted, the disk is
-            full, or the folder cannot be written.
-    """
+    """Writes a head beside its run, or where notes on the run are kept, as `write_head` does; the path of the file."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in networks.state_dict().items()}
     return write_head(run, fit.kind, tensors, fit.model_dump_json(), again=fit_command(run.name, fit.kind))

@@ -12,9 +12,9 @@ from lewm_cli.model import PlanFlops
 class Budget:
     """Says before an iteration if there is time and if there are operations left for it.
 
-    Args:
-        config: limits of time and operations.
-        flops: operations that the model takes, if they are known.
+    Attributes:
+        begun: when planning began, by the monotonic clock.
+        model: operations that the model takes, 0 where they are not known.
 
     Raises:
         LewmError: operations are limited, and those of the model are not known.
@@ -25,18 +25,9 @@ class Budget:
             raise LewmError("operations are limited, and nobody counts those of this cost; set planner.milliseconds")
         self.begun = self._read = time.monotonic()
         self._took = 0.0
-        self._model, self._limit = flops, config.flops
+        self.model, self._limit = flops or PlanFlops(0, 0), config.flops
         self._seconds = None if config.milliseconds is None else config.milliseconds / 1000
-        self._spent = self.images
-
-    @property
-    def images(self) -> int:
-        """Operations that every plan takes to embed start and goal."""
-        return self._model.images if self._model else 0
-
-    def flops_of(self, candidates: int, *, gradient: bool) -> int:
-        """Operations of an iteration per environment, 0 if they are not known."""
-        return self._model.tried(candidates, gradient=gradient) if self._model else 0
+        self._spent = self.model.images
 
     def allows(self, flops: int, iterations: int = 1) -> bool:
         """Check that so many more iterations of so many operations each are within the limits."""

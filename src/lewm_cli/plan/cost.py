@@ -18,20 +18,16 @@ class Cost(Protocol):
     @property
     def environments(self) -> int:
         """Number of environments E."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """The device that candidates have to be on."""
-        ...
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Cost of candidates (E, S, horizon, block_dim), normalized; (E, S), lower is better."""
-        ...
 
     def of(self, number: int) -> "Cost":
         """The cost for one of the environments."""
-        ...
 
 
 class Objective(Protocol):
@@ -42,7 +38,6 @@ class Objective(Protocol):
 
         The first latent is that of the current frame, then comes one per model step; the first alone is standing still.
         """
-        ...
 
 
 class LatentCost:

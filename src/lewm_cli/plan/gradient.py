@@ -23,12 +23,7 @@ class Gradient(IterativeSolver):
 
 
 def descend(search: Search, sequences: Tensor, iterations: int, step: float) -> None:
-    """Follow the gradients of sequences (E, S, horizon, block_dim) with Adam.
-
-    Args:
-        iterations: at most.
-        step: size of a step, in standard deviations of actions.
-    """
+    """Follow the gradients of sequences (E, S, horizon, block_dim) with Adam; its step is in deviations of actions."""
     first, second = torch.zeros_like(sequences), torch.zeros_like(sequences)
     for number in search.iterations(iterations, sequences.shape[1], gradient=True):
         evaluated, gradients = search.differentiate(sequences)

@@ -36,13 +36,7 @@ class ICEM(IterativeSolver):
 
 
 class ColoredNoise:
-    """Makes noise of variance 1 whose power falls with frequency.
-
-    Args:
-        steps: length of the noise.
-        color: power goes with frequency to the minus this: 0 is white, 1 pink, 2 red.
-        device: that computes it.
-    """
+    """Makes noise of variance 1; its power goes with frequency to the minus `color`: 0 is white, 1 pink, 2 red."""
 
     def __init__(self, steps: int, color: float, device: torch.device) -> None:
         self.steps, self.frequencies = steps, steps // 2 + 1

@@ -25,7 +25,6 @@ class Solver(Protocol):
 
     def solve(self, problem: Problem) -> Plan:
         """Find plans of low cost."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,19 +97,16 @@ class Search:
         self.last, self._ended, self._flops_each = False, False, 0
         self._active = torch.ones(environments, dtype=torch.bool)
         self._iterations = torch.zeros(environments, dtype=torch.long)
-        self._flops = torch.full((environments,), float(self._budget.images), dtype=torch.float64)
+        self._flops = torch.full((environments,), float(self._budget.model.images), dtype=torch.float64)
         self._best_costs, self._history = [self.best_cost], list[Iteration]()
         self._carried: Tensor | None = None
 
     def iterations(self, count: int, candidates: int, *, gradient: bool = False) -> Iterator[int]:
-        """Number iterations from 0 on, as long as the budget lasts and costs still fall; the first is always made.
+        """Number at most so many iterations, while the budget lasts and costs still fall; the first is always made.
 
-        Args:
-            count: at most.
-            candidates: that each of them evaluates.
-            gradient: each of them asks for gradients as well.
+        Each of them evaluates so many candidates, with their gradients if those are asked for.
         """
-        self._flops_each = self._budget.flops_of(candidates, gradient=gradient)
+        self._flops_each = self._budget.model.tried(candidates, gradient=gradient)
         for number in range(count):
             if self.problem.cancelled and self.problem.cancelled.is_set():
                 raise CancelledError

@@ -30,13 +30,7 @@ class ProbeScore(Section):
 
     @classmethod
     def of(cls, predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> Self:
-        """Compares predictions of one quantity with the truth.
-
-        Args:
-            predicted, actual: (M,) z-scored.
-            episodes: (M,) episode number of each; whole episodes are drawn anew for the interval.
-            seed: of the bootstrap.
-        """
+        """Compares predictions (M,) with the truth (M,), both z-scored, of frames of these episodes (M,)."""
         r = np.corrcoef(predicted, actual)[0, 1] if predicted.std() > 0 else 0.0
         r2 = estimate_r2(predicted, actual, episodes, seed)
         mse = float(((predicted - actual) ** 2).mean())

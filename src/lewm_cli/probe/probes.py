@@ -41,14 +41,10 @@ def fit_probes(
     """Fits a linear and an MLP probe to each kind of features for all quantities, and scores them on test episodes.
 
     Args:
-        run: the model.
-        dataset: where the frames come from.
-        samples: the frames, and the quantities in them.
-        features: of these frames.
         held_out: whether the model was trained on none of the episodes.
         begun: `time.monotonic()` when the frames began to be encoded.
         seed: of the MLPs, the shuffle and the bootstrap.
-        advance: told the number of probes fitted since the last call, `STAGES` in all.
+        advance: called with the number of probes fitted since the last call, `STAGES` in all.
     """
     test, owners = samples.test, samples.episodes[samples.test]
     truth = torch.from_numpy(samples.values)

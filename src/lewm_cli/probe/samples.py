@@ -96,15 +96,10 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
 def encode(
     run: Run, frames: Frames, rows: np.ndarray, train: np.ndarray, seed: int, advance: Callable[[int], None]
 ) -> Features:
-    """Encodes every frame once, in three ways.
+    """Encodes the frames of these rows (N,) once, in three ways.
 
-    Args:
-        run: the model, in eval mode on its device.
-        frames: at the model's image size.
-        rows: (N,) rows of the frames.
-        train: (N,) bool, true for rows whose pixels the principal components are found in; at most 2000 of them.
-        seed: of the untrained model, of those frames and of the decomposition.
-        advance: told the number of frames done since the last call.
+    Principal components are found in the pixels of at most 2000 rows that `train` (N,) marks; the seed decides which
+    ones, and the untrained model.
     """
     untrained = run.untrained(seed)
     chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])

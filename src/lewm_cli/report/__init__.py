@@ -3,6 +3,15 @@
 from lewm_cli.report.checking import checkup_tables, checkup_tree
 from lewm_cli.report.comparing import comparison_tables
 from lewm_cli.report.converting import conversion_tables, conversion_tree
+from lewm_cli.report.details import (
+    dataset_tables,
+    dataset_tree,
+    details_tables,
+    details_tree,
+    inventory_tables,
+    inventory_tree,
+    training_tables,
+)
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
 from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
@@ -12,9 +21,7 @@ from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import report_tables, report_tree
 from lewm_cli.report.surprising import surprise_tables
-from lewm_cli.report.tables import dataset_tables, details_tables, inventory_tables, training_tables
 from lewm_cli.report.training_view import TrainingView, preset_tables, preset_text
-from lewm_cli.report.trees import dataset_tree, details_tree, inventory_tree
 from lewm_cli.report.verifying import verification_tables, verification_tree
 from lewm_cli.report.video import VideoFolder
 

@@ -7,8 +7,7 @@ from rich.text import Text
 
 from lewm_cli.doctor import Checkup, Finding, State
 from lewm_cli.provenance import PACKAGES
-from lewm_cli.report.pieces import plain_table
-from lewm_cli.report.trees import Tree
+from lewm_cli.report.pieces import Tree, plain_table
 
 STYLES = {
     State.OK: "green",

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.evaluate import ComparedResult, PairedComparison
 from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.pieces import plain_table
 
-PADDING = (0, 1, 0, 0)
-"""Between columns, narrow enough for 80 columns."""
+PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
 
 def comparison_tables(comparison: PairedComparison) -> list[RenderableType]:
@@ -34,7 +32,7 @@ def _rates(comparison: PairedComparison) -> Table:
 
 def _differences(comparison: PairedComparison) -> Table:
     p_values = [(one.above_baseline.p, one.p_holm) for one in comparison.results[1:]]
-    tested = [name for number, name in enumerate(("p", "p, Holm")) if p_values[-1][number] is not None]
+    tested = [name for name, p in zip(("p", "p, Holm"), p_values[-1], strict=True) if p is not None]
     table = plain_table(
         *("result", "difference, points", "gained", "lost", *tested),
         title=f"compared with {comparison.baseline.name}, on the same pairs",
@@ -44,14 +42,13 @@ def _differences(comparison: PairedComparison) -> Table:
     for one, tests in zip(comparison.results[1:], p_values, strict=True):
         difference = one.above_baseline
         alone = (str(difference.only_this), str(difference.only_other))
-        table.add_row(one.name, str(difference), *alone, *(_p(p) for p in tests if p is not None))
+        shown = (f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" for p in tests if p is not None)
+        table.add_row(one.name, str(difference), *alone, *shown)
     return table
 
 
 def _notes(comparison: PairedComparison) -> Iterator[str]:
-    for one in comparison.results:
-        if one.name != one.run:
-            yield f"{one.name}: {one.file}"
+    yield from (f"{one.name}: {one.file}" for one in comparison.results if one.name != one.run)
     for one in comparison.results:
         if not one.beats_random:
             yield f"{one.name}: {NOT_SHOWN}"
@@ -76,23 +73,11 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
 
 def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterator[str]:
     """Settings of seed and planner that are not the baseline's, and another head of the same weights."""
-    mine, theirs = _settings(one.protocol), _settings(baseline.protocol)
+    mine, theirs = ({"seed": of.protocol.drawn_with, **of.protocol.planner.model_dump()} for of in (one, baseline))
     for key, value in mine.items():
         if value != theirs[key]:
-            yield f"{key} {_value(value)} instead of {_value(theirs[key])}"
+            said = ("nothing" if each is None else str(each) for each in (value, theirs[key]))
+            yield f"{key} {' instead of '.join(said)}"
     refitted = one.head_sha256 != baseline.head_sha256 and one.weights_sha256 == baseline.weights_sha256
     if refitted and mine["objective"] == theirs["objective"]:
         yield "by another head of the same weights"
-
-
-def _value(value: float | str | None) -> float | str:
-    return "nothing" if value is None else value
-
-
-def _settings(protocol: EvalProtocol) -> dict[str, float | str]:
-    planner = {key: getattr(protocol.planner, key) for key in PlannerConfig.model_fields}
-    return {"seed": protocol.drawn_with, **planner}
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

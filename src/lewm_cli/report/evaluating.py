@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.evaluate import EvalResult, GroupResult, Ranking, References
+from lewm_cli.evaluate import EvalResult, References
 from lewm_cli.report.pieces import framed_table, plain_table, spent_per_plan
 from lewm_cli.simulate import HELD_STEPS
 
@@ -15,11 +15,7 @@ NOT_SHOWN = "not shown to beat random"
 
 
 def evaluation_tables(results: Sequence[EvalResult]) -> list[RenderableType]:
-    """Success and its random baseline over each group of pairs, or over how far goals lie ahead if there are several.
-
-    Args:
-        results: of one evaluation, one per distance of the goals; at least one.
-    """
+    """Success and its random baseline: of one result over groups of pairs, of several over how far goals lie ahead."""
     first, several = results[0], len(results) > 1
     tables: list[RenderableType] = [_by_distance(results) if several else _by_group(first)]
     if len(first.success_by_seed) > 1:
@@ -39,14 +35,21 @@ def protocol_tables(protocols: list[tuple[str, EvalProtocol]]) -> list[Renderabl
 
 def _by_group(result: EvalResult) -> Table:
     overall, solved, protocol = result.overall, result.solved_at_start, result.protocol
-    groups = [overall, *_other_headline(result), *result.groups]
+    groups = [overall, *result.groups]
+    if solved.successes and result.not_solved:  # the headline is with solved starts or without them; here is the other
+        other = result.all_pairs if overall.name == result.not_solved.name else result.not_solved
+        groups.insert(1, other)
     judged = any(group.route_valid for group in groups)
+    verdict = "" if result.above_random.shown else f", {NOT_SHOWN}"
+    after = "" if overall.first_hit is None else f" Reached after {overall.first_hit:g} steps (median)."
     table = plain_table(
         *("pairs", "n", "success", "random", *(["route valid"] if judged else [])),
         title=_measured_by(result, f"goals {protocol.offset} steps ahead, {protocol.budget} steps allowed, "),
         caption=f"{_intervals(result)} {solved.successes} starts ({solved.rate:.1%}) were already solved.\n"
-        f"{_above_random(result)}\n{_when_reached(overall)}\n"
-        f"{result.plans} plans on {result.device}: {_spent(result)}.\n{_time_split(result)}",
+        f"Above random, same pairs: {result.above_random} points{verdict}.\n"
+        f"Held for {HELD_STEPS} steps: {overall.held}.{after} "
+        f"{overall.final_distance:.3g} from the goal at the end (median).\n"
+        f"{result.plans} plans on {result.device}: {spent_per_plan(result)}.\n{_time_split(result)}",
     )
     for group in groups:
         row = (group.name, str(group.pairs), str(group.success), str(group.random))
@@ -89,7 +92,7 @@ def _references(result: EvalResult) -> list[RenderableType]:
         ("zero action", found.zero_action),
     ):
         table.add_row(by, str(reference.success), str(reference.above_run))
-    return [table, "\n".join([*_blame(found), *_ranked(found.ranking)])]
+    return [table, "\n".join([*_blame(found), *_ranking(found)])]
 
 
 def _references_by_distance(results: Sequence[EvalResult]) -> list[RenderableType]:
@@ -114,28 +117,6 @@ def _intervals(result: EvalResult) -> str:
     return "Intervals are 95 %" + (", over seeds and episodes together." if len(result.success_by_seed) > 1 else ".")
 
 
-def _other_headline(result: EvalResult) -> list[GroupResult]:
-    """Success with solved starts where the headline is without them, and the other way around."""
-    if not result.solved_at_start.successes or result.not_solved is None:
-        return []
-    return [result.all_pairs if result.overall.name == result.not_solved.name else result.not_solved]
-
-
-def _above_random(result: EvalResult) -> str:
-    verdict = "" if result.above_random.shown else f", {NOT_SHOWN}"
-    return f"Above random, same pairs: {result.above_random} points{verdict}."
-
-
-def _when_reached(group: GroupResult) -> str:
-    held = f"Held for {HELD_STEPS} steps: {group.held}."
-    after = "" if group.first_hit is None else f" Reached after {group.first_hit:g} steps (median)."
-    return f"{held}{after} {group.final_distance:.3g} from the goal at the end (median)."
-
-
-def _spent(result: EvalResult) -> str:
-    return spent_per_plan(result.seconds_per_plan, result.iterations_per_plan, result.flops_per_plan)
-
-
 def _time_split(result: EvalResult) -> str:
     spent = max(result.seconds_per_episode * len(result.episodes), 1e-9)
     shares = ", ".join(f"{part} {seconds / spent:.0%}" for part, seconds in result.split.model_dump().items())
@@ -151,15 +132,13 @@ def _tries(found: References) -> str:
 
 def _blame(found: References) -> list[str]:
     """Names what holds the run back, where the intervals show it."""
-    blamed = []
-    if found.dynamics.low > 0:
-        blamed.append(f"The dynamics are to blame: true ones reach {found.dynamics} points more.")
-    if found.cost.low > 0:
-        blamed.append(f"The cost is to blame: a true one reaches {found.cost} points more.")
-    return blamed
+    dynamics = f"The dynamics are to blame: true ones reach {found.dynamics} points more."
+    cost = f"The cost is to blame: a true one reaches {found.cost} points more."
+    return [line for line, gap in ((dynamics, found.dynamics), (cost, found.cost)) if gap.low > 0]
 
 
-def _ranked(ranking: Ranking | None) -> list[str]:
+def _ranking(found: References) -> list[str]:
+    ranking = found.ranking
     if ranking is None:
         return []
     first, last = ("unknown" if mean is None else f"{mean:.2f}" for mean in (ranking.first, ranking.last))

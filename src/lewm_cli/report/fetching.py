@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.fetch import Entry, Installed, PlannedFetch, Published
-from lewm_cli.report.trees import Tree
+from lewm_cli.report.pieces import Tree
 from lewm_cli.tasks import find_task
 
 

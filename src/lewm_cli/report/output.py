@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -57,34 +58,23 @@ class Output:
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Show progress; yields a function to call with the number of units done since the last call."""
         if self.notes.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn(unit),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-            )
-            with Progress(*columns, console=self.notes) as bar:
+            counted = (MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+            with self._bar(*counted) as bar:
                 task = bar.add_task(label, total=total)
                 yield lambda done: bar.advance(task, done)
         else:
-            yield _PlainProgress(self, label, total, unit).advance
+
+            def line(done: int, seconds: float) -> str:
+                left = seconds / max(1, done) * (total - done)
+                return f"{label}: {done}/{total} {unit}, ETA {left:.0f} s"
+
+            yield _plain_lines(self.say, line, total)
 
     @contextmanager
     def bytes(self, label: str) -> Iterator["Begin"]:
         """Show the progress of a transfer in bytes, with rate and ETA."""
         if self.notes.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-            )
-            with Progress(*columns, console=self.notes) as bar:
+            with self._bar(DownloadColumn(), TransferSpeedColumn()) as bar:
 
                 def begin(transfer: "Transfer") -> "Advance":
                     for earlier in bar.task_ids:  # everything is transferred again
@@ -94,39 +84,38 @@ class Output:
 
                 yield begin
         else:
-            yield lambda transfer: _PlainBytes(self, label, transfer).advance
+
+            def begin(transfer: "Transfer") -> "Advance":
+                def line(done: int, seconds: float) -> str:
+                    rate = (done - transfer.already) / max(1e-3, seconds)
+                    if not transfer.total:
+                        return f"{label}: {decimal(done)}, {decimal(int(rate))}/s"
+                    left = (transfer.total - done) / max(1.0, rate)
+                    of = f"{decimal(done)} of {decimal(transfer.total)}"
+                    return f"{label}: {of}, {decimal(int(rate))}/s, ETA {left:.0f} s"
+
+                return _plain_lines(self.say, line, transfer.total, transfer.already)
+
+            yield begin
+
+    def _bar(self, *counted: ProgressColumn) -> Progress:
+        columns = (TextColumn("{task.description}"), BarColumn(), *counted, TextColumn("ETA"), TimeRemainingColumn())
+        return Progress(*columns, console=self.notes)
 
 
-class _PlainProgress:
-    def __init__(self, output: Output, label: str, total: int, unit: str) -> None:
-        self.output, self.label, self.total, self.unit = output, label, total, unit
-        self.begun = self.last = time.monotonic()
-        self.done = 0
+def _plain_lines(
+    say: Callable[[str], None], line: Callable[[int, float], str], total: int | None, done: int = 0
+) -> Callable[[int], None]:
+    """A function that counts what is done, and says a line every few seconds and in the end."""
+    begun = last = time.monotonic()
 
-    def advance(self, done: int) -> None:
-        self.done += done
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
         now = time.monotonic()
-        if now - self.last < PLAIN_LINE_SECONDS and self.done < self.total:
-            return
-        self.last = now
-        left = (now - self.begun) / max(1, self.done) * (self.total - self.done)
-        self.output.say(f"{self.label}: {self.done}/{self.total} {self.unit}, ETA {left:.0f} s")
+        finished = count and total is not None and done >= total
+        if finished or now - last >= PLAIN_LINE_SECONDS:
+            last = now
+            say(line(done, now - begun))
 
-
-class _PlainBytes:
-    def __init__(self, output: Output, label: str, transfer: "Transfer") -> None:
-        self.output, self.label, self.total = output, label, transfer.total
-        self.before = self.done = transfer.already
-        self.begun = self.last = time.monotonic()
-
-    def advance(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self.last < PLAIN_LINE_SECONDS and not (count and self.done == self.total):
-            return
-        self.last = now
-        rate = (self.done - self.before) / max(1e-3, now - self.begun)
-        words = f"{self.label}: {decimal(self.done)}"
-        words += f" of {decimal(self.total)}, {decimal(int(rate))}/s" if self.total else f", {decimal(int(rate))}/s"
-        words += f", ETA {(self.total - self.done) / max(1.0, rate):.0f} s" if self.total else ""
-        self.output.say(words)
+    return advance

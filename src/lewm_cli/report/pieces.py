@@ -7,6 +7,12 @@ from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
 
+from lewm_cli.control import ImaginedPlan
+from lewm_cli.evaluate import EvalResult, GoalImageResult
+
+Tree = dict[str, Any]
+"""Plain values, for --json."""
+
 UNITS = (("TFLOPs", 1e12), ("GFLOPs", 1e9), ("MFLOPs", 1e6))
 """Units of operations, the largest first."""
 
@@ -29,27 +35,14 @@ def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod
 
 
 def framed_table(title: str, *headings: str, fold: Sequence[int] | None = None) -> Table:
-    """A table with frames.
-
-    Args:
-        title: above it.
-        headings: of its columns.
-        fold: numbers of the columns whose text may be broken; all if not given.
-    """
-    table = Table(title=title, title_justify="left")
-    for number, heading in enumerate(headings):
-        breaks = fold is None or number in fold
-        table.add_column(heading, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
-    return table
+    """A table with frames; the text of all columns may be broken if `fold` is not given."""
+    folds = range(len(headings)) if fold is None else fold
+    return plain_table(*headings, fold=folds, title=title, box=box.HEAVY_HEAD, show_edge=True, pad_edge=True)
 
 
-def spent_per_plan(seconds: float, iterations: float, flops: float) -> str:
-    """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan".
-
-    Args:
-        seconds: of wall time.
-        iterations: of the solver.
-        flops: operations.
-    """
+def spent_per_plan(found: EvalResult | GoalImageResult | ImaginedPlan) -> str:
+    """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan"."""
+    flops = found.flops_per_plan
     unit, size = next(((unit, size) for unit, size in UNITS if flops >= size), UNITS[-1])
-    return f"{iterations:.3g} iterations, {flops / size:.3g} {unit} and {seconds:.3f} s per plan"
+    operations = f"{flops / size:.3g} {unit}"
+    return f"{found.iterations_per_plan:.3g} iterations, {operations} and {found.seconds_per_plan:.3f} s per plan"

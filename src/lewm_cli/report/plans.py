@@ -1,8 +1,5 @@
 """Plans between two images, and episodes towards a goal image: tables, and files of the actions."""
 
-import csv
-import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ from lewm_cli.report.pieces import plain_table, spent_per_plan
 ROWS = 11
 """The largest number of rows in the table of distances, without the last step."""
 
-
 _MEANING: dict[ObjectiveName, str] = {
     "last": "the squared latent distance to the goal",
     "path": "the squared latent distance to the goal, mean of the way there",
@@ -31,9 +27,9 @@ _MEANING: dict[ObjectiveName, str] = {
 def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     """The imagined cost of a plan, step by step, and its actions."""
     costs = plain_table("model step", "environment step", "plan", "zero actions", justify="right")
-    costs.add_row("0", "0", _cost(plan.standing_still), _cost(plan.standing_still))
-    for step, (cost, zero) in enumerate(zip(plan.costs, plan.zero_action_costs, strict=True), start=1):
-        costs.add_row(str(step), str(step * plan.frameskip), _cost(cost), _cost(zero))
+    start = plan.standing_still
+    for step, pair in enumerate(zip((start, *plan.costs), (start, *plan.zero_action_costs), strict=True)):
+        costs.add_row(str(step), str(step * plan.frameskip), *(f"{cost:.4g}" for cost in pair))
     actions = plain_table("step", justify="right")
     actions.add_column("action", overflow="fold")
     for step, action in enumerate(plan.actions):
@@ -42,7 +38,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
         f"Imagined cost, {_MEANING[plan.planner.objective]}: lower is nearer.\n{_verdict(plan)}\n"
-        f"One plan on {plan.device}: {_spent(plan)}.\n",
+        f"One plan on {plan.device}: {spent_per_plan(plan)}.\n",
         "Actions, in the units of the recording that the run was trained on",
         actions,
     ]
@@ -54,14 +50,15 @@ def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
     table = plain_table("environment step", "latent distance", "of the start", justify="right")
     apart = result.frameskip * -(-last // (result.frameskip * (ROWS - 1)))
     for step in sorted({*range(0, last + 1, apart), last}):
-        table.add_row(str(step), _cost(distances[step]), _share(distances[step], distances[0]))
+        share = f"{distances[step] / distances[0]:.1%}" if distances[0] else ""
+        table.add_row(str(step), f"{distances[step]:.4g}", share)
     return [
         f"{result.run}: from the reset of seed {result.start_seed} towards {result.goal}",
         table,
-        f"Nearest: {_cost(distances[result.nearest])} after {result.nearest} steps.\n"
+        f"Nearest: {distances[result.nearest]:.4g} after {result.nearest} steps.\n"
         "No success rate: nobody knows the state that the image shows, so nobody can say\n"
         "whether it was reached.\n"
-        f"{result.plans} plans on {result.device}: {_spent(result)}.",
+        f"{result.plans} plans on {result.device}: {spent_per_plan(result)}.",
     ]
 
 
@@ -71,8 +68,8 @@ def check_plan_file(path: Path) -> None:
     Raises:
         UsageError: it is not one of those there are.
     """
-    if path.suffix not in _WRITERS:
-        raise UsageError(f"{str(path)!r} does not end in {', '.join(list(_WRITERS)[:-1])} or {list(_WRITERS)[-1]}")
+    if path.suffix not in (".json", ".csv", ".npy"):
+        raise UsageError(f"{str(path)!r} does not end in .json, .csv or .npy")
 
 
 def save_plan(path: Path, plan: ImaginedPlan) -> None:
@@ -83,48 +80,22 @@ def save_plan(path: Path, plan: ImaginedPlan) -> None:
         LewmError: the folder cannot be written or the disk is full.
     """
     check_plan_file(path)
-    content = _WRITERS[path.suffix](plan)
-    with atomic_path(path) as part:
-        part.write_bytes(content)
-
-
-def _json(plan: ImaginedPlan) -> bytes:
-    return f"{plan.model_dump_json(indent=2)}\n".encode()
-
-
-def _csv(plan: ImaginedPlan) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", *(f"action_{dim}" for dim in range(len(plan.actions[0])))])
-    writer.writerows([step, *np.float32(action)] for step, action in enumerate(plan.actions))
-    return text.getvalue().encode()
-
-
-def _npy(plan: ImaginedPlan) -> bytes:
-    content = io.BytesIO()
-    np.save(content, np.array(plan.actions, np.float32))
-    return content.getvalue()
-
-
-_WRITERS: dict[str, Callable[[ImaginedPlan], bytes]] = {".json": _json, ".csv": _csv, ".npy": _npy}
+    actions = np.array(plan.actions, np.float32)
+    with atomic_path(path) as part, part.open("wb") as file:
+        if path.suffix == ".json":
+            file.write(f"{plan.model_dump_json(indent=2)}\n".encode())
+        elif path.suffix == ".npy":
+            np.save(file, actions)
+        else:
+            columns = ",".join(["step", *(f"action_{dim}" for dim in range(actions.shape[1]))])
+            rows = (",".join(map(str, [step, *action])) for step, action in enumerate(actions))
+            file.write("".join(f"{line}\n" for line in (columns, *rows)).encode())
 
 
 def _verdict(plan: ImaginedPlan) -> str:
     if plan.costs[-1] < plan.standing_still:
-        return f"The plan ends at {_share(plan.costs[-1], plan.standing_still)} of standing still."
+        return f"The plan ends at {plan.costs[-1] / plan.standing_still:.1%} of standing still."
     return (
         "The plan ends NO NEARER than standing still: the model knows no way, the start is\n"
         "the goal, or the images are not like those it was trained on."
     )
-
-
-def _spent(found: ImaginedPlan | GoalImageResult) -> str:
-    return spent_per_plan(found.seconds_per_plan, found.iterations_per_plan, found.flops_per_plan)
-
-
-def _cost(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else ""

@@ -5,7 +5,8 @@ from html import escape
 from importlib import resources
 
 from lewm_cli.evaluate import PairedComparison
-from lewm_cli.report.page.figures import Drawing, draw_comparison, draw_perturbation, draw_surprise, house_style
+from lewm_cli.report.page.figures import draw_comparison, draw_perturbation, draw_surprise
+from lewm_cli.report.page.style import Drawing, house_style
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
@@ -27,12 +28,6 @@ def comparison_svg(comparison: PairedComparison) -> str:
 
 def plain_svg(drawings: list[Drawing]) -> str:
     """Drawings made in the house style one below the other, in the page's light colors."""
-    style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
-    light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
-    return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], _stacked(drawings))
-
-
-def _stacked(drawings: list[Drawing]) -> str:
     parts, top = [], GAP
     for drawing in drawings:
         svg = str(drawing.svg)  # no longer Markup, which would escape what is put in
@@ -43,7 +38,8 @@ def _stacked(drawings: list[Drawing]) -> str:
         parts.append(svg.replace("<svg", f'<svg x="{GAP}" y="{top + TITLE}" width="{WIDTH}" height="{high}"', 1))
         top += TITLE + high + GAP
     size = f'width="{WIDTH + 2 * GAP}" height="{top}"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">'
-        f'<rect {size} fill="var(--card)"/>{"".join(parts)}</svg>'
-    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">'
+    stacked = f'{head}<rect {size} fill="var(--card)"/>{"".join(parts)}</svg>'
+    style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
+    return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], stacked)

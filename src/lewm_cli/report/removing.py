@@ -7,8 +7,7 @@ from rich.console import RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
-from lewm_cli.report.pieces import plain_table
-from lewm_cli.report.trees import Tree
+from lewm_cli.report.pieces import Tree, plain_table
 from lewm_cli.store.removal import Removal
 
 

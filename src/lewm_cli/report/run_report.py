@@ -20,11 +20,8 @@ class RunReport:
     """A run and the newest of each kind of its stored results; None where nothing was measured.
 
     Args:
-        name: run name.
-        card: configuration, normalization, provenance.
         parameters: of the model.
         history: of the training; empty where the log is gone.
-        evaluation, probe, surprise: the newest of each.
         films: the newest of that evaluation.
         perturbations: the newest of each perturbation.
     """

@@ -1,5 +1,6 @@
 """A run in a few numbers and plain sentences: a table, a tree for programs, and the top of its page."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,59 +41,39 @@ def report_tree(report: RunReport, path: Path) -> dict[str, Any]:
     return {"run": report.name, "report": str(path), "measured": [asdict(line) for line in _lines(report)]}
 
 
-def _lines(report: RunReport) -> list[_Line]:
-    return [*_training_lines(report), *_planning_lines(report), *_probing_lines(report), *_surprise_lines(report)]
-
-
-def _training_lines(report: RunReport) -> list[_Line]:
-    if not report.history.held_out:
-        return []
-    last = report.history.held_out[-1].held_out
-    ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
-    return [
-        _Line("held-out prediction", last.prediction, None, None, f"{last.prediction:.4f}", ratio),
-        _Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "healthy 1, collapsed 0"),
-    ]
-
-
-def _planning_lines(report: RunReport) -> list[_Line]:
-    if not report.evaluation:
-        return []
-    seen = "" if report.evaluation.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
-    lines = []
-    for group in (report.evaluation.overall, *report.evaluation.groups):
-        beside = f"{group.pairs} pairs{_seeds(report.evaluation)}; random {group.random}{seen}"
-        lines.append(_rate(f"success, {group.name}", group.success, beside))
-        if group.route_valid:
-            lines.append(_rate("  clear of walls", group.route_valid, "success on a route that overlaps none"))
-    references = report.evaluation.references
-    if references:
-        for what, one in (("latent cost", references.true_latent), ("true cost", references.true_state)):
-            lines.append(_rate(f"true dynamics, {what}", one.success, f"{one.above_run} points above the run"))
-    return lines
-
-
-def _rate(what: str, rate: Rate, beside: str) -> _Line:
-    return _Line(what, rate.rate, rate.low, rate.high, str(rate), beside)
-
-
-def _probing_lines(report: RunReport) -> list[_Line]:
-    lines = []
+def _lines(report: RunReport) -> Iterator[_Line]:
+    if report.history.held_out:
+        last = report.history.held_out[-1].held_out
+        ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
+        yield _Line("held-out prediction", last.prediction, None, None, f"{last.prediction:.4f}", ratio)
+        yield _Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "healthy 1, collapsed 0")
+    if report.evaluation:
+        yield from _planning_lines(report.evaluation)
     for target in report.probe.targets if report.probe else ():
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
         beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
-        lines.append(_Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside))
-    return lines
-
-
-def _surprise_lines(report: RunReport) -> list[_Line]:
-    lines = []
+        yield _Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
     for result in report.perturbations:
         score, simple = result.scores["model"], result.scores["pixels"]
         beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
         what = f"surprise at {result.perturbation}"
-        lines.append(_Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside))
-    return lines
+        yield _Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
+
+
+def _planning_lines(result: EvalResult) -> Iterator[_Line]:
+    seen = "" if result.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
+    for group in (result.overall, *result.groups):
+        beside = f"{group.pairs} pairs{_seeds(result)}; random {group.random}{seen}"
+        yield _rate(f"success, {group.name}", group.success, beside)
+        if group.route_valid:
+            yield _rate("  clear of walls", group.route_valid, "success on a route that overlaps none")
+    if result.references:
+        for what, one in (("latent", result.references.true_latent), ("true", result.references.true_state)):
+            yield _rate(f"true dynamics, {what} cost", one.success, f"{one.above_run} points above the run")
+
+
+def _rate(what: str, rate: Rate, beside: str) -> _Line:
+    return _Line(what, rate.rate, rate.low, rate.high, str(rate), beside)
 
 
 @dataclass(frozen=True)
@@ -126,33 +107,35 @@ def headlines(report: RunReport) -> list[Headline]:
         found.append(Headline(f"Surprise, {event.perturbation}", times(score.ratio), context))
     provenance = report.card.provenance
     if report.history.seconds is not None and provenance:
-        found.append(
-            Headline("Training", duration(report.history.seconds), f"{provenance.step:,} steps on {provenance.device}")
-        )
-    context = f"latent of {report.card.model.latent} dimensions"
-    return [*found, Headline("Parameters", _count(report.parameters), context)]
+        context = f"{provenance.step:,} steps on {provenance.device}"
+        found.append(Headline("Training", duration(report.history.seconds), context))
+    millions = report.parameters / 1e6
+    count = f"{report.parameters:,}" if millions < 1 else f"{millions:.{1 if millions < 100 else 0}f} M"
+    return [*found, Headline("Parameters", count, f"latent of {report.card.model.latent} dimensions")]
 
 
 def sentences(report: RunReport) -> list[str]:
     """Data, model, training, planning, and what the latent space knows: one sentence each."""
-    about = (_data_sentence, _model_sentence, _training_sentence, _planning_sentence, _knowledge_sentence)
-    return [sentence(report) for sentence in about]
+    return [
+        _data_sentence(report),
+        _model_sentence(report),
+        _training_sentence(report),
+        _planning_sentence(report.evaluation),
+        _knowledge_sentence(report),
+    ]
 
 
 def _data_sentence(report: RunReport) -> str:
     provenance, dataset = report.card.provenance, report.card.dataset
     if provenance is None:
         return f"Another tool trained it, on data that are not recorded; actions are scaled as in “{dataset.name}”."
+    kept = f"{percent(provenance.train.data.validation, 0)} of the clips, drawn at random, were held out"
     if provenance.held_out:
         kept = f"{len(provenance.held_out)} of them were held out to measure on"
-    else:
-        kept = f"{percent(provenance.train.data.validation, 0)} of the clips, drawn at random, were held out"
     task = find_task(report.card.inputs.task)
     world = task.title if task else report.card.inputs.task
-    return (
-        f"The data are {_plural(dataset.episodes, 'episode')} ({dataset.rows:,} frames, “{dataset.name}”) of {world}; "
-        f"{kept}."
-    )
+    frames = f"{dataset.rows:,} frames, “{dataset.name}”"
+    return f"The data are {_plural(dataset.episodes, 'episode')} ({frames}) of {world}; {kept}."
 
 
 def _model_sentence(report: RunReport) -> str:
@@ -169,29 +152,24 @@ def _training_sentence(report: RunReport) -> str:
     provenance, history = report.card.provenance, report.history
     if provenance is None:
         return "How it was trained is not recorded."
-    taken = f"{provenance.step:,} optimizer steps of {provenance.train.optimizer.batch_size} clips"
-    if history.seconds is None:
-        begun = f"It was trained for {taken} on {provenance.device}"
-    else:
-        begun = f"Training took {duration(history.seconds)} for {taken} on {provenance.device}"
+    begun = "It was trained" if history.seconds is None else f"Training took {duration(history.seconds)}"
+    batch = provenance.train.optimizer.batch_size
+    taken = f"{begun} for {provenance.step:,} optimizer steps of {batch} clips on {provenance.device}"
     last = history.held_out[-1].held_out if history.held_out else None
     if last and last.finite and last.copying > 0:
-        return (
-            f"{begun}; on held-out clips its prediction error is then {percent(last.prediction / last.copying)} "
-            "of the error of copying the last latent."
-        )
-    return f"{begun}."
+        error = f"{percent(last.prediction / last.copying)} of the error of copying the last latent"
+        return f"{taken}; on held-out clips its prediction error is then {error}."
+    return f"{taken}."
 
 
-def _planning_sentence(report: RunReport) -> str:
-    result = report.evaluation
-    if not result:
+def _planning_sentence(result: EvalResult | None) -> str:
+    if result is None:
         return "Whether it can plan was not measured yet."
     seen = "never trained on" if result.held_out else "that it may have been trained on"
+    success, protocol = result.overall.success, result.protocol
+    reached = f"{success.successes} of {success.trials} goals {protocol.offset} steps ahead"
     return (
-        f"Planning with it{_seeds(result)} reached {result.overall.success.successes} of "
-        f"{result.overall.success.trials} goals "
-        f"{result.protocol.offset} steps ahead within {result.protocol.budget} steps, in episodes {seen}; "
+        f"Planning with it{_seeds(result)} reached {reached} within {protocol.budget} steps, in episodes {seen}; "
         f"random actions from the same starts reached {result.overall.random.successes}."
     )
 
@@ -201,10 +179,9 @@ def _knowledge_sentence(report: RunReport) -> str:
     if report.probe and report.probe.targets:
         names = listed([target.name for target in report.probe.targets])
         least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
-        better = all(target.beats_references for target in report.probe.targets)
-        beside = (
-            "more than in an untrained encoder or in pixels" if better else "not always more than without the model"
-        )
+        beside = "not always more than without the model"
+        if all(target.beats_references for target in report.probe.targets):
+            beside = "more than in an untrained encoder or in pixels"
         parts.append(f"a small network finds {names} in the latent with R² of {least} or more, {beside}")
     event = _event(report)
     if event:
@@ -225,16 +202,11 @@ def _event(report: RunReport) -> PerturbationResult | None:
     """The perturbation that the summary speaks of: the first of the task's that was measured."""
     scored = {result.perturbation: result for result in report.perturbations if "model" in result.scores}
     task = find_task(report.card.inputs.task)
-    names = [perturbation.name for perturbation in task.perturbations] if task else []
-    return next((scored[name] for name in names if name in scored), None)
+    return next((scored[one.name] for one in (task.perturbations if task else ()) if one.name in scored), None)
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def _count(parameters: int) -> str:
-    return f"{parameters:,}" if parameters < 1e6 else f"{parameters / 1e6:.{1 if parameters < 1e8 else 0}f} M"
 
 
 def what_happens(result: PerturbationResult) -> str:

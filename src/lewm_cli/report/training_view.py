@@ -6,30 +6,27 @@ import tomli_w
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.methods import TrainConfig
 from lewm_cli.report.output import Output
+from lewm_cli.report.pieces import framed_table
 from lewm_cli.train import HeldOut, HeldOutMeasured, Preset, StepsTaken, TrainingEvent, TrainingStarted, Warned
 
 
 def preset_tables(presets: list[Preset]) -> list[RenderableType]:
     """One line per preset: the settings that decide its size and its time."""
-    table = Table(title="presets", title_justify="left")
-    for heading in ("name", "frames", "latent", "blocks", "batch", "lr", "until"):
-        table.add_column(heading, no_wrap=True)
+    table = framed_table("presets", "name", "frames", "latent", "blocks", "batch", "lr", "until", fold=())
     for preset in presets:
-        config = preset.config
-        model, schedule = config.model, config.schedule
+        model, optimizer = preset.config.model, preset.config.optimizer
         table.add_row(
             str(preset),
             f"{model.image_size} px",
             str(model.latent),
             f"{model.encoder.depth} + {model.predictor.depth}",
-            str(config.optimizer.batch_size),
-            f"{config.optimizer.lr:g}",
-            schedule.stop,
+            str(optimizer.batch_size),
+            f"{optimizer.lr:g}",
+            preset.config.schedule.stop,
         )
     return [table, "`lewm presets NAME` prints one in full, ready for --config"]
 
@@ -40,11 +37,7 @@ def preset_text(config: TrainConfig) -> str:
 
 
 class TrainingView:
-    """A listener that prints; enter it around the training, so that its bar ends when training does.
-
-    Args:
-        output: takes the lines and the bar.
-    """
+    """A listener that prints; enter it around the training, so that its bar ends when training does."""
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -95,10 +88,8 @@ def _losses(event: StepsTaken) -> str:
 
 
 def _speed(event: StepsTaken) -> str:
-    return (
-        f"data {event.data_seconds * 1e3:.0f} ms  update {event.update_seconds * 1e3:.0f} ms  "
-        f"{event.clips_per_second:.0f} clips/s"
-    )
+    data, update = event.data_seconds * 1e3, event.update_seconds * 1e3
+    return f"data {data:.0f} ms  update {update:.0f} ms  {event.clips_per_second:.0f} clips/s"
 
 
 def _held_out(held_out: HeldOut) -> str:

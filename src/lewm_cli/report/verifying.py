@@ -6,8 +6,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 from rich.text import Text
 
-from lewm_cli.report.pieces import plain_table
-from lewm_cli.report.trees import Tree
+from lewm_cli.report.pieces import Tree, plain_table
 from lewm_cli.verify import Check, DatasetCheck, RunCheck
 
 

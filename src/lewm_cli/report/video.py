@@ -19,38 +19,29 @@ class VideoFolder:
     """Takes films and writes each as an mp4: left the agent, right the goal.
 
     A video that cannot be written is reported and left out: the evaluation matters more.
-
-    Args:
-        folder: made if it is not there.
-        say: gets what went wrong.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
 
     def __call__(self, film: Film) -> None:
-        try:
-            self._write(film)
-        except (LewmError, OSError) as error:
-            self.say(f"no video of pair {film.number}: {error}")
-
-    def _write(self, film: Film) -> None:
         outcome = "success" if film.success else "failure"
         name = f"start-{film.number:03}" if film.success is None else f"pair-{film.number:03}-{outcome}"
-        path = self.folder / f"{name}.mp4"
         gap = np.full((len(film.frames), film.goal.shape[0], GAP, 3), 255, np.uint8)
-        goal = np.broadcast_to(film.goal, film.frames.shape)
+        frames = np.concatenate([film.frames, gap, np.broadcast_to(film.goal, film.frames.shape)], axis=2)
         # The last frame is held for a second, so that the end can be seen.
-        frames = np.concatenate([film.frames, gap, goal], axis=2)
         frames = np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
-        with atomic_path(path) as part:
-            imageio.imwrite(
-                part,
-                frames,
-                extension=".mp4",
-                plugin="FFMPEG",
-                fps=FRAMES_PER_SECOND,
-                codec="libx264",
-                macro_block_size=2,
-                output_params=["-f", "mp4"],  # the temporary name says nothing about the format
-            )
+        try:
+            with atomic_path(self.folder / f"{name}.mp4") as part:
+                imageio.imwrite(
+                    part,
+                    frames,
+                    extension=".mp4",
+                    plugin="FFMPEG",
+                    fps=FRAMES_PER_SECOND,
+                    codec="libx264",
+                    macro_block_size=2,
+                    output_params=["-f", "mp4"],  # the temporary name says nothing about the format
+                )
+        except (LewmError, OSError) as error:
+            self.say(f"no video of pair {film.number}: {error}")

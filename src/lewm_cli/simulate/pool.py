@@ -35,11 +35,9 @@ class SimulatorPool(Protocol):
 
     def submit(self, number: int, request: Request) -> "Future[Response]":
         """Have a request run; those with the same number are run in their order, by the same process."""
-        ...
 
     def wait(self) -> None:
         """Wait until everything is imported, so that what is timed next is work."""
-        ...
 
 
 class InProcess:

@@ -18,12 +18,7 @@ NO_FRAMES = np.empty((0, 1, 1, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Response:
-    """The outcome of a request.
-
-    Args:
-        frames: (F, H, W, 3) uint8, if some were asked for.
-        found: the rest, which is small.
-    """
+    """The outcome of a request: frames (F, H, W, 3), if some were asked for, and the rest, which is small."""
 
     frames: Frame
     found: Any = None
@@ -66,11 +61,9 @@ class Request(Protocol):
     @property
     def pair(self) -> Pair:
         """The pair that it is about, for messages."""
-        ...
 
     def run(self, simulators: SimulatorSet) -> Response:
         """Do the work."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -133,12 +126,7 @@ class Follow:
 
 @dataclass(frozen=True)
 class RunActor:
-    """Runs an actor that looks at nothing, from the start; the response is whether the goal was reached.
-
-    Args:
-        budget: environment steps.
-        actor: makes the actor from what draws an action.
-    """
+    """Runs an actor that looks at nothing, from the start; the response is whether the goal was reached."""
 
     pair: Pair
     criterion: str
@@ -162,12 +150,7 @@ class RunActor:
 
 @dataclass(frozen=True)
 class RolloutResult:
-    """The outcome of several sequences of actions.
-
-    Args:
-        paths: (S, L + 1, 2) positions, where they begin included.
-        distances: (S,) from the goal at their ends, in the task's units.
-    """
+    """Positions (S, L + 1, 2) on the way of sequences of actions, and distances (S,) from the goal at their ends."""
 
     paths: Array
     distances: Array

@@ -18,13 +18,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Pair:
-    """One start and its goal.
-
-    Args:
-        episode: number of the recorded episode.
-        start_row, goal_row: rows of the recording.
-        start, goal: recorded states, in the simulator's units.
-    """
+    """One start and its goal: number of the recorded episode, rows, and states in the simulator's units."""
 
     episode: int
     start_row: int
@@ -55,15 +49,7 @@ class EpisodeProgress:
 
 
 class SimulatedEpisode:
-    """A pair in a simulator of its own; see `EpisodeProgress` for most attributes.
-
-    Args:
-        simulator: is put to the start; it judges by the success criterion of the evaluation.
-        pair: start and goal.
-
-    Attributes:
-        frames: seen before the steps of the latest request.
-    """
+    """A pair in a simulator of its own; `frames` are those before the steps of the latest request."""
 
     def __init__(self, simulator: Simulator, pair: Pair) -> None:
         simulator.begin(pair.start, pair.goal)

@@ -30,10 +30,6 @@ class Home:
     Reading looks at every folder in turn, at the flat layout (`<home>/<name>.h5`) before the newer one
     (`<home>/datasets/<name>.h5`, `<home>/checkpoints/<name>.safetensors`). Writing follows the layout that the
     home already has; an empty home gets the flat one.
-
-    Args:
-        write: the folder that takes what is made.
-        read: all folders that are searched, first come first.
     """
 
     write: Path

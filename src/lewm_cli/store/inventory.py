@@ -1,6 +1,5 @@
 """Lists the datasets and runs of a home."""
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +74,7 @@ def list_runs(home: Home) -> tuple[RunEntry, ...]:
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:
-    size = _status(path).st_size
+    size = path.stat(follow_symlinks=path.exists()).st_size
     try:
         dataset = open_dataset(path, name)
     except LewmError as error:
@@ -85,7 +84,7 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
 
 def _run_entry(home: Home, run: FoundRun) -> RunEntry:
     path = run.files.weights
-    status = _status(path)
+    status = path.stat(follow_symlinks=path.exists())  # a link that leads nowhere has one, too
     card = statistics = None
     problem = run.problem
     try:
@@ -97,8 +96,3 @@ def _run_entry(home: Home, run: FoundRun) -> RunEntry:
         problem = str(error)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return RunEntry(run.name, path, status.st_size, modified, run.kind, card, statistics, problem)
-
-
-def _status(path: Path) -> os.stat_result:
-    """The status of the file, or of a link that leads nowhere."""
-    return path.stat() if path.exists() else path.lstat()

@@ -71,11 +71,7 @@ def run_names(base: Path) -> Iterator[str]:
 
 
 def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
-    """Find the run of a name, or one state of it, under a home or `checkpoints` in it; our own run before all else.
-
-    Raises:
-        LewmError: it is there, but has no such state.
-    """
+    """Find the run of a name, or one state of it, under a home or `checkpoints` in it; ours before all else."""
     if _is_own(RunFiles(base / name).weights):
         if step is not None:
             raise LewmError(

@@ -4,12 +4,9 @@ from lewm_cli.surprise.measure import draw_episodes, measure_perturbation, measu
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     Band,
-    Curve,
     Detector,
-    DetectorScore,
     EpisodeCurves,
     PerturbationResult,
-    PerturbedEpisode,
     SurpriseResult,
     bands,
 )
@@ -17,12 +14,9 @@ from lewm_cli.surprise.surprise_result import (
 __all__ = [
     "DETECTORS",
     "Band",
-    "Curve",
     "Detector",
-    "DetectorScore",
     "EpisodeCurves",
     "PerturbationResult",
-    "PerturbedEpisode",
     "SurpriseResult",
     "bands",
     "draw_episodes",

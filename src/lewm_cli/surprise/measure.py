@@ -39,9 +39,7 @@ def measure_surprise(
 
     Args:
         run: the model, in eval mode on its device.
-        dataset: the recording.
-        frames: of it, at the model's image size.
-        episodes: their numbers.
+        frames: of the recording, at the model's image size.
         held_out: the run was trained on none of them.
         seed: of the untrained model.
         advance: called with the number of episodes done since the last call.

@@ -32,13 +32,7 @@ Finding = Problem | Remark
 
 @dataclass(kw_only=True)
 class Check:
-    """A thing that is looked at; filled in while it is.
-
-    Args:
-        name: as on the command line.
-        path: its main file.
-        findings: in the order of the look.
-    """
+    """A thing that is looked at, by its name on the command line and its main file; filled in while it is."""
 
     kind: ClassVar[str]
 
@@ -62,13 +56,7 @@ class Check:
         return not self.problems
 
     def look(self, what: str, finds: Callable[[], Iterable[Finding]], advice: str) -> None:
-        """Adds what a look finds; damage that ends the look is a problem too.
-
-        Args:
-            what: is looked at.
-            finds: looks.
-            advice: what to do about problems that come without advice, and if the look breaks off.
-        """
+        """Adds what a look finds, with this advice for problems without one; damage that ends it is a problem too."""
 
         def failure(error: Exception) -> Finding:
             if isinstance(error, LewmError):
@@ -124,12 +112,7 @@ class DatasetCheck(Check):
 
 
 def origin_findings(path: Path, what: str) -> Iterator[Finding]:
-    """Compare every file that an origin names with the hash it had when it arrived.
-
-    Args:
-        path: where the origin of a recording or of weights would be.
-        what: its name after `lewm fetch`.
-    """
+    """Compare every file that an origin names with the hash it had when it arrived; `what` is fetched by that name."""
     origin = Origin.read(path)
     if origin is None:
         return

@@ -36,13 +36,7 @@ RowProgress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
-    """Check everything in a recording; damage is a finding, never an error.
-
-    Args:
-        name: as on the command line.
-        path: the HDF5 file.
-        progress: shows how the decoding gets on, which takes long.
-    """
+    """Check everything in a recording; damage is a finding, never an error; `progress` shows the decoding."""
     check = DatasetCheck(name=name, path=path)
     opened: list[HDF5Dataset] = []
 

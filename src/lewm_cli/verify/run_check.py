@@ -187,10 +187,8 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
     """Check everything that belongs to a run; damage is a finding, never an error.
 
     Args:
-        name: run name.
-        files: where it lies.
-        folders: where its stored measurements lie.
-        kinds: classes of stored measurements, by the first word of their file names.
+        folders: the folders of its stored measurements.
+        kinds: classes of these, by the first word of their file names.
     """
     check = RunCheck(name=name, path=files.weights)
     looks = _RunLooks(check, files, folders, kinds)

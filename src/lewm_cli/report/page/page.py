@@ -1,38 +1,43 @@
 """Puts the page together."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES
-from lewm_cli.report import numbers
+from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_latent_map,
+    draw_perturbation,
     draw_planning,
     draw_probes,
     draw_surprise,
     draw_training,
-    house_style,
-    level_colors,
 )
-from lewm_cli.report.page.filmstrip import film_views, ramp
-from lewm_cli.report.page.perturbations import event_view, highest_peaks
+from lewm_cli.report.page.filmstrip import crop, panels, points, ramp, shots, verdict
+from lewm_cli.report.page.style import house_style, level_colors
 from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport, next_commands
-from lewm_cli.report.summary import headlines, sentences
+from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.store import Measurement
-from lewm_cli.surprise import DETECTORS
+from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
 
 FOLDER = Path(__file__).parent
 
-FILTERS = ["number", "decimals", "setting", "percent", "interval", "times", "duration", "p_value", "day", "listed"]
-"""Functions of `numbers` that the template uses."""
+SEEN_AUROC = 0.9
+"""A detector of so much tells the change."""
+
+LISTED = 5
+"""Episodes listed by their peaks."""
+
+STAYING_SHARE = 0.1
+"""Share of the jump; surprise that keeps more than this stays."""
 
 
 def render_page(report: RunReport) -> str:
@@ -48,16 +53,26 @@ def render_page(report: RunReport) -> str:
             "probes": draw_probes(report.probe) if report.probe else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
         }
-        events = [event_view(result, f"event-{k}") for k, result in enumerate(report.perturbations)]
-    return _template().render(
+        events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (
+        *(day, decimals, duration, interval, listed, number, p_value, percent, setting, times),
+        *(crop, panels, points, shots, verdict, highest_peaks, median_size, remark, what_happens),
+    )
+    environment.filters |= {function.__name__: function for function in filters}
+    return environment.get_template("page.html.j2").render(
         report=report,
         headlines=headlines(report),
         sentences=sentences(report),
         drawings=drawings,
         events=events,
-        films=film_views(report.films) if report.films else [],
         ramp=ramp(),
-        peaks=highest_peaks(report.surprise) if report.surprise else [],
         shown_episodes=SHOWN_EPISODES,
         commands=next_commands(report),
         origins=_origins(report),
@@ -68,38 +83,54 @@ def render_page(report: RunReport) -> str:
     )
 
 
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {word: getattr(numbers, word) for word in FILTERS}
-    return environment.get_template("page.html.j2")
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """A stored measurement, its name on the page and the seed it had."""
-
-    kind: str
-    measurement: Measurement
-    seed: int
-
-
-def _origins(report: RunReport) -> list[_Origin]:
-    """The measurements on the page, in its order."""
-    one_each = (
-        ("planning", report.evaluation),
-        ("films", report.films),
-        ("probes", report.probe),
-        ("surprise", report.surprise),
-    )
-    every = [*one_each, *((f"surprise, {one.perturbation}", one) for one in report.perturbations)]
+def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
+    """The measurements on the page, in its order: name, measurement, and the seed it had."""
+    one_each = {
+        "planning": report.evaluation,
+        "films": report.films,
+        "probes": report.probe,
+        "surprise": report.surprise,
+    }
+    every = one_each | {f"surprise, {one.perturbation}": one for one in report.perturbations}
     return [
-        _Origin(kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
-        for kind, one in every
+        (kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
+        for kind, one in every.items()
         if one
     ]
+
+
+def highest_peaks(result: SurpriseResult) -> list[tuple[int, int, float]]:
+    """The episodes with the highest surprise: number, environment steps after the start, and the value there."""
+    peaks = []
+    for episode in result.episodes:
+        known = [(value, k) for k, value in enumerate(episode.curves["model"]) if value is not None]
+        if known:
+            value, k = max(known)
+            peaks.append((episode.episode, (k + 1) * result.frameskip, value))
+    return sorted(peaks, key=lambda peak: -peak[2])[:LISTED]
+
+
+def median_size(result: PerturbationResult) -> float | None:
+    """Median size of the change; None without episodes."""
+    return float(np.median([one.size for one in result.episodes])) if result.episodes else None
+
+
+def remark(result: PerturbationResult) -> str:
+    """Says what simpler detectors tell of the change, and what happens after it."""
+    simpler = {detector: score for detector, score in result.scores.items() if detector != "model"}
+    if not simpler:
+        return ""
+    seeing = [
+        f"{DETECTOR_TITLES[detector]} (AUROC {decimals(score.auroc, 2)})"
+        for detector, score in simpler.items()
+        if score.auroc >= SEEN_AUROC
+    ]
+    said = f"No simpler detector tells it clearly (AUROC of {SEEN_AUROC} or more)."
+    if seeing:
+        said = f"A jump alone proves little, since simpler detectors tell it too: {listed(seeing)}."
+    if "model" in result.scores:
+        score = result.scores["model"]
+        stays = score.after - 1 >= STAYING_SHARE * (score.ratio - 1)
+        then = "is" if score.ratio_low <= 1 else "stays at" if stays else "falls back to"
+        said += f" Over the steps after the event the model's surprise {then} {times(score.after)} the untouched."
+    return said

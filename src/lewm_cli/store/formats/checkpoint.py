@@ -77,14 +77,9 @@ def read_checkpoint(path: Path, config: Path | Method | None = None) -> Checkpoi
 
 
 def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
-    """Read a checkpoint by running what it says, for those who trust whoever made it.
+    """Read a state dict or a pickled module by running what it says, for those who trust whoever made it.
 
-    Args:
-        path: a state dict or a pickled module whose classes can be imported here.
-        config: as for `read_checkpoint`, and needed for a module of another than the released architecture.
-
-    Raises:
-        LewmError: its code fails, or what it makes is no LeWM.
+    Its classes must be importable here; a module of another than the released architecture needs its config.json.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=False)
@@ -122,13 +117,11 @@ def _from_torch(file: TorchFile, config: Path | Method | None) -> Checkpoint:
     if isinstance(config, Path):
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
     model, named, source = _from_ours(file, content) if content.kind == RESTORE else _from_object(file, content)
-    if config is not None and _sizes(config) != _sizes(model):
+    if config is not None and any(
+        getattr(config, part) != getattr(model, part) for part in ("name", "config", "block_dim")
+    ):
         raise RefusalError("it holds a model of other sizes")
     return Checkpoint(read_state(named, model), model.config, model.block_dim, source, model.name)
-
-
-def _sizes(model: Method) -> tuple[object, ...]:
-    return model.name, model.config, model.block_dim
 
 
 def _from_object(file: TorchFile, root: CapturedObject) -> tuple[Method, NamedTensors, str]:
@@ -140,18 +133,14 @@ def _from_object(file: TorchFile, root: CapturedObject) -> tuple[Method, NamedTe
 
 def _from_ours(file: TorchFile, call: CapturedObject) -> tuple[Method, NamedTensors, str]:
     match call.arguments:
-        case (str(written), int(block_dim), dict(state), str(method)) if type(block_dim) is int:
-            pass
-        case _:
-            raise DamagedError("restore_model is called with other arguments than it takes")
-    if method not in METHODS:
-        raise DamagedError("the method in it is not one of this version of lewm")
-    try:
-        config = METHODS[method].Sizes.model_validate_json(written)
-    except ValidationError as error:
-        raise DamagedError("the configuration in it is not one of this version of lewm") from error
-    model = blank_model(config, block_dim, method)
-    return model, under_our_names(_entries(file, state)), "object checkpoint (lewm)"
+        case (str(written), int(block_dim), dict(state), str(method)) if method in METHODS and block_dim is not True:
+            try:
+                config = METHODS[method].Sizes.model_validate_json(written)
+            except ValidationError as error:
+                raise DamagedError("the configuration in it is not one of this version of lewm") from error
+            model = blank_model(config, block_dim, method)
+            return model, under_our_names(_entries(file, state)), "object checkpoint (lewm)"
+    raise DamagedError("its model is of no method that this version of lewm knows, or incomplete")
 
 
 def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Method | None, kind: str) -> Checkpoint:

@@ -18,7 +18,6 @@ from lewm_cli.store.formats.unpickler import unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-LEGACY_PROTOCOL = 1001
 
 LARGEST_PICKLE = 16 * 2**20
 """Bytes without the tensors; a pickled model of the released size takes 0.1 MB."""
@@ -32,13 +31,7 @@ _LOCAL_HEADER = struct.Struct("<26x2H")
 
 @dataclass(frozen=True)
 class TorchFile:
-    """A file of torch.save with nothing but its pickle read.
-
-    Args:
-        path: where it is.
-        content: what the pickle describes, in stand-ins.
-        starts: where the bytes of each storage begin; all of them lie inside the file.
-    """
+    """A file of torch.save with nothing but its pickle read; `starts` says where the bytes of each storage begin."""
 
     path: Path
     content: Value
@@ -154,7 +147,7 @@ def _read_legacy(file: BinaryIO, size: int) -> tuple[Value, dict[Storage, int]]:
     if unpickle(head, {}) != LEGACY_MAGIC:
         raise DamagedError("it is a pickle, but not one of torch.save")
     protocol, system = unpickle(head, {}), unpickle(head, {})
-    if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
+    if protocol != 1001 or not isinstance(system, dict):
         raise DamagedError("it is of an unknown version of torch.save")
     if system.get("little_endian") is not (sys.byteorder == "little"):
         raise DamagedError("its numbers are in another byte order")

@@ -39,12 +39,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 
 
 def unpickle(stream: BinaryIO, storages: dict[str, Storage]) -> Value:
-    """Run one pickle, up to its STOP.
-
-    Args:
-        stream: in memory, where no read allocates more than there is.
-        storages: takes those that the pickle mentions, by key.
-    """
+    """Run one pickle in memory, up to its STOP; `storages` takes those that it mentions, by key."""
     machine = _Machine(storages)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
@@ -106,7 +101,10 @@ class _Machine:
                 push(self._pop_to_mark() if name == "LIST" else [])
             case "APPEND" | "APPENDS" | "ADDITEMS":
                 items = [pop()] if name == "APPEND" else self._pop_to_mark()
-                _extend(self.stack[-1], items)
+                if isinstance(self.stack[-1], list):
+                    self.stack[-1].extend(items)
+                elif not isinstance(self.stack[-1], Opaque):
+                    raise DamagedError("its pickle appends to something else than a list")
             case "EMPTY_DICT" | "DICT":
                 items = self._pop_to_mark() if name == "DICT" else []
                 push({})
@@ -144,13 +142,6 @@ class _Machine:
         below = self.below.pop()
         items, self.stack = self.stack, below
         return items
-
-
-def _extend(target: Value, items: list[Value]) -> None:
-    if isinstance(target, list):
-        target.extend(items)
-    elif not isinstance(target, Opaque):
-        raise DamagedError("its pickle appends to something else than a list")
 
 
 def _fill(target: Value, items: list[Value]) -> None:

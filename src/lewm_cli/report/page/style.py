@@ -20,7 +20,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lewm_cli.report.numbers import number, power_of_ten
 
@@ -29,18 +29,38 @@ WIDTH = 3.9
 
 TEXT = 9
 
-ROLES = ("ink", "muted", "line", "paper", "model", "other", "baseline", "event", "third")
-INK, MUTED, LINE, PAPER, MODEL, OTHER, BASELINE, EVENT, THIRD = (f"#0100{k:02x}" for k in range(len(ROLES)))
+ROLES = ("ink", "muted", "line", "model", "other", "baseline", "event", "third")
+INK, MUTED, LINE, MODEL, OTHER, BASELINE, EVENT, THIRD = (f"#0100{k:02x}" for k in range(len(ROLES)))
 """Stand-ins. `model` is what the run itself does, `baseline` what it is compared with."""
 
 LEVELS = 16
 LEVEL_COLORS = tuple(f"#0200{k:02x}" for k in range(LEVELS))
 """Stand-ins for the steps of a perceptual color map, which leaves out what its theme's background swallows."""
 
-VARIABLES = {f"#0100{k:02x}": role for k, role in enumerate(ROLES)} | {
-    color: f"level-{k}" for k, color in enumerate(LEVEL_COLORS)
-}
+VARIABLES = {f"#0100{k:02x}": role for k, role in enumerate(ROLES)}
+VARIABLES |= {color: f"level-{k}" for k, color in enumerate(LEVEL_COLORS)}
 """The page's style variable for each stand-in."""
+
+SETTINGS = {
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), TEXT),
+    **dict.fromkeys(("axes.titlecolor", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), MUTED),
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), LINE),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "svg.fonttype"), "none"),
+    **dict.fromkeys(("axes.spines.left", "axes.spines.right", "axes.spines.top", "text.parse_math"), False),
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.linewidth": 0.7,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.major.size": 3,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+}
+"""What is not as matplotlib has it."""
 
 
 @dataclass(frozen=True)
@@ -56,40 +76,7 @@ def house_style() -> Iterator[None]:
     """Figures are drawn in here, untouched by the user's matplotlib settings."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "svg.fonttype": "none",
-                "text.parse_math": False,
-                "font.size": TEXT,
-                "axes.titlesize": TEXT,
-                "axes.titlecolor": MUTED,
-                "axes.titlelocation": "left",
-                "axes.titlepad": 8,
-                "axes.labelsize": TEXT,
-                "axes.labelcolor": MUTED,
-                "axes.edgecolor": LINE,
-                "axes.facecolor": "none",
-                "axes.axisbelow": True,
-                "axes.spines.left": False,
-                "axes.spines.right": False,
-                "axes.spines.top": False,
-                "axes.grid": True,
-                "axes.grid.axis": "y",
-                "grid.color": LINE,
-                "grid.linewidth": 0.7,
-                "xtick.color": LINE,
-                "ytick.color": LINE,
-                "xtick.labelcolor": MUTED,
-                "ytick.labelcolor": MUTED,
-                "ytick.major.size": 0,
-                "ytick.minor.size": 0,
-                "xtick.major.size": 3,
-                "figure.facecolor": "none",
-                "lines.linewidth": 1.8,
-                "lines.solid_capstyle": "round",
-                "text.color": INK,
-            }
-        )
+        matplotlib.rcParams.update(SETTINGS)
         yield
 
 
@@ -101,24 +88,24 @@ def new_figure(height: float = 2.7) -> tuple[Figure, Axes]:
 
 
 def finish(figure: Figure, key: str, title: str) -> Drawing:
-    """Turn a figure into a drawing.
-
-    Args:
-        figure: drawn under `house_style`.
-        key: unique on the page; ids inside the SVG begin with it.
-        title: what is seen; the accessible name too.
-    """
+    """Turn a figure drawn under `house_style` into a drawing; ids inside begin with its key, unique on the page."""
     matplotlib.rcParams["svg.hashsalt"] = key  # restored by `house_style`; ids come out the same every time
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Drawing(title, Markup(_inlined(buffer.getvalue(), key, title)))
 
 
+def mark_interval(axes: Axes, y: float, low: float, value: float, high: float, color: str) -> None:
+    """Draw a value at a height as a dot, and its interval as a pale line."""
+    axes.plot([low, high], [y, y], color=color, lw=2.4, alpha=0.45)
+    axes.plot([value], [y], "o", color=color, ms=5.5, mew=0)
+
+
 def label_ends(axes: Axes, labels: list[tuple[float, str, str]]) -> None:
-    """Name lines at their right ends, in the margin, apart from each other.
+    """Name lines at their right ends, in the margin, apart from each other; final limits must be set.
 
     Args:
-        axes: with final limits.
+        axes: with the lines.
         labels: data y, text, color.
     """
     line = TEXT * 1.35 / (72 * axes.figure.get_figheight() * 0.74)
@@ -137,15 +124,12 @@ def label_ends(axes: Axes, labels: list[tuple[float, str, str]]) -> None:
 
 def log_axis(axes: Axes, which: str = "y") -> None:
     """A logarithmic axis with plain numbers; final limits must be set."""
+    axes.set(**{f"{which}scale": "log"})
     axis = axes.yaxis if which == "y" else axes.xaxis
-    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    low, high = axes.get_ylim() if which == "y" else axes.get_xlim()
-    decades = np.log10(high / low)
-    subs = (1.0,) if decades > 1.7 else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if np.log10(high / low) > 1.7 else (1.0, 2.0, 5.0), numticks=7))
+    axis.set_major_formatter(lambda value, _: _plain(value))
     axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
 
 
 def log_limits(values: np.ndarray, room: float = 0.08) -> tuple[float, float]:
