@@ -56,13 +56,6 @@ def probe_run(
         features = encode(run, recorded, samples.rows, ~samples.test, seed, advance)
     with progress("fitting", STAGES, "probes") as advance:
         result = fit_probes(
-            run,
-            unseen.dataset,
-            samples,
-            features,
-            held_out=unseen.held_out,
-            begun=begun,
-            seed=seed,
-            advance=advance,
+            run, unseen.dataset, samples, features, held_out=unseen.held_out, begun=begun, seed=seed, advance=advance
         )
     return result, keep_result(home, run, "probe", result)

@@ -11,10 +11,7 @@ from lewm_cli.train import RunDetails, run_details
 
 
 def look_up(
-    home: Home,
-    name: str,
-    external: ExternalWeights = NO_OPTIONS,
-    say: Callable[[str], None] = silent,
+    home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Callable[[str], None] = silent
 ) -> Dataset | RunDetails:
     """Find out what a name stands for; a run wins over a dataset of the same name.
 

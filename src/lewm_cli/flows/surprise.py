@@ -76,13 +76,7 @@ def surprise_run(
             say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
         with progress("measuring", len(unseen), "episodes") as advance:
             result = measure_surprise(
-                loaded,
-                recording,
-                frames,
-                range(len(unseen)),
-                held_out=bool(unseen.all()),
-                seed=seed,
-                advance=advance,
+                loaded, recording, frames, range(len(unseen)), held_out=bool(unseen.all()), seed=seed, advance=advance
             )
         if result.left_out:
             say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
