@@ -1,7 +1,7 @@
 """Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from lewm_cli.diagnose import (
     planned_by,
     reference_planner,
 )
-from lewm_cli.errors import LewmError, StoppedError, signal_of
+from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     EpisodeResult,
     EvalResult,
@@ -33,12 +33,12 @@ from lewm_cli.evaluate import (
     redraw,
     remarks,
 )
+from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.planned import Planned, find_planned
-from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
 
@@ -53,7 +53,7 @@ class Evaluated(NamedTuple):
 def evaluate_run(
     home: Home,
     name: str,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     dataset: str | None = None,
@@ -80,7 +80,7 @@ def evaluate_run(
         manifest: file of pairs, written if it does not exist.
         seeds: how often the same pairs are planned for, each time with another seed.
         offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
-        references: settings of the references that are measured on the same pairs; None for no references.
+        references: settings of the references that are measured on the same pairs; None measures none.
         films: pairs of the first offset and seed kept as filmstrips for the page, candidates of the planner included.
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
@@ -122,7 +122,7 @@ def evaluate_run(
     with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
         several = seeds * len(planned) > 1
         work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
-        with _resumable(work.journals, sum(map(work.episodes, planned))):
+        with stopped_with(lambda: work.kept(planned)):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
         for journal in work.journals:
             journal.remove()
@@ -150,7 +150,7 @@ class _Evaluation:
     resume: bool
     pool: SimulatorPool
     opened: ExitStack
-    say: Callable[[str], None]
+    say: Say
     progress: Progress
     journals: list[Journal] = field(default_factory=list)
 
@@ -174,9 +174,13 @@ class _Evaluation:
             result = result.model_copy(update={"references": found})
         return Evaluated(result, keep_result(self.home, self.run, "eval", result))
 
-    def episodes(self, pairs: Planned) -> int:
-        """Count the episodes that are kept one by one, those of references included."""
-        return len(pairs.pairs) * (self.seeds + len(self._planned_by(pairs)))
+    def kept(self, planned: list[Planned]) -> str:
+        """Say how many episodes are kept when this is stopped, those of references included, and how to go on."""
+        finished = sum(journal.finished for journal in self.journals)
+        if not finished:
+            return "stopped before an episode was finished; nothing was left behind"
+        every = sum(len(pairs.pairs) * (self.seeds + len(self._planned_by(pairs))) for pairs in planned)
+        return f"stopped; {finished} of {every} episodes are kept, and the same command with --resume goes on"
 
     def film(self, pairs: Planned, result: EvalResult, count: int) -> None:
         """Film some pairs of a result under its first seed, and store that."""
@@ -246,35 +250,19 @@ class _Evaluation:
         about = Journaled.of(self.run, planned.dataset, planned.pairs, planned.protocol, by or "model")
         say = self.say if by is None else lambda message: self.say(f"{by}: {message}")
         folder = results_folder(self.home, self.run)
-        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.resume, say=say))
-        self.journals.append(journal)
-        return journal
+        self.journals.append(self.opened.enter_context(Journal.opened(folder, about, resume=self.resume, say=say)))
+        return self.journals[-1]
 
     def _title(self, planned: Planned) -> str:
         protocol = planned.protocol
         return f"offset {protocol.offset}, seed {protocol.drawn_with}" if self.several else "evaluating"
 
 
-@contextmanager
-def _resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
-    """Say how to go on with so many pairs when this is interrupted; the journals are those that have begun by then."""
-    try:
-        yield
-    except (KeyboardInterrupt, StoppedError) as stopped:
-        finished = sum(journal.finished for journal in journals)
-        kept = f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on"
-        nothing = "stopped before an episode was finished; nothing was left behind"
-        raise StoppedError(kept if finished else nothing, signal_of(stopped)) from stopped
-
-
 def simulated_task(run: Run, otherwise: str) -> Task:
     """The task of a run, in whose simulator its actions can be taken.
 
-    Args:
-        otherwise: what follows where there is no simulator, for the error.
-
     Raises:
-        LewmError: it has no simulator, or that takes actions of another width.
+        LewmError: it has no simulator, so that happens what `otherwise` says; or that takes actions of another width.
     """
     inputs = run.card.inputs
     task = find_task(inputs.task)

@@ -7,17 +7,17 @@ from lewm_cli.config import Layer, merge_layers
 from lewm_cli.control import nondeterminism, resolve_precision
 from lewm_cli.data import read_image
 from lewm_cli.evaluate import HELD_OUT, Film, GoalImageResult, GoalProtocol, drive_to_image
+from lewm_cli.flows import Progress
 from lewm_cli.flows.evaluate import simulated_task
-from lewm_cli.flows.progress import Progress
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
 
 
 def drive_run(
     home: Home,
     name: str,
     image: Path,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     start_seed: int = 0,
@@ -26,13 +26,10 @@ def drive_run(
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> GoalImageResult:
-    """Reset the simulator of a run's task, and plan towards an image; nothing is stored.
+    """Reset the simulator of a run's task by a seed, and plan towards the goal in an image file; nothing is stored.
 
     Args:
-        image: file of the goal.
-        start_seed: of the simulator's reset.
         settings: laid over what the task's protocol `heldout` says of driving.
-        video: takes the frames.
 
     Raises:
         UsageError: settings that cannot mean anything.

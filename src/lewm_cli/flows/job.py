@@ -1,6 +1,5 @@
 """The plan of a training run: task, recording, configuration and name, found before anything is written."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -10,7 +9,7 @@ from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import RunCard, TrainConfig
-from lewm_cli.store import Home, RunFiles, dataset_task, list_runs, read_card, split_step
+from lewm_cli.store import Home, RunFiles, Say, dataset_task, list_runs, read_card, split_step
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 from lewm_cli.train import task_preset
 
@@ -31,7 +30,7 @@ def new_job(
     home: Home,
     what: str,
     device: torch.device,
-    say: Callable[[str], None],
+    say: Say,
     *,
     preset: str | None,
     dataset: str | None,
@@ -57,7 +56,7 @@ def new_job(
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 
 
-def resumed_job(home: Home, what: str, say: Callable[[str], None], *, dataset: str | None, name: str | None) -> Job:
+def resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: str | None) -> Job:
     """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
     name = name or _newest_stopped(home, what, say)
     files = RunFiles(home.run_stem(name))
@@ -111,7 +110,7 @@ def _prefix(what: str) -> str:
     return path.parts[0] if len(path.parts) > 1 and not path.suffix else path.stem
 
 
-def _newest_stopped(home: Home, what: str, say: Callable[[str], None]) -> str:
+def _newest_stopped(home: Home, what: str, say: Say) -> str:
     task = find_task(what)
     stopped = [
         run
@@ -130,7 +129,7 @@ def _newest_stopped(home: Home, what: str, say: Callable[[str], None]) -> str:
 def _merged_config(
     task: Task,
     device: torch.device,
-    say: Callable[[str], None],
+    say: Say,
     preset: str | None,
     file: Path | None,
     settings: tuple[Layer, ...],

@@ -1,6 +1,5 @@
 """Chooses what is evaluated: the protocol that was asked for or can be kept, and its pairs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -25,7 +24,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.simulate import Pair
-from lewm_cli.store import Home, Run
+from lewm_cli.store import Home, Run, Say
 from lewm_cli.tasks import Task
 
 
@@ -70,7 +69,7 @@ def find_planned(
     home: Home,
     run: Run,
     task: Task,
-    say: Callable[[str], None],
+    say: Say,
     *,
     dataset: str | None,
     settings: tuple[Layer, ...],
@@ -142,7 +141,7 @@ def _plan(
     protocol: EvalProtocol,
     path: Path | None,
     manifest: PairManifest | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Planned:
     """Draw pairs, or read them."""
     dataset, origin = among.dataset, None

@@ -1,6 +1,5 @@
 """Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
-from lewm_cli.flows.progress import Progress
+from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
@@ -16,6 +15,7 @@ from lewm_cli.store import (
     NO_OPTIONS,
     ExternalWeights,
     Home,
+    Say,
     dataset_task,
     list_runs,
     load_run,
@@ -33,7 +33,7 @@ PERTURBED_EPISODES = 32
 def surprise_run(
     home: Home,
     dataset: str,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     run: str | None = None,
@@ -50,7 +50,6 @@ def surprise_run(
         run: run name; the newest run that fits the recording if not given.
         perturb: name of a perturbation; None measures the recording as it is.
         episodes: at most so many; all of a recording, or 32 perturbed ones, if not given.
-        seed: of the perturbations and the untrained model.
         plot: the SVG file to draw; beside the result if not given.
 
     Returns:
@@ -118,7 +117,7 @@ def surprise_run(
     return result, path, drawn_to
 
 
-def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str:
+def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
     """Chooses the newest run of the recording's task; of any task where the recording names none and nothing else fits.
 
     Runs of lewm come first, then those of other tools that can be fed, then the released weights.

@@ -1,7 +1,6 @@
 """Train a run: find what it needs, take its name once nothing can be wrong with it any more, and start the loop."""
 
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from lewm_cli.config import ActionStats, Inputs, Layer
 from lewm_cli.data import ClipBatches, Split, find_packed, open_frames, pack_frames, split_clips
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
+from lewm_cli.flows import Progress
 from lewm_cli.flows.job import Job, new_job, resumed_job
-from lewm_cli.flows.progress import Progress
 from lewm_cli.methods import Provenance, RunCard
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, load_run
+from lewm_cli.store import Home, Run, RunFiles, Say, load_run
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
 
@@ -26,7 +25,7 @@ def train(
     what: str,
     *,
     listeners: tuple[Listener, ...],
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     preset: str | None = None,
     dataset: str | None = None,
