@@ -7,7 +7,7 @@ from pathlib import Path
 from lewm_cli.config import nearest
 from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
 from lewm_cli.stop import StopRequest
-from lewm_cli.store import Home, RunFiles, Say, check_name, names_release
+from lewm_cli.store import FoundRun, Home, RunFiles, Say, check_name, names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
 
 
