@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -21,7 +20,6 @@ from lewm_cli.diagnose import (
 )
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
-    EpisodeResult,
     EvalResult,
     Film,
     Journal,
@@ -35,19 +33,12 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.planned import Planned, find_planned
-from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
+from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
-
-
-class Evaluated(NamedTuple):
-    """A result, which is of one distance of the goals, and the file that it was stored in."""
-
-    result: EvalResult
-    path: Path
 
 
 def evaluate_run(
@@ -72,7 +63,7 @@ def evaluate_run(
 ) -> list[Evaluated]:
     """Evaluate by planning in the simulator, and store one result per offset under `<run>.run/results/`.
 
-    The first offset is stored last: pages and tables show the newest result.
+    Returns every result and its file. The first offset is stored last: pages and tables show the newest result.
 
     Args:
         dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
@@ -136,7 +127,6 @@ class _Evaluation:
 
     Args:
         several: progress names seeds and offsets.
-        references: how much they try; None for no references.
         opened: closes the journals in the end.
         journals: of every seed and offset so far; they are needed until all results are stored.
     """
@@ -160,8 +150,12 @@ class _Evaluation:
         journals = [self._open_journal(one) for one in planned]
         references = {by: self._open_journal(self._referring(pairs), by) for by in self._planned_by(pairs)}
         if all(journal.finished == len(pairs.pairs) for journal in journals):
-            stored = self._find_stored(pairs, tuple(one for journal in journals for one in journal.episodes))
-            if stored:
+            # An interrupted evaluation of several offsets may have stored this one.
+            episodes = tuple(one for journal in journals for one in journal.episodes)
+            stored = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
+            planner = self._referring(pairs).protocol.planner if self.references else None
+            measured = stored.result.references if stored else None
+            if stored and (planner is None or (measured and measured.planner == planner)):
                 return stored
         results = [
             self._evaluate(one, journal, video if one is pairs else None)
@@ -210,14 +204,6 @@ class _Evaluation:
                 redrawn=redrawn,
             )
 
-    def _find_stored(self, pairs: Planned, episodes: tuple[EpisodeResult, ...]) -> Evaluated | None:
-        """Find what an interrupted evaluation of several offsets has stored of this one."""
-        found = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
-        if found is None or self.references is None:
-            return Evaluated(*found) if found else None
-        measured, planner = found[0].references, self._referring(pairs).protocol.planner
-        return Evaluated(*found) if measured and measured.planner == planner else None
-
     def _planned_by(self, pairs: Planned) -> tuple[PlansBy, ...]:
         """The costs that references plan by; none without references."""
         return planned_by(pairs.protocol.planner, self.references) if self.references else ()
@@ -261,8 +247,7 @@ class _Evaluation:
 def simulated_task(run: Run, otherwise: str) -> Task:
     """The task of a run, in whose simulator its actions can be taken.
 
-    Raises:
-        LewmError: it has no simulator, so that happens what `otherwise` says; or that takes actions of another width.
+    Raises LewmError with a reason and with what follows, `otherwise`, if there is no such simulator.
     """
     inputs = run.card.inputs
     task = find_task(inputs.task)

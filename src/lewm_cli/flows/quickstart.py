@@ -88,18 +88,10 @@ def _measure(home: Home, size: QuickstartSize, device: str, say: Say, progress: 
     results = _measured(home, size)
     if not results.of(EvalResult) or not results.of(FilmResult):
         say(f"planning from {size.pairs} recorded starts to recorded goals")
-        evaluate_run(
-            home,
-            RUN,
-            say,
-            progress,
-            dataset=TEST,
-            settings=_pairs(size),
-            protocol=HELD_OUT,
-            workers=1,  # in this process: the perturbations below need a simulator here, and importing it takes longest
-            resume=any(RunFiles(home.run_stem(RUN)).results.glob("eval-*.journal")),
-            device=device,
-        )
+        begun = any(RunFiles(home.run_stem(RUN)).results.glob("eval-*.journal"))
+        evaluate = partial(evaluate_run, home, RUN, say, progress, dataset=TEST, protocol=HELD_OUT, device=device)
+        # In this process: the perturbations below need a simulator here, and importing it takes longest.
+        evaluate(settings=_pairs(size), workers=1, resume=begun)
     if not results.of(ProbeResult):
         say("probing what the latents know")
         probe_run(home, RUN, say, progress, dataset=TEST, frames=size.frames, seed=SEED, device=device)

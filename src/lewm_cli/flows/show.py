@@ -10,11 +10,7 @@ from lewm_cli.train import RunDetails, run_details
 
 
 def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Say = silent) -> Dataset | RunDetails:
-    """Find out what a name stands for; a run wins over a dataset of the same name.
-
-    Raises:
-        LewmError: nothing has this name, or it is damaged.
-    """
+    """Find a run of this name, or else a dataset; raises LewmError if there is neither, or it is damaged."""
     if name.endswith(DATASET_SUFFIXES):
         return home.find_dataset(name)
     try:

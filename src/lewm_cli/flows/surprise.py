@@ -79,7 +79,6 @@ def surprise_run(
             )
         if result.left_out:
             say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
-        kind = "surprise"
     else:
         known = {perturbation.name: perturbation for perturbation in task.perturbations}
         if not known:
@@ -89,27 +88,18 @@ def surprise_run(
             )
         if perturb not in known:
             raise LewmError(f"{task.name} has no perturbation {perturb!r}; there is {', '.join(known)}")
-        perturbation, wanted = known[perturb], episodes or PERTURBED_EPISODES
+        staged, wanted = known[perturb], episodes or PERTURBED_EPISODES
         allowed = find_unseen(home, loaded, task, dataset, say)
         drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
         if len(drawn) < wanted:
             usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"
             enough = len(allowed.episodes) >= wanted
             say(f"{usable}: long enough, and with every action recorded" if enough else usable)
-        with progress(f"simulating {perturbation.name}", len(drawn), "episodes") as advance:
+        with progress(f"simulating {perturb}", len(drawn), "episodes") as advance:
             result = measure_perturbation(
-                loaded,
-                task,
-                recording,
-                frames,
-                drawn,
-                perturbation,
-                held_out=allowed.held_out,
-                seed=seed,
-                advance=advance,
+                loaded, task, recording, frames, drawn, staged, held_out=allowed.held_out, seed=seed, advance=advance
             )
-        kind = f"perturb-{perturbation.name}"
-    path = keep_result(home, loaded, kind, result)
+    path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
     from lewm_cli.report.plot import surprise_svg  # late: matplotlib
 
     drawn_to = plot or path.with_suffix(".svg")
