@@ -6,6 +6,7 @@ Arguments that mean the same in all of them:
     name: of a run.
     say: called with a line about whatever was found or chosen on the user's behalf.
     progress: enters a stage by its label, its total and their unit; yields a function that takes the number done.
+    listeners: called with every event of a training.
     settings: laid over those of the preset or protocol; later ones win.
     device: auto, cpu, cuda or mps.
     external: options for weights that another tool made.

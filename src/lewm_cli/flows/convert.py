@@ -43,8 +43,8 @@ def convert_run(
     files = found.files
     # Object and weights lie beside an own run, everything else in the current folder.
     beside = {Target.OBJECT: files.object, Target.WEIGHTS: files.state_dict} if found.own else {}
-    path = Path.cwd() / USUAL_NAMES[target].format(found.name.replace("/", "-"))
-    path = output.resolve() if output else beside.get(target, path)
+    usual = USUAL_NAMES[target].format(found.name.replace("/", "-"))
+    path = output.resolve() if output else beside.get(target) or Path.cwd() / usual
     derived = found.own and _is_derived(files, path, target)
     if derived and files.stopped:
         raise LewmError(

@@ -1,4 +1,4 @@
-"""Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
+"""Evaluate a run on pairs, and keep the result beside it; or drive its simulator towards an image."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from lewm_cli.config import Layer, ReferencesConfig
-from lewm_cli.control import Planner, find_objective
+from lewm_cli.config import Layer, ReferencesConfig, merge_layers
+from lewm_cli.control import Planner, find_objective, nondeterminism, resolve_precision
+from lewm_cli.data import read_image
 from lewm_cli.diagnose import (
     PlansBy,
     ReferenceDiagnostics,
@@ -20,12 +21,16 @@ from lewm_cli.diagnose import (
 )
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
+    HELD_OUT,
     EvalResult,
     Film,
+    GoalImageResult,
+    GoalProtocol,
     Journal,
     Journaled,
     Reference,
     References,
+    drive_to_image,
     evaluate,
     first_seed,
     redraw,
@@ -87,7 +92,7 @@ def evaluate_run(
     if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, name, on, external=external, say=say)
-    task = simulated_task(run, "it cannot be evaluated by planning")
+    task = _simulated_task(run, "it cannot be evaluated by planning")
     config = None if references is None else find_references(task, references)
     planned = find_planned(
         home,
@@ -244,7 +249,44 @@ class _Evaluation:
         return f"offset {protocol.offset}, seed {protocol.drawn_with}" if self.several else "evaluating"
 
 
-def simulated_task(run: Run, otherwise: str) -> Task:
+def drive_run(
+    home: Home,
+    name: str,
+    image: Path,
+    say: Say,
+    progress: Progress,
+    *,
+    start_seed: int = 0,
+    settings: tuple[Layer, ...] = (),
+    video: Callable[[Film], None] | None = None,
+    device: str = "auto",
+    external: ExternalWeights = NO_OPTIONS,
+) -> GoalImageResult:
+    """Reset the simulator of a run's task by a seed, and plan towards the goal in an image file; nothing is stored.
+
+    Args:
+        settings: laid over what the task's protocol `heldout` says of driving.
+
+    Raises:
+        UsageError: settings that cannot mean anything.
+        LewmError: no such run, no simulator or one for other actions, or an image that cannot stand for a frame.
+    """
+    goal = read_image(image)
+    run = load_run(home, name, resolve_device(device), external=external, say=say)
+    instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
+    task = _simulated_task(run, f"there is nothing to drive; {instead}")
+    assert task.make_simulator is not None
+    base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
+    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
+    protocol = GoalProtocol.build(merged.tree, merged.source)
+    protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
+    if remark := nondeterminism(protocol.planner):
+        say(f"unusual: {remark}")
+    with progress("driving", protocol.budget, "steps") as advance:
+        return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
+
+
+def _simulated_task(run: Run, otherwise: str) -> Task:
     """The task of a run, in whose simulator its actions can be taken.
 
     Raises LewmError with a reason and with what follows, `otherwise`, if there is no such simulator.

@@ -22,11 +22,7 @@ from lewm_cli.store import Say
 def fetch(
     planned: Sequence[PlannedFetch], say: Say, progress: ByteProgress, *, keep_archive: bool
 ) -> tuple[Installed, ...]:
-    """Fetches everything that is planned and not there.
-
-    Args:
-        planned: what is asked for, and where it goes.
-        keep_archive: leave an archive beside what was unpacked from it.
+    """Fetches everything that is planned and not there, and keeps archives that were unpacked if asked to.
 
     Raises:
         MissingError: nothing of this name is published any more.

@@ -53,11 +53,7 @@ class QuickstartSize:
 def quickstart(
     folder: Path, size: QuickstartSize, device: str, listeners: tuple[Listener, ...], say: Say, progress: Progress
 ) -> Page:
-    """Do what is not done yet in a home of its own, and draw the page.
-
-    Args:
-        folder: the home; no other one is read.
-        listeners: called with every event of the training.
+    """Do what is not done yet in a home of its own, the only one that is read, and draw the page.
 
     Raises:
         LewmError: whatever stops a stage; the stages before it stay done.

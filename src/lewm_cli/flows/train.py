@@ -54,7 +54,6 @@ def train(
 
     Args:
         what: a task, or a dataset by name or path.
-        listeners: called with every event of the training.
         preset: `release` on CUDA, else `small`, if not given.
         dataset: which recording of the task.
         config: a TOML file laid over the preset, under the settings.
@@ -282,9 +281,6 @@ def _its_sizes(parent: Run) -> str:
 def _resumed_card(card: RunCard, device: torch.device) -> RunCard:
     """The card of a resumed run, which adds this device, these versions and this command."""
     assert card.provenance is not None
-    here = {
-        "device": str(device),
-        "versions": installed_versions(),
-        "command": f"{card.provenance.command} && {command_line()}",
-    }
+    command = f"{card.provenance.command} && {command_line()}"
+    here = {"device": str(device), "versions": installed_versions(), "command": command}
     return card.model_copy(update={"provenance": card.provenance.model_copy(update=here)})
