@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from lewm_cli.errors import LewmError
 
@@ -25,13 +24,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
 
     On any error, an interrupt included, the temporary file is removed and `path` is what it was.
-
-    Raises:
-        LewmError: the folder cannot be written or the disk is full.
+    Raises LewmError if the folder cannot be written or the disk is full.
     """
     part = _new_part(path, Path.touch)
     try:
-        with full_disk_explained(path):
+        with explained(path, folder=False):
             yield part
         with explained(path):
             mask = os.umask(0o077)  # the only way to read it is to set it
@@ -50,18 +47,13 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
 
     On any error, an interrupt included, the temporary folder is removed, and `path` is the old folder or the new one.
     Where the system cannot exchange two folders in one step, a kill in the last moment leaves `path` without files.
-
-    Args:
-        path: what it will be called; may be there already.
-        replaces: the files that may be in it then, in the order in which they go if folders cannot be exchanged.
-
-    Raises:
-        LewmError: the folder cannot be written, the disk is full, or other files are in `path`.
+    The files in `replaces` may be in `path` before; they go in this order if folders cannot be exchanged.
+    Raises LewmError if the folder cannot be written, the disk is full, or other files are in `path`.
     """
     path = path.resolve()  # a link stays one
     part = _new_part(path, Path.mkdir)
     try:
-        with full_disk_explained(path):
+        with explained(path, folder=False):
             yield part
         with explained(path):
             for file in part.iterdir():
@@ -80,11 +72,7 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step.
-
-    Raises:
-        LewmError: the folder cannot be written or the disk is full.
-    """
+    """Replace `path` by `text` in one step; raises LewmError if it cannot be written."""
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -107,7 +95,7 @@ def locked(path: Path, busy: str | None) -> Iterator[None]:
             except BlockingIOError as error:
                 raise LewmError(busy) from error
             # Whoever held it may have removed the lock file with `path`; the next one would lock another file.
-            if _is_at(handle, lock):
+            if _is_at(handle.fileno(), lock):
                 yield
                 return
 
@@ -120,10 +108,8 @@ def is_locked(path: Path) -> bool:
     try:
         with lock_path(path).open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # there is no lock, or it cannot be asked
-        return False
+    except OSError as error:  # or there is no lock, or it cannot be asked
+        return isinstance(error, BlockingIOError)
     return False
 
 
@@ -144,39 +130,24 @@ def remove_stale_parts(path: Path) -> None:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an error of the system about writing `path` into a sentence.
+def explained(path: Path, *, folder: bool = True) -> Iterator[None]:
+    """Raise LewmError for a full disk, or a folder that cannot be written, while `path` is written.
 
-    Raises:
-        LewmError: the disk is full, or the folder cannot be written.
-    """
-    try:
-        with full_disk_explained(path):
-            yield
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        raise LewmError(
-            f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
-            "choose a folder that can be (for what goes into the home: --home or $LEWM_WRITE_HOME)"
-        ) from error
-
-
-@contextmanager
-def full_disk_explained(path: Path) -> Iterator[None]:
-    """Turn a full disk into a sentence, and nothing else: whatever else goes wrong may not be about `path`.
-
-    Raises:
-        LewmError: the disk is full.
+    Without `folder`, only for a full disk: whatever else goes wrong may not be about `path`.
     """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if not disk_is_full(error):
+        if disk_is_full(error):
+            raise LewmError(
+                f"the disk under {path.parent} is full, so {path.name} was not written; "
+                "free some space or choose another disk with --home"
+            ) from error
+        if not (folder and isinstance(error, OSError) and error.errno in UNWRITABLE):
             raise
         raise LewmError(
-            f"the disk under {path.parent} is full, so {path.name} was not written; "
-            "free some space or choose another disk with --home"
+            f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
+            "choose a folder that can be (for what goes into the home: --home or $LEWM_WRITE_HOME)"
         ) from error
 
 
@@ -203,9 +174,9 @@ def _new_part(path: Path, make: Callable[[Path], None]) -> Path:
     return part
 
 
-def _is_at(handle: IO[str], path: Path) -> bool:
+def _is_at(file: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+        return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
 

@@ -11,7 +11,7 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.archive_checks import gigabytes
 from lewm_cli.fetch.target import Target
-from lewm_cli.files import exchanged, explained, full_disk_explained, locked, sync
+from lewm_cli.files import exchanged, explained, locked, sync
 from lewm_cli.store import Home
 from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
 
@@ -113,7 +113,7 @@ def staged(target: Path) -> Iterator[Path]:
         with explained(target):
             folder.mkdir(parents=True, exist_ok=True)
             _mark(target).unlink(missing_ok=True)
-        with full_disk_explained(target):
+        with explained(target, folder=False):
             yield folder
         _clear(target)
 

@@ -287,9 +287,9 @@ def drive_run(
 
 
 def _simulated_task(run: Run, otherwise: str) -> Task:
-    """The task of a run, in whose simulator its actions can be taken.
+    """Returns the task of a run, in whose simulator its actions can be taken.
 
-    Raises LewmError with a reason and with what follows, `otherwise`, if there is no such simulator.
+    Raises LewmError if there is no such simulator; `otherwise` says what cannot be done then.
     """
     inputs = run.card.inputs
     task = find_task(inputs.task)

@@ -87,23 +87,16 @@ def find_planned(
             "--references see where plans lead and not the way there, which planner.objective=path is about; leave one "
             "of them out"
         )
+    ratio = found.budget / found.offset  # steps allowed for each step to the goal
+    layers = [Layer("--offsets", {"offset": offset, "budget": max(1, round(ratio * offset))}) for offset in offsets]
+    protocols = [find_protocol(task, found.name, (*settings, layer)) for layer in layers] or [found]
     planner = resolve_precision(run, found.planner)
     planned = [
-        _plan(run, task, among, one.model_copy(update={"planner": planner}), manifest, stored, say)
-        for one in _over_offsets(task, found, offsets, settings)
+        _plan(run, task, among, one.model_copy(update={"planner": planner}), manifest, stored, say) for one in protocols
     ]
     if resume and found.planner.precision == "auto":
         return _as_begun(home, run, planned, seeds)
     return planned
-
-
-def _over_offsets(
-    task: Task, protocol: EvalProtocol, offsets: tuple[int, ...], settings: tuple[Layer, ...]
-) -> list[EvalProtocol]:
-    """The protocol with goals so far ahead, and as many steps allowed for each step to the goal as it allows itself."""
-    ratio = protocol.budget / protocol.offset
-    layers = [Layer("--offsets", {"offset": offset, "budget": max(1, round(ratio * offset))}) for offset in offsets]
-    return [find_protocol(task, protocol.name, (*settings, layer)) for layer in layers] or [protocol]
 
 
 def _as_begun(home: Home, run: Run, planned: list[Planned], seeds: int) -> list[Planned]:

@@ -103,7 +103,10 @@ def train(
         trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners)
         if not resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
-            _make_room(job.files)
+            if job.files.weights.exists() and job.files.results.exists():
+                shutil.rmtree(job.files.results)  # measured on weights that are going
+            for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume, job.files.log):
+                path.unlink(missing_ok=True)
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
         return trainer.run(resume=resume)
 
@@ -221,13 +224,6 @@ def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
             f"the run {name!r} exists; --resume goes on with it, --overwrite replaces it, "
             "and without --name the next free name is taken"
         )
-
-
-def _make_room(files: RunFiles) -> None:
-    if files.weights.exists() and files.results.exists():
-        shutil.rmtree(files.results)  # measured on weights that are going
-    for path in (files.weights, files.state_dict, files.object, files.resume, files.log):
-        path.unlink(missing_ok=True)
 
 
 def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
