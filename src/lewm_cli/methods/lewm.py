@@ -51,18 +51,18 @@ class LeWM(Method):
     def embed(self, pixels: Tensor) -> Tensor:
         """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
         cls = self.encoder(pixels.flatten(0, 1))
-        output: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))
-        return output
+        latents: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))
+        return latents
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
         """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, D)."""
-        output: Tensor = self.action_encoder(blocks)
-        return output
+        embeddings: Tensor = self.action_encoder(blocks)
+        return embeddings
 
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         """Latents and action embeddings (B, T, D) to the latents one step later (B, T, D)."""
-        output: Tensor = self.pred_proj(self.predictor(emb, act_emb))
-        return output
+        predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
+        return predicted
 
     def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
         """The plain rollout on `predict`, with folded weights; see `WorldModel.imaginer`."""
