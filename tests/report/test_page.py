@@ -12,7 +12,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from lewm_cli.config import PlannerConfig
+from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.methods import METHODS, LeWM, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.style import WIDTH, level_colors
@@ -103,6 +104,20 @@ def test_numbers_stand_beside_their_floor(full):
         assert f"[{100 * rate.low:.0f},\N{NO-BREAK SPACE}{100 * rate.high:.0f}]" in text
     for words in ("untrained", "pixel PCA", "shuffled", "latent step", "pixel step", "copying"):
         assert words in text
+
+
+def test_page_has_the_objective_of_any_method(monkeypatch: pytest.MonkeyPatch):
+    class Other(LeWM):
+        name, Objective = "other", Section
+
+    monkeypatch.setitem(METHODS, "other", Other)
+    report = bare_report()
+    assert "lambda 0.09, knots 17" in Page(render_page(report)).text
+    assert "plus 0.09" in Page(render_page(report)).text
+    provenance = report.card.provenance.model_copy(update={"train": TrainConfig(method="other")})
+    text = Page(render_page(replace(report, card=report.card.model_copy(update={"provenance": provenance})))).text
+    assert "SIGReg" not in text
+    assert "lambda" not in text
 
 
 def test_page_without_measurements_names_the_commands():

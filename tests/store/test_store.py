@@ -35,6 +35,7 @@ from lewm_cli.store import (
     take_inventory,
 )
 from lewm_cli.store.keys import released_key
+from lewm_cli.store.objects import read_derived, restore_model
 from lewm_cli.store.runs import HEADER
 from lewm_cli.tasks import find_task
 
@@ -411,6 +412,20 @@ def test_derived_object_is_the_module(saved: RunFiles, small_model: LeWM):
     save_derived(saved, small_model.train())
     assert saved.object.name == "lewm_object.ckpt"
     assert_same_model(torch.load(saved.object, weights_only=False), small_model.eval())
+
+
+def test_derived_object_of_before_methods_had_names_is_the_module(saved: RunFiles, small_model: LeWM, small_card):
+    class Older:
+        def __reduce__(self):
+            return restore_model, (
+                small_model.config.model_dump_json(),
+                small_model.block_dim,
+                small_model.state_dict(),
+            )
+
+    torch.save(Older(), saved.object)
+    assert_same_model(torch.load(saved.object, weights_only=False), small_model.eval())
+    assert read_derived(saved.object, small_card(small_model)).keys() == small_model.state_dict().keys()
 
 
 def test_derived_object_names_only_our_function_and_torchs_tensors(saved: RunFiles, small_model: LeWM):

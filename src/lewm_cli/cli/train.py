@@ -44,7 +44,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a LeWorldModel from pixels: predict the next latent, keep the latents Gaussian.
+    """Train a world model from pixels: predict the next latent.
 
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """

@@ -55,6 +55,11 @@ class NetworkConfig(Section):
     latent: PositiveInt = Field(192, description="dimension of the latent space")
     history: PositiveInt = Field(3, description="history length of the predictor, model steps")
 
+    @property
+    def blocks(self) -> str:
+        """Numbers of transformer blocks, for tables; empty for a network without."""
+        return ""
+
 
 class ModelConfig(NetworkConfig):
     """Sizes of a world model around a vision transformer and an AdaLN predictor."""
@@ -63,6 +68,11 @@ class ModelConfig(NetworkConfig):
     projector: ProjectorConfig = ProjectorConfig()
     action_encoder: ActionEncoderConfig = ActionEncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
+
+    @property
+    def blocks(self) -> str:
+        """Numbers of transformer blocks: of the encoder and of the predictor."""
+        return f"{self.encoder.depth} + {self.predictor.depth}"
 
     @model_validator(mode="after")
     def _patches_tile_the_image(self) -> Self:

@@ -140,6 +140,12 @@ class TruePlanner(Planner):
         self._by = by
         self._rollouts = {seed: TrueRollout.from_start(run, pool, criterion, pair) for seed, pair in pairs.items()}
 
+    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
+        """See `Planner`; the same pair may come twice, one after the other."""
+        for seed in seeds:
+            self._rollouts[seed] = replace(self._rollouts[seed], before=self._rollouts[seed].before[:0])
+        return super().begin(goals, seeds)
+
     def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
         """See `Planner`."""
         chosen = super().act(episodes, frames)

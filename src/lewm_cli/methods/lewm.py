@@ -22,6 +22,14 @@ class ObjectiveConfig(Section):
     knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
     projections: PositiveInt = Field(1024, description="random directions per call")
 
+    @property
+    def explanation(self) -> str:
+        """The loss in words, for the page of a run."""
+        return (
+            f"Prediction of the next latent, plus {self.lambda_:g} \u00d7 SIGReg, which keeps the latents spread like "
+            "a Gaussian. Without it they would shrink to a point that is trivial to predict."
+        )
+
 
 class LeWM(Method):
     """A world model trained from pixels with next-latent prediction and SIGReg.
@@ -51,15 +59,18 @@ class LeWM(Method):
     def embed(self, pixels: Tensor) -> Tensor:
         """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
         cls = self.encoder(pixels.flatten(0, 1))
-        return self.projector(cls.unflatten(0, pixels.shape[:2]))
+        latents: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))
+        return latents
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
         """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, D)."""
-        return self.action_encoder(blocks)
+        embeddings: Tensor = self.action_encoder(blocks)
+        return embeddings
 
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         """Latents and action embeddings (B, T, D) to the latents one step later (B, T, D)."""
-        return self.pred_proj(self.predictor(emb, act_emb))
+        predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
+        return predicted
 
     def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
         """The plain rollout on `predict`, with folded weights; see `WorldModel.imaginer`."""

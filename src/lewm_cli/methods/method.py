@@ -56,7 +56,7 @@ class Method(InfoContract):
     Attributes:
         name: in configurations, `method = "lewm"`.
         Sizes: the section `model` of a configuration.
-        Objective: the section `objective`.
+        Objective: the section `objective`; its property `explanation`, if it has one, is printed on the page of a run.
     """
 
     name: ClassVar[str]

@@ -54,10 +54,12 @@ def _count(model: WorldModel, compute: Callable[[], Tensor]) -> Counter[nn.Modul
     hooks = [child.register_forward_pre_hook(counter.enter) for child in model.children()]
     hooks += [child.register_forward_hook(counter.leave) for child in model.children()]
     # In inference mode, torch would show whole layers instead of the products that they are made of.
-    with torch.inference_mode(False), torch.no_grad(), counter:
-        compute()
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.inference_mode(False), torch.no_grad(), counter:
+            compute()
+    finally:
+        for hook in hooks:
+            hook.remove()
     return counter.flops
 
 

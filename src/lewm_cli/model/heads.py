@@ -45,7 +45,8 @@ class ReachHead(nn.Module):
 
     def logits(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Logits (..., classes) of the distance from latents (..., D) to goals (..., D)."""
-        return self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
+        output: Tensor = self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
+        return output
 
     def forward(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Model steps from latents (..., D) to goals (..., D), as (...)."""
@@ -76,7 +77,8 @@ class PositionHead(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Positions (..., K) of latents (..., D), in the unit of what was fitted."""
-        return self.net(self.scale(latents)) * self.unit + self.offset
+        output: Tensor = self.net(self.scale(latents)) * self.unit + self.offset
+        return output
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

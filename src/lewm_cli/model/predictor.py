@@ -22,7 +22,8 @@ class Predictor(nn.Module):
         Position t holds the prediction of latent t + 1, before the prediction projector.
         """
         x = self.dropout(latents + self.pos_embedding[:, : latents.shape[1]])
-        return self.transformer(x, actions)
+        output: Tensor = self.transformer(x, actions)
+        return output
 
 
 class ConditionalTransformer(nn.Module):
@@ -43,7 +44,8 @@ class ConditionalTransformer(nn.Module):
         x, condition = self.input_proj(x), self.cond_proj(condition)
         for layer in self.layers:
             x = layer(x, condition)
-        return self.output_proj(self.norm(x))
+        output: Tensor = self.output_proj(self.norm(x))
+        return output
 
 
 class ConditionalBlock(nn.Module):
@@ -67,7 +69,8 @@ class ConditionalBlock(nn.Module):
             6, dim=-1
         )
         x = x + gate_attn * self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn)
-        return x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
+        output: Tensor = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
+        return output
 
 
 class CausalAttention(nn.Module):
@@ -89,7 +92,8 @@ class CausalAttention(nn.Module):
         )
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-        return self.to_out(mixed.transpose(1, 2).flatten(2))
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
 
 
 class FeedForward(nn.Module):
@@ -108,7 +112,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, width) to the same."""
-        return self.net(x)
+        output: Tensor = self.net(x)
+        return output
 
 
 class Projector(nn.Module):
@@ -122,7 +127,8 @@ class Projector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, input) to (B, T, output); the batch statistics are over all B * T."""
-        return self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        output: Tensor = self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return output
 
 
 class ActionEncoder(nn.Module):
@@ -139,4 +145,5 @@ class ActionEncoder(nn.Module):
 
     def forward(self, blocks: Tensor) -> Tensor:
         """(B, T, block) to (B, T, D)."""
-        return self.embed(self.patch_embed(blocks.transpose(1, 2)).transpose(1, 2))
+        output: Tensor = self.embed(self.patch_embed(blocks.transpose(1, 2)).transpose(1, 2))
+        return output

@@ -44,4 +44,5 @@ class SIGReg:
             angles = projected.unsqueeze(-1) * nodes  # (T, B, directions, knots)
             real, imaginary = angles.cos().mean(dim=1), angles.sin().mean(dim=1)
             distance = (real - gaussian).square() + imaginary.square()
-            return (distance @ (trapezoid * gaussian)).mean() * latents.shape[1]
+            output: Tensor = (distance @ (trapezoid * gaussian)).mean() * latents.shape[1]
+            return output

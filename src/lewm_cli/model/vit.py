@@ -34,7 +34,8 @@ class VisionTransformer(nn.Module):
         x = self.embeddings(pixels)
         for layer in self.layers:
             x = layer(x)
-        return self.layernorm(x[:, 0])
+        output: Tensor = self.layernorm(x[:, 0])
+        return output
 
 
 class Embeddings(nn.Module):
@@ -78,7 +79,8 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""
         x = x + self.attention(self.layernorm_before(x))
-        return x + self.mlp(self.layernorm_after(x))
+        output: Tensor = x + self.mlp(self.layernorm_after(x))
+        return output
 
 
 class SelfAttention(nn.Module):
@@ -99,7 +101,8 @@ class SelfAttention(nn.Module):
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return output
 
 
 class EncoderMLP(nn.Module):
@@ -112,7 +115,8 @@ class EncoderMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        output: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return output
 
 
 def _initialize(module: nn.Module) -> None:

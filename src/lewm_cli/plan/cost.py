@@ -111,7 +111,7 @@ def cost_and_gradient(cost: Cost, candidates: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class LastLatent:
-    """The paper's objective: distance of the last latent from the goal, as the model defines it; squared, for LeWM."""
+    """The paper's objective: distance of the last latent from the goal, as the model defines it."""
 
     model: WorldModel
 

@@ -11,7 +11,7 @@ TITLES: dict[Feature, str] = {
     "pixels": "pixel PCA",
     "shuffled": "shuffled",
 }
-"""What each kind of features is called, in tables and on pages."""
+"""The name of each kind of features, in tables and on pages."""
 
 
 def probe_tables(result: ProbeResult) -> list[RenderableType]:

@@ -15,11 +15,11 @@ DETECTOR_TITLES: dict[Detector, str] = {
     "latent": "latent step",
     "pixels": "pixel step",
 }
-"""What each detector is called, in tables and on pages."""
+"""The name of each detector, in tables and on pages."""
 
 
 def surprise_tables(result: SurpriseResult | PerturbationResult) -> list[RenderableType]:
-    """List the recorded episodes that surprise most, or show how clearly a perturbation is told."""
+    """List the recorded episodes that surprise most, or show how clearly a perturbation is detected."""
     return _recorded(result) if isinstance(result, SurpriseResult) else _perturbed(result)
 
 

@@ -23,7 +23,7 @@ def preset_tables(presets: list[Preset]) -> list[RenderableType]:
             str(preset),
             f"{model.image_size} px",
             str(model.latent),
-            f"{model.encoder.depth} + {model.predictor.depth}",
+            model.blocks,
             str(optimizer.batch_size),
             f"{optimizer.lr:g}",
             preset.config.schedule.stop,

@@ -8,14 +8,17 @@ from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
-from lewm_cli.methods import METHODS, Method, RunCard
+from lewm_cli.methods import DEFAULT, METHODS, Method, RunCard
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.run_files import RunFiles
 
 
-def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str) -> Method:
-    """Rebuild a model, in eval mode, from what an object checkpoint holds; such a pickle calls nothing else."""
+def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str = DEFAULT) -> Method:
+    """Rebuild a model, in eval mode, from what an object checkpoint holds, of which older ones name no method.
+
+    Such a pickle calls nothing else.
+    """
     model = METHODS[method](METHODS[method].Sizes.model_validate_json(config_json), block_dim)
     model.load_state_dict(state, strict=True)
     return model.eval()

@@ -73,10 +73,10 @@ def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
 
 
 def untrained_reference(run: Run, dataset: Dataset, frames: Frames, seed: int) -> Run:
-    """Builds the same run with random weights, and BatchNorm statistics that fit them.
+    """Builds the same run with random weights, and with running statistics that fit them.
 
-    With the statistics that a new model starts with, its latents would hardly move, and it would be no floor. The first
-    16 episodes of the recording with at least two steps give them; `seed` is that of the weights.
+    With the statistics that a new model starts with, its latents would hardly move, and it would be no reference. The
+    first 16 episodes of the recording with at least two steps give them; `seed` is that of the weights.
     """
     fresh = run.untrained(seed)
     return replace(fresh, model=fresh.model.published(_clips(run, dataset, frames)))

@@ -33,7 +33,7 @@ SYSTEM_PACKAGES = {
     "osmesa": "apt-get install libosmesa6",
     "glfw": "apt-get install libegl1 libgl1-mesa-dri",  # it wants a screen, EGL does not
 }
-"""What to type for each value of MUJOCO_GL where none works."""
+"""The command that installs what each value of MUJOCO_GL needs, where none works."""
 
 HEADLESS = ("egl", "osmesa")
 """Back-ends that need no screen, the faster one first."""

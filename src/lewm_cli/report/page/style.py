@@ -60,7 +60,7 @@ SETTINGS = {
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
 }
-"""What is not as matplotlib has it."""
+"""Settings that differ from those of matplotlib."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lewm_cli.config import NetworkConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import METHODS, Method
+from lewm_cli.methods import DEFAULT, METHODS, Method
 from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.module_config import read_configuration, walk
 from lewm_cli.store.formats.refused import DamagedError, RefusalError
@@ -132,7 +132,8 @@ def _from_object(file: TorchFile, root: CapturedObject) -> tuple[Method, NamedTe
 
 
 def _from_ours(file: TorchFile, call: CapturedObject) -> tuple[Method, NamedTensors, str]:
-    match call.arguments:
+    older = len(call.arguments) == 3  # from before methods had names
+    match (*call.arguments, DEFAULT) if older else call.arguments:
         case (str(written), int(block_dim), dict(state), str(method)) if method in METHODS and block_dim is not True:
             try:
                 config = METHODS[method].Sizes.model_validate_json(written)
