@@ -1,6 +1,5 @@
 """Failures that a user can act on, and work ended on request."""
 
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -35,11 +34,6 @@ class StoppedError(Exception):
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
-
-
-def signal_of(stopped: KeyboardInterrupt | StoppedError) -> int:
-    """The number of the signal that ended work."""
-    return stopped.signal_number if isinstance(stopped, StoppedError) else signal.SIGINT
 
 
 def kept_going(look: Callable[[], Iterable[Finding]], failure: Callable[[Exception], Finding]) -> Iterator[Finding]:

@@ -193,8 +193,7 @@ def test_nothing_touches_where_an_episode_starts_unless_any_start_will_do(simula
     def touching(any_start: bool) -> list[bool]:
         found = []
         for number in range(60):
-            start = simulator._draw_start(np.random.default_rng(number), any_start=any_start)
-            simulator.begin(start, start)
+            simulator._reset(number, any_start=any_start)
             found.append(simulator._environment.n_contact_points > 0)
         return found
 

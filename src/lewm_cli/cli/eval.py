@@ -92,8 +92,7 @@ def command(
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
     same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says.
     """
-    from lewm_cli.flows.evaluate import evaluate_run
-    from lewm_cli.flows.goal_image import drive_run
+    from lewm_cli.flows.evaluate import drive_run, evaluate_run
     from lewm_cli.flows.planned import parse_offsets
     from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
     from lewm_cli.store import ExternalWeights, Home

@@ -3,9 +3,9 @@
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame
 from lewm_cli.control.clock import Clock, TimeSplit
 from lewm_cli.control.imagined import ImaginedPlan, imagine_plan
-from lewm_cli.control.open_loop import ActionSampler, NoActionActor, RandomActor
 from lewm_cli.control.planner_settings import nondeterminism, single_planner, task_planner
 from lewm_cli.control.policy import Policy
+from lewm_cli.control.random_actor import ActionSampler, NoActionActor, RandomActor
 from lewm_cli.control.run_planner import PlannedEpisode, Planner, find_objective, resolve_precision
 from lewm_cli.control.swm_solver import SwmSolver
 

@@ -2,7 +2,7 @@
 
 from lewm_cli.data import Dataset, open_dataset, record
 from lewm_cli.errors import LewmError, StoppedError, UsageError
-from lewm_cli.flows.progress import Progress
+from lewm_cli.flows import Progress
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
 from lewm_cli.tasks import TASKS, find_task
@@ -36,6 +36,7 @@ def collect(
         raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
     if home.dataset_file(name):
         raise LewmError(f"the dataset {name!r} exists and recordings are never overwritten; choose another --name")
+    workers = min(workers, episodes)
     with progress("recording", episodes, "episodes") as advance, StopRequest() as stop:
 
         def advance_or_stop(done: int) -> None:
@@ -44,13 +45,5 @@ def collect(
             if stop.signal_number is not None:
                 raise StoppedError("stopped; nothing half-written was left behind", stop.signal_number)
 
-        record(
-            task,
-            path,
-            episodes=episodes,
-            seed=seed,
-            workers=min(workers, episodes),
-            any_start=any_start,
-            advance=advance_or_stop,
-        )
+        record(task, path, episodes=episodes, seed=seed, workers=workers, any_start=any_start, advance=advance_or_stop)
     return open_dataset(path, name)

@@ -1,7 +1,7 @@
 """Compare stored evaluations: read what was named, by run or by path, and pair it."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,16 +10,15 @@ from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.evaluate import EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.files import write_text
 from lewm_cli.flows.results import KINDS, result_paths, results_folders
-from lewm_cli.store import Home, weights_digest
+from lewm_cli.store import Home, Say, weights_digest
 
 
-def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Callable[[str], None]) -> PairedComparison:
+def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say) -> PairedComparison:
     """Compare evaluations with the first of them, pair by pair.
 
     Args:
         typed: paths of stored evaluations, or names of runs, of which the newest evaluation is taken.
         plot: the SVG file to draw, if any.
-        say: gets the file that was taken for a run.
 
     Raises:
         UsageError: fewer than two results, or the plot is no SVG file.
@@ -42,7 +41,7 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Cal
     return comparison
 
 
-def _newest(home: Home, name: str, say: Callable[[str], None]) -> Path:
+def _newest(home: Home, name: str, say: Say) -> Path:
     """The newest evaluation of a run's present weights."""
     run = home.find_run(name)
     digest = weights_digest(run.files.weights)

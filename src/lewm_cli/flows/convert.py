@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, FoundRun, Home, RunFiles, Say, load_run, read_card, silent
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, RunFiles, Say, load_run, read_card, silent
 from lewm_cli.store.conversion import FOLDERS, Conversion, Names, Target, write_as
 
 USUAL_NAMES = {
@@ -41,7 +41,10 @@ def convert_run(
         raise UsageError(f"--names is about hub folders; {target} has names of its own: leave it out")
     found = home.find_run(name)
     files = found.files
-    path = output.resolve() if output else _usual_place(found, target)
+    # Object and weights lie beside an own run, everything else in the current folder.
+    beside = {Target.OBJECT: files.object, Target.WEIGHTS: files.state_dict} if found.own else {}
+    usual = USUAL_NAMES[target].format(found.name.replace("/", "-"))
+    path = output.resolve() if output else beside.get(target) or Path.cwd() / usual
     derived = found.own and _is_derived(files, path, target)
     if derived and files.stopped:
         raise LewmError(
@@ -56,18 +59,8 @@ def convert_run(
         return write_as(target, run, path, names or Names.RELEASED)
 
 
-def _usual_place(found: FoundRun, target: Target) -> Path:
-    """Object and weights lie beside an own run, everything else in the current folder."""
-    beside = {Target.OBJECT: found.files.object, Target.WEIGHTS: found.files.state_dict} if found.own else {}
-    return beside.get(target) or Path.cwd() / USUAL_NAMES[target].format(found.name.replace("/", "-"))
-
-
 def _is_derived(files: RunFiles, path: Path, target: Target) -> bool:
-    """Tell whether it is a file that goes with the run, in the format that it has there.
-
-    Raises:
-        LewmError: it goes with the run in another format.
-    """
+    """True for a file that goes with the run in this format; raises LewmError if it does so in another."""
     own = {files.weights: None, files.object: Target.OBJECT, files.state_dict: Target.WEIGHTS}
     for file, its in own.items():
         if file.resolve() == path.resolve():

@@ -1,15 +1,15 @@
-"""Evaluate a run: find its test episodes, draw pairs, plan, and keep the result beside the run."""
+"""Evaluate a run on pairs, and keep the result beside it; or drive its simulator towards an image."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
-from lewm_cli.config import Layer, ReferencesConfig
-from lewm_cli.control import Planner, find_objective
+from lewm_cli.config import Layer, ReferencesConfig, merge_layers
+from lewm_cli.control import Planner, find_objective, nondeterminism, resolve_precision
+from lewm_cli.data import read_image
 from lewm_cli.diagnose import (
     PlansBy,
     ReferenceDiagnostics,
@@ -19,41 +19,37 @@ from lewm_cli.diagnose import (
     planned_by,
     reference_planner,
 )
-from lewm_cli.errors import LewmError, StoppedError, signal_of
+from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
-    EpisodeResult,
+    HELD_OUT,
     EvalResult,
     Film,
+    GoalImageResult,
+    GoalProtocol,
     Journal,
     Journaled,
     Reference,
     References,
+    drive_to_image,
     evaluate,
     first_seed,
     redraw,
     remarks,
 )
+from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.planned import Planned, find_planned
-from lewm_cli.flows.progress import Progress
-from lewm_cli.flows.results import find_evaluation, keep_result, results_folder
+from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
-
-
-class Evaluated(NamedTuple):
-    """A result, which is of one distance of the goals, and the file that it was stored in."""
-
-    result: EvalResult
-    path: Path
 
 
 def evaluate_run(
     home: Home,
     name: str,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     dataset: str | None = None,
@@ -72,7 +68,7 @@ def evaluate_run(
 ) -> list[Evaluated]:
     """Evaluate by planning in the simulator, and store one result per offset under `<run>.run/results/`.
 
-    The first offset is stored last: pages and tables show the newest result.
+    Returns every result and its file. The first offset is stored last: pages and tables show the newest result.
 
     Args:
         dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
@@ -80,7 +76,7 @@ def evaluate_run(
         manifest: file of pairs, written if it does not exist.
         seeds: how often the same pairs are planned for, each time with another seed.
         offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
-        references: settings of the references that are measured on the same pairs; None for no references.
+        references: settings of the references that are measured on the same pairs; None measures none.
         films: pairs of the first offset and seed kept as filmstrips for the page, candidates of the planner included.
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
@@ -96,7 +92,7 @@ def evaluate_run(
     if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, name, on, external=external, say=say)
-    task = simulated_task(run, "it cannot be evaluated by planning")
+    task = _simulated_task(run, "it cannot be evaluated by planning")
     config = None if references is None else find_references(task, references)
     planned = find_planned(
         home,
@@ -122,7 +118,7 @@ def evaluate_run(
     with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
         several = seeds * len(planned) > 1
         work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
-        with _resumable(work.journals, sum(map(work.episodes, planned))):
+        with stopped_with(lambda: work.kept(planned)):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
         for journal in work.journals:
             journal.remove()
@@ -136,7 +132,6 @@ class _Evaluation:
 
     Args:
         several: progress names seeds and offsets.
-        references: how much they try; None for no references.
         opened: closes the journals in the end.
         journals: of every seed and offset so far; they are needed until all results are stored.
     """
@@ -150,7 +145,7 @@ class _Evaluation:
     resume: bool
     pool: SimulatorPool
     opened: ExitStack
-    say: Callable[[str], None]
+    say: Say
     progress: Progress
     journals: list[Journal] = field(default_factory=list)
 
@@ -160,8 +155,12 @@ class _Evaluation:
         journals = [self._open_journal(one) for one in planned]
         references = {by: self._open_journal(self._referring(pairs), by) for by in self._planned_by(pairs)}
         if all(journal.finished == len(pairs.pairs) for journal in journals):
-            stored = self._find_stored(pairs, tuple(one for journal in journals for one in journal.episodes))
-            if stored:
+            # An interrupted evaluation of several offsets may have stored this one.
+            episodes = tuple(one for journal in journals for one in journal.episodes)
+            stored = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
+            planner = self._referring(pairs).protocol.planner if self.references else None
+            measured = stored.result.references if stored else None
+            if stored and (planner is None or (measured and measured.planner == planner)):
                 return stored
         results = [
             self._evaluate(one, journal, video if one is pairs else None)
@@ -174,9 +173,13 @@ class _Evaluation:
             result = result.model_copy(update={"references": found})
         return Evaluated(result, keep_result(self.home, self.run, "eval", result))
 
-    def episodes(self, pairs: Planned) -> int:
-        """Count the episodes that are kept one by one, those of references included."""
-        return len(pairs.pairs) * (self.seeds + len(self._planned_by(pairs)))
+    def kept(self, planned: list[Planned]) -> str:
+        """Say how many episodes are kept when this is stopped, those of references included, and how to go on."""
+        finished = sum(journal.finished for journal in self.journals)
+        if not finished:
+            return "stopped before an episode was finished; nothing was left behind"
+        every = sum(len(pairs.pairs) * (self.seeds + len(self._planned_by(pairs))) for pairs in planned)
+        return f"stopped; {finished} of {every} episodes are kept, and the same command with --resume goes on"
 
     def film(self, pairs: Planned, result: EvalResult, count: int) -> None:
         """Film some pairs of a result under its first seed, and store that."""
@@ -205,14 +208,6 @@ class _Evaluation:
                 journal=journal,
                 redrawn=redrawn,
             )
-
-    def _find_stored(self, pairs: Planned, episodes: tuple[EpisodeResult, ...]) -> Evaluated | None:
-        """Find what an interrupted evaluation of several offsets has stored of this one."""
-        found = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
-        if found is None or self.references is None:
-            return Evaluated(*found) if found else None
-        measured, planner = found[0].references, self._referring(pairs).protocol.planner
-        return Evaluated(*found) if measured and measured.planner == planner else None
 
     def _planned_by(self, pairs: Planned) -> tuple[PlansBy, ...]:
         """The costs that references plan by; none without references."""
@@ -246,35 +241,55 @@ class _Evaluation:
         about = Journaled.of(self.run, planned.dataset, planned.pairs, planned.protocol, by or "model")
         say = self.say if by is None else lambda message: self.say(f"{by}: {message}")
         folder = results_folder(self.home, self.run)
-        journal = self.opened.enter_context(Journal.opened(folder, about, resume=self.resume, say=say))
-        self.journals.append(journal)
-        return journal
+        self.journals.append(self.opened.enter_context(Journal.opened(folder, about, resume=self.resume, say=say)))
+        return self.journals[-1]
 
     def _title(self, planned: Planned) -> str:
         protocol = planned.protocol
         return f"offset {protocol.offset}, seed {protocol.drawn_with}" if self.several else "evaluating"
 
 
-@contextmanager
-def _resumable(journals: list[Journal], pairs: int) -> Iterator[None]:
-    """Say how to go on with so many pairs when this is interrupted; the journals are those that have begun by then."""
-    try:
-        yield
-    except (KeyboardInterrupt, StoppedError) as stopped:
-        finished = sum(journal.finished for journal in journals)
-        kept = f"stopped; {finished} of {pairs} episodes are kept, and the same command with --resume goes on"
-        nothing = "stopped before an episode was finished; nothing was left behind"
-        raise StoppedError(kept if finished else nothing, signal_of(stopped)) from stopped
-
-
-def simulated_task(run: Run, otherwise: str) -> Task:
-    """The task of a run, in whose simulator its actions can be taken.
+def drive_run(
+    home: Home,
+    name: str,
+    image: Path,
+    say: Say,
+    progress: Progress,
+    *,
+    start_seed: int = 0,
+    settings: tuple[Layer, ...] = (),
+    video: Callable[[Film], None] | None = None,
+    device: str = "auto",
+    external: ExternalWeights = NO_OPTIONS,
+) -> GoalImageResult:
+    """Reset the simulator of a run's task by a seed, and plan towards the goal in an image file; nothing is stored.
 
     Args:
-        otherwise: what follows where there is no simulator, for the error.
+        settings: laid over what the task's protocol `heldout` says of driving.
 
     Raises:
-        LewmError: it has no simulator, or that takes actions of another width.
+        UsageError: settings that cannot mean anything.
+        LewmError: no such run, no simulator or one for other actions, or an image that cannot stand for a frame.
+    """
+    goal = read_image(image)
+    run = load_run(home, name, resolve_device(device), external=external, say=say)
+    instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
+    task = _simulated_task(run, f"there is nothing to drive; {instead}")
+    assert task.make_simulator is not None
+    base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
+    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
+    protocol = GoalProtocol.build(merged.tree, merged.source)
+    protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
+    if remark := nondeterminism(protocol.planner):
+        say(f"unusual: {remark}")
+    with progress("driving", protocol.budget, "steps") as advance:
+        return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
+
+
+def _simulated_task(run: Run, otherwise: str) -> Task:
+    """The task of a run, in whose simulator its actions can be taken.
+
+    Raises LewmError with a reason and with what follows, `otherwise`, if there is no such simulator.
     """
     inputs = run.card.inputs
     task = find_task(inputs.task)

@@ -1,9 +1,8 @@
 """Fetches what is published: all sources are asked before the first byte, then comes one target after the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.fetch import (
     ByteProgress,
     Installed,
@@ -15,35 +14,21 @@ from lewm_cli.fetch import (
     install_dataset,
     install_weights,
 )
+from lewm_cli.flows import stopped_with
+from lewm_cli.store import Say
 
 
+@stopped_with(lambda: "stopped; what came so far is kept, and the same command goes on from there")
 def fetch(
-    planned: Sequence[PlannedFetch], say: Callable[[str], None], progress: ByteProgress, *, keep_archive: bool
+    planned: Sequence[PlannedFetch], say: Say, progress: ByteProgress, *, keep_archive: bool
 ) -> tuple[Installed, ...]:
-    """Fetches everything that is planned and not there.
-
-    Args:
-        planned: what is asked for, and where it goes.
-        say: hears what is found and done.
-        progress: shows downloads and unpacking.
-        keep_archive: leave an archive beside what was unpacked from it.
+    """Fetches everything that is planned and not there, and keeps archives that were unpacked if asked to.
 
     Raises:
         MissingError: nothing of this name is published any more.
         LewmError: in one sentence what went wrong; the same command goes on from there.
         StoppedError: Ctrl-C or SIGTERM.
     """
-    try:
-        return _fetch(planned, say, progress, keep_archive)
-    except (KeyboardInterrupt, StoppedError) as stopped:
-        raise StoppedError(
-            "stopped; what came so far is kept, and the same command goes on from there", signal_of(stopped)
-        ) from stopped
-
-
-def _fetch(
-    planned: Sequence[PlannedFetch], say: Callable[[str], None], progress: ByteProgress, keep_archive: bool
-) -> tuple[Installed, ...]:
     for one in planned:
         if one.there:
             by = "" if one.origin else ", though not by lewm fetch"

@@ -1,17 +1,16 @@
 """Fit a head to the latents of a run, and keep it beside the run."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.flows.progress import Progress
+from lewm_cli.flows import Progress
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
 from lewm_cli.heads import KINDS, HeadFit, LatentEpisodes, LatentSplit, encode_episodes, save_head
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
 FITTED_FRAMES = 100_000
@@ -29,7 +28,7 @@ def fit_head(
     home: Home,
     name: str,
     kind: str,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     steps: int,
@@ -42,9 +41,7 @@ def fit_head(
 
     Args:
         kind: of the head, by its name in `KINDS`.
-        steps: of the optimizer.
         dataset: the recording that the run was trained on; as its card names it if not given.
-        seed: of episodes, pairs and heads.
         device: of the encoder; the head itself is fitted on the CPU.
 
     Returns:
@@ -74,11 +71,10 @@ def fit_head(
     return fit, save_head(run, networks, fit)
 
 
-def _choose(run: Run, dataset: Dataset, seed: int, say: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Chooses episodes that the run was trained on and those it held out; a fifth of the former if these are too few.
+def _choose(run: Run, dataset: Dataset, seed: int, say: Say) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Chooses episodes to fit to and to test on, and tells whether the run was trained on none of the latter.
 
-    Returns:
-        Numbers of the episodes to fit to, those to test on, and whether the run was trained on none of these.
+    These are the ones it held out, or a fifth of the others if they are too few.
     """
     unseen = is_unseen(run, dataset)
     if unseen.all():

@@ -1,6 +1,5 @@
 """Plan from one image to another with a run, and save the actions if that is asked for."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.config import Layer
@@ -8,7 +7,7 @@ from lewm_cli.control import ImaginedPlan, imagine_plan, nondeterminism, single_
 from lewm_cli.data import read_image
 from lewm_cli.model import resolve_device
 from lewm_cli.report import check_plan_file, save_plan
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
 
 
 def plan_between(
@@ -16,7 +15,7 @@ def plan_between(
     name: str,
     start: Path,
     goal: Path,
-    say: Callable[[str], None],
+    say: Say,
     *,
     settings: tuple[Layer, ...] = (),
     seed: int = 42,
@@ -24,13 +23,9 @@ def plan_between(
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> ImaginedPlan:
-    """Plan from one image to another; no simulator and no recording is needed.
+    """Plan from the image of the current frame to that of a goal; no simulator and no recording is needed.
 
     Args:
-        start: image file of the current frame.
-        goal: image file of the goal.
-        settings: of the planner, laid over those of the task's protocol.
-        seed: of what the planner draws.
         output: file that takes the plan, .json, .csv or .npy.
 
     Raises:

@@ -1,6 +1,5 @@
 """Chooses what is evaluated: the protocol that was asked for or can be kept, and its pairs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -25,16 +24,12 @@ from lewm_cli.evaluate import (
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.simulate import Pair
-from lewm_cli.store import Home, Run
+from lewm_cli.store import Home, Run, Say
 from lewm_cli.tasks import Task
 
 
 def parse_offsets(text: str) -> tuple[int, ...]:
-    """Read `25,50,75`.
-
-    Raises:
-        UsageError: it is something else.
-    """
+    """Read `25,50,75`; raises UsageError if it is something else."""
     words = text.split(",")
     if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
         raise UsageError(f"--offsets {text!r} is no list of environment steps like 25,50,75,100")
@@ -43,13 +38,7 @@ def parse_offsets(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Planned:
-    """Pairs to plan for, and how success on them is measured.
-
-    Args:
-        dataset: the recording that they come from.
-        origin: the manifest that holds them, if one does.
-        held_out: the run was trained on none of their episodes.
-    """
+    """Pairs to plan for, their manifest if one holds them, and how success on them is measured."""
 
     dataset: Dataset
     protocol: EvalProtocol
@@ -70,7 +59,7 @@ def find_planned(
     home: Home,
     run: Run,
     task: Task,
-    say: Callable[[str], None],
+    say: Say,
     *,
     dataset: str | None,
     settings: tuple[Layer, ...],
@@ -81,12 +70,7 @@ def find_planned(
     references: bool,
     resume: bool,
 ) -> list[Planned]:
-    """Choose protocol and pairs, one set of them for every offset; see `evaluate_run`.
-
-    Raises:
-        UsageError: a protocol that is not there or cannot mean anything, or options that exclude each other.
-        LewmError: no such dataset, too few test episodes, or a manifest of other pairs.
-    """
+    """Choose protocol and pairs, one set of them for every offset; arguments and errors are those of `evaluate_run`."""
     if manifest and offsets:
         raise UsageError("--manifest holds pairs of one offset; leave --offsets out, or --manifest")
     if references and seeds > 1:
@@ -142,7 +126,7 @@ def _plan(
     protocol: EvalProtocol,
     path: Path | None,
     manifest: PairManifest | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Planned:
     """Draw pairs, or read them."""
     dataset, origin = among.dataset, None

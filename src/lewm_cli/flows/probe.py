@@ -1,16 +1,15 @@
 """Probe a run: find unseen episodes, draw frames, fit, and keep the result beside the run."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.data import open_frames
-from lewm_cli.flows.progress import Progress
+from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, fit_probes
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
 PROBED_FRAMES = 10_000
@@ -20,7 +19,7 @@ PROBED_FRAMES = 10_000
 def probe_run(
     home: Home,
     name: str,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     dataset: str | None = None,
@@ -33,12 +32,8 @@ def probe_run(
 
     Args:
         dataset: the recording that frames come from; the episodes that the run held out if not given.
-        frames: number of frames to draw; 10,000 if not given.
-        seed: of the draw and the probes.
+        frames: how many to draw; 10,000 if not given.
         device: of the model; the probes themselves are fitted on the CPU.
-
-    Returns:
-        the result, and its file.
 
     Raises:
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
@@ -56,13 +51,6 @@ def probe_run(
         features = encode(run, recorded, samples.rows, ~samples.test, seed, advance)
     with progress("fitting", STAGES, "probes") as advance:
         result = fit_probes(
-            run,
-            unseen.dataset,
-            samples,
-            features,
-            held_out=unseen.held_out,
-            begun=begun,
-            seed=seed,
-            advance=advance,
+            run, unseen.dataset, samples, features, held_out=unseen.held_out, begun=begun, seed=seed, advance=advance
         )
     return result, keep_result(home, run, "probe", result)

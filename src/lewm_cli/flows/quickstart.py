@@ -1,6 +1,5 @@
 """From nothing to a report: record, train, evaluate, probe, surprise; what is there already is not done again."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,18 +8,17 @@ import numpy as np
 
 from lewm_cli.config import Layer
 from lewm_cli.diagnose import FilmResult
-from lewm_cli.errors import StoppedError, signal_of
 from lewm_cli.evaluate import HELD_OUT, EvalResult, find_protocol
+from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.probe import PROBED_FRAMES, probe_run
-from lewm_cli.flows.progress import Progress
 from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
 from lewm_cli.flows.surprise import PERTURBED_EPISODES, surprise_run
 from lewm_cli.flows.train import train
 from lewm_cli.probe import ProbeResult
-from lewm_cli.store import Home, Measurement, RunFiles, StoredResults, load_run
+from lewm_cli.store import Home, Measurement, RunFiles, Say, StoredResults, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
 from lewm_cli.tasks import TWOROOM
 from lewm_cli.train import Listener
@@ -37,7 +35,6 @@ class QuickstartSize:
     """The amount of work; the defaults take a few minutes on two cores.
 
     Args:
-        train_episodes, test_episodes: recorded.
         steps: of training; those of the preset if not given.
         pairs: planned for.
         frames: probed.
@@ -52,21 +49,11 @@ class QuickstartSize:
     perturbed: int = PERTURBED_EPISODES
 
 
+@stopped_with(lambda: "stopped; what is done is kept, and the same command goes on from there")
 def quickstart(
-    folder: Path,
-    size: QuickstartSize,
-    device: str,
-    listeners: tuple[Listener, ...],
-    say: Callable[[str], None],
-    progress: Progress,
+    folder: Path, size: QuickstartSize, device: str, listeners: tuple[Listener, ...], say: Say, progress: Progress
 ) -> Page:
-    """Do what is not done yet in a home of its own, and draw the page.
-
-    Args:
-        folder: the home; no other one is read.
-        device: auto, cpu, cuda or mps.
-        listeners: called with every event of the training.
-        say: called with the name of each stage.
+    """Do what is not done yet in a home of its own, the only one that is read, and draw the page.
 
     Raises:
         LewmError: whatever stops a stage; the stages before it stay done.
@@ -74,46 +61,33 @@ def quickstart(
     """
     folder = folder.expanduser().absolute()
     home = Home(write=folder, read=(folder,))
-    try:
-        for name, episodes, seed in ((DEMOS, size.train_episodes, 0), (TEST, size.test_episodes, 1)):
-            if not home.dataset_file(name):
-                say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
-                cores = available_cores()
-                collect(home, TWOROOM.name, episodes=episodes, seed=seed, workers=cores, progress=progress, name=name)
-        files = RunFiles(home.run_stem(RUN))
-        if not files.object.exists():  # written after the last step
-            say("training a world model")
-            begin = partial(train, home, listeners=listeners, say=say, progress=progress, name=RUN, device=device)
-            steps = (Layer("the quickstart", {"schedule": {"stop": f"{size.steps} steps"}}),) if size.steps else ()
-            if files.stopped:
-                begin(RUN, resume=True)
-            else:
-                # A training that was killed early may have left weights, and nothing to go on from.
-                begin(TWOROOM.name, preset="small", dataset=DEMOS, settings=steps, overwrite=True)
-        _measure(home, size, device, say, progress)
-        return draw_page(load_run(home, RUN), _measured(home, size), folder / "report.html")
-    except (KeyboardInterrupt, StoppedError) as stopped:
-        raise StoppedError(
-            "stopped; what is done is kept, and the same command goes on from there", signal_of(stopped)
-        ) from stopped
+    for name, episodes, seed in ((DEMOS, size.train_episodes, 0), (TEST, size.test_episodes, 1)):
+        if not home.dataset_file(name):
+            say(f"recording {episodes} episodes of {TWOROOM.title} as {name}")
+            cores = available_cores()
+            collect(home, TWOROOM.name, episodes=episodes, seed=seed, workers=cores, progress=progress, name=name)
+    files = RunFiles(home.run_stem(RUN))
+    if not files.object.exists():  # written after the last step
+        say("training a world model")
+        begin = partial(train, home, listeners=listeners, say=say, progress=progress, name=RUN, device=device)
+        steps = (Layer("the quickstart", {"schedule": {"stop": f"{size.steps} steps"}}),) if size.steps else ()
+        if files.stopped:
+            begin(RUN, resume=True)
+        else:
+            # A training that was killed early may have left weights, and nothing to go on from.
+            begin(TWOROOM.name, preset="small", dataset=DEMOS, settings=steps, overwrite=True)
+    _measure(home, size, device, say, progress)
+    return draw_page(load_run(home, RUN), _measured(home, size), folder / "report.html")
 
 
-def _measure(home: Home, size: QuickstartSize, device: str, say: Callable[[str], None], progress: Progress) -> None:
+def _measure(home: Home, size: QuickstartSize, device: str, say: Say, progress: Progress) -> None:
     results = _measured(home, size)
     if not results.of(EvalResult) or not results.of(FilmResult):
         say(f"planning from {size.pairs} recorded starts to recorded goals")
-        evaluate_run(
-            home,
-            RUN,
-            say,
-            progress,
-            dataset=TEST,
-            settings=_pairs(size),
-            protocol=HELD_OUT,
-            workers=1,  # in this process: the perturbations below need a simulator here, and importing it takes longest
-            resume=any(RunFiles(home.run_stem(RUN)).results.glob("eval-*.journal")),
-            device=device,
-        )
+        begun = any(RunFiles(home.run_stem(RUN)).results.glob("eval-*.journal"))
+        evaluate = partial(evaluate_run, home, RUN, say, progress, dataset=TEST, protocol=HELD_OUT, device=device)
+        # In this process: the perturbations below need a simulator here, and importing it takes longest.
+        evaluate(settings=_pairs(size), workers=1, resume=begun)
     if not results.of(ProbeResult):
         say("probing what the latents know")
         probe_run(home, RUN, say, progress, dataset=TEST, frames=size.frames, seed=SEED, device=device)

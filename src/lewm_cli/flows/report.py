@@ -21,8 +21,7 @@ class Page:
 def write_report(home: Home, name: str, output: Path | None = None) -> Page:
     """Draw the page of a run from its stored results, at `<run>.run/report.html` if no file is given.
 
-    Raises:
-        LewmError: no such run, nothing was measured on it, or the file cannot be written.
+    Raises LewmError if there is no such run, nothing was measured on it, or the file cannot be written.
     """
     run = load_run(home, name)
     if output and output.is_dir():
@@ -36,11 +35,7 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
 
 
 def draw_page(run: Run, results: StoredResults, path: Path) -> Page:
-    """Draw the newest of each kind of results.
-
-    Raises:
-        LewmError: the file cannot be written.
-    """
+    """Draw the newest of each kind of results; raises LewmError if the file cannot be written."""
     from lewm_cli.report.page import render_page  # late: matplotlib
 
     report = RunReport.of(run, results)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -28,6 +29,13 @@ KINDS: dict[str, type[Measurement]] = {
 """The type of a stored result, by the first word of its file name."""
 
 
+class Evaluated(NamedTuple):
+    """A result, which is of one distance of the goals, and the file that it was stored in."""
+
+    result: EvalResult
+    path: Path
+
+
 def results_folder(home: Home, run: Run) -> Path:
     """Folder that takes results of a run: beside it, or in the home that takes the writes if it cannot be written."""
     return results_folders(home, run.name, run.files)[-1]
@@ -39,11 +47,7 @@ def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
 
 
 def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
-    """Write a result under `<run>.run/results/<kind>-<time>.json`.
-
-    Raises:
-        LewmError: the disk is full or the folder cannot be written.
-    """
+    """Write a result under `<run>.run/results/<kind>-<time>.json`; raises LewmError if it cannot be written."""
     path = results_folder(home, run) / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
     write_text(path, result.model_dump_json(by_alias=True))
     return path
@@ -57,13 +61,13 @@ def result_paths(folders: Iterable[Path], kinds: Iterable[str] = KINDS) -> list[
 
 def find_evaluation(
     home: Home, run: Run, dataset: Dataset, protocol: EvalProtocol, episodes: tuple[EpisodeResult, ...]
-) -> tuple[EvalResult, Path] | None:
+) -> Evaluated | None:
     """Find the newest stored evaluation with exactly these outcomes, and its file."""
     wanted = (run.sha256, dataset.identity, protocol, episodes)
     for path in reversed(result_paths([results_folder(home, run)], ["eval"])):
         one = _read(path)
         if isinstance(one, EvalResult) and wanted == (one.weights_sha256, one.dataset, one.protocol, one.episodes):
-            return one, path
+            return Evaluated(one, path)
     return None
 
 

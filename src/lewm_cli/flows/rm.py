@@ -1,13 +1,37 @@
 """Removes runs and datasets of the home: all that are named, or none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from lewm_cli.config import nearest
 from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
-from lewm_cli.flows.lookup import Named, find_named
 from lewm_cli.stop import StopRequest
-from lewm_cli.store import FoundRun, Home, RunFiles, check_name, names_release
+from lewm_cli.store import FoundRun, Home, RunFiles, Say, check_name, names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
+
+
+def find_named(home: Home, name: str) -> tuple[FoundRun | None, Path | None]:
+    """Find a run and the file of a dataset, as `lewm ls` lists them; or else a run by an alias, or a state of one.
+
+    They are not opened: this is for commands that take damaged files too.
+
+    Raises:
+        UsageError: it is no name; the error says which to type.
+        MissingError: there is neither; the nearest name is offered.
+        LewmError: the run does not have such a state.
+    """
+    for kind in ("run", "dataset"):
+        check_name(name, kind)
+    runs, datasets = {run.name: run for run in home.runs()}, dict(home.dataset_files())
+    if name in runs or name in datasets:
+        return runs.get(name), datasets.get(name)
+    try:
+        return home.find_run(name), None
+    except MissingError:
+        near = nearest(name, [*runs, *datasets])
+        hint = f"did you mean {near!r}?" if near else "`lewm ls` lists what there is"
+        raise MissingError(f"there is no run or dataset {name!r}; {hint}") from None
 
 
 def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[Removal, ...]:
@@ -29,7 +53,7 @@ def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[R
     return tuple(removals)
 
 
-def remove_all(home: Home, removals: Sequence[Removal], say: Callable[[str], None]) -> None:
+def remove_all(home: Home, removals: Sequence[Removal], say: Say) -> None:
     """Remove what was planned, one after the other; Ctrl-C stops between two of them.
 
     Raises:
@@ -48,29 +72,25 @@ def remove_all(home: Home, removals: Sequence[Removal], say: Callable[[str], Non
 
 
 def _plan(home: Home, name: str, kind: str | None) -> Removal:
-    named = _named(home, name, kind)
-    if named.run and named.dataset and kind is None:
-        raise UsageError(f"{name!r} is both a run and a dataset; say which with --run or --dataset")
-    if named.run and kind != "dataset":
-        if named.run.problem:
-            raise LewmError(named.run.problem)
-        return plan_run_removal(home, named.run.name, named.run.files)
-    if named.dataset and kind != "run":
-        return plan_dataset_removal(home, name, named.dataset)
-    raise UsageError(f"{name!r} is no {kind} but a {'run' if named.run else 'dataset'}; leave out --{kind}")
-
-
-def _named(home: Home, name: str, kind: str | None) -> Named:
     try:
-        named = find_named(home, name)
-        if named.run and named.run.name != name and not names_release(name):
+        run, dataset = find_named(home, name)
+        if run and run.name != name and not names_release(name):
             # An alias may be looked at, but not removed under the other name.
-            raise MissingError(f"there is no run or dataset {name!r}; did you mean {named.run.name!r}?")
-        return named
-    except LewmError as error:
-        # A training that was killed before it saved weights leaves a folder, which takes the name.
-        if not isinstance(error, UsageError) and kind != "dataset":
-            left = RunFiles(home.new_run_stem(check_name(name, "run")))
-            if left.folder.is_dir():
-                return Named(name, FoundRun(name, left, "lewm"), None)
+            raise MissingError(f"there is no run or dataset {name!r}; did you mean {run.name!r}?")
+    except UsageError:
         raise
+    except LewmError:
+        # A training that was killed before it saved weights leaves a folder, which takes the name.
+        left = RunFiles(home.new_run_stem(check_name(name, "run")))
+        if kind == "dataset" or not left.folder.is_dir():
+            raise
+        return plan_run_removal(home, name, left)
+    if run and dataset and kind is None:
+        raise UsageError(f"{name!r} is both a run and a dataset; say which with --run or --dataset")
+    if run and kind != "dataset":
+        if run.problem:
+            raise LewmError(run.problem)
+        return plan_run_removal(home, run.name, run.files)
+    if dataset and kind != "run":
+        return plan_dataset_removal(home, name, dataset)
+    raise UsageError(f"{name!r} is no {kind} but a {'run' if run else 'dataset'}; leave out --{kind}")

@@ -1,26 +1,16 @@
 """Look up one dataset or run of the home."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import MissingError
 from lewm_cli.flows.results import stored_results
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, load_weights, silent, stored_card, with_statistics
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_weights, silent, stored_card, with_statistics
 from lewm_cli.train import RunDetails, run_details
 
 
-def look_up(
-    home: Home,
-    name: str,
-    external: ExternalWeights = NO_OPTIONS,
-    say: Callable[[str], None] = silent,
-) -> Dataset | RunDetails:
-    """Find out what a name stands for; a run wins over a dataset of the same name.
-
-    Raises:
-        LewmError: nothing has this name, or it is damaged.
-    """
+def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Say = silent) -> Dataset | RunDetails:
+    """Find a run of this name, or else a dataset; raises LewmError if there is neither, or it is damaged."""
     if name.endswith(DATASET_SUFFIXES):
         return home.find_dataset(name)
     try:

@@ -1,6 +1,5 @@
 """Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
-from lewm_cli.flows.progress import Progress
+from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
@@ -16,6 +15,7 @@ from lewm_cli.store import (
     NO_OPTIONS,
     ExternalWeights,
     Home,
+    Say,
     dataset_task,
     list_runs,
     load_run,
@@ -33,7 +33,7 @@ PERTURBED_EPISODES = 32
 def surprise_run(
     home: Home,
     dataset: str,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     *,
     run: str | None = None,
@@ -50,7 +50,6 @@ def surprise_run(
         run: run name; the newest run that fits the recording if not given.
         perturb: name of a perturbation; None measures the recording as it is.
         episodes: at most so many; all of a recording, or 32 perturbed ones, if not given.
-        seed: of the perturbations and the untrained model.
         plot: the SVG file to draw; beside the result if not given.
 
     Returns:
@@ -76,17 +75,10 @@ def surprise_run(
             say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
         with progress("measuring", len(unseen), "episodes") as advance:
             result = measure_surprise(
-                loaded,
-                recording,
-                frames,
-                range(len(unseen)),
-                held_out=bool(unseen.all()),
-                seed=seed,
-                advance=advance,
+                loaded, recording, frames, range(len(unseen)), held_out=bool(unseen.all()), seed=seed, advance=advance
             )
         if result.left_out:
             say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
-        kind = "surprise"
     else:
         known = {perturbation.name: perturbation for perturbation in task.perturbations}
         if not known:
@@ -96,27 +88,18 @@ def surprise_run(
             )
         if perturb not in known:
             raise LewmError(f"{task.name} has no perturbation {perturb!r}; there is {', '.join(known)}")
-        perturbation, wanted = known[perturb], episodes or PERTURBED_EPISODES
+        staged, wanted = known[perturb], episodes or PERTURBED_EPISODES
         allowed = find_unseen(home, loaded, task, dataset, say)
         drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
         if len(drawn) < wanted:
             usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"
             enough = len(allowed.episodes) >= wanted
             say(f"{usable}: long enough, and with every action recorded" if enough else usable)
-        with progress(f"simulating {perturbation.name}", len(drawn), "episodes") as advance:
+        with progress(f"simulating {perturb}", len(drawn), "episodes") as advance:
             result = measure_perturbation(
-                loaded,
-                task,
-                recording,
-                frames,
-                drawn,
-                perturbation,
-                held_out=allowed.held_out,
-                seed=seed,
-                advance=advance,
+                loaded, task, recording, frames, drawn, staged, held_out=allowed.held_out, seed=seed, advance=advance
             )
-        kind = f"perturb-{perturbation.name}"
-    path = keep_result(home, loaded, kind, result)
+    path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
     from lewm_cli.report.plot import surprise_svg  # late: matplotlib
 
     drawn_to = plot or path.with_suffix(".svg")
@@ -124,7 +107,7 @@ def surprise_run(
     return result, path, drawn_to
 
 
-def _choose_run(home: Home, dataset: Dataset, say: Callable[[str], None]) -> str:
+def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
     """Chooses the newest run of the recording's task; of any task where the recording names none and nothing else fits.
 
     Runs of lewm come first, then those of other tools that can be fed, then the released weights.

@@ -1,24 +1,36 @@
 """Train a run: find what it needs, take its name once nothing can be wrong with it any more, and start the loop."""
 
 import shutil
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer
-from lewm_cli.data import ClipBatches, Split, find_packed, open_frames, pack_frames, split_clips
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers, read_toml
+from lewm_cli.data import ClipBatches, Dataset, Split, find_packed, open_frames, pack_frames, split_clips
+from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
-from lewm_cli.flows.job import Job, new_job, resumed_job
-from lewm_cli.flows.progress import Progress
-from lewm_cli.methods import Provenance, RunCard
+from lewm_cli.flows import Progress
+from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, load_run
-from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, list_runs, load_run, read_card, split_step
+from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
+from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, task_preset
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run to do; `card` is that of a run that is resumed, None for a new one."""
+
+    name: str
+    files: RunFiles
+    task: Task
+    dataset: Dataset
+    config: TrainConfig
+    card: RunCard | None = None
 
 
 def train(
@@ -26,7 +38,7 @@ def train(
     what: str,
     *,
     listeners: tuple[Listener, ...],
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     preset: str | None = None,
     dataset: str | None = None,
@@ -42,14 +54,10 @@ def train(
 
     Args:
         what: a task, or a dataset by name or path.
-        listeners: called with every event of the training.
-        say: called with what was chosen on the user's behalf.
-        progress: shows the packing of frames.
-        preset: preset name; `release` on CUDA, else `small`, if not given.
+        preset: `release` on CUDA, else `small`, if not given.
         dataset: which recording of the task.
-        config: a TOML file laid over the preset.
-        settings: single settings laid over both, later ones win.
-        name: run name; the next free `<task>/<method>` if not given.
+        config: a TOML file laid over the preset, under the settings.
+        name: the next free `<task>/<method>` if not given.
         init_from: a run whose weights are the start.
 
     Raises:
@@ -64,9 +72,9 @@ def train(
             "--overwrite and every setting"
         )
     if resume:
-        job = resumed_job(home, what, say, dataset=dataset, name=name)
+        job = _resumed_job(home, what, say, dataset=dataset, name=name)
     else:
-        job = new_job(
+        job = _new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
     with locked(job.files.weights, f"another training is writing {job.name!r}; choose another --name"):
@@ -98,6 +106,110 @@ def train(
             _make_room(job.files)
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
         return trainer.run(resume=resume)
+
+
+def _new_job(
+    home: Home,
+    what: str,
+    device: torch.device,
+    say: Say,
+    *,
+    preset: str | None,
+    dataset: str | None,
+    config: Path | None,
+    settings: tuple[Layer, ...],
+    name: str | None,
+) -> Job:
+    """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
+    task, recording = find_task(what), None
+    if task is None:
+        recording = _named_recording(home, what, dataset)
+        task = dataset_task(recording)
+        if task.make_simulator is None:
+            say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
+    if preset is None:
+        preset = "release" if device.type == "cuda" else "small"
+        say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
+    above = merge_layers([*([read_toml(config)] if config else ()), *settings])
+    layers = merge_layers([task_preset(task, preset).layer_under(above), above])
+    merged = TrainConfig.build(layers.tree, layers.source)
+    if recording is None:
+        recording = home.find_dataset(dataset) if dataset else _only_recording(home, task)
+        say(f"dataset: {recording.name} ({recording.path})")
+    if name and split_step(name)[1] is not None:
+        raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
+    name = name or home.next_name(f"{_prefix(what)}/{merged.method}", "run")
+    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
+
+
+def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: str | None) -> Job:
+    """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
+    name = name or _newest_stopped(home, what, say)
+    files = RunFiles(home.run_stem(name))
+    external = any(run.name == name and not run.own for run in home.runs())
+    if not external and not files.weights.exists():
+        raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
+    card = None if external else read_card(files.weights)
+    if card is None or card.provenance is None:
+        raise LewmError(
+            f"{name} was trained by another tool, which left nothing to resume; "
+            f"start a run from its weights: lewm train {what} --init-from {name}"
+        )
+    trained_on = card.provenance.dataset
+    recording = home.find_dataset(dataset or trained_on.name)
+    if trained_on.fingerprint != recording.identity.fingerprint:
+        raise LewmError(
+            f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
+            f"{trained_on.episodes} episodes); name that one with --dataset"
+        )
+    return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
+
+
+def _named_recording(home: Home, what: str, dataset: str | None) -> Dataset:
+    tasks = ", ".join(task.name for task in TASKS)
+    if dataset:
+        raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
+    try:
+        return home.find_dataset(what)
+    except MissingError as error:
+        raise LewmError(f"{what!r} is no task (there is {tasks}), and {error}") from error
+
+
+def _only_recording(home: Home, task: Task) -> Dataset:
+    found = home.datasets_of(task)
+    if not found:
+        raise LewmError(
+            f"there is no recording of {task.name} yet; make one with: lewm collect {task.name} --episodes 300"
+        )
+    if len(found) > 1 and found[0].path.stem != task.released_dataset:
+        names = ", ".join(dataset.name for dataset in found)
+        raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
+    return found[0]
+
+
+def _prefix(what: str) -> str:
+    """The folder of new runs: `tworoom` for the task and its aliases, `robot` for robot, robot/pick and robot.h5."""
+    task = find_task(what)
+    if task is not None:
+        return task.name
+    path = PurePath(what)
+    return path.parts[0] if len(path.parts) > 1 and not path.suffix else path.stem
+
+
+def _newest_stopped(home: Home, what: str, say: Say) -> str:
+    task = find_task(what)
+    stopped = [
+        run
+        for run in list_runs(home)
+        if run.card  # else damaged, or of another tool: not what stopped here
+        and (run.card.inputs.task == task.name if task else run.name.startswith(f"{_prefix(what)}/"))
+        and RunFiles(run.path.with_suffix("")).stopped
+    ]
+    if not stopped:
+        raise LewmError(f"no run of {what} has stopped before its end; start one with: lewm train {what}")
+    name = max(stopped, key=lambda run: run.modified).name
+    say(f"resuming {name}, the newest run of {what} that stopped")
+    return name
 
 
 def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
@@ -156,7 +268,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
 
 
 def _its_sizes(parent: Run) -> str:
-    """Advice to train with the sizes of a run: its own configuration, if it left one."""
+    """Advises to train with the sizes of a run: with its own configuration, if it left one."""
     if parent.files.config.exists():
         return f"train with its own: --config {parent.files.config}"
     model, inputs = parent.card.model, parent.card.inputs
@@ -169,9 +281,6 @@ def _its_sizes(parent: Run) -> str:
 def _resumed_card(card: RunCard, device: torch.device) -> RunCard:
     """The card of a resumed run, which adds this device, these versions and this command."""
     assert card.provenance is not None
-    here = {
-        "device": str(device),
-        "versions": installed_versions(),
-        "command": f"{card.provenance.command} && {command_line()}",
-    }
+    command = f"{card.provenance.command} && {command_line()}"
+    here = {"device": str(device), "versions": installed_versions(), "command": command}
     return card.model_copy(update={"provenance": card.provenance.model_copy(update=here)})

@@ -1,13 +1,12 @@
 """The episodes that a run may be measured on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.store import Home, Run, dataset_task
+from lewm_cli.store import Home, Run, Say, dataset_task
 from lewm_cli.tasks import GENERIC, Task, find_task
 
 
@@ -20,14 +19,11 @@ class UnseenEpisodes:
     held_out: bool
 
 
-def find_unseen(
-    home: Home, run: Run, task: Task, name: str | None, say: Callable[[str], None], *, every: bool = False
-) -> UnseenEpisodes:
+def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *, every: bool = False) -> UnseenEpisodes:
     """Find the episodes of a recording that a run was never trained on, by their content, not by the file's name.
 
     Args:
-        name: the recording; the one that the run was trained on if not given.
-        say: called with a line about the episodes.
+        name: of the recording; the one that the run was trained on if not given.
         every: take all episodes, those that the run was trained on included.
 
     Raises:
@@ -67,11 +63,7 @@ def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:
 
 
 def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:
-    """Check that a recording fits a run.
-
-    Raises:
-        LewmError: it is of another task, or its actions have another width.
-    """
+    """Raises LewmError if a recording is of another task than a run, or its actions have another width."""
     recorded = dataset.task or dataset_task(dataset).name
     # Of a task without a simulator, whatever it is called there, is what a generic run was trained on too.
     if find_task(recorded) not in (task, GENERIC) and dataset_task(dataset) is not task:

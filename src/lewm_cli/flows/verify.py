@@ -1,25 +1,21 @@
 """Checks everything in the home, or one name."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from lewm_cli.data import DATASET_SUFFIXES
-from lewm_cli.flows.lookup import find_named
-from lewm_cli.flows.progress import Progress
+from lewm_cli.flows import Progress
 from lewm_cli.flows.results import KINDS, results_folders
-from lewm_cli.store import Home
+from lewm_cli.flows.rm import find_named
+from lewm_cli.store import Home, Say
 from lewm_cli.verify import Check, Problem, RunCheck, check_dataset, check_run
 
 
-def verify(home: Home, name: str | None, say: Callable[[str], None], progress: Progress) -> list[Check]:
+def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[Check]:
     """Check runs and datasets; a damaged one does not keep from looking at the next.
 
     Args:
-        home: the home they lie in.
         name: of a run, of a dataset or of both; or path of an HDF5 file. None for everything.
-        say: called with a line about each run.
-        progress: shows the decoding of frames.
 
     Raises:
         UsageError: it is no name.
@@ -31,9 +27,8 @@ def verify(home: Home, name: str | None, say: Callable[[str], None], progress: P
     elif name.endswith(DATASET_SUFFIXES) and Path(name).exists():
         runs, datasets = [], [(str(Path(name).absolute()), Path(name).absolute())]
     else:
-        named = find_named(home, name)
-        runs = [named.run] if named.run else []
-        datasets = [(name, named.dataset)] if named.dataset else []
+        run, dataset = find_named(home, name)
+        runs, datasets = [run] if run else [], [(name, dataset)] if dataset else []
     # Runs first: they take a moment, and frames take long.
     for run in runs:
         say(f"looking at run {run.name}")

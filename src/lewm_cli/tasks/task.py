@@ -1,4 +1,7 @@
-"""The contract of an environment: a `Task` with all that is particular to it, and its `Simulator` if there is one."""
+"""The contract of an environment: a `Task` with all that is particular to it, and its `Simulator` if there is one.
+
+A new one is a folder beside this file and a line in `tasks/__init__.py`.
+"""
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence

@@ -99,3 +99,4 @@ class TrainingStopped:
 
 TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished | TrainingStopped
 Listener = Callable[[TrainingEvent], None]
+"""Hears every event; `train.log.JsonLog` is one. `flows.train` joins them."""

@@ -1,4 +1,4 @@
-"""Actors that look at nothing: random actions, and no action."""
+"""The random baseline, and the actor that takes no action: neither looks at anything."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
