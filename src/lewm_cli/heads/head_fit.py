@@ -42,7 +42,7 @@ class HeadFit(Measurement, ABC):
             split: latents of these and of those.
             seed: of everything random; the same seed gives the same head.
             steps: of the optimizer.
-            advance: told the number of steps done since the last call, `total_steps` in all.
+            advance: called with the number of steps done since the last call, `total_steps` in all.
 
         Raises:
             LewmError: nothing in these episodes can be fitted.

@@ -60,7 +60,7 @@ class InProcess:
 
 
 class WorkerPool:
-    """Simulators in worker processes. One that dies is started again, and its request is run again; `say` is told."""
+    """Simulators in worker processes. One that dies is started again with its request, and `say` gets a remark."""
 
     def __init__(self, task: Task, workers: int, say: Callable[[str], None]) -> None:
         self.workers = workers

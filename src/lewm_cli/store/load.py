@@ -42,7 +42,7 @@ NO_OPTIONS = ExternalWeights()
 
 
 def silent(line: str) -> None:
-    """No-op logger."""
+    """Takes a line and says nothing."""
 
 
 class StoredStatistics(Section):
@@ -81,7 +81,7 @@ def load_weights(
 
     Args:
         name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
-        say: told what the name stands for, if that is not plain.
+        say: called with what the name stands for, if that is not plain.
 
     Raises:
         UsageError: the name has a suffix, or the run carries its sizes and they are given too.

@@ -59,8 +59,8 @@ class Trainer:
         card: travels with the weights; step and time are filled in at every save.
         data: clips to train on and to measure.
         model: freshly initialized, or initialized from another run.
-        device: computes.
-        listeners: told every event.
+        device: where it is computed.
+        listeners: called with every event.
     """
 
     name: str
