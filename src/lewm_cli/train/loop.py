@@ -116,7 +116,7 @@ class Trainer:
             save_derived(self.files, published)
         except Exception as error:
             for listener in self.listeners:
-                with suppress(LewmError):  # the full disk that stopped training also keeps the log from saying so
+                with suppress(LewmError, OSError):  # the full disk that stopped training may stop the log as well
                     listener(TrainingStopped(self._taken, str(error)))
             raise
         finished = TrainingFinished(
