@@ -39,11 +39,8 @@ def record(
     Every episode is kept, in order. The file appears under its name only when it is complete.
 
     Args:
-        path: the HDF5 file to make.
         seed: episode k draws everything from (seed, k).
-        workers: simulator processes.
         any_start: take the simulator's own resets instead of the task's selection.
-        advance: called with the number of episodes written since the last call.
 
     Raises:
         LewmError: the file exists, another process records it, the disk is full, or the simulator cannot be built

@@ -61,14 +61,11 @@ def evaluate(
     more, to see whether the goal stays reached; nothing else of the result knows of them.
 
     Args:
-        run: the model that is measured, in eval mode on its device.
         actor: a `Planner` with the run, or another one that uses it.
         held_out: none of the episodes was trained on.
         advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
-        simulators: of the task; in this process if not given.
         journal: takes every episode as it ends; those that are in it are not done again.
-        redrawn: how well recorded states were drawn again; stored.
 
     Raises:
         LewmError: a simulator does not take a state, or dies again and again.

@@ -32,10 +32,6 @@ def redraw(
 
     A recording at another resolution is compared at the smaller of the two.
 
-    Args:
-        pairs: among which a few are chosen, evenly.
-        say: gets a warning if frames differ.
-
     Raises:
         LewmError: the simulator does not take a state, or draws something else.
     """

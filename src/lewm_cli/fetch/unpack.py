@@ -60,7 +60,6 @@ def unpack(archive: Path, folder: Path, *, limit: int, advance: Callable[[int], 
     Args:
         folder: new and empty; nothing is written anywhere else.
         limit: bytes that may be written at most.
-        advance: gets the bytes of the archive that were read.
 
     Raises:
         LewmError: the archive is damaged, of another kind, or holds what is not unpacked here (links, names that lead

@@ -13,10 +13,9 @@ from lewm_cli.report.details import (
     training_tables,
 )
 from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
-from lewm_cli.report.fitting import head_tables
 from lewm_cli.report.output import Output
 from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
-from lewm_cli.report.probing import probe_tables
+from lewm_cli.report.probing import head_tables, probe_tables
 from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import report_tables, report_tree

@@ -38,11 +38,9 @@ def measure_surprise(
     """Measures every model step of some episodes, the first one included.
 
     Args:
-        run: the model, in eval mode on its device.
         frames: of the recording, at the model's image size.
         held_out: the run was trained on none of them.
         seed: of the untrained model.
-        advance: called with the number of episodes done since the last call.
 
     Raises:
         LewmError: no episode is long enough for one step.

@@ -53,14 +53,9 @@ class Trainer:
     """Trains one run from its first step, or from where it stopped, to its last.
 
     Args:
-        name: of the run.
-        files: of the run.
         config: decides what is computed.
         card: travels with the weights; step and time are filled in at every save.
-        data: clips to train on and to measure.
         model: freshly initialized, or initialized from another run.
-        device: where it is computed.
-        listeners: called with every event.
     """
 
     name: str
