@@ -51,9 +51,9 @@ def record(
             raise LewmError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         task.prepare()
-        # Room for two chunks of frames: each is compressed once, when it is full.
-        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110"), rdcc_nbytes=2**25) as file:
+        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
             lengths: list[int] = []
+            pending = np.empty(0, np.uint8)
             columns: dict[str, list[np.ndarray]] = defaultdict(list)
             for number, episode in enumerate(_demonstrations(task, episodes, seed, workers, any_start)):
                 rows = len(episode)
@@ -61,8 +61,13 @@ def record(
                 for name, values in {"action": episode.action, **episode.columns, **own}.items():
                     columns[name].append(values)
                 lengths.append(rows)
-                _append_frames(file, episode.pixels)
+                # Whole chunks only: what HDF5 keeps for later, it cannot write on a full disk, and crashes.
+                frames = np.concatenate([pending, episode.pixels]) if len(pending) else episode.pixels
+                whole = len(frames) - len(frames) % FRAMES_PER_CHUNK
+                _append_frames(file, frames[:whole])
+                pending = frames[whole:].copy()
                 advance(1)
+            _append_frames(file, pending)
             for name, parts in columns.items():
                 file[name] = np.concatenate(parts)
             file["ep_len"] = np.array(lengths)

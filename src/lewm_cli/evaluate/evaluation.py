@@ -63,7 +63,6 @@ def evaluate(
     Args:
         actor: a `Planner` with the run, or another one that uses it.
         held_out: none of the episodes was trained on.
-        advance: gets the number of environment steps done since the last call, all pairs together.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         journal: takes every episode as it ends; those that are in it are not done again.
 

@@ -32,7 +32,6 @@ def probe_run(
 
     Args:
         dataset: the recording that frames come from; the episodes that the run held out if not given.
-        frames: how many to draw; 10,000 if not given.
         device: of the model; the probes themselves are fitted on the CPU.
 
     Raises:

@@ -81,7 +81,6 @@ def load_weights(
 
     Args:
         name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
-        say: called with what the name stands for, if that is not plain.
 
     Raises:
         UsageError: the name has a suffix, or the run carries its sizes and they are given too.

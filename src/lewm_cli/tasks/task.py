@@ -1,7 +1,4 @@
-"""The contract of an environment: a `Task` with all that is particular to it, and its `Simulator` if there is one.
-
-A new one is a folder beside this file and a line in `tasks/__init__.py`.
-"""
+"""The contract of an environment, which is a folder beside this file and a line in `tasks/__init__.py`: its `Task`."""
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence

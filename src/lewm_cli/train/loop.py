@@ -55,7 +55,6 @@ class Trainer:
     Args:
         config: decides what is computed.
         card: travels with the weights; step and time are filled in at every save.
-        model: freshly initialized, or initialized from another run.
     """
 
     name: str
