@@ -28,9 +28,9 @@ class ImaginedPlan(RunResult):
     """After every model step if every action is 0 in the environment's units, (horizon,)."""
     seconds_per_plan: float
     iterations_per_plan: int
-    """Of the solver."""
+    """Iterations of the solver."""
     flops_per_plan: float
-    """Of the plain rollout."""
+    """Operations of the plain rollout."""
 
 
 def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, seed: int) -> ImaginedPlan:

@@ -35,9 +35,9 @@ class GoalImageResult(RunResult):
     plans: int
     seconds_per_plan: float
     iterations_per_plan: float
-    """Of the solver, mean."""
+    """Mean over plans, of the solver."""
     flops_per_plan: float
-    """Of the plain rollout, mean."""
+    """Mean over plans, counted on the plain rollout."""
     seconds: float
 
     @property

@@ -28,7 +28,7 @@ class Journaled(Section):
     dataset: DatasetIdentity
     protocol: EvalProtocol
     plans_by: str = "model"
-    """What plans are made by: the model, or a reference."""
+    """The maker of plans: the model, or a reference."""
     rows: tuple[tuple[int, int], ...]
     """Start and goal of every pair."""
     device: str

@@ -19,7 +19,7 @@ class HeadFit(Measurement, ABC):
 
     format: Literal[1] = 1
     kind: str
-    """As `--kind` takes it; the head is stored under it beside the run."""
+    """The value of `--kind`, under which the head is stored beside the run."""
     latent: PositiveInt
     hidden: PositiveInt
     """Width of the two hidden layers."""
