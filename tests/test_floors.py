@@ -39,9 +39,12 @@ GROUND_MODULES = {
     "lewm_cli",
     "lewm_cli.child",
     "lewm_cli.errors",
+    "lewm_cli.file_kind",
     "lewm_cli.files",
     "lewm_cli.provenance",
     "lewm_cli.stop",
+    "lewm_cli.suggestion",
+    "lewm_cli.system_errors",
     "lewm_cli.workers",
 }
 

@@ -13,7 +13,7 @@ from lewm_cli.config.model import (
 from lewm_cli.config.optimization import DataConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
 from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
 from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, ReferencesConfig
-from lewm_cli.config.section import Section, nearest
+from lewm_cli.config.section import Section
 
 __all__ = [
     "OWN_FIELDS",
@@ -40,7 +40,6 @@ __all__ = [
     "Section",
     "SolverName",
     "merge_layers",
-    "nearest",
     "parse_setting",
     "read_toml",
 ]

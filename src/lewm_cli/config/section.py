@@ -1,6 +1,5 @@
 """The base of every configuration model: frozen, and an unknown key is an error with the nearest match."""
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
@@ -8,6 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lewm_cli.errors import UsageError
+from lewm_cli.suggestion import nearest
 
 
 class Section(BaseModel):
@@ -42,16 +42,6 @@ class Section(BaseModel):
     def types(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
         """The type of every field; a section overrides this where one depends on what a tree sets."""
         return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
-
-
-def nearest(word: str, known: list[str]) -> str | None:
-    """The known word nearest to `word`, as a whole or in its last dotted part; None if none is near."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return close[0]
-    last = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
-    close = difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.6)
-    return last[close[0]] if close else None
 
 
 def _explain(error: ValidationError, keys: list[str]) -> str:

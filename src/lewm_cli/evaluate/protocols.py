@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lewm_cli.config import OWN_FIELDS, EvalProtocol, Expectation, Layer, merge_layers, nearest
+from lewm_cli.config import OWN_FIELDS, EvalProtocol, Expectation, Layer, merge_layers
 from lewm_cli.control import nondeterminism
 from lewm_cli.errors import UsageError
+from lewm_cli.suggestion import nearest
 from lewm_cli.tasks import Task
 
 HELD_OUT = "heldout"

@@ -5,10 +5,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from lewm_cli.config import nearest
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.fetch.archive_checks import plain_name
 from lewm_cli.fetch.catalog import Entry, HubPlace, Published, PublishedFile, read_catalog
+from lewm_cli.suggestion import nearest
 
 RELEASE = "-release"  # ends the names of fetched weights, so that they never take the name of a run
 WEIGHTS, CONFIG = "weights.pt", "config.json"  # the files in a folder of weights, as on the Hub

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lewm_cli.config import nearest
 from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import FoundRun, Home, RunFiles, Say, check_name, names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
+from lewm_cli.suggestion import nearest
 
 
 def find_named(home: Home, name: str) -> tuple[FoundRun | None, Path | None]:

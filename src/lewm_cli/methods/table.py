@@ -1,8 +1,8 @@
 """The table of methods: a method is one module beside this one, and one line here."""
 
-from lewm_cli.config import nearest
 from lewm_cli.methods.lewm import LeWM
 from lewm_cli.methods.method import Method
+from lewm_cli.suggestion import nearest
 
 METHODS: dict[str, type[Method]] = {LeWM.name: LeWM}
 

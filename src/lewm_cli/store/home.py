@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from lewm_cli.config import nearest
 from lewm_cli.data import DATASET_SUFFIXES, Dataset, open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store.locate import FoundRun, find_in, run_names, walk
@@ -20,6 +19,7 @@ from lewm_cli.store.names import (
     split_step,
 )
 from lewm_cli.store.run_files import RunFiles
+from lewm_cli.suggestion import nearest
 from lewm_cli.tasks import Task
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.config import Layer, nearest
+from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import TrainConfig
+from lewm_cli.suggestion import nearest
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 

@@ -1,0 +1,159 @@
+"""What a file is, by its content and never by its name."""
+
+import json
+import tarfile
+import zipfile
+from enum import Enum
+from pathlib import Path
+
+HEAD = 1024
+"""Bytes that are looked at first."""
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+class FileKind(Enum):
+    """What a file is; the value says it in words."""
+
+    EMPTY = "an empty file"
+    LFS_POINTER = "a Git LFS pointer in place of the file that it stands for"
+    WEB_PAGE = "a web page, which a server sends in place of a file that it does not give away"
+    HDF5 = "an HDF5 file"
+    SAFETENSORS = "a safetensors file"
+    TORCH = "a file of torch.save"
+    NUMPY = "a NumPy file"
+    PARQUET = "a Parquet file"
+    VIDEO = "a video"
+    IMAGE = "an image"
+    ZIP = "a zip archive"
+    GZIP = "a gzip archive"
+    ZSTD = "a Zstandard archive"
+    BZIP2 = "a bzip2 archive"
+    XZ = "an xz archive"
+    SEVEN_ZIP = "a 7-Zip archive"
+    RAR = "a RAR archive"
+    LZ4 = "an lz4 archive"
+    TAR = "a tar archive"
+    PICKLE = "a Python pickle"
+    JSON = "a JSON file"
+    TEXT = "a text file"
+    UNKNOWN = "a file of no format known here"
+
+    @property
+    def advice(self) -> str | None:
+        """How to get the file that should be there, if this only stands in its place; else None."""
+        return _INSTEAD.get(self)
+
+
+_INSTEAD = {
+    FileKind.EMPTY: "fetch or copy it again",
+    FileKind.LFS_POINTER: "get the file itself: git lfs pull in its repository, or lewm fetch",
+    FileKind.WEB_PAGE: "open its address in a browser, sign in if asked, and download it again",
+}
+
+_STARTS = {
+    b"version https://git-lfs": FileKind.LFS_POINTER,
+    HDF5_SIGNATURE: FileKind.HDF5,
+    b"\x93NUMPY": FileKind.NUMPY,
+    b"PAR1": FileKind.PARQUET,
+    b"\x1a\x45\xdf\xa3": FileKind.VIDEO,  # Matroska and WebM
+    b"\x89PNG": FileKind.IMAGE,
+    b"\xff\xd8\xff": FileKind.IMAGE,
+    b"GIF8": FileKind.IMAGE,
+    b"\x1f\x8b": FileKind.GZIP,
+    b"BZh": FileKind.BZIP2,
+    b"\xfd7zXZ\x00": FileKind.XZ,
+    b"7z\xbc\xaf\x27\x1c": FileKind.SEVEN_ZIP,
+    b"Rar!": FileKind.RAR,
+    b"\x04\x22\x4d\x18": FileKind.LZ4,
+    b"\x28\xb5\x2f\xfd": FileKind.ZSTD,
+}
+
+_PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
+
+
+def look(path: Path) -> FileKind:
+    """What a file is; raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    kind = look_at(head)
+    if kind is FileKind.ZIP:
+        return _zip_kind(path)
+    # HDF5 allows a block of the user's own before the file.
+    if kind in (FileKind.UNKNOWN, FileKind.TEXT) and _hdf5_behind_a_block(path):
+        return FileKind.HDF5
+    return kind
+
+
+def look_at(head: bytes) -> FileKind:
+    """What begins with these bytes, `HEAD` of them unless it has fewer; archives are not looked into."""
+    if not head:
+        return FileKind.EMPTY
+    found = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)
+    if found is not None:
+        return found
+    if head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:  # frames that zstd skips
+        return FileKind.ZSTD
+    if head[:2] == b"PK":
+        return FileKind.ZIP
+    if head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+        return FileKind.VIDEO
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return FileKind.IMAGE
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:  # the length of a header, then its JSON
+        return FileKind.SAFETENSORS
+    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return FileKind.PICKLE  # the older files of torch.save too
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.lower().startswith(_PAGE_STARTS):
+        return FileKind.WEB_PAGE
+    if _is_tar(head):
+        return FileKind.TAR
+    return _text_kind(text)
+
+
+def _is_tar(head: bytes) -> bool:
+    block = head[: tarfile.BLOCKSIZE]
+    if len(block) < tarfile.BLOCKSIZE:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return not any(block)  # an empty one is nothing but zeros
+    return True
+
+
+def _text_kind(head: bytes) -> FileKind:
+    # A letter of several bytes may be cut at the end.
+    text = head.decode("utf-8", "ignore")
+    if len(text.encode()) < len(head) - 3 or not all(letter.isprintable() or letter.isspace() for letter in text):
+        return FileKind.UNKNOWN
+    if len(head) < HEAD - 3:
+        try:
+            json.loads(text)
+        except ValueError:
+            return FileKind.TEXT
+        return FileKind.JSON
+    return FileKind.JSON if text.startswith(("{", "[")) else FileKind.TEXT
+
+
+def _zip_kind(path: Path) -> FileKind:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, LookupError, OverflowError, NotImplementedError):  # damaged, or cut short
+        return FileKind.ZIP
+    if any(name.endswith("data.pkl") for name in names):
+        return FileKind.TORCH
+    return FileKind.NUMPY if names and all(name.endswith(".npy") for name in names) else FileKind.ZIP
+
+
+def _hdf5_behind_a_block(path: Path) -> bool:
+    size, place = path.stat().st_size, 512
+    with path.open("rb") as file:
+        while place < size:
+            file.seek(place)
+            if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+                return True
+            place *= 2
+    return False
