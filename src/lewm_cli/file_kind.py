@@ -1,4 +1,4 @@
-"""What a file is, by its content and never by its name."""
+"""Tells what a file is, by its content and never by its name."""
 
 import json
 import tarfile
@@ -13,7 +13,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class FileKind(Enum):
-    """What a file is; the value says it in words."""
+    """The kind of a file; the value says it in words."""
 
     EMPTY = "an empty file"
     LFS_POINTER = "a Git LFS pointer in place of the file that it stands for"
@@ -41,7 +41,7 @@ class FileKind(Enum):
 
     @property
     def advice(self) -> str | None:
-        """How to get the file that should be there, if this only stands in its place; else None."""
+        """The way to get the file that should be there, if this only stands in its place; else None."""
         return _INSTEAD.get(self)
 
 
@@ -73,7 +73,7 @@ _PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
 
 
 def look(path: Path) -> FileKind:
-    """What a file is; raises OSError if it cannot be read."""
+    """Tell what a file is; raises OSError if it cannot be read."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     kind = look_at(head)
@@ -86,7 +86,7 @@ def look(path: Path) -> FileKind:
 
 
 def look_at(head: bytes) -> FileKind:
-    """What begins with these bytes, `HEAD` of them unless it has fewer; archives are not looked into."""
+    """Tell what begins with these bytes, `HEAD` of them unless it has fewer; archives are not looked into."""
     if not head:
         return FileKind.EMPTY
     found = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)

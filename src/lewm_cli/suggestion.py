@@ -1,4 +1,4 @@
-"""What a message suggests to type: commands that can be pasted, and a few names near to a wrong one."""
+"""Suggestions in messages: commands that can be pasted, and a few names near to a wrong one."""
 
 import difflib
 import shlex

@@ -1,4 +1,4 @@
-"""What the operating system says when a file cannot be read or written, as a sentence with the likely cause."""
+"""Errors of the operating system about files, as sentences with the likely cause."""
 
 import errno
 import os
