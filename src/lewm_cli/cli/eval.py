@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -92,10 +92,8 @@ def command(
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
     same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says.
     """
-    from lewm_cli.flows.evaluate import drive_run, evaluate_run
-    from lewm_cli.flows.planned import parse_offsets
-    from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.report import Output
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
     layers = options.layers(
@@ -110,12 +108,26 @@ def command(
         ("--plan-ms", "planner.milliseconds", plan_ms),
         ("--plan-flops", "planner.flops", plan_flops),
     )
+    about_references = tuple(layer for layer in layers if "references" in layer.tree)
+    if goal_image:
+        _refuse_pairs(context)
+    elif start_seed is not None:
+        raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
+    elif about_references and not references:
+        raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
+    ahead = _parse_offsets(offsets) if offsets else ()
+    where = early.find_home(home, runs=[run], datasets=[dataset])
+    of_protocol = tuple(layer for layer in layers if layer not in about_references)
+    if not goal_image:
+        early.check_protocol(where, run, protocol, of_protocol)
+    from lewm_cli.flows.evaluate import drive_run, evaluate_run
+    from lewm_cli.report import VideoFolder, evaluation_tables, goal_image_tables
+
     external = ExternalWeights(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
-        _refuse_pairs(context)
         driven = drive_run(
-            Home.locate(home),
+            where,
             run,
             goal_image,
             output.say,
@@ -128,22 +140,17 @@ def command(
         )
         output.result(driven.model_dump(mode="json"), lambda: goal_image_tables(driven))
     else:
-        if start_seed is not None:
-            raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
-        about_references = tuple(layer for layer in layers if "references" in layer.tree)
-        if about_references and not references:
-            raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
         evaluated = evaluate_run(
-            Home.locate(home),
+            where,
             run,
             output.say,
             output.progress,
             dataset=dataset,
-            settings=tuple(layer for layer in layers if layer not in about_references),
+            settings=of_protocol,
             protocol=protocol,
             manifest=manifest,
             seeds=seeds,
-            offsets=parse_offsets(offsets) if offsets else (),
+            offsets=ahead,
             references=about_references if references else None,
             films=films,
             video=videos,
@@ -168,3 +175,11 @@ def _refuse_pairs(context: typer.Context) -> None:
         if parameter.name in ABOUT_PAIRS and source and source.name == "COMMANDLINE":
             option = parameter.opts[0]
             raise UsageError(f"{option} does not go with --goal-image, which plans from a reset; leave out one of them")
+
+
+def _parse_offsets(text: str) -> tuple[int, ...]:
+    """Read `25,50,75`; raises UsageError if it is something else."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"--offsets {text!r} is no list of environment steps like 25,50,75,100")
+    return tuple(dict.fromkeys(int(word) for word in words))

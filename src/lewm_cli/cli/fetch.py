@@ -49,8 +49,7 @@ def command(
     HF_TOKEN, HF_ENDPOINT and HTTPS_PROXY are used as huggingface_hub uses them.
     """
     from lewm_cli.errors import UsageError
-    from lewm_cli.fetch import find_targets, plan_fetch, read_catalog
-    from lewm_cli.flows.fetch import fetch
+    from lewm_cli.fetch import read_catalog
     from lewm_cli.report import Output, fetching
     from lewm_cli.store import Home
 
@@ -61,11 +60,15 @@ def command(
         return
     if what is None:
         raise UsageError("say what to fetch, like lewm fetch pusht; `lewm fetch --list` shows what there is")
+    from lewm_cli.fetch import find_targets, plan_fetch
+
     targets = find_targets(what, dataset=dataset, checkpoint=checkpoint, source=source, revision=revision)
     planned = plan_fetch(Home.locate(home), targets, force=force)
     if dry_run:
         output.result(fetching.plan_tree(planned), lambda: fetching.plan_tables(planned))
         return
+    from lewm_cli.flows.fetch import fetch
+
     installed = fetch(planned, output.say, output.bytes, keep_archive=keep_archive)
     output.result(fetching.fetched_tree(installed), lambda: fetching.fetched_tables(installed))
     for line in fetching.next_commands(installed):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm fit tworoom/lewm",
@@ -37,13 +37,14 @@ def command(
     It is fitted to episodes that the run was trained on, and tested on those it held out. Beside the reachability
     head stand the same head with shuffled labels, which must tell nothing, and the latent distance.
     """
+    where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.fit import fit_head
     from lewm_cli.report import Output, head_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
     fit, path = fit_head(
-        Home.locate(home),
+        where,
         run,
         kind,
         output.say,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm probe tworoom/lewm",
@@ -35,13 +35,14 @@ def command(
     Beside the model: an untrained encoder, principal components of raw pixels, and shuffled labels. Training and
     test frames never share an episode.
     """
+    where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.probe import probe_run
     from lewm_cli.report import Output, probe_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
     result, path = probe_run(
-        Home.locate(home),
+        where,
         run,
         output.say,
         output.progress,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
@@ -47,13 +47,14 @@ def command(
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
     """
+    where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
     result, path, drawn = surprise_run(
-        Home.locate(home),
+        where,
         dataset,
         output.say,
         output.progress,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
@@ -49,9 +49,8 @@ def command(
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
     from lewm_cli.errors import UsageError
-    from lewm_cli.flows.train import train
-    from lewm_cli.report import Output, TrainingView, training_tables
-    from lewm_cli.store import Home
+    from lewm_cli.flows.training_request import check_request
+    from lewm_cli.report import Output
     from lewm_cli.tasks import find_task
 
     output = Output(as_json=json, quiet=quiet)
@@ -65,9 +64,15 @@ def command(
         ("--batch-size", "optimizer.batch_size", batch_size),
         ("--seed", "seed", seed),
     )
+    where = early.find_home(home, runs=[init_from])
+    if not resume:
+        check_request(where, what, dataset=dataset, preset=preset, config=config, settings=layers)
+    from lewm_cli.flows.train import train
+    from lewm_cli.report import TrainingView, training_tables
+
     with TrainingView(output) as view:
         finished = train(
-            Home.locate(home),
+            where,
             what,
             listeners=(view,),
             say=output.say,

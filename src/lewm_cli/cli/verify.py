@@ -1,5 +1,6 @@
 """`lewm verify`: checks what lies in the home."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,12 +25,17 @@ def command(
     Every frame is decoded, which takes long for a large recording. Nothing is written.
     """
     from lewm_cli.errors import LewmError
-    from lewm_cli.flows.verify import verify
-    from lewm_cli.report import Output, verification_tables, verification_tree
+    from lewm_cli.flows.rm import find_named
+    from lewm_cli.report import Output
     from lewm_cli.store import Home
 
-    output = Output(as_json=json, quiet=quiet)
-    checks = verify(Home.locate(home), name, output.say, output.progress)
+    output, where = Output(as_json=json, quiet=quiet), Home.locate(home)
+    if name is not None and not Path(name).exists():
+        find_named(where, name)
+    from lewm_cli.flows.verify import verify
+    from lewm_cli.report import verification_tables, verification_tree
+
+    checks = verify(where, name, output.say, output.progress)
     output.result(verification_tree(checks), lambda: verification_tables(checks))
     wrong = dict.fromkeys(check.name for check in checks if not check.ok)
     if wrong:

@@ -10,6 +10,9 @@ import numpy as np
 
 from lewm_cli.config import DatasetIdentity
 
+DATASET_SUFFIXES = (".h5", ".hdf5")
+"""Endings of files that may be recordings."""
+
 SAMPLED_FRAMES = 8
 """Frames that go into a fingerprint: recordings of the same actions can look different."""
 

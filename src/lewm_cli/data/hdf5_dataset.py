@@ -11,8 +11,6 @@ import numpy as np
 from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.errors import LewmError, MissingError
 
-DATASET_SUFFIXES = (".h5", ".hdf5")
-
 BOOKKEEPING = ("ep_len", "ep_offset")
 
 ROWS_AT_ONCE = 256

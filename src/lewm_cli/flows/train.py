@@ -8,17 +8,18 @@ from pathlib import Path, PurePath
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers, read_toml
+from lewm_cli.config import ActionStats, Inputs, Layer
 from lewm_cli.data import ClipBatches, Dataset, Split, find_packed, open_frames, pack_frames, split_clips
-from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.training_request import DEFAULT_PRESETS, configure, named_recording, task_recording
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, list_runs, load_run, read_card, split_step
-from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
-from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, task_preset
+from lewm_cli.tasks import GENERIC, Task, find_task
+from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,16 @@ def _new_job(
     """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
     task, recording = find_task(what), None
     if task is None:
-        recording = _named_recording(home, what, dataset)
+        recording = named_recording(home, what, dataset)
         task = dataset_task(recording)
         if task.make_simulator is None:
             say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
     if preset is None:
-        preset = "release" if device.type == "cuda" else "small"
+        preset = DEFAULT_PRESETS["cuda" if device.type == "cuda" else "cpu"]
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    above = merge_layers([*([read_toml(config)] if config else ()), *settings])
-    layers = merge_layers([task_preset(task, preset).layer_under(above), above])
-    merged = TrainConfig.build(layers.tree, layers.source)
+    merged = configure(task, preset, config, settings)
     if recording is None:
-        recording = home.find_dataset(dataset) if dataset else _only_recording(home, task)
+        recording = task_recording(home, task, dataset)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
@@ -166,28 +165,6 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
-
-
-def _named_recording(home: Home, what: str, dataset: str | None) -> Dataset:
-    tasks = ", ".join(task.name for task in TASKS)
-    if dataset:
-        raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
-    try:
-        return home.find_dataset(what)
-    except MissingError as error:
-        raise LewmError(f"{what!r} is no task (there is {tasks}), and {error}") from error
-
-
-def _only_recording(home: Home, task: Task) -> Dataset:
-    found = home.datasets_of(task)
-    if not found:
-        raise LewmError(
-            f"there is no recording of {task.name} yet; make one with: lewm collect {task.name} --episodes 300"
-        )
-    if len(found) > 1 and found[0].path.stem != task.released_dataset:
-        names = ", ".join(dataset.name for dataset in found)
-        raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
-    return found[0]
 
 
 def _prefix(what: str) -> str:

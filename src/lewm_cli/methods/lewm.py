@@ -5,30 +5,14 @@ from collections.abc import Iterable
 from typing import Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.accelerate import fast_rollout
-from lewm_cli.config import ModelConfig, Section
+from lewm_cli.config import ModelConfig
+from lewm_cli.methods.lewm_objective import ObjectiveConfig
 from lewm_cli.methods.method import Batch, Loss, Method
 from lewm_cli.model import ActionEncoder, Imaginer, Predictor, Projector, SIGReg, VisionTransformer
-
-
-class ObjectiveConfig(Section):
-    """The two losses: prediction + lambda * SIGReg."""
-
-    lambda_: NonNegativeFloat = Field(0.09, alias="lambda", description="weight of SIGReg")
-    knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
-    projections: PositiveInt = Field(1024, description="random directions per call")
-
-    @property
-    def explanation(self) -> str:
-        """The loss in words, for the page of a run."""
-        return (
-            f"Prediction of the next latent, plus {self.lambda_:g} \u00d7 SIGReg, which keeps the latents spread like "
-            "a Gaussian. Without it they would shrink to a point that is trivial to predict."
-        )
 
 
 class LeWM(Method):
@@ -41,8 +25,6 @@ class LeWM(Method):
     """
 
     name = "lewm"
-    Sizes = ModelConfig
-    Objective = ObjectiveConfig
 
     def __init__(self, config: ModelConfig, block_dim: int, objective: ObjectiveConfig | None = None) -> None:
         super().__init__(config, block_dim)

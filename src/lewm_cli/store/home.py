@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset, open_dataset
+from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store.locate import FoundRun, find_in, run_names, walk
 from lewm_cli.store.names import (
@@ -61,6 +61,8 @@ class Home:
         Raises:
             LewmError: there is none (the nearest names are listed), or it cannot be read.
         """
+        from lewm_cli.data import open_dataset  # which needs HDF5: only where there is a recording to open
+
         typed = Path(name)
         if typed.suffix in DATASET_SUFFIXES and typed.exists():
             return open_dataset(typed.absolute(), str(typed.absolute()))
@@ -81,6 +83,8 @@ class Home:
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""
+        from lewm_cli.data import open_dataset
+
         found = []
         for name, path in self.dataset_files():
             try:
