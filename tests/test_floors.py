@@ -45,7 +45,9 @@ GROUND_MODULES = {
     "lewm_cli.provenance",
     "lewm_cli.stop",
     "lewm_cli.suggestion",
+    "lewm_cli.supported",
     "lewm_cli.system_errors",
+    "lewm_cli.text_file",
     "lewm_cli.workers",
 }
 

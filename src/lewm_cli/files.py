@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import fcntl
 import glob
 import os
 import shutil
@@ -11,6 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
+from lewm_cli.supported import UnsupportedSystemError
+
+try:
+    import fcntl
+except ImportError as error:
+    raise UnsupportedSystemError from error
 
 PART_SUFFIX = ".part"
 """Ends the name of every file that is still being written; nothing with it is ever listed or read."""
