@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
@@ -46,3 +48,14 @@ def explain(error: OSError, path: str | Path | None = None, doing: str = "used")
     said = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     cause = CAUSES.get(error.errno or 0, "the system said no more")
     return LewmError(f"{what} cannot be {doing} ({said}): {cause}")
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Explain why a result cannot be printed; that its reader has gone (BrokenPipeError) is no failure of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise explain(error, "the result", "printed") from error
