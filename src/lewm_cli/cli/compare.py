@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import early, options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm compare tworoom/lewm tworoom/lewm-2",
@@ -22,6 +22,7 @@ def command(
             help="Runs, of which the newest evaluation is taken, or files of stored evaluations; the first is what "
             "the others are compared with.",
             show_default=False,
+            autocompletion=completion.names(completion.runs),
         ),
     ],
     plot: Annotated[Path | None, options.file("Draw the differences into this SVG file.")] = None,

@@ -16,7 +16,7 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     to: Annotated[
         Literal["safetensors", "object", "weights", "hub", "swm-object", "onnx"],
         typer.Option("--to", help="The format.", show_default=False),

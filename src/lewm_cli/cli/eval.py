@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import early, options
+from lewm_cli.cli import completion, early, options
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -24,6 +24,10 @@ ABOUT_PAIRS = (
 """Options that --goal-image cannot use, which plans from a reset."""
 
 
+PAIRS, IMAGE = "Pairs", "A goal image instead of pairs"
+"""Groups of options."""
+
+
 def command(
     context: typer.Context,
     run: options.Run,
@@ -33,27 +37,46 @@ def command(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides pairs and planning.", show_default="42")] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Where pairs come from.", show_default="episodes the run held out")
+        str | None,
+        typer.Option(
+            help="Where pairs come from.",
+            show_default="episodes the run held out",
+            autocompletion=completion.names(completion.recordings),
+        ),
     ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
             help="heldout, release, paper, website, moderate or strict; `lewm presets` says what each is for.",
             show_default="heldout, or release where it is not known what was held out",
+            autocompletion=completion.names(completion.protocols),
         ),
     ] = None,
-    manifest: Annotated[Path | None, options.file("Pairs to use; written if it does not exist.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.")] = 1,
+    manifest: Annotated[
+        Path | None, options.file("Pairs to use; written if it does not exist.", rich_help_panel=PAIRS)
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.", rich_help_panel=PAIRS)
+    ] = 1,
     offsets: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="How far goals lie ahead, each evaluated.", show_default="25"),
+        typer.Option(
+            metavar="N,N,...", help="How far goals lie ahead, each evaluated.", show_default="25", rich_help_panel=PAIRS
+        ),
     ] = None,
     exclude_solved: Annotated[
-        bool, typer.Option("--exclude-solved", help="Leave starts that are already solved out of the headline.")
+        bool,
+        typer.Option(
+            "--exclude-solved", help="Leave starts that are already solved out of the headline.", rich_help_panel=PAIRS
+        ),
     ] = False,
     references: Annotated[
         bool,
-        typer.Option("--references", help="Also: no action, and plans by the true simulator, to lay blame; slow."),
+        typer.Option(
+            "--references",
+            help="Also: no action, and plans by the true simulator, to lay blame; slow.",
+            rich_help_panel=PAIRS,
+        ),
     ] = False,
     solver: options.Solver = None,
     horizon: options.Horizon = None,
@@ -62,22 +85,43 @@ def command(
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
-    video: Annotated[Path | None, options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR")] = None,
+    video: Annotated[
+        Path | None,
+        options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR", rich_help_panel=options.RESULTS),
+    ] = None,
     films: Annotated[
-        int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
+        int,
+        typer.Option(
+            min=0,
+            help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = 4,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Simulator processes; 1 for none. The result is the same.", show_default="all cores"),
+        typer.Option(
+            min=1,
+            help="Simulator processes; 1 for none. The result is the same.",
+            show_default="all cores",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = available_cores(),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the episodes that an interrupted evaluation has finished.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the episodes that an interrupted evaluation has finished.",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = False,
     goal_image: Annotated[
-        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.")
+        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.", rich_help_panel=IMAGE)
     ] = None,
     start_seed: Annotated[
-        int | None, typer.Option(min=0, help="Decides the reset that --goal-image starts from.", show_default="0")
+        int | None,
+        typer.Option(
+            min=0, help="Decides the reset that --goal-image starts from.", show_default="0", rich_help_panel=IMAGE
+        ),
     ] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,

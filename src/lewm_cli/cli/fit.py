@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import early, options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm fit tworoom/lewm",
@@ -15,12 +15,22 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     kind: Annotated[
-        str, typer.Option(help="reach: how many steps to the goal; probe: where things are.", metavar="reach|probe")
+        str,
+        typer.Option(
+            help="reach: how many steps to the goal; probe: where things are.",
+            metavar="reach|probe",
+            autocompletion=completion.names(completion.words("reach", "probe")),
+        ),
     ] = "reach",
     dataset: Annotated[
-        str | None, typer.Option(help="The recording it was trained on.", show_default="by the name it had then")
+        str | None,
+        typer.Option(
+            help="The recording it was trained on.",
+            show_default="by the name it had then",
+            autocompletion=completion.names(completion.recordings),
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides episodes, pairs and heads.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 2500,

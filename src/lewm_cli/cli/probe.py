@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import early, options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm probe tworoom/lewm",
@@ -14,9 +14,14 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     dataset: Annotated[
-        str | None, typer.Option(help="Where frames come from.", show_default="episodes the run held out")
+        str | None,
+        typer.Option(
+            help="Where frames come from.",
+            show_default="episodes the run held out",
+            autocompletion=completion.names(completion.recordings),
+        ),
     ] = None,
     frames: Annotated[
         int | None, typer.Option(min=100, help="Frames drawn; all there are if fewer.", show_default="10000")

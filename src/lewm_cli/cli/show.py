@@ -4,13 +4,20 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples("lewm show tworoom/lewm", "lewm show tworoom/demos", "lewm show tworoom/lewm --json")
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Name of a run or a dataset.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a run or a dataset.",
+            show_default=False,
+            autocompletion=completion.names(completion.runs, completion.recordings),
+        ),
+    ],
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import early, options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
@@ -17,14 +17,30 @@ EXAMPLES = options.examples(
 
 def command(
     dataset: Annotated[
-        str, typer.Argument(metavar="RECORDING", help="A recording, by path or by name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RECORDING",
+            help="A recording, by path or by name.",
+            show_default=False,
+            autocompletion=completion.names(completion.recordings),
+        ),
     ],
     run: Annotated[
-        str | None, typer.Option(help="Run name.", show_default="newest run that fits the recording")
+        str | None,
+        typer.Option(
+            help="Run name.",
+            show_default="newest run that fits the recording",
+            autocompletion=completion.names(completion.runs),
+        ),
     ] = None,
     perturb: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Stage a change: teleport or color.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Stage a change: teleport or color.",
+            show_default=False,
+            autocompletion=completion.names(completion.perturbations),
+        ),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
     "lewm verify", "lewm verify tworoom/lewm", "lewm verify recording.h5", "lewm verify --json > verified.json"
@@ -14,7 +14,12 @@ EXAMPLES = options.examples(
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(help="Name of a run or a dataset, or an HDF5 file.", show_default="everything")
+        str | None,
+        typer.Argument(
+            help="Name of a run or a dataset, or an HDF5 file.",
+            show_default="everything",
+            autocompletion=completion.names(completion.runs, completion.recordings),
+        ),
     ] = None,
     home: options.Home = None,
     json: options.Json = False,
