@@ -3,16 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from commands import PATIENCE, environment
-from lewm_cli.store import Home, Run
+from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.store import Home, RunFiles, save_run
 from synthetic import write_recording
 
 COMPUTING = {"torch", "torchvision", "scipy", "matplotlib", "stable_worldmodel", "gymnasium", "huggingface_hub"}
 """Libraries that take long to import."""
-
-pytest_plugins = ("untrained",)
 
 SCRIPT = """
 import json, sys
@@ -43,8 +43,11 @@ def imported(home: Path, commands: list[str]) -> list[tuple[str, int | None, set
     return [(" ".join(line), code, set(modules)) for line, code, modules in found]
 
 
-def test_names_and_headers_need_no_library_that_computes(home: Home, tworoom_run: Run):
-    run = tworoom_run.name
+def test_names_and_headers_need_no_library_that_computes(
+    home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+):
+    run = "tworoom/lewm"
+    save_run(RunFiles(home.run_stem(run)), small_model, small_card(small_model))
     commands = [
         *("--version", "--help", "eval --help", "presets", "presets generic/small", "fetch --list", "ls", "ls --json"),
         *("nonsense", "eval", "eval --nonsense", "presets nonsense", "presets tworoom/nonsense", "rm nonsense --yes"),
