@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.system_errors import explain, number_of
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "train", "eval", "compare", "fit", "plan", "probe", "surprise", "report"),
@@ -97,6 +98,8 @@ def _explain(error: BaseException) -> int:
             message = "the device is out of memory; try --device cpu, or for training a smaller --batch-size"
         case MemoryError():
             message = "this machine is out of memory; try a smaller --batch-size"
+        case OSError() | RuntimeError() if isinstance(error, OSError) or number_of(error):
+            message = str(explain(error))
         case _:
             message = f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints"
     print(f"lewm: {message}", file=sys.stderr)
