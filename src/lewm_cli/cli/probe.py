@@ -40,7 +40,7 @@ def command(
     from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
-    result, path = probe_run(
+    _, path = probe_run(
         Home.locate(home),
         run,
         output.say,
@@ -50,6 +50,6 @@ def command(
         seed=seed,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: probe_tables(result)),
     )
-    output.result(result.model_dump(mode="json"), lambda: probe_tables(result))
     output.say(f"stored: {path}")

@@ -52,7 +52,7 @@ def command(
     from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
-    result, path, drawn = surprise_run(
+    _, path, drawn = surprise_run(
         Home.locate(home),
         dataset,
         output.say,
@@ -64,7 +64,7 @@ def command(
         device=device,
         plot=plot,
         external=ExternalWeights(stats_from, trust, sizes),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: surprise_tables(result)),
     )
-    output.result(result.model_dump(mode="json"), lambda: surprise_tables(result))
     output.say(f"stored: {path}")
     output.say(f"plot: {drawn}")
