@@ -14,7 +14,7 @@ from lewm_cli.data.frames import (
     read_image,
     resize,
 )
-from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
+from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, names_recording, open_dataset
 from lewm_cli.data.recording import record
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Split",
     "checked_frame",
     "find_packed",
+    "names_recording",
     "open_dataset",
     "open_frames",
     "pack_frames",

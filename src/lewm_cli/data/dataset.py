@@ -39,6 +39,7 @@ class Dataset(ABC):
         task: the recorded task attribute, None in files that have none.
         policy: name of the policy that acted, None in files that have none.
         seed: of the recording, None in files that have none.
+        notes: what is read in another way than recordings have it, one line each.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Dataset(ABC):
     task: str | None
     policy: str | None
     seed: int | None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
