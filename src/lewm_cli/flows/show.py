@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset
+from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
 from lewm_cli.flows.results import stored_results
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_weights, silent, stored_card, with_statistics
@@ -11,7 +11,7 @@ from lewm_cli.train import RunDetails, run_details
 
 def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Say = silent) -> Dataset | RunDetails:
     """Find a run of this name, or else a dataset; raises LewmError if there is neither, or it is damaged."""
-    if name.endswith(DATASET_SUFFIXES):
+    if names_recording(name):
         return home.find_dataset(name)
     try:
         loaded = load_weights(home, name, external=external, say=say)

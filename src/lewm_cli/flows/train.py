@@ -16,7 +16,7 @@ from lewm_cli.flows import Progress
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, list_runs, load_run, read_card, split_step
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, is_name, list_runs, load_run, read_card, split_step
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, task_preset
 
@@ -126,7 +126,7 @@ def _new_job(
     """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
     task, recording = find_task(what), None
     if task is None:
-        recording = _named_recording(home, what, dataset)
+        recording = _named_recording(home, what, dataset, say)
         task = dataset_task(recording)
         if task.make_simulator is None:
             say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
@@ -137,7 +137,7 @@ def _new_job(
     layers = merge_layers([task_preset(task, preset).layer_under(above), above])
     merged = TrainConfig.build(layers.tree, layers.source)
     if recording is None:
-        recording = home.find_dataset(dataset) if dataset else _only_recording(home, task)
+        recording = home.find_dataset(dataset, say) if dataset else _only_recording(home, task)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
@@ -159,7 +159,7 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
             f"start a run from its weights: lewm train {what} --init-from {name}"
         )
     trained_on = card.provenance.dataset
-    recording = home.find_dataset(dataset or trained_on.name)
+    recording = home.find_dataset(dataset or trained_on.name, say)
     if trained_on.fingerprint != recording.identity.fingerprint:
         raise LewmError(
             f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
@@ -168,12 +168,12 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
 
 
-def _named_recording(home: Home, what: str, dataset: str | None) -> Dataset:
+def _named_recording(home: Home, what: str, dataset: str | None, say: Say) -> Dataset:
     tasks = ", ".join(task.name for task in TASKS)
     if dataset:
         raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
     try:
-        return home.find_dataset(what)
+        return home.find_dataset(what, say)
     except MissingError as error:
         raise LewmError(f"{what!r} is no task (there is {tasks}), and {error}") from error
 
@@ -196,7 +196,7 @@ def _prefix(what: str) -> str:
     if task is not None:
         return task.name
     path = PurePath(what)
-    return path.parts[0] if len(path.parts) > 1 and not path.suffix else path.stem
+    return path.parts[0] if len(path.parts) > 1 and is_name(what) and not path.suffix else path.stem
 
 
 def _newest_stopped(home: Home, what: str, say: Say) -> str:
