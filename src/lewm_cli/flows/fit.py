@@ -57,7 +57,7 @@ def fit_head(
         raise UsageError(f"there is no kind of head {kind!r}; --kind takes {' or '.join(KINDS)}")
     run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.use_threads()
-    recording = home.find_dataset(dataset or run.card.dataset.name)
+    recording = home.find_dataset(dataset or run.card.dataset.name, say)
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)
     try_writing(run.places[0].head(kind))
     to_fit, to_test, held_out = _choose(run, recording, seed, say)

@@ -63,7 +63,7 @@ def surprise_run(
     """
     if plot and plot.suffix != ".svg":
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
-    there, recording = resolve_device(device), home.find_dataset(dataset)
+    there, recording = resolve_device(device), home.find_dataset(dataset, None if perturb else say)
     loaded = load_run(home, run or _choose_run(home, recording, say), there, external=external, say=say)
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC

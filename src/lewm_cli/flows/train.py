@@ -19,7 +19,7 @@ from lewm_cli.flows.training_request import DEFAULT_PRESETS, configure, named_re
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, list_runs, load_run, read_card, split_step
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, is_name, list_runs, load_run, read_card, split_step
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
@@ -133,7 +133,7 @@ def _new_job(
     """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
     task, recording = find_task(what), None
     if task is None:
-        recording = named_recording(home, what, dataset)
+        recording = named_recording(home, what, dataset, say)
         task = dataset_task(recording)
         if task.make_simulator is None:
             say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
@@ -142,7 +142,7 @@ def _new_job(
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
     merged = configure(task, preset, config, settings)
     if recording is None:
-        recording = task_recording(home, task, dataset)
+        recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
@@ -187,7 +187,7 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
             f"start a run from its weights: lewm train {what} --init-from {name}"
         )
     trained_on = card.provenance.dataset
-    recording = home.find_dataset(dataset or trained_on.name)
+    recording = home.find_dataset(dataset or trained_on.name, say)
     if trained_on.fingerprint != recording.identity.fingerprint:
         raise LewmError(
             f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
@@ -202,7 +202,7 @@ def _prefix(what: str) -> str:
     if task is not None:
         return task.name
     path = PurePath(what)
-    return path.parts[0] if len(path.parts) > 1 and not path.suffix else path.stem
+    return path.parts[0] if len(path.parts) > 1 and is_name(what) and not path.suffix else path.stem
 
 
 def _newest_stopped(home: Home, what: str, say: Say) -> str:
