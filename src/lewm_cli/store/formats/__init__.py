@@ -2,6 +2,6 @@
 
 from lewm_cli.store.formats.checkpoint import Checkpoint, read_checkpoint, read_trusted
 from lewm_cli.store.formats.config_json import config_tree
-from lewm_cli.store.formats.refused import ForeignError
+from lewm_cli.store.formats.refused import ChoiceError, ForeignError
 
-__all__ = ["Checkpoint", "ForeignError", "config_tree", "read_checkpoint", "read_trusted"]
+__all__ = ["Checkpoint", "ChoiceError", "ForeignError", "config_tree", "read_checkpoint", "read_trusted"]
