@@ -2,6 +2,17 @@
 
 from lewm_cli.store.formats.checkpoint import Checkpoint, read_checkpoint, read_trusted
 from lewm_cli.store.formats.config_json import config_tree
-from lewm_cli.store.formats.refused import ChoiceError, ForeignError
+from lewm_cli.store.formats.refused import ChoiceError, ForeignError, MistakenError
+from lewm_cli.store.formats.shards import INDEX, shard_files
 
-__all__ = ["Checkpoint", "ChoiceError", "ForeignError", "config_tree", "read_checkpoint", "read_trusted"]
+__all__ = [
+    "INDEX",
+    "Checkpoint",
+    "ChoiceError",
+    "ForeignError",
+    "MistakenError",
+    "config_tree",
+    "read_checkpoint",
+    "read_trusted",
+    "shard_files",
+]

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.store.formats.candidates import named_leaves
-from lewm_cli.store.formats.refused import DamagedError, RefusalError
+from lewm_cli.store.formats.refused import DamagedError, MistakenError, RefusalError
 from lewm_cli.store.formats.shards import shard_files
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor
 from lewm_cli.store.formats.state import TensorEntry
@@ -74,7 +74,7 @@ def _read(path: Path) -> Contents:
     if kind is FileKind.SAFETENSORS:
         return Contents("safetensors", _safetensors(path), path.stat().st_size)
     if kind not in (FileKind.TORCH, FileKind.PICKLE, FileKind.UNKNOWN):
-        raise RefusalError(mistaken(path, kind, "weights"))
+        raise MistakenError(mistaken(path, kind, "weights"))
     file = read_torch_file(path)
     objects = named_leaves(file.content, CapturedObject).items()
     modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, "LeWM")}

@@ -21,6 +21,10 @@ class DamagedError(RefusalError):
         super().__init__(f"damaged or not a checkpoint: {reason}; fetch or copy it again")
 
 
+class MistakenError(RefusalError):
+    """The file is of another kind than weights, or stands in the place of the real one."""
+
+
 class ChoiceError(RefusalError):
     """The file holds several models; `choices` are words that tell them apart."""
 
