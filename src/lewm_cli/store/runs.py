@@ -16,6 +16,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.methods import Method, RunCard
 from lewm_cli.model import normalize_pixels
+from lewm_cli.store.formats import shard_files
 from lewm_cli.store.header import damaged
 from lewm_cli.store.run_files import HEADER, RunFiles
 
@@ -182,6 +183,9 @@ def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, 
 
 
 def weights_digest(path: Path) -> str:
-    """The sha256 of a weight file, by which stored measurements name it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The sha256 of a weight file, or of the shards that an index names, by which stored measurements name it."""
+    digest = hashlib.sha256()
+    for part in shard_files(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

@@ -51,7 +51,7 @@ class _RunLooks:
 
     def tensors(self) -> Iterator[Finding]:
         if self.files.external:
-            self.state = read_checkpoint(self.files.external).state
+            self.state = read_checkpoint(self.files.external, copy=self.files.copy).state
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
