@@ -16,6 +16,7 @@ from lewm_cli.data.frames import (
 )
 from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
 from lewm_cli.data.recording import record
+from lewm_cli.data.recording_check import Finding, Problem, Remark, require_usable, used_actions
 
 __all__ = [
     "DATASET_SUFFIXES",
@@ -23,9 +24,12 @@ __all__ = [
     "ClipBatches",
     "Dataset",
     "DecodedFrames",
+    "Finding",
     "Frames",
     "HDF5Dataset",
     "Image",
+    "Problem",
+    "Remark",
     "Split",
     "checked_frame",
     "find_packed",
@@ -35,6 +39,8 @@ __all__ = [
     "packed_paths",
     "read_image",
     "record",
+    "require_usable",
     "resize",
     "split_clips",
+    "used_actions",
 ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.data import Dataset, open_frames
+from lewm_cli.data import Dataset, open_frames, require_usable
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.flows import Progress
@@ -69,6 +69,7 @@ def surprise_run(
     frames = open_frames(recording, loaded.card.model.image_size, home.cache)
     result: SurpriseResult | PerturbationResult
     if perturb is None:
+        require_usable(recording, say)
         unseen = is_unseen(loaded, recording)[:episodes]
         if not unseen.all():
             was = "was" if loaded.card.provenance else "may have been"

@@ -3,12 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.data import DATASET_SUFFIXES
+from lewm_cli.data import DATASET_SUFFIXES, Problem
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import KINDS, results_folders
 from lewm_cli.flows.rm import find_named
 from lewm_cli.store import Home, Say
-from lewm_cli.verify import Check, Problem, RunCheck, check_dataset, check_run
+from lewm_cli.verify import Check, RunCheck, check_dataset, check_run
 
 
 def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[Check]:
