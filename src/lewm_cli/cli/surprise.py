@@ -12,13 +12,18 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
+    "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
 )
 
 
 def command(
     dataset: Annotated[
-        str, typer.Argument(metavar="RECORDING", help="A recording, by path or by name.", show_default=False)
+        str,
+        typer.Argument(metavar="RECORDING", help="A recording, by path or name; or a video.", show_default=False),
     ],
+    actions: Annotated[
+        Path | None, options.file("Actions at the frames of a video: CSV, npz, npy or Parquet, one row per frame.")
+    ] = None,
     run: Annotated[
         str | None, typer.Option(help="Run name.", show_default="newest run that fits the recording")
     ] = None,
@@ -57,6 +62,7 @@ def command(
         dataset,
         output.say,
         output.progress,
+        actions=actions,
         run=run,
         perturb=perturb,
         episodes=episodes,

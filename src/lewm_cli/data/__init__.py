@@ -1,5 +1,6 @@
 """Recordings on disk, clips cut from them, frames at the model's size, and recording itself."""
 
+from lewm_cli.data.action_file import read_actions
 from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import (
@@ -17,6 +18,7 @@ from lewm_cli.data.frames import (
 from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
 from lewm_cli.data.recording import record
 from lewm_cli.data.recording_check import Finding, Problem, Remark, require_usable, used_actions
+from lewm_cli.data.video_dataset import holds_frames, open_video
 
 __all__ = [
     "DATASET_SUFFIXES",
@@ -33,10 +35,13 @@ __all__ = [
     "Split",
     "checked_frame",
     "find_packed",
+    "holds_frames",
     "open_dataset",
     "open_frames",
+    "open_video",
     "pack_frames",
     "packed_paths",
+    "read_actions",
     "read_image",
     "record",
     "require_usable",
