@@ -18,7 +18,7 @@ from lewm_cli.data.frames import (
 from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
 from lewm_cli.data.recording import record
 from lewm_cli.data.recording_check import Finding, Problem, Remark, require_usable, used_actions
-from lewm_cli.data.video_dataset import holds_frames, open_video
+from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
 
 __all__ = [
     "DATASET_SUFFIXES",
@@ -33,6 +33,7 @@ __all__ = [
     "Problem",
     "Remark",
     "Split",
+    "VideoDataset",
     "checked_frame",
     "find_packed",
     "holds_frames",

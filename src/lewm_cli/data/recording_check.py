@@ -260,7 +260,7 @@ def still_findings(episodes: Sequence[int]) -> Iterator[Finding]:
 def blank_findings(rows: Sequence[int]) -> Iterator[Finding]:
     """Name rows whose frames hold nothing."""
     if len(rows):
-        says = f"frames of one even color, as HDF5 gives them for what was never written, in {len(rows):,} rows"
+        says = f"frames of one even color, as what was never written looks, in {len(rows):,} rows"
         yield Remark(f"{says}: {_named(sorted(rows))}")
 
 

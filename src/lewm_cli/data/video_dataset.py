@@ -24,7 +24,7 @@ FRAME = 224
 LONGEST_HEADER = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VideoDataset(Dataset):
     """A decoded video; frames lie in a temporary file that ends with the process.
 
@@ -83,8 +83,18 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
     say(f"video: {count} frames of {shape[1]} x {shape[0]}{cropped}")
     taken = _aligned(path, actions, count, say)
     columns = (Column("pixels", frames.shape[1:], "uint8"), Column("action", taken.shape[1:], "float32"))
-    lengths, offsets = np.array([count]), np.array([0])
-    return VideoDataset(path.absolute(), str(path), lengths, offsets, columns, None, None, None, frames, taken)
+    return VideoDataset(
+        path=path.absolute(),
+        name=str(path),
+        lengths=np.array([count]),
+        offsets=np.array([0]),
+        columns=columns,
+        task=None,
+        policy=None,
+        seed=None,
+        frames=frames,
+        taken=taken,
+    )
 
 
 def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:
@@ -135,7 +145,7 @@ def _video_frames(path: Path, say: Callable[[str], None]) -> Generator[np.ndarra
     if code:
         raise LewmError(f"{path} cannot be decoded: damaged or cut short ({reason}); copy or record it again")
     if said:
-        say(f"note: {path.name} is damaged, and some of its frames are guessed ({reason})")
+        say(f"note: {path.name} is damaged, and some of its frames are guessed or lost ({reason})")
 
 
 def _ffmpeg() -> str:

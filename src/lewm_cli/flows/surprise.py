@@ -4,7 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.data import Dataset, holds_frames, open_frames, open_video, read_actions, require_usable
+from lewm_cli.data import (
+    Dataset,
+    VideoDataset,
+    holds_frames,
+    open_frames,
+    open_video,
+    read_actions,
+    require_usable,
+)
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.flows import Progress
@@ -154,9 +162,10 @@ def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
             if names_release(run.name) and named_task(run.name) is task:
                 say(f"run: {run.name}, the released weights of {task.name} (--run chooses another)")
                 return run.name
+    trained_on = "RECORDING" if isinstance(dataset, VideoDataset) else dataset.name
     listed = [f"{run.name} ({inputs.task}, {inputs.actions.dim})" for run, inputs in (*own, *others)]
     there = ", ".join(listed[:8]) + (", and more: `lewm ls`" if len(listed) > 8 else "")
     raise LewmError(
         f"no run fits {dataset.name} ({task.name}, {width} action dimensions); there is {there or 'no run yet'}; "
-        f"train one: lewm train {task.name if task.make_simulator else dataset.name}"
+        f"train one: lewm train {task.name if task.make_simulator else trained_on}"
     )

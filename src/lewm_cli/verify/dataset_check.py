@@ -22,6 +22,7 @@ from lewm_cli.data.recording_check import (
     still_findings,
     stray_findings,
 )
+from lewm_cli.errors import LewmError
 from lewm_cli.store.origin import dataset_origin
 from lewm_cli.tasks import find_task
 from lewm_cli.verify.check import DatasetCheck, origin_findings
@@ -115,8 +116,8 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
         for start in range(0, len(pixels), step):
             stop = min(start + step, len(pixels))
             try:
-                frames = pixels[start:stop]
-            except OSError:
+                frames = dataset.read("pixels", slice(start, stop))
+            except LewmError:
                 lost.append((start, stop))
                 # What cannot be decoded is reported as that, and says nothing about moving.
                 still[episodes[start:stop]] = False
