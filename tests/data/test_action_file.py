@@ -4,6 +4,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,6 @@ NUMBERS = list(ROWS)
         (csv().replace("\n", "\r\n"), None),
         (csv(header='"x","y","z"'), None),
         (csv().replace(",", ", "), None),
-        (json.dumps(ACTIONS.tolist()), None),
-        (json.dumps({"actions": ACTIONS.tolist()}), None),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -62,8 +61,6 @@ def test_text(tmp_path: Path, text: str, said: str | None, encoding: str):
     path = tmp_path / "a.csv"
     path.write_bytes(text.encode(encoding))
     lines: list[str] = []
-    if text.startswith(("[", "{")) and encoding == "utf-16":
-        pytest.skip("JSON is UTF-8")
     assert np.array_equal(read_actions(path, lines.append), ACTIONS)
     assert (said in lines[0]) if said else not lines
 
@@ -92,6 +89,8 @@ def parquet(path: Path, **columns: object) -> None:
         lambda path: np.savez(path.open("wb"), ACTIONS),
         lambda path: np.savez_compressed(path.open("wb"), action=ACTIONS, reward=np.zeros(9)),
         lambda path: np.savez(path.open("wb"), actions=ACTIONS, action_mask=np.zeros(9)),
+        lambda path: path.write_text(json.dumps(ACTIONS.tolist())),
+        lambda path: path.write_text(json.dumps({"actions": ACTIONS.tolist()})),
         lambda path: parquet(path, action=ACTIONS.tolist(), timestamp=SECONDS),  # as LeRobot writes them
         lambda path: parquet(path, x=ACTIONS[:, 0], y=ACTIONS[:, 1], z=ACTIONS[:, 2], frame_index=NUMBERS),
     ],
@@ -165,7 +164,5 @@ def test_what_numpy_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory
 def test_any_bytes_are_a_table_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, content: bytes):
     path = tmp_path_factory.mktemp("any") / "a"
     path.write_bytes(content)
-    try:
+    with suppress(LewmError):
         assert read_actions(path, lambda line: None).ndim == 2
-    except LewmError:
-        pass

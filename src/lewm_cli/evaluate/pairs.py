@@ -104,11 +104,14 @@ def _starts_at(dataset: Dataset, episodes: np.ndarray, offset: int) -> int:
 
 
 def _way_out(dataset: Dataset, episodes: np.ndarray, protocol: EvalProtocol, available: int) -> str:
-    """Advises a nearer goal if there is one that is far enough to be worth it, or fewer pairs."""
-    short = protocol.pairs + (protocol.sampler == "rows-original")
-    near = next((n for n in range(protocol.offset - 1, 0, -1) if _starts_at(dataset, episodes, n) >= short), None)
-    ways = [*([f"take nearer goals: --offsets {near}"] if near else []), *_fewer(available)]
-    return ", or ".join([*ways, "record longer test episodes and name them with --dataset"])
+    """Advises the farthest goals that there are enough of, or fewer pairs."""
+    one_short = protocol.sampler == "rows-original"
+    starts = {near: _starts_at(dataset, episodes, near) - one_short for near in range(protocol.offset - 1, 0, -1)}
+    least = protocol.pairs if available > 0 or max(starts.values(), default=0) >= protocol.pairs else 1
+    near = next((near for near, there in starts.items() if there >= least), None)
+    fewer = f" --episodes {starts[near]}" if near and least < protocol.pairs else ""
+    ways = [f"take nearer goals: --offsets {near}{fewer}"] if near else []
+    return ", or ".join([*ways, *_fewer(available), "record longer test episodes and name them with --dataset"])
 
 
 def _fewer(found: int) -> list[str]:
