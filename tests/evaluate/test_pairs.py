@@ -77,7 +77,7 @@ def test_every_start_can_be_drawn(tmp_path: Path):
     [
         (
             2,
-            "hold 0 starts with a goal 25 steps later, for which an episode needs 26 rows (the longest has 12); take nea",
+            "hold 0 starts with a goal 25 steps later, for which an episode needs 26 rows (the longest has 12)",
         ),
         (2, "take nearer goals: --offsets 11, or record longer test episodes and name them with --dataset"),
         (50, "take nearer goals: --offsets 3, or record"),
