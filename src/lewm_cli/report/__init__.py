@@ -17,8 +17,9 @@ from lewm_cli.report.output import Output
 from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
 from lewm_cli.report.probing import head_tables, probe_tables
 from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
+from lewm_cli.report.rows import ResultRow, Table, log_rows, result_rows
 from lewm_cli.report.run_report import RunReport, next_commands
-from lewm_cli.report.summary import report_tables, report_tree
+from lewm_cli.report.summary import report_tables, report_tree, run_html
 from lewm_cli.report.surprising import surprise_tables
 from lewm_cli.report.training_view import TrainingView, preset_tables, preset_text
 from lewm_cli.report.verifying import verification_tables, verification_tree
@@ -27,7 +28,9 @@ from lewm_cli.report.video import VideoFolder
 __all__ = [
     "NOT_SHOWN",
     "Output",
+    "ResultRow",
     "RunReport",
+    "Table",
     "TrainingView",
     "VideoFolder",
     "check_plan_file",
@@ -45,6 +48,7 @@ __all__ = [
     "head_tables",
     "inventory_tables",
     "inventory_tree",
+    "log_rows",
     "next_commands",
     "plan_tables",
     "preset_tables",
@@ -56,6 +60,8 @@ __all__ = [
     "removal_tree",
     "report_tables",
     "report_tree",
+    "result_rows",
+    "run_html",
     "save_plan",
     "surprise_tables",
     "training_tables",
