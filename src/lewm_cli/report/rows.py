@@ -94,7 +94,7 @@ def log_rows(history: TrainingHistory) -> Table:
         numbers |= numbers.pop("parts")
         found.setdefault(measured.step, {}).update({f"held_out_{name}": value for name, value in numbers.items()})
     names = {name: re.sub(r"\W", "_", name) for row in found.values() for name in row}
-    log_row = make_dataclass("LogRow", ["step", *names.values()], frozen=True)
+    log_row = make_dataclass("LogRow", [("step", int), *((name, float) for name in names.values())], frozen=True)
     return Table(log_row(step, *(row.get(name, math.nan) for name in names)) for step, row in sorted(found.items()))
 
 
