@@ -86,6 +86,12 @@ def test_every_command_has_a_page_with_all_of_its_options(name: str) -> None:
     assert named == _options(name) - {"--help", "-h"}
 
 
+def test_torch_of_the_constraints_is_named() -> None:
+    (pinned,) = re.findall(r"^(torch==.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    assert f"(`{pinned}` is met by `{pinned.removeprefix('torch==')}+cpu`)" in page
+
+
 def test_python_page_names_all_that_is_public() -> None:
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     for name in {*lewm_cli.__all__} - {"__version__"}:
