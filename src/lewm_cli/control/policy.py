@@ -42,6 +42,11 @@ class Policy:
         self.planner, self.seed = self._actor.config, seed
         self.reset(goal)
 
+    def __repr__(self) -> str:
+        plans = f"{self.planner.solver}, {self.planner.candidates} candidates, {self.planner.iterations} iterations"
+        waiting = f"{len(self._queue)} actions of the plan left" if self.plan else "no plan yet"
+        return f"Policy({self.run.name!r}, {plans}, seed {self.seed}, on {self.run.device}, {waiting})"
+
     def reset(self, goal: Goal) -> None:
         """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.
 

@@ -10,7 +10,6 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.methods import METHODS, Method, RunCard
-from lewm_cli.model import resolve_device
 from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
 from lewm_cli.store.formats import Checkpoint, ChoiceError, ForeignError, MistakenError, read_checkpoint, read_trusted
 from lewm_cli.store.header import read_card
@@ -108,32 +107,6 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
         if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
             return _card_of_external(loaded.model, stored)
     return None
-
-
-def load(
-    run_name: str | Path,
-    cache_dir: str | Path | None = None,
-    device: str | torch.device = "cpu",
-    stats_from: str | None = None,
-    config: str | Path | None = None,
-) -> Run:
-    """Load a trained run by name.
-
-    Args:
-        run_name: path under the home without suffix, `tworoom/lewm`; the path of a file of it is taken too.
-        cache_dir: a home to search first; the usual ones otherwise.
-        device: where the model goes: auto, cpu, cuda, cuda:1 or mps.
-        stats_from: a recording, from which the normalization of weights that another tool made is computed, once.
-        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
-
-    Returns:
-        the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
-
-    Raises:
-        LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
-    """
-    external = ExternalWeights(stats_from, config=Path(config) if config else None)
-    return load_run(Home.locate(cache_dir), os.fspath(run_name), resolve_device(str(device)), external=external)
 
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)

@@ -24,7 +24,7 @@ EMBEDDED_AT_ONCE = 64
 """Frames in one pass of the encoder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedWeights:
     """A model with everything that its files say about it.
 
@@ -45,6 +45,19 @@ class LoadedWeights:
     sha256: str
     source: str | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([repr(self.name), *self.facts])})"
+
+    @property
+    def facts(self) -> list[str]:
+        """A few words on what it is: task, size, and what it was trained on."""
+        facts = [f"{self.model.parameter_count:,} parameters", f"latent {self.model.config.latent}"]
+        if self.card is None:
+            return [*facts, "normalization not known"]
+        made = self.card.provenance
+        trained = f"trained on {made.dataset.name} for {made.step:,} steps" if made else "trained elsewhere"
+        return [f"task {self.card.inputs.task}", *facts, trained]
+
     @property
     def origin(self) -> str:
         """The number of tensors and their file: "303/303 tensors from FILE (state dict ...)"."""
@@ -52,7 +65,7 @@ class LoadedWeights:
         return f"{said} ({self.source})" if self.source else said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(LoadedWeights):
     """A trained model with everything needed to use it: its normalization is known.
 
