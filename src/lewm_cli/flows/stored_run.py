@@ -1,6 +1,5 @@
 """Runs as notebooks and scripts use them: with their log, their results, and the measurement of `lewm eval`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ import torch
 
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError
-from lewm_cli.model import resolve_device
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
@@ -95,10 +93,9 @@ def load(
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
-    home = Home.locate(cache_dir)
     external = ExternalWeights(stats_from, config=Path(config) if config else None)
     return StoredRun.of(
-        home, load_run(home, os.fspath(run_name), resolve_device(str(device)), external=external), external
+        Home.locate(cache_dir), load_from_store(run_name, cache_dir, device, external=external), external
     )
 
 

@@ -10,6 +10,7 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.methods import METHODS, Method, RunCard
+from lewm_cli.model import resolve_device
 from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
 from lewm_cli.store.formats import Checkpoint, ChoiceError, ForeignError, MistakenError, read_checkpoint, read_trusted
 from lewm_cli.store.header import read_card
@@ -107,6 +108,17 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
         if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
             return _card_of_external(loaded.model, stored)
     return None
+
+
+def load(
+    run_name: str | Path,
+    cache_dir: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    external: ExternalWeights = NO_OPTIONS,
+) -> Run:
+    """Load a trained run as the Python API takes it: arguments and errors are those of `lewm_cli.load`."""
+    return load_run(Home.locate(cache_dir), os.fspath(run_name), resolve_device(str(device)), external=external)
 
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
