@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from lewm_cli import __version__, suggestion
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.supported import check_system
-from lewm_cli.system_errors import explain, printing
+from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "train", "eval", "compare", "fit", "plan", "probe", "surprise", "report"),
@@ -121,7 +121,7 @@ def _explain(error: BaseException, *, silent: bool) -> int:
             message = "the device is out of memory; try --device cpu, or for training a smaller --batch-size"
         case MemoryError():
             message = "this machine is out of memory; try a smaller --batch-size"
-        case OSError():
+        case OSError() | RuntimeError() if isinstance(error, OSError) or number_of(error):
             message = str(explain(error))
         case _:
             message = f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints"

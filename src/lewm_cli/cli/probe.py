@@ -46,7 +46,7 @@ def command(
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    result, path = probe_run(
+    _, path = probe_run(
         where,
         run,
         output.say,
@@ -56,6 +56,6 @@ def command(
         seed=seed,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: probe_tables(result)),
     )
-    output.result(result.model_dump(mode="json"), lambda: probe_tables(result))
     output.say(f"stored: {path}")

@@ -69,7 +69,7 @@ def command(
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    result, path, drawn = surprise_run(
+    _, path, drawn = surprise_run(
         where,
         dataset,
         output.say,
@@ -81,7 +81,7 @@ def command(
         device=device,
         plot=plot,
         external=ExternalWeights(stats_from, trust, sizes),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: surprise_tables(result)),
     )
-    output.result(result.model_dump(mode="json"), lambda: surprise_tables(result))
     output.say(f"stored: {path}")
     output.say(f"plot: {drawn}")

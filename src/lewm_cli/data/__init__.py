@@ -6,7 +6,7 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
-    from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset
+    from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
     from lewm_cli.data.frames import (
         DecodedFrames,
         Frames,
@@ -36,6 +36,7 @@ __all__ = [
     "Split",
     "checked_frame",
     "find_packed",
+    "names_recording",
     "open_dataset",
     "open_frames",
     "pack_frames",

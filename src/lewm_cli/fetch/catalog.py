@@ -1,5 +1,6 @@
 """Reads what is published for a task and where: one TOML beside each task, and those that a user adds."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -92,9 +93,10 @@ def read_catalog() -> tuple[Entry, ...]:
         for task in TASKS
         if (task.folder / FILE).exists()  # nothing is published for a task without
     }
-    user = platformdirs.user_config_path("lewm") / "catalog"
-    for path in sorted(user.rglob("*.toml")):
-        named[path] = {"name": path.relative_to(user).with_suffix("").as_posix()}
+    with suppress(RuntimeError):  # a user without a home folder has no entries either
+        user = platformdirs.user_config_path("lewm") / "catalog"
+        for path in sorted(user.rglob("*.toml")):
+            named[path] = {"name": path.relative_to(user).with_suffix("").as_posix()}
     entries = {}
     for path, names in named.items():
         try:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.evaluate import EvalResult, NamedResult, PairedComparison, compare
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows.results import KINDS, result_paths, results_folders
 from lewm_cli.store import Home, Say, weights_digest
 from lewm_cli.system_errors import explain
@@ -28,6 +28,8 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say
     """
     if plot and plot.suffix != ".svg":
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
+    if plot:
+        try_writing(plot)
     paths = (Path(one) if one.endswith(".json") else _newest(home, one, say) for one in typed)
     found = [(path, _read(path)) for path in paths]
     total, seen, named = Counter(result.run for _, result in found), Counter[str](), []

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset
+from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, silent
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Say = silent) -> "Dataset | RunDetails":
     """Find a run of this name, or else a dataset; raises LewmError if there is neither, or it is damaged."""
-    if name.endswith(DATASET_SUFFIXES):
+    if names_recording(name):
         return home.find_dataset(name)
     try:
         home.find_run(name)

@@ -7,7 +7,7 @@ from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import TrainConfig
-from lewm_cli.store import Home, dataset_task
+from lewm_cli.store import Home, Say, dataset_task, silent
 from lewm_cli.tasks import TASKS, Task, find_task
 from lewm_cli.train import task_preset
 
@@ -27,21 +27,21 @@ def configure(task: Task, preset: str, config: Path | None, settings: Sequence[L
     return TrainConfig.build(layers.tree, layers.source)
 
 
-def named_recording(home: Home, what: str, dataset: str | None) -> Dataset:
+def named_recording(home: Home, what: str, dataset: str | None, say: Say = silent) -> Dataset:
     """Find the recording that stands in the place of a task; raises LewmError if it is neither."""
     tasks = ", ".join(task.name for task in TASKS)
     if dataset:
         raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
     try:
-        return home.find_dataset(what)
+        return home.find_dataset(what, say)
     except MissingError as error:
         raise LewmError(f"{what!r} is no task (there is {tasks}), and {error}") from error
 
 
-def task_recording(home: Home, task: Task, dataset: str | None) -> Dataset:
+def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silent) -> Dataset:
     """Find a recording of a task: the named one, else the released or only one; raises LewmError if there is none."""
     if dataset:
-        return home.find_dataset(dataset)
+        return home.find_dataset(dataset, say)
     found = home.datasets_of(task)
     if not found:
         raise LewmError(

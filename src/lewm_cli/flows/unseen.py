@@ -30,7 +30,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
         LewmError: no such recording, one of another task, or one that was trained on as a whole.
     """
     card = run.card
-    dataset = home.find_dataset(name or card.dataset.name)
+    dataset = home.find_dataset(name or card.dataset.name, say)
     refuse_unfit(run, task, dataset)
     unseen = is_unseen(run, dataset)
     taken, held_out = np.arange(dataset.episodes), bool(unseen.all())

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class LeWM(Method):
         objective: lambda, knots and number of directions; the defaults are the paper's.
     """
 
-    name = "lewm"
+    name: ClassVar[str] = "lewm"
 
     def __init__(self, config: ModelConfig, block_dim: int, objective: ObjectiveConfig | None = None) -> None:
         super().__init__(config, block_dim)

@@ -21,6 +21,8 @@ def dataset_tables(dataset: Dataset) -> list[RenderableType]:
         facts.add_row("policy", dataset.policy)
     if dataset.seed is not None:
         facts.add_row("seed", str(dataset.seed))
+    for note in dataset.notes:
+        facts.add_row("note", note)
     for column in dataset.columns:
         shape = " x ".join(str(side) for side in column.shape) or "scalar"
         facts.add_row(f"column {column.name}", f"{shape}, {column.dtype}")
@@ -36,4 +38,5 @@ def dataset_tree(dataset: Dataset) -> Tree:
         "longest": int(dataset.lengths.max()),
         "fingerprint": dataset.identity.fingerprint,
         "columns": [asdict(column) for column in dataset.columns],
+        "notes": dataset.notes,
     }

@@ -100,14 +100,15 @@ def _action_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
 def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Read every other column; name those that hold no information."""
     with dataset.opened() as file:
-        frames = len(file["pixels"])
+        frames = len(dataset.stored(file, "pixels"))
+        own = (dataset.pixels.column, dataset.action.column)
         for name in file:
             item = file.get(name)
-            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, "pixels"):
+            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, own[0]):
                 continue
-            if len(item) not in (frames, dataset.episodes):
+            if len(item) not in (frames, dataset.episodes) and name not in own:
                 yield Problem(f"{name} has {len(item):,} rows and pixels have {frames:,}")
-            if name != "action":
+            if name not in own:
                 yield from _values(item, name)
 
 
@@ -117,7 +118,7 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
     still = np.append(dataset.lengths > 1, False)  # rows that belong to no episode look up the last
     lost: list[tuple[int, int]] = []
     with dataset.opened() as file, progress(len(episodes)) as advance:
-        pixels = file["pixels"]
+        pixels = dataset.stored(file, "pixels")
         check.checksums = bool(pixels.fletcher32)
         if pixels.chunks:
             expected = prod(ceil(size / chunk) for size, chunk in zip(pixels.shape, pixels.chunks, strict=True))
@@ -158,7 +159,7 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
 def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
     """(N,) number of the episode that each row of the file belongs to, NOWHERE for rows of none."""
     with dataset.opened() as file:
-        episodes = np.full(len(file["pixels"]), NOWHERE)
+        episodes = np.full(len(dataset.stored(file, "pixels")), NOWHERE)
     for number, (offset, length) in enumerate(zip(dataset.offsets, dataset.lengths, strict=True)):
         episodes[offset : offset + length] = number
     return episodes
