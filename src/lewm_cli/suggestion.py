@@ -73,7 +73,9 @@ def offer(word: str, known: Iterable[str], listing: str) -> str:
     folder = word[: word.rfind("/") + 1]  # names that share it are alike by that alone
     beside = {name.removeprefix(folder): name for name in every if name.startswith(folder)}
     near = nearest(word.removeprefix(folder), beside)
-    meant = beside[near] if near else nearest(word, (name for name in every if not name.startswith(folder)), CLOSE)
+    inside = (name for name in every if name.startswith(f"{word}/") or name.endswith(f"/{word}"))
+    others = (name for name in every if not name.startswith(folder))
+    meant = next(inside, None) or (beside[near] if near else nearest(word, others, CLOSE))
     if meant is not None:
         return f"did you mean {meant!r}?"
     if len(every) > FEW:
