@@ -5,6 +5,7 @@ from lewm_cli.errors import LewmError, StoppedError, TakenError, UsageError
 from lewm_cli.flows import Progress
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
+from lewm_cli.suggestion import command, offer
 from lewm_cli.tasks import TASKS, find_task
 
 
@@ -28,8 +29,8 @@ def collect(
     """
     task = find_task(task_name)
     if task is None or task.make_simulator is None:
-        simulated = ", ".join(task.name for task in TASKS)
-        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; there is {simulated}")
+        there = offer(task_name, (task.name for task in TASKS), command("presets"))
+        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; {there}")
     if name and home.dataset_path(name).stem in {task.released_dataset for task in TASKS}:
         last = home.dataset_path(name).stem
         raise UsageError(f"{last!r} is the name of a released dataset; choose another --name, like {name}-own")

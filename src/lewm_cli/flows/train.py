@@ -30,6 +30,7 @@ from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, is_name, list_runs, load_run, read_card, split_step
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
@@ -198,7 +199,7 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
     if card is None or card.provenance is None:
         raise LewmError(
             f"{name} was trained by another tool, which left nothing to resume; "
-            f"start a run from its weights: lewm train {what} --init-from {name}"
+            f"start a run from its weights: {command('train', what, '--init-from', name)}"
         )
     trained_on = card.provenance.dataset
     recording = home.find_dataset(dataset or trained_on.name, say)
@@ -229,7 +230,7 @@ def _newest_stopped(home: Home, what: str, say: Say) -> str:
         and RunFiles(run.path.with_suffix("")).stopped
     ]
     if not stopped:
-        raise LewmError(f"no run of {what} has stopped before its end; start one with: lewm train {what}")
+        raise LewmError(f"no run of {what} has stopped before its end; start one with: {command('train', what)}")
     name = max(stopped, key=lambda run: run.modified).name
     say(f"resuming {name}, the newest run of {what} that stopped")
     return name
@@ -290,7 +291,7 @@ def _its_sizes(parent: Run) -> str:
     model, inputs = parent.card.model, parent.card.inputs
     return (
         f"set model.latent={model.latent}, model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
-        f"the others that `lewm show {parent.name} --json` has"
+        f"the others that `{command('show', parent.name, '--json')}` has"
     )
 
 

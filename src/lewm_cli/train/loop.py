@@ -17,6 +17,7 @@ from lewm_cli.methods import Batch, Loss, Method, RunCard, TrainConfig
 from lewm_cli.model import normalize_pixels
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
+from lewm_cli.suggestion import command
 from lewm_cli.train.events import (
     HeldOutMeasured,
     Listener,
@@ -145,7 +146,7 @@ class Trainer:
                 if stop.signal_number is not None:
                     raise StoppedError(
                         f"stopped after step {done} of {last} with everything saved; "
-                        f"go on with: lewm train {self.card.inputs.task} --name {self.name} --resume",
+                        f"go on with: {command('train', self.card.inputs.task, '--name', self.name, '--resume')}",
                         stop.signal_number,
                     )
         return saved or self._measure(last)
