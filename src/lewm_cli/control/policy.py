@@ -33,7 +33,9 @@ class Policy:
             square RGB image, or the planner's objective needs a head that is not there or does not fit.
     """
 
-    def __init__(self, run: str | Path | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
+    def __init__(
+        self, run: str | Path | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42
+    ) -> None:
         self.run = run if isinstance(run, Run) else load(run)
         self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
         self.planner, self.seed = self._actor.config, seed
