@@ -208,6 +208,6 @@ def weights_digest(path: Path) -> str:
 
 def _damaged(path: Path, error: Exception) -> LewmError:
     kind = look(path) if path.is_file() else None
-    if kind and kind is not FileKind.SAFETENSORS:
+    if kind not in (None, FileKind.SAFETENSORS, FileKind.UNKNOWN):
         return LewmError(f"{path}: {mistaken(path, kind, 'weights')}")
     return LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again")
