@@ -47,6 +47,11 @@ class FileKind(Enum):
         """The way to get the file that should be there, if this only stands in its place; else None."""
         return _INSTEAD.get(self)
 
+    @property
+    def is_binary(self) -> bool:
+        """True if it is a kind of file that is known, and no text."""
+        return self not in (FileKind.EMPTY, FileKind.WEB_PAGE, FileKind.JSON, FileKind.TEXT, FileKind.UNKNOWN)
+
 
 _ARCHIVES = (
     *(FileKind.ZIP, FileKind.GZIP, FileKind.ZSTD, FileKind.BZIP2, FileKind.XZ),
@@ -67,6 +72,10 @@ _STARTS = {
     b"\x93NUMPY": FileKind.NUMPY,
     b"PAR1": FileKind.PARQUET,
     b"\x1a\x45\xdf\xa3": FileKind.VIDEO,  # Matroska and WebM
+    b"FLV\x01": FileKind.VIDEO,
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": FileKind.VIDEO,  # Windows Media
+    b"OggS": FileKind.VIDEO,
+    b"\x00\x00\x01\xba": FileKind.VIDEO,  # MPEG
     b"\x89PNG": FileKind.IMAGE,
     b"\xff\xd8\xff": FileKind.IMAGE,
     b"GIF8": FileKind.IMAGE,
@@ -116,7 +125,11 @@ def look_at(head: bytes) -> FileKind:
         return FileKind.ZSTD
     if head[:2] == b"PK":
         return _zip_kind(head)
-    if head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
+        return FileKind.IMAGE
+    if head[:1] == head[188:189] == head[376:377] == b"\x47":  # an MPEG transport stream
+        return FileKind.VIDEO
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
         return FileKind.VIDEO
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return FileKind.IMAGE

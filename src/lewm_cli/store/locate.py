@@ -155,7 +155,7 @@ def _is_own(weights: Path) -> bool:
     if not os.path.lexists(weights):
         return False
     try:
-        with safe_open(weights, framework="pt") as file:
+        with safe_open(weights, framework="numpy") as file:
             return HEADER in (file.metadata() or {})
     except SafetensorError:
         return look(weights) not in (FileKind.TORCH, FileKind.PICKLE)  # else damaged, and loading says so

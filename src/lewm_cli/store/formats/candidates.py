@@ -104,7 +104,7 @@ def find_candidates(tensors: Mapping[str, TensorEntry], known: Collection[str]) 
 
 def branches(names: Collection[str], place: str) -> tuple[str, ...]:
     """The first part of each name that is not on the way to a place, once."""
-    on_the_way, found = place.split("."), {}
+    on_the_way, found = place.split("."), dict[str, None]()
     for name in names:
         path = name.split(".")
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, on_the_way, strict=False)))
@@ -130,7 +130,7 @@ def _below(inside: Mapping[Path, TensorEntry], module: str, known: Collection[st
     for (head, *rest), entry in inside.items():
         heads.setdefault(head, {})[tuple(rest)] = entry
     entries: dict[str, TensorEntry] = {}
-    fitting, wrappers = 0, ()
+    fitting, wrappers = 0, tuple[str, ...]()
     for head, branch in heads.items():
         name = f"{module}.{head}" if module else head
         if name in modules and () not in branch:
