@@ -10,6 +10,7 @@ import torch
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
+from lewm_cli.store.load import load as load_from_store
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
