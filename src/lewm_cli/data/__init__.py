@@ -1,21 +1,28 @@
 """Recordings on disk, clips cut from them, frames at the model's size, and recording itself."""
 
-from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
-from lewm_cli.data.dataset import Dataset
-from lewm_cli.data.frames import (
-    DecodedFrames,
-    Frames,
-    Image,
-    checked_frame,
-    find_packed,
-    open_frames,
-    pack_frames,
-    packed_paths,
-    read_image,
-    resize,
-)
-from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, names_recording, open_dataset
-from lewm_cli.data.recording import record
+from typing import TYPE_CHECKING
+
+from lewm_cli.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
+    from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
+    from lewm_cli.data.frames import (
+        DecodedFrames,
+        Frames,
+        Image,
+        checked_frame,
+        find_packed,
+        open_frames,
+        pack_frames,
+        packed_paths,
+        read_image,
+        resize,
+    )
+    from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+    from lewm_cli.data.recording import record
+else:
+    __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "DATASET_SUFFIXES",

@@ -24,11 +24,8 @@ from lewm_cli.data.hdf5_file import (
 from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, file_layout, folder_in_place, other_layout
 from lewm_cli.data.pixel_format import PixelFormat, looks_like_frames, pixel_format
 from lewm_cli.errors import LewmError
-from lewm_cli.file_kind import FileKind, look
 from lewm_cli.suggestion import few
 from lewm_cli.system_errors import explain
-
-DATASET_SUFFIXES = (".h5", ".hdf", ".hdf5", ".he5")
 
 ROWS_AT_ONCE = 256
 """Rows between which one read of a column without chunks spans."""
@@ -79,16 +76,6 @@ class HDF5Dataset(Dataset):
 
     def _as_read(self, name: str, values: np.ndarray) -> np.ndarray:
         return self.pixels.frames(values) if name == "pixels" else values
-
-
-def names_recording(typed: str) -> bool:
-    """Tell whether something typed can only be a recording: it ends like one, or is the path of an HDF5 file."""
-    if typed.lower().endswith(DATASET_SUFFIXES):
-        return True
-    try:
-        return look(Path(typed)) is FileKind.HDF5
-    except OSError:
-        return False
 
 
 def open_dataset(path: Path, name: str) -> HDF5Dataset:

@@ -1,14 +1,15 @@
 """Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from lewm_cli.data import Dataset, open_frames
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
-from lewm_cli.flows.results import keep_result
+from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
 from lewm_cli.store import (
@@ -43,6 +44,7 @@ def surprise_run(
     device: str = "auto",
     plot: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
+    show: Callable[[SurpriseResult | PerturbationResult], None] = lambda result: None,
 ) -> tuple[SurpriseResult | PerturbationResult, Path, Path]:
     """Measures surprise, and stores the result under `<run>.run/results/`.
 
@@ -66,6 +68,9 @@ def surprise_run(
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC
     refuse_unfit(loaded, task, recording)
+    try_keeping(home, loaded)
+    if plot:
+        try_writing(plot)
     frames = open_frames(recording, loaded.card.model.image_size, home.cache)
     result: SurpriseResult | PerturbationResult
     if perturb is None:
@@ -99,6 +104,7 @@ def surprise_run(
             result = measure_perturbation(
                 loaded, task, recording, frames, drawn, staged, held_out=allowed.held_out, seed=seed, advance=advance
             )
+    show(result)
     path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
     from lewm_cli.report.plot import surprise_svg  # late: matplotlib
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset, open_dataset
+from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store.locate import FoundRun, find_in, run_names, walk
 from lewm_cli.store.names import (
@@ -39,14 +39,19 @@ class Home:
     def locate(cls, option: str | Path | None = None) -> "Home":
         """The home for `--home`, `$LEWM_WRITE_HOME`, `$STABLEWM_HOME` or the default `~/.stable-wm`.
 
-        `--home` and `$LEWM_WRITE_HOME` take the writes; the other homes are read all the same.
+        `--home` and `$LEWM_WRITE_HOME` take the writes; the other homes are read all the same. Raises LewmError where
+        there is none: for a user without a home folder, as containers have them.
         """
         variable = os.environ.get("STABLEWM_HOME")
-        main = Path(variable).expanduser() if variable else Path.home() / ".stable-wm"
-        folders = [Path(option or os.environ.get("LEWM_WRITE_HOME") or main).expanduser(), main]
-        if not variable:
-            folders.append(Path.home() / ".stable_worldmodel")
-        read = tuple(dict.fromkeys(folder.absolute() for folder in folders))
+        named = [folder for folder in (option or os.environ.get("LEWM_WRITE_HOME"), variable) if folder]
+        default = [] if variable else ["~/.stable-wm", "~/.stable_worldmodel"]
+        folders = [_expanded(folder) for folder in (*named, *default)]
+        read = tuple(dict.fromkeys(folder.absolute() for folder in folders if folder))
+        if not read or (named and folders[0] is None):
+            raise LewmError(
+                "this user has no home folder ($HOME is not set); say where recordings and runs are: "
+                "export STABLEWM_HOME=FOLDER"
+            )
         return cls(write=read[0], read=read)
 
     # Datasets
@@ -71,6 +76,8 @@ class Home:
         return dataset
 
     def _open_dataset(self, name: str) -> Dataset:
+        from lewm_cli.data import open_dataset  # which needs HDF5: only where there is a recording to open
+
         typed = Path(name)
         there = os.path.lexists(typed)  # never an error, however long the name is
         suffixed = typed.suffix.lower() in DATASET_SUFFIXES
@@ -102,6 +109,8 @@ class Home:
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""
+        from lewm_cli.data import open_dataset
+
         found = []
         for name, path in self.dataset_files():
             try:
@@ -178,10 +187,10 @@ class Home:
         """The files that take notes on a run: beside it, else in the home that takes the writes."""
         return files if os.access(files.stem.parent, os.W_OK) else RunFiles(self.new_run_stem(name))
 
-    def next_name(self, stem: str, kind: str) -> str:
-        """`stem`, or the first of `stem-2`, `stem-3`, ... that no "run" or "dataset" has."""
+    def free_names(self, stem: str, kind: str) -> Iterator[str]:
+        """Those of `stem`, `stem-2`, `stem-3`, ... that no "run" or "dataset" has; others may take them meanwhile."""
         taken = self.run_is_taken if kind == "run" else self.dataset_file
-        return next(name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
+        return (name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
 
     @property
     def cache(self) -> Path:
@@ -212,6 +221,14 @@ class Home:
 
     def _places(self) -> str:
         return " or ".join(str(folder) for folder in self.read)
+
+
+def _expanded(folder: str | Path) -> Path | None:
+    """The folder with the user's own in place of ~; None if the user has none."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        return None
 
 
 def _holds_weights(stem: Path) -> bool:
