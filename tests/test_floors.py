@@ -51,8 +51,8 @@ GROUND_MODULES = {
     "lewm_cli.workers",
 }
 
-LAZY_PUBLIC_API = {("lewm_cli", "lewm_cli.store"), ("lewm_cli", "lewm_cli.control")}
-"""The imports that go up: the package root fetches `load`, `AutoCostModel` and `Policy` when they are asked for."""
+LAZY_PUBLIC_API = {("lewm_cli", f"lewm_cli.{room}") for room in ("store", "control", "flows")}
+"""The imports that go up: the package root fetches what is public when it is asked for."""
 
 MODEL_MAY_IMPORT = {"torch", "lewm_cli.config", "lewm_cli.errors", "lewm_cli.model"}
 

@@ -42,6 +42,7 @@ Home = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 Device = Annotated[
     str,
     typer.Option(

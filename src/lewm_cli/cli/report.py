@@ -8,7 +8,9 @@ import typer
 from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
-    "lewm report tworoom/lewm", "lewm report tworoom/lewm --output tworoom.html", "lewm report tworoom/lewm --json"
+    "lewm report tworoom/lewm --open",
+    "lewm report tworoom/lewm --output tworoom.html",
+    "lewm report tworoom/lewm --json",
 )
 
 
@@ -18,6 +20,7 @@ def command(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/report.html"),
     ] = None,
+    opened: options.Open = False,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -33,4 +36,4 @@ def command(
     terminal = Output(as_json=json, quiet=quiet)
     page = write_report(where, run, output)
     terminal.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
-    terminal.say(f"report: {page.path}")
+    terminal.page(page.path, opened=opened)

@@ -12,6 +12,7 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
+    "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
 )
 
 
@@ -20,11 +21,14 @@ def command(
         str,
         typer.Argument(
             metavar="RECORDING",
-            help="A recording, by path or by name.",
+            help="A recording, by path or name; or a video.",
             show_default=False,
             autocompletion=completion.names(completion.recordings),
         ),
     ],
+    actions: Annotated[
+        Path | None, options.file("Actions at the frames of a video: CSV, npz, npy or Parquet, one row per frame.")
+    ] = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -74,6 +78,7 @@ def command(
         dataset,
         output.say,
         output.progress,
+        actions=actions,
         run=run,
         perturb=perturb,
         episodes=episodes,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.data.action_file import read_actions
     from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
     from lewm_cli.data.frames import (
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     )
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
     from lewm_cli.data.recording import record
+    from lewm_cli.data.recording_check import Finding, Problem, Remark, require_usable, used_actions
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
 else:
     __getattr__ = lazy_names(__name__)
 
@@ -30,19 +33,28 @@ __all__ = [
     "ClipBatches",
     "Dataset",
     "DecodedFrames",
+    "Finding",
     "Frames",
     "HDF5Dataset",
     "Image",
+    "Problem",
+    "Remark",
     "Split",
+    "VideoDataset",
     "checked_frame",
     "find_packed",
+    "holds_frames",
     "names_recording",
     "open_dataset",
     "open_frames",
+    "open_video",
     "pack_frames",
     "packed_paths",
+    "read_actions",
     "read_image",
     "record",
+    "require_usable",
     "resize",
     "split_clips",
+    "used_actions",
 ]

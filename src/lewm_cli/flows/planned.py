@@ -127,6 +127,10 @@ def _plan(
             protocol = protocol.model_copy(update={"pairs": len(pairs), "changed": changed})
     else:
         pairs = choose_pairs(dataset, task, among.episodes, protocol)
+        short = int((dataset.lengths[among.episodes] <= protocol.offset).sum())
+        if short:
+            whole = f"shorter than the way to a goal ({protocol.offset + 1} rows)"
+            say(f"left out: {short} of {len(among.episodes)} episodes, {whole}")
         if path:
             origin = write_manifest(path, task, dataset, protocol, pairs)
             say(f"pairs: {len(pairs)}, written to {path}")

@@ -11,7 +11,17 @@ import tomli_w
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, Layer
-from lewm_cli.data import ClipBatches, Dataset, Split, find_packed, open_frames, pack_frames, split_clips
+from lewm_cli.data import (
+    ClipBatches,
+    Dataset,
+    Split,
+    find_packed,
+    open_frames,
+    pack_frames,
+    require_usable,
+    split_clips,
+    used_actions,
+)
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
@@ -85,11 +95,15 @@ def train(
         job = _new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
+    require_usable(job.dataset, say)
     with _claimed(home, job, chosen=name is not None, overwrite=overwrite) as job:
         try_writing(job.files.weights)
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)  # of a training that was killed
         split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
+        short = int((job.dataset.lengths < split.train.span).sum())
+        if short:
+            say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
@@ -239,7 +253,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     inputs = (
         parent.card.inputs.model_copy(update={"task": job.task.name, "frameskip": frameskip})
         if parent
-        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(dataset.actions))
+        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(used_actions(dataset)))
     )
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(

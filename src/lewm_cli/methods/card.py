@@ -18,13 +18,14 @@ class Provenance(Section):
     dataset: DatasetIdentity
     held_out: tuple[int, ...] = Field(description="numbers of the episodes held out; empty for the clip split")
     trained_on: tuple[str, ...] = Field(
-        description="digests of all episodes ever trained on, those of the run it was initialized from included"
+        repr=False,
+        description="digests of all episodes ever trained on, those of the run it was initialized from included",
     )
     train: TrainConfig
     step: int = Field(ge=0, description="optimizer steps taken")
     init_from: str | None = None
     device: str
-    versions: dict[str, str]
+    versions: dict[str, str] = Field(repr=False)
     command: str
     finished: str = Field(description="UTC time of the last step, ISO 8601")
 

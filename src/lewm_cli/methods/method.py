@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lewm_cli.config import NetworkConfig, Section
 from lewm_cli.methods.info_contract import InfoContract
@@ -63,6 +63,17 @@ class Method(InfoContract):
     def __init__(self, config: NetworkConfig, block_dim: int, objective: Section | None = None) -> None:
         super().__init__(config, block_dim)
 
+    def __repr__(self) -> str:
+        """One line; the layers are in the line of each part, as `print(model.encoder)` shows them."""
+        parts = ", ".join(f"{name} {_parameters(part):,}" for name, part in self.named_children() if _parameters(part))
+        sizes = f"frames of {self.config.image_size} px, latent {self.config.latent}, action blocks of {self.block_dim}"
+        return f"{type(self).__name__}({self.parameter_count:,} parameters: {parts}; {sizes})"
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of parameters of the whole network."""
+        return _parameters(self)
+
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
         """The loss of a batch.
@@ -84,3 +95,7 @@ class Method(InfoContract):
     @abstractmethod
     def collapse_advice(self) -> str:
         """A clause that says what to change when the latent space has collapsed."""
+
+
+def _parameters(part: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())

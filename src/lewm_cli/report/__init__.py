@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from lewm_cli.report.probing import head_tables, probe_tables
     from lewm_cli.report.recording_facts import dataset_tables, dataset_tree
     from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
+    from lewm_cli.report.rows import ResultRow, Table, log_rows, result_rows
     from lewm_cli.report.run_report import RunReport, next_commands
-    from lewm_cli.report.summary import report_tables, report_tree
+    from lewm_cli.report.summary import report_tables, report_tree, run_html
     from lewm_cli.report.surprising import surprise_tables
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
@@ -29,7 +30,9 @@ else:
 __all__ = [
     "NOT_SHOWN",
     "Output",
+    "ResultRow",
     "RunReport",
+    "Table",
     "TrainingView",
     "VideoFolder",
     "check_plan_file",
@@ -47,6 +50,7 @@ __all__ = [
     "head_tables",
     "inventory_tables",
     "inventory_tree",
+    "log_rows",
     "next_commands",
     "plan_tables",
     "preset_tables",
@@ -58,6 +62,8 @@ __all__ = [
     "removal_tree",
     "report_tables",
     "report_tree",
+    "result_rows",
+    "run_html",
     "save_plan",
     "surprise_tables",
     "training_tables",

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -19,7 +20,10 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.style import Style
+from rich.text import Text
 
+from lewm_cli.report.browser import open_in_browser
 from lewm_cli.system_errors import printing
 
 if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
@@ -44,6 +48,14 @@ class Output:
     def say(self, message: str) -> None:
         """Print a remark for the person, on stderr."""
         self.notes.print(message, markup=False, soft_wrap=True)
+
+    def page(self, path: Path, *, opened: bool = False) -> None:
+        """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible."""
+        linked = self.notes.is_terminal and self.notes.file.isatty() and not self.as_json  # FORCE_COLOR is no terminal
+        link = Style(link=path.absolute().as_uri()) if linked else ""
+        self.notes.print(Text.assemble("report: ", (str(path), link)), soft_wrap=True)
+        if opened and not open_in_browser(path):
+            self.say("there is no browser or no screen here to open it; open this file where there is one")
 
     def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:
         """Print the result: JSON of a tree of plain values, or tables."""

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from lewm_cli.errors import LewmError
+from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.methods import RunCard
 from lewm_cli.store.run_files import HEADER
 
@@ -26,4 +27,7 @@ def read_card(path: Path) -> RunCard:
 
 def damaged(path: Path, error: Exception) -> LewmError:
     """Returns the error of a weight file that cannot be read."""
+    kind = look(path) if path.is_file() else None
+    if kind and kind is not FileKind.SAFETENSORS:
+        return LewmError(f"{path}: {mistaken(path, kind, 'weights')}")
     return LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again")

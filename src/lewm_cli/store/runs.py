@@ -16,6 +16,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.methods import Method, RunCard
 from lewm_cli.model import normalize_pixels
+from lewm_cli.store.formats import shard_files
 from lewm_cli.store.header import damaged
 from lewm_cli.store.run_files import HEADER, RunFiles
 
@@ -23,7 +24,7 @@ EMBEDDED_AT_ONCE = 64
 """Frames in one pass of the encoder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedWeights:
     """A model with everything that its files say about it.
 
@@ -44,6 +45,19 @@ class LoadedWeights:
     sha256: str
     source: str | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([repr(self.name), *self.facts])})"
+
+    @property
+    def facts(self) -> list[str]:
+        """A few words on what it is: task, size, and what it was trained on."""
+        facts = [f"{self.model.parameter_count:,} parameters", f"latent {self.model.config.latent}"]
+        if self.card is None:
+            return [*facts, "normalization not known"]
+        made = self.card.provenance
+        trained = f"trained on {made.dataset.name} for {made.step:,} steps" if made else "trained elsewhere"
+        return [f"task {self.card.inputs.task}", *facts, trained]
+
     @property
     def origin(self) -> str:
         """The number of tensors and their file: "303/303 tensors from FILE (state dict ...)"."""
@@ -51,7 +65,7 @@ class LoadedWeights:
         return f"{said} ({self.source})" if self.source else said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(LoadedWeights):
     """A trained model with everything needed to use it: its normalization is known.
 
@@ -182,6 +196,9 @@ def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, 
 
 
 def weights_digest(path: Path) -> str:
-    """The sha256 of a weight file, by which stored measurements name it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The sha256 of a weight file, or of the shards that an index names, by which stored measurements name it."""
+    digest = hashlib.sha256()
+    for part in shard_files(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
