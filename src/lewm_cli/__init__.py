@@ -6,23 +6,15 @@ goal image, one frame in and one action out; `SwmSolver(run)` plans for stable_w
 on first use, so that `import lewm_cli` costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.control import Policy, SwmSolver
-    from lewm_cli.store import AutoCostModel, load
+    from lewm_cli.store.load import AutoCostModel, load
+else:
+    __getattr__ = lazy_names(__name__)
 
 __version__ = "0.1.0"
 __all__ = ["AutoCostModel", "Policy", "SwmSolver", "__version__", "load"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("AutoCostModel", "load"):
-        from lewm_cli import store
-
-        return getattr(store, name)
-    if name in ("Policy", "SwmSolver"):
-        from lewm_cli import control
-
-        return getattr(control, name)
-    raise AttributeError(f"module 'lewm_cli' has no attribute {name!r}")

@@ -44,6 +44,11 @@ class FileKind(Enum):
         """The way to get the file that should be there, if this only stands in its place; else None."""
         return _INSTEAD.get(self)
 
+    @property
+    def is_binary(self) -> bool:
+        """True if it is a kind of file that is known, and no text."""
+        return self not in (FileKind.EMPTY, FileKind.WEB_PAGE, FileKind.JSON, FileKind.TEXT, FileKind.UNKNOWN)
+
 
 _INSTEAD = {
     FileKind.EMPTY: "fetch or copy it again",

@@ -147,7 +147,7 @@ def test_truncated_recording(home: Path, kept: float):
     path = recording(home)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    assert "cannot be read as HDF5 (cut short, damaged, or another format)" in problems(home)
+    assert "cannot be read as HDF5: it is " in problems(home)
 
 
 def test_any_flipped_bit_of_a_chunk_is_found_where_there_are_checksums(home: Path):

@@ -11,7 +11,8 @@ from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.plan import Plan
-from lewm_cli.store import Run, load
+from lewm_cli.store import Run
+from lewm_cli.store.load import load
 
 Goal = Frame | str | Path
 """A frame (size, size, 3) uint8, or the path of an image file."""

@@ -11,7 +11,8 @@ from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.errors import UsageError
 from lewm_cli.plan import Plan, WarmStart
-from lewm_cli.store import Run, load
+from lewm_cli.store import Run
+from lewm_cli.store.load import load
 
 
 class SwmSolver:

@@ -6,7 +6,6 @@ Frames are looked at in a sample; `lewm verify` decodes them all.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -108,12 +107,14 @@ def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Findi
     """Find rows of these columns that were never written or whose files are gone; HDF5 shows them as black or as 0."""
     if not isinstance(dataset, HDF5Dataset):
         return
-    used = episode_of_rows(dataset, len(dataset.actions)) != NOWHERE
     with dataset.opened() as file:
+        frames = episode_of_rows(dataset, len(dataset.stored(file, "pixels"))) != NOWHERE
         for name in columns:
-            column = file.get(name)
+            column = dataset.stored(file, name)
+            # Actions may be stored without a row for an episode's last frame.
+            used = frames if len(column) == len(frames) else np.ones(len(column), bool)
             try:
-                gaps = list(find_gaps(column)) if isinstance(column, h5py.Dataset) else []
+                gaps = list(find_gaps(column))
             except (RuntimeError, ValueError, LookupError, TypeError) as error:  # as h5py fails on damaged descriptions
                 raise LewmError(
                     f"{dataset.path}: column {name} is damaged ({error}); fetch or record it again"

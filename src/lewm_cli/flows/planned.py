@@ -28,14 +28,6 @@ from lewm_cli.store import Home, Run, Say
 from lewm_cli.tasks import Task
 
 
-def parse_offsets(text: str) -> tuple[int, ...]:
-    """Read `25,50,75`; raises UsageError if it is something else."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--offsets {text!r} is no list of environment steps like 25,50,75,100")
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
 @dataclass(frozen=True)
 class Planned:
     """Pairs to plan for, their manifest if one holds them, and how success on them is measured."""

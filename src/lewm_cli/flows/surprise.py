@@ -1,5 +1,6 @@
 """Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from lewm_cli.data import (
     require_usable,
 )
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
-from lewm_cli.flows.results import keep_result
+from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
 from lewm_cli.store import (
@@ -25,6 +26,7 @@ from lewm_cli.store import (
     Home,
     Say,
     dataset_task,
+    is_name,
     list_runs,
     load_run,
     named_task,
@@ -52,6 +54,7 @@ def surprise_run(
     device: str = "auto",
     plot: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
+    show: Callable[[SurpriseResult | PerturbationResult], None] = lambda result: None,
 ) -> tuple[SurpriseResult | PerturbationResult, Path, Path]:
     """Measures surprise, and stores the result under `<run>.run/results/`.
 
@@ -78,6 +81,9 @@ def surprise_run(
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC
     refuse_unfit(loaded, task, recording)
+    try_keeping(home, loaded)
+    if plot:
+        try_writing(plot)
     frames = open_frames(recording, loaded.card.model.image_size, home.cache)
     result: SurpriseResult | PerturbationResult
     if perturb is None:
@@ -112,6 +118,7 @@ def surprise_run(
             result = measure_perturbation(
                 loaded, task, recording, frames, drawn, staged, held_out=allowed.held_out, seed=seed, advance=advance
             )
+    show(result)
     path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
     from lewm_cli.report.plot import surprise_svg  # late: matplotlib
 
@@ -123,8 +130,9 @@ def surprise_run(
 def _find_recording(home: Home, name: str, actions: Path | None, perturb: str | None, say: Say) -> Dataset:
     """Open a recording, or a video together with its actions; arguments and errors are those of `surprise_run`."""
     path = Path(name)
-    if not holds_frames(path):
-        recording = home.find_dataset(name)
+    named = actions is None and path.is_dir() and is_name(name) and home.dataset_file(name)
+    if named or not holds_frames(path):
+        recording = home.find_dataset(name, None if perturb else say)
         if actions is not None:
             raise UsageError(f"--actions is for videos, and {name} is a recording with its own; leave it out")
         return recording

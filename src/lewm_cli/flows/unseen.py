@@ -31,7 +31,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
             a whole.
     """
     card = run.card
-    dataset = home.find_dataset(name or card.dataset.name)
+    dataset = home.find_dataset(name or card.dataset.name, say)
     refuse_unfit(run, task, dataset)
     require_usable(dataset, say)
     unseen = is_unseen(run, dataset)

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lewm_cli.config import Inputs
-from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
+from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
-from lewm_cli.store.load import StoredStatistics, stored_statistics
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task
-from lewm_cli.store.runs import read_card
+from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def list_runs(home: Home) -> tuple[RunEntry, ...]:
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:
+    from lewm_cli.data import open_dataset  # which needs HDF5
+
     size = path.stat(follow_symlinks=path.exists()).st_size
     try:
         dataset = open_dataset(path, name)

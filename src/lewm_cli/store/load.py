@@ -1,72 +1,22 @@
 """Loads a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import ValidationError
 
-from lewm_cli.config import ActionStats, DatasetIdentity, Inputs, Section
+from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.methods import METHODS, Method, RunCard
+from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
 from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
+from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
 from lewm_cli.store.names import dataset_task, named_task
-from lewm_cli.store.run_files import RunFiles
-from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
+from lewm_cli.store.runs import LoadedWeights, Run, read_tensors, weights_digest
+from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
 from lewm_cli.tasks import GENERIC
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ExternalWeights:
-    """Options for weights that another tool made: only a person knows these.
-
-    Args:
-        stats_from: the recording they were trained on; their normalization is computed from it, and stored.
-        trust: read what the restricted reader refuses by running its code.
-        config: the file with their sizes, as config.json of a release; the one beside them if not given.
-    """
-
-    stats_from: str | None = None
-    trust: bool = False
-    config: Path | None = None
-
-
-NO_OPTIONS = ExternalWeights()
-
-
-def silent(line: str) -> None:
-    """Takes a line and says nothing."""
-
-
-class StoredStatistics(Section):
-    """The content of `<run>.stats.json`."""
-
-    format: Literal[1] = 1
-    weights_sha256: str
-    dataset: DatasetIdentity
-    inputs: Inputs
-
-
-def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
-    """The statistics beside a run and in the home that takes the writes; first where they would be written now."""
-    places = (home.sidecar(name, files), files, RunFiles(home.new_run_stem(name)))
-    for path in dict.fromkeys(place.statistics for place in places):
-        try:
-            yield StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (ValidationError, UnicodeDecodeError, OSError) as error:
-            raise LewmError(
-                f"{path} holds no statistics that can be read; compute them again with: "
-                f"lewm show {name} --stats-from DATASET"
-            ) from error
 
 
 def load_weights(

@@ -97,7 +97,7 @@ def _is_own(weights: Path) -> bool:
     if not os.path.lexists(weights):
         return False
     try:
-        with safe_open(weights, framework="pt") as file:
+        with safe_open(weights, framework="numpy") as file:
             return HEADER in (file.metadata() or {})
     except (SafetensorError, OSError):
         return True  # damaged, or a link that leads nowhere, and loading says so

@@ -1,5 +1,6 @@
 """Names of datasets and runs, and the tasks that they stand for."""
 
+import os
 import re
 from math import prod
 from pathlib import PurePosixPath
@@ -29,7 +30,10 @@ _FOLDER_WEIGHTS = re.compile(r"(.+)/weights(?:_epoch_(\d+))?")
 """Weights, without suffix, that go by the name of the folder they lie in."""
 
 LONGEST = 200
-"""Characters of a name; file systems take 255 bytes, and suffixes come to it."""
+"""Characters of a name."""
+
+LONGEST_PART = 220
+"""Bytes of a folder or file in a name; file systems take 255, and `.NAME_weight.ckpt.12345678.part` comes to it."""
 
 
 def check_name(name: str, kind: str) -> str:
@@ -38,6 +42,10 @@ def check_name(name: str, kind: str) -> str:
         if name.endswith(suffix):
             plain = run_name(name) if kind == "run" else name.removesuffix(suffix)
             raise UsageError(f"{name!r} is a file; a {kind} goes by its name without suffix: {plain!r}")
+    if name.isprintable() and any(map(_is_too_long, name.split("/"))):
+        raise UsageError(
+            f"{name!r} is too long: a part of a name has at most {LONGEST_PART} bytes; choose a shorter one"
+        )
     if not is_name(name):
         raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
     return name
@@ -77,7 +85,14 @@ def is_name(name: str) -> bool:
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or path.parts[0] in RESERVED or len(name) > LONGEST:
         return False
+    # Control characters, and bytes that are no text, cannot be shown or typed.
+    if not name.isprintable() or any(map(_is_too_long, path.parts)):
+        return False
     return str(path) == name and not any(part.startswith(".") or part.endswith(".run") for part in path.parts)
+
+
+def _is_too_long(part: str) -> bool:
+    return len(os.fsencode(part)) > LONGEST_PART
 
 
 def dataset_task(dataset: Dataset) -> Task:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.data import open_dataset, packed_paths
 from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
 from lewm_cli.store.home import Home
@@ -73,6 +72,8 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
+    from lewm_cli.data import open_dataset, packed_paths  # which need HDF5
+
     packed, remarks = [], []
     try:
         packed = packed_paths(open_dataset(path, name), home.cache)

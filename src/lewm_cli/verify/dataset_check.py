@@ -90,14 +90,15 @@ def _bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
 def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Read every other column; name those that hold no information."""
     with dataset.opened() as file:
-        frames = len(file["pixels"])
+        frames = len(dataset.stored(file, "pixels"))
+        own = (dataset.pixels.column, dataset.action.column)
         for name in file:
             item = file.get(name)
-            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, "pixels"):
+            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, own[0]):
                 continue
-            if len(item) not in (frames, dataset.episodes):
+            if len(item) not in (frames, dataset.episodes) and name not in own:
                 yield Problem(f"{name} has {len(item):,} rows and pixels have {frames:,}")
-            if name != "action":
+            if name not in own:
                 yield from _values(item, name)
 
 
@@ -108,7 +109,7 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
     lost: list[tuple[int, int]] = []
     blank: list[int] = []
     with dataset.opened() as file, progress(len(episodes)) as advance:
-        pixels = file["pixels"]
+        pixels = dataset.stored(file, "pixels")
         check.checksums = bool(pixels.fletcher32)
         chunk = pixels.chunks[0] if pixels.chunks else FRAMES_AT_ONCE
         step = chunk * ceil(FRAMES_AT_ONCE / chunk)
@@ -144,7 +145,7 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
 def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
     """(N,) number of the episode that each row of the file belongs to, NOWHERE for rows of none."""
     with dataset.opened() as file:
-        return episode_of_rows(dataset, len(file["pixels"]))
+        return episode_of_rows(dataset, len(dataset.stored(file, "pixels")))
 
 
 def _episode_numbers(dataset: HDF5Dataset, name: str, numbers: Whole, episodes: Whole) -> Iterator[Finding]:
