@@ -68,10 +68,20 @@ def require_usable(dataset: Dataset, say: Callable[[str], None]) -> None:
         LewmError: frames or actions are missing, or it is damaged.
     """
     for finding in _findings(dataset):
-        if isinstance(finding, Missing):
-            raise LewmError(f"{dataset.path}: {finding.says}; {finding.advice}")
+        _refuse_missing(dataset, finding)
         advice = finding.advice if isinstance(finding, Problem) else None
         say(f"note: {finding.says}" + (f"; {advice}" if advice else ""))
+
+
+def require_columns(dataset: Dataset, columns: Iterable[str]) -> None:
+    """Raises LewmError if rows of these columns were never written, or the files in which they lie are gone."""
+    for finding in missing_findings(dataset, columns):
+        _refuse_missing(dataset, finding)
+
+
+def _refuse_missing(dataset: Dataset, finding: Finding) -> None:
+    if isinstance(finding, Missing):
+        raise LewmError(f"{dataset.path}: {finding.says}; {finding.advice}")
 
 
 def _findings(dataset: Dataset) -> Iterator[Finding]:
