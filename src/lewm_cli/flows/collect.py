@@ -1,7 +1,7 @@
 """Record demonstrations of a task into the home."""
 
 from lewm_cli.data import Dataset, open_dataset, record
-from lewm_cli.errors import LewmError, StoppedError, UsageError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.flows import Progress
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
@@ -42,8 +42,16 @@ def collect(
         def advance_or_stop(done: int) -> None:
             # Not by an exception out of the signal handler: one that hits a weakref callback is swallowed.
             advance(done)
-            if stop.signal_number is not None:
-                raise StoppedError("stopped; nothing half-written was left behind", stop.signal_number)
+            stop.check()
 
-        record(task, path, episodes=episodes, seed=seed, workers=workers, any_start=any_start, advance=advance_or_stop)
+        record(
+            task,
+            path,
+            episodes=episodes,
+            seed=seed,
+            workers=workers,
+            any_start=any_start,
+            advance=advance_or_stop,
+            waiting=stop.check,
+        )
     return open_dataset(path, name)
