@@ -6,7 +6,6 @@ import sys
 import traceback
 import warnings
 from importlib import import_module
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from typer.exceptions import TyperException
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.stop import understand_signals, words_of
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "train", "eval", "compare", "fit", "plan", "probe", "surprise", "report"),
@@ -58,7 +58,7 @@ def main() -> None:
     debug = "--debug" in arguments
     if not debug:
         warnings.simplefilter("ignore")  # of libraries; whatever a user should know is in our own messages
-    signal.signal(signal.SIGTERM, _terminate)
+    understand_signals()
     try:
         words = [argument for argument in arguments if argument != "--debug"]
         code = app(words, prog_name="lewm", standalone_mode=False)
@@ -88,7 +88,7 @@ def _explain(error: BaseException) -> int:
             message = f"{said.rstrip('.')}; see: {context.command_path if context else 'lewm'} --help"
             code = error.exit_code
         case KeyboardInterrupt() | typer.Abort():
-            message, code = "interrupted; nothing half-written was left behind", 130
+            message, code = words_of(signal.SIGINT), 130
         case BrokenPipeError():
             # The reader of our output has gone; so that Python does not complain at exit:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,10 +101,6 @@ def _explain(error: BaseException) -> int:
             message = f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints"
     print(f"lewm: {message}", file=sys.stderr)
     return code
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise StoppedError("terminated; nothing half-written was left behind", number)
 
 
 if __name__ == "__main__":
