@@ -10,29 +10,17 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from lewm_cli.lazy import lazy_names
+
 if TYPE_CHECKING:
     from lewm_cli.control import Policy, SwmSolver
     from lewm_cli.flows.stored_run import StoredRun, evaluate, load
-    from lewm_cli.store import AutoCostModel
+    from lewm_cli.store.load import AutoCostModel
+else:
+    __getattr__ = lazy_names(__name__)
 
 __version__ = "0.1.0"
 __all__ = ["AutoCostModel", "Policy", "StoredRun", "SwmSolver", "__version__", "evaluate", "load"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "AutoCostModel":
-        from lewm_cli import store
-
-        return getattr(store, name)
-    if name in ("Policy", "SwmSolver"):
-        from lewm_cli import control
-
-        return getattr(control, name)
-    if name in ("StoredRun", "evaluate", "load"):
-        from lewm_cli.flows import stored_run
-
-        return getattr(stored_run, name)
-    raise AttributeError(f"module 'lewm_cli' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
@@ -44,7 +32,7 @@ class _Package(ModuleType):
 
     @property
     def evaluate(self) -> Any:
-        return __getattr__("evaluate")
+        return self.__getattr__("evaluate")
 
     @evaluate.setter
     def evaluate(self, room: ModuleType) -> None:

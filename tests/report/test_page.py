@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from lewm_cli.config import PlannerConfig, Section
-from lewm_cli.methods import METHODS, LeWM, TrainConfig
+from lewm_cli.config import ModelConfig, PlannerConfig, Section
+from lewm_cli.methods import METHODS, LeWM, ListedMethod, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.filmstrip import crop, panels, ramp
@@ -171,9 +171,9 @@ def test_numbers_stand_beside_their_floor(full):
 
 def test_page_has_the_objective_of_any_method(monkeypatch: pytest.MonkeyPatch):
     class Other(LeWM):
-        name, Objective = "other", Section
+        name = "other"
 
-    monkeypatch.setitem(METHODS, "other", Other)
+    monkeypatch.setitem(METHODS, "other", ListedMethod(ModelConfig, Section, lambda: Other))
     report = bare_report()
     assert "lambda 0.09, knots 17" in Page(render_page(report)).text
     assert "plus 0.09" in Page(render_page(report)).text

@@ -140,25 +140,25 @@ def test_accepted_names_never_leave_the_home(text, kind):
     assert name.split("/")[0] not in ("datasets", "checkpoints", "cache")
 
 
-def test_next_name_is_the_first_free_number(home: Home):
-    assert home.next_name(NAME, "run") == NAME
+def test_first_free_name_has_the_first_free_number(home: Home):
+    assert next(home.free_names(NAME, "run")) == NAME
     touch(home.write / "tworoom/lewm.safetensors")
-    assert home.next_name(NAME, "run") == "tworoom/lewm-2"
+    assert next(home.free_names(NAME, "run")) == "tworoom/lewm-2"
     (home.write / "tworoom/lewm-2.run").mkdir()  # a training that was stopped before it saved weights
-    assert home.next_name(NAME, "run") == "tworoom/lewm-2"
+    assert next(home.free_names(NAME, "run")) == "tworoom/lewm-2"
     touch(home.write / "tworoom/lewm-2_weight.ckpt")
-    assert home.next_name(NAME, "run") == "tworoom/lewm-3"
+    assert next(home.free_names(NAME, "run")) == "tworoom/lewm-3"
 
-    assert home.next_name("tworoom/expert", "dataset") == "tworoom/expert"
+    assert next(home.free_names("tworoom/expert", "dataset")) == "tworoom/expert"
     touch(home.write / "tworoom/expert.h5")
-    assert home.next_name("tworoom/expert", "dataset") == "tworoom/expert-2"
+    assert next(home.free_names("tworoom/expert", "dataset")) == "tworoom/expert-2"
 
 
 @pytest.mark.parametrize("external", ["lewm_object.ckpt", "lewm_weight.ckpt", "lewm_weights.ckpt"])
 def test_name_of_another_tools_checkpoint_is_not_free(home: Home, external):
     """A run by that name would overwrite it with what is derived from its own weights."""
     touch(home.write / "tworoom" / external)
-    assert home.next_name(NAME, "run") == "tworoom/lewm-2"
+    assert next(home.free_names(NAME, "run")) == "tworoom/lewm-2"
 
 
 # Homes and layouts
@@ -506,22 +506,38 @@ def test_writer_that_finishes_replaces_the_file_and_leaves_no_part(tmp_path: Pat
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(28, "No space left on device"), r"the disk under .* is full, so file\.txt was not written"),
-        (OSError(122, "Disk quota exceeded"), r"the disk under .* is full"),
-        (RuntimeError("write failed: errno = 28"), r"the disk under .* is full"),
+        (
+            OSError(28, "No space left on device"),
+            r"file\.txt cannot be written \(No space .*\): the disk is full",
+        ),
+        (OSError(122, "Disk quota exceeded"), "your quota of this disk is used up"),
+        (RuntimeError("write failed: errno = 28"), "the disk is full"),
+        (OSError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (
+            OSError(5, "I/O error"),
+            r"cannot be written \(Input/output error\): the disk or the network",
+        ),
+        (OSError(116, "Stale file handle"), "the network file system has lost it"),
+        (OSError(24, "Too many open files"), "ulimit -n"),
     ],
 )
-def test_full_disk_becomes_a_sentence(tmp_path: Path, error, sentence):
+def test_what_the_system_says_while_a_file_is_written_becomes_a_sentence(tmp_path: Path, error, sentence):
     with pytest.raises(LewmError, match=sentence), atomic_path(tmp_path / "file.txt"):
         raise error
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "error", [PermissionError(13, "Permission denied"), FileNotFoundError(2, "not there"), OSError(5, "I/O error")]
+    "error",
+    [
+        PermissionError(13, "Permission denied", "recording.h5"),
+        FileNotFoundError(2, "not there", "/else/where"),
+        BlockingIOError(11, "Resource temporarily unavailable"),  # a process that cannot be started
+        RuntimeError("shapes do not fit"),
+    ],
 )
 def test_other_errors_of_a_writer_are_its_own(tmp_path: Path, error):
-    """They may be about anything that it reads meanwhile."""
+    """They are about something that it reads meanwhile, or not about files."""
     with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "file.txt"):
         raise error
     assert caught.value is error
@@ -531,13 +547,16 @@ def test_other_errors_of_a_writer_are_its_own(tmp_path: Path, error):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(30, "Read-only file system"), r"cannot be written \(Read-only file system\); choose a folder"),
+        (
+            OSError(30, "Read-only file system"),
+            r"cannot be written \(Read-only .*\): .* --home or \$LEWM_WRITE_HOME",
+        ),
         (PermissionError(13, "Permission denied"), r"cannot be written \(Permission denied\)"),
-        (OSError(28, "No space left on device"), r"the disk under .* is full, so file\.txt was not written"),
+        (OSError(28, "No space left on device"), "the disk is full"),
     ],
 )
 def test_folder_that_takes_no_file_is_found_before_anything_is_computed(tmp_path: Path, monkeypatch, error, sentence):
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, **options: object) -> None:
         raise error
 
     monkeypatch.setattr(Path, "touch", refuse)
@@ -645,7 +664,7 @@ def test_killed_writer_leaves_the_old_file_and_a_part_that_is_never_listed(home:
 
     assert [name for name, _ in home.run_files()] == [NAME]
     assert [name for name, _ in home.dataset_files()] == ["expert"]
-    assert home.next_name("tworoom/never", "run") == "tworoom/never"
+    assert next(home.free_names("tworoom/never", "run")) == "tworoom/never"
     assert load_run(home, NAME).tensors > 0
 
     for path in targets:

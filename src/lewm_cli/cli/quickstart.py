@@ -14,9 +14,10 @@ EXAMPLES = options.examples(
 
 
 def command(
-    home: Annotated[Path, typer.Option(help="Folder for everything that is made; no other one is read.")] = Path(
-        ".demo"
-    ),
+    home: Annotated[
+        Path,
+        typer.Option(help="Folder for everything that is made; no other one is read.", callback=options.remember_home),
+    ] = Path(".demo"),
     opened: options.Open = False,
     device: options.Device = "auto",
     json: options.Json = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm report tworoom/lewm --open",
@@ -29,11 +29,11 @@ def command(
 
     One file that needs no network. Nothing is measured anew.
     """
+    where = early.find_home(home, runs=[run])
     from lewm_cli.flows.report import write_report
     from lewm_cli.report import Output, report_tables, report_tree
-    from lewm_cli.store import Home
 
     terminal = Output(as_json=json, quiet=quiet)
-    page = write_report(Home.locate(home), run, output)
+    page = write_report(where, run, output)
     terminal.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
     terminal.page(page.path, opened=opened)

@@ -85,9 +85,10 @@ def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[in
         LewmError: the disk is full, or the recording is damaged.
     """
     path = _packed_path(dataset, size, folder)
-    with locked(path, busy=None):
+    with locked(path, busy=None) as alone:
         if not path.exists():  # another process may have packed it while this one waited
-            remove_stale_parts(path)
+            if alone:
+                remove_stale_parts(path)
             with atomic_path(path) as part:
                 _write_packed(dataset, size, part, advance)
     return PackedFrames(path)

@@ -11,9 +11,10 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.archive_checks import gigabytes
 from lewm_cli.fetch.target import Target
-from lewm_cli.files import exchanged, explained, locked, sync
+from lewm_cli.files import exchanged, locked, sync
 from lewm_cli.store import Home
 from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
+from lewm_cli.system_errors import explained
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,6 @@ def staged(target: Path) -> Iterator[Path]:
         with explained(target):
             folder.mkdir(parents=True, exist_ok=True)
             _mark(target).unlink(missing_ok=True)
-        with explained(target, folder=False):
             yield folder
         _clear(target)
 

@@ -38,7 +38,7 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.planned import Planned, find_planned
-from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder
+from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
@@ -110,6 +110,7 @@ def evaluate_run(
     )
     find_objective(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
+    try_keeping(home, run)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
     workers = available_cores() if workers is None else workers
@@ -171,7 +172,10 @@ class _Evaluation:
             diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, result, self.references, self.pool)
             found = self._measure_references(diagnostics, self._title(pairs), references)
             result = result.model_copy(update={"references": found})
-        return Evaluated(result, keep_result(self.home, self.run, "eval", result))
+        try:
+            return Evaluated(result, keep_result(self.home, self.run, "eval", result))
+        except LewmError as error:
+            raise LewmError(f"{error}; its episodes are kept: add --resume to the command") from error
 
     def kept(self, planned: list[Planned]) -> str:
         """Say how many episodes are kept when this is stopped, those of references included, and how to go on."""

@@ -11,7 +11,7 @@ from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EpisodeResult, EvalResult
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
@@ -44,6 +44,11 @@ def results_folder(home: Home, run: Run) -> Path:
 def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
     """Folders with results of a run: beside it, and where they are written if that is elsewhere."""
     return tuple(dict.fromkeys((files.results, home.sidecar(name, files).results)))
+
+
+def try_keeping(home: Home, run: Run) -> None:
+    """Try whether results of a run can be written, before one is measured; raises LewmError if not."""
+    try_writing(results_folder(home, run) / "result.json")
 
 
 def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:

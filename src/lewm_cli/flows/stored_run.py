@@ -10,7 +10,7 @@ import torch
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
-from lewm_cli.store import load as load_run_by_name
+from lewm_cli.store.load import load as load_run_by_name
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
@@ -72,18 +72,18 @@ class StoredRun(Run):
 
 
 def load(
-    run_name: str,
+    run_name: str | Path,
     cache_dir: str | Path | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     stats_from: str | None = None,
     config: str | Path | None = None,
 ) -> StoredRun:
     """Load a trained run by name.
 
     Args:
-        run_name: path under the home without suffix, `tworoom/lewm`.
+        run_name: path under the home without suffix, `tworoom/lewm`; the path of a file of it is taken too.
         cache_dir: a home to search first; the usual ones otherwise.
-        device: where the model goes.
+        device: where the model goes: auto, cpu, cuda, cuda:1 or mps.
         stats_from: a recording, from which the normalization of weights that another tool made is computed, once.
         config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
 
@@ -100,7 +100,7 @@ def load(
 
 
 def evaluate(
-    run: str | StoredRun,
+    run: str | Path | StoredRun,
     episodes: int | None = None,
     *,
     seed: int | None = None,
@@ -127,7 +127,7 @@ def evaluate(
     since it was loaded are refused.
 
     Args:
-        run: its name, or what `load` returned.
+        run: its name or path, or what `load` returned.
         episodes: pairs of start and goal; those of the protocol, 50, if not given.
         settings: of the protocol, with dotted keys as `--set` takes them: {"planner.iterations": 10}.
         workers: processes that simulate. More than one need a script that guards its own begin with

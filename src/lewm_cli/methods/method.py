@@ -45,23 +45,20 @@ class Loss:
 class Method(InfoContract):
     """A world model and how it is trained.
 
-    A method is one module in this folder and one line in `table.py`. It names its sections of the configuration, builds
-    its network and computes its loss; planning cost and rollout are those of the base classes unless it has its own.
+    A method is one module in this folder and one entry in `table.py`, which names its sections of the configuration. It
+    builds its network and computes its loss; planning cost and rollout are those of the base classes unless it has its
+    own.
 
     Args:
-        config: sizes of the network, a `Sizes`.
+        config: sizes of the network.
         block_dim: width of an action block, frameskip * action dimensions.
-        objective: of the training, an `Objective`; its defaults if not given.
+        objective: of the training; its defaults if not given.
 
     Attributes:
         name: in configurations, `method = "lewm"`.
-        Sizes: the section `model` of a configuration.
-        Objective: the section `objective`; its property `explanation`, if it has one, is printed on the page of a run.
     """
 
     name: ClassVar[str]
-    Sizes: ClassVar[type[NetworkConfig]]
-    Objective: ClassVar[type[Section]]
 
     def __init__(self, config: NetworkConfig, block_dim: int, objective: Section | None = None) -> None:
         super().__init__(config, block_dim)

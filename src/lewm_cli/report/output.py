@@ -24,6 +24,7 @@ from rich.style import Style
 from rich.text import Text
 
 from lewm_cli.report.browser import open_in_browser
+from lewm_cli.system_errors import printing
 
 if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
     from lewm_cli.fetch import Advance, Begin, Transfer
@@ -58,14 +59,13 @@ class Output:
 
     def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:
         """Print the result: JSON of a tree of plain values, or tables."""
-        if self.as_json:
-            print(json.dumps(tree, indent=2, default=str))
-            return
-        for table in tables():
-            if isinstance(table, str):
-                print(table)  # text is not wrapped to the width of a terminal
-            else:
-                self.results.print(table)
+        printed: list[RenderableType] = [json.dumps(tree, indent=2, default=str)] if self.as_json else tables()
+        with printing():
+            for table in printed:
+                if isinstance(table, str):
+                    print(table)  # text is not wrapped to the width of a terminal
+                else:
+                    self.results.print(table)
 
     @contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lewm_cli.errors import LewmError
-from lewm_cli.files import atomic_folder, atomic_path, explained
+from lewm_cli.files import atomic_folder, atomic_path
 from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.formats.config_json import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, VIT, VIT_SIZES
@@ -139,8 +139,7 @@ def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
 
 def _copy(run: Run, path: Path) -> None:
     with atomic_path(path) as part:
-        with explained(path):
-            shutil.copyfile(run.files.weights, part)
+        shutil.copyfile(run.files.weights, part)
         if weights_digest(part) != run.sha256:
             raise LewmError(f"{run.name} was written anew while it was copied; type the command again")
 
