@@ -32,7 +32,9 @@ class _Package(ModuleType):
 
     @property
     def evaluate(self) -> Any:
-        return self.__getattr__("evaluate")
+        from lewm_cli.flows.stored_run import evaluate
+
+        return evaluate
 
     @evaluate.setter
     def evaluate(self, room: ModuleType) -> None:

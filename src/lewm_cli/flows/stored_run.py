@@ -10,7 +10,7 @@ import torch
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
-from lewm_cli.store.load import load as load_run_by_name
+from lewm_cli.store.load import load as load_from_store
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
@@ -94,9 +94,10 @@ def load(
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
-    home = Home.locate(cache_dir)
     external = ExternalWeights(stats_from, config=Path(config) if config else None)
-    return StoredRun.of(home, load_run_by_name(run_name, cache_dir, device, stats_from, config), external)
+    return StoredRun.of(
+        Home.locate(cache_dir), load_from_store(run_name, cache_dir, device, external=external), external
+    )
 
 
 def evaluate(

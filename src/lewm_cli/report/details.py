@@ -21,7 +21,7 @@ def training_tables(finished: TrainingFinished) -> list[RenderableType]:
 
 def details_tables(details: RunDetails) -> list[RenderableType]:
     """A run: its sizes, how it was trained, and what was measured on it."""
-    tables: list[RenderableType] = [_runfacts_table(details)]
+    tables: list[RenderableType] = [_run_facts(details)]
     parts = Table("part", title="components", title_justify="left")
     for heading in ("parameters", "MFLOPs"):
         parts.add_column(heading, justify="right")
@@ -80,7 +80,7 @@ def details_tree(details: RunDetails) -> Tree:
     return to_jsonable_python(tree, by_alias=True)
 
 
-def _runfacts_table(details: RunDetails) -> Table:
+def _run_facts(details: RunDetails) -> Table:
     run, model, card = details.run, details.run.model.config, details.run.card
     facts = facts_table(run.name)
     facts.add_row("weights", f"{run.files.weights} ({run.tensors}/{run.tensors} tensors)")

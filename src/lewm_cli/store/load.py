@@ -114,25 +114,10 @@ def load(
     run_name: str | Path,
     cache_dir: str | Path | None = None,
     device: str | torch.device = "cpu",
-    stats_from: str | None = None,
-    config: str | Path | None = None,
+    *,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> Run:
-    """Load a trained run by name.
-
-    Args:
-        run_name: path under the home without suffix, `tworoom/lewm`; the path of a file of it is taken too.
-        cache_dir: a home to search first; the usual ones otherwise.
-        device: where the model goes: auto, cpu, cuda, cuda:1 or mps.
-        stats_from: a recording, from which the normalization of weights that another tool made is computed, once.
-        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
-
-    Returns:
-        the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
-
-    Raises:
-        LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
-    """
-    external = ExternalWeights(stats_from, config=Path(config) if config else None)
+    """Load a trained run as the Python API takes it: arguments and errors are those of `lewm_cli.load`."""
     return load_run(Home.locate(cache_dir), os.fspath(run_name), resolve_device(str(device)), external=external)
 
 
