@@ -93,10 +93,16 @@ class Home:
         if path is None and plain != name:
             raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
         if path is None:
-            check_name(name, "dataset")
+            for base in self._candidates("datasets", check_name(name, "dataset")):
+                # Of other tools; opening one says what it is.
+                lerobot = base if os.path.exists(base / "meta" / "info.json") else None
+                for folder in (lerobot, Path(f"{base}.lance"), Path(f"{base}.zarr")):
+                    if folder and os.path.isdir(folder):
+                        return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            first = "`lewm collect tworoom --episodes 300`"
-            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {_offer(known, first)}")
+            near = nearest(name, known)
+            offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm collect tworoom --episodes 300`")
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {offer}")
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
