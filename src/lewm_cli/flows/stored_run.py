@@ -94,9 +94,8 @@ def load(
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
     external = ExternalWeights(stats_from, config=Path(config) if config else None)
-    return StoredRun.of(
-        Home.locate(cache_dir), load_from_store(run_name, cache_dir, device, external=external), external
-    )
+    home = Home.locate(cache_dir)
+    return StoredRun.of(home, load_run(home, run_name, device, external=external), external)
 
 
 def evaluate(
