@@ -1,7 +1,7 @@
 """Record demonstrations of a task into the home."""
 
 from lewm_cli.data import Dataset, open_dataset, record
-from lewm_cli.errors import LewmError, StoppedError, TakenError, UsageError
+from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.flows import Progress
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
@@ -42,8 +42,7 @@ def collect(
         def advance_or_stop(done: int) -> None:
             # Not by an exception out of the signal handler: one that hits a weakref callback is swallowed.
             advance(done)
-            if stop.signal_number is not None:
-                raise StoppedError("stopped; nothing half-written was left behind", stop.signal_number)
+            stop.check()
 
         for free in [name] if name else home.free_names(f"{task.name}/demos", "dataset"):
             path = home.dataset_path(free)
@@ -56,6 +55,7 @@ def collect(
                     workers=workers,
                     any_start=any_start,
                     advance=advance_or_stop,
+                    waiting=stop.check,
                 )
             except TakenError:
                 if name:

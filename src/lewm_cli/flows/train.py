@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer
+from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
@@ -85,13 +85,13 @@ def train(
         StoppedError: Ctrl-C or SIGTERM; everything is saved.
     """
     there = resolve_device(device)
-    if resume and (settings or config or preset or init_from or overwrite):
+    if resume and (not all(map(_is_of_workers, settings)) or config or preset or init_from or overwrite):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting"
+            "--overwrite and every setting but data.workers"
         )
     if resume:
-        job = _resumed_job(home, what, say, dataset=dataset, name=name)
+        job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
         job = _new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
@@ -188,7 +188,16 @@ def _claimed(home: Home, job: Job, *, chosen: bool, overwrite: bool) -> Iterator
             return
 
 
-def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: str | None) -> Job:
+def _is_of_workers(setting: Layer) -> bool:
+    match setting.tree:
+        case {"data": {"workers": _, **more}, **most}:
+            return not (more or most)
+    return False
+
+
+def _resumed_job(
+    home: Home, what: str, say: Say, *, dataset: str | None, settings: tuple[Layer, ...], name: str | None
+) -> Job:
     """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
     name = name or _newest_stopped(home, what, say)
     files = RunFiles(home.run_stem(name))
@@ -208,7 +217,10 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
             f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
-    return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
+    own = Layer(f"the configuration of {name}", card.provenance.train.model_dump(by_alias=True, exclude_none=True))
+    merged = merge_layers([own, *settings])
+    config = TrainConfig.build(merged.tree, merged.source)
+    return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 
 def _prefix(what: str) -> str:

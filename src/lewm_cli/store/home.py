@@ -93,7 +93,12 @@ class Home:
         if path is None and plain != name:
             raise MissingError(f"there is no file {name}; `{command('ls')}` lists the recordings that go by name")
         if path is None:
-            check_name(name, "dataset")
+            for base in self._candidates("datasets", check_name(name, "dataset")):
+                # Of other tools; opening one says what it is.
+                lerobot = base if os.path.exists(base / "meta" / "info.json") else None
+                for folder in (lerobot, Path(f"{base}.lance"), Path(f"{base}.zarr")):
+                    if folder and os.path.isdir(folder):
+                        return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
             there = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
             raise MissingError(f"there is no dataset {name!r} under {self._places()}; {there}")
