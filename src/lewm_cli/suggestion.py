@@ -84,8 +84,8 @@ def offer(word: str, known: Iterable[str], listing: str, first: str = "") -> str
     if meant is not None:
         return f"did you mean {meant!r}?"
     if len(every) > FEW:
-        first = difflib.get_close_matches(word, every, n=FEW, cutoff=0.0)
-        every = [*first, *(name for name in every if name not in first)]
+        close = difflib.get_close_matches(word, every, n=FEW, cutoff=0.0)
+        every = [*close, *(name for name in every if name not in close)]
     if not every:
         return f"nothing is there yet: start with {first}" if first else "nothing is there yet"
     return f"there is {few(every, listing)}"

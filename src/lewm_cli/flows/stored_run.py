@@ -95,7 +95,7 @@ def load(
     """
     external = ExternalWeights(stats_from, config=Path(config) if config else None)
     home = Home.locate(cache_dir)
-    return StoredRun.of(home, load_run(home, run_name, device, external=external), external)
+    return StoredRun.of(home, load_run(home, str(run_name), device, external=external), external)
 
 
 def evaluate(

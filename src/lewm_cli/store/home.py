@@ -100,8 +100,8 @@ class Home:
                     if folder and os.path.isdir(folder):
                         return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            there = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
-            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {there}")
+            others = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {others}")
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
@@ -166,8 +166,8 @@ class Home:
             return found
         typed = check_name(names[0], "run")
         known = [known for known, _ in self.run_files()]
-        there = offer(typed, known, command("ls"), command("train", "tworoom"))
-        raise MissingError(f"there is no run {typed!r} under {self._places()}; {there}")
+        others = offer(typed, known, command("ls"), command("train", "tworoom"))
+        raise MissingError(f"there is no run {typed!r} under {self._places()}; {others}")
 
     def _found(self, typed: str) -> FoundRun | None:
         plain, step = split_step(typed)
