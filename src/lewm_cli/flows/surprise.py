@@ -31,6 +31,7 @@ from lewm_cli.store import (
     load_run,
     named_task,
     names_release,
+    newest_run,
     weights_digest,
 )
 from lewm_cli.suggestion import command, few, offer
@@ -162,7 +163,7 @@ def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
         fitting = [run for run, inputs in same_width if inputs.task == task.name]
         chosen = fitting or ([run for run, _ in same_width] if task is GENERIC else [])
         if chosen:
-            newest = max(chosen, key=lambda run: run.modified)
+            newest = newest_run(chosen, say)
             which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
             say(f"run: {newest.name}, {which}{whose} (--run chooses another)")
             return newest.name
