@@ -13,6 +13,7 @@ import numpy as np
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.file_kind import FileKind, look
+from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explain
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -71,7 +72,7 @@ def _open(path: Path) -> h5py.File:
 def unreadable(path: Path, error: Exception) -> LewmError:
     """Returns the sentence for a file that cannot be opened, or not be read to the end."""
     if isinstance(error, FileNotFoundError):
-        return MissingError(f"there is no recording {path}; `lewm ls` lists what there is")
+        return MissingError(f"there is no recording {path}; `{command('ls')}` lists what there is")
     if isinstance(error, OSError) and error.errno is not None:
         said = explain(error, path, "read")
         if error.errno != errno.EAGAIN:
