@@ -1,11 +1,12 @@
 """Look up one dataset or run of the home."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, silent
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, is_name, silent
 
 if TYPE_CHECKING:
     from lewm_cli.train import RunDetails
@@ -18,7 +19,8 @@ def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: 
     try:
         home.find_run(name)
     except MissingError:
-        pass
+        if not is_name(name) and not Path(name).exists():
+            raise
     else:
         return _run_details(home, name, external, say)
     try:

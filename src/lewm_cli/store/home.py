@@ -153,12 +153,14 @@ class Home:
         """
         names = [typed]
         if not is_name(typed) or typed.endswith(RUN_SUFFIXES) or "\\" in typed:
-            names = names_of_path(typed, list(self._bases("checkpoints")))
+            names = names_of_path(typed, self._bases("checkpoints"))
             if not names:
                 raise self._outside(typed)
         found = next(filter(None, map(self._found, names)), None) or self._copy(names[0])
         if found:
             return found
+        if os.path.exists(typed) and checkpoint_files(Path(typed)):
+            raise self._outside(typed)
         typed = check_name(names[0], "run")
         known = [known for known, _ in self.run_files()]
         inside = (name for name in known if name.startswith(f"{typed}/"))

@@ -87,7 +87,9 @@ def names_of_path(typed: str, bases: Iterable[Path]) -> list[str]:
         typed = str(Path(typed).expanduser())
     if "\\" in typed and not os.path.lexists(typed):  # as Windows writes paths
         typed = typed.replace("\\", "/")
-    path = Path(os.path.abspath(typed))
+    bases = list(bases)
+    tried = [Path(os.path.abspath(folder / typed)) for folder in (Path(), *bases)]
+    path = next(filter(os.path.lexists, tried), tried[0])
     path = _index_of(path) or path
     # The file itself may be a link to somewhere else, and so may the base.
     real = (path, path.parent.resolve() / path.name, path.resolve())

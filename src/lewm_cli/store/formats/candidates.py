@@ -44,7 +44,7 @@ class Candidate:
 
     @property
     def remarks(self) -> list[str]:
-        """What was taken off and left out, in words."""
+        """Says what was taken off and left out."""
         taken = [printable(name) for name in (self.place, *self.wrappers) if name]
         said = [f"taken out of {_some(taken)}"] if taken else []
         return said + ([f"left out: {_some([*map(printable, self.left_out)])}"] if self.left_out else [])

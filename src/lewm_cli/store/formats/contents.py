@@ -24,7 +24,7 @@ _SAFETENSORS = {
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a file of weights.
+    """Describes what is in a file of weights.
 
     Args:
         kind: of the file, in words.
