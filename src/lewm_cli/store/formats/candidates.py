@@ -153,7 +153,7 @@ def words(places: Collection[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for number, place in enumerate(places, start=1):
         others = {part for other in places if other != place for part in other.split(".")}
-        own = [part for part in place.split(".") if part not in others] or [place or "main"]
+        own = [part for part in place.split(".") if part and part not in others] or [place or "main"]
         fitting = re.fullmatch(r"[^\W\d][\w.-]{0,60}", own[0]) and own[0] not in chosen
         chosen[own[0] if fitting else f"copy-{number}"] = place
     return chosen
