@@ -116,7 +116,7 @@ def test_every_setting_is_explained() -> None:
 
 def test_the_recording_that_datasets_shows_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    snippet = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
     lengths = np.array([20, 25])
     frames, actions = np.zeros((45, 64, 64, 3), np.uint8), np.zeros((45, 7), np.float32)
     monkeypatch.chdir(tmp_path)

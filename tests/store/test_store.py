@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 
 import lewm_cli
+from commands import PATIENCE
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts, write_text
 from lewm_cli.flows.show import look_up
@@ -648,7 +649,7 @@ def test_writer_without_a_sentence_waits_for_the_first(tmp_path: Path):
             assert not entered.wait(0.2)
         finally:
             first.kill()
-    assert entered.wait(60)
+    assert entered.wait(PATIENCE)
     second.join()
 
 

@@ -3,7 +3,7 @@
 import errno
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 
@@ -35,8 +35,8 @@ _PACKED = "unpack it, and name the HDF5 file in it"
 _ADVICE = {
     FileKind.VIDEO: f"frames need the actions taken between them: {GUIDE}#videos",
     FileKind.IMAGE: f"frames need the actions taken between them: {GUIDE}#images",
-    FileKind.NUMPY: f"{GUIDE}#numpy-files has a program that converts it",
-    FileKind.PARQUET: f"{GUIDE}#lerobot has a program that converts the folder of a LeRobot data set",
+    FileKind.NUMPY: f"{GUIDE}#numpy-files shows how to convert it",
+    FileKind.PARQUET: f"{GUIDE}#lerobot shows how to convert the folder of a LeRobot data set",
     **dict.fromkeys((FileKind.SAFETENSORS, FileKind.TORCH, FileKind.PICKLE), "name a recording, not weights"),
     **dict.fromkeys((FileKind.ZIP, FileKind.GZIP, FileKind.ZSTD, FileKind.BZIP2, FileKind.XZ), _PACKED),
     **dict.fromkeys((FileKind.SEVEN_ZIP, FileKind.RAR, FileKind.LZ4, FileKind.TAR), _PACKED),
@@ -109,11 +109,12 @@ def dataset_at(file: h5py.Group, name: str) -> h5py.Dataset | None:
     Raises:
         LewmError: it is a link that leads nowhere.
     """
-    try:
+    item = link = None
+    with suppress(KeyError, ValueError, RuntimeError, TypeError):
         item = file.get(name)
-        link = file.get(name, getlink=True) if item is None and name in file else None
-    except (KeyError, ValueError, RuntimeError):
-        item = link = None
+    if item is None:
+        with suppress(KeyError, ValueError, RuntimeError):
+            link = file.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise LewmError(
             f"{file.file.filename}: {name} is a link to {link.path} in {link.filename}, which cannot be read; "
@@ -190,7 +191,7 @@ def _missing_filter(stored: h5py.Dataset) -> LewmError | None:
             called = f" ({name.decode(errors='replace')})" if name else ""
             return LewmError(
                 f"{stored.file.filename}: {stored.name.lstrip('/')} is packed with HDF5 filter {number}{called}, which "
-                "is not installed here; put its plugin into a folder that HDF5_PLUGIN_PATH names, "
+                "is not here; put its plugin into a folder that HDF5_PLUGIN_PATH names, "
                 "or rewrite the file where it was made: h5repack -f GZIP=4 OLD NEW"
             )
     return None

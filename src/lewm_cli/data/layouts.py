@@ -61,7 +61,7 @@ def other_layout(file: h5py.File, missing: str) -> LewmError:
     held = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     layout = file_layout(file)
     if layout:
-        way = f"it has {layout.name}, and {GUIDE}#{layout.section} has a program that converts it"
+        way = f"it has {layout.name}, and {GUIDE}#{layout.section} shows how to convert it"
     else:
         way = f"{GUIDE}#your-own-recordings describes the columns"
     return LewmError(f"{file.filename} has no {missing}; it holds {held or 'nothing'}: {way}")
@@ -100,7 +100,7 @@ def folder_in_place(folder: Path) -> LewmError:
         names = sorted(path.name for path, _ in zip(folder.iterdir(), range(LOOKED_INTO), strict=False))
         held = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         holds = f"{layout.name if layout else 'a folder'} ({held or 'empty'})"
-    way = f"{GUIDE}#{layout.section} has a program that converts it" if layout else "name the HDF5 file in it"
+    way = f"{GUIDE}#{layout.section} shows how to convert it" if layout else "name the HDF5 file in it"
     return LewmError(f"{folder} is {holds}, and a recording is one HDF5 file; {way}")
 
 

@@ -72,7 +72,8 @@ class PixelFormat:
         if self.plain:
             return stored
         if self.encoded:
-            return np.stack([self._same_size(decoded(row, self.column)) for row in stored])
+            images = [self._same_size(decoded(row, self.column)) for row in stored]
+            return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
         frames = np.moveaxis(stored, 1, -1) if self.channels_first else stored
         frames = frames.reshape(len(frames), self.size, self.size, self.channels)[..., :3]
         if self.white:

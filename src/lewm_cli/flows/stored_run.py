@@ -101,7 +101,7 @@ def load(
 
 
 def evaluate(
-    run: str | StoredRun,
+    run: str | Path | StoredRun,
     episodes: int | None = None,
     *,
     seed: int | None = None,
@@ -128,7 +128,7 @@ def evaluate(
     since it was loaded are refused.
 
     Args:
-        run: its name, or what `load` returned.
+        run: its name or path, or what `load` returned.
         episodes: pairs of start and goal; those of the protocol, 50, if not given.
         settings: of the protocol, with dotted keys as `--set` takes them: {"planner.iterations": 10}.
         workers: processes that simulate. More than one need a script that guards its own begin with

@@ -93,10 +93,16 @@ class Home:
         if path is None and plain != name:
             raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
         if path is None:
-            check_name(name, "dataset")
+            for base in self._candidates("datasets", check_name(name, "dataset")):
+                # Of other tools; opening one says what it is.
+                lerobot = base if os.path.exists(base / "meta" / "info.json") else None
+                for folder in (lerobot, Path(f"{base}.lance"), Path(f"{base}.zarr")):
+                    if folder and os.path.isdir(folder):
+                        return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            first = "`lewm collect tworoom --episodes 300`"
-            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {_offer(known, first)}")
+            near = nearest(name, known)
+            offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm collect tworoom --episodes 300`")
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {offer}")
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
@@ -151,22 +157,32 @@ class Home:
             LewmError: several checkpoints go by this name, the state after `@` is not kept, or it is a path outside of
                 every home; the error says how to bring it into one.
         """
-        names = [typed]
-        if not is_name(typed) or typed.endswith(RUN_SUFFIXES) or "\\" in typed:
-            names = names_of_path(typed, self._bases("checkpoints"))
-            if not names:
-                raise self._outside(typed)
-        found = next(filter(None, map(self._found, names)), None) or self._copy(names[0])
+        name = self.run_name(typed)
+        found = self._found(name) or self._copy(name)
         if found:
             return found
-        if os.path.exists(typed) and checkpoint_files(Path(typed)):
+        if not names_of_path(typed, self._bases("checkpoints")) and checkpoint_files(Path(typed)):
             raise self._outside(typed)
-        typed = check_name(names[0], "run")
+        typed = check_name(name, "run")
         known = [known for known, _ in self.run_files()]
         inside = (name for name in known if name.startswith(f"{typed}/"))
         near = next(inside, None) or nearest(typed, known)
         offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
         raise MissingError(f"there is no run {typed!r} under {self._places()}; {offer}")
+
+    def run_name(self, typed: str) -> str:
+        """The name of the run whose file or folder was typed as a path; any other word is the name that was typed.
+
+        Raises:
+            UsageError: it is neither.
+            LewmError: it is a path outside of every home, or there is nothing.
+        """
+        if (is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed) or not typed.isprintable():
+            return check_name(typed, "run")
+        names = names_of_path(typed, self._bases("checkpoints")) if typed.strip() else [check_name(typed, "run")]
+        if not names:
+            raise self._outside(typed)
+        return next(filter(self._found, names), names[0])
 
     def _found(self, typed: str) -> FoundRun | None:
         plain, step = split_step(typed)
@@ -189,7 +205,7 @@ class Home:
 
     def _outside(self, typed: str) -> LewmError:
         """Says how to bring weights into a home: notes on a run, and the runs it is compared with, go by its name."""
-        path = Path(typed).expanduser()
+        path = Path(os.path.expanduser(typed))
         if not path.exists():
             return MissingError(f"there is no file {typed}; `lewm ls` lists the runs that go by name")
         files = checkpoint_files(path)

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,8 +82,7 @@ def names_of_path(typed: str, bases: Iterable[Path]) -> list[str]:
     Args:
         bases: the folders that names are paths under.
     """
-    with suppress(RuntimeError):  # nobody's home
-        typed = str(Path(typed).expanduser())
+    typed = os.path.expanduser(typed)
     if "\\" in typed and not os.path.lexists(typed):  # as Windows writes paths
         typed = typed.replace("\\", "/")
     bases = list(bases)

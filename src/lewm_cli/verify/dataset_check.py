@@ -92,11 +92,12 @@ def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     with dataset.opened() as file:
         frames = len(dataset.stored(file, "pixels"))
         own = (dataset.pixels.column, dataset.action.column)
+        counts = (frames, dataset.episodes, len(dataset.stored(file, "action")))
         for name in file:
             item = file.get(name)
             if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, own[0]):
                 continue
-            if len(item) not in (frames, dataset.episodes) and name not in own:
+            if len(item) not in counts:
                 yield Problem(f"{name} has {len(item):,} rows and pixels have {frames:,}")
             if name not in own:
                 yield from _values(item, name)
