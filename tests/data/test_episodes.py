@@ -30,6 +30,7 @@ def opened(path: Path, lengths: tuple[int, ...] = LENGTHS, **columns: np.ndarray
 BOOKKEEPING = {
     "lengths alone": {"ep_len": np.array(LENGTHS)},
     "lengths as a column": {"ep_len": np.array(LENGTHS)[:, None]},
+    "lengths in a row": {"ep_len": np.array([LENGTHS])},
     "lengths as floats": {"ep_len": np.array(LENGTHS, np.float32)},
     "offsets alone": {"ep_offset": ENDS - LENGTHS},
     "ends": {"episode_ends": ENDS},

@@ -169,14 +169,14 @@ def _flags(file: h5py.File, key: str, rows: tuple[int, ...]) -> npt.NDArray[np.b
 
 
 def _numbers(file: h5py.File, key: str, most: int) -> Whole:
-    """A column of whole numbers, (E,) or (E, 1); at most as many as there are rows."""
+    """A column of whole numbers, (E,), (E, 1) or (1, E); at most as many as there are rows."""
     stored = file[key]
-    if stored.dtype.kind not in "iuf" or stored.ndim == 0 or stored.size != len(stored):
+    if stored.dtype.kind not in "iuf" or stored.ndim == 0 or stored.size != max(stored.shape):
         raise LewmError(
             f"{file.filename}: {key} is {stored.dtype} of shape {stored.shape}; one whole number each is needed"
         )
-    if len(stored) > most:
-        raise LewmError(f"{file.filename}: {key} has {len(stored):,} numbers, and the file {most:,} rows")
+    if stored.size > most:
+        raise LewmError(f"{file.filename}: {key} has {stored.size:,} numbers, and the file {most:,} rows")
     values = read_whole(stored).reshape(-1)
     if not (np.isfinite(values) & (np.abs(values) < 2**62) & (values == np.floor(values))).all():
         raise LewmError(f"{file.filename}: {key} holds other values than whole numbers; {_write_tables()}")
