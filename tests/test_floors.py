@@ -31,17 +31,20 @@ FLOORS = (
     {"report"},
     {"flows"},
     {"cli"},
+    {"__main__"},
 )
 """From the ground up. Rooms on one line do not import each other."""
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GROUND_MODULES = {
     "lewm_cli",
+    "lewm_cli.cgroup",
     "lewm_cli.child",
     "lewm_cli.errors",
     "lewm_cli.file_kind",
     "lewm_cli.files",
     "lewm_cli.lazy",
+    "lewm_cli.messages",
     "lewm_cli.provenance",
     "lewm_cli.stop",
     "lewm_cli.suggestion",

@@ -23,6 +23,10 @@ __version__ = "0.1.0"
 __all__ = ["AutoCostModel", "Policy", "StoredRun", "SwmSolver", "__version__", "evaluate", "load"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 class _Package(ModuleType):
     """Keeps `lewm_cli.evaluate` the function: Python would put the room of that name there once it is imported."""
 

@@ -104,9 +104,10 @@ def mistaken(path: Path, kind: FileKind, wanted: str) -> str:
 def look(path: Path) -> FileKind:
     """Tell what a file is; raises OSError if it cannot be read."""
     with path.open("rb") as file:
-        kind = look_at(file.read(HEAD))
-    # HDF5 allows a block of the user's own before the file.
-    if kind in (FileKind.UNKNOWN, FileKind.TEXT) and _hdf5_behind_a_block(path):
+        head = file.read(HEAD)
+    kind = look_at(head)
+    # HDF5 allows a block of the user's own before the file, of zeros if nothing is in it.
+    if (kind in (FileKind.UNKNOWN, FileKind.TEXT) or not any(head)) and _hdf5_behind_a_block(path):
         return FileKind.HDF5
     return kind
 
@@ -115,6 +116,8 @@ def look_at(head: bytes) -> FileKind:
     """Tell what begins with these bytes, `HEAD` of them unless it has fewer."""
     if not head:
         return FileKind.EMPTY
+    if _is_tar(head):  # first, for its first bytes are the name of a file
+        return FileKind.TAR
     found = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)
     if found is not None:
         return found
@@ -139,8 +142,6 @@ def look_at(head: bytes) -> FileKind:
         return FileKind.WEB_PAGE
     if text.startswith(b"<?xml"):
         return FileKind.WEB_PAGE if b"<html" in text.lower() else FileKind.XML
-    if _is_tar(head):
-        return FileKind.TAR
     return _text_kind(text)
 
 

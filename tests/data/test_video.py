@@ -218,4 +218,4 @@ def test_actions_of_another_width(told: tuple[Path, Path, Path], tmp_path: Path)
 
 def test_verify_says_what_a_video_is(told: tuple[Path, Path, Path]):
     home, clip, _ = told
-    assert "is a video, and holds no actions to check" in lewm_here(home, "verify", clip).sentence()
+    assert "is a video or an image, and holds no actions to check" in lewm_here(home, "verify", clip).sentence()

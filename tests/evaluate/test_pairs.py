@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,3 +90,11 @@ def test_episodes_shorter_than_the_way_to_a_goal(tmp_path: Path, count: int, sai
     with pytest.raises(LewmError) as refused:
         choose_pairs(dataset, find_task("tworoom"), np.arange(6), EvalProtocol(pairs=count))
     assert said in str(refused.value)
+
+
+def test_states_that_were_never_written(tmp_path: Path):
+    path = write_recording(tmp_path / "x.h5", [30], dims=2, size=1)
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("proprio", (30, 2), "f4", chunks=(10, 2))[:10] = 1
+    with pytest.raises(LewmError, match="20 rows of proprio were never written: rows 10 to 29"):
+        choose_pairs(open_dataset(path, "x"), find_task("tworoom"), np.arange(1), EvalProtocol(pairs=1))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 from lewm_cli.workers import available_cores
 
@@ -62,4 +63,4 @@ def command(
         any_start=any_room,
     )
     output.result(dataset_tree(dataset), lambda: dataset_tables(dataset))
-    output.say(f"next: lewm train {dataset.task} --dataset {dataset.name}")
+    output.say(f"next: {suggestion.command('train', dataset.task, '--dataset', dataset.name)}")

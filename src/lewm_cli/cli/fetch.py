@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
@@ -72,7 +73,10 @@ def command(
         output.result(fetching.catalog_tree(entries), lambda: fetching.catalog_tables(entries))
         return
     if what is None:
-        raise UsageError("say what to fetch, like lewm fetch pusht; `lewm fetch --list` shows what there is")
+        raise UsageError(
+            f"say what to fetch, like {suggestion.command('fetch', 'pusht')}; "
+            f"`{suggestion.command('fetch', '--list')}` shows what there is"
+        )
     from lewm_cli.fetch import find_targets, plan_fetch
 
     targets = find_targets(what, dataset=dataset, checkpoint=checkpoint, source=source, revision=revision)

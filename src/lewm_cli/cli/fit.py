@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
@@ -67,4 +68,4 @@ def command(
     )
     output.result(fit.model_dump(mode="json"), lambda: head_tables(fit))
     output.say(f"stored: {path}")
-    output.say(f"next: lewm eval {fit.run} --set planner.objective={fit.kind}")
+    output.say(f"next: {suggestion.command('eval', fit.run, '--set', f'planner.objective={fit.kind}')}")

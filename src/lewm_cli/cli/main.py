@@ -8,7 +8,6 @@ import traceback
 import warnings
 from contextlib import suppress
 from importlib import import_module
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from typer.exceptions import TyperException
 
 from lewm_cli import __version__, suggestion
 from lewm_cli.errors import LewmError, StoppedError
+from lewm_cli.stop import understand_signals, words_of
 from lewm_cli.supported import check_system
 from lewm_cli.system_errors import explain, number_of, printing
 
@@ -66,7 +66,7 @@ def main() -> None:
     debug, completing = "--debug" in arguments, COMPLETE in os.environ
     if not debug:
         warnings.simplefilter("ignore")  # of libraries; whatever a user should know is in our own messages
-    signal.signal(signal.SIGTERM, _terminate)
+    understand_signals()
     try:
         check_system()
         words = [argument for argument in arguments if argument != "--debug"]
@@ -108,7 +108,7 @@ def _explain(error: BaseException, *, silent: bool) -> int:
             message = f"{said.rstrip('.')}; see: {context.command_path if context else 'lewm'} --help"
             code = error.exit_code
         case KeyboardInterrupt() | typer.Abort():
-            message, code = "interrupted; nothing half-written was left behind", 130
+            message, code = words_of(signal.SIGINT), 130
         case BrokenPipeError():
             # The reader of our output has gone; so that Python does not complain at exit:
             for stream in (sys.stdout, sys.stderr):
@@ -129,10 +129,6 @@ def _explain(error: BaseException, *, silent: bool) -> int:
         with suppress(OSError):  # nobody is there to read it
             print(f"lewm: {message}", file=sys.stderr, flush=True)
     return code
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise StoppedError("terminated; nothing half-written was left behind", number)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
@@ -139,4 +140,5 @@ def command(
         )
     output.result(asdict(finished), lambda: training_tables(finished))
     simulated = find_task(finished.task)
-    output.say(f"next: lewm {'eval' if simulated and simulated.make_simulator else 'show'} {finished.run}")
+    next_one = "eval" if simulated and simulated.make_simulator else "show"
+    output.say(f"next: {suggestion.command(next_one, finished.run)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explain
 from lewm_cli.text_file import read_text
 
@@ -43,7 +44,7 @@ def read_toml(path: Path) -> Layer:
         return Layer(f"the file {path}", tomllib.loads(read_text(path, "a TOML file")))
     except FileNotFoundError as error:
         raise LewmError(
-            f"there is no configuration file {path}; `lewm presets NAME` prints one to start from"
+            f"there is no configuration file {path}; `{command('presets', 'NAME')}` prints one to start from"
         ) from error
     except OSError as error:
         raise explain(error, path, "read") from error

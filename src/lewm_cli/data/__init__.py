@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
     from lewm_cli.data.recording import record
-    from lewm_cli.data.recording_check import Finding, Problem, Remark, require_usable, used_actions
+    from lewm_cli.data.recording_check import Finding, Problem, Remark, require_columns, require_usable, used_actions
     from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
 else:
     __getattr__ = lazy_names(__name__)
@@ -53,6 +53,7 @@ __all__ = [
     "read_actions",
     "read_image",
     "record",
+    "require_columns",
     "require_usable",
     "resize",
     "split_clips",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.file_kind import FileKind, look
 from lewm_cli.system_errors import explain
+from lewm_cli.text_file import read_text
 
 Say = Callable[[str], None]
 Table = npt.NDArray[np.float32]
@@ -44,8 +45,8 @@ def read_actions(path: Path, say: Say) -> Table:
                 table = _from_numpy(path)
             case FileKind.PARQUET:
                 table = _from_parquet(path, say)
-            case _ if kind in (FileKind.JSON, FileKind.TEXT) or _is_utf16(path):
-                table = _from_text(path, kind, say)
+            case FileKind.TEXT | FileKind.JSON | FileKind.UNKNOWN:
+                table = _from_text(path, read_text(path, "a table of actions"), say)
             case _:
                 advice = kind.advice or f"give {FORMATS}"
                 raise LewmError(f"{path} is {kind.value}, and actions are read from a table; {advice}")
@@ -56,11 +57,6 @@ def read_actions(path: Path, say: Say) -> Table:
     if table.size == 0:
         raise LewmError(f"{path} holds no actions; give {FORMATS}")
     return table
-
-
-def _is_utf16(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) in (b"\xff\xfe", b"\xfe\xff")
 
 
 def _from_numpy(path: Path) -> Table:
@@ -103,13 +99,8 @@ def _from_parquet(path: Path, say: Say) -> Table:
         raise LewmError(f"{path} cannot be read as a table of numbers ({error}); give {FORMATS}") from error
 
 
-def _from_text(path: Path, kind: FileKind, say: Say) -> Table:
-    encoding = "utf-16" if _is_utf16(path) else "utf-8-sig"
-    try:
-        text = path.read_text(encoding=encoding)
-    except UnicodeError as error:
-        raise LewmError(f"{path} is no text in UTF-8 ; save it as CSV in UTF-8") from error
-    if kind is FileKind.JSON and text.lstrip().startswith(("[", "{")):
+def _from_text(path: Path, text: str, say: Say) -> Table:
+    if text.lstrip().startswith(("[", "{")):
         return _from_json(path, text)
     lines = [line.strip(" ") for line in text.splitlines() if line.strip()]
     comments = [line.lstrip("# ") for line in lines if line.startswith("#")]

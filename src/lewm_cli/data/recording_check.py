@@ -68,10 +68,20 @@ def require_usable(dataset: Dataset, say: Callable[[str], None]) -> None:
         LewmError: frames or actions are missing, or it is damaged.
     """
     for finding in _findings(dataset):
-        if isinstance(finding, Missing):
-            raise LewmError(f"{dataset.path}: {finding.says}; {finding.advice}")
+        _refuse_missing(dataset, finding)
         advice = finding.advice if isinstance(finding, Problem) else None
         say(f"note: {finding.says}" + (f"; {advice}" if advice else ""))
+
+
+def require_columns(dataset: Dataset, columns: Iterable[str]) -> None:
+    """Raises LewmError if rows of these columns were never written, or the files in which they lie are gone."""
+    for finding in missing_findings(dataset, columns):
+        _refuse_missing(dataset, finding)
+
+
+def _refuse_missing(dataset: Dataset, finding: Finding) -> None:
+    if isinstance(finding, Missing):
+        raise LewmError(f"{dataset.path}: {finding.says}; {finding.advice}")
 
 
 def _findings(dataset: Dataset) -> Iterator[Finding]:
@@ -107,11 +117,14 @@ def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Findi
     """Find rows of these columns that were never written or whose files are gone; HDF5 shows them as black or as 0."""
     if not isinstance(dataset, HDF5Dataset):
         return
-    used = episode_of_rows(dataset, len(dataset.actions)) != NOWHERE
     with dataset.opened() as file:
+        frames = episode_of_rows(dataset, len(dataset.stored(file, "pixels"))) != NOWHERE
         for name in columns:
+            column = dataset.stored(file, name)
+            # Actions may be stored without a row for an episode's last frame.
+            used = frames if len(column) == len(frames) else np.ones(len(column), bool)
             try:
-                gaps = list(find_gaps(dataset.stored(file, name)))
+                gaps = list(find_gaps(column))
             except (RuntimeError, ValueError, LookupError, TypeError) as error:  # as h5py fails on damaged descriptions
                 raise LewmError(
                     f"{dataset.path}: column {name} is damaged ({error}); fetch or record it again"

@@ -46,9 +46,12 @@ class VideoDataset(Dataset):
 
 def holds_frames(path: Path) -> bool:
     """True for a video, an image that may move, and a folder with images in it."""
-    if path.is_dir():
-        return bool(_images(path))
-    return path.is_file() and look(path) in (FileKind.VIDEO, FileKind.IMAGE)
+    try:
+        if path.is_dir():
+            return bool(_images(path))
+        return path.is_file() and look(path) in (FileKind.VIDEO, FileKind.IMAGE)
+    except OSError:  # whoever opens it says what is wrong
+        return False
 
 
 def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoDataset:

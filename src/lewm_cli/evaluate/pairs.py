@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, require_columns
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate import Pair
 from lewm_cli.tasks import Simulator, Task
@@ -135,10 +135,11 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
     """Check that a recording holds what the simulator is put into.
 
     Raises:
-        LewmError: a column is missing or has another width.
+        LewmError: a column is missing, has another width, or was not written to its end.
     """
     widths, recorded = dict(task.recognized_by), {column.name: column for column in dataset.columns}
-    for name in dict.fromkeys((*task.start_columns, *task.goal_columns)):
+    needed = dict.fromkeys((*task.start_columns, *task.goal_columns))
+    for name in needed:
         if name not in recorded:
             raise LewmError(
                 f"{dataset.name} has no column {name!r}, from which {task.name} takes starts and goals (it has "
@@ -150,6 +151,7 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
                 f"{dataset.name} has {width} numbers in column {name!r}, and {task.name} takes starts and goals from "
                 f"{widths[name]}; name another recording with --dataset"
             )
+    require_columns(dataset, needed)
 
 
 def _states(dataset: Dataset, columns: tuple[str, ...], rows: np.ndarray) -> np.ndarray:

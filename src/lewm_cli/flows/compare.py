@@ -11,6 +11,7 @@ from lewm_cli.evaluate import EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows.results import KINDS, result_paths, results_folders
 from lewm_cli.store import Home, Say, weights_digest
+from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explain
 from lewm_cli.text_file import read_text
 
@@ -58,7 +59,9 @@ def _newest(home: Home, name: str, say: Say) -> Path:
         if result.weights_sha256 == digest:
             say(f"{name}: {path}")
             return path
-    raise LewmError(f"{run.name} was never evaluated with the weights it has now; start with: lewm eval {run.name}")
+    raise LewmError(
+        f"{run.name} was never evaluated with the weights it has now; start with: {command('eval', run.name)}"
+    )
 
 
 def _read(path: Path) -> EvalResult:
@@ -72,9 +75,11 @@ def _read(path: Path) -> EvalResult:
     try:
         result = EvalResult.model_validate_json(content)
     except ValidationError as error:
-        raise LewmError(f"{path} is {_what_else(content, error)}; make one with: lewm eval RUN") from error
+        raise LewmError(f"{path} is {_what_else(content, error)}; make one with: {command('eval', 'RUN')}") from error
     if not result.episodes:
-        raise LewmError(f"{path} holds no pairs, so there is nothing to compare; make another with: lewm eval RUN")
+        raise LewmError(
+            f"{path} holds no pairs, so there is nothing to compare; make another with: {command('eval', 'RUN')}"
+        )
     return result
 
 

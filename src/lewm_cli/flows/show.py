@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, silent
+from lewm_cli.suggestion import command, offer
 
 if TYPE_CHECKING:
     from lewm_cli.train import RunDetails
@@ -24,9 +25,8 @@ def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: 
     try:
         return home.find_dataset(name)
     except MissingError:
-        files = (*home.run_files(), *home.dataset_files())
-        everything = ", ".join(dict.fromkeys(known for known, _ in files)) or "nothing yet"
-        raise MissingError(f"there is no run or dataset {name!r}; there is {everything}") from None
+        known = dict.fromkeys(known for known, _ in (*home.run_files(), *home.dataset_files()))
+        raise MissingError(f"there is no run or dataset {name!r}; {offer(name, known, command('ls'))}") from None
 
 
 def _run_details(home: Home, name: str, external: ExternalWeights, say: Say) -> "RunDetails":

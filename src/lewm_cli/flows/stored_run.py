@@ -10,6 +10,7 @@ import torch
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
+from lewm_cli.store.load import load as load_from_store
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
@@ -100,7 +101,7 @@ def load(
 
 
 def evaluate(
-    run: str | StoredRun,
+    run: str | Path | StoredRun,
     episodes: int | None = None,
     *,
     seed: int | None = None,
@@ -127,7 +128,7 @@ def evaluate(
     since it was loaded are refused.
 
     Args:
-        run: its name, or what `load` returned.
+        run: its name or path, or what `load` returned.
         episodes: pairs of start and goal; those of the protocol, 50, if not given.
         settings: of the protocol, with dotted keys as `--set` takes them: {"planner.iterations": 10}.
         workers: processes that simulate. More than one need a script that guards its own begin with

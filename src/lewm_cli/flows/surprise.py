@@ -26,6 +26,7 @@ from lewm_cli.store import (
     Home,
     Say,
     dataset_task,
+    is_name,
     list_runs,
     load_run,
     named_task,
@@ -129,7 +130,8 @@ def surprise_run(
 def _find_recording(home: Home, name: str, actions: Path | None, perturb: str | None, say: Say) -> Dataset:
     """Open a recording, or a video together with its actions; arguments and errors are those of `surprise_run`."""
     path = Path(name)
-    if not holds_frames(path):
+    named = actions is None and path.is_dir() and is_name(name) and home.dataset_file(name)
+    if named or not holds_frames(path):
         recording = home.find_dataset(name, None if perturb else say)
         if actions is not None:
             raise UsageError(f"--actions is for videos, and {name} is a recording with its own; leave it out")

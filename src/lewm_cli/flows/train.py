@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer
+from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
@@ -30,6 +30,7 @@ from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, is_name, list_runs, load_run, read_card, split_step
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
@@ -84,13 +85,13 @@ def train(
         StoppedError: Ctrl-C or SIGTERM; everything is saved.
     """
     there = resolve_device(device)
-    if resume and (settings or config or preset or init_from or overwrite):
+    if resume and (not all(map(_is_of_workers, settings)) or config or preset or init_from or overwrite):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting"
+            "--overwrite and every setting but data.workers"
         )
     if resume:
-        job = _resumed_job(home, what, say, dataset=dataset, name=name)
+        job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
         job = _new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
@@ -187,7 +188,16 @@ def _claimed(home: Home, job: Job, *, chosen: bool, overwrite: bool) -> Iterator
             return
 
 
-def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: str | None) -> Job:
+def _is_of_workers(setting: Layer) -> bool:
+    match setting.tree:
+        case {"data": {"workers": _, **more}, **most}:
+            return not (more or most)
+    return False
+
+
+def _resumed_job(
+    home: Home, what: str, say: Say, *, dataset: str | None, settings: tuple[Layer, ...], name: str | None
+) -> Job:
     """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
     name = name or _newest_stopped(home, what, say)
     files = RunFiles(home.run_stem(name))
@@ -198,7 +208,7 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
     if card is None or card.provenance is None:
         raise LewmError(
             f"{name} was trained by another tool, which left nothing to resume; "
-            f"start a run from its weights: lewm train {what} --init-from {name}"
+            f"start a run from its weights: {command('train', what, '--init-from', name)}"
         )
     trained_on = card.provenance.dataset
     recording = home.find_dataset(dataset or trained_on.name, say)
@@ -207,7 +217,10 @@ def _resumed_job(home: Home, what: str, say: Say, *, dataset: str | None, name: 
             f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
-    return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, card.provenance.train, card)
+    own = Layer(f"the configuration of {name}", card.provenance.train.model_dump(by_alias=True, exclude_none=True))
+    merged = merge_layers([own, *settings])
+    config = TrainConfig.build(merged.tree, merged.source)
+    return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 
 def _prefix(what: str) -> str:
@@ -229,7 +242,7 @@ def _newest_stopped(home: Home, what: str, say: Say) -> str:
         and RunFiles(run.path.with_suffix("")).stopped
     ]
     if not stopped:
-        raise LewmError(f"no run of {what} has stopped before its end; start one with: lewm train {what}")
+        raise LewmError(f"no run of {what} has stopped before its end; start one with: {command('train', what)}")
     name = max(stopped, key=lambda run: run.modified).name
     say(f"resuming {name}, the newest run of {what} that stopped")
     return name
@@ -290,7 +303,7 @@ def _its_sizes(parent: Run) -> str:
     model, inputs = parent.card.model, parent.card.inputs
     return (
         f"set model.latent={model.latent}, model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
-        f"the others that `lewm show {parent.name} --json` has"
+        f"the others that `{command('show', parent.name, '--json')}` has"
     )
 
 

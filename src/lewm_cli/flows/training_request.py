@@ -8,6 +8,7 @@ from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import TrainConfig
 from lewm_cli.store import Home, Say, dataset_task, silent
+from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import TASKS, Task, find_task
 from lewm_cli.train import task_preset
 
@@ -31,7 +32,9 @@ def named_recording(home: Home, what: str, dataset: str | None, say: Say = silen
     """Find the recording that stands in the place of a task; raises LewmError if it is neither."""
     tasks = ", ".join(task.name for task in TASKS)
     if dataset:
-        raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
+        raise LewmError(
+            f"there is no task {what!r} (there is {tasks}); name the recording alone: {command('train', dataset)}"
+        )
     try:
         return home.find_dataset(what, say)
     except MissingError as error:
@@ -45,10 +48,11 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
     found = home.datasets_of(task)
     if not found:
         raise LewmError(
-            f"there is no recording of {task.name} yet; make one with: lewm collect {task.name} --episodes 300"
+            f"there is no recording of {task.name} yet; make one with: "
+            + command("collect", task.name, "--episodes", 300)
         )
     if len(found) > 1 and found[0].path.stem != task.released_dataset:
-        names = ", ".join(dataset.name for dataset in found)
+        names = few((dataset.name for dataset in found), command("ls"))
         raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
     return found[0]
 

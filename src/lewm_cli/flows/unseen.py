@@ -7,6 +7,7 @@ import numpy as np
 from lewm_cli.data import Dataset, require_usable
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Home, Run, Say, dataset_task
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
 
 
@@ -52,7 +53,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
     else:
         raise LewmError(
             f"{run.name} was trained on every episode of {dataset.name}; record others to measure on, for example: "
-            f"lewm collect {task.name} --episodes 100 --seed 1 --name {task.name}/test"
+            + command("collect", task.name, "--episodes", 100, "--seed", 1, "--name", f"{task.name}/test")
         )
     return UnseenEpisodes(dataset, taken, held_out)
 
@@ -74,5 +75,5 @@ def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:
     if width != dims:
         raise LewmError(
             f"{dataset.name} has {width} action dimensions, and {run.name} was trained with {dims}; "
-            "`lewm ls` lists the recordings and runs there are"
+            f"`{command('ls')}` lists the recordings and runs there are"
         )

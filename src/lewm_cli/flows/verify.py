@@ -3,9 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.data import DATASET_SUFFIXES, Problem
+from lewm_cli.data import Problem, holds_frames, names_recording
 from lewm_cli.errors import LewmError
-from lewm_cli.file_kind import FileKind, look
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import KINDS, results_folders
 from lewm_cli.flows.rm import find_named
@@ -27,7 +26,10 @@ def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[C
     checks: list[Check] = []
     if name is None:
         runs, datasets = list(home.runs()), list(home.dataset_files())
-    elif _is_recording(Path(name)):
+    elif Path(name).is_file() and holds_frames(Path(name)):
+        measured = command("surprise", name, "--actions", "FILE")
+        raise LewmError(f"{name} is a video or an image, and holds no actions to check; measure it with: {measured}")
+    elif Path(name).is_file() and names_recording(name):
         runs, datasets = [], [(str(Path(name).absolute()), Path(name).absolute())]
     else:
         run, dataset = find_named(home, name)
@@ -42,14 +44,3 @@ def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[C
     for each, path in datasets:
         checks.append(check_dataset(each, path, partial(progress, f"decoding {each}", unit="rows")))
     return checks
-
-
-def _is_recording(path: Path) -> bool:
-    """True for an HDF5 file whatever its name is, and for what is called one; LewmError for a video."""
-    if not path.is_file():
-        return False
-    kind = look(path)
-    if kind is FileKind.VIDEO:
-        measured = command("surprise", path, "--actions", "FILE")
-        raise LewmError(f"{path} is {kind.value}, and holds no actions to check; measure it with: {measured}")
-    return kind is FileKind.HDF5 or path.suffix in DATASET_SUFFIXES

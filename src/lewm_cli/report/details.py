@@ -7,6 +7,7 @@ from rich.table import Table
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.pieces import Tree, facts_table, framed_table
+from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
 
@@ -93,14 +94,15 @@ def _run_facts(details: RunDetails) -> Table:
     frames = f"frames {model.image_size} x {model.image_size}"
     facts.add_row("model", f"latent {model.latent}, history {model.history}, {frames}, {actions}")
     if card is None:
-        facts.add_row("statistics", f"none yet; compute them: lewm show {run.name} --stats-from DATASET")
+        facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:
         facts.add_row("statistics", f"of {card.dataset.name}: {card.dataset.rows:,} rows")
     else:
         provenance, train = card.provenance, card.provenance.train
         facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
         facts.add_row("held out", f"{len(provenance.held_out)} episodes")
-        unfinished = f"; stopped, go on with: lewm train {card.inputs.task} --name {run.name} --resume"
+        resume = command("train", card.inputs.task, "--name", run.name, "--resume")
+        unfinished = f"; stopped, go on with: {resume}"
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
         objective = train.objective.model_dump(by_alias=True)

@@ -1,6 +1,5 @@
 """Renders what `lewm fetch` knows, would do, and has done."""
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lewm_cli.report.pieces import Tree
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def next_commands(installed: "tuple[Installed, ...]") -> list[str]:
         target = one.planned.target
         task = find_task(target.entry)
         if target.kind == "dataset":
-            commands.append(f"lewm train {task.name if task else quote(target.name)}")
+            commands.append(command("train", task.name if task else target.name))
         else:
-            commands.append(f"lewm {'eval' if task and task.make_simulator else 'show'} {quote(target.name)}")
+            commands.append(command("eval" if task and task.make_simulator else "show", target.name))
     return commands
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of
 
 PLAIN_LINE_SECONDS = 5.0
 
+LEAST_COLUMNS = 60
+"""Width of tables on a terminal that is narrower, or says that it is: columns would be lost."""
+
 
 class Output:
     """The output of one command.
@@ -43,6 +46,7 @@ class Output:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.results = Console(highlight=False, markup=False, emoji=False)  # a name may look like markup
+        self.results.width = max(self.results.width, LEAST_COLUMNS)
         self.notes = Console(stderr=True, highlight=False, emoji=False, quiet=quiet)
 
     def say(self, message: str) -> None:

@@ -28,6 +28,6 @@ def read_card(path: Path) -> RunCard:
 def damaged(path: Path, error: Exception) -> LewmError:
     """Returns the error of a weight file that cannot be read."""
     kind = look(path) if path.is_file() else None
-    if kind and kind is not FileKind.SAFETENSORS:
+    if kind not in (None, FileKind.SAFETENSORS, FileKind.UNKNOWN):
         return LewmError(f"{path}: {mistaken(path, kind, 'weights')}")
     return LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again")

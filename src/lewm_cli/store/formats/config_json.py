@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from lewm_cli.config import ModelConfig, Section
 from lewm_cli.errors import LewmError
+from lewm_cli.file_kind import HEAD, look_at, mistaken
 from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
 from lewm_cli.text_file import decode_text
 
@@ -167,7 +168,8 @@ def read_config_json(path: Path) -> tuple[ModelConfig, int]:
     except ValidationError as error:
         raise RefusalError(_explain(path, error)) from error
     except (ValueError, RecursionError) as error:
-        raise RefusalError(f"{path.name} is no JSON") from error
+        kind = look_at(content[:HEAD])
+        raise RefusalError(f"{path.name} is no JSON: {mistaken(path, kind, 'the sizes of a model')}") from error
     ours = written.ours()
     if contradiction := written.contradiction(ours.encoder.width):
         raise RefusalError(f"{path.name} contradicts itself: {contradiction}")

@@ -73,9 +73,14 @@ def _read(path: Path) -> Contents:
     kind = look(path)
     if kind is FileKind.SAFETENSORS:
         return Contents("safetensors", _safetensors(path), path.stat().st_size)
-    if kind not in (FileKind.TORCH, FileKind.PICKLE, FileKind.UNKNOWN):
+    if kind not in (FileKind.TORCH, FileKind.PICKLE, FileKind.UNKNOWN, FileKind.TEXT):
         raise MistakenError(mistaken(path, kind, "weights"))
-    file = read_torch_file(path)
+    try:
+        file = read_torch_file(path)
+    except DamagedError as error:
+        if kind is FileKind.TEXT:  # as pickles of the first protocols look, too
+            raise MistakenError(mistaken(path, kind, "weights")) from error
+        raise
     objects = named_leaves(file.content, CapturedObject).items()
     modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, "LeWM")}
     tensors = entries(file, named_leaves(file.content, StoredTensor))
