@@ -50,6 +50,7 @@ BOOKKEEPING = {
     "first": {"is_first": FIRST},
     "first and last": {"is_first": FIRST, "is_last": LAST},
     "done, and terminated within": {"done": LAST, "terminals": np.arange(ROWS) == 2},
+    "first, and terminals of some": {"is_first": FIRST, "terminals": np.arange(ROWS) == 4},
     "last flag missing": {"done": LAST & (np.arange(ROWS) < 9)},
 }
 

@@ -89,7 +89,8 @@ def unreadable(path: Path, error: Exception) -> LewmError:
         file = quote(str(path))
         return LewmError(
             f"{path} is marked as open for writing, by a program that still writes or by one that crashed; close it, "
-            f"or if none runs, clear the mark in a copy: cp {file} {quote(f'{path}.copy')} && h5clear -s {file}"
+            "or if none runs, keep a copy and clear the mark with h5clear of hdf5-tools: "
+            f"cp {file} {quote(f'{path}.copy')} && h5clear -s {file}"
         )
     cut = re.search(r"eof = (\d+), .*stored_eof = (\d+)", said_by_library)
     if cut:
