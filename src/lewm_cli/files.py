@@ -121,9 +121,9 @@ def locked(path: Path, busy: str | None) -> Iterator[bool]:
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-            except BlockingIOError as error:
-                raise TakenError(str(busy)) from error
             except OSError as error:
+                if busy and isinstance(error, BlockingIOError):
+                    raise TakenError(busy) from error
                 if error.errno not in CANNOT:
                     raise explain(error, path, "locked") from error
                 break
