@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import fcntl
 import glob
 import os
 import secrets
@@ -13,7 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lewm_cli.errors import LewmError, TakenError
+from lewm_cli.supported import UnsupportedSystemError
 from lewm_cli.system_errors import explain, explained
+
+try:
+    import fcntl
+except ImportError as error:
+    raise UnsupportedSystemError from error
 
 PART_SUFFIX = ".part"
 """Ends the name of every file that is still being written; nothing with it is ever listed or read."""

@@ -1,9 +1,16 @@
-"""Ctrl-C and SIGTERM, deferred until the end of a step."""
+"""Ctrl-C and SIGTERM: understood from the start of the program to its end, and deferred to the end of a step."""
 
+import os
 import signal
+import sys
 from types import FrameType
 
 from lewm_cli.errors import StoppedError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+AGAIN_SECONDS = 0.05
+"""Seconds after which a signal that came at a bad moment is raised again."""
 
 
 class StopRequest:
@@ -14,9 +21,10 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self.urgent = False
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._remember) for number in SIGNALS}
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *details: object) -> None:
@@ -25,7 +33,82 @@ class StopRequest:
         if failure is None and self.signal_number is not None:
             signal.raise_signal(self.signal_number)
 
+    def check(self) -> None:
+        """Raises StoppedError once a signal has come."""
+        if self.signal_number is not None:
+            raise StoppedError("stopped; nothing half-written was left behind", self.signal_number)
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
+            self.urgent = True
             raise StoppedError("stopped at once; what was being saved may be missing", number)
         self.signal_number = number
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11; `signal 99` for a number without a name."""
+    return next((known.name for known in signal.Signals if known == number), f"signal {number}")
+
+
+def words_of(number: int) -> str:
+    """Says that a signal ended everything at once."""
+    return f"{'interrupted' if number == signal.SIGINT else 'terminated'}; nothing half-written was left behind"
+
+
+def understand_signals() -> None:
+    """From now on Ctrl-C and SIGTERM end the program whatever it is doing; call it before anything slow is imported.
+
+    An exception out of a signal handler is lost where Python or a library cannot pass it on: in callbacks, and in
+    modules that import others from C. So nothing is raised during imports, and what got lost is raised again.
+    """
+    sys.unraisablehook = _not_lost
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup
+            signal.signal(number, _interrupt)
+
+
+def leave_with(code: int) -> None:
+    """From now on a signal ends the program at once, with this exit code: all is done, Python only tidies up."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    importing, begun = _state(frame)
+    if importing and not begun:
+        os.write(2, f"lewm: {words_of(number)}\n".encode())
+        os._exit(128 + number)
+    if importing:
+        _raise_again(number)
+    elif number == signal.SIGINT:
+        raise KeyboardInterrupt
+    else:
+        raise StoppedError(words_of(number), number)
+
+
+def _state(frame: FrameType | None) -> tuple[bool, bool]:
+    """Tell whether a module is being imported, and whether more than the command line had begun before."""
+    importing = begun = False
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name == "_frozen_importlib":
+            importing, begun = True, False
+        elif name.startswith("lewm_cli.") and not name.startswith(("lewm_cli.cli", "lewm_cli.__main__")):
+            begun = True
+        frame = frame.f_back
+    return importing, begun
+
+
+def _raise_again(number: int) -> None:
+    """Not by a thread, which could not start where a signal interrupted the start of another."""
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+
+
+def _not_lost(failure: "sys.UnraisableHookArgs") -> None:
+    if isinstance(failure.exc_value, KeyboardInterrupt):
+        _raise_again(signal.SIGINT)
+    elif isinstance(failure.exc_value, StoppedError):
+        _raise_again(failure.exc_value.signal_number)
+    else:
+        sys.__unraisablehook__(failure)

@@ -115,6 +115,17 @@ def explained(path: Path, doing: str = "written") -> Iterator[None]:
         raise explain(behind, path, doing) from error
 
 
+@contextmanager
+def printing() -> Iterator[None]:
+    """Explain why a result cannot be printed; that its reader has gone (BrokenPipeError) is no failure of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise explain(error, "the result", "printed") from error
+
+
 def _is_about(path: Path, error: BaseException) -> bool:
     """Tell whether an error is about this file, its folders or the hidden files beside it; else it names another."""
     number, named = number_of(error), [_named(error), _named(error, "filename2")]

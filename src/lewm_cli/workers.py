@@ -1,17 +1,162 @@
-"""Worker processes that ignore Ctrl-C and SIGTERM and end with their parent."""
+"""Worker processes that ignore Ctrl-C and SIGTERM, end with their parent, and are missed when they die."""
 
+import math
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker, util
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from lewm_cli import messages
+from lewm_cli.cgroup import cpu_quota, memory_limit
+from lewm_cli.errors import LewmError
+from lewm_cli.stop import signal_name
+
+Answer = Callable[[Any], Any]
+"""Answers requests in a worker process."""
+
+Waiting = Callable[[], None]
+"""Called now and then while something is waited for; what it raises ends that."""
+
+LOOK_SECONDS = 0.2
+"""Seconds from one such call to the next."""
+
+DYING_SECONDS = 5.0
+"""Seconds that a process which no longer answers gets to end by itself, so that its exit code can be told."""
+
+IN_FLIGHT = 2
+"""Requests that wait at each worker of `answers`."""
+
+CORES_GRANTED = ("SLURM_CPUS_PER_TASK", "LSB_DJOB_NUMPROC", "NSLOTS", "NCPUS")
+"""Variables in which batch systems (Slurm, LSF, Grid Engine, PBS) say how many cores a job has asked for."""
+
+
+class WorkerDiedError(LewmError):
+    """A worker process ended before it had answered; the message says how, and why it probably did."""
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An error in place of an answer."""
+
+    error: Exception
+
+
+class Worker:
+    """A process that answers requests, one after the other.
+
+    Args:
+        make: called in the process, makes the function that answers; what it raises is the answer to everything.
+        how: to start the process, "fork" or "spawn"; as this system does by default if not given.
+    """
+
+    def __init__(self, make: Callable[[], Answer], how: str | None = None) -> None:
+        context: Any = multiprocessing.get_context(how)
+        self.connection: Connection[Any, Any]
+        self.connection, theirs = context.Pipe()
+        forked = context.get_start_method() == "fork"
+        with theirs:
+            process: BaseProcess = context.Process(target=_serve, args=(theirs, make if forked else None), daemon=True)
+            with starting_workers():
+                process.start()
+        self.process = process
+        # At the latest when Python exits, which otherwise waits for what does not hear its SIGTERM.
+        self._end = util.Finalize(self, _kill, (process, self.connection), exitpriority=1)
+        if not forked:
+            self.ask(make)  # through the pipe: an import that fails is an answer then
+
+    def ask(self, request: object) -> None:
+        """Send a request; that nobody was there to hear it shows when the answer is asked for."""
+        with suppress(OSError):
+            messages.send(self.connection, request)
+
+    def answer(self, waiting: Waiting = lambda: None) -> Any:
+        """Wait for the answer to the oldest request.
+
+        Raises:
+            WorkerDiedError: the process has ended.
+            Exception: what was raised in it.
+        """
+        while not (ready := wait([self.connection, self.process.sentinel], LOOK_SECONDS)):
+            waiting()
+        try:
+            if self.connection not in ready:
+                raise EOFError
+            found = messages.receive(self.connection)
+        except (EOFError, OSError):
+            raise self.death() from None
+        if isinstance(found, _Raised):
+            raise found.error
+        return found
+
+    def death(self) -> WorkerDiedError:
+        """End a process that no longer answers; the error says how it ended."""
+        self.process.join(DYING_SECONDS)
+        self.process.kill()
+        self.process.join()
+        return WorkerDiedError(ending(self.process.exitcode or 0))
+
+    def close(self) -> None:
+        """End the process at once; there is nothing that it would have to finish."""
+        self._end()
+
+
+def answers(
+    make: Callable[[], Answer],
+    requests: Iterable[object],
+    workers: int,
+    waiting: Waiting = lambda: None,
+    how: str | None = None,
+) -> Generator[Any, None, None]:
+    """Have requests answered in several processes; the answers come in the order of the requests.
+
+    Closing it ends the processes. Arguments and errors as of `Worker`.
+    """
+    with ExitStack() as opened:
+        fleet = [opened.enter_context(closing(Worker(make, how))) for _ in range(workers)]
+
+        def looking() -> None:
+            waiting()
+            for worker in fleet:
+                if not worker.process.is_alive():  # one whose turn has not come yet
+                    raise worker.death()
+
+        asked: deque[Worker] = deque()
+        for number, request in enumerate(requests):
+            asked.append(fleet[number % workers])
+            asked[-1].ask(request)
+            if len(asked) > IN_FLIGHT * workers:
+                yield asked.popleft().answer(looking)
+        while asked:
+            yield asked.popleft().answer(looking)
+
+
+def ending(code: int) -> str:
+    """Says how a process ended, by its exit code, and the likely cause: `was killed (SIGKILL), as happens when ...`."""
+    match -code:
+        case signal.SIGKILL:
+            limit = memory_limit()
+            allowed = f" (this container has {limit / 1e9:.1f} GB)" if limit else ""
+            return f"was killed (SIGKILL), as happens when memory runs out{allowed}"
+        case signal.SIGBUS:
+            return "crashed (SIGBUS), as happens when a file that is in use is cut short, or /dev/shm is full"
+        case number if number > 0:
+            return f"crashed ({signal_name(number)}), most likely in a library"
+    return f"ended by itself with exit code {code}"
 
 
 @contextmanager
 def starting_workers() -> Iterator[None]:
-    """Block signals to stop in the processes that the main thread starts meanwhile, even while they import.
+    """Block signals to stop in the processes that this thread starts meanwhile, even while they import.
 
     Ctrl-C, and the SIGTERM of a batch system, reach the whole process group; the parent alone decides what they mean.
     """
@@ -34,8 +179,65 @@ def behave_as_worker() -> None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which a batch system or taskset can make fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; taskset, a container's quota or a batch system can make them fewer.
+
+    A quota of a part of a core counts as a whole one. Threads are another matter: see `limit_threads`.
+    """
+    if hasattr(os, "process_cpu_count"):  # Python 3.13; PYTHON_CPU_COUNT sets it
+        cores = os.process_cpu_count() or 1
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = [int(value) for name in CORES_GRANTED if (value := os.environ.get(name, "")).isdecimal()]
+    quota = cpu_quota()
+    return max(1, min([cores, *granted, *([math.ceil(quota)] if quota else [])]))
+
+
+def limit_threads() -> None:
+    """Have libraries of numbers start no more threads than there are cores; call it before they are imported.
+
+    They know the machine's cores and not the container's. OMP_NUM_THREADS stays where it is set.
+    """
+    cores = available_cores()
+    if cores < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def _serve(connection: "Connection[Any, Any]", make: Callable[[], Answer] | None) -> None:
+    """Answer requests until the parent has gone; without `make`, that is the first of what it sends."""
+    behave_as_worker()
+    with suppress(EOFError, OSError):
+        try:
+            answer = (make or messages.receive(connection))()
+        except Exception as error:
+            answer = _raising(error)
+        while True:
+            request = messages.receive(connection)
+            messages.send(connection, _answered(answer, request))
+
+
+def _answered(answer: Answer, request: object) -> Any:
+    try:
+        return answer(request)
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # for --debug
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # of a class that takes something else than its message
+            return _Raised(RuntimeError(f"{type(error).__name__}: {error}"))
+        return _Raised(error)
+
+
+def _raising(error: Exception) -> Answer:
+    def answer(request: object) -> None:
+        raise error
+
+    return answer
+
+
+def _kill(process: BaseProcess, connection: "Connection[Any, Any]") -> None:
+    process.kill()
+    process.join()
+    connection.close()
 
 
 def _end_with_parent() -> None:

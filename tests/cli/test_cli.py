@@ -266,7 +266,7 @@ def test_printed_preset_can_be_trained_with(home: Path, tmp_path: Path):
     [
         ("mars/small", 1, "there is no task 'mars'"),
         ("towroom/small", 1, "did you mean 'tworoom/small'?"),
-        ("tworoom/huge", 1, "choose release or small"),
+        ("tworoom/huge", 1, "there is release, small"),
         ("small", 2, "not of the form TASK/PRESET"),
     ],
 )

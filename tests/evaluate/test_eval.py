@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+import lewm_cli
 from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
+from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import EvalResult, Film, choose_pairs, evaluate
 from lewm_cli.report.video import VideoFolder
 from lewm_cli.simulate import Pair
@@ -113,6 +115,22 @@ def test_result_says_where_it_comes_from(world: Path, result: EvalResult):
     assert (result.protocol.offset, result.protocol.budget, result.protocol.pairs) == (25, 50, 8)
     assert result.versions["torch"]
     assert "eval" in result.command
+
+
+@pytest.mark.slow
+def test_python_measures_the_same(world: Path, result: EvalResult):
+    run = lewm_cli.load(RUN, cache_dir=world)
+    settings = {f"planner.{key}": value for key, value in QUICK.items()}
+    torch.set_num_threads(2)
+    mine = lewm_cli.evaluate(run, 8, dataset="tworoom/test", settings=settings, films=0, quiet=True)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    for name in ("episodes", "overall", "protocol", "weights_sha256", "dataset", "held_out"):
+        assert getattr(mine, name) == getattr(result, name)
+    assert f"success {mine.overall.success}" in repr(run)
+    assert mine == newest_result(world)  # it is stored
+    with pytest.raises(UsageError, match=r"unknown setting 'planner\.itertions'; did you mean 'planner\.iterations'"):
+        lewm_cli.evaluate(run, settings={"planner.itertions": 3})
 
 
 @pytest.mark.slow

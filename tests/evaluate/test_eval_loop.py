@@ -177,7 +177,9 @@ def test_killed_simulator_is_started_again_and_nothing_changes(
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
     assert measure(pairs, simulators=fleet, advance=kill).episodes == here.episodes
-    assert said == ["a simulator process of tworoom died (signal 9); starting another"]
+    assert len(said) == 1
+    assert said[0].startswith("a simulator process of tworoom was killed (SIGKILL)")
+    assert said[0].endswith("starting another")
 
 
 # Deaths in a toy world
@@ -261,7 +263,7 @@ def test_simulator_that_always_dies_is_named_and_what_it_raises_is_passed_on(fle
     wrong = fleet.submit(1, Begin(1, between(-1, 0), "simulator"))
     with pytest.raises(ValueError, match="this start cannot be"):
         wrong.result(60)
-    with pytest.raises(LewmError, match=r"died 3 times in a row on rows 7 to 32 \(signal 6, signal 6, signal 6\)"):
+    with pytest.raises(LewmError, match=r"died 3 times in a row on rows 7 to 32: it crashed \(SIGABRT\)"):
         deadly.result(60)
     # Both go on.
     assert fleet.submit(1, Render(between(1, 2))).result(60).frames.shape == (2, 8, 8, 3)

@@ -17,6 +17,7 @@ import pytest
 import zstandard
 from archives import GNU, V7, extended, hdf5, header, member, padded, rle_frame, sample_hdf5, skippable, tar, zst
 
+from commands import PATIENCE
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.remote import LocalFile
 from lewm_cli.fetch.unpack import unpack
@@ -264,7 +265,7 @@ def test_control_c_leaves_the_folder_empty(tmp_path):
     for _ in range(4):
         assert child.stdout.readline() == b"on\n"
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=60)
+    child.communicate(timeout=PATIENCE)
     assert child.returncode not in (0, None)
     assert list(folder.iterdir()) == []
 

@@ -699,9 +699,10 @@ def pixels(*shape: int) -> Callable[[h5py.File], None]:
     return write
 
 
-def without(name: str) -> Callable[[h5py.File], None]:
+def without(*names: str) -> Callable[[h5py.File], None]:
     def write(file: h5py.File) -> None:
-        del file[name]
+        for name in names:
+            del file[name]
 
     return write
 
@@ -711,11 +712,9 @@ def without(name: str) -> Callable[[h5py.File], None]:
     [
         (without("action"), "has no column 'action'"),
         (without("pixels"), "has no column 'pixels'"),
-        (without("ep_len"), "has no column 'ep_len'"),
-        (pixels(20, 20), "square RGB frames (N, size, size, 3)"),
-        (pixels(20, 20, 1), "square RGB frames (N, size, size, 3)"),
-        (pixels(20, 20, 4), "square RGB frames (N, size, size, 3)"),
-        (pixels(20, 30, 3), "square RGB frames (N, size, size, 3)"),
+        (without("ep_len", "ep_offset"), "has no column 'ep_len'"),
+        (pixels(20, 20, 2), "square RGB frames (N, size, size, 3)"),
+        (pixels(20, 30, 3), "frames of 30 x 20 pixels, and they have to be square"),
     ],
 )
 def test_recording_that_is_none_is_refused(

@@ -9,14 +9,16 @@ import typer
 from lewm_cli.cli import options
 
 EXAMPLES = options.examples(
-    "lewm quickstart", "lewm quickstart --home /scratch/demo --device cuda", "lewm quickstart --json"
+    "lewm quickstart --open", "lewm quickstart --home /scratch/demo --device cuda", "lewm quickstart --json"
 )
 
 
 def command(
-    home: Annotated[Path, typer.Option(help="Folder for everything that is made; no other one is read.")] = Path(
-        ".demo"
-    ),
+    home: Annotated[
+        Path,
+        typer.Option(help="Folder for everything that is made; no other one is read.", callback=options.remember_home),
+    ] = Path(".demo"),
+    opened: options.Open = False,
     device: options.Device = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -32,7 +34,7 @@ def command(
     with TrainingView(output) as view:
         page = quickstart(home, QuickstartSize(), device, (view,), output.say, output.progress)
     output.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
-    output.say(f"report: {page.path}")
+    output.page(page.path, opened=opened)
     output.say("next:")
     folder = shlex.quote(str(home))
     for line in (

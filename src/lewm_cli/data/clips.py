@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lewm_cli.config import DataConfig, Inputs
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.workers import behave_as_worker, starting_workers
+from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Clip:
     blocks: Tensor
 
 
-class ClipBatches(torch.utils.data.Dataset[Clip]):
+class ClipBatches:
     """Cuts clips out of frames and actions.
 
     Args:
@@ -137,41 +136,37 @@ class ClipBatches(torch.utils.data.Dataset[Clip]):
             blocks=torch.from_numpy(actions).reshape(len(clips), index.frames, -1),
         )
 
-    def stream(self, batch_size: int, seed: int, first_step: int, workers: int) -> Generator[Clip, None, None]:
+    def stream(
+        self, batch_size: int, seed: int, first_step: int, workers: int, waiting: Waiting = lambda: None
+    ) -> Generator[Clip, None, None]:
         """Endless training batches, of at most as many clips as there are, from a step on; closing it ends the workers.
 
-        Whole epochs, each in its own order, the rest dropped.
+        Whole epochs, each in its own order, the rest dropped. `waiting` is called now and then while a worker is
+        waited for; what it raises ends the stream.
 
         Raises:
             LewmError: the recording is damaged.
+            WorkerDiedError: a worker ended, for example because memory ran out.
         """
-        loader = DataLoader(
-            self,
-            sampler=_batches(len(self), batch_size, seed, first_step),
-            batch_size=None,
-            num_workers=workers,
-            # Its own generator: the global one must not depend on how often a run was resumed.
-            generator=torch.Generator().manual_seed(seed),
-            worker_init_fn=_start_worker,
-        )
-        with starting_workers():
-            batches = iter(loader)
+        batches = _batches(len(self), batch_size, seed, first_step)
+        if not workers:
+            yield from map(self.__getitem__, batches)
+            return
         try:
-            yield from batches
-        except LewmError as error:
-            # A worker's error comes wrapped in its traceback; the last line is the message.
-            raise LewmError(
-                str(error).strip().splitlines()[-1].removeprefix(f"{LewmError.__module__}.LewmError: ")
-            ) from error
-        finally:
-            if workers:
-                # Not when the iterator is collected: where a traceback holds it until Python exits, that waits for
-                # workers which do not hear its SIGTERM.
-                batches._shutdown_workers()  # type: ignore[attr-defined]
+            for pixels, blocks in answers(self._answer, batches, workers, waiting):
+                yield Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
+        except WorkerDiedError as death:
+            raise WorkerDiedError(f"a process that prepares batches {death}") from death
 
+    def _answer(self) -> Answer:
+        """Called in a worker, which hands over arrays: torch's tensors would need /dev/shm."""
 
-def _start_worker(number: int) -> None:
-    behave_as_worker()
+        def arrays(clips: list[int]) -> tuple[np.ndarray, np.ndarray]:
+            clip = self[clips]
+            return clip.pixels.numpy(), clip.blocks.numpy()
+
+        torch.set_num_threads(1)
+        return arrays
 
 
 def _batches(clips: int, batch_size: int, seed: int, step: int) -> Iterator[list[int]]:

@@ -1,25 +1,21 @@
 """Recording demonstrations: simulators in worker processes, one HDF5 file in the released schema."""
 
-import multiprocessing
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import h5py
 import hdf5plugin
 import numpy as np
 import torch
-import torch.multiprocessing  # registers how tensors travel between processes
-from torch import Tensor
 
 from lewm_cli.errors import LewmError, TakenError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.provenance import installed_versions
-from lewm_cli.tasks import Episode, Simulator, Task
-from lewm_cli.workers import behave_as_worker, starting_workers
+from lewm_cli.tasks import Episode, Task
+from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
 
 FRAMES_PER_CHUNK = 100
 
@@ -33,6 +29,7 @@ def record(
     workers: int,
     any_start: bool,
     advance: Callable[[int], None],
+    waiting: Waiting = lambda: None,
 ) -> None:
     """Record demonstrations of a task into one file; the content depends on the seed, not on the workers.
 
@@ -41,6 +38,8 @@ def record(
     Args:
         seed: episode k draws everything from (seed, k).
         any_start: take the simulator's own resets instead of the task's selection.
+        advance: called with 1 after every episode.
+        waiting: called now and then while simulators are waited for; what it raises ends the recording.
 
     Raises:
         TakenError: the file exists, or another process records it.
@@ -51,11 +50,16 @@ def record(
             raise TakenError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         task.prepare()
-        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110"), locking=False) as file:
+        made = _demonstrations(task, episodes, seed, workers, any_start, waiting)
+        with (
+            atomic_path(path) as part,
+            h5py.File(part, "w", libver=("v110", "v110"), locking=False) as file,
+            closing(made),
+        ):
             lengths: list[int] = []
             pending = np.empty(0, np.uint8)
             columns: dict[str, list[np.ndarray]] = defaultdict(list)
-            for number, episode in enumerate(_demonstrations(task, episodes, seed, workers, any_start)):
+            for number, episode in enumerate(made):
                 rows = len(episode)
                 own = {task.episode_column: np.full(rows, number), "step_idx": np.arange(rows)}
                 for name, values in {"action": episode.action, **episode.columns, **own}.items():
@@ -97,39 +101,20 @@ def _append_frames(file: h5py.File, frames: np.ndarray) -> None:
     pixels[start:] = frames
 
 
-_simulator: Simulator
-"""The simulator of a worker process."""
-
-
-def _start_worker(make_simulator: Callable[[], Simulator]) -> None:
-    global _simulator
-    behave_as_worker()
-    torch.set_num_threads(1)  # frames are drawn with torch, in several processes at once
-    _simulator = make_simulator()
-
-
-def _demonstrate(seed: int, number: int, any_start: bool) -> tuple[Tensor, Episode]:
-    episode = _simulator.demonstrate(np.random.SeedSequence([seed, number]), any_start=any_start)
-    # torch hands its tensors over in shared memory; 14 MB of frames through a pipe would cost a third of the time.
-    return torch.from_numpy(episode.pixels), replace(episode, pixels=np.empty(0))
-
-
-def _demonstrations(task: Task, episodes: int, seed: int, workers: int, any_start: bool) -> Iterator[Episode]:
-    spawn = multiprocessing.get_context("spawn")
-    assert task.make_simulator is not None, "only a task with a simulator can be recorded"
-    pool = ProcessPoolExecutor(workers, spawn, _start_worker, (task.make_simulator,))
+def _demonstrations(
+    task: Task, episodes: int, seed: int, workers: int, any_start: bool, waiting: Waiting
+) -> Generator[Episode, None, None]:
+    simulated = partial(_demonstrator, task, seed, any_start)
     try:
-        waiting: deque[Future[tuple[Tensor, Episode]]] = deque()
-        for number in range(episodes):
-            with starting_workers():
-                waiting.append(pool.submit(_demonstrate, seed, number, any_start))
-            # Bounds the frames in shared memory, about 14 MB an episode.
-            while len(waiting) > (2 * workers if number + 1 < episodes else 0):
-                pixels, episode = waiting.popleft().result()
-                yield replace(episode, pixels=pixels.numpy())
-    except BrokenProcessPool as error:
-        raise LewmError(
-            "a simulator process died while recording; if memory or /dev/shm is short, try again with --workers 1"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        yield from answers(simulated, range(episodes), workers, waiting, how="spawn")
+    except WorkerDiedError as death:
+        advice = "try again with --workers 1" if workers > 1 else "`lewm doctor` tries what simulators need"
+        raise LewmError(f"a simulator process {death}; {advice}") from death
+
+
+def _demonstrator(task: Task, seed: int, any_start: bool) -> Answer:
+    """Make, in a worker, the function that records an episode by its number."""
+    assert task.make_simulator is not None, "only a task with a simulator can be recorded"
+    torch.set_num_threads(1)  # frames are drawn with torch, in several processes at once
+    simulator = task.make_simulator()
+    return lambda number: simulator.demonstrate(np.random.SeedSequence([seed, number]), any_start=any_start)

@@ -18,9 +18,8 @@ from lewm_cli.fetch.remote import ByteProgress, LocalFile, Remote, Transfer
 from lewm_cli.fetch.sources import local_path
 from lewm_cli.fetch.target import CONFIG, WEIGHTS, Target
 from lewm_cli.fetch.unpack import HDF5_SUFFIXES, unpack
-from lewm_cli.store import weights_digest
+from lewm_cli.store import Say, weights_digest
 from lewm_cli.store.formats import read_checkpoint
-from lewm_cli.store.load import Say
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
 from lewm_cli.system_errors import explain, explained
 

@@ -1,10 +1,11 @@
 """Record demonstrations of a task into the home."""
 
 from lewm_cli.data import Dataset, open_dataset, record
-from lewm_cli.errors import LewmError, StoppedError, TakenError, UsageError
+from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.flows import Progress
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
+from lewm_cli.suggestion import command, offer
 from lewm_cli.tasks import TASKS, find_task
 
 
@@ -28,8 +29,8 @@ def collect(
     """
     task = find_task(task_name)
     if task is None or task.make_simulator is None:
-        simulated = ", ".join(task.name for task in TASKS)
-        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; there is {simulated}")
+        there = offer(task_name, (task.name for task in TASKS), command("presets"))
+        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; {there}")
     if name and home.dataset_path(name).stem in {task.released_dataset for task in TASKS}:
         last = home.dataset_path(name).stem
         raise UsageError(f"{last!r} is the name of a released dataset; choose another --name, like {name}-own")
@@ -41,8 +42,7 @@ def collect(
         def advance_or_stop(done: int) -> None:
             # Not by an exception out of the signal handler: one that hits a weakref callback is swallowed.
             advance(done)
-            if stop.signal_number is not None:
-                raise StoppedError("stopped; nothing half-written was left behind", stop.signal_number)
+            stop.check()
 
         for free in [name] if name else home.free_names(f"{task.name}/demos", "dataset"):
             path = home.dataset_path(free)
@@ -55,6 +55,7 @@ def collect(
                     workers=workers,
                     any_start=any_start,
                     advance=advance_or_stop,
+                    waiting=stop.check,
                 )
             except TakenError:
                 if name:

@@ -42,6 +42,7 @@ from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, resu
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
 
@@ -277,7 +278,7 @@ def drive_run(
     """
     goal = read_image(image)
     run = load_run(home, name, resolve_device(device), external=external, say=say)
-    instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
+    instead = f"plan between two images: {command('plan', run.name, '--start', 'IMG', '--goal', 'IMG')}"
     task = _simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
@@ -303,6 +304,6 @@ def _simulated_task(run: Run, otherwise: str) -> Task:
     if width != inputs.actions.dim:
         raise LewmError(
             f"{run.name} plans with {inputs.actions.dim} action dimensions, and the simulator of {task.name} takes "
-            f"{width}; it was not trained on a recording of {task.name}: `lewm show {run.name}` says on which"
+            f"{width}; it was not trained on a recording of {task.name}: `{command('show', run.name)}` says on which"
         )
     return task

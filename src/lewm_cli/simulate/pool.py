@@ -1,27 +1,17 @@
-"""Many simulators in few processes; the frames come back through shared memory."""
+"""Many simulators in few processes."""
 
-import multiprocessing
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import replace
-from multiprocessing.connection import Connection
+from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate.requests import NO_FRAMES, OWN_CRITERION, Request, Response, SimulatorSet
 from lewm_cli.tasks import Task
-from lewm_cli.workers import behave_as_worker, starting_workers
-
-SHARED_BYTES = 32 * 224 * 224 * 3
-"""Shared with each process: the frames of one response. One with more goes through the pipe, which is slower."""
-
-DYING = 5.0
-"""Seconds that a process which no longer responds gets to end by itself, so that its exit code can be reported."""
+from lewm_cli.workers import Answer, Worker, WorkerDiedError
 
 LIVES = 3
 """Processes that may die over one request."""
@@ -64,7 +54,7 @@ class WorkerPool:
 
     def __init__(self, task: Task, workers: int, say: Callable[[str], None]) -> None:
         self.workers = workers
-        self._processes = [_Worker(task, say) for _ in range(workers)]
+        self._processes = [_Process(task, say) for _ in range(workers)]
 
     def submit(self, number: int, request: Request) -> "Future[Response]":
         """Have a request run by the process that `number` belongs to."""
@@ -98,15 +88,12 @@ def gather(futures: "Sequence[Future[Any]]") -> list[Any]:
     return [future.result() for future in futures]
 
 
-class _Worker:
+class _Process:
     """One process, and the thread that talks to it."""
 
     def __init__(self, task: Task, say: Callable[[str], None]) -> None:
         self._task, self._say = task, say
-        self._context = multiprocessing.get_context("spawn")
-        self._shared = self._context.RawArray("B", SHARED_BYTES)
-        self._process: multiprocessing.process.BaseProcess | None = None
-        self._connection: Connection[Any, Any] | None = None
+        self._worker: Worker | None = None
         self._closed = False
         self._thread = ThreadPoolExecutor(1)
 
@@ -117,80 +104,48 @@ class _Worker:
     def close(self) -> None:
         """End the process and the thread."""
         self._closed = True
-        if process := self._process:
-            process.kill()
+        if worker := self._worker:
+            worker.process.kill()
         self._thread.shutdown(wait=True, cancel_futures=True)
-        self._discard()
+        if self._worker:
+            self._worker.close()
 
     def _run(self, request: Request | None) -> Response:
-        codes = list[str]()
-        while len(codes) < LIVES and not self._closed:
+        deaths = list[str]()
+        while len(deaths) < LIVES and not self._closed:
             try:
-                response, shape = self._exchange(request)
-            except (EOFError, OSError):  # it ended before it responded
-                codes.append(self._discard())
+                return self._exchange(request)
+            except WorkerDiedError as death:
+                deaths.append(str(death))
+                self._worker = None
                 if not self._closed:
-                    self._say(f"a simulator process of {self._task.name} died ({codes[-1]}); starting another")
-                continue
-            if isinstance(response, Exception):
-                raise response
-            if shape is None:
-                return response
-            frames = np.frombuffer(self._shared, np.uint8, count=int(np.prod(shape))).reshape(shape)
-            return replace(response, frames=frames.copy())
+                    self._say(f"a simulator process of {self._task.name} {death}; starting another")
+        how = " and ".join(dict.fromkeys(deaths))
         about = f" on rows {request.pair.start_row} to {request.pair.goal_row}" if request else " before its first step"
         raise LewmError(
-            f"the simulator of {self._task.name} died {len(codes)} times in a row{about} ({', '.join(codes)}); "
+            f"the simulator of {self._task.name} died {len(deaths)} times in a row{about}: it {how}; "
             "`--workers 1` simulates in this process and shows what it says, and `lewm doctor` what is installed"
         )
 
-    def _exchange(self, request: Request | None) -> tuple[Response | Exception, tuple[int, ...] | None]:
-        """Send a request; the response or a failure, and the shape of the frames that lie in shared memory, if any."""
-        if self._connection is None:
-            self._connection, theirs = self._context.Pipe()
-            with theirs:
-                arguments = (self._task, theirs, self._shared)
-                process = self._context.Process(target=_simulate, args=arguments, daemon=True)
-                with starting_workers():
-                    process.start()
-            self._process = process
-            if self._closed:  # meanwhile, by one who saw no process to end
-                raise EOFError
-        self._connection.send(request)
-        received: tuple[Response | Exception, tuple[int, ...] | None] = self._connection.recv()
-        return received
-
-    def _discard(self) -> str:
-        """Give the process up; says how it ended."""
-        if self._connection is not None:
-            self._connection.close()
-        code = None
-        if self._process is not None:
-            self._process.join(DYING)
-            self._process.kill()
-            self._process.join()
-            code = self._process.exitcode
-        self._process = self._connection = None
-        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    def _exchange(self, request: Request | None) -> Response:
+        if self._worker is None:
+            self._worker = Worker(partial(_simulator, self._task), how="spawn")
+        if self._closed:  # meanwhile, by one who saw no process to end
+            self._worker.process.kill()
+        self._worker.ask(request)
+        response: Response = self._worker.answer()
+        return response
 
 
-def _simulate(task: Task, connection: "Connection[Any, Any]", shared: Any) -> None:
-    """Run requests in a worker process until it is killed."""
-    behave_as_worker()
+def _simulator(task: Task) -> Answer:
+    """Make, in a worker, the function that runs requests."""
     torch.set_num_threads(1)
-    simulators, memory = SimulatorSet(task), np.frombuffer(shared, np.uint8)
-    while True:
-        request: Request | None = connection.recv()
-        try:
-            if request is None:
-                simulators.release(simulators.acquire(OWN_CRITERION))
-            response = request.run(simulators) if request else Response(NO_FRAMES)
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            connection.send((error, None))
-            continue
-        fits = response.frames.nbytes <= memory.nbytes
-        if fits:
-            memory[: response.frames.nbytes] = response.frames.reshape(-1)
-        shape = response.frames.shape
-        connection.send((replace(response, frames=NO_FRAMES), shape) if fits else (response, None))
+    simulators = SimulatorSet(task)
+
+    def run(request: Request | None) -> Response:
+        if request:
+            return request.run(simulators)
+        simulators.release(simulators.acquire(OWN_CRITERION))
+        return Response(NO_FRAMES)
+
+    return run

@@ -20,6 +20,7 @@ from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import named_tensors, save_object, save_state_dict, write_torch
 from lewm_cli.store.onnx_export import CARD, ONNX_FILES, card_text, write_onnx
 from lewm_cli.store.runs import Run, save_weights, weights_digest
+from lewm_cli.suggestion import command
 from lewm_cli.tasks.swm import import_stable_worldmodel
 
 
@@ -134,7 +135,7 @@ def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
                 "card.json has everything else: sizes, history, frameskip, statistics",
             )
         case _:
-            return (f"not in it: {lost}; lewm show {run.name} --json has them",)
+            return (f"not in it: {lost}; {command('show', run.name, '--json')} has them",)
 
 
 def _copy(run: Run, path: Path) -> None:

@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lewm_cli.config import Inputs
-from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
+from lewm_cli.store.formats import shard_files
+from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
-from lewm_cli.store.load import StoredStatistics, stored_statistics
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task
-from lewm_cli.store.runs import read_card
+from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def list_runs(home: Home) -> tuple[RunEntry, ...]:
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:
+    from lewm_cli.data import open_dataset  # which needs HDF5
+
     size = path.stat(follow_symlinks=path.exists()).st_size
     try:
         dataset = open_dataset(path, name)
@@ -85,14 +88,15 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
 def _run_entry(home: Home, run: FoundRun) -> RunEntry:
     path = run.files.weights
     status = path.stat(follow_symlinks=path.exists())  # a link that leads nowhere has one, too
-    card = statistics = None
+    card, statistics, size = None, None, status.st_size
     problem = run.problem
     try:
         if run.own:
             card = read_card(path)
         else:
+            size = sum(part.stat(follow_symlinks=part.exists()).st_size for part in shard_files(path))
             statistics = next(stored_statistics(home, run.name, run.files), None)
     except LewmError as error:
         problem = str(error)
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return RunEntry(run.name, path, status.st_size, modified, run.kind, card, statistics, problem)
+    return RunEntry(run.name, path, size, modified, run.kind, card, statistics, problem)

@@ -14,8 +14,13 @@ WEIGHT_SUFFIXES = {
     "_weight.ckpt": "state dict",
     "_weights.ckpt": "state dict",
     ".safetensors": "safetensors",
+    ".safetensors.index.json": "shards",
+    ".bin.index.json": "shards",
     ".pt": "torch file",
+    ".pth": "torch file",
     ".ckpt": "torch file",
+    ".bin": "torch file",
+    ".pkl": "torch file",
 }
 """Suffixes of files that hold a run, ours or another tool's, and what they are, as far as that tells."""
 
@@ -65,6 +70,12 @@ def split_step(name: str) -> tuple[str, int | None]:
     """A run name and the state of it that is asked for: `pusht/lewm@7` is state 7 of pusht/lewm."""
     plain, at, step = name.rpartition("@")
     return (plain, int(step)) if at and plain and step.isdecimal() else (name, None)
+
+
+def split_copy(name: str) -> tuple[str, str | None]:
+    """A run name and the model of it that is asked for, if its file holds several: `pusht/lewm@ema`."""
+    plain, at, copy = name.rpartition("@")
+    return (plain, copy) if at and plain and copy and not copy.isdecimal() else (name, None)
 
 
 def other_names(name: str) -> tuple[str, ...]:

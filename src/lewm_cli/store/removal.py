@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.data import open_dataset, packed_paths
 from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
+from lewm_cli.store.formats import shard_files
 from lewm_cli.store.home import Home
 from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, split_step
 from lewm_cli.store.origin import IN_FOLDER, dataset_origin
@@ -74,6 +74,8 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
+    from lewm_cli.data import open_dataset, packed_paths  # which need HDF5
+
     packed, remarks = [], []
     try:
         packed = packed_paths(open_dataset(path, name), home.cache)
@@ -122,6 +124,8 @@ def remove(home: Home, removal: Removal) -> None:
 
 def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
     """The weights of a run in all their forms, the ones it goes by last, and folders that hold nothing else."""
+    if files.copy:
+        raise LewmError(f"{files.weights} goes as a whole, with all models in it; type its name without @{files.copy}")
     one_state = split_step(files.stem.name)[1] is not None
     if files.within and files.within.name.startswith("models--"):  # a repository in a cache of the Hub
         if one_state:
@@ -134,8 +138,10 @@ def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
             return [files.weights], ()
         return [*named, files.within / "config.json", files.within / IN_FOLDER, files.weights], ()
     if files.external:
-        forms = (Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES)
-        return [*(path for path in forms if path != files.external), files.external], ()
+        forms = [path for suffix in WEIGHT_SUFFIXES if (path := Path(f"{files.stem}{suffix}")) != files.external]
+        with suppress(LewmError):  # of a damaged index, it alone goes
+            forms += [path for path in shard_files(files.external) if path != files.external]
+        return [*forms, files.external], ()
     return [files.object, files.state_dict, files.weights], ()
 
 

@@ -17,6 +17,7 @@ from lewm_cli.methods import Batch, Loss, Method, RunCard, TrainConfig
 from lewm_cli.model import normalize_pixels
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
+from lewm_cli.suggestion import command
 from lewm_cli.train.events import (
     HeldOutMeasured,
     Listener,
@@ -31,6 +32,7 @@ from lewm_cli.train.events import (
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
+from lewm_cli.workers import WorkerDiedError, available_cores
 
 CALIBRATION_CLIPS = 1024
 """Training clips that statistics of the published model are averaged over before a measurement."""
@@ -101,12 +103,14 @@ class Trainer:
                 total_steps=self.schedule.total_steps,
             )
         )
+        stop = StopRequest()
+        workers = min(self.config.data.workers, available_cores())
         stream = self.data.train.stream(
-            self.config.optimizer.batch_size, self.config.seed, first, self.config.data.workers
+            self.config.optimizer.batch_size, self.config.seed, first, workers, waiting=stop.check
         )
         try:
-            with closing(stream) as clips:
-                published, held_out = self._train(clips, first)
+            with stop, closing(stream) as clips:
+                published, held_out = self._train(clips, first, stop)
             save_derived(self.files, published)
         except Exception as error:
             for listener in self.listeners:
@@ -124,30 +128,35 @@ class Trainer:
         self._tell(finished)
         return finished
 
-    def _train(self, clips: Iterator[Clip], first: int) -> tuple[Method, HeldOut]:
+    def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Method, HeldOut]:
         """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
-        window, saved, self._taken = _Window(first), None, first
-        with StopRequest() as stop:
-            for step in range(first, last):
-                asked = time.monotonic()
+        window, saved, kept, self._taken = _Window(first), None, first, first
+        for step in range(first, last):
+            asked = time.monotonic()
+            try:
                 clip = next(clips)
+            except StoppedError:  # asked for while no batch came
+                if stop.urgent:
+                    raise
+                done = step
+            except WorkerDiedError as death:
+                raise self._worker_died(death, kept) from death
+            else:
                 got = time.monotonic()
                 loss, norm = self._step(clip, self.schedule.lr(step))
                 window.add(loss, norm, len(clip.pixels), got - asked)
                 done = self._taken = step + 1
-                saving = done % every == 0 or done == last or stop.signal_number is not None
-                if saving or done % self.config.monitor.log_every == 0:
-                    self._tell(self._mean(window, done))
-                    window = _Window(done)
-                if saving:
-                    saved = self._measure_and_save(done)
-                if stop.signal_number is not None:
-                    raise StoppedError(
-                        f"stopped after step {done} of {last} with everything saved; "
-                        f"go on with: lewm train {self.card.inputs.task} --name {self.name} --resume",
-                        stop.signal_number,
-                    )
+            stopping = stop.signal_number
+            saving = done > kept and (done % every == 0 or done == last or stopping is not None)
+            if done > window.first and (saving or done % self.config.monitor.log_every == 0):
+                self._tell(self._mean(window, done))
+                window = _Window(done)
+            if saving:
+                saved, kept = self._measure_and_save(done), done
+            if stopping is not None:
+                go_on = f"after step {done} of {last} with everything saved; go on with: {self._resuming()}"
+                raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
         return saved or self._measure(last)
 
     def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
@@ -229,6 +238,16 @@ class Trainer:
             f"the loss is no longer finite at step {step}, so training stopped; {kept}; try a lower learning rate: "
             f"--set optimizer.lr={self.config.optimizer.lr / 3:.1g}{from_there}"
         )
+
+    def _worker_died(self, death: WorkerDiedError, kept: int) -> LewmError:
+        instead = "--set data.workers=0"
+        advice = (
+            f"step {kept} is kept; go on with: {self._resuming()} {instead}" if kept else f"start again with {instead}"
+        )
+        return LewmError(f"{death}, so training stopped; {advice}")
+
+    def _resuming(self) -> str:
+        return command("train", self.card.inputs.task, "--name", self.name, "--resume")
 
     def _tell(self, event: TrainingEvent) -> None:
         for listener in self.listeners:

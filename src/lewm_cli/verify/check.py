@@ -7,27 +7,10 @@ from shlex import quote
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from lewm_cli.data import Finding, Problem, Remark
 from lewm_cli.errors import LewmError, kept_going
 from lewm_cli.store import weights_digest
 from lewm_cli.store.origin import Origin
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong, in one phrase, and what to do about it where the phrase does not say it itself."""
-
-    says: str
-    advice: str | None = None
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something worth knowing that is not wrong."""
-
-    says: str
-
-
-Finding = Problem | Remark
 
 
 @dataclass(kw_only=True)

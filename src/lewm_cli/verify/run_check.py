@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from lewm_cli.data import Finding, Problem, Remark
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
 from lewm_cli.heads import KINDS, fit_command, read_head
@@ -26,7 +27,7 @@ from lewm_cli.store import (
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.objects import check_sums, read_derived
 from lewm_cli.store.origin import run_origin
-from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, origin_findings
+from lewm_cli.verify.check import RunCheck, origin_findings
 
 TRAIN_AGAIN = "train or fetch it again"
 COPY_AGAIN = "fetch or copy it again"
@@ -51,7 +52,7 @@ class _RunLooks:
 
     def tensors(self) -> Iterator[Finding]:
         if self.files.external:
-            self.state = read_checkpoint(self.files.external).state
+            self.state = read_checkpoint(self.files.external, copy=self.files.copy).state
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
