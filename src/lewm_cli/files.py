@@ -96,6 +96,8 @@ def try_writing(path: Path) -> None:
     trial = ground / _part_of(path).name
     with explained(path):
         _refuse_special(path)
+        if path.is_dir():
+            raise explain(IsADirectoryError(errno.EISDIR, ""), path, "written")
         try:
             trial.write_bytes(bytes(1))  # room for a name is not yet room for bytes
             sync(trial)
