@@ -68,6 +68,8 @@ class WorkerPool:
     def close(self) -> None:
         """End all processes at once; there is nothing that they would have to finish."""
         for process in self._processes:
+            process.kill()
+        for process in self._processes:
             process.close()
 
 
@@ -102,11 +104,14 @@ class _Process:
         """Have a request run; None starts the process and waits for its first simulator."""
         return self._thread.submit(self._run, request)
 
-    def close(self) -> None:
-        """End the process and the thread."""
+    def kill(self) -> None:
+        """End the process; the thread ends when it notices."""
         self._closed = True
         if worker := self._worker:
             worker.process.kill()
+
+    def close(self) -> None:
+        """Wait for the end of the process and the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         if self._worker:
             self._worker.close()

@@ -156,18 +156,30 @@ class Home:
             LewmError: several checkpoints go by this name, the state after `@` is not kept, or it is a path outside of
                 every home; the error says how to bring it into one.
         """
-        names = [typed]
-        if not is_name(typed) or typed.endswith(RUN_SUFFIXES) or "\\" in typed:
-            names = names_of_path(typed, list(self._bases("checkpoints")))
-            if not names:
-                raise self._outside(typed)
-        found = next(filter(None, map(self._found, names)), None) or self._copy(names[0])
+        name = self.run_name(typed)
+        found = self._found(name) or self._copy(name)
         if found:
             return found
-        typed = check_name(names[0], "run")
+        if not names_of_path(typed, self._bases("checkpoints")) and checkpoint_files(Path(typed)):
+            raise self._outside(typed)
+        typed = check_name(name, "run")
         known = [known for known, _ in self.run_files()]
         others = offer(typed, known, command("ls"), command("train", "tworoom"))
         raise MissingError(f"there is no run {typed!r} under {self._places()}; {others}")
+
+    def run_name(self, typed: str) -> str:
+        """The name of the run whose file or folder was typed as a path; any other word is the name that was typed.
+
+        Raises:
+            UsageError: it is neither.
+            LewmError: it is a path outside of every home, or there is nothing.
+        """
+        if (is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed) or not typed.isprintable():
+            return check_name(typed, "run")
+        names = names_of_path(typed, self._bases("checkpoints")) if typed.strip() else [check_name(typed, "run")]
+        if not names:
+            raise self._outside(typed)
+        return next(filter(self._found, names), names[0])
 
     def _found(self, typed: str) -> FoundRun | None:
         plain, step = split_step(typed)
@@ -190,7 +202,7 @@ class Home:
 
     def _outside(self, typed: str) -> LewmError:
         """Says how to bring weights into a home: notes on a run, and the runs it is compared with, go by its name."""
-        path = Path(typed).expanduser()
+        path = Path(os.path.expanduser(typed))
         if not path.exists():
             return MissingError(f"there is no file {typed}; `{command('ls')}` lists the runs that go by name")
         files = checkpoint_files(path)

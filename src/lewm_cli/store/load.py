@@ -155,8 +155,7 @@ def _read(found: FoundRun, external: ExternalWeights) -> Checkpoint:
         if isinstance(cause, ForeignError):
             raise LewmError(f"{error}; --trust would run it") from error
         if isinstance(cause, ChoiceError):
-            names = " or ".join(f"{found.name}@{choice}" for choice in cause.choices)
-            raise LewmError(f"{error}; choose one by its name: {names}") from error
+            raise LewmError(f"{error}; choose one by its name: {cause.names(found.name)}") from error
         raise
 
 

@@ -24,7 +24,7 @@ from lewm_cli.store import (
     read_tensors,
     weights_digest,
 )
-from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.formats import ChoiceError, read_checkpoint
 from lewm_cli.store.objects import check_sums, read_derived
 from lewm_cli.store.origin import run_origin
 from lewm_cli.suggestion import command
@@ -53,7 +53,13 @@ class _RunLooks:
 
     def tensors(self) -> Iterator[Finding]:
         if self.files.external:
-            self.state = read_checkpoint(self.files.external, copy=self.files.copy).state
+            try:
+                self.state = read_checkpoint(self.files.external, copy=self.files.copy).state
+            except LewmError as error:
+                if not isinstance(error.__cause__, ChoiceError):
+                    raise
+                yield Remark(f"holds several models, which have names: {error.__cause__.names(self.check.name)}")
+                return
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
