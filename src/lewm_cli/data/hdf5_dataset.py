@@ -24,7 +24,7 @@ from lewm_cli.data.hdf5_file import (
 from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, file_layout, folder_in_place, other_layout
 from lewm_cli.data.pixel_format import PixelFormat, looks_like_frames, pixel_format
 from lewm_cli.errors import LewmError
-from lewm_cli.suggestion import few
+from lewm_cli.suggestion import command, few
 from lewm_cli.system_errors import explain
 
 ROWS_AT_ONCE = 256
@@ -49,8 +49,8 @@ class HDF5Dataset(Dataset):
         names = [column.name for column in self.columns]
         if name not in names:
             raise LewmError(
-                f"{self.path} has no column {name!r} (it has {', '.join(names)}); "
-                "`lewm show` prints what a recording holds"
+                f"{self.path} has no column {name!r} (it has {few(names)}); "
+                f"`{command('show', self.name)}` prints what it holds"
             )
         with self.opened() as file:
             stored = self.stored(file, name)
