@@ -96,6 +96,8 @@ def try_writing(path: Path) -> None:
     trial = ground / _part_of(path).name
     with explained(path):
         _refuse_special(path)
+        if path.is_dir():
+            raise explain(IsADirectoryError(errno.EISDIR, ""), path, "written")
         try:
             trial.write_bytes(bytes(1))  # room for a name is not yet room for bytes
             sync(trial)
@@ -126,9 +128,9 @@ def locked(path: Path, busy: str | None) -> Iterator[bool]:
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-            except BlockingIOError as error:
-                raise TakenError(str(busy)) from error
             except OSError as error:
+                if busy and isinstance(error, BlockingIOError):
+                    raise TakenError(busy) from error
                 if error.errno not in CANNOT:
                     raise explain(error, path, "locked") from error
                 break

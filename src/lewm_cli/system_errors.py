@@ -106,8 +106,12 @@ def explained(path: Path, doing: str = "written") -> Iterator[None]:
         number = number_of(error)
         # torch fails again while it closes the archive, with another message.
         behind = error if number or error.__context__ is None else error.__context__
-        if number_of(behind) not in CAUSES or not _is_about(path, behind):
+        if number_of(behind) not in CAUSES:
             raise
+        if not _is_about(path, behind):
+            if behind is error:
+                raise
+            raise explain(behind) from error
         raise explain(behind, path, doing) from error
 
 
@@ -123,17 +127,19 @@ def printing() -> Iterator[None]:
 
 
 def _is_about(path: Path, error: BaseException) -> bool:
-    """Tell whether an error names no other file than this, its folders, and the hidden files beside it."""
-    named = _named(error)
-    if named is None:
-        return number_of(error) != errno.EAGAIN  # else a process could not be started
-    return path.is_relative_to(named) or any(
-        one.parent == path.parent and one.name.startswith(f".{path.name}.") for one in (Path(named), Path(named).parent)
-    )
+    """Tell whether an error is about this file, its folders or the hidden files beside it; else it names another."""
+    number, named = number_of(error), [_named(error), _named(error, "filename2")]
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # a copy without room names its source
+        return True
+    if named == [None, None]:
+        return number != errno.EAGAIN  # else a process could not be started
+    places = [place for name in named if name for place in (Path(name), Path(name).parent)]
+    hidden = (place.parent == path.parent and place.name.startswith(f".{path.name}.") for place in places)
+    return any(hidden) or any(path.is_relative_to(place) for place in places[::2])
 
 
-def _named(error: BaseException) -> str | None:
-    named = getattr(error, "filename", None)
+def _named(error: BaseException, which: str = "filename") -> str | None:
+    named = getattr(error, which, None)
     return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else None  # or a number, or nothing
 
 

@@ -206,7 +206,7 @@ def test_both_images_are_needed(home: Home):
     ("make", "said"),
     [
         (lambda path: None, "there is no image"),
-        (lambda path: path.mkdir(), "cannot be read (Is a directory); name a file like goal.png"),
+        (lambda path: path.mkdir(), "cannot be read (Is a directory): it is a folder; name a file"),
         (lambda path: path.write_bytes(b""), "cannot be read as an image; name a PNG or JPEG file"),
         (lambda path: path.write_text("goal"), "cannot be read as an image; name a PNG or JPEG file"),
         (

@@ -647,7 +647,7 @@ def test_file_by_path(home: Path, tmp_path: Path):
     ("name", "code", "said"),
     [
         ("robot/pck", 1, "did you mean 'robot/pick'?"),
-        ("zzz", 1, "`lewm ls` lists what there is"),
+        ("zzz", 1, "there is robot/pick"),
         ("robot/pick.h5", 2, "'robot/pick'"),
         ("tworoom/lewm.safetensors", 2, "'tworoom/lewm'"),
         ("../home/robot/pick", 2, "cannot name a run"),

@@ -23,7 +23,7 @@ from lewm_cli.store.names import (
     split_step,
 )
 from lewm_cli.store.run_files import RunFiles
-from lewm_cli.suggestion import command, nearest
+from lewm_cli.suggestion import command, offer
 from lewm_cli.tasks import Task
 
 
@@ -91,7 +91,7 @@ class Home:
         if path is None and there:
             return open_dataset(typed.absolute(), str(typed.absolute()))
         if path is None and plain != name:
-            raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
+            raise MissingError(f"there is no file {name}; `{command('ls')}` lists the recordings that go by name")
         if path is None:
             for base in self._candidates("datasets", check_name(name, "dataset")):
                 # Of other tools; opening one says what it is.
@@ -100,9 +100,8 @@ class Home:
                     if folder and os.path.isdir(folder):
                         return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            near = nearest(name, known)
-            offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm collect tworoom --episodes 300`")
-            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {offer}")
+            others = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {others}")
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
@@ -165,10 +164,8 @@ class Home:
             raise self._outside(typed)
         typed = check_name(name, "run")
         known = [known for known, _ in self.run_files()]
-        inside = (name for name in known if name.startswith(f"{typed}/"))
-        near = next(inside, None) or nearest(typed, known)
-        offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
-        raise MissingError(f"there is no run {typed!r} under {self._places()}; {offer}")
+        others = offer(typed, known, command("ls"), command("train", "tworoom"))
+        raise MissingError(f"there is no run {typed!r} under {self._places()}; {others}")
 
     def run_name(self, typed: str) -> str:
         """The name of the run whose file or folder was typed as a path; any other word is the name that was typed.
@@ -207,10 +204,12 @@ class Home:
         """Says how to bring weights into a home: notes on a run, and the runs it is compared with, go by its name."""
         path = Path(os.path.expanduser(typed))
         if not path.exists():
-            return MissingError(f"there is no file {typed}; `lewm ls` lists the runs that go by name")
+            return MissingError(f"there is no file {typed}; `{command('ls')}` lists the runs that go by name")
         files = checkpoint_files(path)
         if not files:
-            return MissingError(f"{typed} holds no weights that are known by their ending; `lewm ls` lists the runs")
+            return MissingError(
+                f"{typed} holds no weights that are known by their ending; `{command('ls')}` lists the runs"
+            )
         stem = run_name(path.name).removesuffix(".")
         name = next(self.free_names(stem if is_name(stem) else "downloaded", "run"))
         folder = self._writing("checkpoints") / name
@@ -282,9 +281,3 @@ def _expanded(folder: str | Path) -> Path | None:
 
 def _holds_weights(stem: Path) -> bool:
     return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
-
-
-def _offer(known: list[str], first: str) -> str:
-    if not known:
-        return f"nothing is there yet: start with {first}"
-    return f"there is {', '.join(known[:8])}" + (" and more: `lewm ls`" if len(known) > 8 else "")

@@ -30,6 +30,7 @@ from lewm_cli.store.formats.state import (
     under_our_names,
 )
 from lewm_cli.store.keys import released_key
+from lewm_cli.system_errors import explain
 
 UNKNOWN_SIZES = (
     ", so it is not the released architecture, and for another one encoder heads, predictor heads, head width and "
@@ -119,7 +120,7 @@ def _explained(path: Path) -> Iterator[None]:
     except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
         raise LewmError(f"{path}: {error}") from error
     except OSError as error:  # also of the configuration
-        raise LewmError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+        raise explain(error, error.filename or path, "read") from error
 
 
 def _from_module(contents: Contents, asked: _Asked) -> Checkpoint:
