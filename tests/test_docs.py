@@ -50,7 +50,7 @@ def test_commands_in_code_blocks_parse(page: Path) -> None:
     for line in _code(page):
         for words in _commands(line):
             name, *arguments = [word for word in words if word != "--debug"]
-            if name in ("--version", "--help"):
+            if name in ("--version", "--help", "--install-completion"):
                 continue
             assert name in COMMANDS, f"{line!r}: there is no command {name!r}"
             # Parses and checks every argument, and runs nothing.

@@ -26,8 +26,10 @@ class UsageError(LewmError):
     exit_code = 2
 
 
-class StoppedError(Exception):
+class StoppedError(BaseException):
     """Work ended early on request (Ctrl-C or SIGTERM) with everything worth keeping saved; no failure to recover from.
+
+    No `Exception`, like KeyboardInterrupt: whoever is prepared for any failure is not prepared for this.
 
     Args:
         message: what was saved and how to go on.
@@ -41,13 +43,8 @@ class StoppedError(Exception):
 
 
 def kept_going(look: Callable[[], Iterable[Finding]], failure: Callable[[Exception], Finding]) -> Iterator[Finding]:
-    """Yield findings; an error that ends the look becomes the last one, because the rest is worth knowing all the same.
-
-    A request to stop ends it as ever.
-    """
+    """Yield findings; an error that ends the look becomes the last one: the rest is worth knowing all the same."""
     try:
         yield from look()
-    except StoppedError:
-        raise
     except Exception as error:  # damaged files and libraries raise anything
         yield failure(error)

@@ -18,6 +18,7 @@ class FileKind(Enum):
     """The kind of a file; the value says it in words."""
 
     EMPTY = "an empty file"
+    ZEROS = "a file of zeros, as a download or a copy leaves it that broke off"
     LFS_POINTER = "a Git LFS pointer in place of the file that it stands for"
     WEB_PAGE = "a web page, which a server sends in place of a file that it does not give away"
     XML = "an XML message, which a server sends in place of a file that it does not give away"
@@ -50,7 +51,14 @@ class FileKind(Enum):
     @property
     def is_binary(self) -> bool:
         """True if it is a kind of file that is known, and no text."""
-        return self not in (FileKind.EMPTY, FileKind.WEB_PAGE, FileKind.JSON, FileKind.TEXT, FileKind.UNKNOWN)
+        return self not in (
+            FileKind.EMPTY,
+            FileKind.WEB_PAGE,
+            FileKind.XML,
+            FileKind.JSON,
+            FileKind.TEXT,
+            FileKind.UNKNOWN,
+        )
 
 
 _ARCHIVES = (
@@ -61,6 +69,7 @@ _ARCHIVES = (
 _INSTEAD = {
     **dict.fromkeys(_ARCHIVES, "unpack it first"),
     FileKind.EMPTY: "fetch or copy it again",
+    FileKind.ZEROS: "fetch or copy it again",
     FileKind.LFS_POINTER: "get the file itself: git lfs pull in its repository, or lewm fetch",
     FileKind.WEB_PAGE: "open its address in a browser, sign in if asked, and download it again",
     FileKind.XML: "open its address in a browser, read what it says, and download it again",
@@ -94,7 +103,8 @@ _PAGE_STARTS = (b"<!doctype", b"<html", b"<head", b"<!--")
 def mistaken(path: Path, kind: FileKind, wanted: str) -> str:
     """Say in half a sentence what a file is, that it is not what was wanted, and how to get that."""
     if kind not in (FileKind.JSON, FileKind.TEXT):
-        return f"it is {kind.value}, not {wanted}; {kind.advice or 'check the path'}"
+        wrong = "" if kind.advice and kind not in _ARCHIVES else f", not {wanted}"
+        return f"it is {kind.value}{wrong}; {kind.advice or 'check the path'}"
     with path.open("rb") as file:
         start = " ".join(file.read(SHOWN).decode("utf-8", "replace").split())
     shown = "".join(letter for letter in start if letter.isprintable())
@@ -107,7 +117,7 @@ def look(path: Path) -> FileKind:
         head = file.read(HEAD)
     kind = look_at(head)
     # HDF5 allows a block of the user's own before the file, of zeros if nothing is in it.
-    if (kind in (FileKind.UNKNOWN, FileKind.TEXT) or not any(head)) and _hdf5_behind_a_block(path):
+    if kind in (FileKind.UNKNOWN, FileKind.TEXT, FileKind.ZEROS) and _hdf5_behind_a_block(path):
         return FileKind.HDF5
     return kind
 
@@ -116,6 +126,8 @@ def look_at(head: bytes) -> FileKind:
     """Tell what begins with these bytes, `HEAD` of them unless it has fewer."""
     if not head:
         return FileKind.EMPTY
+    if len(head) >= tarfile.BLOCKSIZE and not any(head):
+        return FileKind.ZEROS
     if _is_tar(head):  # first, for its first bytes are the name of a file
         return FileKind.TAR
     found = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)
@@ -152,7 +164,7 @@ def _is_tar(head: bytes) -> bool:
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
-        return not any(block)  # an empty one is nothing but zeros
+        return False
     return True
 
 

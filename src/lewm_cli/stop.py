@@ -9,6 +9,9 @@ from lewm_cli.errors import StoppedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+"""The file in which Python's frames of an import say that they are."""
+
 AGAIN_SECONDS = 0.05
 """Seconds after which a signal that came at a bad moment is raised again."""
 
@@ -80,8 +83,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)
     if importing:
         _raise_again(number)
-    elif number == signal.SIGINT:
-        raise KeyboardInterrupt
     else:
         raise StoppedError(words_of(number), number)
 
@@ -91,7 +92,7 @@ def _state(frame: FrameType | None) -> tuple[bool, bool]:
     importing = begun = False
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name == "_frozen_importlib":
+        if frame.f_code.co_filename == IMPORT_SYSTEM:
             importing, begun = True, False
         elif name.startswith("lewm_cli.") and not name.startswith(("lewm_cli.cli", "lewm_cli.__main__")):
             begun = True
@@ -106,9 +107,7 @@ def _raise_again(number: int) -> None:
 
 
 def _not_lost(failure: "sys.UnraisableHookArgs") -> None:
-    if isinstance(failure.exc_value, KeyboardInterrupt):
-        _raise_again(signal.SIGINT)
-    elif isinstance(failure.exc_value, StoppedError):
+    if isinstance(failure.exc_value, StoppedError):
         _raise_again(failure.exc_value.signal_number)
     else:
         sys.__unraisablehook__(failure)

@@ -67,8 +67,13 @@ def few(names: Iterable[str], listing: str) -> str:
     return ", ".join(every[:FEW]) + (f" and {len(every) - FEW} more: {listing}" if len(every) > FEW else "")
 
 
-def offer(word: str, known: Iterable[str], listing: str) -> str:
-    """A clause for a word that is not known: the one that was meant, or a few that there are, the nearest of many."""
+def offer(word: str, known: Iterable[str], listing: str, first: str = "") -> str:
+    """A clause for a word that is not known: the one that was meant, or a few that there are, the nearest of many.
+
+    Args:
+        listing: the command that prints all of them.
+        first: the command that makes one, where there is none.
+    """
     every = list(dict.fromkeys(known))
     folder = word[: word.rfind("/") + 1]  # names that share it are alike by that alone
     beside = {name.removeprefix(folder): name for name in every if name.startswith(folder)}
@@ -79,6 +84,8 @@ def offer(word: str, known: Iterable[str], listing: str) -> str:
     if meant is not None:
         return f"did you mean {meant!r}?"
     if len(every) > FEW:
-        first = difflib.get_close_matches(word, every, n=FEW, cutoff=0.0)
-        every = [*first, *(name for name in every if name not in first)]
-    return f"there is {few(every, listing)}" if every else f"nothing is there yet: {listing}"
+        close = difflib.get_close_matches(word, every, n=FEW, cutoff=0.0)
+        every = [*close, *(name for name in every if name not in close)]
+    if not every:
+        return f"nothing is there yet: start with {first}" if first else "nothing is there yet"
+    return f"there is {few(every, listing)}"

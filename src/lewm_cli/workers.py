@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection, wait
@@ -121,16 +121,17 @@ def answers(
 
     Closing it ends the processes. Arguments and errors as of `Worker`.
     """
-    with ExitStack() as opened:
-        fleet = [opened.enter_context(closing(Worker(make, how))) for _ in range(workers)]
+    fleet: list[Worker] = []
+    asked: deque[Worker] = deque()
 
-        def looking() -> None:
-            waiting()
-            for worker in fleet:
-                if not worker.process.is_alive():  # one whose turn has not come yet
-                    raise worker.death()
+    def looking() -> None:
+        waiting()
+        for worker in fleet:
+            if not worker.process.is_alive():  # one whose turn has not come yet
+                raise worker.death()
 
-        asked: deque[Worker] = deque()
+    try:
+        fleet.extend(Worker(make, how) for _ in range(workers))
         for number, request in enumerate(requests):
             asked.append(fleet[number % workers])
             asked[-1].ask(request)
@@ -138,6 +139,11 @@ def answers(
                 yield asked.popleft().answer(looking)
         while asked:
             yield asked.popleft().answer(looking)
+    finally:
+        for worker in fleet:  # all at once
+            worker.process.kill()
+        for worker in fleet:
+            worker.close()
 
 
 def ending(code: int) -> str:

@@ -30,6 +30,7 @@ def opened(path: Path, lengths: tuple[int, ...] = LENGTHS, **columns: np.ndarray
 BOOKKEEPING = {
     "lengths alone": {"ep_len": np.array(LENGTHS)},
     "lengths as a column": {"ep_len": np.array(LENGTHS)[:, None]},
+    "lengths in a row": {"ep_len": np.array([LENGTHS])},
     "lengths as floats": {"ep_len": np.array(LENGTHS, np.float32)},
     "offsets alone": {"ep_offset": ENDS - LENGTHS},
     "ends": {"episode_ends": ENDS},
@@ -49,6 +50,7 @@ BOOKKEEPING = {
     "first": {"is_first": FIRST},
     "first and last": {"is_first": FIRST, "is_last": LAST},
     "done, and terminated within": {"done": LAST, "terminals": np.arange(ROWS) == 2},
+    "first, and terminals of some": {"is_first": FIRST, "terminals": np.arange(ROWS) == 4},
     "last flag missing": {"done": LAST & (np.arange(ROWS) < 9)},
 }
 

@@ -77,7 +77,6 @@ def test_recordings_of_the_home_have_one_of_four_endings(tmp_path: Path, suffix:
     home = Home(tmp_path, (tmp_path,))
     assert home.find_dataset("robot/pick").path == path
     assert list(home.dataset_files()) == [("robot/pick", path)]
-    assert home.next_name("robot/pick", "dataset") == "robot/pick-2"
     both = write_recording(tmp_path / "robot" / "pick.h5")
     assert home.find_dataset("robot/pick").path == both
     assert list(home.dataset_files()) == [("robot/pick", both)]

@@ -160,6 +160,23 @@ def test_several_cameras_are_named_with_the_line_that_chooses(tmp_path: Path):
     assert lewm_here(tmp_path, "show", path).code == 0
 
 
+def test_camera_is_chosen_out_of_a_group_of_that_name(tmp_path: Path):
+    columns = {"pixels": None, "pixels/top": FRAMES, "pixels/wrist": FRAMES[::-1]}
+    path = write_recording(tmp_path / "x.h5", LENGTHS, columns=columns)
+    said = lewm_here(tmp_path, "show", path).sentence()
+    exec(said.partition("python -c '")[2].removesuffix("'").replace("; ", "\n") + "\nf.close()", {})
+    assert np.array_equal(open_dataset(path, "x").read("pixels", slice(None)), FRAMES)
+
+
+def test_frames_of_matlab_are_not_taken_for_upright_ones(tmp_path: Path):
+    turned = FRAMES.transpose(0, 3, 2, 1)
+    path = write_recording(tmp_path / "x.h5", LENGTHS, columns={"pixels": turned, "ep_len": np.array([LENGTHS])})
+    with h5py.File(path, "a") as file:
+        file["pixels"].attrs["MATLAB_class"] = np.bytes_("uint8")
+    with pytest.raises(LewmError, match="written by MATLAB, which turns the order of axes around"):
+        open_dataset(path, "x")
+
+
 ACTIONS_STORED = {
     "float64": (ACTIONS.astype(np.float64), ACTIONS),
     "big-endian": (ACTIONS.astype(">f4"), ACTIONS),

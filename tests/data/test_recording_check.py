@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -306,3 +306,17 @@ def test_training_says_it_before_it_begins_or_refuses(tmp_path: Path):
     for command in (("train", path, *arguments, "--overwrite"), ("surprise", path, "--run", "own/a")):
         assert "(s2.h5): rows 40 to 59; put that file back" in lewm_here(home, *command).sentence()
     assert (home / "own" / "a.safetensors").exists()
+
+
+@given(place=st.floats(0, 1), bit=st.integers(0, 7), source=st.booleans())
+@settings(max_examples=30)
+def test_flipped_bit_anywhere_is_said_or_refused_in_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int, source: bool
+):
+    folder = tmp_path_factory.mktemp("flipped")
+    path = virtual(folder / "a.h5") if source else fill(with_pixels(folder / "a.h5", chunks=(7, 8, 8, 3)), slice(0, 40))
+    damaged = folder / "s2.h5" if source else path
+    content = bytearray(damaged.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1 << bit
+    damaged.write_bytes(content)
+    assert said(path) is not None

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import lewm_cli
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.flows.results import keep_result
 from lewm_cli.methods import LeWM, RunCard
 from lewm_cli.report import Table, log_rows, result_rows, run_html
@@ -20,6 +21,7 @@ from lewm_cli.report.rows import SHOWN
 from lewm_cli.store import Home, RunFiles, StoredResults, load_run, load_weights, save_run
 from lewm_cli.train import JsonLog
 from reports import bare_report, full_report, history
+from synthetic import write_recording
 
 RUN = "tworoom/lewm"
 NASTY = """tworoom/<script>alert("1")</script>&'x"""
@@ -168,6 +170,23 @@ def test_run_whose_tensors_were_changed_is_not_measured(run: lewm_cli.StoredRun)
         next(run.model.parameters()).add_(1)
     with pytest.raises(LewmError, match="the tensors of tworoom/lewm are not those that are stored"):
         lewm_cli.evaluate(run)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"episodes": 0}, r"pairs = 0: input should be greater than 0 \(in protocol tworoom/heldout \+ episodes=0\)"),
+        ({"settings": {"planner.horizon": 0}}, r"heldout \+ settings planner\.horizon=0\)"),
+        ({"settings": ["planner.horizon=3"]}, "settings is no dictionary; give one like"),
+        ({"seeds": 0}, "seeds=0 means nothing; give 1 or more"),
+        ({"workers": 0}, "workers=0 means nothing; give 1 or more"),
+        ({"films": -1}, "films=-1 means nothing; give 0 or more"),
+    ],
+)
+def test_evaluation_that_means_nothing_is_a_sentence(run: lewm_cli.StoredRun, asked: dict[str, object], said: str):
+    write_recording(run.home.write / "tworoom" / "demo.h5", (60, 60), dims=2, size=64, task="tworoom")
+    with pytest.raises(UsageError, match=said):
+        lewm_cli.evaluate(run, dataset=Path("tworoom/demo"), quiet=True, **asked)
 
 
 @pytest.mark.slow

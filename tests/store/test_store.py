@@ -283,7 +283,7 @@ def test_recordings_of_a_task_come_with_the_release_first(home: Home):
 
 def test_what_is_not_there_is_refused_with_what_is(home: Home):
     for find in (home.find_dataset, lambda name: load_run(home, name)):
-        with pytest.raises(LewmError, match=f"under {home.write}; nothing is there yet: start with `lewm"):
+        with pytest.raises(LewmError, match=f"under {home.write}; nothing is there yet: start with lewm"):
             find("nowhere")
     write_recording(home.write / "expert.h5")
     touch(home.write / "tworoom/lewm.safetensors")

@@ -61,7 +61,6 @@ def _root(
 def main() -> None:
     """Run the command line and exit: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
     _open_output()
-    suggestion.HOME.set(None)
     arguments = sys.argv[1:]
     debug, completing = "--debug" in arguments, COMPLETE in os.environ
     if not debug:
@@ -80,6 +79,8 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         code = _explain(error, silent=completing and not debug)
+    finally:
+        suggestion.HOME.set(None)  # whatever is called next in this process has a home of its own
     sys.exit(code)
 
 

@@ -1,11 +1,11 @@
 """`lewm quickstart`: everything once, on TwoRoom, without downloads."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import options
 
 EXAMPLES = options.examples(
@@ -36,10 +36,11 @@ def command(
     output.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
     output.page(page.path, opened=opened)
     output.say("next:")
-    folder = shlex.quote(str(home))
+    name = page.report.name
     for line in (
-        f"lewm eval {page.report.name} --home {folder} --dataset tworoom/test --video videos",
-        f"lewm train tworoom --home {folder} --dataset tworoom/demos --preset small --lambda 0.3",
-        "lewm train my-recording.h5",
+        suggestion.command("eval", name, "--dataset", "tworoom/test", "--video", "videos"),
+        suggestion.command("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--lambda", 0.3),
+        suggestion.command("fit", name),
     ):
         output.say(f"  {line}")
+    output.say("with recordings of your own: docs/robot.md")

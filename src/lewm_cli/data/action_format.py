@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from lewm_cli.data.episodes import Episodes
-from lewm_cli.data.hdf5_file import GUIDE, read_whole
+from lewm_cli.data.hdf5_file import GUIDE, read_whole, refuse_vast
 from lewm_cli.errors import LewmError
 
 
@@ -71,6 +71,7 @@ def action_format(stored: h5py.Dataset, column: str, frames: int, episodes: Epis
             f"{stored.file.filename}: actions are {stored.dtype} of shape {stored.shape}; "
             "floats (N, dimensions) are needed"
         )
+    refuse_vast(stored, len(stored))
     cast = stored.dtype.kind != "f" or stored.ndim != 2
     rows = len(stored)
     if rows == frames:

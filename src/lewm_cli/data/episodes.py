@@ -138,17 +138,16 @@ def _flagged(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
         {key: flags for key in keys if (flags := _flags(file, key, rows)) is not None}
         for keys in (DONE, TERMINATED, CUT_OFF, (FIRST,))
     )
-    used = done or terminated | cut_off
+    # What is set where something was reached says less than what is set where every episode begins.
+    used = done or first or terminated | cut_off
     found = list(used.values())
     if done and any(not np.array_equal(found[0], other) for other in found[1:]):
         raise LewmError(f"{file.filename}: {' and '.join(done)} do not agree where episodes end; {_write_tables()}")
     ends = np.any(found, axis=0) if len({len(flags) for flags in found}) == 1 else None
-    begins = first.get(FIRST)
-    if begins is not None and ends is None:
-        ends, used = np.append(begins[1:], True), first
-    elif begins is not None and ends is not None and not np.array_equal(begins[1:], ends[:-1]):
-        names = " and ".join(used)
-        raise LewmError(f"{file.filename}: {FIRST} and {names} do not agree where episodes end; {_write_tables()}")
+    if first and not done:
+        ends = np.append(first[FIRST][1:], True)
+    elif first and not np.array_equal(first[FIRST][1:], found[0][:-1]):
+        raise LewmError(f"{file.filename}: {FIRST} and {next(iter(done))} do not agree; {_write_tables()}")
     if ends is None or not ends.any():
         looked = f"{' and '.join(used)} is never set" if used else "no other column says where episodes end"
         raise LewmError(f"{file.filename} has no column 'ep_len', and {looked}; {_write_tables()}")
@@ -169,14 +168,14 @@ def _flags(file: h5py.File, key: str, rows: tuple[int, ...]) -> npt.NDArray[np.b
 
 
 def _numbers(file: h5py.File, key: str, most: int) -> Whole:
-    """A column of whole numbers, (E,) or (E, 1); at most as many as there are rows."""
+    """A column of whole numbers, (E,), (E, 1) or (1, E); at most as many as there are rows."""
     stored = file[key]
-    if stored.dtype.kind not in "iuf" or stored.ndim == 0 or stored.size != len(stored):
+    if stored.dtype.kind not in "iuf" or stored.ndim == 0 or stored.size != max(stored.shape):
         raise LewmError(
             f"{file.filename}: {key} is {stored.dtype} of shape {stored.shape}; one whole number each is needed"
         )
-    if len(stored) > most:
-        raise LewmError(f"{file.filename}: {key} has {len(stored):,} numbers, and the file {most:,} rows")
+    if stored.size > most:
+        raise LewmError(f"{file.filename}: {key} has {stored.size:,} numbers, and the file {most:,} rows")
     values = read_whole(stored).reshape(-1)
     if not (np.isfinite(values) & (np.abs(values) < 2**62) & (values == np.floor(values))).all():
         raise LewmError(f"{file.filename}: {key} holds other values than whole numbers; {_write_tables()}")

@@ -147,8 +147,12 @@ def _find_actions(file: h5py.File) -> str:
 
 def _choose(file: h5py.File, column: str, found: list[str]) -> LewmError:
     """Returns the sentence that asks which of several data sets a column is; the line gives it a second name."""
-    path, new, old = map(json.dumps, (file.filename, column, found[0]))  # quoted as Python takes it, too
-    naming = f'import h5py; f = h5py.File({path}, "r+"); f[{new}] = f[{old}]'
+    chosen, making_room = found[0], ""
+    if column in file:  # a group
+        chosen = chosen.replace(f"{column}/", f"{column}-/", 1)
+        making_room = f' f.move("{column}", "{column}-");'
+    path, new, old = map(json.dumps, (file.filename, column, chosen))  # quoted as Python takes it, too
+    naming = f'import h5py; f = h5py.File({path}, "r+");{making_room} f[{new}] = f[{old}]'
     return LewmError(
         f"{file.filename} has {len(found)} data sets that may be {column!r}: {few(found, 'h5ls -r FILE')}; "
         f"give one that name too, for example: {shlex.join(('python', '-c', naming))}"

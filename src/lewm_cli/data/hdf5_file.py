@@ -13,6 +13,7 @@ import numpy as np
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.file_kind import FileKind, look
+from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explain
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -71,7 +72,7 @@ def _open(path: Path) -> h5py.File:
 def unreadable(path: Path, error: Exception) -> LewmError:
     """Returns the sentence for a file that cannot be opened, or not be read to the end."""
     if isinstance(error, FileNotFoundError):
-        return MissingError(f"there is no recording {path}; `lewm ls` lists what there is")
+        return MissingError(f"there is no recording {path}; `{command('ls')}` lists what there is")
     if isinstance(error, OSError) and error.errno is not None:
         said = explain(error, path, "read")
         if error.errno != errno.EAGAIN:
@@ -89,7 +90,8 @@ def unreadable(path: Path, error: Exception) -> LewmError:
         file = quote(str(path))
         return LewmError(
             f"{path} is marked as open for writing, by a program that still writes or by one that crashed; close it, "
-            f"or if none runs, clear the mark in a copy: cp {file} {quote(f'{path}.copy')} && h5clear -s {file}"
+            "or if none runs, keep a copy and clear the mark with h5clear of hdf5-tools: "
+            f"cp {file} {quote(f'{path}.copy')} && h5clear -s {file}"
         )
     cut = re.search(r"eof = (\d+), .*stored_eof = (\d+)", said_by_library)
     if cut:
@@ -167,13 +169,8 @@ def read_whole(stored: h5py.Dataset) -> np.ndarray:
 
 def read_rows(stored: h5py.Dataset, rows: slice) -> np.ndarray:
     """A range of rows of a data set; errors are those of `read_whole`."""
+    refuse_vast(stored, len(range(*rows.indices(len(stored)))))
     path = Path(stored.file.filename)
-    size = len(range(*rows.indices(len(stored)))) * (stored.nbytes // max(len(stored), 1))
-    if size > READ_WHOLE and size > PACKED_AT_MOST * path.stat().st_size:
-        raise LewmError(
-            f"{path}: {stored.name.lstrip('/')} claims {size:,} bytes, which its file of {path.stat().st_size:,} bytes "
-            "cannot hold: it is damaged, or was never written; record it again"
-        )
     try:
         values: np.ndarray = stored[rows]
     except OSError as error:
@@ -181,6 +178,16 @@ def read_rows(stored: h5py.Dataset, rows: slice) -> np.ndarray:
     except (ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:  # damaged types, as h5py fails
         raise unreadable(path, error) from error
     return values
+
+
+def refuse_vast(stored: h5py.Dataset, rows: int) -> None:
+    """Refuse rows that would take more memory than their file can hold bytes; raises LewmError."""
+    size, path = rows * (stored.nbytes // max(len(stored), 1)), Path(stored.file.filename)
+    if size > READ_WHOLE and size > PACKED_AT_MOST * path.stat().st_size:
+        raise LewmError(
+            f"{path}: {stored.name.lstrip('/')} claims {size:,} bytes, which its file of {path.stat().st_size:,} bytes "
+            "cannot hold: it is damaged, or was never written; record it again"
+        )
 
 
 def _missing_filter(stored: h5py.Dataset) -> LewmError | None:

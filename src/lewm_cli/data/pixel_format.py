@@ -132,6 +132,11 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
         raise LewmError(
             f"{held}; square RGB frames (N, size, size, 3) of uint8 are needed: {GUIDE}#frames-of-other-shapes"
         )
+    if stored.ndim == 4 and "MATLAB_class" in stored.attrs:
+        raise LewmError(
+            f"{held}, written by MATLAB, which turns the order of axes around, so rows of a frame may be its columns; "
+            f"write frames (N, size, size, 3): {GUIDE}#frames-of-other-shapes"
+        )
     shape = stored.shape[1:] if stored.ndim == 4 else (*stored.shape[1:], 1)
     last, first = shape[2] in CHANNELS, shape[0] in CHANNELS
     channels_first = first and (not last or (shape[0] != shape[1] and shape[1] == shape[2]))

@@ -118,17 +118,16 @@ def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Findi
     if not isinstance(dataset, HDF5Dataset):
         return
     with dataset.opened() as file:
-        frames = episode_of_rows(dataset, len(dataset.stored(file, "pixels"))) != NOWHERE
         for name in columns:
-            column = dataset.stored(file, name)
-            # Actions may be stored without a row for an episode's last frame.
-            used = frames if len(column) == len(frames) else np.ones(len(column), bool)
             try:
+                column = dataset.stored(file, name)
                 gaps = list(find_gaps(column))
             except (RuntimeError, ValueError, LookupError, TypeError) as error:  # as h5py fails on damaged descriptions
-                raise LewmError(
-                    f"{dataset.path}: column {name} is damaged ({error}); fetch or record it again"
-                ) from error
+                said = f"{dataset.path}: column {name} is damaged ({error}); fetch or record it again"
+                raise LewmError(said) from error
+            used = episode_of_rows(dataset, len(column)) != NOWHERE
+            if name == "action" and dataset.action.last_rows is not None:  # stored without a row for the last frame
+                used[:] = True
             reasons: dict[str, list[Gap]] = {}
             for gap in gaps:
                 if used[gap.start : gap.stop].any():  # else nobody reads it

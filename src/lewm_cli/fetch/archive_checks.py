@@ -15,6 +15,7 @@ READABLE = "only .tar.zst, .tar, .zst and HDF5 files are unpacked here"
 UNPACKED: dict[FileKind, Literal["zstd", "tar", "HDF5"]] = {
     FileKind.ZSTD: "zstd",
     FileKind.TAR: "tar",
+    FileKind.ZEROS: "tar",  # an empty one
     FileKind.HDF5: "HDF5",
 }
 

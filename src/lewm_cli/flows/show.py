@@ -1,11 +1,12 @@
 """Look up one dataset or run of the home."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, silent
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, is_name, silent
 from lewm_cli.suggestion import command, offer
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: 
     try:
         home.find_run(name)
     except MissingError:
-        pass
+        if not is_name(name) and not Path(name).exists():
+            raise
     else:
         return _run_details(home, name, external, say)
     try:

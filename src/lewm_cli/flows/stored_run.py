@@ -1,5 +1,6 @@
 """Runs as notebooks and scripts use them: with their log, their results, and the measurement of `lewm eval`."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from lewm_cli.config import Layer
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
-from lewm_cli.store.load import load as load_from_store
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
@@ -95,9 +95,8 @@ def load(
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
     external = ExternalWeights(stats_from, config=Path(config) if config else None)
-    return StoredRun.of(
-        Home.locate(cache_dir), load_from_store(run_name, cache_dir, device, external=external), external
-    )
+    home = Home.locate(cache_dir)
+    return StoredRun.of(home, load_run(home, str(run_name), device, external=external), external)
 
 
 def evaluate(
@@ -105,7 +104,7 @@ def evaluate(
     episodes: int | None = None,
     *,
     seed: int | None = None,
-    dataset: str | None = None,
+    dataset: str | Path | None = None,
     protocol: str | None = None,
     manifest: str | Path | None = None,
     seeds: int = 1,
@@ -145,17 +144,23 @@ def evaluate(
     if not isinstance(run, StoredRun):
         run = load(run)
     _refuse_changed(run)
-    asked = dict(settings or {}) | {
-        "pairs": episodes,
-        "seed": seed,
-        "planner.solver": solver,
-        "planner.horizon": horizon,
-        "planner.receding": receding,
-        "planner.history": history,
-        "planner.milliseconds": plan_ms,
-        "planner.flops": plan_flops,
-    }
-    layers = [Layer.of(key, key, value) for key, value in asked.items() if value is not None]
+    for name, count, least in (("seeds", seeds, 1), ("workers", workers, 1), ("films", films, 0)):
+        if count < least:
+            raise UsageError(f"{name}={count} means nothing; give {least} or more")
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError('settings is no dictionary; give one like {"planner.iterations": 10}')
+    asked = (
+        ("episodes", "pairs", episodes),
+        ("seed", "seed", seed),
+        ("solver", "planner.solver", solver),
+        ("horizon", "planner.horizon", horizon),
+        ("receding", "planner.receding", receding),
+        ("history", "planner.history", history),
+        ("plan_ms", "planner.milliseconds", plan_ms),
+        ("plan_flops", "planner.flops", plan_flops),
+    )
+    layers = [Layer.of(f"settings {key}={value!r}", key, value) for key, value in (settings or {}).items()]
+    layers += [Layer.of(f"{word}={value!r}", key, value) for word, key, value in asked if value is not None]
     output, threads = Output(as_json=False, quiet=quiet), torch.get_num_threads()
     try:
         (evaluated,) = evaluate_run(
@@ -163,7 +168,7 @@ def evaluate(
             run.name,
             output.say,
             output.progress,
-            dataset=dataset,
+            dataset=os.fspath(dataset) if dataset else None,
             settings=tuple(layers),
             protocol=protocol,
             manifest=Path(manifest) if manifest else None,

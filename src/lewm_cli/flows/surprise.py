@@ -31,8 +31,10 @@ from lewm_cli.store import (
     load_run,
     named_task,
     names_release,
+    newest_run,
     weights_digest,
 )
+from lewm_cli.suggestion import command, few, offer
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
 from lewm_cli.tasks import GENERIC, find_task
 
@@ -106,7 +108,7 @@ def surprise_run(
                 "leave out --perturb to measure the recording as it is"
             )
         if perturb not in known:
-            raise LewmError(f"{task.name} has no perturbation {perturb!r}; there is {', '.join(known)}")
+            raise LewmError(f"{task.name} has no perturbation {perturb!r}; {offer(perturb, known, '')}")
         staged, wanted = known[perturb], episodes or PERTURBED_EPISODES
         allowed = find_unseen(home, loaded, task, dataset, say)
         drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
@@ -161,7 +163,7 @@ def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
         fitting = [run for run, inputs in same_width if inputs.task == task.name]
         chosen = fitting or ([run for run, _ in same_width] if task is GENERIC else [])
         if chosen:
-            newest = max(chosen, key=lambda run: run.modified)
+            newest = newest_run(chosen, say)
             which = f"the newest run of {task.name}" if fitting else f"the newest run with {width} action dimensions"
             say(f"run: {newest.name}, {which}{whose} (--run chooses another)")
             return newest.name
@@ -172,8 +174,8 @@ def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
                 return run.name
     trained_on = "RECORDING" if isinstance(dataset, VideoDataset) else dataset.name
     listed = [f"{run.name} ({inputs.task}, {inputs.actions.dim})" for run, inputs in (*own, *others)]
-    there = ", ".join(listed[:8]) + (", and more: `lewm ls`" if len(listed) > 8 else "")
+    there = few(listed, command("ls"))
     raise LewmError(
         f"no run fits {dataset.name} ({task.name}, {width} action dimensions); there is {there or 'no run yet'}; "
-        f"train one: lewm train {task.name if task.make_simulator else trained_on}"
+        f"train one: {command('train', task.name if task.make_simulator else trained_on)}"
     )

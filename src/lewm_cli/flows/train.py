@@ -29,7 +29,19 @@ from lewm_cli.flows.training_request import DEFAULT_PRESETS, configure, named_re
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, is_name, list_runs, load_run, read_card, split_step
+from lewm_cli.store import (
+    Home,
+    Run,
+    RunFiles,
+    Say,
+    dataset_task,
+    is_name,
+    list_runs,
+    load_run,
+    newest_run,
+    read_card,
+    split_step,
+)
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
@@ -243,7 +255,7 @@ def _newest_stopped(home: Home, what: str, say: Say) -> str:
     ]
     if not stopped:
         raise LewmError(f"no run of {what} has stopped before its end; start one with: {command('train', what)}")
-    name = max(stopped, key=lambda run: run.modified).name
+    name = newest_run(stopped, say).name
     say(f"resuming {name}, the newest run of {what} that stopped")
     return name
 

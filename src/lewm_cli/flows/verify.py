@@ -32,7 +32,7 @@ def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[C
     elif Path(name).is_file() and names_recording(name):
         runs, datasets = [], [(str(Path(name).absolute()), Path(name).absolute())]
     else:
-        run, dataset = find_named(home, name)
+        run, dataset = find_named(home, home.run_name(name))
         runs, datasets = [run] if run else [], [(name, dataset)] if dataset else []
     # Runs first: they take a moment, and frames take long.
     for run in runs:

@@ -32,7 +32,7 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
     tables.append(parts)
     if evaluations := details.results.of(EvalResult):
-        headings = ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
+        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
         results = framed_table("evaluations", *headings, fold=(1, 2))
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
@@ -45,7 +45,7 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
             fitted = head.fit.time[:16] if head.fit else ""
             heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
-    measured = framed_table("probes and surprise", "time", "frames from", "measured", "value", fold=(1,))
+    measured = framed_table("probes and surprise", "time, UTC", "frames from", "measured", "value", fold=(1,))
     for probe in details.results.of(ProbeResult):
         for target in probe.targets:
             what = f"MLP probe R2, {target.name}"

@@ -32,7 +32,7 @@ class Table(list[Row], Generic[Row]):
         return [field.name for field in fields(self[0])] if self else []
 
     def __repr__(self) -> str:
-        return f"{len(self)} rows of {', '.join(self.columns)}" if self else "no rows"
+        return f"{len(self)} row{'s' * (len(self) > 1)} of {', '.join(self.columns)}" if self else "no rows"
 
     def _repr_html_(self) -> str:
         """The rows as a notebook shows them."""

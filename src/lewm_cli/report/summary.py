@@ -60,7 +60,7 @@ def planning_lines(result: EvalResult) -> Iterator[Line]:
     """Success in every group of pairs, lines that belong to the one before indented; then the references."""
     seen = "" if result.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
     for group in (result.overall, *result.groups):
-        beside = f"{group.pairs} pairs{_seeds(result)}; random {group.random}{seen}"
+        beside = f"{_plural(group.pairs, 'pair')}{_seeds(result)}; random {group.random}{seen}"
         yield _rate(f"success, {group.name}", group.success, beside)
         if group.route_valid:
             yield _rate("  clear of walls", group.route_valid, "success on a route that overlaps none")

@@ -10,6 +10,7 @@ import torch
 
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate.requests import NO_FRAMES, OWN_CRITERION, Request, Response, SimulatorSet
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task
 from lewm_cli.workers import Answer, Worker, WorkerDiedError
 
@@ -67,6 +68,8 @@ class WorkerPool:
     def close(self) -> None:
         """End all processes at once; there is nothing that they would have to finish."""
         for process in self._processes:
+            process.kill()
+        for process in self._processes:
             process.close()
 
 
@@ -101,11 +104,14 @@ class _Process:
         """Have a request run; None starts the process and waits for its first simulator."""
         return self._thread.submit(self._run, request)
 
-    def close(self) -> None:
-        """End the process and the thread."""
+    def kill(self) -> None:
+        """End the process; the thread ends when it notices."""
         self._closed = True
         if worker := self._worker:
             worker.process.kill()
+
+    def close(self) -> None:
+        """Wait for the end of the process and the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         if self._worker:
             self._worker.close()
@@ -124,7 +130,8 @@ class _Process:
         about = f" on rows {request.pair.start_row} to {request.pair.goal_row}" if request else " before its first step"
         raise LewmError(
             f"the simulator of {self._task.name} died {len(deaths)} times in a row{about}: it {how}; "
-            "`--workers 1` simulates in this process and shows what it says, and `lewm doctor` what is installed"
+            "`--workers 1` simulates in this process and shows what it says, and "
+            f"`{command('doctor')}` what is installed"
         )
 
     def _exchange(self, request: Request | None) -> Response:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
     from lewm_cli.store.header import read_card
     from lewm_cli.store.home import Home
-    from lewm_cli.store.inventory import Inventory, RunEntry, list_runs, take_inventory
+    from lewm_cli.store.inventory import Inventory, RunEntry, list_runs, newest_run, take_inventory
     from lewm_cli.store.load import load_run, load_weights, stored_card, with_statistics
     from lewm_cli.store.locate import FoundRun
     from lewm_cli.store.measurement import Measurement, RunResult, StoredResults
@@ -53,6 +53,7 @@ __all__ = [
     "load_weights",
     "named_task",
     "names_release",
+    "newest_run",
     "read_card",
     "read_tensors",
     "save_derived",

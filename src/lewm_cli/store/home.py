@@ -23,7 +23,7 @@ from lewm_cli.store.names import (
     split_step,
 )
 from lewm_cli.store.run_files import RunFiles
-from lewm_cli.suggestion import command, nearest
+from lewm_cli.suggestion import command, offer
 from lewm_cli.system_errors import explain
 from lewm_cli.tasks import Task
 
@@ -103,7 +103,7 @@ class Home:
         if path is None and there:
             return open_dataset(typed.absolute(), str(typed.absolute()))
         if path is None and plain != name:
-            raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
+            raise MissingError(f"there is no file {name}; `{command('ls')}` lists the recordings that go by name")
         if path is None:
             for base in self._candidates("datasets", check_name(name, "dataset")):
                 # Of other tools; opening one says what it is.
@@ -112,9 +112,8 @@ class Home:
                     if folder and os.path.isdir(folder):
                         return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            near = nearest(name, known)
-            offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm collect tworoom --episodes 300`")
-            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {offer}")
+            others = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {others}")
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
@@ -169,20 +168,30 @@ class Home:
             LewmError: several checkpoints go by this name, the state after `@` is not kept, or it is a path outside of
                 every home; the error says how to bring it into one.
         """
-        names = [typed]
-        if not is_name(typed) or typed.endswith(RUN_SUFFIXES) or "\\" in typed:
-            names = names_of_path(typed, list(self._bases("checkpoints")))
-            if not names:
-                raise self._outside(typed)
-        found = next(filter(None, map(self._found, names)), None) or self._copy(names[0])
+        name = self.run_name(typed)
+        found = self._found(name) or self._copy(name)
         if found:
             return found
-        typed = check_name(names[0], "run")
+        if not names_of_path(typed, self._bases("checkpoints")) and checkpoint_files(Path(typed)):
+            raise self._outside(typed)
+        typed = check_name(name, "run")
         known = [known for known, _ in self.run_files()]
-        inside = (name for name in known if name.startswith(f"{typed}/"))
-        near = next(inside, None) or nearest(typed, known)
-        offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
-        raise MissingError(f"there is no run {typed!r} under {self._places()}; {offer}")
+        others = offer(typed, known, command("ls"), command("train", "tworoom"))
+        raise MissingError(f"there is no run {typed!r} under {self._places()}; {others}")
+
+    def run_name(self, typed: str) -> str:
+        """The name of the run whose file or folder was typed as a path; any other word is the name that was typed.
+
+        Raises:
+            UsageError: it is neither.
+            LewmError: it is a path outside of every home, or there is nothing.
+        """
+        if (is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed) or not typed.isprintable():
+            return check_name(typed, "run")
+        names = names_of_path(typed, self._bases("checkpoints")) if typed.strip() else [check_name(typed, "run")]
+        if not names:
+            raise self._outside(typed)
+        return next(filter(self._found, names), names[0])
 
     def _found(self, typed: str) -> FoundRun | None:
         plain, step = split_step(typed)
@@ -205,12 +214,14 @@ class Home:
 
     def _outside(self, typed: str) -> LewmError:
         """Says how to bring weights into a home: notes on a run, and the runs it is compared with, go by its name."""
-        path = Path(typed).expanduser()
+        path = Path(os.path.expanduser(typed))
         if not path.exists():
-            return MissingError(f"there is no file {typed}; `lewm ls` lists the runs that go by name")
+            return MissingError(f"there is no file {typed}; `{command('ls')}` lists the runs that go by name")
         files = checkpoint_files(path)
         if not files:
-            return MissingError(f"{typed} holds no weights that are known by their ending; `lewm ls` lists the runs")
+            return MissingError(
+                f"{typed} holds no weights that are known by their ending; `{command('ls')}` lists the runs"
+            )
         stem = run_name(path.name).removesuffix(".")
         name = next(self.free_names(stem if is_name(stem) else "downloaded", "run"))
         folder = self._writing("checkpoints") / name
@@ -282,9 +293,3 @@ def _expanded(folder: str | Path) -> Path | None:
 
 def _holds_weights(stem: Path) -> bool:
     return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
-
-
-def _offer(known: list[str], first: str) -> str:
-    if not known:
-        return f"nothing is there yet: start with {first}"
-    return f"there is {', '.join(known[:8])}" + (" and more: `lewm ls`" if len(known) > 8 else "")

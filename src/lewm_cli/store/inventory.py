@@ -1,5 +1,6 @@
 """Lists the datasets and runs of a home."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +9,16 @@ from lewm_cli.config import Inputs
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
+from lewm_cli.store.external import Say
 from lewm_cli.store.formats import shard_files
 from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task
 from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
+
+LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+"""The latest time that a date can tell; files may be dated later."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ def take_inventory(home: Home) -> Inventory:
     return Inventory(tuple(_dataset_entry(name, path) for name, path in home.dataset_files()), list_runs(home))
 
 
+def newest_run(runs: Iterable[RunEntry], say: Say) -> RunEntry:
+    """The run that was written last, of at least one; it is said if that may be another one, for a clock was wrong."""
+    newest = max(runs, key=lambda run: run.modified)
+    if newest.modified > datetime.now(UTC):
+        say(f"note: {newest.path} is dated in the future ({newest.modified:%Y-%m-%d}), so another may be newer")
+    return newest
+
+
 def list_runs(home: Home) -> tuple[RunEntry, ...]:
     """All runs, in the order they are searched."""
     return tuple(_run_entry(home, run) for run in home.runs())
@@ -98,5 +111,5 @@ def _run_entry(home: Home, run: FoundRun) -> RunEntry:
             statistics = next(stored_statistics(home, run.name, run.files), None)
     except LewmError as error:
         problem = str(error)
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), LAST_SECOND), UTC)
     return RunEntry(run.name, path, size, modified, run.kind, card, statistics, problem)

@@ -19,6 +19,7 @@ from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task, named_task
 from lewm_cli.store.runs import LoadedWeights, Run, read_tensors, weights_digest
 from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC
 
 
@@ -154,8 +155,7 @@ def _read(found: FoundRun, external: ExternalWeights) -> Checkpoint:
         if isinstance(cause, ForeignError):
             raise LewmError(f"{error}; --trust would run it") from error
         if isinstance(cause, ChoiceError):
-            names = " or ".join(f"{found.name}@{choice}" for choice in cause.choices)
-            raise LewmError(f"{error}; choose one by its name: {names}") from error
+            raise LewmError(f"{error}; choose one by its name: {cause.names(found.name)}") from error
         raise
 
 
@@ -183,5 +183,5 @@ def _released_recording(home: Home, loaded: LoadedWeights) -> str:
         return task.released_dataset
     raise LewmError(
         f"{loaded.name} carries no statistics of actions, for another tool made it; compute them from the recording "
-        f"that it was trained on: lewm show {loaded.name} --stats-from DATASET"
+        "that it was trained on: " + command("show", loaded.name, "--stats-from", "DATASET")
     )

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,11 +82,12 @@ def names_of_path(typed: str, bases: Iterable[Path]) -> list[str]:
     Args:
         bases: the folders that names are paths under.
     """
-    with suppress(RuntimeError):  # nobody's home
-        typed = str(Path(typed).expanduser())
+    typed = os.path.expanduser(typed)
     if "\\" in typed and not os.path.lexists(typed):  # as Windows writes paths
         typed = typed.replace("\\", "/")
-    path = Path(os.path.abspath(typed))
+    bases = list(bases)
+    tried = [Path(os.path.abspath(folder / typed)) for folder in (Path(), *bases)]
+    path = next(filter(os.path.lexists, tried), tried[0])
     path = _index_of(path) or path
     # The file itself may be a link to somewhere else, and so may the base.
     real = (path, path.parent.resolve() / path.name, path.resolve())

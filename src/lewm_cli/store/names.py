@@ -46,7 +46,8 @@ def check_name(name: str, kind: str) -> str:
     for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:
         if name.endswith(suffix):
             plain = run_name(name) if kind == "run" else name.removesuffix(suffix)
-            raise UsageError(f"{name!r} is a file; a {kind} goes by its name without suffix: {plain!r}")
+            offer = f"its name without suffix: {plain!r}" if is_name(plain) else "a name under the home"
+            raise UsageError(f"{name!r} is a file; a {kind} goes by {offer}")
     if name.isprintable() and any(map(_is_too_long, name.split("/"))):
         raise UsageError(
             f"{name!r} is too long: a part of a name has at most {LONGEST_PART} bytes; choose a shorter one"

@@ -9,6 +9,7 @@ from lewm_cli.config import DatasetIdentity, Inputs, Section
 from lewm_cli.errors import LewmError
 from lewm_cli.store.home import Home
 from lewm_cli.store.run_files import RunFiles
+from lewm_cli.suggestion import command
 
 
 class StoredStatistics(Section):
@@ -31,5 +32,5 @@ def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[Stored
         except (ValidationError, UnicodeDecodeError, OSError) as error:
             raise LewmError(
                 f"{path} holds no statistics that can be read; compute them again with: "
-                f"lewm show {name} --stats-from DATASET"
+                + command("show", name, "--stats-from", "DATASET")
             ) from error

@@ -112,7 +112,7 @@ class Trainer:
             with stop, closing(stream) as clips:
                 published, held_out = self._train(clips, first, stop)
             save_derived(self.files, published)
-        except Exception as error:
+        except (Exception, StoppedError) as error:
             for listener in self.listeners:
                 with suppress(LewmError, OSError):  # the full disk that stopped training may stop the log as well
                     listener(TrainingStopped(self._taken, str(error)))

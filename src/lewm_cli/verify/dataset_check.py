@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from math import ceil
 from pathlib import Path
-from shlex import quote
 
 import h5py
 import numpy as np
@@ -24,6 +23,7 @@ from lewm_cli.data.recording_check import (
 )
 from lewm_cli.errors import LewmError
 from lewm_cli.store.origin import dataset_origin
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
 from lewm_cli.verify.check import DatasetCheck, origin_findings
 
@@ -53,7 +53,7 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
         return ()
 
     check.look(path.name, opening, FETCH_AGAIN)
-    what = f"{quote(name)} --dataset"
+    what = (name, "--dataset")
     check.look("its origin", lambda: origin_findings(dataset_origin(path), what), FETCH_AGAIN)
     if not opened:
         return check
@@ -216,9 +216,7 @@ def _again(dataset: HDF5Dataset) -> str:
     own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
     if not own or task is None or starts not in ("any", "task") or dataset.name == str(dataset.path):
         return FETCH_AGAIN
-    name = quote(dataset.name)
-    return (
-        f"record the same again: lewm rm --dataset {name} && lewm collect {task.name} "
-        f"--episodes {dataset.episodes} --seed {dataset.seed} --name {name}"
-        + (" --any-room" if starts == "any" else "")
-    )
+    any_room = ("--any-room",) if starts == "any" else ()
+    numbers = ("--episodes", dataset.episodes, "--seed", dataset.seed)
+    collect = command("collect", task.name, *numbers, "--name", dataset.name, *any_room)
+    return f"record the same again: {command('rm', dataset.name, '--dataset')} && {collect}"

@@ -271,7 +271,7 @@ def test_missing_files_are_said(tmp_path):
 def test_other_files_are_refused(content, tmp_path):
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    assert re.search("damaged or not a checkpoint|not weights|in place of", reason(path))
+    assert re.search("damaged or not a checkpoint|not weights|in place of|an empty file", reason(path))
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, {"state_dict": {"a": "b"}}, "text", {1: torch.ones(1)}])

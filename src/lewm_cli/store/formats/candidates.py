@@ -44,7 +44,7 @@ class Candidate:
 
     @property
     def remarks(self) -> list[str]:
-        """What was taken off and left out, in words."""
+        """Says what was taken off and left out."""
         taken = [printable(name) for name in (self.place, *self.wrappers) if name]
         said = [f"taken out of {_some(taken)}"] if taken else []
         return said + ([f"left out: {_some([*map(printable, self.left_out)])}"] if self.left_out else [])
@@ -153,7 +153,7 @@ def words(places: Collection[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for number, place in enumerate(places, start=1):
         others = {part for other in places if other != place for part in other.split(".")}
-        own = [part for part in place.split(".") if part not in others] or [place or "main"]
+        own = [part for part in place.split(".") if part and part not in others] or [place or "main"]
         fitting = re.fullmatch(r"[^\W\d][\w.-]{0,60}", own[0]) and own[0] not in chosen
         chosen[own[0] if fitting else f"copy-{number}"] = place
     return chosen

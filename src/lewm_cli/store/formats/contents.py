@@ -24,7 +24,7 @@ _SAFETENSORS = {
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a file of weights.
+    """Describes what is in a file of weights.
 
     Args:
         kind: of the file, in words.
@@ -83,7 +83,7 @@ def _read(path: Path) -> Contents:
         raise
     objects = named_leaves(file.content, CapturedObject).items()
     modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, "LeWM")}
-    tensors = entries(file, named_leaves(file.content, StoredTensor))
+    tensors = entries(file, {name: found for name, found in named_leaves(file.content, StoredTensor).items() if name})
     if not tensors and not modules:
         raise RefusalError("it holds neither the tensors of a model nor a LeWM")
     lightning = isinstance(file.content, dict) and isinstance(file.content.get("state_dict"), dict)

@@ -32,6 +32,10 @@ class ChoiceError(RefusalError):
         super().__init__(f"it holds {len(choices)} models that differ, {' and '.join(choices)}")
         self.choices = choices
 
+    def names(self, run: str) -> str:
+        """The names of the models, as they can be typed for a run."""
+        return " or ".join(f"{run}@{choice}" for choice in self.choices)
+
 
 def printable(name: object) -> str:
     """A name from a stranger's file as a terminal may print it: short, printable, on one line."""

@@ -120,7 +120,7 @@ INERT = frozenset(
     | {"omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
     | {"omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata"}
     | {f"omegaconf.nodes.{node}" for node in _NODES.split()}
-    | {"typing.Any", "argparse.Namespace", "torch.device"}
+    | {"typing.Any", "argparse.Namespace", "types.SimpleNamespace", "torch.device", "torch.torch_version.TorchVersion"}
 )
 """Names of what training tools keep beside weights: settings, paths, times, numbers. An `Opaque` stands for each."""
 
@@ -133,10 +133,15 @@ RESTORE = "lewm_cli.store.objects.restore_model"
 FUNCTIONS = frozenset(
     {"collections.OrderedDict", "builtins.set", "__builtin__.set", "torch.Size", RESTORE}
     | {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
+    | {"torch._utils._rebuild_parameter_with_state", "torch._tensor._rebuild_from_type_v2"}
 )
 """Functions that may be called."""
 
-KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, _VALUES)
+TENSORS = frozenset(
+    {"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"}
+)
+
+KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, TENSORS, _VALUES)
 
 
 def resolve(name: str) -> Reference:
@@ -186,8 +191,13 @@ def construct(target: Value, arguments: Value) -> Value:
         # The list itself: copies of one list, many times over, would fill the memory.
         case ("set", (list() | tuple() as given,)) | ("Size", (tuple() as given,)):
             return given
+        # Attributes that somebody set on a tensor are nothing to a model.
         case "_rebuild_parameter", (StoredTensor() as tensor, _, _):
             return tensor
+        case "_rebuild_parameter_with_state", (StoredTensor() as tensor, _, _, _):
+            return tensor
+        case "_rebuild_from_type_v2", (Reference() as function, Reference(name), inner, _) if name in TENSORS:
+            return construct(function, inner)
         case "_rebuild_tensor_v2", (Storage() as storage, int(offset), tuple(shape), tuple(stride), _, _, *rest):
             if len(rest) < 2:  # requires_grad, hooks[, metadata]
                 return _tensor(storage, offset, shape, stride)
