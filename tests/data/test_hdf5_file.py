@@ -216,6 +216,9 @@ def test_missing_files_and_impossible_names(tmp_path: Path, monkeypatch: pytest.
         ("lost.h5/x.h5", "there is no file lost.h5/x.h5"),
     ):
         assert said in lewm_here(tmp_path / "home", "train", typed).sentence()
+        checked = lewm_here(tmp_path / "home", "verify", typed)
+        assert checked.code in (1, 2)
+        assert "unexpected" not in checked.err
     with pytest.raises(MissingError):
         open_dataset(tmp_path / "gone.h5", "gone")
 
