@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lewm_cli.cli.main import main
+from lewm_cli.stop import SIGNALS
 
 LEWM = str(Path(sys.executable).with_name("lewm"))
 
@@ -70,12 +71,14 @@ def lewm_here(home: Path, *arguments: object) -> Done:
         patch.setenv("STABLEWM_HOME", str(home))
         patch.delenv("LEWM_WRITE_HOME", raising=False)
         patch.setattr(sys, "argv", [LEWM, *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        before = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             with pytest.raises(SystemExit) as ended:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return Done(int(ended.value.code or 0), out(), err())
 
 
