@@ -38,10 +38,9 @@ results: $(STAMP)
 results-%: $(STAMP)
 	$(BIN)/python bench/results.py $* --home .results
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	touch $(STAMP)
+$(STAMP): pyproject.toml constraints.txt scripts/install
+	@scripts/install $(PYTHON) $(VENV)
+	@touch $(STAMP)
 
 clean:
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis

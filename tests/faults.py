@@ -1,12 +1,20 @@
-"""Kills a writer at any point: in the middle of its bytes, or around every step that the file system sees."""
+"""Kills a writer at any point, in its bytes or around a step that the file system sees; or lets one call fail."""
 
+import builtins
+import errno
+import fcntl
+import io
 import itertools
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 Write = Callable[[], object]
 
@@ -15,6 +23,103 @@ STEPS = {"open", "os.chmod", "os.listdir", "os.mkdir", "os.remove", "os.rename",
 
 AFTER = 4
 """Calls of Python into C after a step, before each of which it can be killed; fsync is one of them."""
+
+
+CALLS = {
+    os: (
+        *("open", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "chmod", "link"),
+        *("stat", "lstat", "listdir", "scandir", "sendfile"),
+    ),
+    io: ("open",),
+    builtins: ("open",),
+    fcntl: ("flock",),
+}
+"""Functions that ask the file system for something."""
+
+OF_OPEN_FILES = ("read", "write", "flush", "close")
+
+CODES = tuple(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE", "ENOLCK", "ENOTSUP", "EINVAL"),
+        *("ENAMETOOLONG", "EMFILE", "EAGAIN", "EINTR", "ETIMEDOUT", "ENOENT"),
+    )
+)
+"""Errors that file systems give."""
+
+
+@contextmanager
+def failing(place: Path, number: int | None, code: int = 0) -> Iterator[list[str]]:
+    """Lets one call about the files under a folder fail; yields a list that gets the calls, of Python, that were made.
+
+    Args:
+        number: which call, from 0; None lets all of them through.
+        code: the error number it fails with.
+    """
+    made: list[str] = []
+    place = place.resolve()
+
+    def step(name: str, *paths: str) -> None:
+        made.append(name)
+        if len(made) - 1 == number:
+            raise OSError(code, os.strerror(code), *paths)
+
+    def under(argument: object) -> str | None:
+        if isinstance(argument, int):
+            path = os.path.realpath(f"/proc/self/fd/{argument}")
+        elif isinstance(argument, str | Path):
+            path = str(argument)
+        elif hasattr(argument, "fileno"):
+            path = os.path.realpath(f"/proc/self/fd/{argument.fileno()}")
+        else:
+            return None
+        return path if Path(path).is_relative_to(place) else None
+
+    def watched(name: str, call: Callable) -> Callable:
+        def watching(*arguments: Any, **options: Any) -> Any:
+            path = under(arguments[0]) if arguments else None
+            if path is None:
+                return call(*arguments, **options)
+            step(name, *([path] if isinstance(arguments[0], str | Path) else []))
+            answer = call(*arguments, **options)
+            return _OpenFile(answer, step) if isinstance(answer, io.IOBase) else answer
+
+        return watching
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, names in CALLS.items():
+            for name in names:
+                patch.setattr(module, name, watched(name, getattr(module, name)))
+        yield made
+
+
+class _OpenFile:
+    """An open file, whose calls can fail too."""
+
+    def __init__(self, file: Any, step: Callable[[str], None]) -> None:
+        self._file, self._step = file, step
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._file, name)
+        if name not in OF_OPEN_FILES:
+            return found
+
+        def call(*arguments: Any) -> Any:
+            if name == "close" and not self._file.closed:
+                found()  # also one that fails closes it
+            self._step(name)
+            return found(*arguments)
+
+        return call
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._file)
+
+    def __enter__(self) -> "_OpenFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def killed_at_byte(count: int, write: Write) -> int:

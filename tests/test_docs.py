@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import typer.main
 
+import lewm_cli
 from lewm_cli.cli.main import app
 from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
@@ -49,7 +50,7 @@ def test_commands_in_code_blocks_parse(page: Path) -> None:
     for line in _code(page):
         for words in _commands(line):
             name, *arguments = [word for word in words if word != "--debug"]
-            if name in ("--version", "--help"):
+            if name in ("--version", "--help", "--install-completion"):
                 continue
             assert name in COMMANDS, f"{line!r}: there is no command {name!r}"
             # Parses and checks every argument, and runs nothing.
@@ -85,6 +86,20 @@ def test_every_command_has_a_page_with_all_of_its_options(name: str) -> None:
     assert named == _options(name) - {"--help", "-h"}
 
 
+def test_torch_of_the_constraints_is_named() -> None:
+    (pinned,) = re.findall(r"^(torch==.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    assert f"(`{pinned}` is met by `{pinned.removeprefix('torch==')}+cpu`)" in page
+
+
+def test_python_page_names_all_that_is_public() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    for name in {*lewm_cli.__all__} - {"__version__"}:
+        assert re.search(rf"^\| `{name}[`(]", page, re.MULTILINE), name
+    measuring = _first_column(page.partition("## Measuring")[2])
+    assert set(re.findall(r"`(\w+)`", measuring)) == set(inspect.signature(lewm_cli.evaluate).parameters)
+
+
 def test_every_field_of_a_stored_result_is_explained() -> None:
     tables = _tables(ROOT / "docs" / "results-schema.md")
     for section in {Measurement, *_sections(*STORED)} - _sections(TrainConfig):
@@ -101,7 +116,7 @@ def test_every_setting_is_explained() -> None:
 
 def test_the_recording_that_datasets_shows_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    snippet = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
     lengths = np.array([20, 25])
     frames, actions = np.zeros((45, 64, 64, 3), np.uint8), np.zeros((45, 7), np.float32)
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from commands import PATIENCE
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.stop import StopRequest
 from lewm_cli.workers import available_cores, behave_as_worker, starting_workers
@@ -77,14 +78,14 @@ def test_worker_outlives_signals_to_the_whole_group(how: str):
     try:
         for number in SIGNALS:
             os.kill(worker.pid, number)
-        assert ours.poll(60)
+        assert ours.poll(PATIENCE)
         assert ours.recv() == worker.pid
         for number in SIGNALS:
             os.kill(worker.pid, number)
         ours.send("still there")
-        assert ours.poll(60)
+        assert ours.poll(PATIENCE)
         assert ours.recv() == "still there"
-        worker.join(60)
+        worker.join(PATIENCE)
         assert worker.exitcode == 0
     finally:
         worker.kill()

@@ -16,6 +16,10 @@ class MissingError(LewmError):
     """Nothing of the given name is there."""
 
 
+class TakenError(LewmError):
+    """Another process is writing something of the given name, or it is there already."""
+
+
 class UsageError(LewmError):
     """A command line or a configuration that cannot mean anything. Exit code 2."""
 

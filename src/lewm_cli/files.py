@@ -1,22 +1,33 @@
-"""Files written whole or not at all: temporary file, fsync, rename, lock."""
+"""Files written whole or not at all: temporary file, fsync, rename, lock; without what a file system cannot do."""
 
 import ctypes
 import errno
-import fcntl
 import glob
 import os
+import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, TakenError
+from lewm_cli.supported import UnsupportedSystemError
+from lewm_cli.system_errors import explain, explained
+
+try:
+    import fcntl
+except ImportError as error:
+    raise UnsupportedSystemError from error
 
 PART_SUFFIX = ".part"
 """Ends the name of every file that is still being written; nothing with it is ever listed or read."""
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
-"""Errors of the system when a folder cannot be written, or is no folder."""
+CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
+"""Errors of file systems that have no locks, or cannot flush: network, USB and bucket mounts."""
+
+LOOKS = 8
+"""Times that a lock file is looked for at its place: some file systems never say twice that it is the same file."""
 
 
 @contextmanager
@@ -24,21 +35,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
 
     On any error, an interrupt included, the temporary file is removed and `path` is what it was.
-    Raises LewmError if the folder cannot be written or the disk is full.
+    Raises LewmError if the system refuses it: the folder cannot be written, the disk is full.
     """
-    part = _new_part(path, Path.touch)
+    part = _new_part(path, lambda new: new.touch(exist_ok=False))
     try:
-        with explained(path, folder=False):
-            yield part
         with explained(path):
+            yield part
             mask = os.umask(0o077)  # the only way to read it is to set it
             os.umask(mask)
-            part.chmod(0o666 & ~mask)  # safetensors makes its files private
+            with suppress(OSError):  # not every file system has permissions
+                part.chmod(0o666 & ~mask)  # safetensors makes its files private
             sync(part)
             part.replace(path)
-            sync(path.parent)
+        sync(path.parent)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what is told
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -46,16 +58,15 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success its files are flushed to disk and it is renamed to `path`.
 
     On any error, an interrupt included, the temporary folder is removed, and `path` is the old folder or the new one.
-    Where the system cannot exchange two folders in one step, a kill in the last moment leaves `path` without files.
-    The files in `replaces` may be in `path` before; they go in this order if folders cannot be exchanged.
-    Raises LewmError if the folder cannot be written, the disk is full, or other files are in `path`.
+    Where the system cannot exchange two folders in one step, a kill in the last moment leaves both hidden beside it.
+    The files in `replaces` may be in `path` before.
+    Raises LewmError if the system refuses it, or other files are in `path`.
     """
     path = path.resolve()  # a link stays one
     part = _new_part(path, Path.mkdir)
     try:
-        with explained(path, folder=False):
-            yield part
         with explained(path):
+            yield part
             for file in part.iterdir():
                 sync(file)
             sync(part)
@@ -63,10 +74,8 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
             if others:
                 raise LewmError(f"{path} holds other files ({others[0]!r}); choose another folder")
             if not exchanged(part, path):
-                for name in replaces:
-                    (path / name).unlink(missing_ok=True)
-                part.rename(path)  # over an empty folder, or nothing
-            sync(path.parent)
+                _replace_folder(part, path)
+        sync(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -77,27 +86,103 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def try_writing(path: Path) -> None:
+    """Try whether `path` can be written, before work is spent on what goes there; nothing stays behind.
+
+    Raises LewmError if it cannot.
+    """
+    path = path.absolute()
+    ground = next(parent for parent in path.parents if os.path.lexists(parent))
+    trial = ground / _part_of(path).name
+    with explained(path):
+        _refuse_special(path)
+        if path.is_dir():
+            raise explain(IsADirectoryError(errno.EISDIR, ""), path, "written")
+        try:
+            trial.write_bytes(bytes(1))  # room for a name is not yet room for bytes
+            sync(trial)
+        except OSError as error:
+            raise explain(error, path, "written") from error
+        finally:
+            with suppress(OSError):
+                trial.unlink(missing_ok=True)
+
+
 @contextmanager
-def locked(path: Path, busy: str | None) -> Iterator[None]:
+def locked(path: Path, busy: str | None) -> Iterator[bool]:
     """Hold the lock that guards `path` against a second writer, which gets the sentence `busy`, or waits without one.
 
     The lock file stays behind, unless `path` itself is removed; the kernel frees the lock when its holder dies, so
-    that nothing has to be cleaned up after a crash.
+    that nothing has to be cleaned up after a crash. Where the file system has no locks, `path` is guarded by a file
+    that only one process can make; nothing waits there, and False is yielded if others may be writing as well.
+
+    Raises:
+        TakenError: another process holds it.
+        LewmError: the lock file cannot be written.
     """
     lock = lock_path(path)
-    while True:
+    for look in range(LOOKS):
         with explained(path):
             lock.parent.mkdir(parents=True, exist_ok=True)
             handle = lock.open("a")
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-            except BlockingIOError as error:
-                raise LewmError(busy) from error
+            except OSError as error:
+                if busy and isinstance(error, BlockingIOError):
+                    raise TakenError(busy) from error
+                if error.errno not in CANNOT:
+                    raise explain(error, path, "locked") from error
+                break
             # Whoever held it may have removed the lock file with `path`; the next one would lock another file.
-            if _is_at(handle.fileno(), lock):
-                yield
+            if _is_at(handle.fileno(), lock) or look == LOOKS - 1:
+                yield True
                 return
+    if busy is None:
+        yield False
+    else:
+        with _marked(path, busy):
+            yield True
+
+
+@contextmanager
+def _marked(path: Path, busy: str) -> Iterator[None]:
+    """Guard `path` by a file that says who writes it, where locks do not work."""
+    mark = _mark_path(path)
+    if _is_marked(path):
+        raise TakenError(f"{busy} (if it has died, remove {mark}: this file system cannot lock files)")
+    with explained(path):
+        mark.unlink(missing_ok=True)  # its process has died
+        try:
+            with mark.open("x", encoding="utf-8") as file:
+                file.write(f"{socket.gethostname()} {os.getpid()}")
+        except FileExistsError as error:
+            raise TakenError(busy) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            mark.unlink(missing_ok=True)
+
+
+def _is_marked(path: Path) -> bool:
+    """True while a process writes `path` where locks do not work; of other machines, that cannot be known better."""
+    try:
+        host, _, process = _mark_path(path).read_text(encoding="utf-8", errors="replace").partition(" ")
+    except OSError:
+        return False
+    if host == socket.gethostname() and process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # of another user
+            pass
+    return True
+
+
+def _mark_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.writer")
 
 
 def is_locked(path: Path) -> bool:
@@ -108,9 +193,11 @@ def is_locked(path: Path) -> bool:
     try:
         with lock_path(path).open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:  # or there is no lock, or it cannot be asked
-        return isinstance(error, BlockingIOError)
-    return False
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no lock, or it cannot be asked
+        pass
+    return _is_marked(path)
 
 
 def lock_path(path: Path) -> Path:
@@ -129,36 +216,6 @@ def remove_stale_parts(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-@contextmanager
-def explained(path: Path, *, folder: bool = True) -> Iterator[None]:
-    """Raise LewmError for a full disk, or a folder that cannot be written, while `path` is written.
-
-    Without `folder`, only for a full disk: whatever else goes wrong may not be about `path`.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        if disk_is_full(error):
-            raise LewmError(
-                f"the disk under {path.parent} is full, so {path.name} was not written; "
-                "free some space or choose another disk with --home"
-            ) from error
-        if not (folder and isinstance(error, OSError) and error.errno in UNWRITABLE):
-            raise
-        raise LewmError(
-            f"{path.parent} cannot be written ({os.strerror(error.errno)}); "
-            "choose a folder that can be (for what goes into the home: --home or $LEWM_WRITE_HOME)"
-        ) from error
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """True if `error` means a full disk; HDF5, torch and safetensors wrap it in errors of their own."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if error.__context__ is not None:  # torch fails again while it closes the archive, with another message
-        full = full or disk_is_full(error.__context__)
-    return full or "No space left on device" in str(error) or "errno = 28" in str(error)
-
-
 def exchanged(first: Path, second: Path) -> bool:
     """Exchange two paths in one step; False if one is not there, or the system cannot."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux, and not in the standard library
@@ -166,12 +223,38 @@ def exchanged(first: Path, second: Path) -> bool:
     return bool(renameat2 and renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0)
 
 
+def _part_of(path: Path) -> Path:
+    # Not the number of the process, which may be the same in every container that writes this folder.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+
+
 def _new_part(path: Path, make: Callable[[Path], None]) -> Path:
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    part = _part_of(path)
     with explained(path):
+        _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         make(part)
     return part
+
+
+def _replace_folder(part: Path, path: Path) -> None:
+    aside = _part_of(path)
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    try:
+        part.rename(path)
+    except BaseException:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _refuse_special(path: Path) -> None:
+    """Raises LewmError for a device, a pipe, a socket or /dev/stdout, which a rename would replace by a file."""
+    open_file = path.is_symlink() and os.readlink(path).startswith("/proc/")
+    if open_file or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise LewmError(f"{path} is no regular file, so it is not replaced; name another file")
 
 
 def _is_at(file: int, path: Path) -> bool:
@@ -182,9 +265,17 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power failure."""
-    handle = os.open(path, os.O_RDONLY)
+    """Make a file, or the names in a folder, survive a power failure, as far as the file system can.
+
+    Raises OSError if what was written to a file may be lost; for a folder nothing, as many systems flush none.
+    """
+    folder = path.is_dir()
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not folder and error.errno not in CANNOT:
+            raise

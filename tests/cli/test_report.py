@@ -157,7 +157,6 @@ def test_page_is_replaced_and_nothing_is_measured(home: Path, tmp_path: Path):
     [
         (["tworoom/lwem"], 1, "there is no run 'tworoom/lwem'"),
         (["tworoom/demo"], 1, "there is no run 'tworoom/demo'"),
-        (["tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
         ([], 2, "run"),
     ],
 )

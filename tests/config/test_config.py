@@ -193,17 +193,6 @@ def test_configuration_file_is_read(tmp_path: Path):
     assert str(path) in layer.source
 
 
-@pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe\x00", None])
-def test_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content):
-    path = tmp_path / "own.toml"
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_bytes(content)
-    with pytest.raises(LewmError, match=r"own\.toml is not a TOML file"):
-        read_toml(path)
-
-
 def test_missing_configuration_file_is_refused_with_what_to_type(tmp_path: Path):
     with pytest.raises(LewmError, match=r"no configuration file .*own\.toml; `lewm presets"):
         read_toml(tmp_path / "own.toml")

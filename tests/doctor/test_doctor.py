@@ -1,5 +1,7 @@
 """`lewm doctor` names what is there, survives whatever is broken, and says what to type."""
 
+import errno
+import fcntl
 import os
 import signal
 import sys
@@ -342,6 +344,34 @@ def test_disk_that_takes_nothing_is_found(home: Any):
     assert "cannot be written (No space left on device)" in own.says
     assert own.advice == "export LEWM_WRITE_HOME=FOLDER"
     assert list(home.write.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "call", "names", "state"),
+    [
+        (fcntl, "flock", {"locks"}, State.WARNING),
+        (os, "fsync", {"fsync", "fsync of folders"}, State.WARNING),
+        (os, "replace", {"rename over a file"}, State.BROKEN),
+        (os, "chmod", {"permissions"}, State.NONE),
+    ],
+)
+def test_what_a_file_system_lacks_is_said_with_what_follows(
+    home: Any, monkeypatch: pytest.MonkeyPatch, module: Any, call: str, names: set[str], state: State
+):
+    [all_of_it] = disk.file_system(None)
+    assert all_of_it.state is State.OK
+    assert "locks, fsync, fsync of folders, rename over a file" in all_of_it.says
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, call, refuse)
+        found = list(disk.file_system(None))
+    assert {finding.name for finding in found} == names
+    assert found[0].state is state
+    assert f"not under {home.write.parent} (Operation not supported): " in found[0].says
+    assert not list(home.write.parent.glob(".lewm-doctor*"))
 
 
 def test_layout_is_the_one_that_is_written(home: Any):

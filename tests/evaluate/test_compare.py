@@ -333,7 +333,7 @@ def test_what_cannot_be_compared_is_refused(measured: Path, arguments: list, cod
     [
         (b"", "no evaluation as this version stores it (invalid JSON"),
         (b'{"run": "tworoom/lewm", ', "no evaluation as this version stores it (invalid JSON"),
-        (b"\xff\xfe\x00", "no evaluation as this version stores it"),
+        ("[]".encode("utf-16"), "no evaluation as this version stores it"),
         (b"[]", "no evaluation as this version stores it"),
         (b"{}", "no evaluation as this version stores it (run: field required)"),
         (REPORT.probe.model_dump_json().encode(), "a stored probe result, and only evaluations can be compared"),

@@ -76,5 +76,5 @@ def test_manifest_with_rows_that_are_no_pairs_is_refused(
 def test_what_is_no_manifest_is_refused(tmp_path_factory: pytest.TempPathFactory, content: str):
     path = tmp_path_factory.mktemp("manifest") / "pairs.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(LewmError, match="is no manifest of pairs"):
+    with pytest.raises(LewmError, match=r"is (no|not a) manifest of pairs"):
         read_manifest(path)

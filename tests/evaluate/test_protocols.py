@@ -100,7 +100,7 @@ def test_a_changed_protocol_says_what_was_changed():
     ("name", "texts", "said"),
     [
         ("moderat", [], "tworoom has no protocol 'moderat'; did you mean 'moderate'?"),
-        ("x", [], "choose one of heldout, release, paper, website, moderate, strict"),
+        ("x", [], "there is heldout, release, paper, website, moderate, strict"),
         ("release", ["name=paper"], "choose another protocol with --protocol"),
         ("release", ["version=2"], "a protocol's version is its own"),
         ("release", ["gate=tight"], "tworoom has no gate 'tight'; choose simulator or swept or route"),

@@ -40,6 +40,7 @@ from hub_server import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commands import PATIENCE, wait_until
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.download import RetryPolicy, download
 from lewm_cli.fetch.remote import Advance, LocalFile, Remote, Transfer
@@ -290,12 +291,10 @@ def test_killed_download_is_gone_on_with(hub: HubServer, place: Place, kills: in
         hub.always(Drip(piece=16_384, pause=0.005))
         with starting(url, place.path) as process:
             count = len(hub.requests)
-            deadline = time.monotonic() + 60
-            while len(hub.requests) == count and time.monotonic() < deadline:
-                time.sleep(0.005)
+            wait_until(lambda before=count: len(hub.requests) > before, process)
             time.sleep(generator.uniform(0.0, 0.2))
             process.send_signal(number)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
             assert process.returncode == -number
         assert hub.requests[-1].headers.get("range", "") == (f"bytes={there}-" if there else "")
         assert not place.path.exists()
@@ -784,7 +783,7 @@ def test_file_system_that_takes_no_larger_files_is_a_sentence(hub: HubServer, pl
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     with starting(url, place.path, preexec_fn=limited) as process:
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=PATIENCE)[1]
     assert f"{place.path.parent} takes no larger files after 100,000 bytes of {NAME}" in said
     assert place.get(remote(url)).transferred == len(DATA) - 100_000
     assert place.path.read_bytes() == DATA

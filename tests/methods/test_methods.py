@@ -11,11 +11,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from commands import lewm_here
+from lewm_cli import load
 from lewm_cli.config import NetworkConfig, Section
 from lewm_cli.errors import UsageError
-from lewm_cli.methods import METHODS, Batch, LeWM, Loss, Method, TrainConfig
+from lewm_cli.methods import METHODS, Batch, LeWM, ListedMethod, Loss, Method, TrainConfig
 from lewm_cli.model import PlanFlops
-from lewm_cli.store import load, read_card
+from lewm_cli.store import read_card
 from lewm_cli.train import read_log
 
 pytest_plugins = ("recordings",)
@@ -37,8 +38,6 @@ class Toy(Method):
     """A linear network that predicts the next latent and keeps the latents spread."""
 
     name = "toy"
-    Sizes = PatchSizes
-    Objective = Weights
 
     def __init__(self, config: PatchSizes, block_dim: int, objective: Weights | None = None) -> None:
         super().__init__(config, block_dim)
@@ -76,7 +75,7 @@ class Toy(Method):
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
-    monkeypatch.setitem(METHODS, Toy.name, Toy)
+    monkeypatch.setitem(METHODS, Toy.name, ListedMethod(PatchSizes, Weights, lambda: Toy))
     return Toy
 
 
@@ -162,5 +161,5 @@ def test_settings_are_those_of_the_method(toy: type[Toy]):
 def test_configuration_that_names_no_method_is_that_of_lewm():
     config = TrainConfig.build({"model": {"latent": 8}, "objective": {"lambda": 0.5}}, "the file own.toml")
     assert config.method == "lewm"
-    assert METHODS[config.method] is LeWM
+    assert METHODS[config.method].find() is LeWM
     assert config == TrainConfig.model_validate_json(config.model_dump_json(by_alias=True))

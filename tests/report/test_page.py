@@ -11,11 +11,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex, to_rgb
 
-from lewm_cli.config import PlannerConfig, Section
-from lewm_cli.methods import METHODS, LeWM, TrainConfig
+from lewm_cli.config import ModelConfig, PlannerConfig, Section
+from lewm_cli.methods import METHODS, LeWM, ListedMethod, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
+from lewm_cli.report.page.filmstrip import crop, panels, ramp
+from lewm_cli.report.page.page import FOLDER
 from lewm_cli.report.page.style import WIDTH, level_colors
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
@@ -96,6 +99,66 @@ def test_page_says_how_it_was_planned_where_that_is_not_the_papers_way():
     assert "latent cost" not in said
 
 
+# Films
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two colors as WCAG 2 defines it."""
+
+    def luminance(color: str) -> float:
+        levels = np.array(to_rgb(color))
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    dark, bright = sorted((luminance(first), luminance(second)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("frame", [0.0, 0.5, 1.0], ids=["black", "gray", "white"])
+def test_whatever_is_drawn_on_a_frame_can_be_seen(frame: float):
+    """Shapes need a contrast of 3 (WCAG 2, 1.4.11)."""
+    style = (FOLDER / "page.css").read_text(encoding="utf-8")
+    veil, opacity = re.search(r"\.veil { fill: (#\w+); opacity: ([0-9.]+); }", style).groups()
+    background = to_hex(float(opacity) * np.array(to_rgb(veil)) + (1 - float(opacity)) * frame)
+    marks = [re.search(rf"\.{mark} {{[^}}]*(#\w+); }}", style)[1] for mark in ("path", "plan", "goal", "begin")]
+    for color in [*ramp(16), *marks]:
+        assert contrast(color, background) >= 3, color
+    assert contrast(ramp()[0], ramp()[-1]) >= 2  # by lightness alone, for color-blind eyes and in print
+
+
+def test_elites_are_drawn_thick_and_last_and_the_rest_thin():
+    film = full_report().films.films[0]
+    kept = PlannerConfig(candidates=6, elites=2)
+    for planner, expected in ((kept, [False] * 4 + [True] * 2), (PlannerConfig(solver="mppi"), [False] * 6)):
+        for _, lines in panels(film, planner):
+            assert [line.elite for line in lines] == expected
+    refined = PlannerConfig(solver="cem-gd", iterations=3)  # the gradient steps after them keep no elites
+    assert [any(line.elite for line in lines) for _, lines in panels(film, refined)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("task", "ring", "said"), [("tworoom", True, "goal, reached within 16 px"), ("pusht", False, "goal\n")]
+)
+def test_ring_is_the_distance_that_counts_as_reached(task: str, ring: bool, said: str):
+    page = render_page(replace(bare_report(task=task), films=full_report().films))
+    assert ('r="16.0" class="goal"' in page) is ring
+    assert said in Page(page).text
+
+
+def test_panel_holds_the_whole_ring():
+    film = (
+        full_report()
+        .films.films[0]
+        .model_copy(
+            update={"frame_size": 224, "goal_position": (150.0, 100.0), "candidates": (), "plan": (), "path": ()}
+        )
+    )
+    left, top, side = crop(film, 60.0)
+    assert left <= 90
+    assert top <= 40
+    assert min(left, top) + side >= 160
+
+
 def test_numbers_stand_beside_their_floor(full):
     text = Page(full).text
     report = full_report()
@@ -108,9 +171,9 @@ def test_numbers_stand_beside_their_floor(full):
 
 def test_page_has_the_objective_of_any_method(monkeypatch: pytest.MonkeyPatch):
     class Other(LeWM):
-        name, Objective = "other", Section
+        name = "other"
 
-    monkeypatch.setitem(METHODS, "other", Other)
+    monkeypatch.setitem(METHODS, "other", ListedMethod(ModelConfig, Section, lambda: Other))
     report = bare_report()
     assert "lambda 0.09, knots 17" in Page(render_page(report)).text
     assert "plus 0.09" in Page(render_page(report)).text

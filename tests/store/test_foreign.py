@@ -3,7 +3,9 @@
 import json
 import os
 import pickle
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,9 @@ import lewm_cli
 from commands import flat, lewm, lewm_here
 from lewm_cli.config import ActionStats, ModelConfig
 from lewm_cli.data import open_dataset
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.methods import LeWM, RunCard
-from lewm_cli.store import RunFiles, StoredStatistics, read_card, save_derived, save_run
+from lewm_cli.store import Home, RunFiles, StoredStatistics, read_card, save_derived, save_run
 from lewm_cli.store.formats import read_checkpoint
 from synthetic import write_recording
 
@@ -78,6 +80,207 @@ def listed(home: Path) -> dict[str, dict[str, Any]]:
     return {run["name"]: run for run in lewm_here(home, "ls", "--json").json()["runs"]}
 
 
+# Paths in place of names
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("HOME/own/good.safetensors", "own/good"),
+        ("HOME/own/good_object.ckpt", "own/good"),
+        ("HOME/own/good", "own/good"),
+        ("own/good.safetensors", "own/good"),
+        ("./own/good.safetensors", "own/good"),
+        ("own/good.run/", "own/good"),
+        ("own//good.run/results", "own/good"),
+        ("../home/own/good.safetensors", "own/good"),
+        ("own\\good.safetensors", "own/good"),
+        (".\\own\\good", "own/good"),
+        ("~/link/own/good.safetensors", "own/good"),
+        ("HOME/f/a/weights.pt", "f/a"),
+        ("f/a/", "f/a"),
+        ("f/e/weights_epoch_7.pt", "f/e@7"),
+        ("~/copy.pt", "f/b"),
+        ("checkpoints/u/c.pt", "u/c"),
+        ("checkpoints/models--u--r/snapshots/1/weights.pt", "u/r"),
+        ("f/sh/model-00002-of-00002.bin", "f/sh/model"),
+        ("f/sh/model.bin.index.json", "f/sh/model"),
+    ],
+)
+@pytest.mark.parametrize("here", ["home", "home/own", "."])
+def test_a_run_is_found_by_the_path_of_its_file(
+    home: Path, small_model: LeWM, small_card, monkeypatch, typed: str, name: str, here: str
+):
+    """From the home, a folder in it and one around it; through links; with the folder of another name."""
+    save_run(RunFiles(home / "own" / "good"), small_model, small_card(small_model))
+    (home / "own" / "good.run").mkdir()
+    for place in ("f/a/weights.pt", "f/e/weights_epoch_7.pt", "f/b.pt", "checkpoints/u/c.pt"):
+        (home / place).parent.mkdir(parents=True, exist_ok=True)
+        (home / place).touch()
+    for place in (
+        "checkpoints/models--u--r/snapshots/1/weights.pt",
+        *(f"f/sh/model-0000{n}-of-00002.bin" for n in "12"),
+    ):
+        (home / place).parent.mkdir(parents=True, exist_ok=True)
+        (home / place).touch()
+    (home / "f" / "sh" / "model.bin.index.json").touch()
+    (home.parent / "user").mkdir()
+    (home.parent / "user" / "link").symlink_to(home)
+    (home.parent / "user" / "copy.pt").symlink_to(home / "f" / "b.pt")
+    monkeypatch.setenv("HOME", str(home.parent / "user"))
+    monkeypatch.chdir(home.parent / here)
+    if here != "home" and typed.startswith(".."):
+        pytest.skip("leads there from the home only")
+    found = Home(home, (home,)).find_run(typed.replace("HOME", str(home)))
+    assert found.name == name
+    with pytest.raises(MissingError, match="did you mean 'own/good'"):  # a folder of our runs is none
+        Home(home, (home,)).find_run(f"{home}/own/")
+
+
+@pytest.mark.parametrize("typed", ["down loads/weights.pt", "down loads/", "DIR/down loads/weights.pt", "down loads"])
+def test_weights_outside_of_the_home_come_in_by_the_command_that_is_said(home: Path, monkeypatch, typed: str):
+    folder = place(home.parent, "down loads/weights.pt").parent
+    home.mkdir()
+    monkeypatch.chdir(home.parent)
+    said = refused(home, "show", typed.replace("DIR", str(home.parent)))
+    assert "lies outside the home" in said
+    before, _, show = said.partition("type: ")[2].rpartition(" && ")
+    subprocess.run(before, shell=True, check=True)
+    assert sorted(path.name for path in home.rglob("*.*")) == sorted(path.name for path in folder.iterdir())
+    assert shown(home, *shlex.split(show)[2:])["tensors"] > 9
+    if "/" in typed:
+        assert "lies outside" in refused(home, "eval", typed.replace("DIR", str(home.parent)))
+
+
+@pytest.mark.parametrize("typed", ["/nowhere/own/good.safetensors", "~/x.pt", "C:\\runs\\x.pt", "../x.ckpt", "./a/"])
+def test_a_path_that_leads_nowhere_is_said(home: Path, typed: str, monkeypatch):
+    home.mkdir()
+    monkeypatch.chdir(home)
+    for command in (("show",), ("eval",), ("report",)):
+        said = refused(home, *command, typed)
+        assert "there is no " in said
+        assert "'/" not in said.replace(repr(typed), "").partition(" under ")[0]
+
+
+@pytest.mark.parametrize("name", ["epoch=3-step=400.ckpt", "my run.bin", "läuft.pth", "a.b.pkl"])
+def test_names_of_other_tools_are_names(home: Path, name: str):
+    where = f"lightning_logs/version_0/checkpoints/{name}"
+    path = place(home, where)
+    for typed in (where.rpartition(".")[0], where, path):
+        assert shown(home, typed)["path"] == str(path)
+    assert list(listed(home)) == [where.rpartition(".")[0]]
+    assert lewm_here(home, "verify", path).code == 0
+
+
+# Several models in one file
+
+
+def test_one_of_several_models_has_a_name(home: Path):
+    path = place(home, "a/run.pt")
+    state = torch.load(path, weights_only=True)
+    shifted = {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
+    torch.save({"model": state, "ema": shifted, "epoch": 3}, path)
+    record(home)
+    said = refused(home, "show", "a/run")
+    assert "it holds 2 models that differ, model and ema; choose one by its name: a/run@model or a/run@ema" in said
+    assert "a/run@model" in flat(lewm_here(home, "verify", "a/run").out)
+    for word, expected in (("model", state), ("ema", shifted)):
+        found = shown(home, f"a/run@{word}", "--stats-from", "tworoom/demos")
+        assert (found["name"], found["path"]) == (f"a/run@{word}", str(path))
+        assert f"taken out of {word}; left out: " in found["source"]
+        model = lewm_cli.load(f"a/run@{word}", cache_dir=home).model.state_dict()
+        assert torch.equal(model["projector.net.0.bias"], expected["projector.net.0.bias"])
+        done = lewm_here(home, "surprise", "tworoom/demos", "--run", f"a/run@{word}")
+        assert done.code == 0, done.err
+        assert lewm_here(home, "verify", f"a/run@{word}").code == 0
+        assert list((home / "a" / f"run@{word}.run" / "results").glob("surprise-*.json"))
+    assert "it holds no emma; there is model, ema" in refused(home, "show", "a/run@emma")
+    assert "type its name without @ema" in refused(home, "rm", "a/run@ema", "--yes")
+
+
+def test_our_own_runs_are_one_model(home: Path, small_model: LeWM, small_card):
+    save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
+    assert "tworoom/lewm is one model, which lewm trained; type 'tworoom/lewm'" in refused(
+        home, "show", "tworoom/lewm@ema"
+    )
+
+
+def test_shards_are_one_run(home: Path):
+    state = list(torch.load(FIXTURES / STATE, weights_only=True).items())
+    folder = place(home, "f/other.pt").with_name("sh")
+    folder.mkdir()
+    shutil.copy(FIXTURES / "config.json", folder)
+    names = [f"pytorch_model-0000{n}-of-00002.bin" for n in (1, 2)]
+    for n, name in enumerate(names):
+        torch.save(dict(state[n::2]), folder / name)
+    index = {"weight_map": {key: names[n % 2] for n, (key, _) in enumerate(state)}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    found = shown(home, "f/sh")
+    assert (found["name"], found["source"]) == (
+        "f/sh/pytorch_model",
+        "2 shards (transformers 4 names, config.json)",
+    )
+    run = listed(home)["f/sh/pytorch_model"]
+    assert run["bytes"] == sum((folder / name).stat().st_size for name in names)
+    record(home)
+    assert lewm_here(home, "show", "f/sh", "--stats-from", "tworoom/demos").code == 0
+    assert shown(home, "f/sh")["card"] is not None
+    torch.save({key: value + 1 for key, value in state[1::2]}, folder / names[1])
+    assert shown(home, "f/sh")["card"] is None  # other weights
+    assert lewm_here(home, "rm", "f/sh/pytorch_model", "--yes").code == 0
+    assert remaining(home) == {"f/other.pt", "f/config.json", "f/sh/config.json", "tworoom/demos.h5"}
+
+
+# Files that stand in the place of others
+
+
+@pytest.mark.parametrize("where", ["a/run.pt", "a/run.safetensors", "a/run_object.ckpt", "a/run/weights.pt"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a Git LFS pointer in place of"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "a web page"),
+        (b"", "an empty file; fetch or copy it again"),
+        (bytes(2000), "a file of zeros"),
+        (b'{"error": "Repository not found"}', 'begins with \'{"error": "Repository not found"}\''),
+        (b"<?xml version='1.0'?><Error/>", "an XML message"),
+        (b"PK\x03\x04" + bytes(200), "a zip archive, not weights; unpack it first"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(200), "an HDF5 file, not weights"),
+    ],
+)
+def test_what_stands_in_place_of_weights_is_said(home: Path, where: str, content: bytes, said: str):
+    place(home, where).write_bytes(content)
+    for command in (("show",), ("eval",)):
+        assert said in refused(home, *command, "a/run")
+    lewm_here(home, "ls")
+
+
+def test_endings_may_be_exchanged(home: Path):
+    shutil.copy(FIXTURES / STATE, place(home, "a/one.safetensors"))
+    state = torch.load(FIXTURES / STATE, weights_only=True)
+    save_file({key: value.contiguous() for key, value in state.items()}, place(home, "a/two.pt"))
+    assert shown(home, "a/one")["source"].startswith("state dict")
+    assert shown(home, "a/two")["source"].startswith("safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "config.json is a Git LFS pointer"),
+        (b"<html>", "config.json is a web page"),
+        (b"", "config.json is no JSON: it is an empty file"),
+        (b"Entry not found", "begins with 'Entry not found'"),
+    ],
+)
+def test_what_stands_in_place_of_sizes_is_said(home: Path, content: bytes, said: str):
+    config = place(home, "a/run.pt").with_name("config.json")
+    mark = "utf-16" if said.endswith("page") else "utf-8-sig"
+    config.write_text(config.read_text(), encoding=mark)
+    assert shown(home, "a/run")["tensors"] > 9
+    config.write_bytes(content)
+    assert said in refused(home, "show", "a/run")
+
+
 # Names and layouts
 
 
@@ -124,7 +327,7 @@ def test_epochs_have_numbers(home: Path):
     assert list(listed(home)) == ["run"]
     assert "there is no run@3 in " in (said := refused(home, "show", "run@3"))
     assert "there is run@2, run@9, run@10" in said
-    assert "goes by its name without suffix: 'run@9'" in refused(home, "show", "run/weights_epoch_9.pt", code=2)
+    assert shown(home, "run/weights_epoch_9.pt")["name"] == "run@9"
 
 
 def test_one_file_and_our_own_runs_have_no_numbers(home: Path, small_model: LeWM, small_card):
@@ -391,7 +594,7 @@ def test_sizes_that_mean_nothing_are_refused(home: Path, tree: Any, said: str):
 def test_unreadable_sizes_are_named(home: Path):
     place(home, "a/run.pt")
     for path, why in ((home / "nothing.json", "No such file"), (home / "a", "Is a directory")):
-        assert f"{path} cannot be read: {why}" in refused(home, "show", "a/run", "--config", path)
+        assert f"{path} cannot be read ({why}" in refused(home, "show", "a/run", "--config", path)
 
 
 def test_what_carries_its_sizes_takes_no_others(home: Path, small_model: LeWM, small_card):

@@ -87,6 +87,15 @@ def test_free_ways_are_the_same_in_a_world_with_a_solid_wall(simulator: Simulato
             assert ends[0] == pytest.approx(ends[1], abs=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("away", "solved"), [(TWOROOM.goal_radius - 0.1, True), (TWOROOM.goal_radius + 0.1, False)])
+def test_goal_is_reached_within_the_radius_that_the_task_names(simulator: Simulator, away: float, solved: bool):
+    for gate in TWOROOM.success_criteria:
+        simulator.judge_by(gate)
+        simulator.begin(np.array((50, 50), np.float32), np.array((50 + away, 50), np.float32))
+        assert simulator.solved() is solved
+
+
 # Routes
 
 ROUTES = {

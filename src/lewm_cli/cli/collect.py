@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli import suggestion
+from lewm_cli.cli import completion, options
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
@@ -19,7 +20,11 @@ EXAMPLES = options.examples(
 def command(
     task: Annotated[
         str,
-        typer.Argument(help="A task with a simulator, like tworoom; `lewm presets` lists them.", show_default=False),
+        typer.Argument(
+            help="A task with a simulator, like tworoom; `lewm presets` lists them.",
+            show_default=False,
+            autocompletion=completion.names(completion.tasks),
+        ),
     ],
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
@@ -58,4 +63,4 @@ def command(
         any_start=any_room,
     )
     output.result(dataset_tree(dataset), lambda: dataset_tables(dataset))
-    output.say(f"next: lewm train {dataset.task} --dataset {dataset.name}")
+    output.say(f"next: {suggestion.command('train', dataset.task, '--dataset', dataset.name)}")

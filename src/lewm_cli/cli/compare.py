@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm compare tworoom/lewm tworoom/lewm-2",
@@ -22,6 +22,7 @@ def command(
             help="Runs, of which the newest evaluation is taken, or files of stored evaluations; the first is what "
             "the others are compared with.",
             show_default=False,
+            autocompletion=completion.names(completion.runs),
         ),
     ],
     plot: Annotated[Path | None, options.file("Draw the differences into this SVG file.")] = None,
@@ -34,12 +35,12 @@ def command(
     Each result is compared with the first, and with the random policy on its pairs. Nothing is measured anew;
     evaluations of different pairs are refused.
     """
+    where = early.find_home(home, runs=(one for one in results if not one.endswith(".json")))
     from lewm_cli.flows.compare import compare_stored
     from lewm_cli.report import Output, comparison_tables
-    from lewm_cli.store import Home
 
     output = Output(as_json=json, quiet=quiet)
-    comparison = compare_stored(Home.locate(home), results, plot, output.say)
+    comparison = compare_stored(where, results, plot, output.say)
     output.result(comparison.model_dump(mode="json"), lambda: comparison_tables(comparison))
     if plot:
         output.say(f"plot: {plot}")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm convert tworoom/lewm --to hub",
@@ -16,7 +16,7 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     to: Annotated[
         Literal["safetensors", "object", "weights", "hub", "swm-object", "onnx"],
         typer.Option("--to", help="The format.", show_default=False),
@@ -50,14 +50,15 @@ def command(
     swm-object: stable_worldmodel's module as a pickle
     onnx: a folder of models for onnxruntime, without torch: encoder, action encoder, predictor
     """
+    where = early.find_home(home, runs=[run])
     from lewm_cli.flows.convert import convert_run
     from lewm_cli.report import Output, conversion_tables, conversion_tree
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
     from lewm_cli.store.conversion import Names, Target
 
     terminal = Output(as_json=json, quiet=quiet)
     conversion = convert_run(
-        Home.locate(home),
+        where,
         run,
         Target(to),
         output=output,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, early, options
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -24,6 +24,10 @@ ABOUT_PAIRS = (
 """Options that --goal-image cannot use, which plans from a reset."""
 
 
+PAIRS, IMAGE = "Pairs", "A goal image instead of pairs"
+"""Groups of options."""
+
+
 def command(
     context: typer.Context,
     run: options.Run,
@@ -33,27 +37,46 @@ def command(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides pairs and planning.", show_default="42")] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Where pairs come from.", show_default="episodes the run held out")
+        str | None,
+        typer.Option(
+            help="Where pairs come from.",
+            show_default="episodes the run held out",
+            autocompletion=completion.names(completion.recordings),
+        ),
     ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
             help="heldout, release, paper, website, moderate or strict; `lewm presets` says what each is for.",
             show_default="heldout, or release where it is not known what was held out",
+            autocompletion=completion.names(completion.protocols),
         ),
     ] = None,
-    manifest: Annotated[Path | None, options.file("Pairs to use; written if it does not exist.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.")] = 1,
+    manifest: Annotated[
+        Path | None, options.file("Pairs to use; written if it does not exist.", rich_help_panel=PAIRS)
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.", rich_help_panel=PAIRS)
+    ] = 1,
     offsets: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="How far goals lie ahead, each evaluated.", show_default="25"),
+        typer.Option(
+            metavar="N,N,...", help="How far goals lie ahead, each evaluated.", show_default="25", rich_help_panel=PAIRS
+        ),
     ] = None,
     exclude_solved: Annotated[
-        bool, typer.Option("--exclude-solved", help="Leave starts that are already solved out of the headline.")
+        bool,
+        typer.Option(
+            "--exclude-solved", help="Leave starts that are already solved out of the headline.", rich_help_panel=PAIRS
+        ),
     ] = False,
     references: Annotated[
         bool,
-        typer.Option("--references", help="Also: no action, and plans by the true simulator, to lay blame; slow."),
+        typer.Option(
+            "--references",
+            help="Also: no action, and plans by the true simulator, to lay blame; slow.",
+            rich_help_panel=PAIRS,
+        ),
     ] = False,
     solver: options.Solver = None,
     horizon: options.Horizon = None,
@@ -62,22 +85,43 @@ def command(
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
-    video: Annotated[Path | None, options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR")] = None,
+    video: Annotated[
+        Path | None,
+        options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR", rich_help_panel=options.RESULTS),
+    ] = None,
     films: Annotated[
-        int, typer.Option(min=0, help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.")
+        int,
+        typer.Option(
+            min=0,
+            help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = 4,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Simulator processes; 1 for none. The result is the same.", show_default="all cores"),
+        typer.Option(
+            min=1,
+            help="Simulator processes; 1 for none. The result is the same.",
+            show_default="all cores",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = available_cores(),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the episodes that an interrupted evaluation has finished.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the episodes that an interrupted evaluation has finished.",
+            rich_help_panel=options.RESULTS,
+        ),
     ] = False,
     goal_image: Annotated[
-        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.")
+        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.", rich_help_panel=IMAGE)
     ] = None,
     start_seed: Annotated[
-        int | None, typer.Option(min=0, help="Decides the reset that --goal-image starts from.", show_default="0")
+        int | None,
+        typer.Option(
+            min=0, help="Decides the reset that --goal-image starts from.", show_default="0", rich_help_panel=IMAGE
+        ),
     ] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
@@ -92,10 +136,8 @@ def command(
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
     same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says.
     """
-    from lewm_cli.flows.evaluate import drive_run, evaluate_run
-    from lewm_cli.flows.planned import parse_offsets
-    from lewm_cli.report import Output, VideoFolder, evaluation_tables, goal_image_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.report import Output
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
     layers = options.layers(
@@ -110,12 +152,26 @@ def command(
         ("--plan-ms", "planner.milliseconds", plan_ms),
         ("--plan-flops", "planner.flops", plan_flops),
     )
+    about_references = tuple(layer for layer in layers if "references" in layer.tree)
+    if goal_image:
+        _refuse_pairs(context)
+    elif start_seed is not None:
+        raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
+    elif about_references and not references:
+        raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
+    ahead = _parse_offsets(offsets) if offsets else ()
+    where = early.find_home(home, runs=[run], datasets=[dataset])
+    of_protocol = tuple(layer for layer in layers if layer not in about_references)
+    if not goal_image:
+        early.check_protocol(where, run, protocol, of_protocol)
+    from lewm_cli.flows.evaluate import drive_run, evaluate_run
+    from lewm_cli.report import VideoFolder, evaluation_tables, goal_image_tables
+
     external = ExternalWeights(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
-        _refuse_pairs(context)
         driven = drive_run(
-            Home.locate(home),
+            where,
             run,
             goal_image,
             output.say,
@@ -128,22 +184,17 @@ def command(
         )
         output.result(driven.model_dump(mode="json"), lambda: goal_image_tables(driven))
     else:
-        if start_seed is not None:
-            raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
-        about_references = tuple(layer for layer in layers if "references" in layer.tree)
-        if about_references and not references:
-            raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
         evaluated = evaluate_run(
-            Home.locate(home),
+            where,
             run,
             output.say,
             output.progress,
             dataset=dataset,
-            settings=tuple(layer for layer in layers if layer not in about_references),
+            settings=of_protocol,
             protocol=protocol,
             manifest=manifest,
             seeds=seeds,
-            offsets=parse_offsets(offsets) if offsets else (),
+            offsets=ahead,
             references=about_references if references else None,
             films=films,
             video=videos,
@@ -168,3 +219,11 @@ def _refuse_pairs(context: typer.Context) -> None:
         if parameter.name in ABOUT_PAIRS and source and source.name == "COMMANDLINE":
             option = parameter.opts[0]
             raise UsageError(f"{option} does not go with --goal-image, which plans from a reset; leave out one of them")
+
+
+def _parse_offsets(text: str) -> tuple[int, ...]:
+    """Read `25,50,75`; raises UsageError if it is something else."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"--offsets {text!r} is no list of environment steps like 25,50,75,100")
+    return tuple(dict.fromkeys(int(word) for word in words))

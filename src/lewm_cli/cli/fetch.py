@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli import suggestion
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
     "lewm fetch --list",
@@ -15,9 +16,17 @@ EXAMPLES = options.examples(
 )
 
 
+SOURCE, FILES = "Source", "Files that are there"
+
+
 def command(
     what: Annotated[
-        str | None, typer.Argument(help="A task, or one checkpoint of it, like pusht/lejepa.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A task, or one checkpoint of it, like pusht/lejepa.",
+            show_default=False,
+            autocompletion=completion.names(completion.published),
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--list", help="Show the catalog; asks no network.")] = False,
     dataset: Annotated[bool, typer.Option("--dataset", help="The recording alone.")] = False,
@@ -28,15 +37,20 @@ def command(
             metavar="hub|drive|URL",
             help="Where from; a file here may go by its path.",
             show_default="as the catalog says",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Of the repository on the Hub.", show_default="the catalog's")
+        str | None,
+        typer.Option(help="Of the repository on the Hub.", show_default="the catalog's", rich_help_panel=SOURCE),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; asks no network.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.", rich_help_panel=FILES)] = False,
     keep_archive: Annotated[
-        bool, typer.Option("--keep-archive", help="Leave the archive beside what was unpacked from it.")
+        bool,
+        typer.Option(
+            "--keep-archive", help="Leave the archive beside what was unpacked from it.", rich_help_panel=FILES
+        ),
     ] = False,
     home: options.Home = None,
     json: options.Json = False,
@@ -49,8 +63,7 @@ def command(
     HF_TOKEN, HF_ENDPOINT and HTTPS_PROXY are used as huggingface_hub uses them.
     """
     from lewm_cli.errors import UsageError
-    from lewm_cli.fetch import find_targets, plan_fetch, read_catalog
-    from lewm_cli.flows.fetch import fetch
+    from lewm_cli.fetch import read_catalog
     from lewm_cli.report import Output, fetching
     from lewm_cli.store import Home
 
@@ -60,12 +73,19 @@ def command(
         output.result(fetching.catalog_tree(entries), lambda: fetching.catalog_tables(entries))
         return
     if what is None:
-        raise UsageError("say what to fetch, like lewm fetch pusht; `lewm fetch --list` shows what there is")
+        raise UsageError(
+            f"say what to fetch, like {suggestion.command('fetch', 'pusht')}; "
+            f"`{suggestion.command('fetch', '--list')}` shows what there is"
+        )
+    from lewm_cli.fetch import find_targets, plan_fetch
+
     targets = find_targets(what, dataset=dataset, checkpoint=checkpoint, source=source, revision=revision)
     planned = plan_fetch(Home.locate(home), targets, force=force)
     if dry_run:
         output.result(fetching.plan_tree(planned), lambda: fetching.plan_tables(planned))
         return
+    from lewm_cli.flows.fetch import fetch
+
     installed = fetch(planned, output.say, output.bytes, keep_archive=keep_archive)
     output.result(fetching.fetched_tree(installed), lambda: fetching.fetched_tables(installed))
     for line in fetching.next_commands(installed):

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli import suggestion
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm fit tworoom/lewm",
@@ -15,12 +16,22 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     kind: Annotated[
-        str, typer.Option(help="reach: how many steps to the goal; probe: where things are.", metavar="reach|probe")
+        str,
+        typer.Option(
+            help="reach: how many steps to the goal; probe: where things are.",
+            metavar="reach|probe",
+            autocompletion=completion.names(completion.words("reach", "probe")),
+        ),
     ] = "reach",
     dataset: Annotated[
-        str | None, typer.Option(help="The recording it was trained on.", show_default="by the name it had then")
+        str | None,
+        typer.Option(
+            help="The recording it was trained on.",
+            show_default="by the name it had then",
+            autocompletion=completion.names(completion.recordings),
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides episodes, pairs and heads.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 2500,
@@ -37,13 +48,14 @@ def command(
     It is fitted to episodes that the run was trained on, and tested on those it held out. Beside the reachability
     head stand the same head with shuffled labels, which must tell nothing, and the latent distance.
     """
+    where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.fit import fit_head
     from lewm_cli.report import Output, head_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
     fit, path = fit_head(
-        Home.locate(home),
+        where,
         run,
         kind,
         output.say,
@@ -56,4 +68,4 @@ def command(
     )
     output.result(fit.model_dump(mode="json"), lambda: head_tables(fit))
     output.say(f"stored: {path}")
-    output.say(f"next: lewm eval {fit.run} --set planner.objective={fit.kind}")
+    output.say(f"next: {suggestion.command('eval', fit.run, '--set', f'planner.objective={fit.kind}')}")

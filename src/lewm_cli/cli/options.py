@@ -5,53 +5,107 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lewm_cli import suggestion
+from lewm_cli.cli import completion
+
 if TYPE_CHECKING:
     from lewm_cli.config import Layer
 
+PLANNER, RESULTS, OTHERS, SETTINGS = "Planner", "Results", "Weights of other tools", "Settings"
+"""Groups of options in the help of a command; what most people need stands before them."""
 
-def file(help: str, default: str | bool = False, metavar: str = "FILE") -> Any:
+
+def file(help: str, default: str | bool = False, metavar: str = "FILE", **more: Any) -> Any:
     """An option that takes a path; `default` is what the help says of leaving it out."""
-    return typer.Option(metavar=metavar, help=help, show_default=default)
+    return typer.Option(metavar=metavar, help=help, show_default=default, **more)
 
 
-Run = Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)]
+def remember_home(typed: Path | None) -> Path | None:
+    """Lets the commands that messages suggest look in the home that was typed."""
+    suggestion.HOME.set(typed)
+    return typed
+
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="Run name, like tworoom/lewm.", show_default=False, autocompletion=completion.names(completion.runs)
+    ),
+]
 Home = Annotated[
     Path | None,
     typer.Option(
-        help="Folder that takes the writes and is searched first.", show_default="$STABLEWM_HOME or ~/.stable-wm"
+        help="Folder that takes the writes and is searched first.",
+        show_default="$STABLEWM_HOME or ~/.stable-wm",
+        callback=remember_home,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda or mps.", autocompletion=completion.names(completion.words("auto", "cpu", "cuda", "mps"))
+    ),
+]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be given several times."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any other setting; may be given several times.",
+        rich_help_panel=SETTINGS,
+    ),
 ]
 Solver = Annotated[
     str | None,
     typer.Option(
-        help="cem, icem, mppi, random-shooting, gradient or cem-gd.", show_default="the protocol's, which is cem"
+        help="cem, icem, mppi, random-shooting, gradient or cem-gd.",
+        show_default="the protocol's, which is cem",
+        rich_help_panel=PLANNER,
+        autocompletion=completion.names(completion.solvers),
     ),
 ]
-Horizon = Annotated[int | None, typer.Option(min=1, help="Model steps planned.", show_default="the protocol's, 5")]
+Horizon = Annotated[
+    int | None,
+    typer.Option(min=1, help="Model steps planned.", show_default="the protocol's, 5", rich_help_panel=PLANNER),
+]
 Receding = Annotated[
     int | None,
-    typer.Option(min=1, help="Model steps executed before planning anew.", show_default="the protocol's, 5"),
+    typer.Option(
+        min=1,
+        help="Model steps executed before planning anew.",
+        show_default="the protocol's, 5",
+        rich_help_panel=PLANNER,
+    ),
 ]
 History = Annotated[
     int | None,
-    typer.Option(min=1, help="Steps looked back at while imagining.", show_default="as many as the model can"),
+    typer.Option(
+        min=1,
+        help="Steps looked back at while imagining.",
+        show_default="as many as the model can",
+        rich_help_panel=PLANNER,
+    ),
 ]
 LIMITS = "of a plan: as many iterations as fit, at least one."
-PlanMs = Annotated[float | None, typer.Option(metavar="MS", help=f"Wall time {LIMITS}", show_default="no limit")]
-PlanFlops = Annotated[float | None, typer.Option(metavar="N", help=f"Operations {LIMITS}", show_default="no limit")]
+PlanMs = Annotated[
+    float | None,
+    typer.Option(metavar="MS", help=f"Wall time {LIMITS}", show_default="no limit", rich_help_panel=PLANNER),
+]
+PlanFlops = Annotated[
+    float | None,
+    typer.Option(metavar="N", help=f"Operations {LIMITS}", show_default="no limit", rich_help_panel=PLANNER),
+]
 StatsFrom = Annotated[
     str | None,
     typer.Option(
         metavar="DATASET",
         help="The recording it was trained on, for weights that another tool made: action statistics come from it.",
         show_default="what is stored beside them",
+        rich_help_panel=OTHERS,
+        autocompletion=completion.names(completion.recordings),
     ),
 ]
 Sizes = Annotated[
@@ -61,11 +115,16 @@ Sizes = Annotated[
         metavar="FILE",
         help="Its sizes, for weights that another tool made: a JSON file like the config.json of a release.",
         show_default="config.json beside them",
+        rich_help_panel=OTHERS,
     ),
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Runs code from the file if it asks for it: only for weights whose maker you trust."),
+    typer.Option(
+        "--trust",
+        help="Runs code from the file if it asks for it: only for weights whose maker you trust.",
+        rich_help_panel=OTHERS,
+    ),
 ]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm plan tworoom/lewm --start now.png --goal goal.png",
@@ -41,9 +41,10 @@ def command(
     No simulator and no recording is needed. Actions are in the units of the recording that the run was trained on.
     Standing still and zero actions stand beside the plan, so that its cost means something.
     """
+    where = early.find_home(home, runs=[run])
     from lewm_cli.flows.plan import plan_between
     from lewm_cli.report import Output, plan_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     out = Output(as_json=json, quiet=quiet)
     layers = options.layers(
@@ -55,7 +56,7 @@ def command(
         ("--plan-flops", "planner.flops", plan_flops),
     )
     plan = plan_between(
-        Home.locate(home),
+        where,
         run,
         start,
         goal,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
     "lewm presets",
@@ -14,7 +14,12 @@ EXAMPLES = options.examples(
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="TASK/PRESET.", show_default="list them")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="TASK/PRESET.", show_default="list them", autocompletion=completion.names(completion.presets)
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm probe tworoom/lewm",
@@ -14,9 +14,14 @@ EXAMPLES = options.examples(
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run name, like tworoom/lewm.", show_default=False)],
+    run: options.Run,
     dataset: Annotated[
-        str | None, typer.Option(help="Where frames come from.", show_default="episodes the run held out")
+        str | None,
+        typer.Option(
+            help="Where frames come from.",
+            show_default="episodes the run held out",
+            autocompletion=completion.names(completion.recordings),
+        ),
     ] = None,
     frames: Annotated[
         int | None, typer.Option(min=100, help="Frames drawn; all there are if fewer.", show_default="10000")
@@ -35,13 +40,14 @@ def command(
     Beside the model: an untrained encoder, principal components of raw pixels, and shuffled labels. Training and
     test frames never share an episode.
     """
+    where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.probe import probe_run
     from lewm_cli.report import Output, probe_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    result, path = probe_run(
-        Home.locate(home),
+    _, path = probe_run(
+        where,
         run,
         output.say,
         output.progress,
@@ -50,6 +56,6 @@ def command(
         seed=seed,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: probe_tables(result)),
     )
-    output.result(result.model_dump(mode="json"), lambda: probe_tables(result))
     output.say(f"stored: {path}")

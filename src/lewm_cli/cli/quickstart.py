@@ -1,22 +1,24 @@
 """`lewm quickstart`: everything once, on TwoRoom, without downloads."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import options
 
 EXAMPLES = options.examples(
-    "lewm quickstart", "lewm quickstart --home /scratch/demo --device cuda", "lewm quickstart --json"
+    "lewm quickstart --open", "lewm quickstart --home /scratch/demo --device cuda", "lewm quickstart --json"
 )
 
 
 def command(
-    home: Annotated[Path, typer.Option(help="Folder for everything that is made; no other one is read.")] = Path(
-        ".demo"
-    ),
+    home: Annotated[
+        Path,
+        typer.Option(help="Folder for everything that is made; no other one is read.", callback=options.remember_home),
+    ] = Path(".demo"),
+    opened: options.Open = False,
     device: options.Device = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -32,12 +34,13 @@ def command(
     with TrainingView(output) as view:
         page = quickstart(home, QuickstartSize(), device, (view,), output.say, output.progress)
     output.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
-    output.say(f"report: {page.path}")
+    output.page(page.path, opened=opened)
     output.say("next:")
-    folder = shlex.quote(str(home))
+    name = page.report.name
     for line in (
-        f"lewm eval {page.report.name} --home {folder} --dataset tworoom/test --video videos",
-        f"lewm train tworoom --home {folder} --dataset tworoom/demos --preset small --lambda 0.3",
-        "lewm train my-recording.h5",
+        suggestion.command("eval", name, "--dataset", "tworoom/test", "--video", "videos"),
+        suggestion.command("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--lambda", 0.3),
+        suggestion.command("fit", name),
     ):
         output.say(f"  {line}")
+    output.say("with recordings of your own: docs/robot.md")

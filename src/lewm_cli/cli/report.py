@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
-    "lewm report tworoom/lewm", "lewm report tworoom/lewm --output tworoom.html", "lewm report tworoom/lewm --json"
+    "lewm report tworoom/lewm --open",
+    "lewm report tworoom/lewm --output tworoom.html",
+    "lewm report tworoom/lewm --json",
 )
 
 
@@ -18,6 +20,7 @@ def command(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/report.html"),
     ] = None,
+    opened: options.Open = False,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -26,11 +29,11 @@ def command(
 
     One file that needs no network. Nothing is measured anew.
     """
+    where = early.find_home(home, runs=[run])
     from lewm_cli.flows.report import write_report
     from lewm_cli.report import Output, report_tables, report_tree
-    from lewm_cli.store import Home
 
     terminal = Output(as_json=json, quiet=quiet)
-    page = write_report(Home.locate(home), run, output)
+    page = write_report(where, run, output)
     terminal.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
-    terminal.say(f"report: {page.path}")
+    terminal.page(page.path, opened=opened)

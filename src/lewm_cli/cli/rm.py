@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli import suggestion
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
     "lewm rm tworoom/lewm-2",
@@ -15,7 +16,15 @@ EXAMPLES = options.examples(
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of runs and datasets.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME",
+            help="Names of runs and datasets.",
+            show_default=False,
+            autocompletion=completion.names(completion.runs, completion.recordings),
+        ),
+    ],
     run: Annotated[bool, typer.Option("--run", help="The run, where a dataset has the same name.")] = False,
     dataset: Annotated[bool, typer.Option("--dataset", help="The dataset, where a run has the same name.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
@@ -47,7 +56,7 @@ def command(
         return
     if not json:
         output.result(None, lambda: removal_tables(removals))
-    what = f"{', '.join(removal.name for removal in removals)} ({removal_text(removals)})"
+    what = f"{suggestion.few(removal.name for removal in removals)} ({removal_text(removals)})"
     if not yes and not typer.confirm(f"remove {what}?", err=True):
         if json:
             output.result(removal_tree(removals, removed=False), list)

@@ -4,13 +4,20 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples("lewm show tworoom/lewm", "lewm show tworoom/demos", "lewm show tworoom/lewm --json")
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Name of a run or a dataset.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a run or a dataset.",
+            show_default=False,
+            autocompletion=completion.names(completion.runs, completion.recordings),
+        ),
+    ],
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -19,10 +26,18 @@ def command(
     quiet: options.Quiet = False,
 ) -> None:
     """Show columns and episodes, or parameters, FLOPs, provenance and results."""
+    from lewm_cli.data import Dataset
     from lewm_cli.flows.show import look_up
-    from lewm_cli.report import Output, details_tables, details_tree
+    from lewm_cli.report import Output
     from lewm_cli.store import ExternalWeights, Home
 
     output = Output(as_json=json, quiet=quiet)
     details = look_up(Home.locate(home), name, ExternalWeights(stats_from, trust, sizes), output.say)
-    output.result(details_tree(details), lambda: details_tables(details))
+    if isinstance(details, Dataset):
+        from lewm_cli.report import dataset_tables, dataset_tree
+
+        output.result(dataset_tree(details), lambda: dataset_tables(details))
+    else:
+        from lewm_cli.report import details_tables, details_tree
+
+        output.result(details_tree(details), lambda: details_tables(details))

@@ -5,26 +5,46 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
     "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
+    "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
 )
 
 
 def command(
     dataset: Annotated[
-        str, typer.Argument(metavar="RECORDING", help="A recording, by path or by name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RECORDING",
+            help="A recording, by path or name; or a video.",
+            show_default=False,
+            autocompletion=completion.names(completion.recordings),
+        ),
     ],
+    actions: Annotated[
+        Path | None, options.file("Actions at the frames of a video: CSV, npz, npy or Parquet, one row per frame.")
+    ] = None,
     run: Annotated[
-        str | None, typer.Option(help="Run name.", show_default="newest run that fits the recording")
+        str | None,
+        typer.Option(
+            help="Run name.",
+            show_default="newest run that fits the recording",
+            autocompletion=completion.names(completion.runs),
+        ),
     ] = None,
     perturb: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Stage a change: teleport or color.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Stage a change: teleport or color.",
+            show_default=False,
+            autocompletion=completion.names(completion.perturbations),
+        ),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")
@@ -47,16 +67,18 @@ def command(
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
     """
+    where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
-    from lewm_cli.store import ExternalWeights, Home
+    from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    result, path, drawn = surprise_run(
-        Home.locate(home),
+    _, path, drawn = surprise_run(
+        where,
         dataset,
         output.say,
         output.progress,
+        actions=actions,
         run=run,
         perturb=perturb,
         episodes=episodes,
@@ -64,7 +86,7 @@ def command(
         device=device,
         plot=plot,
         external=ExternalWeights(stats_from, trust, sizes),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: surprise_tables(result)),
     )
-    output.result(result.model_dump(mode="json"), lambda: surprise_tables(result))
     output.say(f"stored: {path}")
     output.say(f"plot: {drawn}")

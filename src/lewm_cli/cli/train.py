@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli import suggestion
+from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
@@ -16,29 +17,79 @@ EXAMPLES = options.examples(
 )
 
 
+NAMED = "The run"
+
+
 def command(
-    what: Annotated[str, typer.Argument(help="A task, or a dataset by name or path.", show_default=False)],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A task, or a dataset by name or path.",
+            show_default=False,
+            autocompletion=completion.names(completion.tasks, completion.recordings),
+        ),
+    ],
     preset: Annotated[
-        str | None, typer.Option(help="Settings to start from.", show_default="release on CUDA, else small")
+        str | None,
+        typer.Option(
+            help="Settings to start from.",
+            show_default="release on CUDA, else small",
+            autocompletion=completion.names(completion.task_presets),
+        ),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Which recording of the task.", show_default=False)] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file laid over the preset.", show_default=False)] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Which recording of the task.",
+            show_default=False,
+            autocompletion=completion.names(completion.recordings),
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file laid over the preset.", show_default=False, rich_help_panel=options.SETTINGS),
+    ] = None,
     lambda_: Annotated[
-        float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg.", show_default="from the preset")
+        float | None,
+        typer.Option(
+            "--lambda",
+            min=0,
+            help="Weight of SIGReg.",
+            show_default="from the preset",
+            rich_help_panel=options.SETTINGS,
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Clips per step.", show_default=False)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Clips per step.", show_default=False, rich_help_panel=options.SETTINGS)
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Decides weights, split and order.", show_default="3072")
+        int | None,
+        typer.Option(
+            min=0, help="Decides weights, split and order.", show_default="3072", rich_help_panel=options.SETTINGS
+        ),
     ] = None,
     settings: options.Settings = None,
-    name: Annotated[str | None, typer.Option(help="Run name.", show_default="next free TASK/lewm")] = None,
-    init_from: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Start from this run's weights.", show_default=False)
+    name: Annotated[
+        str | None, typer.Option(help="Run name.", show_default="next free TASK/lewm", rich_help_panel=NAMED)
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that stopped.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run of this name.")] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Start from this run's weights.",
+            show_default=False,
+            rich_help_panel=NAMED,
+            autocompletion=completion.names(completion.runs),
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that stopped.", rich_help_panel=NAMED)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run of this name.", rich_help_panel=NAMED)
+    ] = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -49,9 +100,8 @@ def command(
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
     from lewm_cli.errors import UsageError
-    from lewm_cli.flows.train import train
-    from lewm_cli.report import Output, TrainingView, training_tables
-    from lewm_cli.store import Home
+    from lewm_cli.flows.training_request import check_request
+    from lewm_cli.report import Output
     from lewm_cli.tasks import find_task
 
     output = Output(as_json=json, quiet=quiet)
@@ -65,9 +115,15 @@ def command(
         ("--batch-size", "optimizer.batch_size", batch_size),
         ("--seed", "seed", seed),
     )
+    where = early.find_home(home, runs=[init_from])
+    if not resume:
+        check_request(where, what, dataset=dataset, preset=preset, config=config, settings=layers)
+    from lewm_cli.flows.train import train
+    from lewm_cli.report import TrainingView, training_tables
+
     with TrainingView(output) as view:
         finished = train(
-            Home.locate(home),
+            where,
             what,
             listeners=(view,),
             say=output.say,
@@ -84,4 +140,5 @@ def command(
         )
     output.result(asdict(finished), lambda: training_tables(finished))
     simulated = find_task(finished.task)
-    output.say(f"next: lewm {'eval' if simulated and simulated.make_simulator else 'show'} {finished.run}")
+    next_one = "eval" if simulated and simulated.make_simulator else "show"
+    output.say(f"next: {suggestion.command(next_one, finished.run)}")

@@ -1,10 +1,12 @@
 """`lewm verify`: checks what lies in the home."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lewm_cli.cli import options
+from lewm_cli import suggestion
+from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
     "lewm verify", "lewm verify tworoom/lewm", "lewm verify recording.h5", "lewm verify --json > verified.json"
@@ -13,7 +15,12 @@ EXAMPLES = options.examples(
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(help="Name of a run or a dataset, or an HDF5 file.", show_default="everything")
+        str | None,
+        typer.Argument(
+            help="Name of a run or a dataset, or an HDF5 file.",
+            show_default="everything",
+            autocompletion=completion.names(completion.runs, completion.recordings),
+        ),
     ] = None,
     home: options.Home = None,
     json: options.Json = False,
@@ -24,13 +31,18 @@ def command(
     Every frame is decoded, which takes long for a large recording. Nothing is written.
     """
     from lewm_cli.errors import LewmError
-    from lewm_cli.flows.verify import verify
-    from lewm_cli.report import Output, verification_tables, verification_tree
+    from lewm_cli.flows.rm import find_named
+    from lewm_cli.report import Output
     from lewm_cli.store import Home
 
-    output = Output(as_json=json, quiet=quiet)
-    checks = verify(Home.locate(home), name, output.say, output.progress)
+    output, where = Output(as_json=json, quiet=quiet), Home.locate(home)
+    if name is not None and not Path(name).exists():
+        find_named(where, name)
+    from lewm_cli.flows.verify import verify
+    from lewm_cli.report import verification_tables, verification_tree
+
+    checks = verify(where, name, output.say, output.progress)
     output.result(verification_tree(checks), lambda: verification_tables(checks))
     wrong = dict.fromkeys(check.name for check in checks if not check.ok)
     if wrong:
-        raise LewmError(f"wrong: {', '.join(wrong)}; what to type is said with the result")
+        raise LewmError(f"wrong: {suggestion.few(wrong)}; what to type is said with the result")

@@ -1,6 +1,6 @@
 """Validated configuration: sizes of networks, training, planning, protocols of measurements, normalization."""
 
-from lewm_cli.config.inputs import ActionStats, DatasetIdentity, Inputs, PixelStats
+from lewm_cli.config.inputs import ActionStats, DatasetIdentity, Inputs, PixelStats, constant_dimensions
 from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
 from lewm_cli.config.model import (
     ActionEncoderConfig,
@@ -39,6 +39,7 @@ __all__ = [
     "ScheduleConfig",
     "Section",
     "SolverName",
+    "constant_dimensions",
     "merge_layers",
     "parse_setting",
     "read_toml",

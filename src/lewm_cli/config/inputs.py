@@ -12,6 +12,13 @@ from lewm_cli.errors import LewmError
 Array = npt.NDArray[np.floating]
 
 
+ROUNDING = 1e-5
+"""Share of a dimension's magnitude below which its standard deviation is that of rounding."""
+
+FAINT = 1e-8
+"""The same share of what the liveliest dimension reaches, for dimensions that rest at 0."""
+
+
 class PixelStats(Section):
     """Mean and standard deviation per channel of pixels scaled to [0, 1]; ImageNet's by default."""
 
@@ -35,6 +42,8 @@ class ActionStats(Section):
     def fit(cls, actions: Array) -> Self:
         """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1.
 
+        One that varies by rounding only counts as constant: else other values would be millions of its units away.
+
         Raises:
             LewmError: a value is infinite, or every row has a NaN.
         """
@@ -43,8 +52,7 @@ class ActionStats(Section):
         rows = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
         if len(rows) == 0:
             raise LewmError("the recording holds no finite action, and a world model needs actions; record them too")
-        varies = rows.max(axis=0) > rows.min(axis=0)
-        std = np.where(varies, rows.std(axis=0), 1.0)
+        std = np.where(constant_dimensions(rows), 1.0, rows.std(axis=0))
         return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(std.tolist()))
 
     @property
@@ -61,6 +69,15 @@ class ActionStats(Section):
         """z-scores (..., A) to environment units, float32."""
         scaled: Array = actions * np.asarray(self.std) + np.asarray(self.mean)
         return scaled.astype(np.float32)
+
+
+def constant_dimensions(rows: Array) -> npt.NDArray[np.bool_]:
+    """(A,) true for dimensions of known actions (R, A), float64, that never change but for rounding."""
+    std, size = rows.std(axis=0), np.abs(rows).max(axis=0)
+    reach = np.quantile(np.abs(rows - np.median(rows, axis=0)), 0.9, axis=0)  # whatever single rows are
+    constant: npt.NDArray[np.bool_] = rows.max(axis=0) == rows.min(axis=0)
+    constant |= (std <= ROUNDING * size) | (std <= FAINT * reach.max())
+    return constant
 
 
 class Inputs(Section):

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.suggestion import command
+from lewm_cli.system_errors import explain
+from lewm_cli.text_file import read_text
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,17 @@ def read_toml(path: Path) -> Layer:
     """Read a configuration file.
 
     Raises:
-        LewmError: it does not exist or is not TOML.
+        LewmError: it does not exist, cannot be read, or is not TOML.
     """
     try:
-        return Layer(f"the file {path}", tomllib.loads(path.read_text(encoding="utf-8")))
+        return Layer(f"the file {path}", tomllib.loads(read_text(path, "a TOML file")))
     except FileNotFoundError as error:
         raise LewmError(
-            f"there is no configuration file {path}; `lewm presets NAME` prints one to start from"
+            f"there is no configuration file {path}; `{command('presets', 'NAME')}` prints one to start from"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise explain(error, path, "read") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise LewmError(f"{path} is not a TOML file: {error}") from error
 
 

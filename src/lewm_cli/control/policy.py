@@ -11,7 +11,8 @@ from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.plan import Plan
-from lewm_cli.store import Run, load
+from lewm_cli.store import Run
+from lewm_cli.store.load import load
 
 Goal = Frame | str | Path
 """A frame (size, size, 3) uint8, or the path of an image file."""
@@ -23,7 +24,7 @@ class Policy:
     It plans as `lewm eval` does: from one frame, over `horizon` model steps, of which `receding` are executed.
 
     Args:
-        run: name of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
+        run: name or path of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
         goal: a frame (size, size, 3) uint8, or the path of an image file.
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
@@ -33,11 +34,18 @@ class Policy:
             square RGB image, or the planner's objective needs a head that is not there or does not fit.
     """
 
-    def __init__(self, run: str | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42) -> None:
-        self.run = load(run) if isinstance(run, str) else run
+    def __init__(
+        self, run: str | Path | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42
+    ) -> None:
+        self.run = run if isinstance(run, Run) else load(run)
         self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
         self.planner, self.seed = self._actor.config, seed
         self.reset(goal)
+
+    def __repr__(self) -> str:
+        plans = f"{self.planner.solver}, {self.planner.candidates} candidates, {self.planner.iterations} iterations"
+        waiting = f"{len(self._queue)} actions of the plan left" if self.plan else "no plan yet"
+        return f"Policy({self.run.name!r}, {plans}, seed {self.seed}, on {self.run.device}, {waiting})"
 
     def reset(self, goal: Goal) -> None:
         """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.

@@ -1,5 +1,6 @@
 """An adapter that lets stable_worldmodel's policies, which plan for its worlds, use our planner."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.errors import UsageError
 from lewm_cli.plan import Plan, WarmStart
-from lewm_cli.store import Run, load
+from lewm_cli.store import Run
+from lewm_cli.store.load import load
 
 
 class SwmSolver:
@@ -21,7 +23,7 @@ class SwmSolver:
     Horizon, receding horizon and warm start are the policy's: its configuration counts, not the planner's.
 
     Args:
-        run: name of a run, or what `lewm_cli.load` returned.
+        run: name or path of a run, or what `lewm_cli.load` returned.
         planner: how plans are searched for; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same calls in the same order give the same plans.
 
@@ -34,8 +36,8 @@ class SwmSolver:
             objective needs a head that is not there or does not fit.
     """
 
-    def __init__(self, run: str | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
-        self.run = load(run) if isinstance(run, str) else run
+    def __init__(self, run: str | Path | Run, planner: PlannerConfig | None = None, *, seed: int = 42) -> None:
+        self.run = run if isinstance(run, Run) else load(run)
         self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
         self.planner = self._actor.config
         self.plan: Plan | None = None

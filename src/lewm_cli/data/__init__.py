@@ -1,21 +1,31 @@
 """Recordings on disk, clips cut from them, frames at the model's size, and recording itself."""
 
-from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
-from lewm_cli.data.dataset import Dataset
-from lewm_cli.data.frames import (
-    DecodedFrames,
-    Frames,
-    Image,
-    checked_frame,
-    find_packed,
-    open_frames,
-    pack_frames,
-    packed_paths,
-    read_image,
-    resize,
-)
-from lewm_cli.data.hdf5_dataset import DATASET_SUFFIXES, HDF5Dataset, open_dataset
-from lewm_cli.data.recording import record
+from typing import TYPE_CHECKING
+
+from lewm_cli.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lewm_cli.data.action_file import read_actions
+    from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
+    from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
+    from lewm_cli.data.frames import (
+        DecodedFrames,
+        Frames,
+        Image,
+        checked_frame,
+        find_packed,
+        open_frames,
+        pack_frames,
+        packed_paths,
+        read_image,
+        resize,
+    )
+    from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+    from lewm_cli.data.recording import record
+    from lewm_cli.data.recording_check import Finding, Problem, Remark, require_columns, require_usable, used_actions
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
+else:
+    __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "DATASET_SUFFIXES",
@@ -23,18 +33,29 @@ __all__ = [
     "ClipBatches",
     "Dataset",
     "DecodedFrames",
+    "Finding",
     "Frames",
     "HDF5Dataset",
     "Image",
+    "Problem",
+    "Remark",
     "Split",
+    "VideoDataset",
     "checked_frame",
     "find_packed",
+    "holds_frames",
+    "names_recording",
     "open_dataset",
     "open_frames",
+    "open_video",
     "pack_frames",
     "packed_paths",
+    "read_actions",
     "read_image",
     "record",
+    "require_columns",
+    "require_usable",
     "resize",
     "split_clips",
+    "used_actions",
 ]

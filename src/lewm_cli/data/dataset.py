@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import DatasetIdentity
+from lewm_cli.file_kind import FileKind, look
+
+DATASET_SUFFIXES = (".h5", ".hdf", ".hdf5", ".he5")
+"""Endings of files that may be recordings."""
 
 SAMPLED_FRAMES = 8
 """Frames that go into a fingerprint: recordings of the same actions can look different."""
@@ -39,6 +43,7 @@ class Dataset(ABC):
         task: the recorded task attribute, None in files that have none.
         policy: name of the policy that acted, None in files that have none.
         seed: of the recording, None in files that have none.
+        notes: what is read in another way than recordings have it, one line each.
     """
 
     path: Path
@@ -49,6 +54,7 @@ class Dataset(ABC):
     task: str | None
     policy: str | None
     seed: int | None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
@@ -91,3 +97,13 @@ class Dataset(ABC):
             hashlib.sha256(b"".join(rows[offset : offset + length].tobytes() for rows in recorded)).hexdigest()[:16]
             for length, offset in zip(self.lengths, self.offsets, strict=True)
         )
+
+
+def names_recording(typed: str) -> bool:
+    """Tell whether something typed can only be a recording: it ends like one, or is the path of an HDF5 file."""
+    if typed.lower().endswith(DATASET_SUFFIXES):
+        return True
+    try:
+        return look(Path(typed)) is FileKind.HDF5
+    except OSError:
+        return False

@@ -14,6 +14,7 @@ import numpy as np
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
+from lewm_cli.system_errors import explain
 from lewm_cli.workers import available_cores
 
 CHUNK = 256
@@ -85,9 +86,10 @@ def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[in
         LewmError: the disk is full, or the recording is damaged.
     """
     path = _packed_path(dataset, size, folder)
-    with locked(path, busy=None):
+    with locked(path, busy=None) as alone:
         if not path.exists():  # another process may have packed it while this one waited
-            remove_stale_parts(path)
+            if alone:
+                remove_stale_parts(path)
             with atomic_path(path) as part:
                 _write_packed(dataset, size, part, advance)
     return PackedFrames(path)
@@ -142,7 +144,7 @@ def read_image(path: Path) -> Image:
     except FileNotFoundError as error:
         raise MissingError(f"there is no image {path}; name a file like goal.png") from error
     except OSError as error:
-        raise LewmError(f"{path} cannot be read ({error.strerror}); name a file like goal.png") from error
+        raise explain(error, path, "read") from error
     try:
         stored = imageio.imread(content, plugin="pillow", index=0)
         frame = imageio.imread(content, plugin="pillow", index=0, mode="RGB", rotate=True)

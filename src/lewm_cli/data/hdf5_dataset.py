@@ -1,142 +1,180 @@
-"""Recordings in the released HDF5 schema."""
+"""Recordings in the released HDF5 schema, and in HDF5 files that say the same in another way."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import json
+import shlex
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
-import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixels are compressed with)
 import numpy as np
 
+from lewm_cli.data.action_format import ActionFormat, action_format
 from lewm_cli.data.dataset import Column, Dataset
-from lewm_cli.errors import LewmError, MissingError
-
-DATASET_SUFFIXES = (".h5", ".hdf5")
-
-BOOKKEEPING = ("ep_len", "ep_offset")
+from lewm_cli.data.episodes import BOOKKEEPING, find_episodes
+from lewm_cli.data.hdf5_file import (
+    dataset_at,
+    datasets_in,
+    number_attribute,
+    opened,
+    read_rows,
+    text_attribute,
+    unreadable,
+)
+from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, file_layout, folder_in_place, other_layout
+from lewm_cli.data.pixel_format import PixelFormat, looks_like_frames, pixel_format
+from lewm_cli.errors import LewmError
+from lewm_cli.suggestion import command, few
+from lewm_cli.system_errors import explain
 
 ROWS_AT_ONCE = 256
 """Rows between which one read of a column without chunks spans."""
 
+ACTION_COLUMNS = ("action", "actions")
 
+
+@dataclass(frozen=True)
 class HDF5Dataset(Dataset):
-    """A recording in an HDF5 file, opened for every read, which takes no time beside decoding."""
+    """A recording in an HDF5 file, opened for every read, which takes no time beside decoding.
+
+    Args:
+        pixels: the format of its stored frames.
+        action: the format of its stored actions.
+    """
+
+    pixels: PixelFormat = field(default_factory=PixelFormat)
+    action: ActionFormat = field(default_factory=ActionFormat)
 
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
         names = [column.name for column in self.columns]
         if name not in names:
             raise LewmError(
-                f"{self.path} has no column {name!r} (it has {', '.join(names)}); "
-                "`lewm show` prints what a recording holds"
+                f"{self.path} has no column {name!r} (it has {few(names)}); "
+                f"`{command('show', self.name)}` prints what it holds"
             )
         with self.opened() as file:
-            stored = file[name]
+            stored = self.stored(file, name)
+            if name == "action" and not self.action.plain:
+                return self.action.all_rows(stored)[rows]
             if isinstance(rows, slice) or len(rows) == 0:
-                values: np.ndarray = stored[rows]
-                return values
+                values = read_rows(stored, rows if isinstance(rows, slice) else slice(0))
+                return self._as_read(name, values)
             # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk again for each of them.
             unique, inverse = np.unique(rows, return_inverse=True)
             chunks = unique // (stored.chunks or (ROWS_AT_ONCE,))[0]
             groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
-            return np.concatenate([stored[group[0] : group[-1] + 1][group - group[0]] for group in groups])[inverse]
+            parts = [read_rows(stored, slice(group[0], group[-1] + 1))[group - group[0]] for group in groups]
+            return self._as_read(name, np.concatenate(parts))[inverse]
+
+    def stored(self, file: h5py.File, name: str) -> h5py.Dataset:
+        """The data set in the file that a column is read from."""
+        return file[{"pixels": self.pixels.column, "action": self.action.column}.get(name, name)]
 
     def opened(self) -> AbstractContextManager[h5py.File]:
         """The HDF5 file, open for reading; a LewmError where what is read turns out to be damaged."""
-        return _opened(self.path)
+        return opened(self.path)
+
+    def _as_read(self, name: str, values: np.ndarray) -> np.ndarray:
+        return self.pixels.frames(values) if name == "pixels" else values
 
 
 def open_dataset(path: Path, name: str) -> HDF5Dataset:
     """Open a recording and check that it can be trusted: columns, dtypes, and episodes that lie apart.
 
+    What it stores in another way than the released schema, and that can mean one thing only, is read, and said in its
+    notes.
+
     Raises:
         LewmError: not an HDF5 file, a truncated one, or one whose schema or bookkeeping is wrong.
     """
-    with _opened(path) as file:
+    try:
+        if path.is_dir():
+            raise folder_in_place(path)
+    except OSError as error:
+        raise explain(error, path, "read") from error
+    with opened(path) as file:
         try:
             return _read_schema(file, path, name)
         except (ValueError, TypeError, LookupError, RuntimeError) as error:  # as h5py fails on damaged types and links
-            raise _damaged(path, error) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file, and turn errors of the library into sentences while it is open.
-
-    Raises:
-        LewmError: the file is damaged, no HDF5 file, not there, or may not be read.
-    """
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise MissingError(f"there is no recording {path}; `lewm ls` lists what there is") from error
-    except PermissionError as error:
-        raise LewmError(f"{path} may not be read ({error.strerror}); ask its owner, or record your own") from error
-    except OSError as error:
-        if error.errno is not None:  # the system's, not the HDF5 library's
-            raise
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> LewmError:
-    return LewmError(
-        f"{path} cannot be read as HDF5 (cut short, damaged, or another format): {error}; fetch or record it again"
-    )
+            raise unreadable(path, error) from error
 
 
 def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:
-    for required in ("pixels", "action", *BOOKKEEPING):
-        if not isinstance(file.get(required), h5py.Dataset):
-            raise LewmError(
-                f"{path} has no column {required!r}, so it is not a recording in the released schema; "
-                "docs/datasets.md describes the columns"
-            )
-    pixels, action = file["pixels"], file["action"]
-    for key in BOOKKEEPING:
-        if file[key].dtype.kind not in "iuf" or file[key].ndim != 1:
-            raise LewmError(
-                f"{path}: {key} is {file[key].dtype} of shape {file[key].shape}; one number per episode is needed"
-            )
-    lengths, offsets = (file[key][()].astype(np.int64) for key in BOOKKEEPING)
-    square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] > 0
-    if pixels.dtype != np.uint8 or not square or pixels.shape[3] != 3:
-        raise LewmError(
-            f"{path}: pixels are {pixels.dtype} of shape {pixels.shape}; square RGB frames (N, size, size, 3) "
-            "of uint8 are needed: convert the frames first"
-        )
-    if action.dtype.kind != "f" or action.ndim != 2 or action.shape[1] == 0:
-        raise LewmError(
-            f"{path}: actions are {action.dtype} of shape {action.shape}; floats (N, dimensions) are needed"
-        )
-    columns = tuple(
-        Column(key, tuple(item.shape[1:]), str(item.dtype))
-        for key, item in file.items()
-        if isinstance(item, h5py.Dataset) and item.ndim and len(item) == len(pixels) and key not in BOOKKEEPING
-    )
-    rows = min(len(pixels), len(action))
-    if len(lengths) == 0:
-        raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
-    if len(lengths) != len(offsets):
-        raise LewmError(
-            f"{path}: ep_len describes {len(lengths)} episodes and ep_offset {len(offsets)}; "
-            "the file is damaged: fetch or record it again"
-        )
-    order = np.argsort(offsets, kind="stable")
-    ends = (offsets + lengths)[order]
-    if lengths.min() < 1 or offsets.min() < 0 or ends[-1] > rows or (ends[:-1] > offsets[order][1:]).any():
-        raise LewmError(
-            f"{path}: ep_len and ep_offset do not describe episodes that lie apart within its {rows} rows; "
-            "the file is damaged or incomplete: fetch or record it again"
-        )
-    task, policy, seed = (file.attrs.get(key) for key in ("task", "policy", "seed"))
+    frames, actions = _find_frames(file), _find_actions(file)
+    pixels = pixel_format(file[frames], frames)
+    rows = (len(file[frames]), len(file[actions]) if file[actions].ndim else 0)
+    action, episodes = action_format(file[actions], actions, rows[0], find_episodes(file, rows))
+    notes = (pixels.note, action.note(file[actions]), episodes.note)
     return HDF5Dataset(
         path=path,
         name=name,
-        lengths=lengths,
-        offsets=offsets,
-        columns=columns,
+        lengths=episodes.lengths,
+        offsets=episodes.offsets,
+        columns=_columns(file, pixels, action, rows[0]),
         # Other tools may mean something else by these.
-        task=task if isinstance(task, str) else None,
-        policy=policy if isinstance(policy, str) else None,
-        seed=int(seed) if isinstance(seed, np.integer) else None,
+        task=text_attribute(file, "task"),
+        policy=text_attribute(file, "policy"),
+        seed=number_attribute(file, "seed"),
+        notes=tuple(note for note in notes if note),
+        pixels=pixels,
+        action=action,
     )
+
+
+def _find_frames(file: h5py.File) -> str:
+    """The path of the frames: `pixels`, or the only data set that can be nothing else."""
+    if dataset_at(file, "pixels") is not None:
+        return "pixels"
+    if file_layout(file) in (ROBOMIMIC, ALOHA, MINARI):
+        raise other_layout(file, "column 'pixels'")
+    # What is called next_observations holds the same frames, one row earlier.
+    places = {path: stored for path, stored in datasets_in(file).items() if not path.split("/")[-1].startswith("next_")}
+    found = [path for path, stored in places.items() if looks_like_frames(stored)]
+    if not found:
+        raise other_layout(file, "column 'pixels'")
+    if len(found) > 1:
+        raise _several_cameras(file, found)
+    return found[0]
+
+
+def _find_actions(file: h5py.File) -> str:
+    """The path of the actions: `action`, or else `actions`."""
+    found = next((key for key in ACTION_COLUMNS if dataset_at(file, key) is not None), None)
+    if found is None:
+        raise other_layout(file, "column 'action'")
+    return found
+
+
+def _several_cameras(file: h5py.File, found: list[str]) -> LewmError:
+    """Returns the sentence that asks which of several data sets is meant; the line in it gives one a second name."""
+    chosen, making_room = found[0], ""
+    if "pixels" in file:  # a group
+        chosen, making_room = chosen.replace("pixels/", "cameras/", 1), ' f.move("pixels", "cameras");'
+    path, old = map(json.dumps, (file.filename, chosen))  # quoted as Python takes it, too
+    naming = f'import h5py; f = h5py.File({path}, "r+");{making_room} f["pixels"] = f[{old}]'
+    return LewmError(
+        f"{file.filename} has {len(found)} data sets that may be 'pixels': {few(found, 'h5ls -r FILE')}; "
+        f"give one that name too, for example: {shlex.join(('python', '-c', naming))}"
+    )
+
+
+def _columns(file: h5py.File, pixels: PixelFormat, action: ActionFormat, rows: int) -> tuple[Column, ...]:
+    """All columns with one row per frame, as they are read."""
+    kind = str(file[action.column].dtype) if action.plain else "float32"
+    width = file[action.column].size // max(len(file[action.column]), 1)
+    own = {
+        pixels.column: Column("pixels", (pixels.size, pixels.size, 3), "uint8"),
+        action.column: Column("action", (width,), kind),
+    }
+    found = []
+    for name in file:
+        if name in own:
+            found.append(own.pop(name))
+        elif name not in BOOKKEEPING:
+            try:
+                item = dataset_at(file, name)
+            except LewmError:  # a link that leads nowhere, and that nobody needs
+                continue
+            if item is not None and item.ndim and len(item) == rows:
+                found.append(Column(name, tuple(item.shape[1:]), str(item.dtype)))
+    return (*found, *own.values())

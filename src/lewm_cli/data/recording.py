@@ -11,7 +11,7 @@ import hdf5plugin
 import numpy as np
 import torch
 
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, TakenError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.provenance import installed_versions
 from lewm_cli.tasks import Episode, Task
@@ -42,16 +42,20 @@ def record(
         waiting: called now and then while simulators are waited for; what it raises ends the recording.
 
     Raises:
-        LewmError: the file exists, another process records it, the disk is full, or the simulator cannot be built
-            here or died.
+        TakenError: the file exists, or another process records it.
+        LewmError: the disk is full, or the simulator cannot be built here or died.
     """
     with locked(path, f"another process is recording {path.name}; choose another --name"):
         if path.exists():
-            raise LewmError(f"{path} exists already and recordings are never overwritten; choose another --name")
+            raise TakenError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         task.prepare()
         made = _demonstrations(task, episodes, seed, workers, any_start, waiting)
-        with atomic_path(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file, closing(made):
+        with (
+            atomic_path(path) as part,
+            h5py.File(part, "w", libver=("v110", "v110"), locking=False) as file,
+            closing(made),
+        ):
             lengths: list[int] = []
             pending = np.empty(0, np.uint8)
             columns: dict[str, list[np.ndarray]] = defaultdict(list)

@@ -1,10 +1,12 @@
-"""Tries the places that are written: homes, free space, shared memory, compressed files."""
+"""Tries the places that are written: homes, their file system, free space, shared memory, compressed files."""
 
+import errno
+import fcntl
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 from rich.filesize import decimal
 
 from lewm_cli.doctor.finding import Finding, State
+from lewm_cli.files import exchanged, sync
 from lewm_cli.store import Home
 
 LITTLE_SPACE = 20e9
@@ -79,6 +82,94 @@ def shared_memory() -> Iterator[SpaceFinding]:
     )
 
 
+def file_system(option: Path | None) -> Iterator[Finding]:
+    """Try what else a file system should do, where new files go; nothing if it cannot be written at all."""
+    home = Home.locate(option).write
+    ground = _ground(home)
+    if _unwritable(ground):
+        return
+    lacking = False
+    with tempfile.TemporaryDirectory(dir=ground, prefix=".lewm-doctor-", ignore_cleanup_errors=True) as folder:
+        for service in SERVICES:
+            try:
+                service.attempt(Path(folder))
+            except OSError as error:
+                lacking = True
+                yield Finding(
+                    name=service.name,
+                    state=service.without,
+                    says=f"not under {ground} ({error.strerror}): {service.follows}",
+                    advice=_elsewhere(home, option) if service.without is State.BROKEN else service.advice,
+                )
+    if not lacking:
+        names = ", ".join(service.name for service in SERVICES)
+        yield Finding(name="file system", state=State.OK, says=f"has all of: {names}")
+
+
+@dataclass(frozen=True)
+class _Service:
+    """Something that file systems do, mostly: the state without it, and what follows then."""
+
+    name: str
+    attempt: Callable[[Path], object]
+    without: State
+    follows: str
+    advice: str | None = None
+
+
+def _lock(folder: Path) -> None:
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _flush_file(folder: Path) -> None:
+    (folder / "flushed").write_bytes(bytes(4096))
+    _flush(folder / "flushed")
+
+
+def _replace(folder: Path) -> None:
+    for name in ("old", "new"):
+        (folder / name).write_text(name)
+    (folder / "new").replace(folder / "old")
+
+
+def _exchange(folder: Path) -> None:
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+    if not exchanged(folder / "first", folder / "second"):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+def _permit(folder: Path) -> None:
+    (folder / "mine").touch()
+    (folder / "mine").chmod(0o600)
+
+
+SERVICES = (
+    _Service(
+        "locks",
+        _lock,
+        State.WARNING,
+        "jobs under one name are kept apart by a file, which one that is killed on another machine leaves behind",
+        "export HDF5_USE_FILE_LOCKING=FALSE",
+    ),
+    _Service("fsync", _flush_file, State.WARNING, "a power failure may take what was written last"),
+    _Service("fsync of folders", _flush, State.NONE, "a power failure may take the names of new files"),
+    _Service("rename over a file", _replace, State.BROKEN, "no file can be replaced"),
+    _Service("exchange of folders", _exchange, State.NONE, "a folder is replaced in two steps"),
+    _Service("permissions", _permit, State.NONE, "files have those that the disk is mounted with"),
+)
+"""What is tried."""
+
+
 def compression() -> Iterator[Finding]:
     """Write and read a dataset with the filter that recordings are compressed with."""
     name, advice = "HDF5 Blosc filter", "pip install --force-reinstall h5py hdf5plugin"
@@ -98,7 +189,7 @@ def compression() -> Iterator[Finding]:
 
 def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
     inside = Home(write=folder, read=(folder,))
-    ground = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+    ground = _ground(folder)
     exists = ground == folder
     problem = _unreadable(ground) if exists else None
     unwritable = problem or _unwritable(ground)
@@ -133,6 +224,11 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
     )
 
 
+def _ground(folder: Path) -> Path:
+    """The folder, or the one that it would be made in."""
+    return next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+
+
 def _elsewhere(folder: Path, option: Path | None) -> str:
     """The command that chooses another folder than this one: the way it was chosen, unless it can still be read."""
     if option is not None and option.expanduser().absolute() == folder:
@@ -159,7 +255,7 @@ def _unwritable(folder: Path) -> str | None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".lewm-doctor-") as file:
             file.write(bytes(4096))
             file.flush()
-            os.fsync(file.fileno())
+            sync(Path(file.name))
     except NotADirectoryError:
         return f"{folder} is a file, not a folder"
     except OSError as error:

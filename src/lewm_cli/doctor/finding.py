@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lewm_cli.errors import kept_going
+from lewm_cli.suggestion import command
 
 
 class State(StrEnum):
@@ -35,7 +36,7 @@ def guarded(name: str, look: Callable[[], Iterable[Finding]]) -> tuple[Finding, 
 
     def failure(error: Exception) -> Finding:
         says = f"cannot be looked at: {type(error).__name__}: {error}"
-        advice = "lewm doctor --json, and please report what it prints"
+        advice = f"{command('doctor', '--json')}, and please report what it prints"
         return Finding(name=name, state=State.BROKEN, says=says, advice=advice)
 
     return tuple(kept_going(look, failure))

@@ -1,15 +1,22 @@
 """Success at reaching recorded goals, with its interval and the random baseline; and goals that are only an image."""
 
-from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed
-from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
-from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
-from lewm_cli.evaluate.journal import Journal, Journaled
-from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
-from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
-from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
-from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
-from lewm_cli.evaluate.redrawn import redraw
-from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
+from typing import TYPE_CHECKING
+
+from lewm_cli.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed
+    from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
+    from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
+    from lewm_cli.evaluate.journal import Journal, Journaled
+    from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
+    from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
+    from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
+    from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
+    from lewm_cli.evaluate.redrawn import redraw
+    from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
+else:
+    __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "HELD_OUT",

@@ -1,6 +1,6 @@
 """The result of an evaluation, with everything needed to believe and repeat it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -121,6 +121,11 @@ class EvalResult(Measurement):
     """None if none were asked for."""
     episodes: tuple[EpisodeResult, ...]
     """By seed, and then by row."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The few fields that a notebook shows, and the headline beside the random baseline."""
+        yield from super().__repr_args__()
+        yield from (("success", str(self.overall.success)), ("random", str(self.overall.random)))
 
     @classmethod
     def over_seeds(cls, results: Sequence[Self]) -> Self:

@@ -12,11 +12,12 @@ from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.control import TimeSplit, find_objective
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.eval_result import EpisodeResult
-from lewm_cli.files import explained, lock_path, locked, write_text
+from lewm_cli.files import lock_path, locked, write_text
 from lewm_cli.provenance import installed_versions
 from lewm_cli.simulate import Pair
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Run
+from lewm_cli.system_errors import explained
 
 
 class Journaled(Section):
@@ -118,7 +119,7 @@ class Journal:
                 write_text(self.path, "".join(f"{one}\n" for one in (self._head, *kept)) + line)
                 self._file = self.path.open("a", encoding="utf-8")
             else:
-                with explained(self.path, folder=False):
+                with explained(self.path):
                     self._file.write(line)
                     self._file.flush()
             self.entries = (*self.entries, entry)

@@ -14,7 +14,9 @@ from lewm_cli.evaluate.eval_result import PairsOrigin
 from lewm_cli.evaluate.pairs import PairFilter, recorded_pairs, refuse_missing_states
 from lewm_cli.files import write_text
 from lewm_cli.simulate import Pair
+from lewm_cli.system_errors import explain
 from lewm_cli.tasks import Task
+from lewm_cli.text_file import read_text
 
 
 class ManifestPair(Section):
@@ -60,9 +62,9 @@ def read_manifest(path: Path) -> PairManifest:
         LewmError: it cannot be read, or is something else.
     """
     try:
-        manifest = PairManifest.model_validate_json(path.read_bytes())
+        manifest = PairManifest.model_validate_json(read_text(path, "a manifest of pairs"))
     except OSError as error:
-        raise LewmError(f"the manifest {path} cannot be read ({error.strerror}); name another file") from error
+        raise explain(error, f"the manifest {path}", "read") from error
     except ValidationError as error:
         raise LewmError(
             f"{path} is no manifest of pairs as this version writes it; name a file that does not exist, and it will "

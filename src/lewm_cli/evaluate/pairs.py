@@ -8,9 +8,10 @@ from itertools import islice
 import numpy as np
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, require_columns
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate import Pair
+from lewm_cli.suggestion import few
 from lewm_cli.tasks import Simulator, Task
 
 Start = tuple[int, int]
@@ -67,12 +68,13 @@ def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: E
 
     refuse_missing_states(dataset, task)
     one_short = protocol.sampler == "rows-original"
-    available = max(0, int(np.maximum(0, dataset.lengths[episodes] - offset).sum()) - one_short)
+    available = _starts_at(dataset, episodes, offset) - one_short
     if available < count:
         raise LewmError(
             f"{count} pairs were asked for, but the {len(episodes)} episodes of {dataset.name} that may be used hold "
-            f"{available} starts with a goal {offset} steps later; ask for fewer with --episodes, or record test "
-            "episodes and name them with --dataset"
+            f"{max(0, available)} starts with a goal {offset} steps later, for which an episode needs {offset + 1} "
+            f"rows (the longest has {dataset.lengths[episodes].max()}); "
+            + _way_out(dataset, episodes, protocol, available)
         )
     if protocol.sampler != "episodes":
         starts = draw_rows(dataset, episodes, offset=offset, count=count, seed=seed, one_short=one_short)
@@ -91,10 +93,30 @@ def choose_pairs(dataset: Dataset, task: Task, episodes: np.ndarray, protocol: E
     if len(found) < count:
         raise LewmError(
             f"{count} pairs {wanted} were asked for, but of the {looked_at} pairs of {dataset.name} that were looked "
-            f"at only {len(found)} are; ask for fewer with --episodes, or record test episodes and name them with "
-            "--dataset"
+            f"at only {len(found)} are; "
+            + ", or ".join([*_fewer(len(found)), "record more test episodes and name them with --dataset"])
         )
     return sorted(found[:count], key=lambda pair: (pair.episode, pair.start_row))
+
+
+def _starts_at(dataset: Dataset, episodes: np.ndarray, offset: int) -> int:
+    """Number of rows with a goal `offset` steps later in the same episode."""
+    return int(np.maximum(0, dataset.lengths[episodes] - offset).sum())
+
+
+def _way_out(dataset: Dataset, episodes: np.ndarray, protocol: EvalProtocol, available: int) -> str:
+    """Advises the farthest goals that there are enough of, or fewer pairs."""
+    one_short = protocol.sampler == "rows-original"
+    starts = {near: _starts_at(dataset, episodes, near) - one_short for near in range(protocol.offset - 1, 0, -1)}
+    least = protocol.pairs if available > 0 or max(starts.values(), default=0) >= protocol.pairs else 1
+    near = next((near for near, there in starts.items() if there >= least), None)
+    fewer = f" --episodes {starts[near]}" if near and least < protocol.pairs else ""
+    ways = [f"take nearer goals: --offsets {near}{fewer}"] if near else []
+    return ", or ".join([*ways, *_fewer(available), "record longer test episodes and name them with --dataset"])
+
+
+def _fewer(found: int) -> list[str]:
+    return [f"ask for fewer: --episodes {found}"] if found > 0 else []
 
 
 def recorded_pairs(dataset: Dataset, task: Task, rows: list[tuple[int, int, int]]) -> list[Pair]:
@@ -114,14 +136,15 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
     """Check that a recording holds what the simulator is put into.
 
     Raises:
-        LewmError: a column is missing or has another width.
+        LewmError: a column is missing, has another width, or was not written to its end.
     """
     widths, recorded = dict(task.recognized_by), {column.name: column for column in dataset.columns}
-    for name in dict.fromkeys((*task.start_columns, *task.goal_columns)):
+    needed = dict.fromkeys((*task.start_columns, *task.goal_columns))
+    for name in needed:
         if name not in recorded:
             raise LewmError(
                 f"{dataset.name} has no column {name!r}, from which {task.name} takes starts and goals (it has "
-                f"{', '.join(recorded)}); name a recording that has it with --dataset"
+                f"{few(recorded)}); name a recording that has it with --dataset"
             )
         width = int(np.prod(recorded[name].shape))
         if width != widths.get(name, width):
@@ -129,6 +152,7 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
                 f"{dataset.name} has {width} numbers in column {name!r}, and {task.name} takes starts and goals from "
                 f"{widths[name]}; name another recording with --dataset"
             )
+    require_columns(dataset, needed)
 
 
 def _states(dataset: Dataset, columns: tuple[str, ...], rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 from lewm_cli.config import OWN_FIELDS, EvalProtocol, Expectation, Layer, merge_layers
 from lewm_cli.control import nondeterminism
 from lewm_cli.errors import UsageError
-from lewm_cli.suggestion import nearest
+from lewm_cli.suggestion import command, offer
 from lewm_cli.tasks import Task
 
 HELD_OUT = "heldout"
@@ -23,9 +23,7 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
         UsageError: the task has none of this name, or what comes out cannot mean anything.
     """
     if name not in task.protocols:
-        near = nearest(name, list(task.protocols))
-        hint = f"did you mean {near!r}?" if near else f"choose one of {', '.join(task.protocols)}"
-        raise UsageError(f"{task.name} has no protocol {name!r}; {hint}")
+        raise UsageError(f"{task.name} has no protocol {name!r}; {offer(name, task.protocols, command('presets'))}")
     own = Layer(f"protocol {task.name}/{name}", task.protocols[name] | {"name": name})
     for layer in settings:
         refused = next((key for key in OWN_FIELDS if key in layer.tree), None)

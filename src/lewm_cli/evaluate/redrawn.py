@@ -9,6 +9,7 @@ from lewm_cli.config import Section
 from lewm_cli.data import Dataset, resize
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate import Pair, Render, SimulatorPool, gather
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task
 
 PAIRS = 8
@@ -49,7 +50,8 @@ def redraw(
     if differences[worst] > fidelity.refused:
         raise LewmError(
             f"{found}, so the simulator of {task.name} is not the one that recorded it and a success rate would mean "
-            f"nothing; install stable-worldmodel==0.1.1, or record anew: lewm collect {task.name} --episodes 100"
+            "nothing; install stable-worldmodel==0.1.1, or record anew: "
+            + command("collect", task.name, "--episodes", 100)
         )
     alike = bool(differences[worst] <= fidelity.alike)
     if not alike:

@@ -8,17 +8,15 @@ from typing import Literal
 import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter that released pixels are compressed with)
 
+from lewm_cli.file_kind import FileKind, look_at
+
 READABLE = "only .tar.zst, .tar, .zst and HDF5 files are unpacked here"
 
-OTHERS = {
-    b"PK": "a zip archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ\x00": "an xz archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
-    b"Rar!": "a RAR archive",
-    b"\x04\x22\x4d\x18": "an lz4 archive",
-    b"version https://git-lfs": "a Git LFS pointer in place of the file that it stands for",
+UNPACKED: dict[FileKind, Literal["zstd", "tar", "HDF5"]] = {
+    FileKind.ZSTD: "zstd",
+    FileKind.TAR: "tar",
+    FileKind.ZEROS: "tar",  # an empty one
+    FileKind.HDF5: "HDF5",
 }
 
 COMPONENT_BYTES, NAME_BYTES, MAX_DEPTH = 255, 512, 8
@@ -61,26 +59,13 @@ def recognize(head: bytes) -> Literal["zstd", "tar", "HDF5"]:
 
     Never by its name: a web page that was downloaded has the right name too.
     """
-    head = head[: tarfile.BLOCKSIZE]
-    if not head:
-        raise DamagedError("it is empty")
-    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
-        return "zstd"
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "HDF5"
-    if len(head) == tarfile.BLOCKSIZE and not any(head):  # an empty tar archive is nothing but zeros
-        return "tar"
-    try:
-        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-        return "tar"
-    except tarfile.HeaderError:
-        pass
-    page_starts = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(page_starts):
-        raise DamagedError("it is a web page, which a server sends in place of a file that it does not give away")
-    unknown = f"of no format known here (it begins with {head[:8].hex(' ')})"
-    found = next((name for start, name in OTHERS.items() if head.startswith(start)), unknown)
-    raise RefusedError(f"it is {found}, and {READABLE}", "unpack it by hand, should it hold a dataset")
+    kind = look_at(head[: tarfile.BLOCKSIZE])
+    if kind in UNPACKED:
+        return UNPACKED[kind]
+    if kind in (FileKind.EMPTY, FileKind.WEB_PAGE, FileKind.XML):
+        raise DamagedError(f"it is {kind.value}")
+    begins = f" (it begins with {head[:8].hex(' ')})" if kind is FileKind.UNKNOWN else ""
+    raise RefusedError(f"it is {kind.value}{begins}, and {READABLE}", "unpack it by hand, should it hold a dataset")
 
 
 def member_path(name: str) -> PurePosixPath:

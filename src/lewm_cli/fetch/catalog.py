@@ -1,13 +1,13 @@
 """Reads what is published for a task and where: one TOML beside each task, and those that a user adds."""
 
-import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import platformdirs
 from pydantic import AfterValidator, Field, model_validator
 
-from lewm_cli.config import Section
+from lewm_cli.config import Section, read_toml
 from lewm_cli.errors import LewmError
 from lewm_cli.tasks import TASKS
 
@@ -93,17 +93,16 @@ def read_catalog() -> tuple[Entry, ...]:
         for task in TASKS
         if (task.folder / FILE).exists()  # nothing is published for a task without
     }
-    user = platformdirs.user_config_path("lewm") / "catalog"
-    for path in sorted(user.rglob("*.toml")):
-        named[path] = {"name": path.relative_to(user).with_suffix("").as_posix()}
+    with suppress(RuntimeError):  # a user without a home folder has no entries either
+        user = platformdirs.user_config_path("lewm") / "catalog"
+        for path in sorted(user.rglob("*.toml")):
+            named[path] = {"name": path.relative_to(user).with_suffix("").as_posix()}
     entries = {}
     for path, names in named.items():
         try:
-            tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise LewmError(
-                f"{path} is no catalog entry that can be read ({error}); mend it or take it away"
-            ) from error
+            tree = read_toml(path).tree
+        except LewmError as error:
+            raise LewmError(f"no catalog entry can be read: {error}; mend it or take it away") from error
         entry = Entry.build({**tree, **names, "origin": path}, str(path))
         entries[entry.name] = entry
     return tuple(entries.values())

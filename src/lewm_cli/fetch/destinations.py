@@ -11,9 +11,11 @@ from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.archive_checks import gigabytes
 from lewm_cli.fetch.target import Target
-from lewm_cli.files import exchanged, explained, locked, sync
+from lewm_cli.files import exchanged, locked, sync
 from lewm_cli.store import Home
 from lewm_cli.store.origin import IN_FOLDER, Origin, dataset_origin, run_origin
+from lewm_cli.suggestion import command
+from lewm_cli.system_errors import explained
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ def _plan_dataset(home: Home, target: Target, force: bool) -> PlannedFetch:
 def _plan_weights(home: Home, target: Target, force: bool) -> PlannedFetch:
     name, path = target.name, home.new_run_stem(target.name)
     if above := home.run_above(name):
-        raise LewmError(f"{name} would need a folder named like the run {above!r}; take that away with lewm rm {above}")
+        raise LewmError(
+            f"{name} would need a folder named like the run {above!r}; take that away with: {command('rm', above)}"
+        )
     lying = next((run for run in home.runs() if run.name == name), None)
     if lying is None or (force and not lying.files.weights.is_relative_to(home.write)):
         # Of a home that is only read; what goes into the other one is found before it.
@@ -67,7 +71,7 @@ def _plan_weights(home: Home, target: Target, force: bool) -> PlannedFetch:
     if origin is None or folder is None:
         raise LewmError(
             f"{lying.files.weights} was not put there by lewm fetch, so it is not replaced; "
-            f"take it away first: lewm rm {name}"
+            f"take it away first: {command('rm', name)}"
         )
     others = sorted({path.name for path in folder.iterdir()} - {IN_FOLDER, *(file.name for file in origin.files)})
     if others:
@@ -113,7 +117,6 @@ def staged(target: Path) -> Iterator[Path]:
         with explained(target):
             folder.mkdir(parents=True, exist_ok=True)
             _mark(target).unlink(missing_ok=True)
-        with explained(target, folder=False):
             yield folder
         _clear(target)
 

@@ -17,7 +17,8 @@ from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
 from lewm_cli.fetch.http_source import Answer, HttpSource, Identity, RetryableError, open_client
 from lewm_cli.fetch.remote import Advance, Begin, LocalFile, Remote, Transfer
-from lewm_cli.files import PART_SUFFIX, disk_is_full, explained, lock_path, locked, remove_stale_parts, sync, write_text
+from lewm_cli.files import PART_SUFFIX, lock_path, locked, remove_stale_parts, sync, write_text
+from lewm_cli.system_errors import explain, explained, number_of
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,13 @@ class _Partial:
             if time.monotonic() - self._synced_at > 10.0:  # seconds that a power failure may cost
                 self.sync()
         except OSError as error:
-            folder = self._path.parent
-            if disk_is_full(error):
+            folder, number = self._path.parent, number_of(error)
+            if number in (errno.ENOSPC, errno.EDQUOT):
                 what, remedy = f"the disk under {folder} is full", "free some space"
-            elif error.errno == errno.EFBIG:
+            elif number == errno.EFBIG:
                 what, remedy = f"{folder} takes no larger files", "choose another disk"
             else:
-                raise
+                raise explain(error, self._path, "written") from error
             raise LewmError(
                 f"{what} after {self.size:,} bytes of {self._path.name}; they are kept: {remedy}, "
                 "and the same command goes on from there"
@@ -173,7 +174,7 @@ class _Partial:
     def sync(self) -> None:
         """Makes the bytes survive a power failure."""
         if self._file is not None and self.identity is not None:
-            os.fsync(self._file)
+            sync(self.part)
             with suppress(LewmError):  # on a full disk the older note goes on to be true
                 self._write_note(self.identity)
 
@@ -181,7 +182,7 @@ class _Partial:
         """Gives the whole file its name."""
         assert self._file is not None, "started or resumed"
         with explained(self._path):
-            os.fsync(self._file)
+            sync(self.part)
             self.close()
             self.part.replace(self._path)
             sync(self._path.parent)

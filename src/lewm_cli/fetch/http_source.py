@@ -17,13 +17,12 @@ from lewm_cli import __version__
 from lewm_cli.config import Section
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.fetch.remote import Remote
+from lewm_cli.file_kind import FileKind, look_at
 
 RETRYABLE = (408, 425, 429, 500, 502, 503, 504)  # such a server may answer better next time
 
 SNIFFED_BYTES = 64  # looked at before they are taken for the file
 PAGE_BYTES = 4096  # of a web page, that may hold its title
-
-HTML = re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 
 
 class Identity(Section):
@@ -172,7 +171,7 @@ class HttpSource:
     def _file(self, response: httpx2.Response) -> Iterator[bytes]:
         pieces = response.iter_raw()
         head = _head(pieces, SNIFFED_BYTES)
-        if HTML.match(head):
+        if look_at(head) is FileKind.WEB_PAGE:
             raise self._page(response, head + _head(pieces, PAGE_BYTES))
         if head:
             yield head

@@ -1,7 +1,6 @@
 """Installs recordings and weights: downloaded, unpacked, checked, and only then renamed into place."""
 
 import hashlib
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -19,11 +18,10 @@ from lewm_cli.fetch.remote import ByteProgress, LocalFile, Remote, Transfer
 from lewm_cli.fetch.sources import local_path
 from lewm_cli.fetch.target import CONFIG, WEIGHTS, Target
 from lewm_cli.fetch.unpack import HDF5_SUFFIXES, unpack
-from lewm_cli.files import explained
-from lewm_cli.store import weights_digest
+from lewm_cli.store import Say, weights_digest
 from lewm_cli.store.formats import read_checkpoint
-from lewm_cli.store.load import Say
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
+from lewm_cli.system_errors import explain, explained
 
 SPARE_BYTES, BESIDE_BYTES = 1 << 28, 1 << 24
 """Bytes of the disk that unpacking leaves free, and those that an archive may hold beside the recording."""
@@ -138,7 +136,7 @@ def _verified(path: Path, expected: PublishedFile, progress: ByteProgress) -> Lo
     try:
         found = _hashed(path, progress)
     except OSError as error:
-        raise LewmError(f"{path} cannot be read ({os.strerror(error.errno or 0)}); check the path") from error
+        raise explain(error, path, "read") from error
     if found.sha256 != (expected.sha256 or found.sha256):
         raise LewmError(
             f"{path} is not the file that the catalog knows: its sha256 is {found.sha256} instead of "

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.fetch.archive_checks import plain_name
 from lewm_cli.fetch.catalog import Entry, HubPlace, Published, PublishedFile, read_catalog
-from lewm_cli.suggestion import nearest
+from lewm_cli.suggestion import command, offer
 
 RELEASE = "-release"  # ends the names of fetched weights, so that they never take the name of a run
 WEIGHTS, CONFIG = "weights.pt", "config.json"  # the files in a folder of weights, as on the Hub
@@ -66,7 +66,9 @@ def find_targets(
     weights = entry.checkpoints.get(method or "lewm") if both or checkpoint else None
     if recording is None and weights is None:
         kind = "checkpoint" if checkpoint else "dataset"
-        raise MissingError(f"the catalog has no {kind} of {entry.name}; `lewm fetch --list` shows what there is")
+        raise MissingError(
+            f"the catalog has no {kind} of {entry.name}; `{command('fetch', '--list')}` shows what there is"
+        )
     if recording and weights and url:
         raise UsageError(f"say what {source} is: add --dataset or --checkpoint")
     found = []
@@ -101,12 +103,13 @@ def _find_entry(what: str, url: str | None, *, dataset: bool, checkpoint: bool) 
         method = "lewm" if last in ("lewm", "lewm-release", "lejepa") else last.removesuffix(RELEASE)
         if method in entry.checkpoints:
             return entry, method
-        known = ", ".join(f"{entry.name}/{name}" for name in entry.checkpoints)
-        raise MissingError(f"the catalog has no {what}; there is {known or 'no checkpoint'}")
+        known = [f"{entry.name}/{name}" for name in entry.checkpoints]
+        raise MissingError(f"the catalog has no {what}; {offer(what, known, command('fetch', '--list'))}")
     if not url:
-        near = nearest(what, [word for entry in catalog for word in (entry.name, *entry.aliases)])
-        offer = f"did you mean {near!r}?" if near else "`lewm fetch --list` shows what there is"
-        raise MissingError(f"nothing called {what!r} is in the catalog; {offer}")
+        known = [word for entry in catalog for word in (entry.name, *entry.aliases)]
+        raise MissingError(
+            f"nothing called {what!r} is in the catalog; {offer(what, known, command('fetch', '--list'))}"
+        )
     if dataset == checkpoint:
         raise UsageError(f"{what!r} is not in the catalog; say what it is: add --dataset or --checkpoint")
     # What an address gives that no catalog knows can only be taken as it comes.

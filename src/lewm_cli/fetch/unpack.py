@@ -25,7 +25,8 @@ from lewm_cli.fetch.archive_checks import (
     remember_name,
 )
 from lewm_cli.fetch.remote import LocalFile
-from lewm_cli.files import explained, sync
+from lewm_cli.files import sync
+from lewm_cli.system_errors import explain, explained
 
 READ_BYTES = 1 << 18
 
@@ -90,7 +91,7 @@ def _sentence(archive: Path, error: Exception) -> LewmError | None:
         case FileNotFoundError():
             return MissingError(f"there is no archive {archive}; fetch it again")
         case PermissionError():
-            return LewmError(f"{archive} cannot be read ({error.strerror}); remove it and fetch it again")
+            return explain(error, archive, "read")
         case tarfile.FilterError():
             error = RefusedError(str(error), "do without it")
         case zstandard.ZstdError() if "too much memory" in str(error):

@@ -5,6 +5,7 @@ Arguments that mean the same in all of them:
     home: where names are looked up, and results go.
     name: of a run.
     say: called with a line about whatever was found or chosen on the user's behalf.
+    show: called with the result before it is stored, so that it is not lost where it cannot be.
     progress: enters a stage by its label, its total and their unit; yields a function that takes the number done.
     listeners: called with every event of a training.
     settings: laid over those of the preset or protocol; later ones win.

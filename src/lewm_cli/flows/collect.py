@@ -1,10 +1,11 @@
 """Record demonstrations of a task into the home."""
 
 from lewm_cli.data import Dataset, open_dataset, record
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.flows import Progress
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home
+from lewm_cli.suggestion import command, offer
 from lewm_cli.tasks import TASKS, find_task
 
 
@@ -28,13 +29,12 @@ def collect(
     """
     task = find_task(task_name)
     if task is None or task.make_simulator is None:
-        simulated = ", ".join(task.name for task in TASKS)
-        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; there is {simulated}")
-    name = name or home.next_name(f"{task.name}/demos", "dataset")
-    path = home.dataset_path(name)
-    if path.stem in {task.released_dataset for task in TASKS}:
-        raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
-    if home.dataset_file(name):
+        there = offer(task_name, (task.name for task in TASKS), command("presets"))
+        raise LewmError(f"there is no task {task_name!r} with a simulator to record from; {there}")
+    if name and home.dataset_path(name).stem in {task.released_dataset for task in TASKS}:
+        last = home.dataset_path(name).stem
+        raise UsageError(f"{last!r} is the name of a released dataset; choose another --name, like {name}-own")
+    if name and home.dataset_file(name):
         raise LewmError(f"the dataset {name!r} exists and recordings are never overwritten; choose another --name")
     workers = min(workers, episodes)
     with progress("recording", episodes, "episodes") as advance, StopRequest() as stop:
@@ -44,14 +44,22 @@ def collect(
             advance(done)
             stop.check()
 
-        record(
-            task,
-            path,
-            episodes=episodes,
-            seed=seed,
-            workers=workers,
-            any_start=any_start,
-            advance=advance_or_stop,
-            waiting=stop.check,
-        )
-    return open_dataset(path, name)
+        for free in [name] if name else home.free_names(f"{task.name}/demos", "dataset"):
+            path = home.dataset_path(free)
+            try:
+                record(
+                    task,
+                    path,
+                    episodes=episodes,
+                    seed=seed,
+                    workers=workers,
+                    any_start=any_start,
+                    advance=advance_or_stop,
+                    waiting=stop.check,
+                )
+            except TakenError:
+                if name:
+                    raise
+                continue  # by another job that began at the same time
+            break
+    return open_dataset(path, free)

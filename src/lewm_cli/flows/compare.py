@@ -8,9 +8,12 @@ from pydantic import ValidationError
 
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.evaluate import EvalResult, NamedResult, PairedComparison, compare
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows.results import KINDS, result_paths, results_folders
 from lewm_cli.store import Home, Say, weights_digest
+from lewm_cli.suggestion import command
+from lewm_cli.system_errors import explain
+from lewm_cli.text_file import read_text
 
 
 def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say) -> PairedComparison:
@@ -26,6 +29,8 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say
     """
     if plot and plot.suffix != ".svg":
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
+    if plot:
+        try_writing(plot)
     paths = (Path(one) if one.endswith(".json") else _newest(home, one, say) for one in typed)
     found = [(path, _read(path)) for path in paths]
     total, seen, named = Counter(result.run for _, result in found), Counter[str](), []
@@ -54,27 +59,31 @@ def _newest(home: Home, name: str, say: Say) -> Path:
         if result.weights_sha256 == digest:
             say(f"{name}: {path}")
             return path
-    raise LewmError(f"{run.name} was never evaluated with the weights it has now; start with: lewm eval {run.name}")
+    raise LewmError(
+        f"{run.name} was never evaluated with the weights it has now; start with: {command('eval', run.name)}"
+    )
 
 
 def _read(path: Path) -> EvalResult:
     try:
-        content = path.read_bytes()
+        content = read_text(path, "a stored evaluation")
     except FileNotFoundError as error:
         hint = "stored evaluations lie in <run>.run/results, and the name of a run means its newest one"
         raise MissingError(f"there is no file {path}; {hint}") from error
     except OSError as error:
-        raise LewmError(f"{path} cannot be read ({error.strerror}); name the file of a stored evaluation") from error
+        raise explain(error, path, "read") from error
     try:
         result = EvalResult.model_validate_json(content)
     except ValidationError as error:
-        raise LewmError(f"{path} is {_what_else(content, error)}; make one with: lewm eval RUN") from error
+        raise LewmError(f"{path} is {_what_else(content, error)}; make one with: {command('eval', 'RUN')}") from error
     if not result.episodes:
-        raise LewmError(f"{path} holds no pairs, so there is nothing to compare; make another with: lewm eval RUN")
+        raise LewmError(
+            f"{path} holds no pairs, so there is nothing to compare; make another with: {command('eval', 'RUN')}"
+        )
     return result
 
 
-def _what_else(content: bytes, error: ValidationError) -> str:
+def _what_else(content: str, error: ValidationError) -> str:
     """Names the contents of a file that is no evaluation."""
     for word, kind in KINDS.items():
         try:

@@ -7,6 +7,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import locked
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, RunFiles, Say, load_run, read_card, silent
 from lewm_cli.store.conversion import FOLDERS, Conversion, Names, Target, write_as
+from lewm_cli.suggestion import command
 
 USUAL_NAMES = {
     Target.SAFETENSORS: "{}.safetensors",
@@ -47,9 +48,10 @@ def convert_run(
     path = output.resolve() if output else beside.get(target) or Path.cwd() / usual
     derived = found.own and _is_derived(files, path, target)
     if derived and files.stopped:
+        task = read_card(files.weights).inputs.task
         raise LewmError(
-            f"the training of {name} was stopped, and {path.name} is written at its end; go on with lewm train "
-            f"{read_card(files.weights).inputs.task} --name {name} --resume, or name another file with --output"
+            f"the training of {name} was stopped, and {path.name} is written at its end; name another file with "
+            f"--output, or go on with: {command('train', task, '--name', name, '--resume')}"
         )
     if not derived:
         _check_place(path, target, overwrite)

@@ -38,10 +38,11 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.planned import Planned, find_planned
-from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder
+from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
 from lewm_cli.model import resolve_device
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task, find_task
 from lewm_cli.workers import available_cores
 
@@ -110,6 +111,7 @@ def evaluate_run(
     )
     find_objective(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
+    try_keeping(home, run)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
         say(f"unusual: {remark}")
     workers = available_cores() if workers is None else workers
@@ -171,7 +173,10 @@ class _Evaluation:
             diagnostics = ReferenceDiagnostics(self.run, pairs.pairs, result, self.references, self.pool)
             found = self._measure_references(diagnostics, self._title(pairs), references)
             result = result.model_copy(update={"references": found})
-        return Evaluated(result, keep_result(self.home, self.run, "eval", result))
+        try:
+            return Evaluated(result, keep_result(self.home, self.run, "eval", result))
+        except LewmError as error:
+            raise LewmError(f"{error}; its episodes are kept: add --resume to the command") from error
 
     def kept(self, planned: list[Planned]) -> str:
         """Say how many episodes are kept when this is stopped, those of references included, and how to go on."""
@@ -273,7 +278,7 @@ def drive_run(
     """
     goal = read_image(image)
     run = load_run(home, name, resolve_device(device), external=external, say=say)
-    instead = f"plan between two images: lewm plan {run.name} --start IMG --goal IMG"
+    instead = f"plan between two images: {command('plan', run.name, '--start', 'IMG', '--goal', 'IMG')}"
     task = _simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
@@ -299,6 +304,6 @@ def _simulated_task(run: Run, otherwise: str) -> Task:
     if width != inputs.actions.dim:
         raise LewmError(
             f"{run.name} plans with {inputs.actions.dim} action dimensions, and the simulator of {task.name} takes "
-            f"{width}; it was not trained on a recording of {task.name}: `lewm show {run.name}` says on which"
+            f"{width}; it was not trained on a recording of {task.name}: `{command('show', run.name)}` says on which"
         )
     return task

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.data import Dataset, open_frames
+from lewm_cli.data import Dataset, open_frames, require_usable
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.files import try_writing
 from lewm_cli.flows import Progress
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
 from lewm_cli.heads import KINDS, HeadFit, LatentEpisodes, LatentSplit, encode_episodes, save_head
@@ -56,8 +57,10 @@ def fit_head(
         raise UsageError(f"there is no kind of head {kind!r}; --kind takes {' or '.join(KINDS)}")
     run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.use_threads()
-    recording = home.find_dataset(dataset or run.card.dataset.name)
+    recording = home.find_dataset(dataset or run.card.dataset.name, say)
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)
+    require_usable(recording, say)
+    try_writing(run.places[0].head(kind))
     to_fit, to_test, held_out = _choose(run, recording, seed, say)
     frames = open_frames(recording, run.card.model.image_size, home.cache)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from lewm_cli.config import Layer
 from lewm_cli.control import ImaginedPlan, imagine_plan, nondeterminism, single_planner
 from lewm_cli.data import read_image
+from lewm_cli.files import try_writing
 from lewm_cli.model import resolve_device
 from lewm_cli.report import check_plan_file, save_plan
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
@@ -34,6 +35,7 @@ def plan_between(
     """
     if output:
         check_plan_file(output)
+        try_writing(output)
     images, on = (read_image(start), read_image(goal)), resolve_device(device)
     run = load_run(home, name, on, external=external, say=say)
     planner = single_planner(run.card.inputs.task, settings)

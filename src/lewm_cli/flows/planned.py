@@ -28,14 +28,6 @@ from lewm_cli.store import Home, Run, Say
 from lewm_cli.tasks import Task
 
 
-def parse_offsets(text: str) -> tuple[int, ...]:
-    """Read `25,50,75`; raises UsageError if it is something else."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--offsets {text!r} is no list of environment steps like 25,50,75,100")
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
 @dataclass(frozen=True)
 class Planned:
     """Pairs to plan for, their manifest if one holds them, and how success on them is measured."""
@@ -135,6 +127,10 @@ def _plan(
             protocol = protocol.model_copy(update={"pairs": len(pairs), "changed": changed})
     else:
         pairs = choose_pairs(dataset, task, among.episodes, protocol)
+        short = int((dataset.lengths[among.episodes] <= protocol.offset).sum())
+        if short:
+            whole = f"shorter than the way to a goal ({protocol.offset + 1} rows)"
+            say(f"left out: {short} of {len(among.episodes)} episodes, {whole}")
         if path:
             origin = write_manifest(path, task, dataset, protocol, pairs)
             say(f"pairs: {len(pairs)}, written to {path}")

@@ -1,11 +1,12 @@
 """Probe a run: find unseen episodes, draw frames, fit, and keep the result beside the run."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.data import open_frames
 from lewm_cli.flows import Progress
-from lewm_cli.flows.results import keep_result
+from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import STAGES, ProbeResult, draw_samples, encode, fit_probes
@@ -27,6 +28,7 @@ def probe_run(
     seed: int = 0,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
+    show: Callable[[ProbeResult], None] = lambda result: None,
 ) -> tuple[ProbeResult, Path]:
     """Probes frozen latents for every quantity that the task names.
 
@@ -41,6 +43,7 @@ def probe_run(
     run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, dataset, say)
+    try_keeping(home, run)
     samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=frames or PROBED_FRAMES, seed=seed)
     for target, reason in samples.left_out.items():
         say(f"left out: {target} {reason}")
@@ -52,4 +55,5 @@ def probe_run(
         result = fit_probes(
             run, unseen.dataset, samples, features, held_out=unseen.held_out, begun=begun, seed=seed, advance=advance
         )
+    show(result)
     return result, keep_result(home, run, "probe", result)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows.results import results_folder, stored_results
 from lewm_cli.report import RunReport, next_commands
 from lewm_cli.store import Home, Run, StoredResults, load_run
@@ -31,7 +31,9 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
         commands = next_commands(RunReport.of(run, results))
         first = commands.plan or commands.surprise
         raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; start with: {first}")
-    return draw_page(run, results, output or results_folder(home, run).parent / "report.html")
+    path = output or results_folder(home, run).parent / "report.html"
+    try_writing(path)
+    return draw_page(run, results, path)
 
 
 def draw_page(run: Run, results: StoredResults, path: Path) -> Page:

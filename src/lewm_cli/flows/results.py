@@ -1,7 +1,8 @@
 """Measurements kept beside the run they are of."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +12,12 @@ from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EpisodeResult, EvalResult
-from lewm_cli.files import write_text
+from lewm_cli.files import try_writing, write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
+TIME_FORMAT = "%Y%m%d-%H%M%S-%f"
 TIME = len("20260101-000000-000000.json")
 """Characters in which the names of all kinds of results end, and by which they are in the order of time."""
 
@@ -46,11 +48,27 @@ def results_folders(home: Home, name: str, files: RunFiles) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((files.results, home.sidecar(name, files).results)))
 
 
+def try_keeping(home: Home, run: Run) -> None:
+    """Try whether results of a run can be written, before one is measured; raises LewmError if not."""
+    try_writing(results_folder(home, run) / "result.json")
+
+
 def keep_result(home: Home, run: Run, kind: str, result: Measurement) -> Path:
     """Write a result under `<run>.run/results/<kind>-<time>.json`; raises LewmError if it cannot be written."""
-    path = results_folder(home, run) / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
+    folder = results_folder(home, run)
+    path = folder / f"{kind}-{_time_after(result_paths([folder])):{TIME_FORMAT}}.json"
     write_text(path, result.model_dump_json(by_alias=True))
     return path
+
+
+def _time_after(paths: Sequence[Path]) -> datetime:
+    """The time by which a new result is the newest: now, unless a machine whose clock is ahead has written one."""
+    now = datetime.now(UTC)
+    for path in reversed(paths):
+        with suppress(ValueError, OverflowError):
+            last = datetime.strptime(path.name[-TIME:].removesuffix(".json"), TIME_FORMAT).replace(tzinfo=UTC)
+            return max(now, last + timedelta(microseconds=1 + now.microsecond))  # not the same for two writers
+    return now
 
 
 def result_paths(folders: Iterable[Path], kinds: Iterable[str] = KINDS) -> list[Path]:

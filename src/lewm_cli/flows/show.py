@@ -1,30 +1,44 @@
 """Look up one dataset or run of the home."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset
+from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
-from lewm_cli.flows.results import stored_results
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_weights, silent, stored_card, with_statistics
-from lewm_cli.train import RunDetails, run_details
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, is_name, silent
+from lewm_cli.suggestion import command, offer
+
+if TYPE_CHECKING:
+    from lewm_cli.train import RunDetails
 
 
-def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Say = silent) -> Dataset | RunDetails:
+def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: Say = silent) -> "Dataset | RunDetails":
     """Find a run of this name, or else a dataset; raises LewmError if there is neither, or it is damaged."""
-    if name.endswith(DATASET_SUFFIXES):
+    if names_recording(name):
         return home.find_dataset(name)
     try:
-        loaded = load_weights(home, name, external=external, say=say)
+        home.find_run(name)
     except MissingError:
-        pass
+        if not is_name(name) and not Path(name).exists():
+            raise
     else:
-        # Nothing is computed unless it is asked for: to look at a run, its normalization need not be known.
-        asked = external.stats_from
-        card = stored_card(home, loaded) if asked is None else with_statistics(home, loaded, asked, say).card
-        return run_details(home, replace(loaded, card=card), stored_results(home, loaded))
+        return _run_details(home, name, external, say)
     try:
         return home.find_dataset(name)
     except MissingError:
-        files = (*home.run_files(), *home.dataset_files())
-        everything = ", ".join(dict.fromkeys(known for known, _ in files)) or "nothing yet"
-        raise MissingError(f"there is no run or dataset {name!r}; there is {everything}") from None
+        known = dict.fromkeys(known for known, _ in (*home.run_files(), *home.dataset_files()))
+        raise MissingError(f"there is no run or dataset {name!r}; {offer(name, known, command('ls'))}") from None
+
+
+def _run_details(home: Home, name: str, external: ExternalWeights, say: Say) -> "RunDetails":
+    # Here and not above, for a recording is looked at without torch.
+    from lewm_cli.flows.results import stored_results
+    from lewm_cli.store import load_weights, stored_card, with_statistics
+    from lewm_cli.train.run_details import run_details
+
+    loaded = load_weights(home, name, external=external, say=say)
+    # Nothing is computed unless it is asked for: to look at a run, its normalization need not be known.
+    asked = external.stats_from
+    card = stored_card(home, loaded) if asked is None else with_statistics(home, loaded, asked, say).card
+    return run_details(home, replace(loaded, card=card), stored_results(home, loaded))

@@ -1,29 +1,60 @@
 """Train a run: find what it needs, take its name once nothing can be wrong with it any more, and start the loop."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers, read_toml
-from lewm_cli.data import ClipBatches, Dataset, Split, find_packed, open_frames, pack_frames, split_clips
-from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.files import locked, remove_stale_parts, write_text
+from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers
+from lewm_cli.data import (
+    ClipBatches,
+    Dataset,
+    Split,
+    find_packed,
+    open_frames,
+    pack_frames,
+    require_usable,
+    split_clips,
+    used_actions,
+)
+from lewm_cli.errors import LewmError, TakenError, UsageError
+from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.training_request import DEFAULT_PRESETS, configure, named_recording, task_recording
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, list_runs, load_run, read_card, split_step
-from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
-from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, task_preset
+from lewm_cli.store import (
+    Home,
+    Run,
+    RunFiles,
+    Say,
+    dataset_task,
+    is_name,
+    list_runs,
+    load_run,
+    newest_run,
+    read_card,
+    split_step,
+)
+from lewm_cli.suggestion import command
+from lewm_cli.tasks import GENERIC, Task, find_task
+from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training run to do; `card` is that of a run that is resumed, None for a new one."""
+    """A training run to do.
+
+    Args:
+        name: without one that was chosen, the first of those that are tried until one is free.
+        card: of a run that is resumed; None for a new one.
+    """
 
     name: str
     files: RunFiles
@@ -77,12 +108,15 @@ def train(
         job = _new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
-    with locked(job.files.weights, f"another training is writing {job.name!r}; choose another --name"):
-        if not resume:
-            _refuse_taken(home, job.name, overwrite=overwrite)
+    require_usable(job.dataset, say)
+    with _claimed(home, job, chosen=name is not None, overwrite=overwrite) as job:
+        try_writing(job.files.weights)
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)  # of a training that was killed
         split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
+        short = int((job.dataset.lengths < split.train.span).sum())
+        if short:
+            say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
@@ -126,23 +160,44 @@ def _new_job(
     """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
     task, recording = find_task(what), None
     if task is None:
-        recording = _named_recording(home, what, dataset)
+        recording = named_recording(home, what, dataset, say)
         task = dataset_task(recording)
         if task.make_simulator is None:
             say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
     if preset is None:
-        preset = "release" if device.type == "cuda" else "small"
+        preset = DEFAULT_PRESETS["cuda" if device.type == "cuda" else "cpu"]
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    above = merge_layers([*([read_toml(config)] if config else ()), *settings])
-    layers = merge_layers([task_preset(task, preset).layer_under(above), above])
-    merged = TrainConfig.build(layers.tree, layers.source)
+    merged = configure(task, preset, config, settings)
     if recording is None:
-        recording = home.find_dataset(dataset) if dataset else _only_recording(home, task)
+        recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
-    name = name or home.next_name(f"{_prefix(what)}/{merged.method}", "run")
+    name = name or f"{_prefix(what)}/{merged.method}"
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
+
+
+@contextmanager
+def _claimed(home: Home, job: Job, *, chosen: bool, overwrite: bool) -> Iterator[Job]:
+    """Hold the lock of the run's name; of a name that nobody chose, the first that no other job takes.
+
+    Raises LewmError if the name cannot be had.
+    """
+    chosen = chosen or job.card is not None
+    for name in [job.name] if chosen else home.free_names(job.name, "run"):
+        files = job.files if chosen else RunFiles(home.new_run_stem(name))
+        with ExitStack() as held:
+            try:
+                busy = f"another training is writing {name!r}; choose another --name"
+                held.enter_context(locked(files.weights, busy))
+                if job.card is None:
+                    _refuse_taken(home, name, overwrite=overwrite)
+            except TakenError:
+                if chosen:
+                    raise
+                continue  # by another job that began at the same time
+            yield replace(job, name=name, files=files)
+            return
 
 
 def _is_of_workers(setting: Layer) -> bool:
@@ -165,10 +220,10 @@ def _resumed_job(
     if card is None or card.provenance is None:
         raise LewmError(
             f"{name} was trained by another tool, which left nothing to resume; "
-            f"start a run from its weights: lewm train {what} --init-from {name}"
+            f"start a run from its weights: {command('train', what, '--init-from', name)}"
         )
     trained_on = card.provenance.dataset
-    recording = home.find_dataset(dataset or trained_on.name)
+    recording = home.find_dataset(dataset or trained_on.name, say)
     if trained_on.fingerprint != recording.identity.fingerprint:
         raise LewmError(
             f"{recording.name} is not the recording that {name} was trained on ({trained_on.name}, "
@@ -180,35 +235,13 @@ def _resumed_job(
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 
-def _named_recording(home: Home, what: str, dataset: str | None) -> Dataset:
-    tasks = ", ".join(task.name for task in TASKS)
-    if dataset:
-        raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: lewm train {dataset}")
-    try:
-        return home.find_dataset(what)
-    except MissingError as error:
-        raise LewmError(f"{what!r} is no task (there is {tasks}), and {error}") from error
-
-
-def _only_recording(home: Home, task: Task) -> Dataset:
-    found = home.datasets_of(task)
-    if not found:
-        raise LewmError(
-            f"there is no recording of {task.name} yet; make one with: lewm collect {task.name} --episodes 300"
-        )
-    if len(found) > 1 and found[0].path.stem != task.released_dataset:
-        names = ", ".join(dataset.name for dataset in found)
-        raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
-    return found[0]
-
-
 def _prefix(what: str) -> str:
     """The folder of new runs: `tworoom` for the task and its aliases, `robot` for robot, robot/pick and robot.h5."""
     task = find_task(what)
     if task is not None:
         return task.name
     path = PurePath(what)
-    return path.parts[0] if len(path.parts) > 1 and not path.suffix else path.stem
+    return path.parts[0] if len(path.parts) > 1 and is_name(what) and not path.suffix else path.stem
 
 
 def _newest_stopped(home: Home, what: str, say: Say) -> str:
@@ -221,8 +254,8 @@ def _newest_stopped(home: Home, what: str, say: Say) -> str:
         and RunFiles(run.path.with_suffix("")).stopped
     ]
     if not stopped:
-        raise LewmError(f"no run of {what} has stopped before its end; start one with: lewm train {what}")
-    name = max(stopped, key=lambda run: run.modified).name
+        raise LewmError(f"no run of {what} has stopped before its end; start one with: {command('train', what)}")
+    name = newest_run(stopped, say).name
     say(f"resuming {name}, the newest run of {what} that stopped")
     return name
 
@@ -232,7 +265,7 @@ def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
     if above:
         raise LewmError(f"{name!r} would need a folder named like the run {above!r}; choose another --name")
     if home.run_is_taken(name) and not overwrite:
-        raise LewmError(
+        raise TakenError(
             f"the run {name!r} exists; --resume goes on with it, --overwrite replaces it, "
             "and without --name the next free name is taken"
         )
@@ -245,7 +278,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     inputs = (
         parent.card.inputs.model_copy(update={"task": job.task.name, "frameskip": frameskip})
         if parent
-        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(dataset.actions))
+        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(used_actions(dataset)))
     )
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(
@@ -282,7 +315,7 @@ def _its_sizes(parent: Run) -> str:
     model, inputs = parent.card.model, parent.card.inputs
     return (
         f"set model.latent={model.latent}, model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
-        f"the others that `lewm show {parent.name} --json` has"
+        f"the others that `{command('show', parent.name, '--json')}` has"
     )
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, require_usable
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Home, Run, Say, dataset_task
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
 
 
@@ -27,11 +28,13 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
         every: take all episodes, those that the run was trained on included.
 
     Raises:
-        LewmError: no such recording, one of another task, or one that was trained on as a whole.
+        LewmError: no such recording, one of another task or in which frames are missing, or one that was trained on as
+            a whole.
     """
     card = run.card
-    dataset = home.find_dataset(name or card.dataset.name)
+    dataset = home.find_dataset(name or card.dataset.name, say)
     refuse_unfit(run, task, dataset)
+    require_usable(dataset, say)
     unseen = is_unseen(run, dataset)
     taken, held_out = np.arange(dataset.episodes), bool(unseen.all())
     whole = f"episodes: all {dataset.episodes} of {dataset.name}"
@@ -50,7 +53,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
     else:
         raise LewmError(
             f"{run.name} was trained on every episode of {dataset.name}; record others to measure on, for example: "
-            f"lewm collect {task.name} --episodes 100 --seed 1 --name {task.name}/test"
+            + command("collect", task.name, "--episodes", 100, "--seed", 1, "--name", f"{task.name}/test")
         )
     return UnseenEpisodes(dataset, taken, held_out)
 
@@ -72,5 +75,5 @@ def refuse_unfit(run: Run, task: Task, dataset: Dataset) -> None:
     if width != dims:
         raise LewmError(
             f"{dataset.name} has {width} action dimensions, and {run.name} was trained with {dims}; "
-            "`lewm ls` lists the recordings and runs there are"
+            f"`{command('ls')}` lists the recordings and runs there are"
         )

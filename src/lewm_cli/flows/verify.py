@@ -3,12 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.data import DATASET_SUFFIXES
+from lewm_cli.data import Problem, holds_frames, names_recording
+from lewm_cli.errors import LewmError
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import KINDS, results_folders
 from lewm_cli.flows.rm import find_named
 from lewm_cli.store import Home, Say
-from lewm_cli.verify import Check, Problem, RunCheck, check_dataset, check_run
+from lewm_cli.suggestion import command
+from lewm_cli.verify import Check, RunCheck, check_dataset, check_run
 
 
 def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[Check]:
@@ -24,10 +26,13 @@ def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[C
     checks: list[Check] = []
     if name is None:
         runs, datasets = list(home.runs()), list(home.dataset_files())
-    elif name.endswith(DATASET_SUFFIXES) and Path(name).exists():
+    elif Path(name).is_file() and holds_frames(Path(name)):
+        measured = command("surprise", name, "--actions", "FILE")
+        raise LewmError(f"{name} is a video or an image, and holds no actions to check; measure it with: {measured}")
+    elif Path(name).is_file() and names_recording(name):
         runs, datasets = [], [(str(Path(name).absolute()), Path(name).absolute())]
     else:
-        run, dataset = find_named(home, name)
+        run, dataset = find_named(home, home.run_name(name))
         runs, datasets = [run] if run else [], [(name, dataset)] if dataset else []
     # Runs first: they take a moment, and frames take long.
     for run in runs:

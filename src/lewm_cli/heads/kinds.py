@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 import torch
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from lewm_cli.heads.head_fit import HeadFit
 from lewm_cli.heads.position import ProbeFit
 from lewm_cli.heads.reach import ReachFit
 from lewm_cli.store import Run, head_paths, load_head, weights_digest, write_head
+from lewm_cli.suggestion import command
 
 KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "probe": ProbeFit}
 """Every kind of head by its name. A new one is a module beside this one, and an entry here."""
@@ -31,7 +31,7 @@ class StoredHead:
 
 def fit_command(name: str, kind: str) -> str:
     """The command that fits a head to the latents of a run."""
-    return f"lewm fit {quote(name)}" + ("" if kind == "reach" else f" --kind {kind}")
+    return command("fit", name, *(() if kind == "reach" else ("--kind", kind)))
 
 
 def find_head(run: Run, kind: str) -> StoredHead:

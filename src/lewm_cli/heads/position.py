@@ -16,6 +16,7 @@ from lewm_cli.heads.head_fit import FITTED, HeadFit, optimize
 from lewm_cli.heads.latents import LatentSplit
 from lewm_cli.model import HIDDEN, PositionHead, perceptron
 from lewm_cli.statistics import Estimate, estimate_r2
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, ProbeTarget, find_task
 
 BATCH = 512
@@ -49,7 +50,7 @@ class ProbeFit(HeadFit):
         named = [target for target in task.probe_targets if target.is_position]
         if not named:
             raise LewmError(
-                f"the task {task.name} names no position to read; fit the other head: lewm fit {split.run.name}"
+                f"the task {task.name} names no position to read; fit the other head: {command('fit', split.run.name)}"
             )
         fitted, tested = split.fitted, split.tested
         rows = np.concatenate([fitted.rows, tested.rows])

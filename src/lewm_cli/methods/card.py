@@ -1,13 +1,15 @@
 """The metadata of a run, in the header of `<run>.safetensors`."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lewm_cli.config import DatasetIdentity, Inputs, Section
-from lewm_cli.methods.method import Method
 from lewm_cli.methods.table import DEFAULT, METHODS
 from lewm_cli.methods.train_config import MethodName, Sizes, TrainConfig
+
+if TYPE_CHECKING:
+    from lewm_cli.methods.method import Method
 
 
 class Provenance(Section):
@@ -16,13 +18,14 @@ class Provenance(Section):
     dataset: DatasetIdentity
     held_out: tuple[int, ...] = Field(description="numbers of the episodes held out; empty for the clip split")
     trained_on: tuple[str, ...] = Field(
-        description="digests of all episodes ever trained on, those of the run it was initialized from included"
+        repr=False,
+        description="digests of all episodes ever trained on, those of the run it was initialized from included",
     )
     train: TrainConfig
     step: int = Field(ge=0, description="optimizer steps taken")
     init_from: str | None = None
     device: str
-    versions: dict[str, str]
+    versions: dict[str, str] = Field(repr=False)
     command: str
     finished: str = Field(description="UTC time of the last step, ISO 8601")
 
@@ -46,7 +49,7 @@ class RunCard(Section):
             raise ValueError("a run was trained here or elsewhere: give provenance or statistics_from")
         return self
 
-    def new_model(self) -> Method:
+    def new_model(self) -> "Method":
         """A model of these sizes with random weights."""
         objective = self.provenance.train.objective if self.provenance else None
         return METHODS[self.method](self.model, self.inputs.block_dim, objective)

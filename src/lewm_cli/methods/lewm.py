@@ -2,33 +2,17 @@
 
 import copy
 from collections.abc import Iterable
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.accelerate import fast_rollout
-from lewm_cli.config import ModelConfig, Section
+from lewm_cli.config import ModelConfig
+from lewm_cli.methods.lewm_objective import ObjectiveConfig
 from lewm_cli.methods.method import Batch, Loss, Method
 from lewm_cli.model import ActionEncoder, Imaginer, Predictor, Projector, SIGReg, VisionTransformer
-
-
-class ObjectiveConfig(Section):
-    """The two losses: prediction + lambda * SIGReg."""
-
-    lambda_: NonNegativeFloat = Field(0.09, alias="lambda", description="weight of SIGReg")
-    knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
-    projections: PositiveInt = Field(1024, description="random directions per call")
-
-    @property
-    def explanation(self) -> str:
-        """The loss in words, for the page of a run."""
-        return (
-            f"Prediction of the next latent, plus {self.lambda_:g} \u00d7 SIGReg, which keeps the latents spread like "
-            "a Gaussian. Without it they would shrink to a point that is trivial to predict."
-        )
 
 
 class LeWM(Method):
@@ -40,9 +24,7 @@ class LeWM(Method):
         objective: lambda, knots and number of directions; the defaults are the paper's.
     """
 
-    name = "lewm"
-    Sizes = ModelConfig
-    Objective = ObjectiveConfig
+    name: ClassVar[str] = "lewm"
 
     def __init__(self, config: ModelConfig, block_dim: int, objective: ObjectiveConfig | None = None) -> None:
         super().__init__(config, block_dim)

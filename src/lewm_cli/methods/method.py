@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lewm_cli.config import NetworkConfig, Section
 from lewm_cli.methods.info_contract import InfoContract
@@ -45,26 +45,34 @@ class Loss:
 class Method(InfoContract):
     """A world model and how it is trained.
 
-    A method is one module in this folder and one line in `table.py`. It names its sections of the configuration, builds
-    its network and computes its loss; planning cost and rollout are those of the base classes unless it has its own.
+    A method is one module in this folder and one entry in `table.py`, which names its sections of the configuration. It
+    builds its network and computes its loss; planning cost and rollout are those of the base classes unless it has its
+    own.
 
     Args:
-        config: sizes of the network, a `Sizes`.
+        config: sizes of the network.
         block_dim: width of an action block, frameskip * action dimensions.
-        objective: of the training, an `Objective`; its defaults if not given.
+        objective: of the training; its defaults if not given.
 
     Attributes:
         name: in configurations, `method = "lewm"`.
-        Sizes: the section `model` of a configuration.
-        Objective: the section `objective`; its property `explanation`, if it has one, is printed on the page of a run.
     """
 
     name: ClassVar[str]
-    Sizes: ClassVar[type[NetworkConfig]]
-    Objective: ClassVar[type[Section]]
 
     def __init__(self, config: NetworkConfig, block_dim: int, objective: Section | None = None) -> None:
         super().__init__(config, block_dim)
+
+    def __repr__(self) -> str:
+        """One line; the layers are in the line of each part, as `print(model.encoder)` shows them."""
+        parts = ", ".join(f"{name} {_parameters(part):,}" for name, part in self.named_children() if _parameters(part))
+        sizes = f"frames of {self.config.image_size} px, latent {self.config.latent}, action blocks of {self.block_dim}"
+        return f"{type(self).__name__}({self.parameter_count:,} parameters: {parts}; {sizes})"
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of parameters of the whole network."""
+        return _parameters(self)
 
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
@@ -87,3 +95,7 @@ class Method(InfoContract):
     @abstractmethod
     def collapse_advice(self) -> str:
         """A clause that says what to change when the latent space has collapsed."""
+
+
+def _parameters(part: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())

@@ -25,6 +25,6 @@ def resolve_device(name: str) -> torch.device:
         )
     try:
         torch.empty(0, device=name)
+        return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} is not available here; use --device {kind}") from error
-    return torch.device(name)

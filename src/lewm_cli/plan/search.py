@@ -15,6 +15,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.plan.budget import Budget
 from lewm_cli.plan.cost import cost_and_gradient
 from lewm_cli.plan.problem import Iteration, Plan, Problem
+from lewm_cli.suggestion import command
 
 PATIENCE = 3
 """Iterations in which the least cost must fall by more than the tolerance."""
@@ -174,7 +175,8 @@ class Search:
         """
         if not self.best_cost.isfinite().all():
             raise LewmError(
-                "no candidate costs a finite number: weights of the run or its head are damaged (lewm verify tells), "
+                "no candidate costs a finite number: weights of the run or its head are damaged "
+                f"(`{command('verify')}` tells), "
                 "or training diverged, or planner.std leads much too far out"
             )
         # Before the clock is read: the device may still compute.

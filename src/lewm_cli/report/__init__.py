@@ -1,33 +1,38 @@
 """Typed results in; text, tables and videos out."""
 
-from lewm_cli.report.checking import checkup_tables, checkup_tree
-from lewm_cli.report.comparing import comparison_tables
-from lewm_cli.report.converting import conversion_tables, conversion_tree
-from lewm_cli.report.details import (
-    dataset_tables,
-    dataset_tree,
-    details_tables,
-    details_tree,
-    inventory_tables,
-    inventory_tree,
-    training_tables,
-)
-from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables, protocol_tables
-from lewm_cli.report.output import Output
-from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
-from lewm_cli.report.probing import head_tables, probe_tables
-from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
-from lewm_cli.report.run_report import RunReport, next_commands
-from lewm_cli.report.summary import report_tables, report_tree
-from lewm_cli.report.surprising import surprise_tables
-from lewm_cli.report.training_view import TrainingView, preset_tables, preset_text
-from lewm_cli.report.verifying import verification_tables, verification_tree
-from lewm_cli.report.video import VideoFolder
+from typing import TYPE_CHECKING
+
+from lewm_cli.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lewm_cli.report.checking import checkup_tables, checkup_tree
+    from lewm_cli.report.choices import preset_tables, preset_text, protocol_tables
+    from lewm_cli.report.comparing import comparison_tables
+    from lewm_cli.report.converting import conversion_tables, conversion_tree
+    from lewm_cli.report.details import details_tables, details_tree, training_tables
+    from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
+    from lewm_cli.report.listing import inventory_tables, inventory_tree
+    from lewm_cli.report.output import Output
+    from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
+    from lewm_cli.report.probing import head_tables, probe_tables
+    from lewm_cli.report.recording_facts import dataset_tables, dataset_tree
+    from lewm_cli.report.removing import removal_tables, removal_text, removal_tree
+    from lewm_cli.report.rows import ResultRow, Table, log_rows, result_rows
+    from lewm_cli.report.run_report import RunReport, next_commands
+    from lewm_cli.report.summary import report_tables, report_tree, run_html
+    from lewm_cli.report.surprising import surprise_tables
+    from lewm_cli.report.training_view import TrainingView
+    from lewm_cli.report.verifying import verification_tables, verification_tree
+    from lewm_cli.report.video import VideoFolder
+else:
+    __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "NOT_SHOWN",
     "Output",
+    "ResultRow",
     "RunReport",
+    "Table",
     "TrainingView",
     "VideoFolder",
     "check_plan_file",
@@ -45,6 +50,7 @@ __all__ = [
     "head_tables",
     "inventory_tables",
     "inventory_tree",
+    "log_rows",
     "next_commands",
     "plan_tables",
     "preset_tables",
@@ -56,6 +62,8 @@ __all__ = [
     "removal_tree",
     "report_tables",
     "report_tree",
+    "result_rows",
+    "run_html",
     "save_plan",
     "surprise_tables",
     "training_tables",

@@ -1,123 +1,27 @@
-"""The home, a recording and a run in detail, as tables for a person and trees for programs."""
-
-from dataclasses import asdict
+"""A run in detail, as tables for a person and trees for programs."""
 
 from pydantic_core import to_jsonable_python
 from rich.console import RenderableType
-from rich.filesize import decimal
 from rich.table import Table
 
-from lewm_cli.data import Dataset
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report.pieces import Tree, framed_table
-from lewm_cli.store import Inventory, RunEntry
+from lewm_cli.report.pieces import Tree, facts_table, framed_table
+from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
 
 
 def training_tables(finished: TrainingFinished) -> list[RenderableType]:
     """The last held-out numbers and the command to type next."""
-    table = _facts(f"{finished.run}: {finished.step} steps in {finished.seconds:.0f} s")
+    table = facts_table(f"{finished.run}: {finished.step} steps in {finished.seconds:.0f} s")
     _add_held_out(table, finished.held_out)
     table.add_row("saved", finished.path)
     return [table]
 
 
-def inventory_tables(inventory: Inventory) -> list[RenderableType]:
-    """All datasets and runs."""
-    datasets = framed_table("datasets", "name", "task", "episodes", "rows", "size", "path")
-    for entry in inventory.datasets:
-        if entry.dataset is None:
-            datasets.add_row(entry.name, "unusable", "", "", decimal(entry.size), entry.problem)
-        else:
-            counts = (f"{entry.dataset.episodes:,}", f"{entry.dataset.rows:,}")
-            datasets.add_row(entry.name, entry.task, *counts, decimal(entry.size), str(entry.path))
-    runs = framed_table("runs", "name", "task", "step", "trained on", "size", "path")
-    for run in inventory.runs:
-        if run.problem:
-            runs.add_row(run.name, "unusable", "", "", decimal(run.size), run.problem)
-        else:
-            runs.add_row(run.name, *_trained_on(run), decimal(run.size), str(run.path))
-    return [datasets, runs]
-
-
-def inventory_tree(inventory: Inventory) -> Tree:
-    """All datasets and runs; `problem` says why one cannot be used."""
-    datasets = [
-        {
-            "name": entry.name,
-            "path": entry.path,
-            "bytes": entry.size,
-            "task": entry.task,
-            "episodes": entry.dataset and entry.dataset.episodes,
-            "rows": entry.dataset and entry.dataset.rows,
-            "problem": entry.problem,
-        }
-        for entry in inventory.datasets
-    ]
-    runs = [
-        {
-            "name": run.name,
-            "path": run.path,
-            "bytes": run.size,
-            "modified": run.modified.isoformat(timespec="seconds"),
-            "kind": run.kind,
-            "task": run.inputs and run.inputs.task,
-            "step": run.card.provenance.step if run.card and run.card.provenance else None,
-            "needs_statistics": not run.problem and not run.inputs,
-            "problem": run.problem,
-        }
-        for run in inventory.runs
-    ]
-    return {"datasets": datasets, "runs": runs}
-
-
-def _trained_on(run: RunEntry) -> tuple[str, str, str]:
-    """Task, step and what it was trained on."""
-    if run.card and run.card.provenance:
-        return run.card.inputs.task, f"{run.card.provenance.step:,}", run.card.provenance.dataset.name
-    stored = run.card or run.statistics
-    if stored is None:
-        return "", "", f"elsewhere ({run.kind}); needs --stats-from"
-    dataset = run.card.dataset if run.card else run.statistics.dataset
-    return stored.inputs.task, "", f"elsewhere ({run.kind}); statistics of {dataset.name}"
-
-
-def dataset_tables(dataset: Dataset) -> list[RenderableType]:
-    """A recording: where, whose, how long, what it holds."""
-    facts, lengths = _facts(dataset.name), dataset.lengths
-    facts.add_row("file", f"{dataset.path} ({decimal(dataset.path.stat().st_size)})")
-    spread = f"{lengths.min()} to {lengths.max()} rows, mean {lengths.mean():.1f}"
-    facts.add_row("episodes", f"{dataset.episodes:,}, {spread}")
-    facts.add_row("rows", f"{dataset.rows:,}")
-    facts.add_row("task", dataset.task or "not named in the file")
-    if dataset.policy:
-        facts.add_row("policy", dataset.policy)
-    if dataset.seed is not None:
-        facts.add_row("seed", str(dataset.seed))
-    for column in dataset.columns:
-        shape = " x ".join(str(side) for side in column.shape) or "scalar"
-        facts.add_row(f"column {column.name}", f"{shape}, {column.dtype}")
-    return [facts]
-
-
-def dataset_tree(dataset: Dataset) -> Tree:
-    """The same for programs, and its fingerprint."""
-    names = ("name", "path", "task", "policy", "seed", "episodes", "rows")
-    return {name: getattr(dataset, name) for name in names} | {
-        "bytes": dataset.path.stat().st_size,
-        "shortest": int(dataset.lengths.min()),
-        "longest": int(dataset.lengths.max()),
-        "fingerprint": dataset.identity.fingerprint,
-        "columns": [asdict(column) for column in dataset.columns],
-    }
-
-
-def details_tables(details: Dataset | RunDetails) -> list[RenderableType]:
-    """A recording, or of a run its sizes, how it was trained, and what was measured on it."""
-    if isinstance(details, Dataset):
-        return dataset_tables(details)
+def details_tables(details: RunDetails) -> list[RenderableType]:
+    """A run: its sizes, how it was trained, and what was measured on it."""
     tables: list[RenderableType] = [_run_facts(details)]
     parts = Table("part", title="components", title_justify="left")
     for heading in ("parameters", "MFLOPs"):
@@ -128,7 +32,7 @@ def details_tables(details: Dataset | RunDetails) -> list[RenderableType]:
     parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
     tables.append(parts)
     if evaluations := details.results.of(EvalResult):
-        headings = ("time", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
+        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
         results = framed_table("evaluations", *headings, fold=(1, 2))
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
@@ -141,7 +45,7 @@ def details_tables(details: Dataset | RunDetails) -> list[RenderableType]:
             fitted = head.fit.time[:16] if head.fit else ""
             heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
-    measured = framed_table("probes and surprise", "time", "frames from", "measured", "value", fold=(1,))
+    measured = framed_table("probes and surprise", "time, UTC", "frames from", "measured", "value", fold=(1,))
     for probe in details.results.of(ProbeResult):
         for target in probe.targets:
             what = f"MLP probe R2, {target.name}"
@@ -154,10 +58,8 @@ def details_tables(details: Dataset | RunDetails) -> list[RenderableType]:
     return tables + [f"not a result of this version: {path}" for path in details.results.unreadable]
 
 
-def details_tree(details: Dataset | RunDetails) -> Tree:
+def details_tree(details: RunDetails) -> Tree:
     """The same for programs, with every stored result in full."""
-    if isinstance(details, Dataset):
-        return dataset_tree(details)
     run = details.run
     tree = {
         "name": run.name,
@@ -181,7 +83,7 @@ def details_tree(details: Dataset | RunDetails) -> Tree:
 
 def _run_facts(details: RunDetails) -> Table:
     run, model, card = details.run, details.run.model.config, details.run.card
-    facts = _facts(run.name)
+    facts = facts_table(run.name)
     facts.add_row("weights", f"{run.files.weights} ({run.tensors}/{run.tensors} tensors)")
     if run.source:
         facts.add_row("from elsewhere", run.source)
@@ -192,14 +94,15 @@ def _run_facts(details: RunDetails) -> Table:
     frames = f"frames {model.image_size} x {model.image_size}"
     facts.add_row("model", f"latent {model.latent}, history {model.history}, {frames}, {actions}")
     if card is None:
-        facts.add_row("statistics", f"none yet; compute them: lewm show {run.name} --stats-from DATASET")
+        facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:
         facts.add_row("statistics", f"of {card.dataset.name}: {card.dataset.rows:,} rows")
     else:
         provenance, train = card.provenance, card.provenance.train
         facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
         facts.add_row("held out", f"{len(provenance.held_out)} episodes")
-        unfinished = f"; stopped, go on with: lewm train {card.inputs.task} --name {run.name} --resume"
+        resume = command("train", card.inputs.task, "--name", run.name, "--resume")
+        unfinished = f"; stopped, go on with: {resume}"
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
         objective = train.objective.model_dump(by_alias=True)
@@ -220,10 +123,3 @@ def _add_held_out(table: Table, held_out: HeldOut) -> None:
         table.add_row(f"held-out {name}", f"{value:.2f}")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")
-
-
-def _facts(title: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    return table

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import EvalResult, References
-from lewm_cli.report.pieces import framed_table, plain_table, spent_per_plan
+from lewm_cli.report.pieces import plain_table, spent_per_plan
 from lewm_cli.simulate import HELD_STEPS
 
 NOT_SHOWN = "not shown to beat random"
@@ -23,14 +22,6 @@ def evaluation_tables(results: Sequence[EvalResult]) -> list[RenderableType]:
     if first.references:
         tables += ["", *(_references_by_distance(results) if several else _references(first))]
     return tables
-
-
-def protocol_tables(protocols: list[tuple[str, EvalProtocol]]) -> list[RenderableType]:
-    """One line per protocol of a task: what it is for."""
-    table = framed_table("protocols", "name", "purpose")
-    for task, protocol in protocols:
-        table.add_row(f"{task}/{protocol.name}", protocol.purpose)
-    return [table, "`lewm eval RUN --protocol NAME` measures by one of them"]
 
 
 def _by_group(result: EvalResult) -> Table:

@@ -1,6 +1,6 @@
 """Renders what `lewm fetch` knows, would do, and has done."""
 
-from shlex import quote
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import RenderableType
@@ -8,17 +8,20 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.fetch import Entry, Installed, PlannedFetch, Published
 from lewm_cli.report.pieces import Tree
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
 
+if TYPE_CHECKING:
+    from lewm_cli.fetch import Entry, Installed, PlannedFetch, Published
 
-def catalog_tree(entries: tuple[Entry, ...]) -> Tree:
+
+def catalog_tree(entries: "tuple[Entry, ...]") -> Tree:
     """Lists everything that can be fetched, and what cannot and why."""
     return {"entries": [entry.model_dump(mode="json", exclude_none=True) for entry in entries]}
 
 
-def catalog_tables(entries: tuple[Entry, ...]) -> list[RenderableType]:
+def catalog_tables(entries: "tuple[Entry, ...]") -> list[RenderableType]:
     """Makes one row per recording and per checkpoint; what is published nowhere says so."""
     table = _table("name", "what", "size", "from")
     for entry in entries:
@@ -37,12 +40,12 @@ def catalog_tables(entries: tuple[Entry, ...]) -> list[RenderableType]:
     return [table, *(f"\nnot published: {reason}" for reason in reasons)]
 
 
-def plan_tree(planned: tuple[PlannedFetch, ...]) -> Tree:
+def plan_tree(planned: "tuple[PlannedFetch, ...]") -> Tree:
     """Lists what a fetch would do."""
     return {"planned": [_planned(one) for one in planned]}
 
 
-def plan_tables(planned: tuple[PlannedFetch, ...]) -> list[RenderableType]:
+def plan_tables(planned: "tuple[PlannedFetch, ...]") -> list[RenderableType]:
     """Describes what a fetch would do: how much, from where, to where."""
     lines: list[RenderableType] = []
     for one in planned:
@@ -57,7 +60,7 @@ def plan_tables(planned: tuple[PlannedFetch, ...]) -> list[RenderableType]:
     return lines
 
 
-def fetched_tree(installed: tuple[Installed, ...]) -> Tree:
+def fetched_tree(installed: "tuple[Installed, ...]") -> Tree:
     """Lists what is there now, and where it came from."""
     return {
         "fetched": [
@@ -71,7 +74,7 @@ def fetched_tree(installed: tuple[Installed, ...]) -> Tree:
     }
 
 
-def fetched_tables(installed: tuple[Installed, ...]) -> list[RenderableType]:
+def fetched_tables(installed: "tuple[Installed, ...]") -> list[RenderableType]:
     """Describes every file with its size and sha256, and where it came from."""
     lines: list[RenderableType] = []
     for one in installed:
@@ -87,20 +90,20 @@ def fetched_tables(installed: tuple[Installed, ...]) -> list[RenderableType]:
     return lines
 
 
-def next_commands(installed: tuple[Installed, ...]) -> list[str]:
+def next_commands(installed: "tuple[Installed, ...]") -> list[str]:
     """Suggests what to type next, with what is there now."""
     commands = []
     for one in installed:
         target = one.planned.target
         task = find_task(target.entry)
         if target.kind == "dataset":
-            commands.append(f"lewm train {task.name if task else quote(target.name)}")
+            commands.append(command("train", task.name if task else target.name))
         else:
-            commands.append(f"lewm {'eval' if task and task.make_simulator else 'show'} {quote(target.name)}")
+            commands.append(command("eval" if task and task.make_simulator else "show", target.name))
     return commands
 
 
-def _planned(one: PlannedFetch) -> Tree:
+def _planned(one: "PlannedFetch") -> Tree:
     target = one.target
     return {
         "name": target.name,
@@ -115,7 +118,7 @@ def _planned(one: PlannedFetch) -> Tree:
     }
 
 
-def _place(published: Published) -> Text:
+def _place(published: "Published") -> Text:
     if published.unavailable:
         return Text("not published", style="dim")
     if published.hub:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -19,11 +20,19 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.style import Style
+from rich.text import Text
+
+from lewm_cli.report.browser import open_in_browser
+from lewm_cli.system_errors import printing
 
 if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
     from lewm_cli.fetch import Advance, Begin, Transfer
 
 PLAIN_LINE_SECONDS = 5.0
+
+LEAST_COLUMNS = 60
+"""Width of tables on a terminal that is narrower, or says that it is: columns would be lost."""
 
 
 class Output:
@@ -37,22 +46,30 @@ class Output:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.results = Console(highlight=False, markup=False, emoji=False)  # a name may look like markup
+        self.results.width = max(self.results.width, LEAST_COLUMNS)
         self.notes = Console(stderr=True, highlight=False, emoji=False, quiet=quiet)
 
     def say(self, message: str) -> None:
         """Print a remark for the person, on stderr."""
         self.notes.print(message, markup=False, soft_wrap=True)
 
+    def page(self, path: Path, *, opened: bool = False) -> None:
+        """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible."""
+        linked = self.notes.is_terminal and self.notes.file.isatty() and not self.as_json  # FORCE_COLOR is no terminal
+        link = Style(link=path.absolute().as_uri()) if linked else ""
+        self.notes.print(Text.assemble("report: ", (str(path), link)), soft_wrap=True)
+        if opened and not open_in_browser(path):
+            self.say("there is no browser or no screen here to open it; open this file where there is one")
+
     def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:
         """Print the result: JSON of a tree of plain values, or tables."""
-        if self.as_json:
-            print(json.dumps(tree, indent=2, default=str))
-            return
-        for table in tables():
-            if isinstance(table, str):
-                print(table)  # text is not wrapped to the width of a terminal
-            else:
-                self.results.print(table)
+        printed: list[RenderableType] = [json.dumps(tree, indent=2, default=str)] if self.as_json else tables()
+        with printing():
+            for table in printed:
+                if isinstance(table, str):
+                    print(table)  # text is not wrapped to the width of a terminal
+                else:
+                    self.results.print(table)
 
     @contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:

@@ -1,14 +1,15 @@
 """Pieces that several tables share."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
 
-from lewm_cli.control import ImaginedPlan
-from lewm_cli.evaluate import EvalResult, GoalImageResult
+if TYPE_CHECKING:
+    from lewm_cli.control import ImaginedPlan
+    from lewm_cli.evaluate import EvalResult, GoalImageResult
 
 Tree = dict[str, Any]
 """Plain values, for --json."""
@@ -40,7 +41,15 @@ def framed_table(title: str, *headings: str, fold: Sequence[int] | None = None) 
     return plain_table(*headings, fold=folds, title=title, box=box.HEAVY_HEAD, show_edge=True, pad_edge=True)
 
 
-def spent_per_plan(found: EvalResult | GoalImageResult | ImaginedPlan) -> str:
+def facts_table(title: str) -> Table:
+    """A table of two columns without headings: what, and how much."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def spent_per_plan(found: "EvalResult | GoalImageResult | ImaginedPlan") -> str:
     """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan"."""
     flops = found.flops_per_plan
     unit, size = next(((unit, size) for unit, size in UNITS if flops >= size), UNITS[-1])

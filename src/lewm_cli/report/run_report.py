@@ -1,6 +1,5 @@
 """Everything that a page of a run shows, and what to type for what was not measured yet."""
 
-import shlex
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +9,7 @@ from lewm_cli.methods import RunCard
 from lewm_cli.model import profile
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
+from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.tasks import find_task
 from lewm_cli.train import TrainingHistory, read_log
@@ -68,11 +68,11 @@ def next_commands(report: RunReport) -> Commands:
     """Write the commands that would fill the page of a run."""
     task = find_task(report.card.inputs.task)
     dataset = report.evaluation.dataset if report.evaluation else report.card.dataset
-    surprise = ["lewm", "surprise", dataset.name, "--run", report.name]
+    surprise = ["surprise", dataset.name, "--run", report.name]
     if task and task.perturbations:
         surprise += ["--perturb", task.perturbations[0].name]
     return Commands(
-        plan=shlex.join(["lewm", "eval", report.name]) if task and task.make_simulator else None,
-        probe=shlex.join(["lewm", "probe", report.name]) if task and task.probe_targets else None,
-        surprise=shlex.join(surprise),
+        plan=command("eval", report.name) if task and task.make_simulator else None,
+        probe=command("probe", report.name) if task and task.probe_targets else None,
+        surprise=command(*surprise),
     )

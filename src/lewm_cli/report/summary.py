@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from rich.console import RenderableType
 
 from lewm_cli.evaluate import EvalResult
+from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interval, listed, number, percent, times
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
@@ -17,7 +19,7 @@ from lewm_cli.tasks import find_task
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """One number, its interval where it has one, how it is written, and what it is to be compared with."""
 
     what: str
@@ -41,29 +43,24 @@ def report_tree(report: RunReport, path: Path) -> dict[str, Any]:
     return {"run": report.name, "report": str(path), "measured": [asdict(line) for line in _lines(report)]}
 
 
-def _lines(report: RunReport) -> Iterator[_Line]:
+def _lines(report: RunReport) -> Iterator[Line]:
     if report.history.held_out:
         last = report.history.held_out[-1].held_out
         ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
-        yield _Line("held-out prediction", last.prediction, None, None, f"{last.prediction:.4f}", ratio)
-        yield _Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "healthy 1, collapsed 0")
+        yield Line("held-out prediction", last.prediction, None, None, f"{last.prediction:.4f}", ratio)
+        yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "healthy 1, collapsed 0")
     if report.evaluation:
-        yield from _planning_lines(report.evaluation)
-    for target in report.probe.targets if report.probe else ():
-        score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
-        beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
-        yield _Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
-    for result in report.perturbations:
-        score, simple = result.scores["model"], result.scores["pixels"]
-        beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
-        what = f"surprise at {result.perturbation}"
-        yield _Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
+        yield from planning_lines(report.evaluation)
+    if report.probe:
+        yield from probe_lines(report.probe)
+    yield from map(perturbation_line, report.perturbations)
 
 
-def _planning_lines(result: EvalResult) -> Iterator[_Line]:
+def planning_lines(result: EvalResult) -> Iterator[Line]:
+    """Success in every group of pairs, lines that belong to the one before indented; then the references."""
     seen = "" if result.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
     for group in (result.overall, *result.groups):
-        beside = f"{group.pairs} pairs{_seeds(result)}; random {group.random}{seen}"
+        beside = f"{_plural(group.pairs, 'pair')}{_seeds(result)}; random {group.random}{seen}"
         yield _rate(f"success, {group.name}", group.success, beside)
         if group.route_valid:
             yield _rate("  clear of walls", group.route_valid, "success on a route that overlaps none")
@@ -72,8 +69,24 @@ def _planning_lines(result: EvalResult) -> Iterator[_Line]:
             yield _rate(f"true dynamics, {what} cost", one.success, f"{one.above_run} points above the run")
 
 
-def _rate(what: str, rate: Rate, beside: str) -> _Line:
-    return _Line(what, rate.rate, rate.low, rate.high, str(rate), beside)
+def probe_lines(result: ProbeResult) -> Iterator[Line]:
+    """Scores of the better probe, quantity by quantity, beside those of its references."""
+    for target in result.targets:
+        score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
+        beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
+        yield Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
+
+
+def perturbation_line(result: PerturbationResult) -> Line:
+    """The ratio of surprise at the change to that of the same step untouched."""
+    score, simple = result.scores["model"], result.scores["pixels"]
+    beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
+    what = f"surprise at {result.perturbation}"
+    return Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
+
+
+def _rate(what: str, rate: Rate, beside: str) -> Line:
+    return Line(what, rate.rate, rate.low, rate.high, str(rate), beside)
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,15 @@ class Headline:
     label: str
     value: str
     context: str
+
+
+def run_html(report: RunReport, facts: str) -> str:
+    """The headlines of a run as a notebook shows them; `facts` says in a few words what it is."""
+    rows = Markup("").join(
+        Markup("<tr><th>{}</th><td><b>{}</b></td><td>{}</td></tr>").format(one.label, one.value, one.context)
+        for one in headlines(report)
+    )
+    return str(Markup("<b>{}</b> {}<table>{}</table>").format(report.name, facts, rows))
 
 
 def headlines(report: RunReport) -> list[Headline]:

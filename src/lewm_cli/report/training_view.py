@@ -1,39 +1,14 @@
-"""Training: its presets, and its progress, a bar on a terminal and a line per event otherwise."""
+"""Training: its progress, a bar on a terminal and a line per event otherwise."""
 
 from typing import Self
 
-import tomli_w
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from lewm_cli.methods import TrainConfig
 from lewm_cli.report.output import Output
-from lewm_cli.report.pieces import framed_table
-from lewm_cli.train import HeldOut, HeldOutMeasured, Preset, StepsTaken, TrainingEvent, TrainingStarted, Warned
-
-
-def preset_tables(presets: list[Preset]) -> list[RenderableType]:
-    """One line per preset: the settings that decide its size and its time."""
-    table = framed_table("presets", "name", "frames", "latent", "blocks", "batch", "lr", "until", fold=())
-    for preset in presets:
-        model, optimizer = preset.config.model, preset.config.optimizer
-        table.add_row(
-            str(preset),
-            f"{model.image_size} px",
-            str(model.latent),
-            model.blocks,
-            str(optimizer.batch_size),
-            f"{optimizer.lr:g}",
-            preset.config.schedule.stop,
-        )
-    return [table, "`lewm presets NAME` prints one in full, ready for --config"]
-
-
-def preset_text(config: TrainConfig) -> str:
-    """The whole configuration as TOML."""
-    return tomli_w.dumps(config.model_dump(by_alias=True, exclude_none=True)).rstrip()
+from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingEvent, TrainingStarted, Warned
 
 
 class TrainingView:

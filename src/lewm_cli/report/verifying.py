@@ -7,13 +7,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lewm_cli.report.pieces import Tree, plain_table
+from lewm_cli.suggestion import command
 from lewm_cli.verify import Check, DatasetCheck, RunCheck
 
 
 def verification_tables(checks: Sequence[Check]) -> list[RenderableType]:
     """Everything that was looked at, with what is wrong; then what to type, in lines that can be copied."""
     if not checks:
-        return ["nothing is there yet: start with lewm collect tworoom --episodes 300"]
+        return [f"nothing is there yet: start with {command('collect', 'tworoom', '--episodes', 300)}"]
     table = plain_table("name", "kind", "state", "what", fold=(0, 3))
     for check in checks:
         lines = [*(each.says for each in check.problems), *_facts(check), *(each.says for each in check.remarks)]

@@ -10,6 +10,7 @@ import torch
 
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate.requests import NO_FRAMES, OWN_CRITERION, Request, Response, SimulatorSet
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task
 from lewm_cli.workers import Answer, Worker, WorkerDiedError
 
@@ -129,7 +130,8 @@ class _Process:
         about = f" on rows {request.pair.start_row} to {request.pair.goal_row}" if request else " before its first step"
         raise LewmError(
             f"the simulator of {self._task.name} died {len(deaths)} times in a row{about}: it {how}; "
-            "`--workers 1` simulates in this process and shows what it says, and `lewm doctor` what is installed"
+            "`--workers 1` simulates in this process and shows what it says, and "
+            f"`{command('doctor')}` what is installed"
         )
 
     def _exchange(self, request: Request | None) -> Response:

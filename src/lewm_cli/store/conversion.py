@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lewm_cli.errors import LewmError
-from lewm_cli.files import atomic_folder, atomic_path, explained
+from lewm_cli.files import atomic_folder, atomic_path
 from lewm_cli.methods import LeWM
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.formats.config_json import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, VIT, VIT_SIZES
@@ -20,6 +20,7 @@ from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import named_tensors, save_object, save_state_dict, write_torch
 from lewm_cli.store.onnx_export import CARD, ONNX_FILES, card_text, write_onnx
 from lewm_cli.store.runs import Run, save_weights, weights_digest
+from lewm_cli.suggestion import command
 from lewm_cli.tasks.swm import import_stable_worldmodel
 
 
@@ -134,13 +135,12 @@ def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
                 "card.json has everything else: sizes, history, frameskip, statistics",
             )
         case _:
-            return (f"not in it: {lost}; lewm show {run.name} --json has them",)
+            return (f"not in it: {lost}; {command('show', run.name, '--json')} has them",)
 
 
 def _copy(run: Run, path: Path) -> None:
     with atomic_path(path) as part:
-        with explained(path):
-            shutil.copyfile(run.files.weights, part)
+        shutil.copyfile(run.files.weights, part)
         if weights_digest(part) != run.sha256:
             raise LewmError(f"{run.name} was written anew while it was copied; type the command again")
 

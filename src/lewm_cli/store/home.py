@@ -1,25 +1,30 @@
 """Homes: one folder that takes the writes, and others that are read too."""
 
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from lewm_cli.data import DATASET_SUFFIXES, Dataset, open_dataset
+from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.store.locate import FoundRun, find_in, run_names, walk
+from lewm_cli.store.locate import FoundRun, checkpoint_files, find_in, names_of_path, run_names, walk
 from lewm_cli.store.names import (
     RESERVED,
+    RUN_SUFFIXES,
     WEIGHT_SUFFIXES,
     check_name,
     dataset_task,
     is_name,
     other_names,
+    run_name,
+    split_copy,
     split_step,
 )
 from lewm_cli.store.run_files import RunFiles
-from lewm_cli.suggestion import nearest
+from lewm_cli.suggestion import command, offer
+from lewm_cli.system_errors import explain
 from lewm_cli.tasks import Task
 
 
@@ -39,15 +44,31 @@ class Home:
     def locate(cls, option: str | Path | None = None) -> "Home":
         """The home for `--home`, `$LEWM_WRITE_HOME`, `$STABLEWM_HOME` or the default `~/.stable-wm`.
 
-        `--home` and `$LEWM_WRITE_HOME` take the writes; the other homes are read all the same.
+        `--home` and `$LEWM_WRITE_HOME` take the writes; the other homes are read all the same. Raises LewmError where
+        there is none: for a user without a home folder, as containers have them.
         """
         variable = os.environ.get("STABLEWM_HOME")
-        main = Path(variable).expanduser() if variable else Path.home() / ".stable-wm"
-        folders = [Path(option or os.environ.get("LEWM_WRITE_HOME") or main).expanduser(), main]
-        if not variable:
-            folders.append(Path.home() / ".stable_worldmodel")
-        read = tuple(dict.fromkeys(folder.absolute() for folder in folders))
+        named = [folder for folder in (option or os.environ.get("LEWM_WRITE_HOME"), variable) if folder]
+        default = [] if variable else ["~/.stable-wm", "~/.stable_worldmodel"]
+        folders = [_expanded(folder) for folder in (*named, *default)]
+        read = tuple(dict.fromkeys(folder.absolute() for folder in folders if folder))
+        if not read or (named and folders[0] is None):
+            raise LewmError(
+                "this user has no home folder ($HOME is not set); say where recordings and runs are: "
+                "export STABLEWM_HOME=FOLDER"
+            )
         return cls(write=read[0], read=read)
+
+    def unreadable(self) -> Iterator[str]:
+        """Says of every folder that cannot be searched why."""
+        for folder in self.read:
+            try:
+                os.listdir(folder)
+            except FileNotFoundError:
+                if folder.is_symlink():
+                    yield f"{folder} is a link that leads nowhere"
+            except OSError as error:
+                yield str(explain(error, folder, "read"))
 
     # Datasets
 
@@ -55,32 +76,56 @@ class Home:
         """The path of a new dataset of this name."""
         return self._writing("datasets") / f"{check_name(name, 'dataset')}.h5"
 
-    def find_dataset(self, name: str) -> Dataset:
-        """Open a dataset by name, or by path if one is typed.
+    def find_dataset(self, name: str, say: Callable[[str], None] | None = None) -> Dataset:
+        """Open a dataset by name, or by path if one is typed; what a path leads to is known when it has been looked at.
+
+        Args:
+            say: is told what in it is read in another way than recordings have it, one line each.
 
         Raises:
             LewmError: there is none (the nearest names are listed), or it cannot be read.
         """
+        dataset = self._open_dataset(name)
+        if say:
+            for note in dataset.notes:
+                say(f"note: {dataset.name}: {note}")
+        return dataset
+
+    def _open_dataset(self, name: str) -> Dataset:
+        from lewm_cli.data import open_dataset  # which needs HDF5: only where there is a recording to open
+
         typed = Path(name)
-        if typed.suffix in DATASET_SUFFIXES and typed.exists():
+        there = os.path.lexists(typed)  # never an error, however long the name is
+        suffixed = typed.suffix.lower() in DATASET_SUFFIXES
+        plain = name.removesuffix(typed.suffix) if suffixed else name
+        # A name leads into the home, whatever else is called so here.
+        path = self.dataset_file(plain) if is_name(plain) and not (there and suffixed) else None
+        if path is None and there:
             return open_dataset(typed.absolute(), str(typed.absolute()))
-        plain = name.removesuffix(typed.suffix) if typed.suffix in DATASET_SUFFIXES else name
-        path = self.dataset_file(plain) if plain == name or is_name(plain) else None
         if path is None and plain != name:
-            raise MissingError(f"there is no file {name}; `lewm ls` lists the recordings that go by name")
+            raise MissingError(f"there is no file {name}; `{command('ls')}` lists the recordings that go by name")
         if path is None:
+            for base in self._candidates("datasets", check_name(name, "dataset")):
+                # Of other tools; opening one says what it is.
+                lerobot = base if os.path.exists(base / "meta" / "info.json") else None
+                for folder in (lerobot, Path(f"{base}.lance"), Path(f"{base}.zarr")):
+                    if folder and os.path.isdir(folder):
+                        return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            first = "`lewm collect tworoom --episodes 300`"
-            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {_offer(known, first)}")
+            others = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
+            raise MissingError(f"there is no dataset {name!r} under {self._places()}; {others}")
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
         """The path of a recording of this name, in any folder or layout; None if there is none."""
-        found = (path for path in self._candidates("datasets", f"{check_name(name, 'dataset')}.h5") if path.exists())
-        return next(found, None)
+        check_name(name, "dataset")
+        files = (f"{base}{suffix}" for base in self._candidates("datasets", name) for suffix in DATASET_SUFFIXES)
+        return next((Path(file) for file in files if os.path.exists(file)), None)
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name."""
+        from lewm_cli.data import open_dataset
+
         found = []
         for name, path in self.dataset_files():
             try:
@@ -95,7 +140,7 @@ class Home:
         """Names and paths of all HDF5 files, each name once."""
         seen = set()
         for base in self._bases("datasets"):
-            for path in walk(base, ".h5"):
+            for path in walk(base, DATASET_SUFFIXES):
                 name = path.relative_to(base).with_suffix("").as_posix()
                 if name.partition("/")[0] not in RESERVED and name not in seen:
                     seen.add(name)
@@ -116,28 +161,73 @@ class Home:
         return next((stem for stem in here if _holds_weights(stem)), self._writing("checkpoints") / name)
 
     def find_run(self, typed: str) -> FoundRun:
-        """Find a run, ours or another tool's, by name or by an alias of it.
+        """Find a run, ours or another tool's, by name, by an alias of it, or by the path of its file or folder.
 
         Raises:
-            UsageError: it is no name; the error says which to type.
             MissingError: there is none; the nearest name is offered.
-            LewmError: several checkpoints go by this name, or the state after `@` is not kept.
+            LewmError: several checkpoints go by this name, the state after `@` is not kept, or it is a path outside of
+                every home; the error says how to bring it into one.
         """
-        check_name(typed, "run")
+        name = self.run_name(typed)
+        found = self._found(name) or self._copy(name)
+        if found:
+            return found
+        if not names_of_path(typed, self._bases("checkpoints")) and checkpoint_files(Path(typed)):
+            raise self._outside(typed)
+        typed = check_name(name, "run")
+        known = [known for known, _ in self.run_files()]
+        others = offer(typed, known, command("ls"), command("train", "tworoom"))
+        raise MissingError(f"there is no run {typed!r} under {self._places()}; {others}")
+
+    def run_name(self, typed: str) -> str:
+        """The name of the run whose file or folder was typed as a path; any other word is the name that was typed.
+
+        Raises:
+            UsageError: it is neither.
+            LewmError: it is a path outside of every home, or there is nothing.
+        """
+        if (is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed) or not typed.isprintable():
+            return check_name(typed, "run")
+        names = names_of_path(typed, self._bases("checkpoints")) if typed.strip() else [check_name(typed, "run")]
+        if not names:
+            raise self._outside(typed)
+        return next(filter(self._found, names), names[0])
+
+    def _found(self, typed: str) -> FoundRun | None:
         plain, step = split_step(typed)
         for name in (plain, *other_names(plain)):
             for base in self._bases("checkpoints"):
                 found = find_in(base, name, step)
-                if found is None:
-                    continue
-                if found.problem:
+                if found and found.problem:
                     raise LewmError(found.problem)
-                return found
-        known = [known for known, _ in self.run_files()]
-        inside = (name for name in known if name.startswith(f"{typed}/"))
-        near = next(inside, None) or nearest(typed, known)
-        offer = f"did you mean {near!r}?" if near else _offer(known, "`lewm train tworoom`")
-        raise MissingError(f"there is no run {typed!r} under {self._places()}; {offer}")
+                if found:
+                    return found
+        return None
+
+    def _copy(self, typed: str) -> FoundRun | None:
+        """The run of which one model is asked for, as `run@ema`."""
+        plain, copy = split_copy(typed)
+        found = self._found(plain) if copy else None
+        if found and found.own:
+            raise LewmError(f"{plain} is one model, which lewm trained; type {plain!r} for it")
+        return found and found.with_copy(str(copy))
+
+    def _outside(self, typed: str) -> LewmError:
+        """Says how to bring weights into a home: notes on a run, and the runs it is compared with, go by its name."""
+        path = Path(os.path.expanduser(typed))
+        if not path.exists():
+            return MissingError(f"there is no file {typed}; `{command('ls')}` lists the runs that go by name")
+        files = checkpoint_files(path)
+        if not files:
+            return MissingError(
+                f"{typed} holds no weights that are known by their ending; `{command('ls')}` lists the runs"
+            )
+        stem = run_name(path.name).removesuffix(".")
+        name = next(self.free_names(stem if is_name(stem) else "downloaded", "run"))
+        folder = self._writing("checkpoints") / name
+        put = f"mkdir -p {shlex.quote(str(folder))} && {shlex.join(['cp', *map(str, files), str(folder)])}"
+        show = command("show", name)
+        return LewmError(f"{typed} lies outside the home, under which runs have their names; type: {put} && {show}")
 
     def runs(self) -> Iterator[FoundRun]:
         """All runs, each name once, in the order they are searched; several checkpoints of one name as a problem."""
@@ -157,10 +247,10 @@ class Home:
         """The files that take notes on a run: beside it, else in the home that takes the writes."""
         return files if os.access(files.stem.parent, os.W_OK) else RunFiles(self.new_run_stem(name))
 
-    def next_name(self, stem: str, kind: str) -> str:
-        """`stem`, or the first of `stem-2`, `stem-3`, ... that no "run" or "dataset" has."""
+    def free_names(self, stem: str, kind: str) -> Iterator[str]:
+        """Those of `stem`, `stem-2`, `stem-3`, ... that no "run" or "dataset" has; others may take them meanwhile."""
         taken = self.run_is_taken if kind == "run" else self.dataset_file
-        return next(name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
+        return (name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
 
     @property
     def cache(self) -> Path:
@@ -193,11 +283,13 @@ class Home:
         return " or ".join(str(folder) for folder in self.read)
 
 
+def _expanded(folder: str | Path) -> Path | None:
+    """The folder with the user's own in place of ~; None if the user has none."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        return None
+
+
 def _holds_weights(stem: Path) -> bool:
     return any(Path(f"{stem}{suffix}").exists() for suffix in WEIGHT_SUFFIXES)
-
-
-def _offer(known: list[str], first: str) -> str:
-    if not known:
-        return f"nothing is there yet: start with {first}"
-    return f"there is {', '.join(known[:8])}" + (" and more: `lewm ls`" if len(known) > 8 else "")

@@ -1,18 +1,24 @@
 """Lists the datasets and runs of a home."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lewm_cli.config import Inputs
-from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
+from lewm_cli.store.external import Say
+from lewm_cli.store.formats import shard_files
+from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
-from lewm_cli.store.load import StoredStatistics, stored_statistics
 from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task
-from lewm_cli.store.runs import read_card
+from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
+
+LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+"""The latest time that a date can tell; files may be dated later."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,22 @@ def take_inventory(home: Home) -> Inventory:
     return Inventory(tuple(_dataset_entry(name, path) for name, path in home.dataset_files()), list_runs(home))
 
 
+def newest_run(runs: Iterable[RunEntry], say: Say) -> RunEntry:
+    """The run that was written last, of at least one; it is said if that may be another one, for a clock was wrong."""
+    newest = max(runs, key=lambda run: run.modified)
+    if newest.modified > datetime.now(UTC):
+        say(f"note: {newest.path} is dated in the future ({newest.modified:%Y-%m-%d}), so another may be newer")
+    return newest
+
+
 def list_runs(home: Home) -> tuple[RunEntry, ...]:
     """All runs, in the order they are searched."""
     return tuple(_run_entry(home, run) for run in home.runs())
 
 
 def _dataset_entry(name: str, path: Path) -> DatasetEntry:
+    from lewm_cli.data import open_dataset  # which needs HDF5
+
     size = path.stat(follow_symlinks=path.exists()).st_size
     try:
         dataset = open_dataset(path, name)
@@ -85,14 +101,15 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
 def _run_entry(home: Home, run: FoundRun) -> RunEntry:
     path = run.files.weights
     status = path.stat(follow_symlinks=path.exists())  # a link that leads nowhere has one, too
-    card = statistics = None
+    card, statistics, size = None, None, status.st_size
     problem = run.problem
     try:
         if run.own:
             card = read_card(path)
         else:
+            size = sum(part.stat(follow_symlinks=part.exists()).st_size for part in shard_files(path))
             statistics = next(stored_statistics(home, run.name, run.files), None)
     except LewmError as error:
         problem = str(error)
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return RunEntry(run.name, path, status.st_size, modified, run.kind, card, statistics, problem)
+    modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), LAST_SECOND), UTC)
+    return RunEntry(run.name, path, size, modified, run.kind, card, statistics, problem)

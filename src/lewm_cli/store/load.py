@@ -1,72 +1,26 @@
 """Loads a run by name: strictly, whichever tool wrote the weights, and without running anything in them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import os
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import ValidationError
 
-from lewm_cli.config import ActionStats, DatasetIdentity, Inputs, Section
+from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.methods import METHODS, Method, RunCard
-from lewm_cli.store.formats import Checkpoint, ForeignError, read_checkpoint, read_trusted
+from lewm_cli.model import resolve_device
+from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
+from lewm_cli.store.formats import Checkpoint, ChoiceError, ForeignError, MistakenError, read_checkpoint, read_trusted
+from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
+from lewm_cli.store.locate import FoundRun
 from lewm_cli.store.names import dataset_task, named_task
-from lewm_cli.store.run_files import RunFiles
-from lewm_cli.store.runs import LoadedWeights, Run, read_card, read_tensors, weights_digest
+from lewm_cli.store.runs import LoadedWeights, Run, read_tensors, weights_digest
+from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ExternalWeights:
-    """Options for weights that another tool made: only a person knows these.
-
-    Args:
-        stats_from: the recording they were trained on; their normalization is computed from it, and stored.
-        trust: read what the restricted reader refuses by running its code.
-        config: the file with their sizes, as config.json of a release; the one beside them if not given.
-    """
-
-    stats_from: str | None = None
-    trust: bool = False
-    config: Path | None = None
-
-
-NO_OPTIONS = ExternalWeights()
-
-
-def silent(line: str) -> None:
-    """Takes a line and says nothing."""
-
-
-class StoredStatistics(Section):
-    """The content of `<run>.stats.json`."""
-
-    format: Literal[1] = 1
-    weights_sha256: str
-    dataset: DatasetIdentity
-    inputs: Inputs
-
-
-def stored_statistics(home: Home, name: str, files: RunFiles) -> Iterator[StoredStatistics]:
-    """The statistics beside a run and in the home that takes the writes; first where they would be written now."""
-    places = (home.sidecar(name, files), files, RunFiles(home.new_run_stem(name)))
-    for path in dict.fromkeys(place.statistics for place in places):
-        try:
-            yield StoredStatistics.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (ValidationError, UnicodeDecodeError, OSError) as error:
-            raise LewmError(
-                f"{path} holds no statistics that can be read; compute them again with: "
-                f"lewm show {name} --stats-from DATASET"
-            ) from error
 
 
 def load_weights(
@@ -80,10 +34,10 @@ def load_weights(
     """Find a run by name and load its model strictly; nothing needs to be known of its normalization.
 
     Args:
-        name: run name, `pusht/lewm`, or one state of it, `pusht/lewm@7`.
+        name: run name, `pusht/lewm`, one state of it, `pusht/lewm@7`, or one of the models in it, `pusht/lewm@ema`.
 
     Raises:
-        UsageError: the name has a suffix, or the run carries its sizes and they are given too.
+        UsageError: the run carries its sizes and they are given too.
         LewmError: there is no such run, several, or its tensors are not exactly the model's.
     """
     found = home.find_run(name)
@@ -98,7 +52,7 @@ def load_weights(
         model = card.new_model()
         state = read_tensors(weights, model)
     else:
-        read = _read(weights, external)
+        read = _read(found, external)
         source, state = read.source, read.state
         model = METHODS[read.method](read.model, read.block_dim)
     model.load_state_dict(state, strict=True)
@@ -158,33 +112,18 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
 
 
 def load(
-    run_name: str,
+    run_name: str | Path,
     cache_dir: str | Path | None = None,
-    device: str = "cpu",
-    stats_from: str | None = None,
-    config: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    external: ExternalWeights = NO_OPTIONS,
 ) -> Run:
-    """Load a trained run by name.
-
-    Args:
-        run_name: path under the home without suffix, `tworoom/lewm`.
-        cache_dir: a home to search first; the usual ones otherwise.
-        device: where the model goes.
-        stats_from: a recording, from which the normalization of weights that another tool made is computed, once.
-        config: a JSON file with the sizes of weights that another tool made; the config.json beside them otherwise.
-
-    Returns:
-        the run: `model` (eval mode), `card.inputs` (normalization), `card` (configuration and provenance).
-
-    Raises:
-        LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
-    """
-    external = ExternalWeights(stats_from, config=Path(config) if config else None)
-    return load_run(Home.locate(cache_dir), run_name, device, external=external)
+    """Load a trained run as the Python API takes it: arguments and errors are those of `lewm_cli.load`."""
+    return load_run(Home.locate(cache_dir), os.fspath(run_name), resolve_device(str(device)), external=external)
 
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
-    run_name: str, cache_dir: str | Path | None = None, config: str | Path | None = None
+    run_name: str | Path, cache_dir: str | Path | None = None, config: str | Path | None = None
 ) -> Method:
     """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
@@ -199,17 +138,24 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
     """
     external = ExternalWeights(config=Path(config) if config else None)
     # Solvers that follow gradients follow them to the actions, and would leave some on the weights as well.
-    return load_weights(Home.locate(cache_dir), run_name, external=external).model.requires_grad_(False)
+    return load_weights(Home.locate(cache_dir), os.fspath(run_name), external=external).model.requires_grad_(False)
 
 
-def _read(path: Path, external: ExternalWeights) -> Checkpoint:
+def _read(found: FoundRun, external: ExternalWeights) -> Checkpoint:
+    path, copy = found.files.weights, found.files.copy
     try:
-        return read_checkpoint(path, external.config)
+        try:
+            return read_checkpoint(path, external.config, copy)
+        except LewmError as error:
+            if external.trust and not isinstance(error.__cause__, ChoiceError | MistakenError):
+                return read_trusted(path, external.config, copy)
+            raise
     except LewmError as error:
-        if external.trust:
-            return read_trusted(path, external.config)
-        if isinstance(error.__cause__, ForeignError):
+        cause = error.__cause__
+        if isinstance(cause, ForeignError):
             raise LewmError(f"{error}; --trust would run it") from error
+        if isinstance(cause, ChoiceError):
+            raise LewmError(f"{error}; choose one by its name: {cause.names(found.name)}") from error
         raise
 
 
@@ -237,5 +183,5 @@ def _released_recording(home: Home, loaded: LoadedWeights) -> str:
         return task.released_dataset
     raise LewmError(
         f"{loaded.name} carries no statistics of actions, for another tool made it; compute them from the recording "
-        f"that it was trained on: lewm show {loaded.name} --stats-from DATASET"
+        "that it was trained on: " + command("show", loaded.name, "--stats-from", "DATASET")
     )

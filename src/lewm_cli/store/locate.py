@@ -2,21 +2,25 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from lewm_cli.errors import LewmError
-from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, run_name, split_step
+from lewm_cli.file_kind import FileKind, look
+from lewm_cli.store.formats import INDEX, shard_files
+from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, is_name, run_name, split_step
 from lewm_cli.store.run_files import HEADER, RunFiles
+from lewm_cli.suggestion import few
 
-CHECKPOINTS = (".safetensors", ".ckpt", ".pt")
+CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".bin.index.json", ".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 _RELEASE = "weights.pt"
 _EPOCH = re.compile(r"weights_epoch_(\d+)\.pt")
 _HUB = re.compile(r"models--(.+?)--(.+)")
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class FoundRun:
     def own(self) -> bool:
         """True if lewm wrote it."""
         return self.files.external is None
+
+    def with_copy(self, copy: str) -> "FoundRun":
+        """One of several models in its weights, with notes of its own."""
+        stem = self.files.stem.with_name(f"{self.files.stem.name}@{copy}")
+        return replace(self, name=f"{self.name}@{copy}", files=replace(self.files, stem=stem, copy=copy))
 
 
 def walk(base: Path, suffixes: str | tuple[str, ...]) -> Iterator[Path]:
@@ -63,11 +72,61 @@ def names_in(folder: Path) -> list[str]:
 def run_names(base: Path) -> Iterator[str]:
     """Names of all runs under a folder; one of several files comes up several times."""
     for path in walk(base, CHECKPOINTS):
-        place = path.relative_to(base)
-        hub = _HUB.fullmatch(place.parts[0]) if len(place.parts) > 1 else None
-        name = "/".join(hub.groups()) if hub else split_step(run_name(place.as_posix()))[0]
-        if name.partition("/")[0] not in RESERVED:
+        name = split_step(_place_name(path.relative_to(base)))[0]
+        if name.partition("/")[0] not in RESERVED and not _index_of(path):
             yield name
+
+
+def names_of_path(typed: str, bases: Iterable[Path]) -> list[str]:
+    """Names that a run may have whose file or folder was typed as a path, from here or from a base; none outside.
+
+    Args:
+        bases: the folders that names are paths under.
+    """
+    typed = os.path.expanduser(typed)
+    if "\\" in typed and not os.path.lexists(typed):  # as Windows writes paths
+        typed = typed.replace("\\", "/")
+    bases = list(bases)
+    tried = [Path(os.path.abspath(folder / typed)) for folder in (Path(), *bases)]
+    path = next(filter(os.path.lexists, tried), tried[0])
+    path = _index_of(path) or path
+    # The file itself may be a link to somewhere else, and so may the base.
+    real = (path, path.parent.resolve() / path.name, path.resolve())
+    pairs = [(one, root) for base in bases for root in dict.fromkeys((base, base.resolve())) for one in real]
+    places = [one.relative_to(root) for one, root in pairs if one.is_relative_to(root) and one != root]
+    if not os.path.lexists(path) and not Path(typed).is_absolute():
+        places.append(Path(os.path.normpath(typed)))
+    return [name for name in dict.fromkeys(map(_place_name, places)) if is_name(name)]
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """The files to copy for weights that were named by path, or lie in a folder that was: they and their sizes."""
+    folder = path if path.is_dir() else path.parent
+    names = [name for name in names_in(folder) if name.endswith(CHECKPOINTS)] if path.is_dir() else [path.name]
+    index = None if path.is_dir() else _index_of(path) or path
+    if index and index.name.endswith(INDEX):
+        names = [index.name, *(file.name for file in shard_files(index))]
+    if not any(name.endswith(CHECKPOINTS) for name in names):
+        return []
+    return [folder / name for name in (*names, "config.json") if name != "config.json" or (folder / name).is_file()]
+
+
+def _place_name(place: Path) -> str:
+    """The name of the run that a file or folder under a base belongs to."""
+    hub = _HUB.fullmatch(place.parts[0])
+    if hub:
+        return "/".join(hub.groups())
+    for above in (place, *place.parents):
+        if above.suffix == ".run":
+            place = above
+    return run_name(place.as_posix())
+
+
+def _index_of(path: Path) -> Path | None:
+    """The index that a file is a shard of."""
+    shard = _SHARD.fullmatch(path.name)
+    index = path.with_name(f"{shard[1]}{shard[2]}{INDEX}") if shard else path
+    return index if shard and index.is_file() else None
 
 
 def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
@@ -97,10 +156,12 @@ def _is_own(weights: Path) -> bool:
     if not os.path.lexists(weights):
         return False
     try:
-        with safe_open(weights, framework="pt") as file:
+        with safe_open(weights, framework="numpy") as file:
             return HEADER in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return True  # damaged, or a link that leads nowhere, and loading says so
+    except SafetensorError:
+        return look(weights) not in (FileKind.TORCH, FileKind.PICKLE)  # else damaged, and loading says so
+    except OSError:
+        return True  # a link that leads nowhere, and loading says so
 
 
 def _files(base: Path, name: str) -> list[FoundRun]:
@@ -113,10 +174,15 @@ def _files(base: Path, name: str) -> list[FoundRun]:
     return [one for one in found.values() if one.kind != "state dict" or "_object.ckpt" not in found]
 
 
+def _checkpoints(folder: Path) -> list[str]:
+    """Names of files of weights in a folder; of shards their index alone."""
+    return [name for name in names_in(folder) if name.endswith(CHECKPOINTS) and not _index_of(folder / name)]
+
+
 def _in_folder(base: Path, name: str, step: int | None) -> list[FoundRun]:
     folder = base / name
     found = _weights_in(folder, name, folder, step)
-    files = (one for one in names_in(folder) if one.endswith(CHECKPOINTS) and one != _RELEASE)
+    files = (one for one in _checkpoints(folder) if one != _RELEASE)
     others = dict.fromkeys(run_name(f"{name}/{one}") for one in files)
     inner = [find_in(base, other) for other in others if split_step(other)[0] != name]
     # A folder of our runs is a folder, not a run.
@@ -135,7 +201,7 @@ def _in_hub(base: Path, name: str, step: int | None) -> list[FoundRun]:
     snapshots.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in (cached, *snapshots):
         found = _weights_in(cached, name, folder, step)
-        others = (one for one in names_in(folder) if one.endswith(CHECKPOINTS) and one != _RELEASE)
+        others = (one for one in _checkpoints(folder) if one != _RELEASE)
         found += [
             FoundRun(name, RunFiles(cached, folder / one), "Hub cache") for one in others if not _EPOCH.fullmatch(one)
         ]
@@ -152,7 +218,7 @@ def _weights_in(stem: Path, name: str, folder: Path, step: int | None) -> list[F
         found.append(FoundRun(name, RunFiles(stem, folder / _RELEASE, folder), kind))
     epochs = {int(match[1]): match[0] for one in names if (match := _EPOCH.fullmatch(one))}
     if step is not None and epochs and step not in epochs:
-        kept = ", ".join(f"{name}@{epoch}" for epoch in sorted(epochs))
+        kept = few(f"{name}@{epoch}" for epoch in sorted(epochs, key=lambda epoch: (abs(epoch - step), epoch)))
         raise LewmError(f"there is no {name}@{step} in {folder}; there is {kept}")
     if epochs:
         epoch = max(epochs) if step is None else step

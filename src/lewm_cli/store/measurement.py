@@ -1,7 +1,7 @@
 """The base of every stored measurement of a run, and all that are stored of one run."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,10 @@ class RunResult(Section):
     command: str
     time: str
     """End of the computation, UTC, ISO 8601."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The few fields that a notebook shows; `model_dump()` has all."""
+        yield from (("run", self.run), ("time", self.time))
 
     @classmethod
     def now(cls, run: Run, **found: Any) -> Self:
@@ -48,6 +52,11 @@ class Measurement(RunResult):
     """True if the run was trained on none of the episodes."""
     seconds: float
     """Duration of the whole measurement, after imports."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The few fields that a notebook shows, and the recording."""
+        yield from super().__repr_args__()
+        yield "dataset", self.dataset.name
 
     @classmethod
     def of(cls, run: Run, dataset: Dataset, *, held_out: bool, begun: float, **found: Any) -> Self:

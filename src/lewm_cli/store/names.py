@@ -1,5 +1,6 @@
 """Names of datasets and runs, and the tasks that they stand for."""
 
+import os
 import re
 from math import prod
 from pathlib import PurePosixPath
@@ -13,8 +14,13 @@ WEIGHT_SUFFIXES = {
     "_weight.ckpt": "state dict",
     "_weights.ckpt": "state dict",
     ".safetensors": "safetensors",
+    ".safetensors.index.json": "shards",
+    ".bin.index.json": "shards",
     ".pt": "torch file",
+    ".pth": "torch file",
     ".ckpt": "torch file",
+    ".bin": "torch file",
+    ".pkl": "torch file",
 }
 """Suffixes of files that hold a run, ours or another tool's, and what they are, as far as that tells."""
 
@@ -29,7 +35,10 @@ _FOLDER_WEIGHTS = re.compile(r"(.+)/weights(?:_epoch_(\d+))?")
 """Weights, without suffix, that go by the name of the folder they lie in."""
 
 LONGEST = 200
-"""Characters of a name; file systems take 255 bytes, and suffixes come to it."""
+"""Characters of a name."""
+
+LONGEST_PART = 220
+"""Bytes of a folder or file in a name; file systems take 255, and `.NAME_weight.ckpt.12345678.part` comes to it."""
 
 
 def check_name(name: str, kind: str) -> str:
@@ -37,7 +46,12 @@ def check_name(name: str, kind: str) -> str:
     for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:
         if name.endswith(suffix):
             plain = run_name(name) if kind == "run" else name.removesuffix(suffix)
-            raise UsageError(f"{name!r} is a file; a {kind} goes by its name without suffix: {plain!r}")
+            offer = f"its name without suffix: {plain!r}" if is_name(plain) else "a name under the home"
+            raise UsageError(f"{name!r} is a file; a {kind} goes by {offer}")
+    if name.isprintable() and any(map(_is_too_long, name.split("/"))):
+        raise UsageError(
+            f"{name!r} is too long: a part of a name has at most {LONGEST_PART} bytes; choose a shorter one"
+        )
     if not is_name(name):
         raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
     return name
@@ -59,6 +73,12 @@ def split_step(name: str) -> tuple[str, int | None]:
     return (plain, int(step)) if at and plain and step.isdecimal() else (name, None)
 
 
+def split_copy(name: str) -> tuple[str, str | None]:
+    """A run name and the model of it that is asked for, if its file holds several: `pusht/lewm@ema`."""
+    plain, at, copy = name.rpartition("@")
+    return (plain, copy) if at and plain and copy and not copy.isdecimal() else (name, None)
+
+
 def other_names(name: str) -> tuple[str, ...]:
     """Other names of a run: `T/lejepa` and `T/lewm-release` are one; `T/lewm` is either if no run has it."""
     folder, _, last = name.rpartition("/")
@@ -77,7 +97,14 @@ def is_name(name: str) -> bool:
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or path.parts[0] in RESERVED or len(name) > LONGEST:
         return False
+    # Control characters, and bytes that are no text, cannot be shown or typed.
+    if not name.isprintable() or any(map(_is_too_long, path.parts)):
+        return False
     return str(path) == name and not any(part.startswith(".") or part.endswith(".run") for part in path.parts)
+
+
+def _is_too_long(part: str) -> bool:
+    return len(os.fsencode(part)) > LONGEST_PART
 
 
 def dataset_task(dataset: Dataset) -> Task:

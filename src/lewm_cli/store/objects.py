@@ -71,8 +71,8 @@ def read_derived(path: Path, card: RunCard) -> dict[str, Tensor]:
         model = card.new_model()
     found = read_checkpoint(path, model)
     renamed = any(released_key(key) != key for key in model.state_dict())
-    state_dict = f"state dict (transformers {4 if renamed else 5} names"
-    if not found.source.startswith("object checkpoint (lewm" if path.name.endswith("_object.ckpt") else state_dict):
+    state_dict = f"state dict (transformers {4 if renamed else 5} names, sizes as given)"
+    if found.source != ("object checkpoint (lewm)" if path.name.endswith("_object.ckpt") else state_dict):
         raise LewmError(f"{path.name} holds something else than lewm writes: {found.source}")
     return found.state
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.data import open_dataset, packed_paths
 from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
+from lewm_cli.store.formats import shard_files
 from lewm_cli.store.home import Home
 from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, split_step
 from lewm_cli.store.origin import IN_FOLDER, dataset_origin
 from lewm_cli.store.run_files import RunFiles
+from lewm_cli.system_errors import explain
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     inner.sort(key=lambda path: path != files.resume)
     weights, around = _weights(files)
     written = (files.statistics, *weights)
-    paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(os.path.lexists, written)]
+    paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(_is_there, written)]
     folders = (*folders, *around)
     # The lock of a folder that goes as a whole lies beside it.
     guards = (around[-1] if around else files.weights,)
@@ -73,6 +74,8 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
+    from lewm_cli.data import open_dataset, packed_paths  # which need HDF5
+
     packed, remarks = [], []
     try:
         packed = packed_paths(open_dataset(path, name), home.cache)
@@ -83,7 +86,7 @@ def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
         packed = []
     # The recording last: its content leads to its packed frames.
     parts = [part for each in (*packed, path) for part in stale_parts(each)]
-    paths = [*packed, *parts, *filter(Path.exists, [dataset_origin(path)]), path]
+    paths = [*packed, *parts, *filter(_is_there, [dataset_origin(path)]), path]
     going = _described(home, name, path, paths, ())
     again = partial(plan_dataset_removal, home, name, path)
     return Removal(name, "dataset", path, going, (), (path, *packed), tuple(remarks), again)
@@ -110,10 +113,7 @@ def remove(home: Home, removal: Removal) -> None:
             for guard in removal.guards:  # while they are held, as lock_path says
                 lock_path(guard).unlink(missing_ok=True)
         except OSError as error:
-            raise LewmError(
-                f"{error.filename} cannot be removed ({error.strerror}), and what comes after it is still there; "
-                "ask the owner of the folder"
-            ) from error
+            raise LewmError(f"{explain(error, doing='removed')}; what comes after it is still there") from error
     # `datasets` and `checkpoints` stay: they say what layout the home has.
     folder, kept = removal.main.parent, {home.write, *(home.write / name for name in RESERVED)}
     with suppress(OSError):  # something else is in it
@@ -124,6 +124,8 @@ def remove(home: Home, removal: Removal) -> None:
 
 def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
     """The weights of a run in all their forms, the ones it goes by last, and folders that hold nothing else."""
+    if files.copy:
+        raise LewmError(f"{files.weights} goes as a whole, with all models in it; type its name without @{files.copy}")
     one_state = split_step(files.stem.name)[1] is not None
     if files.within and files.within.name.startswith("models--"):  # a repository in a cache of the Hub
         if one_state:
@@ -136,9 +138,20 @@ def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
             return [files.weights], ()
         return [*named, files.within / "config.json", files.within / IN_FOLDER, files.weights], ()
     if files.external:
-        forms = (Path(f"{files.stem}{suffix}") for suffix in WEIGHT_SUFFIXES)
-        return [*(path for path in forms if path != files.external), files.external], ()
+        forms = [path for suffix in WEIGHT_SUFFIXES if (path := Path(f"{files.stem}{suffix}")) != files.external]
+        with suppress(LewmError):  # of a damaged index, it alone goes
+            forms += [path for path in shard_files(files.external) if path != files.external]
+        return [*forms, files.external], ()
     return [files.object, files.state_dict, files.weights], ()
+
+
+def _is_there(path: Path) -> bool:
+    # os.path.lexists takes whatever the system says for a no, and then half of a run would go.
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _contents(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:

@@ -16,11 +16,13 @@ class RunFiles:
         stem: path without suffix.
         external: its weights, if another tool made them.
         within: the folder that is the run, if the weights lie in one of their own.
+        copy: which model in them, if they hold several: "ema".
     """
 
     stem: Path
     external: Path | None = None
     within: Path | None = None
+    copy: str | None = None
 
     @property
     def weights(self) -> Path:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,13 +16,15 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.methods import Method, RunCard
 from lewm_cli.model import normalize_pixels
+from lewm_cli.store.formats import shard_files
+from lewm_cli.store.header import damaged
 from lewm_cli.store.run_files import HEADER, RunFiles
 
 EMBEDDED_AT_ONCE = 64
 """Frames in one pass of the encoder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedWeights:
     """A model with everything that its files say about it.
 
@@ -44,6 +45,19 @@ class LoadedWeights:
     sha256: str
     source: str | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([repr(self.name), *self.facts])})"
+
+    @property
+    def facts(self) -> list[str]:
+        """A few words on what it is: task, size, and what it was trained on."""
+        facts = [f"{self.model.parameter_count:,} parameters", f"latent {self.model.config.latent}"]
+        if self.card is None:
+            return [*facts, "normalization not known"]
+        made = self.card.provenance
+        trained = f"trained on {made.dataset.name} for {made.step:,} steps" if made else "trained elsewhere"
+        return [f"task {self.card.inputs.task}", *facts, trained]
+
     @property
     def origin(self) -> str:
         """The number of tensors and their file: "303/303 tensors from FILE (state dict ...)"."""
@@ -51,7 +65,7 @@ class LoadedWeights:
         return f"{said} ({self.source})" if self.source else said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(LoadedWeights):
     """A trained model with everything needed to use it: its normalization is known.
 
@@ -130,20 +144,6 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: str) -> None:
             raise OSError(f"{error}") from error  # it wraps what the system says into a text of its own
 
 
-def read_card(path: Path) -> RunCard:
-    """The card in the header of a weight file; raises LewmError if it is damaged or has none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return RunCard.model_validate_json((file.metadata() or {})[HEADER])
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
-    except (KeyError, ValidationError) as error:
-        raise LewmError(
-            f"{path} carries no usable lewm header, so its sizes and normalization are unknown; "
-            "it was not written by this version of lewm"
-        ) from error
-
-
 def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
     """The tensors of a weight file, exactly those of the model (which may be on the device "meta") by name and shape.
 
@@ -154,7 +154,7 @@ def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dictionary)
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     expected = model.state_dict()
     wrong = sorted(
         key
@@ -196,10 +196,9 @@ def write_head(run: Run, kind: str, tensors: dict[str, Tensor], header: str, *, 
 
 
 def weights_digest(path: Path) -> str:
-    """The sha256 of a weight file, by which stored measurements name it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _damaged(path: Path, error: Exception) -> LewmError:
-    return LewmError(f"{path} is damaged or not a safetensors file ({error}); train or fetch it again")
+    """The sha256 of a weight file, or of the shards that an index names, by which stored measurements name it."""
+    digest = hashlib.sha256()
+    for part in shard_files(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

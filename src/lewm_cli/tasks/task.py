@@ -176,6 +176,8 @@ class Task:
         perturbations: violations of expectation that the simulator can stage.
         recognized_by: recorded columns and their widths by which a recording that names no task is known.
         success_criteria: the rules by which the simulator can tell that a goal is reached; its own first.
+        goal_radius: pixels of the frame between the controlled thing and its goal, within which the goal counts as
+            reached; None where something else decides.
         action_bounds: lowest and highest value of every action dimension; empty for recordings without a simulator.
         prepare: checks that the simulator can be built here, and sets what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
@@ -195,6 +197,7 @@ class Task:
     perturbations: tuple[Perturbation, ...] = ()
     recognized_by: tuple[tuple[str, int], ...] = ()
     success_criteria: tuple[str, ...] = ("simulator",)
+    goal_radius: float | None = None
     action_bounds: tuple[tuple[float, float], ...] = ()
     prepare: Callable[[], None] = field(default=prepare_nothing, repr=False)
     # Edges may be smoothed otherwise, but nothing is elsewhere.

@@ -1,19 +1,26 @@
 """The training loop: clips in, a run on disk out, typed events to listeners."""
 
-from lewm_cli.train.events import (
-    HeldOutMeasured,
-    Listener,
-    StepsTaken,
-    TrainingEvent,
-    TrainingFinished,
-    TrainingStarted,
-    Warned,
-)
-from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
-from lewm_cli.train.loop import Trainer, TrainingData
-from lewm_cli.train.monitor import HeldOut
-from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
-from lewm_cli.train.run_details import RunDetails, run_details
+from typing import TYPE_CHECKING
+
+from lewm_cli.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lewm_cli.train.events import (
+        HeldOutMeasured,
+        Listener,
+        StepsTaken,
+        TrainingEvent,
+        TrainingFinished,
+        TrainingStarted,
+        Warned,
+    )
+    from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
+    from lewm_cli.train.loop import Trainer, TrainingData
+    from lewm_cli.train.monitor import HeldOut
+    from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
+    from lewm_cli.train.run_details import RunDetails
+else:
+    __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "HeldOut",
@@ -33,6 +40,5 @@ __all__ = [
     "all_presets",
     "find_preset",
     "read_log",
-    "run_details",
     "task_preset",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from lewm_cli.files import explained
+from lewm_cli.system_errors import explained
 from lewm_cli.train.events import HeldOutMeasured, StepsTaken, TrainingEvent, TrainingFinished, TrainingStarted, Warned
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import TrainConfig
-from lewm_cli.suggestion import nearest
+from lewm_cli.suggestion import command, few, offer
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 
@@ -39,7 +39,7 @@ def all_presets() -> list[Preset]:
 def task_preset(task: Task, name: str) -> Preset:
     """A task's preset; LewmError if it has none of this name."""
     if name not in task.presets:
-        raise LewmError(f"there is no preset {name!r} for {task.name}; choose {' or '.join(task.presets)}")
+        raise LewmError(f"there is no preset {name!r} for {task.name}; {offer(name, task.presets, command('presets'))}")
     return Preset(task, name)
 
 
@@ -53,10 +53,8 @@ def find_preset(name: str) -> Preset:
     task_name, slash, preset = name.partition("/")
     known = [str(preset) for preset in all_presets()]
     if not slash:
-        raise UsageError(f"{name!r} is not of the form TASK/PRESET; there is {', '.join(known)}")
+        raise UsageError(f"{name!r} is not of the form TASK/PRESET; there is {few(known, command('presets'))}")
     task = find_task(task_name)
     if task is None:
-        near = nearest(name, known)
-        meant = f"did you mean {near!r}?" if near else "`lewm presets` lists all presets"
-        raise LewmError(f"there is no task {task_name!r}; {meant}")
+        raise LewmError(f"there is no task {task_name!r}; {offer(name, known, command('presets'))}")
     return task_preset(task, preset)

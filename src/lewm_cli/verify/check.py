@@ -1,33 +1,16 @@
 """Checks of runs and datasets, their findings, and the command that helps where something is wrong."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shlex import quote
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from lewm_cli.data import Finding, Problem, Remark
 from lewm_cli.errors import LewmError, kept_going
 from lewm_cli.store import weights_digest
 from lewm_cli.store.origin import Origin
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong, in one phrase, and what to do about it where the phrase does not say it itself."""
-
-    says: str
-    advice: str | None = None
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something worth knowing that is not wrong."""
-
-    says: str
-
-
-Finding = Problem | Remark
+from lewm_cli.suggestion import command
 
 
 @dataclass(kw_only=True)
@@ -111,13 +94,13 @@ class DatasetCheck(Check):
     checksums: bool = False
 
 
-def origin_findings(path: Path, what: str) -> Iterator[Finding]:
-    """Compare every file that an origin names with the hash it had when it arrived; `what` is fetched by that name."""
+def origin_findings(path: Path, what: Sequence[str]) -> Iterator[Finding]:
+    """Compare every file that an origin names with the hash it had when it arrived; `what` is typed to fetch it."""
     origin = Origin.read(path)
     if origin is None:
         return
-    source = f" --source {quote(origin.source)}" if urlsplit(origin.source).scheme else ""
-    again = f"fetch it again with: lewm fetch {what}{source} --force"
+    source = ("--source", origin.source) if urlsplit(origin.source).scheme else ()
+    again = f"fetch it again with: {command('fetch', *what, *source, '--force')}"
     for file in origin.files:
         there = path.parent / file.name
         if not there.is_file():

@@ -2,18 +2,30 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
-from shlex import quote
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data import HDF5Dataset, open_dataset
+from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset
+from lewm_cli.data.recording_check import (
+    NAMED,
+    NOWHERE,
+    action_findings,
+    blank_findings,
+    episode_of_rows,
+    is_blank,
+    missing_findings,
+    still_findings,
+    stray_findings,
+)
+from lewm_cli.errors import LewmError
 from lewm_cli.store.origin import dataset_origin
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
-from lewm_cli.verify.check import DatasetCheck, Finding, Problem, Remark, origin_findings
+from lewm_cli.verify.check import DatasetCheck, origin_findings
 
 FETCH_AGAIN = "fetch or record it again"
 
@@ -21,13 +33,9 @@ EPISODE_COLUMNS = ("ep_idx", "episode_idx")
 STEP_COLUMN = "step_idx"
 BOOKKEEPING = ("ep_len", "ep_offset")
 
-NOWHERE = -1
 ROWS_AT_ONCE = 65_536
 FRAMES_AT_ONCE = 64
 """Frames that are decoded at a time at least; whole chunks, because HDF5 decodes nothing smaller."""
-
-NAMED = 3
-"""Places that are named before the rest is only counted."""
 
 Whole = npt.NDArray[np.int64]
 
@@ -45,15 +53,17 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
         return ()
 
     check.look(path.name, opening, FETCH_AGAIN)
-    what = f"{quote(name)} --dataset"
+    what = (name, "--dataset")
     check.look("its origin", lambda: origin_findings(dataset_origin(path), what), FETCH_AGAIN)
     if not opened:
         return check
     dataset = opened[0]
     check.episodes, check.rows = dataset.episodes, dataset.rows
     again = _again(dataset)
+    names = [column.name for column in dataset.columns]
+    check.look("a column", lambda: missing_findings(dataset, names), again)
     check.look("ep_len and ep_offset", lambda: _bookkeeping_findings(dataset), again)
-    check.look("action", lambda: _action_findings(dataset), again)
+    check.look("action", lambda: action_findings(dataset), again)
     check.look("a column", lambda: _column_findings(dataset), again)
     check.look("pixels", lambda: frame_findings(dataset, progress, check), again)
     return check
@@ -63,9 +73,7 @@ def _bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Compare ep_len and ep_offset with the columns that number episodes and steps."""
     episodes = _episode_of_rows(dataset)
     columns = {column.name for column in dataset.columns}
-    stray = int((episodes == NOWHERE).sum())
-    if stray:
-        yield Remark(f"{stray:,} rows belong to no episode, first row {int(np.argmin(episodes)):,}")
+    yield from stray_findings(dataset)
     numbering = [name for name in (*EPISODE_COLUMNS, STEP_COLUMN) if name in columns]
     for name in numbering:
         values = dataset.read(name, slice(None))
@@ -79,35 +87,19 @@ def _bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
         yield Remark("no column numbers episodes or steps, so ep_len and ep_offset have nothing to agree with")
 
 
-def _action_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
-    """Check that actions are finite; an episode's last row, after which nothing was done, may be NaN."""
-    actions = dataset.read("action", slice(None))
-    episodes = _episode_of_rows(dataset)
-    last = np.zeros(len(actions), bool)
-    last[dataset.offsets + dataset.lengths - 1] = True
-    missing, endless = np.isnan(actions).any(axis=1), np.isinf(actions).any(axis=1)
-    wrong = np.flatnonzero((episodes != NOWHERE) & (endless | (missing & ~last)))
-    if len(wrong) == 0:
-        return
-    if np.isin(wrong, dataset.offsets).all() and not endless[wrong].any():
-        yield Problem(f"action is NaN in the first row of {len(wrong):,} episodes; only an episode's last row may be")
-        return
-    row, episode = wrong[0], episodes[wrong[0]]
-    place = f"row {row:,}, step {row - dataset.offsets[episode]} of episode {episode}"
-    yield Problem(f"action is not finite in {len(wrong):,} rows, first in {place}")
-
-
 def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Read every other column; name those that hold no information."""
     with dataset.opened() as file:
-        frames = len(file["pixels"])
+        frames = len(dataset.stored(file, "pixels"))
+        own = (dataset.pixels.column, dataset.action.column)
+        counts = (frames, dataset.episodes, len(dataset.stored(file, "action")))
         for name in file:
             item = file.get(name)
-            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, "pixels"):
+            if not isinstance(item, h5py.Dataset) or not item.ndim or name in (*BOOKKEEPING, own[0]):
                 continue
-            if len(item) not in (frames, dataset.episodes):
+            if len(item) not in counts:
                 yield Problem(f"{name} has {len(item):,} rows and pixels have {frames:,}")
-            if name != "action":
+            if name not in own:
                 yield from _values(item, name)
 
 
@@ -116,27 +108,24 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
     episodes = _episode_of_rows(dataset)
     still = np.append(dataset.lengths > 1, False)  # rows that belong to no episode look up the last
     lost: list[tuple[int, int]] = []
+    blank: list[int] = []
     with dataset.opened() as file, progress(len(episodes)) as advance:
-        pixels = file["pixels"]
+        pixels = dataset.stored(file, "pixels")
         check.checksums = bool(pixels.fletcher32)
-        if pixels.chunks:
-            expected = prod(ceil(size / chunk) for size, chunk in zip(pixels.shape, pixels.chunks, strict=True))
-            unwritten = expected - int(pixels.id.get_num_chunks())
-            if unwritten:
-                yield Problem(f"{unwritten:,} chunks of frames were never written: the recording broke off")
         chunk = pixels.chunks[0] if pixels.chunks else FRAMES_AT_ONCE
         step = chunk * ceil(FRAMES_AT_ONCE / chunk)
         last = np.empty(0)
         for start in range(0, len(pixels), step):
             stop = min(start + step, len(pixels))
             try:
-                frames = pixels[start:stop]
-            except OSError:
+                frames = dataset.read("pixels", slice(start, stop))
+            except LewmError:
                 lost.append((start, stop))
                 # What cannot be decoded is reported as that, and says nothing about moving.
                 still[episodes[start:stop]] = False
             else:
                 check.decoded += stop - start
+                blank += (start + np.flatnonzero(is_blank(frames) & (episodes[start:stop] != NOWHERE))).tolist()
                 for row in range(start, stop):
                     episode = episodes[row]
                     if still[episode] and row > dataset.offsets[episode]:
@@ -150,18 +139,14 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
         rest = ", ..." if len(lost) > NAMED else ""
         yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}")
     unmoved = np.flatnonzero(still)
-    if len(unmoved):
-        named = ", ".join(map(str, unmoved[:NAMED])) + (", ..." if len(unmoved) > NAMED else "")
-        yield Problem(f"all frames are the same in {len(unmoved):,} episodes: {named}")
+    yield from still_findings(unmoved.tolist())
+    yield from blank_findings([row for row in blank if not still[episodes[row]]])
 
 
 def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
     """(N,) number of the episode that each row of the file belongs to, NOWHERE for rows of none."""
     with dataset.opened() as file:
-        episodes = np.full(len(file["pixels"]), NOWHERE)
-    for number, (offset, length) in enumerate(zip(dataset.offsets, dataset.lengths, strict=True)):
-        episodes[offset : offset + length] = number
-    return episodes
+        return episode_of_rows(dataset, len(dataset.stored(file, "pixels")))
 
 
 def _episode_numbers(dataset: HDF5Dataset, name: str, numbers: Whole, episodes: Whole) -> Iterator[Finding]:
@@ -231,9 +216,7 @@ def _again(dataset: HDF5Dataset) -> str:
     own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
     if not own or task is None or starts not in ("any", "task") or dataset.name == str(dataset.path):
         return FETCH_AGAIN
-    name = quote(dataset.name)
-    return (
-        f"record the same again: lewm rm --dataset {name} && lewm collect {task.name} "
-        f"--episodes {dataset.episodes} --seed {dataset.seed} --name {name}"
-        + (" --any-room" if starts == "any" else "")
-    )
+    any_room = ("--any-room",) if starts == "any" else ()
+    numbers = ("--episodes", dataset.episodes, "--seed", dataset.seed)
+    collect = command("collect", task.name, *numbers, "--name", dataset.name, *any_room)
+    return f"record the same again: {command('rm', dataset.name, '--dataset')} && {collect}"

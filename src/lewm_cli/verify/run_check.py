@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from lewm_cli.data import Finding, Problem, Remark
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
 from lewm_cli.heads import KINDS, fit_command, read_head
@@ -23,10 +24,11 @@ from lewm_cli.store import (
     read_tensors,
     weights_digest,
 )
-from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.formats import ChoiceError, read_checkpoint
 from lewm_cli.store.objects import check_sums, read_derived
 from lewm_cli.store.origin import run_origin
-from lewm_cli.verify.check import Finding, Problem, Remark, RunCheck, origin_findings
+from lewm_cli.suggestion import command
+from lewm_cli.verify.check import RunCheck, origin_findings
 
 TRAIN_AGAIN = "train or fetch it again"
 COPY_AGAIN = "fetch or copy it again"
@@ -51,7 +53,13 @@ class _RunLooks:
 
     def tensors(self) -> Iterator[Finding]:
         if self.files.external:
-            self.state = read_checkpoint(self.files.external).state
+            try:
+                self.state = read_checkpoint(self.files.external, copy=self.files.copy).state
+            except LewmError as error:
+                if not isinstance(error.__cause__, ChoiceError):
+                    raise
+                yield Remark(f"holds several models, which have names: {error.__cause__.names(self.check.name)}")
+                return
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
@@ -68,13 +76,13 @@ class _RunLooks:
         """Check weights that were fetched."""
         origin = run_origin(self.files)
         if origin:
-            yield from origin_findings(origin, f"{quote(self.check.name)} --checkpoint")
+            yield from origin_findings(origin, (self.check.name, "--checkpoint"))
 
     def statistics(self) -> Iterator[Finding]:
         """Check the normalization of weights that do not carry their own."""
         if not self.files.external:
             return
-        compute = f"compute them again: lewm show {quote(self.check.name)} --stats-from DATASET"
+        compute = f"compute them again: {command('show', self.check.name, '--stats-from', 'DATASET')}"
         there = [path for path in sorted({files.statistics for files in self.places}) if path.exists()]
         if not there:
             yield Remark("no statistics yet: evaluating it needs --stats-from DATASET")
@@ -95,7 +103,7 @@ class _RunLooks:
         if is_locked(files.weights):
             yield Remark(f"being trained now, step {card.provenance.step:,}")
             return
-        resume = f"lewm train {card.inputs.task} --name {quote(self.check.name)} --resume"
+        resume = command("train", card.inputs.task, "--name", self.check.name, "--resume")
         if files.stopped:
             try:
                 check_sums(files.resume)
@@ -178,9 +186,9 @@ class _RunLooks:
         card = self.card
         if card is None or card.provenance is None:
             return TRAIN_AGAIN
-        dataset = quote(card.provenance.dataset.name)
-        config = f" --config {quote(str(self.files.config))}" if self.files.config.exists() else ""
-        return f"train it again: lewm train {dataset} --name {quote(self.check.name)}{config} --overwrite"
+        config = ("--config", self.files.config) if self.files.config.exists() else ()
+        again = command("train", card.provenance.dataset.name, "--name", self.check.name, *config, "--overwrite")
+        return f"train it again: {again}"
 
 
 def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mapping[str, type[Measurement]]) -> RunCheck:

@@ -1,6 +1,7 @@
 """Checkpoints of every generation become exactly our tensors, or a sentence says what does not fit."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -116,18 +117,21 @@ def test_floats_become_float32(state, dtype, legacy, tmp_path):
     assert all(torch.equal(again.state[key], value) for key, value in read.items())
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool])
 def test_other_numbers_are_refused_by_name(state, dtype, tmp_path):
     state["projector.net.0.bias"] = state["projector.net.0.bias"].to(dtype)
     message = reason(written(tmp_path, state))
-    assert f"projector.net.0.bias is {str(dtype)[6:]}, not float32 or float16 or bfloat16" in message
+    assert f"projector.net.0.bias is {str(dtype)[6:]}, not float32 or float16 or bfloat16 or float64" in message
     save_file(state, tmp_path / "weights.safetensors")
     assert "projector.net.0.bias is" in reason(tmp_path / "weights.safetensors")
 
 
-def test_float_counter_is_refused(state, tmp_path):
-    state["projector.net.1.num_batches_tracked"] = torch.tensor(7.0)
-    assert "projector.net.1.num_batches_tracked is float32, not int64" in reason(written(tmp_path, state))
+def test_counter_that_was_cast_with_the_rest_is_an_integer_again(state, tmp_path):
+    state = {key: value.double() for key, value in state.items()}
+    read = read_checkpoint(written(tmp_path, state), CONFIG)
+    assert read.source == "state dict (transformers 4 names, config.json, float64 rounded to float32)"
+    assert read.state["projector.net.1.num_batches_tracked"].dtype == torch.int64
+    assert all(torch.equal(read.state[our_key(key)].double(), value) for key, value in state.items())
 
 
 def test_missing_extra_and_reshaped_tensors_are_named(state, tmp_path):
@@ -149,9 +153,17 @@ def test_mixed_generations_are_refused_by_name(state, tmp_path):
     assert "and 5 ('encoder.layers.0.mlp.fc1.bias')" in message
 
 
-def test_shared_numbers_are_refused(state, tmp_path):
+def test_tied_and_sliced_tensors_are_read(state, tmp_path):
     state["pred_proj.net.3.bias"] = state["projector.net.3.bias"]
-    assert "share the same numbers" in reason(written(tmp_path, state))
+    key = "projector.net.0.weight"
+    state[key] = torch.cat([state[key]] * 3, dim=1)[:, : state[key].shape[1]]
+    read = read_checkpoint(written(tmp_path, state), CONFIG).state
+    assert all(torch.equal(read[our_key(key)], value) for key, value in state.items())
+
+
+def test_few_numbers_repeated_many_times_are_refused(state, tmp_path):
+    state = {key: torch.tensor(0.0).expand(value.shape) for key, value in state.items()}
+    assert "share the same few numbers" in reason(written(tmp_path, state))
 
 
 def test_transposed_tensors_come_out_right(state, tmp_path):
@@ -251,7 +263,7 @@ def test_trusted_reading_agrees(state, tmp_path):
 def test_missing_files_are_said(tmp_path):
     with pytest.raises(MissingError, match=r"there is no file .*nothing\.pt"):
         read_checkpoint(tmp_path / "nothing.pt")
-    with pytest.raises(LewmError, match=r"nothing\.json cannot be read: No such file"):
+    with pytest.raises(LewmError, match=r"nothing\.json cannot be read \(No such file"):
         read_checkpoint(STATES[0], tmp_path / "nothing.json")
 
 
@@ -259,12 +271,12 @@ def test_missing_files_are_said(tmp_path):
 def test_other_files_are_refused(content, tmp_path):
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    assert "damaged or not a checkpoint" in reason(path)
+    assert re.search("damaged or not a checkpoint|not weights|in place of|an empty file", reason(path))
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, {"state_dict": {"a": "b"}}, "text", {1: torch.ones(1)}])
 def test_other_torch_files_are_refused(value, tmp_path):
-    assert "it " in reason(written(tmp_path, value))
+    assert re.search("it |0/[0-9]+ tensors fit", reason(written(tmp_path, value)))
 
 
 def test_damaged_safetensors_are_refused(tmp_path):

@@ -19,7 +19,7 @@ from lewm_cli.report.page.figures import (
     draw_surprise,
     draw_training,
 )
-from lewm_cli.report.page.filmstrip import crop, panels, points, ramp, shots, verdict
+from lewm_cli.report.page.filmstrip import crop, goal_radius, panels, points, ramp, shots, verdict
 from lewm_cli.report.page.style import house_style, level_colors
 from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport, next_commands
@@ -63,7 +63,7 @@ def render_page(report: RunReport) -> str:
     )
     filters = (
         *(day, decimals, duration, interval, listed, number, p_value, percent, setting, times),
-        *(crop, panels, points, shots, verdict, highest_peaks, median_size, remark, what_happens),
+        *(crop, goal_radius, panels, points, shots, verdict, highest_peaks, median_size, remark, what_happens),
     )
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("page.html.j2").render(

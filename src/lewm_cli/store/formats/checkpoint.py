@@ -1,40 +1,44 @@
 """Reads a checkpoint of any generation: its state, its configuration and a word on the kind of file it was."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from math import prod
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from lewm_cli.config import NetworkConfig
+from lewm_cli.config import ModelConfig, NetworkConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import DEFAULT, METHODS, Method
+from lewm_cli.store.formats.candidates import Candidate, branches, find_candidates, named_leaves, words
 from lewm_cli.store.formats.config_json import read_config_json
+from lewm_cli.store.formats.contents import Contents, PickledModule, entries, read_contents
 from lewm_cli.store.formats.module_config import read_configuration, walk
-from lewm_cli.store.formats.refused import DamagedError, RefusalError
-from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor, Value
+from lewm_cli.store.formats.refused import ChoiceError, DamagedError, RefusalError, printable
+from lewm_cli.store.formats.standins import StoredTensor
 from lewm_cli.store.formats.state import (
+    Fit,
     NamedTensors,
     TensorEntry,
     blank_model,
+    blank_release,
+    fit,
     read_state,
-    recognize_release,
     under_our_names,
 )
-from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
+from lewm_cli.store.keys import released_key
+from lewm_cli.system_errors import explain
 
-LIGHTNING = "model."
-"""Prefix of every name of the model in a Lightning checkpoint; beside it lies the loss, which has learned nothing."""
+UNKNOWN_SIZES = (
+    ", so it is not the released architecture, and for another one encoder heads, predictor heads, head width and "
+    "dropout cannot be read from shapes; put its config.json beside the weights, or name it: --config FILE"
+)
 
-_SAFETENSORS = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
-    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
+REPEATED = 2
+"""How often the numbers of a file may be used: tied weights are stored once, and one number may not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -56,44 +60,57 @@ class Checkpoint:
     method: str
 
 
-def read_checkpoint(path: Path, config: Path | Method | None = None) -> Checkpoint:
+@dataclass(frozen=True)
+class _Asked:
+    """A file, and what is said about it: see `read_checkpoint`."""
+
+    path: Path
+    config: Path | Method | None
+    copy: str | None = None
+
+
+def read_checkpoint(path: Path, config: Path | Method | None = None, copy: str | None = None) -> Checkpoint:
     """Read a checkpoint without running anything in it.
 
     Args:
-        path: a state dict of torch.save or Lightning, an object checkpoint, or safetensors; told by content.
+        path: tensors in a file of torch.save or safetensors, whatever stands around them, an object checkpoint, or the
+            index of shards; told by content.
         config: its config.json, or the model that it must fit (on any device); the config.json beside it if not given,
             and without either only the released architecture is recognized. Object checkpoints carry theirs.
+        copy: which one, if it holds several that differ, as weights and their moving average.
 
     Raises:
         MissingError: there is no such file.
-        LewmError: in one sentence, why it is not read.
+        LewmError: in one sentence, why it is not read; caused by a `ChoiceError` if it holds several.
     """
     if not path.is_file():
         raise MissingError(f"there is no file {path}")
     with _explained(path):
-        if _is_safetensors(path):
-            return _from_entries(_safetensors(path), path, config, "safetensors")
-        return _from_torch(read_torch_file(path), config)
+        contents = read_contents(path)
+        read = _from_module if contents.modules else _from_tensors
+        return read(contents, _Asked(path, config, copy))
 
 
-def read_trusted(path: Path, config: Path | None = None) -> Checkpoint:
-    """Read a state dict or a pickled module by running what it says, for those who trust whoever made it.
+def read_trusted(path: Path, config: Path | None = None, copy: str | None = None) -> Checkpoint:
+    """Read tensors or a pickled module by running what it says, for those who trust whoever made it.
 
     Its classes must be importable here; a module of another than the released architecture needs its config.json.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=False)
+        tensors = named_leaves(content, Tensor)
+        for place, module in named_leaves(content, nn.Module).items():
+            tensors |= {f"{place}.{name}" if place else name: tensor for name, tensor in module.state_dict().items()}
     except Exception as error:  # whatever a stranger's code raises
         raise LewmError(f"{path}: its code failed with {type(error).__name__}: {error}".splitlines()[0]) from error
-    state = content.state_dict() if isinstance(content, torch.nn.Module) else content
-    state = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not tensors:
         raise LewmError(f"{path}: it holds neither a module nor a state dict")
-    entries = {
-        str(key): TensorEntry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for key, tensor in state.items()
+    found = {
+        name: TensorEntry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for name, tensor in tensors.items()
     }
+    contents = Contents("trusted pickle", found, sum(tensor.nbytes for tensor in tensors.values()))
     with _explained(path):
-        return _from_entries(entries, path, config, "trusted pickle")
+        return _from_tensors(contents, _Asked(path, config, copy))
 
 
 @contextmanager
@@ -103,94 +120,124 @@ def _explained(path: Path) -> Iterator[None]:
     except (RefusalError, UsageError) as error:  # the second from sizes that contradict each other
         raise LewmError(f"{path}: {error}") from error
     except OSError as error:  # also of the configuration
-        raise LewmError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+        raise explain(error, error.filename or path, "read") from error
 
 
-def _from_torch(file: TorchFile, config: Path | Method | None) -> Checkpoint:
-    content = file.content
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        return _from_entries(_entries(file, content["state_dict"]), file.path, config, "Lightning checkpoint")
-    if isinstance(content, dict):
-        return _from_entries(_entries(file, content), file.path, config, "state dict")
-    if not isinstance(content, CapturedObject) or content.kind not in (RESTORE, "LeWM"):
-        raise RefusalError("it holds neither the tensors of a model nor a LeWM")
-    if isinstance(config, Path):
+def _from_module(contents: Contents, asked: _Asked) -> Checkpoint:
+    if isinstance(asked.config, Path):
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
-    model, named, source = _from_ours(file, content) if content.kind == RESTORE else _from_object(file, content)
-    if config is not None and any(
-        getattr(config, part) != getattr(model, part) for part in ("name", "config", "block_dim")
+    place = _chosen(list(contents.modules), asked.copy)
+    pickled = contents.modules[place]
+    model, named, kind = _ours(pickled) if pickled.ours else _theirs(pickled)
+    if asked.config is not None and any(
+        getattr(asked.config, part) != getattr(model, part) for part in ("name", "config", "block_dim")
     ):
         raise RefusalError("it holds a model of other sizes")
-    return Checkpoint(read_state(named, model), model.config, model.block_dim, source, model.name)
+    others = [name for name in (*contents.modules, *contents.tensors) if name != place]
+    candidate = Candidate(place, {}, (), branches(others, place))
+    return _checkpoint(_Fitted(candidate, named, model, fit(named, model)), "object checkpoint", [kind], contents)
 
 
-def _from_object(file: TorchFile, root: CapturedObject) -> tuple[Method, NamedTensors, str]:
-    modules, tensors = walk(root)
-    named = under_our_names(_entries(file, dict(tensors)))
-    source = f"object checkpoint ({root.name}, transformers {named.generation} names)"
-    return blank_model(*read_configuration(modules, named)), named, source
+def _theirs(pickled: PickledModule) -> tuple[Method, NamedTensors, str]:
+    modules, tensors = walk(pickled.content)
+    named = under_our_names(entries(pickled.file, tensors))
+    kind = f"{pickled.content.name}, transformers {named.generation} names"
+    return blank_model(*read_configuration(modules, named)), named, kind
 
 
-def _from_ours(file: TorchFile, call: CapturedObject) -> tuple[Method, NamedTensors, str]:
-    older = len(call.arguments) == 3  # from before methods had names
-    match (*call.arguments, DEFAULT) if older else call.arguments:
+def _ours(pickled: PickledModule) -> tuple[Method, NamedTensors, str]:
+    arguments = pickled.content.arguments
+    older = len(arguments) == 3  # from before methods had names
+    match (*arguments, DEFAULT) if older else arguments:
         case (str(written), int(block_dim), dict(state), str(method)) if method in METHODS and block_dim is not True:
             try:
                 config = METHODS[method].Sizes.model_validate_json(written)
             except ValidationError as error:
                 raise DamagedError("the configuration in it is not one of this version of lewm") from error
-            model = blank_model(config, block_dim, method)
-            return model, under_our_names(_entries(file, state)), "object checkpoint (lewm)"
+            named = under_our_names(entries(pickled.file, named_leaves(state, StoredTensor)))
+            return blank_model(config, block_dim, method), named, "lewm"
     raise DamagedError("its model is of no method that this version of lewm knows, or incomplete")
 
 
-def _from_entries(entries: dict[str, TensorEntry], path: Path, config: Path | Method | None, kind: str) -> Checkpoint:
-    if all(key.startswith((LIGHTNING, "sigreg.")) for key in entries):
-        entries = {key.removeprefix(LIGHTNING): entry for key, entry in entries.items() if key.startswith(LIGHTNING)}
-    named = under_our_names(entries)
-    beside = path.with_name("config.json")
-    if config is None and beside.is_file():
-        config = beside
-    if config is None:
-        model, known_by = blank_model(*recognize_release(named)), "released architecture"
-    elif isinstance(config, Path):
-        model, known_by = blank_model(*read_config_json(config)), config.name
-    else:
-        model, known_by = config, "sizes as given"
-    source = f"{kind} (transformers {named.generation} names, {known_by})"
-    return Checkpoint(read_state(named, model), model.config, model.block_dim, source, model.name)
+@dataclass(frozen=True)
+class _Fitted:
+    """Tensors that may be a model's, beside the model that they would be."""
+
+    candidate: Candidate
+    named: NamedTensors
+    model: Method
+    fit: Fit
+
+    @classmethod
+    def of(cls, candidate: Candidate, model: Method | None) -> "_Fitted":
+        """Compare a candidate with a model; with the released architecture if none is given."""
+        named = under_our_names(candidate.entries)
+        model = model or blank_release(named)
+        return cls(candidate, named, model, fit(named, model))
+
+    def equals(self, other: "_Fitted") -> bool:
+        """True if they are copies of each other."""
+        pairs = ((entry, other.named.entries[key]) for key, entry in self.named.entries.items())
+        return all(one.dtype == two.dtype and torch.equal(one.read(), two.read()) for one, two in pairs)
 
 
-def _entries(file: TorchFile, state: dict[str, Value]) -> dict[str, TensorEntry]:
-    """The tensors of a state dict; together no larger than the file, however often a storage is used."""
-    entries, taken = {}, 0
-    for key, tensor in state.items():
-        if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
-            raise RefusalError("it is a dictionary, but not of tensors by name, and so no state dict")
-        entries[key] = TensorEntry(tensor.shape, tensor.storage.dtype, partial(file.read, tensor))
-        taken += tensor.numel * tensor.storage.dtype.itemsize
-    if taken > sum(storage.nbytes for storage in file.starts):
-        raise RefusalError("several of its tensors share the same numbers, and those of a LeWM do not")
-    return entries
+def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
+    model, known_by = _sizes(asked)
+    names = (model or blank_model(ModelConfig(), 1)).state_dict()
+    candidates = find_candidates(contents.tensors, {*names, *map(released_key, names)})
+    fitted = [_Fitted.of(candidate, model) for candidate in candidates]
+    whole = {one.candidate.place: one for one in fitted if one.fit.problems is None}
+    if not whole:
+        best = max(fitted, key=lambda one: one.fit.tensors)
+        where = f"under {printable(best.candidate.place)}, " if best.candidate.place else ""
+        raise RefusalError(f"{where}{best.fit.problems}{'' if model else UNKNOWN_SIZES}")
+    for one in whole.values():
+        _check_bytes(one, contents)
+    places = list(whole)
+    if asked.copy is None:
+        places = [
+            place
+            for at, place in enumerate(places)
+            if not any(whole[place].equals(whole[other]) for other in places[:at])
+        ]
+    chosen = whole[_chosen(places, asked.copy)]
+    said = [f"transformers {chosen.named.generation} names", known_by]
+    return _checkpoint(chosen, contents.kind, said, contents)
 
 
-def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(9)
-    # The length of the header, then its JSON; no pickle and no zip archive starts so.
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+def _sizes(asked: _Asked) -> tuple[Method | None, str]:
+    """The model that the tensors must fit, blank, and where its sizes are from; None without any."""
+    config, beside = asked.config, asked.path.with_name("config.json")
+    if config is None and not beside.is_file():
+        return None, "released architecture"
+    if isinstance(config, Method):
+        return config, "sizes as given"
+    file = config or beside
+    return blank_model(*read_config_json(file)), file.name
 
 
-def _safetensors(path: Path) -> dict[str, TensorEntry]:
-    try:
-        file = safe_open(path, framework="pt")
-        entries = {}
-        for key in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118  (not a dictionary)
-            view = file.get_slice(key)  # type: ignore[no-untyped-call]
-            kind = _SAFETENSORS.get(view.get_dtype())
-            if kind is None:
-                raise RefusalError(f"its numbers are {view.get_dtype()}, not float32, float16 or bfloat16")
-            entries[key] = TensorEntry(tuple(view.get_shape()), kind, partial(file.get_tensor, key))
-    except SafetensorError as error:
-        raise DamagedError(f"its safetensors header does not hold ({error})") from error
-    return entries
+def _chosen(places: Sequence[str], copy: str | None) -> str:
+    """The place that was chosen, or the only one; raises ChoiceError if there are several."""
+    if copy is None and len(places) == 1:
+        return places[0]
+    known = words(places)
+    if copy is None:
+        raise ChoiceError(tuple(known))
+    if copy not in known:
+        raise RefusalError(f"it holds no {printable(copy)}; there is {', '.join(known)}")
+    return known[copy]
+
+
+def _check_bytes(one: _Fitted, contents: Contents) -> None:
+    taken = sum(prod(entry.shape) * entry.dtype.itemsize for entry in one.named.entries.values())
+    if taken > REPEATED * contents.bytes:
+        raise RefusalError("its tensors share the same few numbers, and those of a LeWM do not")
+
+
+def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
+    _check_bytes(one, contents)
+    state = read_state(one.named, one.model)
+    if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
+        said = [*said, "float64 rounded to float32"]
+    source = f"{kind} ({'; '.join([', '.join(said), *one.candidate.remarks])})"
+    return Checkpoint(state, one.model.config, one.model.block_dim, source, one.model.name)

@@ -9,7 +9,9 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from lewm_cli.config import ModelConfig, Section
 from lewm_cli.errors import LewmError
+from lewm_cli.file_kind import HEAD, look_at, mistaken
 from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
+from lewm_cli.text_file import decode_text
 
 LARGEST_FILE = 2**20
 """Bytes; the released ones take 1.2 KB."""
@@ -160,11 +162,14 @@ def read_config_json(path: Path) -> tuple[ModelConfig, int]:
     if len(content) > LARGEST_FILE:
         raise RefusalError(f"{path.name} is far too long for the configuration of a model")
     try:
-        written = _Model.model_validate(json.loads(content, object_pairs_hook=_unique))
+        written = _Model.model_validate(
+            json.loads(decode_text(content, path, "a JSON file"), object_pairs_hook=_unique)
+        )
     except ValidationError as error:
         raise RefusalError(_explain(path, error)) from error
     except (ValueError, RecursionError) as error:
-        raise RefusalError(f"{path.name} is no JSON") from error
+        kind = look_at(content[:HEAD])
+        raise RefusalError(f"{path.name} is no JSON: {mistaken(path, kind, 'the sizes of a model')}") from error
     ours = written.ours()
     if contradiction := written.contradiction(ours.encoder.width):
         raise RefusalError(f"{path.name} contradicts itself: {contradiction}")

@@ -21,6 +21,22 @@ class DamagedError(RefusalError):
         super().__init__(f"damaged or not a checkpoint: {reason}; fetch or copy it again")
 
 
+class MistakenError(RefusalError):
+    """The file is of another kind than weights, or stands in the place of the real one."""
+
+
+class ChoiceError(RefusalError):
+    """The file holds several models; `choices` are words that tell them apart."""
+
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        super().__init__(f"it holds {len(choices)} models that differ, {' and '.join(choices)}")
+        self.choices = choices
+
+    def names(self, run: str) -> str:
+        """The names of the models, as they can be typed for a run."""
+        return " or ".join(f"{run}@{choice}" for choice in self.choices)
+
+
 def printable(name: object) -> str:
     """A name from a stranger's file as a terminal may print it: short, printable, on one line."""
     text = str(name) if isinstance(name, str) else repr(type(name).__name__)

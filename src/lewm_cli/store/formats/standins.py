@@ -53,7 +53,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor that has not been read: a dense view of a storage."""
+    """A tensor that has not been read: a view of a storage."""
 
     storage: Storage
     offset: int
@@ -64,6 +64,12 @@ class StoredTensor:
     def numel(self) -> int:
         """Number of values."""
         return prod(self.shape)
+
+    @property
+    def span(self) -> int:
+        """Number of values of the storage from its first to its last."""
+        steps = ((length - 1) * step for length, step in zip(self.shape, self.stride, strict=True))
+        return sum(steps) + 1 if self.numel else 0
 
 
 STORAGES = {
@@ -114,20 +120,28 @@ INERT = frozenset(
     | {"omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
     | {"omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata"}
     | {f"omegaconf.nodes.{node}" for node in _NODES.split()}
-    | {"typing.Any", "argparse.Namespace", "torch.device"}
+    | {"typing.Any", "argparse.Namespace", "types.SimpleNamespace", "torch.device", "torch.torch_version.TorchVersion"}
 )
 """Names of what training tools keep beside weights: settings, paths, times, numbers. An `Opaque` stands for each."""
 
+
+MOST_SKIPPED = 16
+"""Numbers that are read for one of a tensor: a third of a matrix, sliced along its rows, takes three."""
 
 RESTORE = "lewm_cli.store.objects.restore_model"
 
 FUNCTIONS = frozenset(
     {"collections.OrderedDict", "builtins.set", "__builtin__.set", "torch.Size", RESTORE}
     | {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
+    | {"torch._utils._rebuild_parameter_with_state", "torch._tensor._rebuild_from_type_v2"}
 )
 """Functions that may be called."""
 
-KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, _VALUES)
+TENSORS = frozenset(
+    {"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"}
+)
+
+KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, TENSORS, _VALUES)
 
 
 def resolve(name: str) -> Reference:
@@ -177,8 +191,13 @@ def construct(target: Value, arguments: Value) -> Value:
         # The list itself: copies of one list, many times over, would fill the memory.
         case ("set", (list() | tuple() as given,)) | ("Size", (tuple() as given,)):
             return given
+        # Attributes that somebody set on a tensor are nothing to a model.
         case "_rebuild_parameter", (StoredTensor() as tensor, _, _):
             return tensor
+        case "_rebuild_parameter_with_state", (StoredTensor() as tensor, _, _, _):
+            return tensor
+        case "_rebuild_from_type_v2", (Reference() as function, Reference(name), inner, _) if name in TENSORS:
+            return construct(function, inner)
         case "_rebuild_tensor_v2", (Storage() as storage, int(offset), tuple(shape), tuple(stride), _, _, *rest):
             if len(rest) < 2:  # requires_grad, hooks[, metadata]
                 return _tensor(storage, offset, shape, stride)
@@ -193,9 +212,8 @@ def _tensor(storage: Storage, offset: int, shape: tuple[Value, ...], stride: tup
         raise DamagedError("a tensor has no shape")
     lengths, steps = tuple(sizes[: len(shape)]), tuple(sizes[len(shape) :])
     tensor = StoredTensor(storage, offset, lengths, steps)
-    last = sum((length - 1) * step for length, step in zip(lengths, steps, strict=True))
-    if tensor.numel and last + 1 != tensor.numel:
-        raise DamagedError("a tensor repeats or skips numbers of its storage")
-    if offset < 0 or offset + tensor.numel > storage.numel:
+    if tensor.span > MOST_SKIPPED * tensor.numel:
+        raise DamagedError("a tensor skips nearly all numbers of its storage")
+    if offset < 0 or offset + tensor.span > storage.numel:
         raise DamagedError("a tensor reaches beyond its storage")
     return tensor

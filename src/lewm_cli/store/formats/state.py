@@ -16,6 +16,9 @@ DEEPEST = 256
 LARGEST = 2**16
 """Bounds of a depth and of any other number in a configuration: far beyond every LeWM, small enough to build."""
 
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+COUNTS = (torch.int64, torch.int32, torch.int16)
+
 
 @dataclass(frozen=True)
 class TensorEntry:
@@ -63,8 +66,16 @@ def _too_large(config: Section) -> bool:
     )
 
 
-def _check(named: NamedTensors, model: nn.Module) -> None:
-    """Compare every tensor with the model's by name, shape and dtype; there is no other."""
+@dataclass(frozen=True)
+class Fit:
+    """The tensors of a file beside those of a model: how many fit by name and shape, and in words what does not."""
+
+    tensors: int
+    problems: str | None
+
+
+def fit(named: NamedTensors, model: nn.Module) -> Fit:
+    """Compare every tensor with the model's by name and shape; there is no other."""
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     missing = [key for key in expected if key not in named.entries]
     extra = [key for key in named.entries if key not in expected]
@@ -76,34 +87,32 @@ def _check(named: NamedTensors, model: nn.Module) -> None:
             if keys is reshaped:
                 told += f" {list(named.entries[keys[0]].shape)} instead of {list(expected[keys[0]])}"
             problems.append(told + (f" and {len(keys) - 1} more" if len(keys) > 1 else ""))
-    if problems:
-        fitting = f"{len(expected) - len(missing) - len(reshaped)}/{len(expected)} tensors fit"
-        raise RefusalError("; ".join([fitting, *problems]))
-    for key, entry in named.entries.items():
-        counts = key.endswith("num_batches_tracked")
-        wanted = (torch.int64,) if counts else (torch.float32, torch.float16, torch.bfloat16)
-        if entry.dtype not in wanted:
-            kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in wanted)
-            raise RefusalError(f"{named.their_name(key)} is {str(entry.dtype).removeprefix('torch.')}, not {kinds}")
+    fitting = len(expected) - len(missing) - len(reshaped)
+    return Fit(fitting, "; ".join([f"{fitting}/{len(expected)} tensors fit", *problems]) if problems else None)
 
 
 def read_state(named: NamedTensors, model: nn.Module) -> dict[str, Tensor]:
-    """Read the tensors of a model, which may be blank: floats as float32, one after the other."""
-    _check(named, model)
-    tensors = ((key, entry.read()) for key, entry in named.entries.items())
-    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors}
+    """Read the tensors of a model, which may be blank, one after the other: floats as float32, counters as int64.
+
+    Raises:
+        RefusalError: the tensors are not exactly the model's by name, shape and kind of number.
+    """
+    if problems := fit(named, model).problems:
+        raise RefusalError(problems)
+    for key, entry in named.entries.items():
+        # How many batches BatchNorm has seen computes nothing, and is a float where all of a state dict was cast.
+        if entry.dtype not in FLOATS and not (key.endswith("num_batches_tracked") and entry.dtype in COUNTS):
+            found, *wanted = (str(kind).removeprefix("torch.") for kind in (entry.dtype, *FLOATS))
+            raise RefusalError(f"{named.their_name(key)} is {found}, not {' or '.join(wanted)}")
+    return {key: _as_ours(key, entry.read()) for key, entry in named.entries.items()}
 
 
-def recognize_release(named: NamedTensors) -> tuple[ModelConfig, int]:
-    """Recognize the released architecture by its 303 shapes: its configuration and the width of an action block."""
+def _as_ours(key: str, tensor: Tensor) -> Tensor:
+    return tensor.long() if key.endswith("num_batches_tracked") else tensor.float()
+
+
+def blank_release(named: NamedTensors) -> Method:
+    """The released architecture, blank, with the width of an action block that these tensors have."""
     actions = named.entries.get("action_encoder.patch_embed.weight")
     block_dim = actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1
-    try:
-        _check(named, blank_model(ModelConfig(), block_dim))
-    except RefusalError as error:
-        raise RefusalError(
-            f"{error}, so it is not the released architecture, and for another one encoder heads, predictor heads, "
-            "head width and dropout cannot be read from shapes; put its config.json beside the weights, or "
-            "name it: --config FILE"
-        ) from error
-    return ModelConfig(), block_dim
+    return blank_model(ModelConfig(), block_dim)

@@ -39,10 +39,10 @@ class TorchFile:
 
     def read(self, tensor: StoredTensor) -> Tensor:
         """Read one tensor: contiguous, in the file's dtype, sharing memory with nothing."""
-        flat = torch.empty(tensor.numel, dtype=tensor.storage.dtype)
+        flat = torch.empty(tensor.span, dtype=tensor.storage.dtype)
         with self.path.open("rb") as file:
             file.seek(self.starts[tensor.storage] + tensor.offset * flat.itemsize)
-            got = file.readinto(flat.view(torch.uint8).numpy().data) if tensor.numel else 0
+            got = file.readinto(flat.view(torch.uint8).numpy().data) if tensor.span else 0
         if got != flat.nbytes:
             raise DamagedError("it ends early")
         return flat.as_strided(tensor.shape, tensor.stride).contiguous()

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
+GOAL_RADIUS = 16.0
+"""Pixels between the centers of agent and target, within which the simulator counts the target as reached."""
+
 TWOROOM = Task(
     name="tworoom",
     folder=Path(__file__).parent,
@@ -22,6 +25,7 @@ TWOROOM = Task(
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
     success_criteria=("simulator", "swept", "route"),
+    goal_radius=GOAL_RADIUS,
     action_bounds=((-1.0, 1.0),) * 2,
     make_simulator=partial(import_simulator, "lewm_cli.tasks.tworoom.simulator:TwoRoomSimulator"),
 )

@@ -7,6 +7,7 @@ import torch
 
 from lewm_cli.tasks.swm import SwmSimulator, make_environment, refused_state
 from lewm_cli.tasks.task import Episode
+from lewm_cli.tasks.tworoom import GOAL_RADIUS
 from lewm_cli.tasks.tworoom.walls import Walls
 
 ACTION_NOISE = 2.0
@@ -84,7 +85,7 @@ class TwoRoomSimulator(SwmSimulator):
 
     def solved(self) -> bool:
         """Tell if the agent is within 16 pixels of the target, and came there on a valid route if that is asked for."""
-        return self.distance() < 16.0 and (self._criterion != "route" or self._walls.free(np.stack(self._path)))
+        return self.distance() < GOAL_RADIUS and (self._criterion != "route" or self._walls.free(np.stack(self._path)))
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Pairs far apart, and pairs whose goal lies in the other room."""

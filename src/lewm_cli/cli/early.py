@@ -1,0 +1,36 @@
+"""Errors of a command that can be told before torch is imported, which takes seconds."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lewm_cli.config import Layer
+    from lewm_cli.store import Home
+
+
+def find_home(option: Path | None, *, runs: Iterable[str | None] = (), datasets: Iterable[str | None] = ()) -> "Home":
+    """The home of a command; raises LewmError if it has not the runs and datasets that were typed.
+
+    Names that were not typed are None. A file or folder of that path is looked at by the command itself.
+    """
+    from lewm_cli.store import Home
+
+    home = Home.locate(option)
+    for find, names in ((home.find_run, runs), (home.find_dataset, datasets)):
+        for name in names:
+            if name is not None and not Path(name).exists():
+                find(name)
+    return home
+
+
+def check_protocol(home: "Home", run: str, protocol: str | None, settings: "Iterable[Layer]") -> None:
+    """Raises UsageError if the task of one of our runs has no such protocol, or settings of it cannot mean anything."""
+    from lewm_cli.evaluate import HELD_OUT, find_protocol
+    from lewm_cli.store import read_card
+    from lewm_cli.tasks import find_task
+
+    found = home.find_run(run)
+    task = find_task(read_card(found.files.weights).inputs.task) if found.own else None
+    if task and task.protocols:
+        find_protocol(task, protocol or HELD_OUT, tuple(settings))

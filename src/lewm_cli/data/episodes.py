@@ -1,0 +1,210 @@
+"""The first and last rows of episodes, read from whatever says where they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.data.hdf5_file import GUIDE, dataset_at, read_whole
+from lewm_cli.errors import LewmError
+
+BOOKKEEPING = ("ep_len", "ep_offset")
+
+ENDS = ("episode_ends", "meta/episode_ends")
+"""Columns of the row after each episode's last one, as Diffusion Policy has them."""
+
+NUMBERS = ("ep_idx", "episode_idx", "episode_index", "episode_id", "episode")
+"""Columns that number the episode of every row."""
+
+DONE = ("done", "dones", "is_last")
+"""Columns that are set in every episode's last row."""
+
+TERMINATED = ("terminals", "terminal", "terminated", "terminations")
+CUT_OFF = ("timeouts", "timeout", "truncated", "truncations")
+"""Columns that are set in the last row of an episode that was cut off; the others end where something above is set."""
+
+FIRST = "is_first"
+"""The column that is set in every episode's first row."""
+
+Whole = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """The rows of every episode.
+
+    Args:
+        lengths: (E,) rows of each.
+        offsets: (E,) first row of each.
+        said_by: the columns that say it.
+        unfinished: rows at the end that belong to an episode whose end is not marked.
+    """
+
+    lengths: Whole
+    offsets: Whole
+    said_by: tuple[str, ...]
+    unfinished: int = 0
+
+    @property
+    def note(self) -> str | None:
+        """The columns they are read from, in words; None if these are what recordings have."""
+        if self.said_by == BOOKKEEPING:
+            return None
+        rest = f"; the last {self.unfinished} rows have no end and are taken as one more" if self.unfinished else ""
+        return f"{len(self.lengths):,} episodes are read from {' and '.join(self.said_by)}" + rest
+
+    @property
+    def in_a_row(self) -> bool:
+        """Tell whether they lie one after the other, without gaps."""
+        return bool((self.offsets == np.cumsum(self.lengths) - self.lengths).all())
+
+
+def find_episodes(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
+    """Read where episodes begin and end.
+
+    Args:
+        rows: of frames and of actions; what counts rows has to have one of these numbers.
+
+    Raises:
+        LewmError: nothing says it, two columns say different things, or what they say cannot be.
+    """
+    path = file.filename
+    tables = tuple(key for key in BOOKKEEPING if dataset_at(file, key) is not None)
+    if tables == BOOKKEEPING:
+        lengths, offsets = (_numbers(file, key, max(rows)) for key in BOOKKEEPING)
+        if len(lengths) != len(offsets):
+            raise LewmError(
+                f"{path}: ep_len describes {len(lengths)} episodes and ep_offset {len(offsets)}; "
+                "the file is damaged: fetch or record it again"
+            )
+        found = Episodes(lengths, offsets, BOOKKEEPING)
+    else:
+        sources = [*_tables(file, rows), *_numberings(file, rows)]
+        # A flag may stand in the middle of an episode, where something was reached and went on.
+        found = sources[0] if sources else _flagged(file, rows)
+        for other in sources[1:]:
+            if not np.array_equal(found.lengths, other.lengths):
+                raise LewmError(
+                    f"{path}: {found.said_by[0]} and {other.said_by[0]} do not agree where episodes end; "
+                    f"write ep_len and ep_offset, which decide: {GUIDE}#episodes"
+                )
+    _refuse_impossible(found, max(rows), path)
+    return found
+
+
+def _tables(file: h5py.File, rows: tuple[int, ...]) -> Iterator[Episodes]:
+    """The columns with one number per episode, where they stand alone."""
+    for key in (*BOOKKEEPING, *ENDS):
+        if dataset_at(file, key) is None or (key == "ep_offset" and len(set(rows)) > 1):
+            continue
+        values = _numbers(file, key, max(rows))
+        if key == "ep_len":
+            values = np.cumsum(values)
+            kind = f"ep_len adds up to {values[-1] if len(values) else 0:,} rows"
+        elif key == "ep_offset":
+            if len(values) and values[0] != 0:
+                raise LewmError(f"{file.filename}: ep_offset begins at {values[0]}, not at 0; {_write_tables()}")
+            values, kind = np.append(values[1:], rows[0])[: len(values)], ""
+        else:
+            kind = f"{key} ends at row {values[-1] if len(values) else 0:,}"
+        if len(values) and values[-1] not in rows:
+            raise LewmError(f"{file.filename}: {kind}, and the file has {_counted(rows)}; {_write_tables()}")
+        yield _from_ends(values, (key,))
+
+
+def _numberings(file: h5py.File, rows: tuple[int, ...]) -> Iterator[Episodes]:
+    """The columns with the number of the episode of every row."""
+    for key in NUMBERS:
+        stored = dataset_at(file, key)
+        if stored is None or len(stored.shape) == 0 or len(stored) not in rows or stored.dtype.kind not in "iuf":
+            continue
+        values = _numbers(file, key, max(rows))
+        ends = np.append(np.flatnonzero(np.diff(values)) + 1, len(values))
+        starts = values[ends - 1]
+        if len(np.unique(starts)) < len(starts):
+            place = np.setdiff1d(np.arange(len(starts)), np.unique(starts, return_index=True)[1])[0]
+            raise LewmError(
+                f"{file.filename}: {key} returns to {starts[place]} in row {ends[place - 1]:,}, so episodes cannot be "
+                f"told apart by it; {_write_tables()}"
+            )
+        yield _from_ends(ends, (key,))
+
+
+def _flagged(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
+    """Episodes by the columns that are set where one ends."""
+    done, terminated, cut_off, first = (
+        {key: flags for key in keys if (flags := _flags(file, key, rows)) is not None}
+        for keys in (DONE, TERMINATED, CUT_OFF, (FIRST,))
+    )
+    # What is set where something was reached says less than what is set where every episode begins.
+    used = done or first or terminated | cut_off
+    found = list(used.values())
+    if done and any(not np.array_equal(found[0], other) for other in found[1:]):
+        raise LewmError(f"{file.filename}: {' and '.join(done)} do not agree where episodes end; {_write_tables()}")
+    ends = np.any(found, axis=0) if len({len(flags) for flags in found}) == 1 else None
+    if first and not done:
+        ends = np.append(first[FIRST][1:], True)
+    elif first and not np.array_equal(first[FIRST][1:], found[0][:-1]):
+        raise LewmError(f"{file.filename}: {FIRST} and {next(iter(done))} do not agree; {_write_tables()}")
+    if ends is None or not ends.any():
+        looked = f"{' and '.join(used)} is never set" if used else "no other column says where episodes end"
+        raise LewmError(f"{file.filename} has no column 'ep_len', and {looked}; {_write_tables()}")
+    last = int(np.flatnonzero(ends)[-1]) + 1
+    unfinished = len(ends) - last
+    places = np.flatnonzero(ends) + 1
+    return _from_ends(np.append(places, len(ends)) if unfinished else places, tuple(used), unfinished)
+
+
+def _flags(file: h5py.File, key: str, rows: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    stored = dataset_at(file, key)
+    if stored is None or stored.dtype.kind not in "biuf" or stored.size not in rows or len(stored) != stored.size:
+        return None
+    values = read_whole(stored).reshape(-1)
+    if not np.isin(values, (0, 1)).all():
+        raise LewmError(f"{file.filename}: {key} holds other values than 0 and 1; {_write_tables()}")
+    return values.astype(bool)
+
+
+def _numbers(file: h5py.File, key: str, most: int) -> Whole:
+    """A column of whole numbers, (E,), (E, 1) or (1, E); at most as many as there are rows."""
+    stored = file[key]
+    if stored.dtype.kind not in "iuf" or stored.ndim == 0 or stored.size != max(stored.shape):
+        raise LewmError(
+            f"{file.filename}: {key} is {stored.dtype} of shape {stored.shape}; one whole number each is needed"
+        )
+    if stored.size > most:
+        raise LewmError(f"{file.filename}: {key} has {stored.size:,} numbers, and the file {most:,} rows")
+    values = read_whole(stored).reshape(-1)
+    if not (np.isfinite(values) & (np.abs(values) < 2**62) & (values == np.floor(values))).all():
+        raise LewmError(f"{file.filename}: {key} holds other values than whole numbers; {_write_tables()}")
+    return values.astype(np.int64)
+
+
+def _from_ends(ends: np.ndarray, said_by: tuple[str, ...], unfinished: int = 0) -> Episodes:
+    ends = ends.astype(np.int64)
+    lengths = np.diff(ends, prepend=0)
+    return Episodes(lengths, ends - lengths, said_by, unfinished)
+
+
+def _refuse_impossible(found: Episodes, rows: int, path: str) -> None:
+    lengths, offsets = found.lengths, found.offsets
+    if len(lengths) == 0:
+        raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
+    order = np.argsort(offsets, kind="stable")
+    apart = lengths.min() >= 1 and offsets.min() >= 0 and max(lengths.max(), offsets.max()) <= rows
+    ends = (offsets + lengths)[order]
+    if not apart or ends[-1] > rows or (ends[:-1] > offsets[order][1:]).any():
+        raise LewmError(
+            f"{path}: {' and '.join(found.said_by)} do not describe episodes that lie apart within its {rows} rows; "
+            "the file is damaged or incomplete: fetch or record it again"
+        )
+
+
+def _counted(rows: tuple[int, ...]) -> str:
+    return f"{rows[0]:,} frames" + (f" and {rows[1]:,} rows of actions" if len(set(rows)) > 1 else "")
+
+
+def _write_tables() -> str:
+    return f"write ep_len and ep_offset: {GUIDE}#episodes"

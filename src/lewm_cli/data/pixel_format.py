@@ -1,0 +1,199 @@
+"""The ways in which frames are stored, and how all of them become RGB frames of uint8."""
+
+from dataclasses import dataclass
+
+import cv2
+import h5py
+import numpy as np
+
+from lewm_cli.data.hdf5_file import GUIDE, read_rows
+from lewm_cli.errors import LewmError
+
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that can be read: gray, RGB, and RGB with transparency."""
+
+COLORS = (3, 4)
+
+LARGEST = 2**14
+"""Pixels of a side; what claims more is no frame."""
+
+SAMPLED = 8
+"""Frames that are looked at to see what the value of white is."""
+
+ENCODED = (b"\xff\xd8\xff", b"\x89PNG")
+"""First bytes of JPEG and PNG images."""
+
+SMALLEST = 8
+"""Pixels of a side of what is taken for frames without being called pixels."""
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """The way that frames are stored; by default as recordings have them, (N, size, size, 3) uint8.
+
+    Args:
+        column: path of the data set in the file.
+        size: side of a frame in pixels.
+        encoded: every row is a JPEG or PNG image.
+        channels_first: (N, channels, size, size).
+        white: the value of white in frames that are not of uint8: 1 or 255.
+    """
+
+    column: str = "pixels"
+    size: int = 0
+    encoded: bool = False
+    channels_first: bool = False
+    channels: int = 3
+    white: int | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether stored frames are what is read."""
+        return not self.encoded and not self.channels_first and self.channels == 3 and self.white is None
+
+    @property
+    def note(self) -> str | None:
+        """The way they are read, in words; None if there is nothing to say."""
+        kinds = {1: "gray made RGB", 3: "", 4: "without their fourth channel"}
+        words = (
+            f"from {self.column}" if self.column != "pixels" else "",
+            "decoded from JPEG or PNG images" if self.encoded else kinds[self.channels],
+            "transposed from channels first" if self.channels_first else "",
+            {None: "", 1: "times 255", 255: "rounded to 8 bits"}[self.white],
+        )
+        return f"frames are read {', '.join(filter(None, words))}" if any(words) else None
+
+    def frames(self, stored: np.ndarray) -> np.ndarray:
+        """Frames (K, size, size, 3) uint8 of stored rows.
+
+        Raises:
+            LewmError: a row is damaged, of another size, or has values that the others have not.
+        """
+        if self.plain:
+            return stored
+        if self.encoded:
+            images = [self._same_size(decoded(row, self.column)) for row in stored]
+            return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
+        frames = np.moveaxis(stored, 1, -1) if self.channels_first else stored
+        frames = frames.reshape(len(frames), self.size, self.size, self.channels)[..., :3]
+        if self.white:
+            if not ((frames >= 0) & (frames <= self.white)).all():
+                raise LewmError(
+                    f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
+                    f"convert them: {GUIDE}#frames-of-other-numbers"
+                )
+            frames = np.rint(frames.astype(np.float32) * (255 / self.white)).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:3], 3)))
+
+    def _same_size(self, frame: np.ndarray) -> np.ndarray:
+        if frame.shape[:2] != (self.size, self.size):
+            height, width = frame.shape[:2]
+            raise LewmError(
+                f"{self.column} holds an image of {width} x {height} pixels, and the first has {self.size} x "
+                f"{self.size}; bring them to one size: {GUIDE}#frames-that-are-not-square"
+            )
+        return frame
+
+
+def decoded(row: object, column: str) -> np.ndarray:
+    """An image (H, W, 3) uint8 of the bytes of a JPEG or PNG file, RGB.
+
+    Raises:
+        LewmError: they are not.
+    """
+    content = np.frombuffer(row, np.uint8) if isinstance(row, bytes) else np.asarray(row)
+    if content.dtype != np.uint8 or not len(content):
+        frame = None
+    else:
+        try:
+            frame = cv2.imdecode(np.ascontiguousarray(content), cv2.IMREAD_COLOR)
+        except cv2.error:
+            frame = None
+    if frame is None:
+        raise LewmError(f"a row of {column} cannot be decoded as a JPEG or PNG image; record it again")
+    return frame[..., ::-1]
+
+
+def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
+    """Look at how frames are stored.
+
+    Raises:
+        LewmError: what they are cannot be known, or they are not square; the sentence says how to convert them.
+    """
+    file = stored.file.filename
+    held = f"{file}: {column} is {stored.dtype} of shape {stored.shape}"
+    if stored.ndim == 0 or len(stored) == 0:
+        raise LewmError(f"{held} and holds no frames; record some with `lewm collect`")
+    if _is_encoded(stored):
+        height, width = decoded(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
+        _refuse_oblong(height, width, held)
+        return PixelFormat(column, height, encoded=True)
+    if stored.dtype.kind not in "uifb" or stored.ndim not in (3, 4):
+        raise LewmError(
+            f"{held}; square RGB frames (N, size, size, 3) of uint8 are needed: {GUIDE}#frames-of-other-shapes"
+        )
+    if stored.ndim == 4 and "MATLAB_class" in stored.attrs:
+        raise LewmError(
+            f"{held}, written by MATLAB, which turns the order of axes around, so rows of a frame may be its columns; "
+            f"write frames (N, size, size, 3): {GUIDE}#frames-of-other-shapes"
+        )
+    shape = stored.shape[1:] if stored.ndim == 4 else (*stored.shape[1:], 1)
+    last, first = shape[2] in CHANNELS, shape[0] in CHANNELS
+    channels_first = first and (not last or (shape[0] != shape[1] and shape[1] == shape[2]))
+    if not last and not first:
+        raise LewmError(
+            f"{held}, without an axis of 1, 3 or 4 channels; square RGB frames (N, size, size, 3) of uint8 are needed: "
+            f"{GUIDE}#frames-of-other-shapes"
+        )
+    height, width = shape[1:] if channels_first else shape[:2]
+    _refuse_oblong(height, width, held)
+    white = None if stored.dtype == np.uint8 else _white(stored, held)
+    return PixelFormat(column, height, False, channels_first, shape[0] if channels_first else shape[2], white)
+
+
+def looks_like_frames(stored: h5py.Dataset) -> bool:
+    """Tell whether a data set that is not called pixels can be nothing but color frames."""
+    if stored.ndim == 0 or len(stored) == 0:
+        return False
+    if stored.ndim != 4 or stored.dtype.kind not in "uif":
+        return _is_encoded(stored)
+    _, one, two, three = stored.shape
+    return any(
+        channels in COLORS and min(sides) >= SMALLEST for channels, sides in ((three, (one, two)), (one, (two, three)))
+    )
+
+
+def _is_encoded(stored: h5py.Dataset) -> bool:
+    kind, vlen = stored.dtype, h5py.check_vlen_dtype(stored.dtype)
+    text = kind.kind == "S" or h5py.check_string_dtype(kind) is not None
+    rows = stored.ndim == 2 and kind == np.uint8
+    if not rows and not (stored.ndim == 1 and (vlen == np.uint8 or text)):
+        return False
+    row = read_rows(stored, slice(0, 1))[0]
+    return bytes(row[:8]).startswith(ENCODED)
+
+
+def _refuse_oblong(height: int, width: int, held: str) -> None:
+    if height != width:
+        side = min(height, width)
+        raise LewmError(
+            f"{held}: frames of {width} x {height} pixels, and they have to be square; crop them, "
+            f"for example to {side} x {side}: {GUIDE}#frames-that-are-not-square"
+        )
+    if not 0 < height <= LARGEST:
+        raise LewmError(f"{held}: frames of {width} x {height} pixels, and a side has 1 to {LARGEST:,}")
+
+
+def _white(stored: h5py.Dataset, held: str) -> int:
+    """The value of white, told by some of the frames."""
+    rows = np.unique(np.linspace(0, len(stored) - 1, SAMPLED).astype(int))
+    sample = np.concatenate([read_rows(stored, slice(row, row + 1)) for row in rows])
+    low, high = sample.min(), sample.max()  # NaN if any is
+    if low >= 0 and high <= 1 and stored.dtype.kind in "fb":
+        return 1
+    if low >= 0 and high <= 255:
+        return 255
+    raise LewmError(
+        f"{held} with values from {low:g} to {high:g}, which may mean several things; "
+        f"convert them to 0 to 255 of uint8: {GUIDE}#frames-of-other-numbers"
+    )

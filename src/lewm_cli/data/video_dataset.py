@@ -1,0 +1,182 @@
+"""A video, or a folder of images, and the actions taken at its frames, as a recording of one episode."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lewm_cli.data.action_file import Table
+from lewm_cli.data.dataset import Column, Dataset
+from lewm_cli.data.frames import resize
+from lewm_cli.errors import LewmError
+from lewm_cli.file_kind import FileKind, look
+from lewm_cli.system_errors import explain
+
+FRAME = 224
+"""Side of the largest frames that are kept: that of released recordings."""
+
+LONGEST_HEADER = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoDataset(Dataset):
+    """A decoded video; frames lie in a temporary file that ends with the process.
+
+    Args:
+        frames: (N, size, size, 3) uint8.
+        taken: (N, A) float32, NaN where no action is known.
+    """
+
+    frames: np.ndarray
+    taken: np.ndarray
+
+    def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
+        columns = {"pixels": self.frames, "action": self.taken}
+        if name not in columns:
+            raise LewmError(f"{self.path} is a video and has no column {name!r}; name a recording that has it")
+        values: np.ndarray = columns[name][rows]
+        return values
+
+
+def holds_frames(path: Path) -> bool:
+    """True for a video, an image that may move, and a folder with images in it."""
+    try:
+        if path.is_dir():
+            return bool(_images(path))
+        return path.is_file() and look(path) in (FileKind.VIDEO, FileKind.IMAGE)
+    except OSError:  # whoever opens it says what is wrong
+        return False
+
+
+def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoDataset:
+    """Decode a video once; the square in the middle is kept, at most 224 x 224, as recordings are.
+
+    Args:
+        path: a video of any format that ffmpeg reads, an animated image, or a folder of images in order.
+        actions: (K, A) one per frame; the last frame may have none, and an action after it is left out.
+
+    Raises:
+        LewmError: it holds no moving picture or is damaged, or frames and actions are not equally many.
+    """
+    decoded = _folder_frames(path) if path.is_dir() else _video_frames(path, say)
+    with tempfile.TemporaryFile() as file, closing(decoded):
+        count, shape = 0, (0, 0)
+        for frame in decoded:
+            if count and frame.shape[:2] != shape:
+                raise LewmError(f"{path}: frame {count} has another size than those before; make them all alike")
+            shape, side = frame.shape[:2], min(frame.shape[:2])
+            top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+            kept = resize(frame[None, top : top + side, left : left + side], min(side, FRAME))
+            try:
+                file.write(kept.tobytes())
+                file.flush()
+            except OSError as error:
+                said = explain(error, tempfile.gettempdir(), "written")
+                raise LewmError(f"{said}; decoded frames lie there, and TMPDIR names another folder") from error
+            count += 1
+        if count < 2:
+            raise LewmError(
+                f"{path} holds {('no frame', 'one frame')[count]}, and surprise needs two or more; give a video"
+            )
+        frames = np.memmap(file, np.uint8, "r", shape=(count, *kept.shape[1:]))
+    cropped = "" if shape[0] == shape[1] else ", of which the square in the middle is taken"
+    say(f"video: {count} frames of {shape[1]} x {shape[0]}{cropped}")
+    taken = _aligned(path, actions, count, say)
+    columns = (Column("pixels", frames.shape[1:], "uint8"), Column("action", taken.shape[1:], "float32"))
+    return VideoDataset(
+        path=path.absolute(),
+        name=str(path),
+        lengths=np.array([count]),
+        offsets=np.array([0]),
+        columns=columns,
+        task=None,
+        policy=None,
+        seed=None,
+        frames=frames,
+        taken=taken,
+    )
+
+
+def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:
+    if abs(len(actions) - count) > 1:
+        more, fewer = max(len(actions), count), min(len(actions), count)
+        times = round(more / fewer)
+        of_rate = times > 1 and abs(more - times * fewer) <= times  # one fewer here too
+        advice = f"thin out what is recorded {times} times as often" if of_rate else "cut what is longer"
+        says = f"{path} has {count} frames, and {len(actions)} actions were given"
+        raise LewmError(f"{says}: as many are needed, or one fewer; {advice}")
+    if len(actions) > count:
+        say(f"actions: the last of {len(actions)} is left out, for there are {count} frames")
+    elif len(actions) < count:
+        say(f"actions: {len(actions)}, none at the last of {count} frames")
+    missing = np.full((max(0, count - len(actions)), actions.shape[1]), np.nan, np.float32)
+    return np.concatenate([actions[:count], missing])
+
+
+def _video_frames(path: Path, say: Callable[[str], None]) -> Generator[np.ndarray, None, None]:
+    """Frames (H, W, 3) as a player shows them: upright, each once whatever the rate is."""
+    command = [
+        *(_ffmpeg(), "-nostdin", "-loglevel", "error", "-protocol_whitelist", "file"),
+        *("-i", f"file:{path.absolute()}", "-map", "0:v:0", "-fps_mode", "passthrough"),
+        *("-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"),
+    ]
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+        assert process.stdout is not None
+        try:
+            while True:
+                header = process.stdout.readline(LONGEST_HEADER) + process.stdout.readline(LONGEST_HEADER)
+                found = re.fullmatch(rb"P6\n(\d+) (\d+)\n", header)
+                if not found:
+                    break
+                process.stdout.readline(LONGEST_HEADER)  # the largest value
+                width, height = int(found[1]), int(found[2])
+                content = process.stdout.read(width * height * 3)
+                if len(content) < width * height * 3:
+                    break
+                yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
+            code = process.wait()
+        finally:
+            process.kill()
+        log.seek(0)
+        said = [line for line in log.read().decode("utf-8", "replace").splitlines() if "to muxer" not in line]
+    if "matches no streams" in " ".join(said):
+        raise LewmError(f"{path} holds no picture, only sound or data; give a video")
+    reason = re.sub(r"^\[[^]]*\] *", "", said[0]) if said else f"ffmpeg ended with {code}"
+    if code:
+        raise LewmError(f"{path} cannot be decoded: damaged or cut short ({reason}); copy or record it again")
+    if said:
+        say(f"note: {path.name} is damaged, and some of its frames are guessed or lost ({reason})")
+
+
+def _ffmpeg() -> str:
+    import imageio_ffmpeg  # late: few commands decode videos
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise LewmError("there is no ffmpeg to decode videos with; pip install imageio-ffmpeg") from error
+
+
+def _folder_frames(folder: Path) -> Generator[np.ndarray, None, None]:
+    """Frames (H, W, 3) of the images in a folder; frame10 comes after frame9."""
+    for path in _images(folder):
+        frame = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        if frame is None:
+            raise LewmError(f"{path} is damaged, or an image of a kind that is not read; write it again as PNG")
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def _images(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if path.is_file() and look(path) is FileKind.IMAGE]
+    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in _parts(path.name)])
+
+
+def _parts(name: str) -> list[str]:
+    """A name cut into text, number, text, ..."""
+    return re.split(r"(\d+)", name)

@@ -1,0 +1,42 @@
+"""A recording, as a table for a person and a tree for programs."""
+
+from dataclasses import asdict
+
+from rich.console import RenderableType
+from rich.filesize import decimal
+
+from lewm_cli.data import Dataset
+from lewm_cli.report.pieces import Tree, facts_table
+
+
+def dataset_tables(dataset: Dataset) -> list[RenderableType]:
+    """A recording: where, whose, how long, what it holds."""
+    facts, lengths = facts_table(dataset.name), dataset.lengths
+    facts.add_row("file", f"{dataset.path} ({decimal(dataset.path.stat().st_size)})")
+    spread = f"{lengths.min()} to {lengths.max()} rows, mean {lengths.mean():.1f}"
+    facts.add_row("episodes", f"{dataset.episodes:,}, {spread}")
+    facts.add_row("rows", f"{dataset.rows:,}")
+    facts.add_row("task", dataset.task or "not named in the file")
+    if dataset.policy:
+        facts.add_row("policy", dataset.policy)
+    if dataset.seed is not None:
+        facts.add_row("seed", str(dataset.seed))
+    for note in dataset.notes:
+        facts.add_row("note", note)
+    for column in dataset.columns:
+        shape = " x ".join(str(side) for side in column.shape) or "scalar"
+        facts.add_row(f"column {column.name}", f"{shape}, {column.dtype}")
+    return [facts]
+
+
+def dataset_tree(dataset: Dataset) -> Tree:
+    """The same for programs, and its fingerprint."""
+    names = ("name", "path", "task", "policy", "seed", "episodes", "rows")
+    return {name: getattr(dataset, name) for name in names} | {
+        "bytes": dataset.path.stat().st_size,
+        "shortest": int(dataset.lengths.min()),
+        "longest": int(dataset.lengths.max()),
+        "fingerprint": dataset.identity.fingerprint,
+        "columns": [asdict(column) for column in dataset.columns],
+        "notes": dataset.notes,
+    }

@@ -1,0 +1,123 @@
+"""Rows of one kind for notebooks: a list that pandas and polars take as it is, and that shows itself as a table."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+from markupsafe import Markup
+
+from lewm_cli.evaluate import EvalResult
+from lewm_cli.probe import ProbeResult
+from lewm_cli.report.numbers import number
+from lewm_cli.report.summary import Line, perturbation_line, planning_lines, probe_lines
+from lewm_cli.store import Measurement, StoredResults
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.train import TrainingHistory
+
+Row = TypeVar("Row")
+
+SHOWN = 40
+"""Rows that a notebook shows; the table holds all."""
+
+
+class Table(list[Row], Generic[Row]):
+    """Rows of one dataclass: `pandas.DataFrame(table)` has a column for each of its fields."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the fields of its rows."""
+        return [field.name for field in fields(self[0])] if self else []
+
+    def __repr__(self) -> str:
+        return f"{len(self)} row{'s' * (len(self) > 1)} of {', '.join(self.columns)}" if self else "no rows"
+
+    def _repr_html_(self) -> str:
+        """The rows as a notebook shows them."""
+        head = Markup("").join(Markup("<th>{}</th>").format(name) for name in self.columns)
+        body = Markup("").join(
+            Markup("<tr>{}</tr>").format(
+                Markup("").join(Markup("<td>{}</td>").format(_shown(getattr(row, name))) for name in self.columns)
+            )
+            for row in self[:SHOWN]
+        )
+        rest = Markup("<p>{} rows more</p>").format(len(self) - SHOWN) if len(self) > SHOWN else ""
+        return str(Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}").format(head, body, rest))
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One number of a stored result, as `lewm report` names it.
+
+    Args:
+        kind: eval, probe, surprise or the name of a perturbation.
+        value: rates are shares between 0 and 1.
+        low, high: its 95 % interval; None where it has none.
+        beside: what it has to be compared with, in words.
+    """
+
+    time: str
+    kind: str
+    dataset: str
+    held_out: bool
+    what: str
+    value: float
+    low: float | None
+    high: float | None
+    beside: str
+
+
+def result_rows(results: StoredResults) -> Table[ResultRow]:
+    """Every number of every stored result, the oldest first."""
+    return Table(
+        ResultRow(
+            one.time, kind, one.dataset.name, one.held_out, line.what, line.value, line.low, line.high, line.beside
+        )
+        for one in results.measurements
+        for kind, line in _lines(one)
+    )
+
+
+def log_rows(history: TrainingHistory) -> Table:
+    """One row per logged step: losses and speed of training, and `held_out_...` where held-out clips were measured.
+
+    Columns are named after the parts of the loss; what was not measured at a step is NaN.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for taken in history.steps:
+        row = {"loss": taken.loss, **taken.parts, "lr": taken.lr, "gradient_norm": taken.gradient_norm}
+        found.setdefault(taken.step, {}).update(row, clips_per_second=taken.clips_per_second)
+    for measured in history.held_out:
+        numbers = asdict(measured.held_out)
+        numbers |= numbers.pop("parts")
+        found.setdefault(measured.step, {}).update({f"held_out_{name}": value for name, value in numbers.items()})
+    names = {name: re.sub(r"\W", "_", name) for row in found.values() for name in row}
+    log_row = make_dataclass("LogRow", [("step", int), *((name, float) for name in names.values())], frozen=True)
+    return Table(log_row(step, *(row.get(name, math.nan) for name in names)) for step, row in sorted(found.items()))
+
+
+def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
+    match one:
+        case EvalResult():
+            group = ""
+            for line in planning_lines(one):
+                group = group if line.what.startswith(" ") else line.what
+                within = group if line.what == group else f"{group}, {line.what.strip()}"
+                yield "eval", replace(line, what=within)
+        case ProbeResult():
+            yield from (("probe", line) for line in probe_lines(one))
+        case SurpriseResult():
+            steps = [value for each in one.episodes for value in each.curves["model"] if value is not None]
+            if steps:
+                median = float(np.median(steps))
+                yield "surprise", Line("surprise, median step", median, None, None, number(median), "")
+        case PerturbationResult() if one.scores:
+            yield one.perturbation, perturbation_line(one)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else number(value)
+    return "" if value is None else str(value)
