@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lewm_cli.cli.main import main
+from lewm_cli.stop import SIGNALS
 
 LEWM = str(Path(sys.executable).with_name("lewm"))
 
@@ -71,7 +72,7 @@ def lewm_here(home: Path, *arguments: object) -> Done:
         patch.delenv("LEWM_WRITE_HOME", raising=False)
         patch.setattr(sys, "argv", [LEWM, *map(str, arguments)])
         patch.setattr(sys, "unraisablehook", sys.unraisablehook)
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             with pytest.raises(SystemExit) as ended:
                 main()

@@ -251,6 +251,13 @@ def test_request_to_stop_is_no_finding():
         guarded("numbers", look)
 
 
+def test_cpu_quota_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lewm_cli.doctor.devices.cpu_quota", lambda: 0.5)
+    monkeypatch.setattr("lewm_cli.workers.cpu_quota", lambda: 0.5)
+    cpu = next(iter(devices()))
+    assert cpu.says.startswith(f"1 core (the container's CPU quota is 0.5 of {os.cpu_count()}), ")
+
+
 def test_more_threads_than_cores_is_warned_about(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lewm_cli.doctor.devices.available_cores", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)

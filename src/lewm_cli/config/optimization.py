@@ -21,7 +21,9 @@ class DataConfig(Section):
     packed: bool = Field(
         False, description="decode all frames once, at the model's image size, into a memory-mapped cache"
     )
-    workers: NonNegativeInt = Field(4, description="processes that prepare batches; 0 prepares them in place")
+    workers: NonNegativeInt = Field(
+        4, description="processes that prepare batches, at most one per core; 0 prepares them in place"
+    )
 
 
 class OptimizerConfig(Section):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from lewm_cli.cgroup import cpu_quota
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.model import resolve_device
 from lewm_cli.workers import available_cores
@@ -28,9 +29,14 @@ class DeviceFinding(Finding):
 
 @dataclass(frozen=True, kw_only=True)
 class CpuFinding(DeviceFinding):
-    """The processor: cores that this process may use, torch's threads, and the library of its matrix products."""
+    """The processor: cores that this process may use, torch's threads, and the library of its matrix products.
+
+    Args:
+        quota: cores' worth of time that a container allows; None without a limit.
+    """
 
     cores: int
+    quota: float | None
     threads: int
     blas: str
 
@@ -66,7 +72,11 @@ def _cpu() -> CpuFinding:
     crowded = threads > cores
     blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     library = blas.group(1) if blas else "unknown"
-    says = f"{cores} core{'s' * (cores != 1)}, {threads} torch thread{'s' * (threads != 1)}"
+    quota = cpu_quota()
+    says = f"{cores} core{'s' * (cores != 1)}"
+    if quota is not None:
+        says += f" (the container's CPU quota is {quota:g} of {os.cpu_count()})"
+    says += f", {threads} torch thread{'s' * (threads != 1)}"
     if named := os.environ.get("OMP_NUM_THREADS"):
         says += f" (OMP_NUM_THREADS={named})"
     says += f", BLAS {library}"
@@ -76,6 +86,7 @@ def _cpu() -> CpuFinding:
         says=f"{says}; more threads than cores make everything slow" if crowded else says,
         advice=f"export OMP_NUM_THREADS={cores}" if crowded else None,
         cores=cores,
+        quota=quota,
         threads=threads,
         blas=library,
     )
