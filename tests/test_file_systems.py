@@ -151,6 +151,11 @@ def pipe(path: Path) -> Path:
     return path
 
 
+def link_to_an_open_file(path: Path) -> Path:
+    path.symlink_to("/proc/self/fd/1")  # as /dev/stdout is
+    return path
+
+
 def below_a_file(path: Path) -> Path:
     path.write_text("")
     return path / "inside" / "result.json"
@@ -166,6 +171,7 @@ def below_a_dangling_link(path: Path) -> Path:
     [
         (folder, "it is a folder; name a file"),
         (pipe, "is no regular file"),
+        (link_to_an_open_file, "is no regular file"),
         (below_a_file, "place is a file, not a folder"),
         (below_a_dangling_link, "place is a link that leads nowhere"),
         (lambda path: path / ("x" * 250), "its name is too long"),
@@ -225,6 +231,13 @@ def test_user_without_a_home_names_one(nobody: None, tmp_path: Path, monkeypatch
     monkeypatch.setenv("LEWM_WRITE_HOME", str(tmp_path / "own"))
     assert Home.locate().write == tmp_path / "own"
     assert lewm_here(tmp_path, "fetch", "--list").code == 0
+
+
+def test_home_that_cannot_be_searched_is_said(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, said in (("file", "cannot be read (Not a directory)"), ("link", "is a link that leads nowhere")):
+        assert f"{tmp_path / name} {said}" in lewm_here(tmp_path / name, "ls").err
 
 
 # Jobs that begin at once

@@ -251,8 +251,9 @@ def _replace_folder(part: Path, path: Path) -> None:
 
 
 def _refuse_special(path: Path) -> None:
-    """Raises LewmError for a device, a pipe or a socket, which a rename would replace by a file."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    """Raises LewmError for a device, a pipe, a socket or /dev/stdout, which a rename would replace by a file."""
+    open_file = path.is_symlink() and os.readlink(path).startswith("/proc/")
+    if open_file or (path.exists() and not (path.is_file() or path.is_dir())):
         raise LewmError(f"{path} is no regular file, so it is not replaced; name another file")
 
 

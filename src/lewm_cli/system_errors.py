@@ -81,7 +81,8 @@ def explain(error: BaseException, path: str | Path | None = None, doing: str = "
         cause = WRITING.get(number or 0, cause)
     if what:
         if number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
-            cause = _in_the_way(Path(what)) or cause
+            obstacle = _in_the_way(Path(what))
+            cause = f"{obstacle}; {_ELSEWHERE if doing == 'written' else 'check the path'}" if obstacle else cause
         return LewmError(f"{what} cannot be {doing} ({said}): {cause}")
     if isinstance(error, OSError) and error.strerror and error.strerror != said:
         said += f": {error.strerror}"
@@ -147,9 +148,9 @@ def _in_the_way(path: Path) -> str | None:
     """Says what stands on the way to a path and is no folder."""
     for parent in path.parents:
         if os.path.islink(parent) and not os.path.exists(parent):
-            return f"{parent} is a link that leads nowhere; make the folder that it leads to, or take the link away"
+            return f"{parent} is a link that leads nowhere"
         if os.path.exists(parent) and not os.path.isdir(parent):
-            return f"{parent} is a file, not a folder; choose another folder"
+            return f"{parent} is a file, not a folder"
     return None
 
 

@@ -14,4 +14,6 @@ def command(home: options.Home = None, json: options.Json = False, quiet: option
     where = Home.locate(home)
     inventory = take_inventory(where)
     output.say(f"home: {where.write}")
+    for remark in where.unreadable():
+        output.say(f"note: {remark}")
     output.result(inventory_tree(inventory), lambda: inventory_tables(inventory))

@@ -68,6 +68,7 @@ def main() -> None:
     understand_signals()
     try:
         check_system()
+        os.getcwd()  # where that folder has gone, libraries end the process
         words = [argument for argument in arguments if argument != "--debug"]
         code = app(words, prog_name="lewm", complete_var=COMPLETE, standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C

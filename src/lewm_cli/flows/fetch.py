@@ -14,6 +14,8 @@ from lewm_cli.fetch import (
     install_dataset,
     install_weights,
 )
+from lewm_cli.fetch.target import WEIGHTS
+from lewm_cli.files import try_writing
 from lewm_cli.flows import stopped_with
 from lewm_cli.store import Say
 
@@ -35,6 +37,8 @@ def fetch(
             say(f"{one.target.name} is there already{by} ({one.path}); --force fetches it again")
             clear_finished(one.path)
     missing = [one for one in planned if not one.there]
+    for one in missing:
+        try_writing(one.path if one.target.kind == "dataset" else one.path / WEIGHTS)
     recordings = [one for one in missing if one.target.kind == "dataset"]
     archives = {one: found for one in recordings if (found := find_archive(one, progress))}
     check_space(missing, archives, keep=keep_archive)

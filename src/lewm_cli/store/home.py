@@ -24,6 +24,7 @@ from lewm_cli.store.names import (
 )
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.suggestion import command, offer
+from lewm_cli.system_errors import explain
 from lewm_cli.tasks import Task
 
 
@@ -57,6 +58,17 @@ class Home:
                 "export STABLEWM_HOME=FOLDER"
             )
         return cls(write=read[0], read=read)
+
+    def unreadable(self) -> Iterator[str]:
+        """Says of every folder that cannot be searched why."""
+        for folder in self.read:
+            try:
+                os.listdir(folder)
+            except FileNotFoundError:
+                if folder.is_symlink():
+                    yield f"{folder} is a link that leads nowhere"
+            except OSError as error:
+                yield str(explain(error, folder, "read"))
 
     # Datasets
 
