@@ -317,10 +317,11 @@ def doubling(value: Any, times: int) -> Any:
         doubling(dict.fromkeys("abc", 1), 60),
         {".".join(["encoder"] * 200): torch.zeros(1)},
         {f"{'predictor.encoder.' * 12}{n}": torch.zeros(1) for n in range(500)},
+        {f"{n}.encoder.a": torch.zeros(1) for n in range(200)},
         {"a" * 1000: {"b" * 1000: torch.zeros(1)}},
         {"encoder": {}, "encoder.a": torch.zeros(1)},
     ],
-    ids=["copies", "values", "depth", "places", "names", "empty"],
+    ids=["copies", "values", "depth", "parts", "places", "names", "empty"],
 )
 def test_endless_content_is_refused_at_once(content: Any, tmp_path: Path):
     refusal(written(tmp_path, content))

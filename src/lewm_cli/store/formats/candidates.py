@@ -19,6 +19,7 @@ DEEPEST = 16
 LONGEST_NAME = 1024
 DEEPEST_NAME = 32
 MOST_LEAVES = 20_000
+MOST_PLACES = 100
 MOST_VALUES = 500_000
 """Values of any kind that are looked at: a few that hold each other can be made to look like endlessly many."""
 
@@ -90,6 +91,8 @@ def find_candidates(tensors: Mapping[str, TensorEntry], known: Collection[str]) 
         for at in range(len(path) - 1 if len(path) <= DEEPEST_NAME else 0):
             if path[at] in parts:
                 places.setdefault(path[:at], {})[name] = path[at:]
+        if len(places) > MOST_PLACES:
+            raise DamagedError("its tensors lie in more places than those of any checkpoint")
     found = []
     for place, names in places.items():
         inside = {path: tensors[name] for name, path in names.items()}
