@@ -14,6 +14,7 @@ from lewm_cli.config import DataConfig, Inputs
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.suggestion import command
 from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
 
 
@@ -77,7 +78,7 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
         if len(usable) < 2:
             raise LewmError(
                 f"{dataset.path} has one episode that is long enough, and one must be held out; "
-                "record more with `lewm collect`"
+                f"record more with: {command('collect', 'TASK', '--episodes', 'N')}"
             )
         count = min(len(usable) - 1, max(1, round(config.validation * len(usable))))
         episodes = np.sort(generator.permutation(usable)[:count])

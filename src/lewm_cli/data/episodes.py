@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lewm_cli.data.hdf5_file import GUIDE, dataset_at, read_whole
 from lewm_cli.errors import LewmError
+from lewm_cli.suggestion import command
 
 BOOKKEEPING = ("ep_len", "ep_offset")
 
@@ -191,7 +192,7 @@ def _from_ends(ends: np.ndarray, said_by: tuple[str, ...], unfinished: int = 0) 
 def _refuse_impossible(found: Episodes, rows: int, path: str) -> None:
     lengths, offsets = found.lengths, found.offsets
     if len(lengths) == 0:
-        raise LewmError(f"{path} holds no episodes; record some with `lewm collect`")
+        raise LewmError(f"{path} holds no episodes; record some with: {command('collect', 'TASK', '--episodes', 'N')}")
     order = np.argsort(offsets, kind="stable")
     apart = lengths.min() >= 1 and offsets.min() >= 0 and max(lengths.max(), offsets.max()) <= rows
     ends = (offsets + lengths)[order]

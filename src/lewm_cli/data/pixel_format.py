@@ -8,6 +8,7 @@ import numpy as np
 
 from lewm_cli.data.hdf5_file import GUIDE, read_rows
 from lewm_cli.errors import LewmError
+from lewm_cli.suggestion import command
 
 CHANNELS = (1, 3, 4)
 """Numbers of channels that can be read: gray, RGB, and RGB with transparency."""
@@ -123,7 +124,9 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
     file = stored.file.filename
     held = f"{file}: {column} is {stored.dtype} of shape {stored.shape}"
     if stored.ndim == 0 or len(stored) == 0:
-        raise LewmError(f"{held} and holds no frames; record some with `lewm collect`")
+        raise LewmError(
+            f"{held} and holds no frames; record some with: {command('collect', 'TASK', '--episodes', 'N')}"
+        )
     if _is_encoded(stored):
         height, width = decoded(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
         _refuse_oblong(height, width, held)

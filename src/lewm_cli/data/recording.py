@@ -14,6 +14,7 @@ import torch
 from lewm_cli.errors import LewmError, TakenError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.provenance import installed_versions
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Episode, Task
 from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
 
@@ -108,7 +109,7 @@ def _demonstrations(
     try:
         yield from answers(simulated, range(episodes), workers, waiting, how="spawn")
     except WorkerDiedError as death:
-        advice = "try again with --workers 1" if workers > 1 else "`lewm doctor` tries what simulators need"
+        advice = "try again with --workers 1" if workers > 1 else f"`{command('doctor')}` tries what simulators need"
         raise LewmError(f"a simulator process {death}; {advice}") from death
 
 

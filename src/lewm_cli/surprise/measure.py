@@ -11,6 +11,7 @@ import numpy as np
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
+from lewm_cli.suggestion import command
 from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
@@ -90,7 +91,8 @@ def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: in
     if len(usable) < 2:
         raise LewmError(
             f"{len(usable)} of {len(episodes)} episodes of {dataset.name} have every action and the {needed} rows that "
-            "a history before the event and a step after it take, and two are needed; record more with `lewm collect`"
+            "a history before the event and a step after it take, and two are needed; record more with: "
+            + command("collect", "TASK", "--episodes", "N")
         )
     return np.sort(np.random.default_rng(seed).permutation(usable)[:count])
 

@@ -1,0 +1,39 @@
+"""The help of long commands: what most people need first, the rest in panels."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import lewm_here
+from lewm_cli import __version__
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "panels"),
+    [
+        ("eval", ["--episodes", "--protocol", "--dataset"], ["Pairs", "Planner", "Results", "Weights of other tools"]),
+        ("train", ["--preset", "--dataset", "--steps"], ["Settings", "The run"]),
+        ("fetch", ["--list", "--dataset", "--checkpoint"], ["Source", "Files that are there"]),
+        ("surprise", ["--run", "--perturb", "--plot"], ["Weights of other tools"]),
+        ("plan", ["--start", "--goal"], ["Planner", "Settings", "Weights of other tools"]),
+    ],
+)
+def test_what_most_people_need_stands_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, first: list[str], panels: list[str]
+):
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = lewm_here(tmp_path, command, "--help").out.splitlines()
+    places = [next(number for number, line in enumerate(lines) if f"─ {name} ─" in line) for name in panels]
+    head = "\n".join(lines[: places[0]])
+    assert places == sorted(places)
+    assert len(head.splitlines()) < 40
+    assert all(option in head for option in (*first, "--home", "--help"))
+
+
+def test_module_is_the_command(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "lewm_cli", "--version"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == f"lewm {__version__}\n"
