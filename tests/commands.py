@@ -70,12 +70,14 @@ def lewm_here(home: Path, *arguments: object) -> Done:
         patch.setenv("STABLEWM_HOME", str(home))
         patch.delenv("LEWM_WRITE_HOME", raising=False)
         patch.setattr(sys, "argv", [LEWM, *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with pytest.raises(SystemExit) as ended:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return Done(int(ended.value.code or 0), out(), err())
 
 

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+
+from lewm_cli.stop import StopRequest, signal_name
 
 HARNESS = """
 import os, signal, sys
@@ -40,29 +42,33 @@ def attempt(program: str, *, seconds: float, variables: dict[str, str] | None = 
     After these seconds the child, and every process that it started, is killed.
     """
     # A file, not a pipe: reading a pipe waits for whoever else holds it.
-    with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", HARNESS, program, str(math.ceil(seconds) + ALARM_SECONDS)],
-            env=os.environ | (variables or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    with tempfile.TemporaryFile() as output, ExitStack() as started:
+        with StopRequest():  # an interruption comes when it is known what to end
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-c", HARNESS, program, str(math.ceil(seconds) + ALARM_SECONDS)],
+                env=os.environ | (variables or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            started.callback(_end, child)
         try:
             code = child.wait(seconds)
         except subprocess.TimeoutExpired:
             return Attempt(False, f"hangs: no end after {seconds:g} s")
-        finally:
-            with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group, or as macOS says it
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        started.close()
         output.seek(0)
         lines = output.read().decode(errors="replace").split("\n")
     if code == 0:
         return Attempt(True, "works")
     if code < 0:
-        names = {known.value: known.name for known in signal.Signals}
-        return Attempt(False, f"aborts ({names.get(-code, f'signal {-code}')})")
+        return Attempt(False, f"aborts ({signal_name(-code)})")
     last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
     return Attempt(False, f"fails: {last if len(last) <= LONGEST_MESSAGE else last[: LONGEST_MESSAGE - 3] + '...'}")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group, or as macOS says it
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -1,9 +1,10 @@
 """The provenance of results: the command as typed, and the versions installed."""
 
 import platform
-import shlex
 import sys
 from importlib.metadata import version
+
+from lewm_cli.suggestion import quote
 
 PACKAGES = ("lewm-cli", "torch", "numpy", "stable-worldmodel", "gymnasium", "h5py", "scipy")
 
@@ -15,4 +16,4 @@ def installed_versions() -> dict[str, str]:
 
 def command_line() -> str:
     """The command as it was typed, without the path of the program."""
-    return shlex.join(["lewm", *sys.argv[1:]])
+    return " ".join(map(quote, ["lewm", *sys.argv[1:]]))

@@ -61,10 +61,11 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return last[close[0]] if close else None
 
 
-def few(names: Iterable[str], listing: str) -> str:
+def few(names: Iterable[str], listing: str = "") -> str:
     """A list of names in a sentence, cut short after some; `listing` is the command that prints all of them."""
     every = list(names)
-    return ", ".join(every[:FEW]) + (f" and {len(every) - FEW} more: {listing}" if len(every) > FEW else "")
+    more = f" and {len(every) - FEW} more" + (f": {listing}" if listing else "")
+    return ", ".join(every[:FEW]) + (more if len(every) > FEW else "")
 
 
 def offer(word: str, known: Iterable[str], listing: str, first: str = "") -> str:

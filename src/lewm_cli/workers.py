@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection, wait
@@ -19,7 +19,7 @@ from typing import Any
 from lewm_cli import messages
 from lewm_cli.cgroup import cpu_quota, memory_limit
 from lewm_cli.errors import LewmError
-from lewm_cli.stop import signal_name
+from lewm_cli.stop import SIGNALS, StopRequest, signal_name
 
 Answer = Callable[[Any], Any]
 """Answers requests in a worker process."""
@@ -68,9 +68,9 @@ class Worker:
             process: BaseProcess = context.Process(target=_serve, args=(theirs, make if forked else None), daemon=True)
             with starting_workers():
                 process.start()
+                # At the latest when Python exits, which otherwise waits for what does not hear its SIGTERM.
+                self._end = util.Finalize(self, _kill, (process, self.connection), exitpriority=1)
         self.process = process
-        # At the latest when Python exits, which otherwise waits for what does not hear its SIGTERM.
-        self._end = util.Finalize(self, _kill, (process, self.connection), exitpriority=1)
         if not forked:
             self.ask(make)  # through the pipe: an import that fails is an answer then
 
@@ -165,13 +165,16 @@ def starting_workers() -> Iterator[None]:
     """Block signals to stop in the processes that this thread starts meanwhile, even while they import.
 
     Ctrl-C, and the SIGTERM of a batch system, reach the whole process group; the parent alone decides what they mean.
+    It does so afterwards: what it has started, it can end then.
     """
     resource_tracker.ensure_running()  # it unblocks the signals when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # Both: with other threads about, what this one blocks is heard all the same.
+    with StopRequest() if threading.current_thread() is threading.main_thread() else nullcontext():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def behave_as_worker() -> None:

@@ -220,7 +220,7 @@ def test_results_of_another_version_are_named(home: Path, run: RunFiles):
     [
         ("robot/nothing", 1, "robot/pick"),
         ("robot/broken", 1, "damaged"),
-        ("robot/pick.safetensors", 2, "'robot/pick'"),
+        ("robot/pick.safetensors", 1, "robot/pick"),
         ("robot/pick.h5", 2, "'robot/pick'"),
     ],
 )

@@ -194,7 +194,6 @@ def test_settings_without_meaning_are_refused(plan: Plan, arguments: list, code:
 
 def test_runs_that_are_not_there_are_refused(plan: Plan):
     assert f"did you mean '{RUN}'" in plan(name="tworoom/lewn").sentence()
-    assert f"'{RUN}'" in plan(name="tworoom/lewm.safetensors").sentence(2)
 
 
 def test_both_images_are_needed(home: Home):

@@ -132,7 +132,7 @@ def test_one_dimension(tmp_path: Path):
         (lambda path: parquet(path, name=["a"] * 9), "PATH is object of shape (9, 1); numbers (rows, dimensions)"),
         (
             lambda path: zipfile.ZipFile(path, "w").writestr("xl/workbook.xml", "<x/>"),
-            "give a CSV, npz, npy or Parquet",
+            "is a zip archive, and actions are read from a table; save the workbook as CSV",
         ),
         (lambda path: path.mkdir(), "PATH cannot be read"),
     ],

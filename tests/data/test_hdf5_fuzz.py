@@ -151,14 +151,14 @@ def less_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @given(**FILES)
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_file_is_read_or_refused_in_a_sentence(changes: dict, removed: tuple[str, ...], attributes: dict):
     look_at(changes, removed, attributes)
 
 
 @pytest.mark.soak
 @given(**FILES)
-@settings(max_examples=2_000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1_000, suppress_health_check=list(HealthCheck))
 def test_many_files_are_read_or_refused_in_a_sentence(changes: dict, removed: tuple[str, ...], attributes: dict):
     look_at(changes, removed, attributes)
 

@@ -227,6 +227,7 @@ def test_flat_files_of_d4rl_are_read_as_they_are(folder: Path):
         columns={
             **dict.fromkeys(("pixels", "action", "ep_len", "ep_offset")),
             "observations": FRAMES,
+            "next_observations": FRAMES,
             "actions": ACTIONS,
             "terminals": np.zeros(len(FRAMES), bool),
             "timeouts": np.isin(np.arange(len(FRAMES)), np.cumsum(LENGTHS) - 1),

@@ -160,6 +160,15 @@ def test_several_cameras_are_named_with_the_line_that_chooses(tmp_path: Path):
     assert lewm_here(tmp_path, "show", path).code == 0
 
 
+def test_columns_of_the_released_names_come_first(tmp_path: Path):
+    columns = {"image": FRAMES[::-1], "actions": ACTIONS[::-1], "pixels": FRAMES, "action": ACTIONS}
+    dataset = open_dataset(write_recording(tmp_path / "x.h5", LENGTHS, columns=columns), "x")
+    assert np.array_equal(dataset.read("pixels", slice(None)), FRAMES)
+    assert np.array_equal(dataset.actions, ACTIONS)
+    assert dataset.notes == ()
+    assert {column.name for column in dataset.columns} == {"pixels", "action", "image", "actions"}
+
+
 def test_camera_is_chosen_out_of_a_group_of_that_name(tmp_path: Path):
     columns = {"pixels": None, "pixels/top": FRAMES, "pixels/wrist": FRAMES[::-1]}
     path = write_recording(tmp_path / "x.h5", LENGTHS, columns=columns)

@@ -320,3 +320,13 @@ def test_flipped_bit_anywhere_is_said_or_refused_in_a_sentence(
     content[int(place * (len(content) - 1))] ^= 1 << bit
     damaged.write_bytes(content)
     assert said(path) is not None
+
+
+def test_frames_that_cannot_be_decoded_are_said(tmp_path: Path):
+    path = with_pixels(tmp_path / "a.h5", data=PIXELS, chunks=(20, SIZE, SIZE, 3), fletcher32=True)
+    with h5py.File(path) as file:
+        place = file["pixels"].id.get_chunk_info(2).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place + 9] ^= 1
+    path.write_bytes(content)
+    assert "note: frames of episodes 0 to 3 cannot be read: " in said(path)

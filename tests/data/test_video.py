@@ -146,7 +146,7 @@ def cut_later(path: Path, clip: Path) -> None:
         (cut_later, "actions were given"),
         (lambda path, clip: path.write_bytes(clip.read_bytes()[:32] + bytes(500)), "cannot be decoded"),
         (lambda path, clip: ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-f", "mp4", path), "only sound or data"),
-        (lambda path, clip: imageio.imwrite(path, picture()[0], extension=".png"), "holds 1 frames"),
+        (lambda path, clip: imageio.imwrite(path, picture()[0], extension=".png"), "holds one frame"),
     ],
 )
 def test_what_holds_no_moving_picture_is_refused(tmp_path: Path, clip: Path, write: Callable[..., None], said: str):

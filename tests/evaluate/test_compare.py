@@ -319,7 +319,6 @@ def test_stored_results_can_be_piped_without_a_terminal(measured: Path):
         (["tworoom/good", "tworoom/goof"], 1, "there is no run 'tworoom/goof'"),
         (["tworoom/good", "tworoom/new"], 1, "was never evaluated with the weights it has now"),
         (["tworoom/good", "tworoom/new"], 1, "lewm eval tworoom/new"),
-        (["tworoom/good", "tworoom/good.safetensors"], 2, "'tworoom/good'"),
         (["tworoom/good", "nothing.json"], 1, "there is no file nothing.json"),
         (["tworoom/good", "tworoom/poor", "--plot", "a.png"], 2, "'a.png' does not end in .svg"),
     ],

@@ -224,8 +224,6 @@ def test_same_seed_records_what_was_trained_on_and_only_the_rest_is_used(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["tworoom/lewm_object.ckpt"], 2, "'tworoom/lewm'"),
-        (["tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
         (["tworoom/lwem"], 1, "tworoom/lewm"),
         ([RUN, "--device", "abacus"], 2, "abacus"),
         ([RUN, "--episodes", 0], 2, "--episodes"),

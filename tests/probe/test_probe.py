@@ -421,7 +421,6 @@ def test_quantity_that_is_left_out_is_said(world: World):
     ("arguments", "code", "said"),
     [
         (["tworoom/lwem"], 1, "there is no run 'tworoom/lwem'"),
-        (["tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
         ([RUN], 1, "there is no dataset 'tworoom/demo'"),  # what it was trained on is not there
         ([RUN, "--dataset", "tworoom/nothing"], 1, "there is no dataset 'tworoom/nothing'"),
         ([RUN, "--dataset", "tworoom/few"], 1, "only 3 episodes of tworoom/few may be used"),

@@ -752,7 +752,6 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         (["test.safetensors"], 1, "there is no dataset 'test.safetensors'"),
         (["broken"], 1, "cannot be read as HDF5"),
         (["test", "--run", "tworoom/lwem"], 1, "there is no run 'tworoom/lwem'"),
-        (["test", "--run", "tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
         (["wide", "--run", RUN], 1, "wide has 3 action dimensions, and tworoom/lewm was trained with 2"),
         (["arm", "--run", RUN], 1, "arm is a recording of an arm, and tworoom/lewm was trained on tworoom"),
         (["test", "--run", "robot/lewm"], 1, "test is a recording of tworoom, and robot/lewm was trained on generic"),

@@ -423,7 +423,7 @@ def test_recording_is_whole_and_has_the_task(world: Path):
 def test_name_of_the_released_recording_is_never_taken(tmp_path: Path):
     refused = lewm_here(tmp_path, "collect", "pusht", "--episodes", 1, "--name", "pusht_expert_train")
     assert "is the name of a released dataset" in refused.sentence(2)
-    assert "there is tworoom, pusht" in lewm_here(tmp_path, "collect", "pushed", "--episodes", 1).sentence()
+    assert "did you mean 'pusht'" in lewm_here(tmp_path, "collect", "pushed", "--episodes", 1).sentence()
 
 
 # The tight success criterion

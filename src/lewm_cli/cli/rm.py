@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
@@ -55,7 +56,7 @@ def command(
         return
     if not json:
         output.result(None, lambda: removal_tables(removals))
-    what = f"{', '.join(removal.name for removal in removals)} ({removal_text(removals)})"
+    what = f"{suggestion.few(removal.name for removal in removals)} ({removal_text(removals)})"
     if not yes and not typer.confirm(f"remove {what}?", err=True):
         if json:
             output.result(removal_tree(removals, removed=False), list)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
@@ -44,4 +45,4 @@ def command(
     output.result(verification_tree(checks), lambda: verification_tables(checks))
     wrong = dict.fromkeys(check.name for check in checks if not check.ok)
     if wrong:
-        raise LewmError(f"wrong: {', '.join(wrong)}; what to type is said with the result")
+        raise LewmError(f"wrong: {suggestion.few(wrong)}; what to type is said with the result")

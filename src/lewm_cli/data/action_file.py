@@ -48,7 +48,8 @@ def read_actions(path: Path, say: Say) -> Table:
             case FileKind.TEXT | FileKind.JSON | FileKind.UNKNOWN:
                 table = _from_text(path, read_text(path, "a table of actions"), say)
             case _:
-                advice = kind.advice or f"give {FORMATS}"
+                workbook = "save the workbook as CSV, or unpack the table"
+                advice = workbook if kind is FileKind.ZIP else kind.advice or f"give {FORMATS}"
                 raise LewmError(f"{path} is {kind.value}, and actions are read from a table; {advice}")
     except FileNotFoundError as error:
         raise MissingError(f"there is no file {path}; --actions takes {FORMATS}") from error

@@ -24,7 +24,7 @@ from lewm_cli.data.hdf5_file import (
 from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, file_layout, folder_in_place, other_layout
 from lewm_cli.data.pixel_format import PixelFormat, looks_like_frames, pixel_format
 from lewm_cli.errors import LewmError
-from lewm_cli.suggestion import few
+from lewm_cli.suggestion import command, few
 from lewm_cli.system_errors import explain
 
 ROWS_AT_ONCE = 256
@@ -49,8 +49,8 @@ class HDF5Dataset(Dataset):
         names = [column.name for column in self.columns]
         if name not in names:
             raise LewmError(
-                f"{self.path} has no column {name!r} (it has {', '.join(names)}); "
-                "`lewm show` prints what a recording holds"
+                f"{self.path} has no column {name!r} (it has {few(names)}); "
+                f"`{command('show', self.name)}` prints what it holds"
             )
         with self.opened() as file:
             stored = self.stored(file, name)
@@ -127,34 +127,33 @@ def _find_frames(file: h5py.File) -> str:
         return "pixels"
     if file_layout(file) in (ROBOMIMIC, ALOHA, MINARI):
         raise other_layout(file, "column 'pixels'")
-    found = [path for path, stored in datasets_in(file).items() if looks_like_frames(stored)]
+    # What is called next_observations holds the same frames, one row earlier.
+    places = {path: stored for path, stored in datasets_in(file).items() if not path.split("/")[-1].startswith("next_")}
+    found = [path for path, stored in places.items() if looks_like_frames(stored)]
     if not found:
         raise other_layout(file, "column 'pixels'")
     if len(found) > 1:
-        raise _choose(file, "pixels", found)
+        raise _several_cameras(file, found)
     return found[0]
 
 
 def _find_actions(file: h5py.File) -> str:
-    """The path of the actions: `action` or `actions`."""
-    found = [key for key in ACTION_COLUMNS if dataset_at(file, key) is not None]
-    if not found:
+    """The path of the actions: `action`, or else `actions`."""
+    found = next((key for key in ACTION_COLUMNS if dataset_at(file, key) is not None), None)
+    if found is None:
         raise other_layout(file, "column 'action'")
-    if len(found) > 1:
-        raise _choose(file, "action", found)
-    return found[0]
+    return found
 
 
-def _choose(file: h5py.File, column: str, found: list[str]) -> LewmError:
-    """Returns the sentence that asks which of several data sets a column is; the line gives it a second name."""
+def _several_cameras(file: h5py.File, found: list[str]) -> LewmError:
+    """Returns the sentence that asks which of several data sets is meant; the line in it gives one a second name."""
     chosen, making_room = found[0], ""
-    if column in file:  # a group
-        chosen = chosen.replace(f"{column}/", f"{column}-/", 1)
-        making_room = f' f.move("{column}", "{column}-");'
-    path, new, old = map(json.dumps, (file.filename, column, chosen))  # quoted as Python takes it, too
-    naming = f'import h5py; f = h5py.File({path}, "r+");{making_room} f[{new}] = f[{old}]'
+    if "pixels" in file:  # a group
+        chosen, making_room = chosen.replace("pixels/", "cameras/", 1), ' f.move("pixels", "cameras");'
+    path, old = map(json.dumps, (file.filename, chosen))  # quoted as Python takes it, too
+    naming = f'import h5py; f = h5py.File({path}, "r+");{making_room} f["pixels"] = f[{old}]'
     return LewmError(
-        f"{file.filename} has {len(found)} data sets that may be {column!r}: {few(found, 'h5ls -r FILE')}; "
+        f"{file.filename} has {len(found)} data sets that may be 'pixels': {few(found, 'h5ls -r FILE')}; "
         f"give one that name too, for example: {shlex.join(('python', '-c', naming))}"
     )
 

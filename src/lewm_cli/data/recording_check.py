@@ -20,7 +20,7 @@ NOWHERE = -1
 NAMED = 3
 """Places that are named before the rest is only counted."""
 
-SAMPLED_EPISODES = 300
+SAMPLED_EPISODES = 100
 EPISODES_AT_ONCE = 16
 """Episodes whose sampled frames are in memory at once."""
 
@@ -241,7 +241,7 @@ def _sampled_frame_findings(dataset: Dataset) -> Iterator[Finding]:
                 else:
                     blank += np.unique(own[is_blank(seen)]).tolist()
         except LewmError as error:
-            yield Problem(str(error))
+            yield Problem(f"frames of episodes {part[0]:,} to {part[-1]:,} cannot be read: {error}")
             break
     yield from still_findings(still)
     yield from blank_findings(blank)

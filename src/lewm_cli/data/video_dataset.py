@@ -77,10 +77,13 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
                 file.write(kept.tobytes())
                 file.flush()
             except OSError as error:
-                raise explain(error, tempfile.gettempdir(), "written") from error
+                said = explain(error, tempfile.gettempdir(), "written")
+                raise LewmError(f"{said}; decoded frames lie there, and TMPDIR names another folder") from error
             count += 1
         if count < 2:
-            raise LewmError(f"{path} holds {count} frames, and surprise is about what comes next; give a video")
+            raise LewmError(
+                f"{path} holds {('no frame', 'one frame')[count]}, and surprise needs two or more; give a video"
+            )
         frames = np.memmap(file, np.uint8, "r", shape=(count, *kept.shape[1:]))
     cropped = "" if shape[0] == shape[1] else ", of which the square in the middle is taken"
     say(f"video: {count} frames of {shape[1]} x {shape[0]}{cropped}")

@@ -11,6 +11,7 @@ from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset, require_columns
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate import Pair
+from lewm_cli.suggestion import few
 from lewm_cli.tasks import Simulator, Task
 
 Start = tuple[int, int]
@@ -143,7 +144,7 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
         if name not in recorded:
             raise LewmError(
                 f"{dataset.name} has no column {name!r}, from which {task.name} takes starts and goals (it has "
-                f"{', '.join(recorded)}); name a recording that has it with --dataset"
+                f"{few(recorded)}); name a recording that has it with --dataset"
             )
         width = int(np.prod(recorded[name].shape))
         if width != widths.get(name, width):

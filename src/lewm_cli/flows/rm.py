@@ -8,7 +8,7 @@ from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import FoundRun, Home, RunFiles, Say, check_name, names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
-from lewm_cli.suggestion import command, offer
+from lewm_cli.suggestion import command, few, offer
 
 
 def find_named(home: Home, name: str) -> tuple[FoundRun | None, Path | None]:
@@ -63,7 +63,7 @@ def remove_all(home: Home, removals: Sequence[Removal], say: Say) -> None:
     with StopRequest() as stop:
         for number, removal in enumerate(removals):
             if stop.signal_number is not None:
-                left = ", ".join(removal.name for removal in removals[number:])
+                left = few(removal.name for removal in removals[number:])
                 raise StoppedError(f"stopped; still there: {left}", stop.signal_number)
             remove(home, removal)
             others = dict(home.run_files() if removal.kind == "run" else home.dataset_files())

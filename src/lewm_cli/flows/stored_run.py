@@ -11,6 +11,7 @@ import torch
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.store import ExternalWeights, Home, Run, StoredResults, load_run
+from lewm_cli.store.load import load as load_from_store
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
@@ -95,8 +96,9 @@ def load(
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
     external = ExternalWeights(stats_from, config=Path(config) if config else None)
-    home = Home.locate(cache_dir)
-    return StoredRun.of(home, load_run(home, str(run_name), device, external=external), external)
+    return StoredRun.of(
+        Home.locate(cache_dir), load_from_store(run_name, cache_dir, device, external=external), external
+    )
 
 
 def evaluate(

@@ -13,6 +13,7 @@ from lewm_cli.file_kind import FileKind, look
 from lewm_cli.store.formats import INDEX, shard_files
 from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, is_name, run_name, split_step
 from lewm_cli.store.run_files import HEADER, RunFiles
+from lewm_cli.suggestion import few
 
 CHECKPOINTS = (".safetensors", ".safetensors.index.json", ".bin.index.json", ".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
@@ -217,7 +218,7 @@ def _weights_in(stem: Path, name: str, folder: Path, step: int | None) -> list[F
         found.append(FoundRun(name, RunFiles(stem, folder / _RELEASE, folder), kind))
     epochs = {int(match[1]): match[0] for one in names if (match := _EPOCH.fullmatch(one))}
     if step is not None and epochs and step not in epochs:
-        kept = ", ".join(f"{name}@{epoch}" for epoch in sorted(epochs))
+        kept = few(f"{name}@{epoch}" for epoch in sorted(epochs, key=lambda epoch: (abs(epoch - step), epoch)))
         raise LewmError(f"there is no {name}@{step} in {folder}; there is {kept}")
     if epochs:
         epoch = max(epochs) if step is None else step
