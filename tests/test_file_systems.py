@@ -103,6 +103,24 @@ def test_without_locks_recordings_are_fetched_and_read(home: Home, tmp_path: Pat
         assert list(find_gaps(file["pixels"], 0)) == []
 
 
+def test_lock_file_of_another_user_locks_too(tmp_path: Path, monkeypatch):
+    path, real = tmp_path / "run.safetensors", Path.open
+
+    def not_mine(path: Path, mode: str = "r", **options: object) -> object:
+        if mode == "a":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, mode, **options)
+
+    with locked(path, "busy"):
+        monkeypatch.setattr(Path, "open", not_mine)
+        with pytest.raises(TakenError, match="busy"), locked(path, "busy"):
+            pytest.fail("two at once")
+    with locked(path, "busy"):
+        pass
+    with pytest.raises(LewmError, match="you may not write there"), locked(tmp_path / "new", "busy"):
+        pass
+
+
 def test_lock_that_fails_for_another_reason_is_a_sentence(tmp_path: Path, monkeypatch):
     refuse(monkeypatch, "flock", errno.EIO)
     with pytest.raises(LewmError, match=r"cannot be locked .*: the disk or"), locked(tmp_path / "x", None):
