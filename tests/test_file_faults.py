@@ -186,7 +186,8 @@ WORKS = ("text", "weights", "derived", "log", "recording", "frames", "removal", 
 
 @pytest.mark.parametrize("name", WORKS)
 def test_call_that_fails_costs_nothing(works, name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    survive(works[name], tmp_path / "place", monkeypatch, every=len(CODES))
+    slow = name in ("hub", "fetched")  # of these, every other call
+    survive(works[name], tmp_path / "place", monkeypatch, every=len(CODES) * (1 + slow))
 
 
 @pytest.mark.soak

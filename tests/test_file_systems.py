@@ -7,16 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from commands import left_behind, lewm_here
-from lewm_cli.data import recording
+from lewm_cli.data import open_dataset, recording
+from lewm_cli.data.unwritten import find_gaps
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import atomic_folder, is_locked, locked, try_writing, write_text
 from lewm_cli.flows import results
 from lewm_cli.store import Home
 from lewm_cli.store.names import check_name, is_name
 from lewm_cli.system_errors import CAUSES, explain, number_of
+from lewm_cli.tasks import Episode
+from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -73,6 +78,47 @@ with files.locked(Path({str(path)!r}), "busy"):
         pass
     (tmp_path / ".run.safetensors.writer").write_text("another-machine 1")
     assert is_locked(path)
+
+
+def test_without_locks_recordings_are_fetched_and_read(home: Home, tmp_path: Path, monkeypatch):
+    recorded = write_recording(tmp_path / "recorded.h5", (30, 24))
+    virtual = h5py.VirtualLayout((54, 20, 20, 3), np.uint8)
+    virtual[:] = h5py.VirtualSource(str(recorded), "pixels", (54, 20, 20, 3))
+    joined = write_recording(tmp_path / "joined.h5", (30, 24), columns={"pixels": None})
+    with h5py.File(joined, "a") as file:
+        file.create_virtual_dataset("pixels", virtual)
+    real = h5py.File
+
+    def without_locks(*arguments: object, locking: object = None, **options: object) -> h5py.File:
+        if locking is not False:
+            raise OSError(errno.ENOLCK, "Unable to synchronously open file (unable to lock file, errno = 37)")
+        return real(*arguments, locking=locking, **options)
+
+    monkeypatch.setattr(h5py, "File", without_locks)
+    refuse(monkeypatch, "flock", errno.ENOLCK)
+    fetched = lewm_here(home.write, "fetch", "robot", "--dataset", "--source", recorded.as_uri())
+    assert fetched.code == 0, fetched.err
+    assert lewm_here(home.write, "show", "robot").code == 0
+    with open_dataset(joined, "joined").opened() as file:
+        assert list(find_gaps(file["pixels"], 0)) == []
+
+
+def test_lock_file_of_another_user_locks_too(tmp_path: Path, monkeypatch):
+    path, real = tmp_path / "run.safetensors", Path.open
+
+    def not_mine(path: Path, mode: str = "r", **options: object) -> object:
+        if mode == "a":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, mode, **options)
+
+    with locked(path, "busy"):
+        monkeypatch.setattr(Path, "open", not_mine)
+        with pytest.raises(TakenError, match="busy"), locked(path, "busy"):
+            pytest.fail("two at once")
+    with locked(path, "busy"):
+        pass
+    with pytest.raises(LewmError, match="you may not write there"), locked(tmp_path / "new", "busy"):
+        pass
 
 
 def test_lock_that_fails_for_another_reason_is_a_sentence(tmp_path: Path, monkeypatch):
@@ -245,10 +291,6 @@ def test_home_that_cannot_be_searched_is_said(tmp_path: Path):
 
 def test_jobs_of_an_array_record_under_names_of_their_own(home: Home, monkeypatch):
     def demonstrations(*_: object):
-        import numpy as np
-
-        from lewm_cli.tasks import Episode
-
         yield Episode(np.zeros((5, 8, 8, 3), np.uint8), np.ones((5, 2), np.float32), {})
 
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)

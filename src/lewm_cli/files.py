@@ -124,7 +124,12 @@ def locked(path: Path, busy: str | None) -> Iterator[bool]:
     for look in range(LOOKS):
         with explained(path):
             lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = lock.open("a")
+            try:
+                handle = lock.open("a")
+            except PermissionError:
+                if not lock.exists():
+                    raise
+                handle = lock.open()  # of another user of the same home
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))

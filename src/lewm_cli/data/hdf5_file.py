@@ -54,13 +54,14 @@ def opened(path: Path) -> Iterator[h5py.File]:
         LewmError: it is another kind of file, may not be read, is still written to, or is damaged.
     """
     try:
-        with _open(path) as file:
+        with open_file(path) as file:
             yield file
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def _open(path: Path) -> h5py.File:
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file to read it, also where it cannot be locked; raises OSError if that fails."""
     try:
         return h5py.File(path, "r", locking="best-effort")
     except OSError as error:

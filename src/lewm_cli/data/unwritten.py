@@ -13,6 +13,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from lewm_cli.data.hdf5_file import open_file
+
 RECORD_AGAIN = "record it again, or leave the episodes with these rows out of ep_len and ep_offset"
 PUT_BACK = "put that file back where it was, or record it again"
 DEEPEST = 8
@@ -83,7 +85,7 @@ def _source_gaps(column: h5py.Dataset, source: Source, rows: np.ndarray, depth: 
         yield from _runs(rows, "are missing with the file they lie in, which is gone", PUT_BACK, name)
         return
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with open_file(path) as file:
             stored = file.get(within)
             if not isinstance(stored, h5py.Dataset) or not stored.ndim:
                 yield from _runs(rows, f"are missing in the file they lie in, which has no {within}", PUT_BACK, name)

@@ -122,7 +122,7 @@ def check_stands_alone(path: Path, name: str) -> None:
     if not h5py.is_hdf5(path):
         return
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with h5py.File(path, "r", locking=False) as file:  # nobody else knows it yet
             fault = _fault(file)
     except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:  # what h5py makes of damage
         raise DamagedError(f"{name} in it is damaged HDF5 ({' '.join(str(error).split())})") from error
