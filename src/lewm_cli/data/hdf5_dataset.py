@@ -75,7 +75,10 @@ class HDF5Dataset(Dataset):
         return opened(self.path)
 
     def _as_read(self, name: str, values: np.ndarray) -> np.ndarray:
-        return self.pixels.frames(values) if name == "pixels" else values
+        try:
+            return self.pixels.frames(values) if name == "pixels" else values
+        except LewmError as error:
+            raise LewmError(f"{self.path}: {error}") from error
 
 
 def open_dataset(path: Path, name: str) -> HDF5Dataset:

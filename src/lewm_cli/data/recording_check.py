@@ -20,7 +20,8 @@ NOWHERE = -1
 NAMED = 3
 """Places that are named before the rest is only counted."""
 
-SAMPLED_EPISODES = 100
+SAMPLED_EPISODES = 32
+"""Episodes of which frames are looked at; each frame costs a whole chunk, of 100 frames as released."""
 EPISODES_AT_ONCE = 16
 """Episodes whose sampled frames are in memory at once."""
 
@@ -229,12 +230,13 @@ def _sampled_frame_findings(dataset: Dataset) -> Iterator[Finding]:
     """Look at the first, the middle and the last frame of some episodes; where they are the same, at all between."""
     count = min(dataset.episodes, SAMPLED_EPISODES)
     looked_at = np.linspace(0, dataset.episodes - 1, count).astype(int)
-    still, blank = [], []
+    still, blank, brightest = [], [], 0
     for start in range(0, count, EPISODES_AT_ONCE):
         part = looked_at[start : start + EPISODES_AT_ONCE]
         rows = dataset.offsets[part, None] + (dataset.lengths[part, None] - 1) * [0, 1, 2] // 2
         try:
             frames = dataset.read("pixels", rows.ravel()).reshape(*rows.shape, -1)
+            brightest = max(brightest, frames.max())
             for episode, own, seen in zip(part, rows, frames, strict=True):
                 if dataset.lengths[episode] > 1 and (seen == seen[0]).all() and _never_changes(dataset, episode):
                     still.append(int(episode))
@@ -243,6 +245,9 @@ def _sampled_frame_findings(dataset: Dataset) -> Iterator[Finding]:
         except LewmError as error:
             yield Problem(f"frames of episodes {part[0]:,} to {part[-1]:,} cannot be read: {error}")
             break
+    if brightest == 1:
+        says = "frames hold 0 and 1 only, and white is 255: to a model they are all black"
+        yield Problem(says, "multiply them by 255")
     yield from still_findings(still)
     yield from blank_findings(blank)
 
