@@ -77,7 +77,7 @@ def _from_numpy(path: Path) -> Table:
 def _table(array: npt.NDArray[np.generic], what: str) -> Table:
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]  # a batch of one
-    if array.dtype.kind not in "iufb" or array.ndim not in (1, 2):
+    if array.dtype.kind not in "iufb" or not array.ndim or array.size != len(array) * max(array.shape[1:], default=1):
         raise LewmError(f"{what} is {array.dtype} of shape {array.shape}; numbers (rows, dimensions) are needed")
     return array.reshape(len(array), -1).astype(np.float32)
 
