@@ -250,6 +250,18 @@ def test_actions(tmp_path: Path, actions: np.ndarray, expected: str):
     assert expected or not text
 
 
+def test_frames_of_zeros_and_ones_are_said_to_be_black(tmp_path: Path):
+    assert "note: frames hold 0 and 1 only" in said(write(tmp_path / "a.h5", pixels=PIXELS // 128))
+
+
+def test_column_that_has_gone_since_is_a_sentence(tmp_path: Path):
+    dataset = open_dataset(write(tmp_path / "a.h5"), "a")
+    with h5py.File(dataset.path, "r+") as file:
+        del file["pixels"]
+    with pytest.raises(LewmError, match="column pixels is damaged, or has gone"):
+        dataset.read("pixels", slice(None))
+
+
 def test_verify_finds_the_same(tmp_path: Path):
     """Remarks stay right, problems are wrong; of the same actions every command says the same."""
     for name, actions in {"remark": dropped([22, 23]), "problem": changed(lambda a: a.fill(np.inf))}.items():

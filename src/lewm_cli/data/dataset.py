@@ -11,8 +11,8 @@ import numpy as np
 from lewm_cli.config import DatasetIdentity
 from lewm_cli.file_kind import FileKind, look
 
-DATASET_SUFFIXES = (".h5", ".hdf", ".hdf5", ".he5", ".H5", ".HDF", ".HDF5")
-"""Endings of files that may be recordings."""
+DATASET_SUFFIXES = (".H5", ".HDF", ".HDF5", ".h5", ".hdf", ".hdf5", ".he5")
+"""Endings of files that may be recordings; the first of several of one name is taken, as listings are sorted."""
 
 SAMPLED_FRAMES = 8
 """Frames that go into a fingerprint: recordings of the same actions can look different."""

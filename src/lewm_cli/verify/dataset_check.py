@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset
+from lewm_cli.data.episodes import BOOKKEEPING
 from lewm_cli.data.recording_check import (
     NAMED,
     NOWHERE,
@@ -31,8 +32,6 @@ FETCH_AGAIN = "fetch or record it again"
 
 EPISODE_COLUMNS = ("ep_idx", "episode_idx")
 STEP_COLUMN = "step_idx"
-BOOKKEEPING = ("ep_len", "ep_offset")
-
 ROWS_AT_ONCE = 65_536
 FRAMES_AT_ONCE = 64
 """Frames that are decoded at a time at least; whole chunks, because HDF5 decodes nothing smaller."""
