@@ -61,8 +61,8 @@ def test_episodes_are_read_from_what_says_where_they_end(tmp_path: Path, kind: s
     assert dataset.lengths.tolist() == list(LENGTHS)
     assert dataset.offsets.tolist() == [0, 5, 9]
     (note,) = dataset.notes
-    assert note.startswith("3 episodes are read from ")
-    assert ("; the last 6 rows have no end" in note) is (kind == "last flag missing")
+    assert note.startswith("3 episodes read from ")
+    assert ("taken as one more: the last 6 rows" in note) is (kind == "last flag missing")
     assert (
         dataset.identity.fingerprint
         == opened(tmp_path / "y.h5", ep_len=np.array(LENGTHS), ep_offset=ENDS - LENGTHS).identity.fingerprint

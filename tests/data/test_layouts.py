@@ -238,7 +238,7 @@ def test_flat_files_of_d4rl_are_read_as_they_are(folder: Path):
     assert dataset.notes == (
         "frames are read from observations",
         "actions are read from actions",
-        "3 episodes are read from terminals and timeouts",
+        "3 episodes read from terminals and timeouts",
     )
     with h5py.File(path, "a") as file:
         del file["observations"]

@@ -252,7 +252,7 @@ def test_rows_of_no_episode_are_remarked(home: Path):
     lengths, offsets = np.array(LENGTHS)[:4], OFFSETS[:4]
     recording(home, ep_len=lengths, ep_offset=offsets)
     found = verified(home, code=0)[DATASET]
-    assert found["remarks"] == ["60 rows belong to no episode, first row 114"]
+    assert found["remarks"] == ["60 rows outside of all episodes, first row 114"]
     assert (found["rows"], found["decoded"]) == (114, ROWS)
 
 
@@ -270,7 +270,7 @@ def actions() -> np.ndarray:
 @pytest.mark.parametrize(
     ("row", "value", "said"),
     [
-        (5, np.inf, "action is infinite in 1 rows, first in row 5, step 5 of episode 0"),
+        (5, np.inf, "action is infinite in 1 row, first in row 5, step 5 of episode 0"),
         (29, -np.inf, "first in row 29, step 29 of episode 0"),  # the last row may be NaN, not infinite
         (OFFSETS, np.nan, "action is NaN in the first row of all 6 episodes; only an episode's last row may be"),
     ],

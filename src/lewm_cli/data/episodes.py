@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lewm_cli.data.hdf5_file import GUIDE, dataset_at, read_whole
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 from lewm_cli.suggestion import command
 
 BOOKKEEPING = ("ep_len", "ep_offset")
@@ -53,8 +54,12 @@ class Episodes:
         """The columns they are read from, in words; None if these are what recordings have."""
         if self.said_by == BOOKKEEPING:
             return None
-        rest = f"; the last {self.unfinished} rows have no end and are taken as one more" if self.unfinished else ""
-        return f"{len(self.lengths):,} episodes are read from {' and '.join(self.said_by)}" + rest
+        rest = (
+            f"; without an end, and taken as one more: the last {counted(self.unfinished, 'row')}"
+            if self.unfinished
+            else ""
+        )
+        return f"{counted(len(self.lengths), 'episode')} read from {' and '.join(self.said_by)}" + rest
 
     @property
     def in_a_row(self) -> bool:

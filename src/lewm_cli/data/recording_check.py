@@ -14,6 +14,7 @@ from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.hdf5_dataset import HDF5Dataset
 from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 
 NOWHERE = -1
 
@@ -111,7 +112,7 @@ def stray_findings(dataset: Dataset) -> Iterator[Finding]:
     episodes = episode_of_rows(dataset, len(dataset.actions))
     stray = int((episodes == NOWHERE).sum())
     if stray:
-        yield Remark(f"{stray:,} rows belong to no episode, first row {int(np.argmin(episodes)):,}")
+        yield Remark(f"{counted(stray, 'row')} outside of all episodes, first row {int(np.argmin(episodes)):,}")
 
 
 def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Finding]:
@@ -138,7 +139,7 @@ def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Findi
                 places = _named(str(gap) for gap in those)
                 files = _named(dict.fromkeys(gap.file for gap in those if gap.file))
                 in_files = f" ({files})" if files else ""
-                yield Missing(f"{rows:,} rows of {name} {why}{in_files}: rows {places}", those[0].advice)
+                yield Missing(f"{counted(rows, 'row')} of {name} {why}{in_files}: rows {places}", those[0].advice)
 
 
 def action_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -155,7 +156,7 @@ def action_findings(dataset: Dataset) -> Iterator[Finding]:
     if endless.any():
         first = place(int(np.argmax(endless)))
         advice = "write NaN where no action was taken, or record it again"
-        yield Missing(f"action is infinite in {endless.sum():,} rows, first in {first}", advice)
+        yield Missing(f"action is infinite in {counted(endless.sum(), 'row')}, first in {first}", advice)
         return
     whole = np.flatnonzero(~unknown.any(axis=1))
     if len(whole) == 0:
@@ -190,7 +191,7 @@ def _unknown_findings(
     dropped = np.flatnonzero(inside & ~np.isin(episodes, empty))
     if len(dropped):
         yield Remark(
-            f"action is NaN in {len(dropped):,} rows besides an episode's last, first in {place(dropped[0])}: "
+            f"action is NaN in {counted(len(dropped), 'row')} besides an episode's last, first in {place(dropped[0])}: "
             "training takes the mean action there, surprise has no value"
         )
 
@@ -269,13 +270,13 @@ def is_blank(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 def still_findings(episodes: Sequence[int]) -> Iterator[Finding]:
     """Name episodes in which the camera froze."""
     if len(episodes):
-        yield Problem(f"all frames are the same in {len(episodes):,} episodes: {_named(episodes)}")
+        yield Problem(f"all frames are the same in {counted(len(episodes), 'episode')}: {_named(episodes)}")
 
 
 def blank_findings(rows: Sequence[int]) -> Iterator[Finding]:
     """Name rows whose frames hold nothing."""
     if len(rows):
-        says = f"frames of one even color, as what was never written looks, in {len(rows):,} rows"
+        says = f"frames of one even color, as what was never written looks, in {counted(len(rows), 'row')}"
         yield Remark(f"{says}: {_named(sorted(rows))}")
 
 
