@@ -19,6 +19,9 @@ COLORS = (3, 4)
 LARGEST = 2**14
 """Pixels of a side; what claims more is no frame."""
 
+ROUNDING = 1 / 512
+"""Share of white by which a value may miss the range; of 8 bits it is rounded away."""
+
 SAMPLED = 8
 """Frames that are looked at to see what the value of white is."""
 
@@ -79,7 +82,8 @@ class PixelFormat:
         frames = np.moveaxis(stored, 1, -1) if self.channels_first else stored
         frames = frames.reshape(len(frames), self.size, self.size, self.channels)[..., :3]
         if self.white:
-            if not ((frames >= 0) & (frames <= self.white)).all():
+            slack = self.white * ROUNDING
+            if not ((frames >= -slack) & (frames <= self.white + slack)).all():
                 raise LewmError(
                     f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
                     f"convert them: {GUIDE}#frames-of-other-numbers"
@@ -189,7 +193,7 @@ def _white(stored: h5py.Dataset, held: str) -> int:
     rows = np.unique(np.linspace(0, len(stored) - 1, SAMPLED).astype(int))
     sample = np.concatenate([read_rows(stored, slice(row, row + 1)) for row in rows])
     low, high = sample.min(), sample.max()  # NaN if any is
-    if low >= 0 and high <= 1 and stored.dtype.kind in "fb":
+    if low >= -ROUNDING and high <= 1 + ROUNDING and stored.dtype.kind in "fb":
         return 1
     if low >= 0 and (high == 0 or DARK <= high <= 255):
         return 255

@@ -58,7 +58,6 @@ def _facts(check: Check) -> list[str]:
             sums = (
                 "with checksums" if check.checksums else "no checksums, so a flipped bit may have passed as a picture"
             )
-            return [
-                f"{counted(episodes, 'episode')}, {counted(rows, 'row')}, {counted(check.decoded, 'frame')} decoded ({sums})"
-            ]
+            numbers = ((episodes, "episode"), (rows, "row"), (check.decoded, "frame"))
+            return [f"{', '.join(counted(*number) for number in numbers)} decoded ({sums})"]
     return []
