@@ -252,7 +252,9 @@ def test_actions(tmp_path: Path, actions: np.ndarray, expected: str):
 
 
 def test_frames_of_zeros_and_ones_are_said_to_be_black(tmp_path: Path):
-    assert "note: frames hold 0 and 1 only" in said(write(tmp_path / "a.h5", pixels=PIXELS // 128))
+    path = write(tmp_path / "a.h5", pixels=PIXELS // 128)
+    assert "note: frames hold 0 and 1 only" in said(path)
+    assert "frames hold 0 and 1 only" in lewm_here(tmp_path, "verify", path).out
 
 
 def test_column_that_has_gone_since_is_a_sentence(tmp_path: Path):

@@ -54,12 +54,9 @@ class Episodes:
         """The columns they are read from, in words; None if these are what recordings have."""
         if self.said_by == BOOKKEEPING:
             return None
-        rest = (
-            f"; without an end, and taken as one more: the last {counted(self.unfinished, 'row')}"
-            if self.unfinished
-            else ""
-        )
-        return f"{counted(len(self.lengths), 'episode')} read from {' and '.join(self.said_by)}" + rest
+        read = f"{counted(len(self.lengths), 'episode')} read from {' and '.join(self.said_by)}"
+        rest = f"; without an end, and taken as one more: the last {counted(self.unfinished, 'row')}"
+        return read + rest * bool(self.unfinished)
 
     @property
     def in_a_row(self) -> bool:

@@ -79,7 +79,8 @@ def folder_layout(folder: Path) -> Layout | None:
         return ZARR
     if "_versions" in names or any(name.endswith(".lance") for name in names):
         return LANCE
-    if "features.json" in names or any(".tfrecord" in name for name in names) or _versions_of_tfds(folder, names):
+    # Versions of a TFDS data set, like 1.0.0, are folders in it.
+    if any(".tfrecord" in name or (folder / name / "features.json").is_file() for name in (*names, ".")):
         return RLDS
     kinds = {look(folder / name) for name in sorted(names)[:SHOWN] if (folder / name).is_file()}
     if FileKind.HDF5 in kinds:
@@ -87,11 +88,6 @@ def folder_layout(folder: Path) -> Layout | None:
     if kinds & {FileKind.ROS_BAG, FileKind.MCAP, FileKind.SQLITE}:
         return ROS
     return IMAGES if FileKind.IMAGE in kinds else None
-
-
-def _versions_of_tfds(folder: Path, names: set[str]) -> bool:
-    """Tell whether there are folders like 1.0.0, or of one configuration above them, with features."""
-    return any((folder / name / "features.json").is_file() for name in names)
 
 
 def folder_in_place(folder: Path) -> LewmError:

@@ -246,9 +246,7 @@ def _sampled_frame_findings(dataset: Dataset) -> Iterator[Finding]:
         except LewmError as error:
             yield Problem(f"frames of episodes {part[0]:,} to {part[-1]:,} cannot be read: {error}")
             break
-    if brightest == 1:
-        says = "frames hold 0 and 1 only, and white is 255: to a model they are all black"
-        yield Problem(says, "multiply them by 255")
+    yield from dark_findings(brightest)
     yield from still_findings(still)
     yield from blank_findings(blank)
 
@@ -265,6 +263,13 @@ def is_blank(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     flat = frames.reshape(len(frames), -1)
     blank: npt.NDArray[np.bool_] = (flat == flat[:, :1]).all(axis=1)
     return blank
+
+
+def dark_findings(brightest: int) -> Iterator[Finding]:
+    """Say that frames are drawn with 1 for white; `brightest` is their largest value."""
+    if brightest == 1:
+        says = "frames hold 0 and 1 only, and white is 255: to a model they are all black"
+        yield Problem(says, "multiply them by 255")
 
 
 def still_findings(episodes: Sequence[int]) -> Iterator[Finding]:
