@@ -32,7 +32,6 @@ MET = 2000
 
 _NUMBERED = re.compile(r"(.*?)\d+")
 
-_PACKED = "unpack it, and name the HDF5 file in it"
 _ADVICE = {
     FileKind.VIDEO: f"frames need the actions taken between them: {GUIDE}#videos",
     FileKind.IMAGE: f"frames need the actions taken between them: {GUIDE}#images",
@@ -41,8 +40,6 @@ _ADVICE = {
     **dict.fromkeys((FileKind.ROS_BAG, FileKind.MCAP, FileKind.SQLITE), f"{GUIDE}#ros-bags says how to convert it"),
     FileKind.MATLAB: "save it there with -v7.3, which is HDF5",
     **dict.fromkeys((FileKind.SAFETENSORS, FileKind.TORCH, FileKind.PICKLE), "name a recording, not weights"),
-    **dict.fromkeys((FileKind.ZIP, FileKind.GZIP, FileKind.ZSTD, FileKind.BZIP2, FileKind.XZ), _PACKED),
-    **dict.fromkeys((FileKind.SEVEN_ZIP, FileKind.RAR, FileKind.LZ4, FileKind.TAR), _PACKED),
 }
 """The way from files that are no recordings to one."""
 
