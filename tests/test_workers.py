@@ -53,12 +53,12 @@ def not_there() -> Callable[[object], object]:
 # Messages
 
 
-@pytest.mark.parametrize("memory", ["its own", "a file", "none"])
-def test_arrays_of_every_size_arrive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: str):
-    if memory != "its own":
-        monkeypatch.delattr(os, "memfd_create")
+@pytest.mark.parametrize("memory", ["its own", "none", "refused"])
+def test_arrays_of_every_size_arrive(monkeypatch: pytest.MonkeyPatch, memory: str):
     if memory == "none":
-        monkeypatch.setattr(messages.tempfile, "TemporaryFile", lambda: (_ for _ in ()).throw(OSError("no room")))
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    if memory == "refused":
+        monkeypatch.setattr(messages.socket, "send_fds", lambda *_: (_ for _ in ()).throw(OSError("too many")))
     sent = [np.arange(200_001, dtype=np.uint8), np.arange(100_000.0), np.ones((2, 3)), "words", np.empty((0, 8))]
     ours, theirs = workers.multiprocessing.Pipe()
     writer = threading.Thread(target=messages.send, args=(theirs, sent))
@@ -293,17 +293,18 @@ try:
     sum(range(10**6))
 except BaseException:
     pass
+raise AttributeError("this module is broken")
 """
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize("module", ["typer", "tomli_w"])
 def test_signal_during_an_import_is_heard(tmp_path: Path, number: str, code: int, module: str):
-    """Whatever the imported module catches, and whoever asked for it: the command line, or what it called."""
+    """Whatever the module catches or fails with, and whoever imports it: the command line, or what it called."""
     (tmp_path / f"{module}.py").write_text(MODULE.format(number=number))
     python_path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "lewm_cli", "doctor"],
+        [sys.executable, "-m", "lewm_cli", "presets", "tworoom"],
         env=environment(tmp_path) | {"PYTHONPATH": python_path},
         capture_output=True,
         text=True,
@@ -312,6 +313,7 @@ def test_signal_during_an_import_is_heard(tmp_path: Path, number: str, code: int
     assert done.returncode == code
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith("nothing half-written was left behind\n")
+    assert done.stdout == ""
 
 
 def test_signal_that_python_loses_is_raised_again():

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from lewm_cli.errors import StoppedError
@@ -62,7 +63,7 @@ def understand_signals() -> None:
     """From now on Ctrl-C and SIGTERM end the program whatever it is doing; call it before anything slow is imported.
 
     An exception out of a signal handler is lost where Python or a library cannot pass it on: in callbacks, and in
-    modules that import others from C. So nothing is raised during imports, and what got lost is raised again.
+    modules that import others from C. So nothing is raised before imports are done, and what got lost is raised again.
     """
     sys.unraisablehook = _not_lost
     for number in SIGNALS:
@@ -77,37 +78,41 @@ def leave_with(code: int) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    importing, begun = _state(frame)
-    if importing and not begun:
-        os.write(2, f"lewm: {words_of(number)}\n".encode())
-        os._exit(128 + number)
-    if importing:
-        _raise_again(number)
-    else:
+    importer, begun = _state(frame)
+    if importer is None:
         raise StoppedError(words_of(number), number)
+    if not begun:
+        with suppress(OSError):
+            os.write(2, f"lewm: {words_of(number)}\n".encode())
+        os._exit(128 + number)
+
+    def imported(*_: object) -> None:
+        sys.settrace(None)
+        signal.raise_signal(number)
+
+    # Called as a debugger is: at the next line of the importer, or with the error that the import ends with.
+    importer.f_trace = imported
+    sys.settrace(lambda *_: None)
 
 
-def _state(frame: FrameType | None) -> tuple[bool, bool]:
-    """Tell whether a module is being imported, and whether more than the command line had begun before."""
-    importing = begun = False
+def _state(frame: FrameType | None) -> tuple[FrameType | None, bool]:
+    """The outermost frame that imports a module now, and whether more than the command line had begun before."""
+    importer, begun = None, False
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if frame.f_code.co_filename == IMPORT_SYSTEM:
-            importing, begun = True, False
+            importer, begun = frame.f_back, False
         elif name.startswith("lewm_cli.") and not name.startswith(("lewm_cli.cli", "lewm_cli.__main__")):
             begun = True
         frame = frame.f_back
-    return importing, begun
-
-
-def _raise_again(number: int) -> None:
-    """Not by a thread, which could not start where a signal interrupted the start of another."""
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    return importer, begun
 
 
 def _not_lost(failure: "sys.UnraisableHookArgs") -> None:
-    if isinstance(failure.exc_value, StoppedError):
-        _raise_again(failure.exc_value.signal_number)
-    else:
+    if not isinstance(failure.exc_value, StoppedError):
         sys.__unraisablehook__(failure)
+        return
+    number = failure.exc_value.signal_number
+    # Not by a thread, which could not start where a signal interrupted the start of another.
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
