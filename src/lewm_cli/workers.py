@@ -119,6 +119,7 @@ def answers(
 ) -> Generator[Any, None, None]:
     """Have requests answered in several processes; the answers come in the order of the requests.
 
+    Requests are small: one that fills the pipe of a worker whose answer fills it too would wait for ever.
     Closing it ends the processes. Arguments and errors as of `Worker`.
     """
     fleet: list[Worker] = []
@@ -182,8 +183,8 @@ def behave_as_worker() -> None:
 
     A parent that is killed cannot end its workers, so each worker waits for the parent's end.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -213,9 +214,9 @@ def limit_threads() -> None:
 
 def _serve(connection: "Connection[Any, Any]", make: Callable[[], Answer] | None) -> None:
     """Answer requests until the parent has gone; without `make`, that is the first of what it sends."""
-    behave_as_worker()
     with suppress(EOFError, OSError):
         try:
+            behave_as_worker()
             answer = (make or messages.receive(connection))()
         except Exception as error:
             answer = _raising(error)
