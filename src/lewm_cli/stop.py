@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: understood from the start of the program to its end, and deferred to the end of a step."""
+"""Ctrl-C, SIGTERM and SIGHUP: understood from the start of the program to its end, and deferred to the end of a step."""
 
 import os
 import signal
@@ -8,7 +8,10 @@ from types import FrameType
 
 from lewm_cli.errors import StoppedError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)
+"""The terminal has gone; Windows, where the command only says that it does not run there, has no such signal."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 """The file in which Python's frames of an import say that they are."""
@@ -18,7 +21,7 @@ AGAIN_SECONDS = 0.05
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM while it is entered; a second one interrupts at once.
+    """Remembers the first signal to stop while it is entered; a second one interrupts at once.
 
     A signal that nobody acted on, because the work was done first, is raised again at the exit.
     """
@@ -28,7 +31,8 @@ class StopRequest:
         self.urgent = False
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as with nohup
+        self._before = {number: signal.signal(number, self._remember) for number in heard}
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *details: object) -> None:
@@ -43,6 +47,9 @@ class StopRequest:
             raise StoppedError("stopped; nothing half-written was left behind", self.signal_number)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        _print_nowhere_after(number)
+        if number == HANGUP == self.signal_number:  # the system and the shell both say so
+            return
         if self.signal_number is not None:
             self.urgent = True
             raise StoppedError("stopped at once; what was being saved may be missing", number)
@@ -60,7 +67,7 @@ def words_of(number: int) -> str:
 
 
 def understand_signals() -> None:
-    """From now on Ctrl-C and SIGTERM end the program whatever it is doing; call it before anything slow is imported.
+    """From now on Ctrl-C, SIGTERM and SIGHUP end the program whatever it is doing; call it before anything slow is imported.
 
     An exception out of a signal handler is lost where Python or a library cannot pass it on: in callbacks, and in
     modules that import others from C. So nothing is raised before imports are done, and what got lost is raised again.
@@ -78,6 +85,7 @@ def leave_with(code: int) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _print_nowhere_after(number)
     importer, begun = _state(frame)
     if importer is None:
         raise StoppedError(words_of(number), number)
@@ -93,6 +101,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     # Called as a debugger is: at the next line of the importer, or with the error that the import ends with.
     importer.f_trace = imported
     sys.settrace(lambda *_: None)
+
+
+def _print_nowhere_after(number: int) -> None:
+    """What else is printed would fail where the terminal has gone, and with it what is still to be saved."""
+    for stream in (1, 2) if number == HANGUP else ():
+        try:
+            os.write(stream, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _state(frame: FrameType | None) -> tuple[FrameType | None, bool]:
