@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: understood from the start of the program to its end, and deferred to the end of a step."""
+"""Signals to stop: understood from the start of the program to its end, and deferred to the end of a step."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def words_of(number: int) -> str:
 
 
 def understand_signals() -> None:
-    """From now on Ctrl-C, SIGTERM and SIGHUP end the program whatever it is doing; call it before anything slow is imported.
+    """From now on signals to stop end the program whatever it is doing; call it before anything slow is imported.
 
     An exception out of a signal handler is lost where Python or a library cannot pass it on: in callbacks, and in
     modules that import others from C. So nothing is raised before imports are done, and what got lost is raised again.
