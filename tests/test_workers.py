@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from commands import PATIENCE, descendants, ended, environment, lewm_here, running, wait_until
 from lewm_cli import cgroup, messages, workers
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.workers import CORES_GRANTED, Worker, WorkerDiedError, answers, available_cores
 
 pytest_plugins = ("recordings",)
@@ -68,6 +69,19 @@ def test_arrays_of_every_size_arrive(monkeypatch: pytest.MonkeyPatch, memory: st
     for one, other in zip(sent, found, strict=True):
         assert np.array_equal(one, other)
     found[0][:] = 0  # torch wants arrays that can be written to
+
+
+def test_no_room_for_an_array_is_no_death():
+    """A process that may open no more files is told so; the system drops the memory that it is sent."""
+    ours, theirs = workers.multiprocessing.Pipe()
+    messages.send(theirs, np.ones(messages.LARGE))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (ours.fileno() + 1, before[1]))
+    try:
+        with pytest.raises(LewmError, match="too many files are open"):
+            messages.receive(ours)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # Deaths
@@ -176,7 +190,7 @@ V1_GROUP = "3:cpuset:/\n4:cpu,cpuacct:/job\n5:memory:/job\n1:name=systemd:/job\n
         ("0::/a/b\n", V2, {"all__a__b__cpuDOTmax": "50000 100000", "all__a__cpuDOTmax": "300000 100000"}, 1),
         ("0::/docker/abc\n", V2_OWN, {"all__cpuDOTmax": "200000 100000"}, 2),
         ("0::/\n", V2_OWN, {"all__cpuDOTmax": "200000 100000"}, 2),
-        ("0::/\n", V2, {"all__cpuDOTmax": "nonsense"}, 64),
+        *(("0::/\n", V2, {"all__cpuDOTmax": odd}, 64) for odd in ("nonsense", "", "-1", "inf 100000", "100000 0")),
         (V1_GROUP, V1, {"cpu__job__cpuDOTcfs_quota_us": "250000", "cpu__job__cpuDOTcfs_period_us": "100000"}, 3),
         (V1_GROUP, V1, {"cpu__job__cpuDOTcfs_quota_us": "-1", "cpu__job__cpuDOTcfs_period_us": "100000"}, 64),
         (V1_GROUP, V1 + V2, {"cpu__cpuDOTcfs_quota_us": "50000", "cpu__cpuDOTcfs_period_us": "100000"}, 1),
@@ -188,7 +202,10 @@ def test_cores_follow_the_quota(machine: Callable[..., None], group: str, mounts
     assert available_cores() == cores
 
 
-@pytest.mark.parametrize(("name", "value", "cores"), [("SLURM_CPUS_PER_TASK", "4", 4), ("NCPUS", "all", 64)])
+@pytest.mark.parametrize(
+    ("name", "value", "cores"),
+    [("SLURM_CPUS_PER_TASK", "4", 4), ("NCPUS", "all", 64), ("NSLOTS", "0", 64), ("LSB_DJOB_NUMPROC", "2(x3)", 64)],
+)
 def test_cores_follow_a_batch_system(
     machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, value: str, cores: int
 ):
@@ -319,7 +336,7 @@ def test_signal_during_an_import_is_heard(tmp_path: Path, number: str, code: int
 def test_signal_that_python_loses_is_raised_again():
     script = """
 import os, signal, time
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.stop import understand_signals
 understand_signals()
 class Lossy:

@@ -104,7 +104,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _print_nowhere_after(number: int) -> None:
-    """What else is printed would fail where the terminal has gone, and with it what is still to be saved."""
+    """Print nowhere where the terminal has gone: it would fail, and with it what is still to be saved."""
     for stream in (1, 2) if number == HANGUP else ():
         try:
             os.write(stream, b"")

@@ -198,8 +198,7 @@ def available_cores() -> int:
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = [int(value) for name in CORES_GRANTED if (value := os.environ.get(name, "")).isdecimal()]
-    quota = cpu_quota()
-    return max(1, min([cores, *granted, *([math.ceil(quota)] if quota else [])]))
+    return min(number for number in (cores, *granted, math.ceil(cpu_quota() or 0)) if number > 0)
 
 
 def limit_threads() -> None:
