@@ -217,9 +217,10 @@ def test_cores_follow_a_batch_system(
 def test_threads_follow_the_cores(machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
     machine("0::/\n", V2, all__cpuDOTmax="50000 100000")
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    workers.limit_threads()
-    assert os.environ["OMP_NUM_THREADS"] == "7"
+    for named, threads in [("7", "7"), ("4,2", "4,2"), ("", "1"), ("0", "1"), ("-2", "1"), ("many", "1")]:
+        monkeypatch.setenv("OMP_NUM_THREADS", named)
+        workers.limit_threads()
+        assert os.environ["OMP_NUM_THREADS"] == threads
     monkeypatch.delenv("OMP_NUM_THREADS")
     workers.limit_threads()
     assert os.environ["OMP_NUM_THREADS"] == "1"

@@ -204,11 +204,11 @@ def available_cores() -> int:
 def limit_threads() -> None:
     """Have libraries of numbers start no more threads than there are cores; call it before they are imported.
 
-    They know the machine's cores and not the container's. OMP_NUM_THREADS stays where it is set.
+    They know the machine's cores and not the container's. OMP_NUM_THREADS stays where it is set to a number.
     """
-    cores = available_cores()
-    if cores < (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    cores, named = available_cores(), os.environ.get("OMP_NUM_THREADS", "")
+    if cores < (os.cpu_count() or 1) and not named.lstrip("0")[:1].isdecimal():
+        os.environ["OMP_NUM_THREADS"] = str(cores)
 
 
 def _serve(connection: "Connection[Any, Any]", make: Callable[[], Answer] | None) -> None:
