@@ -258,7 +258,7 @@ def small_shm(*command: object) -> list[str]:
     "command",
     [
         ("train", "robot/pick", "--name", "robot/run", "--steps", 3, "--set", "data.workers=2", "--batch-size", 64),
-        ("collect", "tworoom", "--episodes", 1),
+        pytest.param(("collect", "tworoom", "--episodes", 1), marks=pytest.mark.soak),
     ],
 )
 def test_dev_shm_is_not_needed(robot: Path, tiny: Path, command: tuple):
