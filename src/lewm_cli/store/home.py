@@ -186,9 +186,10 @@ class Home:
             UsageError: it is neither.
             LewmError: it is a path outside of every home, or there is nothing.
         """
-        if (is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed) or not typed.isprintable():
+        if not typed.strip() or not typed.isprintable():
             return check_name(typed, "run")
-        names = names_of_path(typed, self._bases("checkpoints")) if typed.strip() else [check_name(typed, "run")]
+        named = is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed
+        names = [*([typed] if named else []), *names_of_path(typed, self._bases("checkpoints"))]
         if not names:
             raise self._outside(typed)
         return next(filter(self._found, names), names[0])
