@@ -181,7 +181,7 @@ class _Fitted:
         digest = hashlib.sha256()
         for key, entry in sorted(self.named.entries.items()):
             digest.update(f"{key} {entry.dtype} ".encode())
-            digest.update(entry.read().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(entry.read().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.digest()
 
 
