@@ -46,6 +46,7 @@ class FileKind(Enum):
     PICKLE = "a Python pickle"
     JSON = "a JSON file"
     TEXT = "a text file"
+    PIPE = "a pipe, which can be read only once"
     UNKNOWN = "a file of no format known here"
 
     @property
@@ -75,7 +76,8 @@ _INSTEAD = {
     **dict.fromkeys(_ARCHIVES, "unpack it first"),
     FileKind.EMPTY: "fetch or copy it again",
     FileKind.ZEROS: "fetch or copy it again",
-    FileKind.LFS_POINTER: "get the file itself: git lfs pull in its repository, or lewm fetch",
+    FileKind.PIPE: "write what comes out of it into a file",
+    FileKind.LFS_POINTER: "get the file itself: git lfs pull in its repository, or `lewm fetch NAME`",
     FileKind.WEB_PAGE: "open its address in a browser, sign in if asked, and download it again",
     FileKind.XML: "open its address in a browser, read what it says, and download it again",
 }
@@ -123,6 +125,8 @@ def mistaken(path: Path, kind: FileKind, wanted: str) -> str:
 
 def look(path: Path) -> FileKind:
     """Tell what a file is; raises OSError if it cannot be read."""
+    if path.is_fifo():  # opening one waits for somebody who writes
+        return FileKind.PIPE
     with path.open("rb") as file:
         head = file.read(HEAD)
     kind = look_at(head)

@@ -387,9 +387,13 @@ def test_recording_without_our_columns_does_not_appear(home: Path, user: Path, t
 
 def test_weights_that_cannot_be_read_do_not_appear(home: Path, standins: Standins, tmp_path: Path):
     path = tmp_path / "weights.pt"
-    path.write_bytes(b"PK\x03\x04 nothing")
-    lewm_here(home, "fetch", "robot", "--checkpoint", "--source", path).sentence()
-    assert names(home) == (set(), set())
+    for content in (b"PK\x03\x04 nothing", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"):
+        path.write_bytes(content)
+        said = lewm_here(home, "fetch", "robot", "--checkpoint", "--source", path).sentence()
+        assert names(home) == (set(), set())
+    assert "what came as weights.pt of robot" in said
+    assert "it is a Git LFS pointer" in said
+    assert str(home) not in said  # where it lay for a moment
 
 
 def test_run_of_the_user_is_never_replaced(home: Path, standins: Standins):

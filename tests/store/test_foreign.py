@@ -152,7 +152,9 @@ def test_weights_outside_of_the_home_come_in_by_the_command_that_is_said(home: P
         assert "lies outside" in refused(home, "eval", typed.replace("DIR", str(home.parent)))
 
 
-@pytest.mark.parametrize("typed", ["/nowhere/own/good.safetensors", "~/x.pt", "C:\\runs\\x.pt", "../x.ckpt", "./a/"])
+@pytest.mark.parametrize(
+    "typed", ["/nowhere/own/good.safetensors", "~/x.pt", "C:\\runs\\x.pt", "../x.ckpt", "./a/", f"/{5000 * 'x'}"]
+)
 def test_a_path_that_leads_nowhere_is_said(home: Path, typed: str, monkeypatch):
     home.mkdir()
     monkeypatch.chdir(home)
@@ -175,7 +177,9 @@ def test_names_of_other_tools_are_names(home: Path, name: str):
 # Several models in one file
 
 
-def test_one_of_several_models_has_a_name(home: Path):
+def test_one_of_several_models_has_a_name(home: Path, monkeypatch):
+    home.mkdir()
+    monkeypatch.chdir(home.parent)
     path = place(home, "a/run.pt")
     state = torch.load(path, weights_only=True)
     shifted = {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
@@ -194,8 +198,34 @@ def test_one_of_several_models_has_a_name(home: Path):
         assert done.code == 0, done.err
         assert lewm_here(home, "verify", f"a/run@{word}").code == 0
         assert list((home / "a" / f"run@{word}.run" / "results").glob("surprise-*.json"))
+    for typed in (path, f"{home.name}/a/run", "a/run.pt"):
+        assert shown(home, f"{typed}@ema")["name"] == "a/run@ema"
     assert "it holds no emma; there is model, ema" in refused(home, "show", "a/run@emma")
     assert "type its name without @ema" in refused(home, "rm", "a/run@ema", "--yes")
+    place(home, "a/run@other.pt")  # a run of its own
+    (home / "a" / "run@other.run").mkdir()
+    assert lewm_here(home, "rm", "a/run", "--yes").code == 0
+    assert {path.name for path in (home / "a").iterdir()} == {"config.json", "run@other.pt", "run@other.run"}
+
+
+@pytest.mark.parametrize("typed", ["home/a/run", "./home/a/run", "home/a/run.pt", "home/a", "a/run"])
+def test_a_path_may_look_like_a_name(home: Path, typed: str, monkeypatch):
+    place(home, "a/run.pt")
+    monkeypatch.chdir(home.parent)
+    assert shown(home, typed)["name"] == "a/run"
+    assert lewm_here(home, "verify", typed).code == 0
+
+
+def test_nothing_waits_for_a_pipe(home: Path):
+    place(home, "a/run.pt")
+    for name in ("own.safetensors", "other.pt", "recording.h5"):
+        os.mkfifo(home / name)
+    assert list(listed(home)) == ["a/run"]
+    for name in ("own", "other", "own.safetensors"):
+        assert "there is no " in refused(home, "show", name)
+    for name in ("recording", home / "recording.h5"):
+        assert "it is a pipe" in refused(home, "show", name)
+    assert lewm_here(home, "verify").code == 0
 
 
 def test_our_own_runs_are_one_model(home: Path, small_model: LeWM, small_card):
@@ -444,7 +474,7 @@ def test_statistics_are_computed_once_and_stored(home: Path):
     assert "lewm show tworoom/run --stats-from DATASET" in said
     with pytest.raises(LewmError, match="--stats-from"):
         lewm_cli.load("tworoom/run", cache_dir=home)
-    run = lewm_cli.load("tworoom/run", cache_dir=home, stats_from="tworoom/demos")
+    run = lewm_cli.load("tworoom/run", cache_dir=home, stats_from=Path("tworoom/demos"))
     dataset = open_dataset(recording, "tworoom/demos")
     assert run.card.inputs.actions == ActionStats.fit(dataset.actions)
     assert (run.card.inputs.task, run.card.inputs.frameskip) == ("tworoom", 2)

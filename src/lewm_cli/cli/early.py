@@ -1,5 +1,6 @@
 """Errors of a command that can be told before torch is imported, which takes seconds."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def find_home(option: Path | None, *, runs: Iterable[str | None] = (), datasets:
     home = Home.locate(option)
     for find, names in ((home.find_run, runs), (home.find_dataset, datasets)):
         for name in names:
-            if name is not None and not Path(name).exists():
+            if name is not None and not os.path.exists(name):
                 find(name)
     return home
 

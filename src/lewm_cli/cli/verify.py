@@ -1,6 +1,6 @@
 """`lewm verify`: checks what lies in the home."""
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -36,8 +36,8 @@ def command(
     from lewm_cli.store import Home
 
     output, where = Output(as_json=json, quiet=quiet), Home.locate(home)
-    if name is not None and not Path(name).exists():
-        find_named(where, name)
+    if name is not None and not os.path.exists(name):
+        find_named(where, where.run_name(name))
     from lewm_cli.flows.verify import verify
     from lewm_cli.report import verification_tables, verification_tree
 

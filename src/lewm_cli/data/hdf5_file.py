@@ -61,6 +61,8 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 def open_file(path: Path) -> h5py.File:
     """Open an HDF5 file to read it, also where it cannot be locked; raises OSError if that fails."""
+    if path.is_fifo():  # opening one waits for somebody who writes
+        raise OSError("a pipe")
     try:
         return h5py.File(path, "r", locking="best-effort")
     except OSError as error:

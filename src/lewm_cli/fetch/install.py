@@ -106,7 +106,11 @@ def install_weights(
             _unpack(came[0].path, inside, None, progress)
         folder = emptied(stage / "folder")
         _gather(inside, folder)
-        read = read_checkpoint(folder / WEIGHTS)
+        try:
+            read = read_checkpoint(folder / WEIGHTS)
+        except LewmError as error:  # it names a file that goes away
+            said = str(error).removeprefix(f"{folder / WEIGHTS}: ")
+            raise LewmError(f"what came as {came[0].path.name} of {target.name}: {said}") from error
         files = [LocalFile(file, file.stat().st_size, weights_digest(file)) for file in sorted(folder.iterdir())]
         origin = _origin(target, came, files)
         origin.write(folder / IN_FOLDER)

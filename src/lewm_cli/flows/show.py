@@ -1,7 +1,7 @@
 """Look up one dataset or run of the home."""
 
+import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lewm_cli.data import Dataset, names_recording
@@ -20,7 +20,7 @@ def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: 
     try:
         home.find_run(name)
     except MissingError:
-        if not is_name(name) and not Path(name).exists():
+        if not is_name(name) and not os.path.exists(name):
             raise
     else:
         return _run_details(home, name, external, say)

@@ -76,7 +76,7 @@ def load(
     run_name: str | Path,
     cache_dir: str | Path | None = None,
     device: str | torch.device = "cpu",
-    stats_from: str | None = None,
+    stats_from: str | Path | None = None,
     config: str | Path | None = None,
 ) -> StoredRun:
     """Load a trained run by name.
@@ -95,7 +95,8 @@ def load(
     Raises:
         LewmError: there is no such run, it cannot be loaded strictly, or its normalization is not known.
     """
-    external = ExternalWeights(stats_from, config=Path(config) if config else None)
+    recording = os.fspath(stats_from) if stats_from else None
+    external = ExternalWeights(recording, config=Path(config) if config else None)
     return StoredRun.of(
         Home.locate(cache_dir), load_from_store(run_name, cache_dir, device, external=external), external
     )

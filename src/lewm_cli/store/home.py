@@ -186,9 +186,10 @@ class Home:
             UsageError: it is neither.
             LewmError: it is a path outside of every home, or there is nothing.
         """
-        if (is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed) or not typed.isprintable():
+        if not typed.strip() or not typed.isprintable():
             return check_name(typed, "run")
-        names = names_of_path(typed, self._bases("checkpoints")) if typed.strip() else [check_name(typed, "run")]
+        named = is_name(typed) and not typed.endswith(RUN_SUFFIXES) and "\\" not in typed
+        names = [*([typed] if named else []), *names_of_path(typed, self._bases("checkpoints"))]
         if not names:
             raise self._outside(typed)
         return next(filter(self._found, names), names[0])
@@ -207,15 +208,15 @@ class Home:
     def _copy(self, typed: str) -> FoundRun | None:
         """The run of which one model is asked for, as `run@ema`."""
         plain, copy = split_copy(typed)
-        found = self._found(plain) if copy else None
+        found = self._found(self.run_name(plain)) if copy else None
         if found and found.own:
-            raise LewmError(f"{plain} is one model, which lewm trained; type {plain!r} for it")
+            raise LewmError(f"{found.name} is one model, which lewm trained; type {found.name!r} for it")
         return found and found.with_copy(str(copy))
 
     def _outside(self, typed: str) -> LewmError:
         """Says how to bring weights into a home: notes on a run, and the runs it is compared with, go by its name."""
         path = Path(os.path.expanduser(typed))
-        if not path.exists():
+        if not os.path.exists(path):  # never an error, however long it is
             return MissingError(f"there is no file {typed}; `{command('ls')}` lists the runs that go by name")
         files = checkpoint_files(path)
         if not files:

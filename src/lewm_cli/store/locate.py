@@ -58,7 +58,9 @@ def walk(base: Path, suffixes: str | tuple[str, ...]) -> Iterator[Path]:
             inner.clear()
             continue
         entered.add(real)
-        yield from (Path(folder, name) for name in sorted(files) if name.endswith(suffixes) and name[0] != ".")
+        found = (Path(folder, name) for name in sorted(files) if name.endswith(suffixes) and name[0] != ".")
+        # No pipes, which keep waiting whoever opens them; links that lead nowhere are told about.
+        yield from (path for path in found if os.path.isfile(path) or os.path.islink(path))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -153,7 +155,7 @@ def find_in(base: Path, name: str, step: int | None = None) -> FoundRun | None:
 
 
 def _is_own(weights: Path) -> bool:
-    if not os.path.lexists(weights):
+    if not (os.path.isfile(weights) or os.path.islink(weights)) or weights.is_fifo():
         return False
     try:
         with safe_open(weights, framework="numpy") as file:

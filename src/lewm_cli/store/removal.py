@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
 from lewm_cli.store.formats import shard_files
 from lewm_cli.store.home import Home
-from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, split_step
+from lewm_cli.store.locate import names_in
+from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, run_name, split_step
 from lewm_cli.store.origin import IN_FOLDER, dataset_origin
 from lewm_cli.store.run_files import RunFiles
 from lewm_cli.system_errors import explain
@@ -56,13 +57,15 @@ class Removal:
 
 def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     """List everything that would go with a run; raises LewmError if it may not be removed, or lies elsewhere."""
-    inner, folders = _contents(files.folder)
+    notes = _notes(files)
+    found = [_contents(each.folder) for each in notes]
+    inner, folders = [path for paths, _ in found for path in paths], tuple(one for _, each in found for one in each)
     # The weights last: killed at any point, the run still loads and is still listed, so that the same command can be
     # typed again; or it is gone altogether. The resume state first: without the files derived at the end of training,
     # it would make the run look like one that stopped on the way.
     inner.sort(key=lambda path: path != files.resume)
     weights, around = _weights(files)
-    written = (files.statistics, *weights)
+    written = (*(each.statistics for each in notes), *weights)
     paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(_is_there, written)]
     folders = (*folders, *around)
     # The lock of a folder that goes as a whole lies beside it.
@@ -120,6 +123,17 @@ def remove(home: Home, removal: Removal) -> None:
         while folder not in kept and folder.is_relative_to(home.write):
             folder.rmdir()
             folder = folder.parent
+
+
+def _notes(files: RunFiles) -> list[RunFiles]:
+    """Where notes on a run lie: beside it, and on each model or state in its weights that was named with `@`."""
+    stem, one_state = files.stem, split_step(files.stem.name)[1] is not None
+    if files.external is None or one_state:
+        return [files]
+    names = [name for name in names_in(stem.parent) if name.startswith(f"{stem.name}@")]
+    notes = {run_name(name.removesuffix(".stats.json")) for name in names if name.endswith((".run", ".stats.json"))}
+    inside = sorted(notes - {run_name(name) for name in names if name.endswith(tuple(WEIGHT_SUFFIXES))})
+    return [files, *(replace(files, stem=stem.with_name(name)) for name in inside)]
 
 
 def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:

@@ -4,8 +4,10 @@ import collections
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import torch
@@ -103,6 +105,10 @@ SAVED: dict[str, tuple[Any, str]] = {
     ),
     "one state under two names": ({"model": STATE, "state_dict": STATE}, "; taken out of model; left out: state_dict)"),
     "equal copies": ({"model": STATE, "best": dict(STATE)}, "; taken out of model; left out: best)"),
+    "with values of Python": (
+        {"model": STATE, "x": [Decimal(1), UUID(int=1), slice(2), range(3), {4}, frozenset({5}), 6j, bytearray(b"7")]},
+        "; taken out of model)",
+    ),
     "with settings": ({"model": STATE, "args": Namespace(lr=1), "torch": torch.__version__}, "; taken out of model)"),
     "parameters": (with_attributes(STATE, torch.nn.Parameter), "config.json)"),
     "tensors with attributes": (with_attributes(STATE, torch.Tensor.contiguous), "config.json)"),
@@ -142,6 +148,8 @@ SEVERAL: dict[str, tuple[Any, tuple[str, str]]] = {
         ("state_dict", "callbacks"),
     ),
     "without words": ([STATE, OTHER], ("copy-1", "copy-2")),
+    "beside equal copies": ([STATE, dict(STATE), OTHER, dict(OTHER)], ("copy-1", "copy-2")),
+    "equal copies below": ({"net": STATE, "ema": {"net": OTHER, "copy": dict(OTHER)}}, ("net", "ema")),
     "unprintable": ({"\x1b[31m": STATE, "a b": OTHER}, ("copy-1", "copy-2")),
     "moments": ({"model": STATE, "exp_avg": OTHER}, ("model", "exp_avg")),
 }
@@ -292,7 +300,15 @@ def test_shards_are_one_model(ending: str, tmp_path: Path):
     assert f"its shard model-00002-of-00002.{ending} is missing; fetch or copy all 2 of them" in refusal(index)
 
 
-@pytest.mark.parametrize("name", ["../a.bin", "/etc/passwd", "", "..", "a/b.bin", 7, "model.bin.index.json"])
+def test_a_tensor_lies_in_one_shard(tmp_path: Path):
+    index = sharded(tmp_path, "bin")
+    torch.save(OTHER, tmp_path / "model-00002-of-00002.bin")
+    assert "two of its shards hold " in refusal(index)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.bin", "/etc/passwd", "", "..", "a/b.bin", 7, "model.bin.index.json", "x" * 300, "a\0b"]
+)
 def test_an_index_names_files_beside_it_only(name: object, tmp_path: Path):
     (tmp_path / "model.bin.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
     assert "model.bin.index.json" in refusal(tmp_path / "model.bin.index.json")

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.store.formats.candidates import named_leaves
-from lewm_cli.store.formats.refused import DamagedError, MistakenError, RefusalError
+from lewm_cli.store.formats.refused import DamagedError, MistakenError, RefusalError, printable
 from lewm_cli.store.formats.shards import shard_files
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor
 from lewm_cli.store.formats.state import TensorEntry
@@ -57,7 +57,11 @@ def read_contents(path: Path) -> Contents:
     shards = [_read(file) for file in shard_files(path)]
     if len(shards) == 1:
         return shards[0]
-    tensors = {name: entry for shard in shards for name, entry in shard.tensors.items()}
+    tensors: dict[str, TensorEntry] = {}
+    for shard in shards:
+        if twice := tensors.keys() & shard.tensors.keys():
+            raise DamagedError(f"two of its shards hold {printable(min(twice))}")
+        tensors |= shard.tensors
     return Contents(f"{len(shards)} shards", tensors, sum(shard.bytes for shard in shards))
 
 

@@ -107,7 +107,7 @@ _VALUES = frozenset(
 """Names that occur as plain values."""
 
 _PATHS = "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"
-_PLAIN = "dict list tuple int long float str unicode bool bytes"  # of either Python
+_PLAIN = "dict list tuple int long float complex str unicode bool bytes bytearray frozenset slice range xrange"
 _NODES = "AnyNode IntegerNode FloatNode StringNode BooleanNode BytesNode PathNode"
 
 INERT = frozenset(
@@ -117,6 +117,7 @@ INERT = frozenset(
     | {"numpy.ndarray", "numpy.dtype", "_codecs.encode"}
     | {f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")}
     | {f"collections.{name}" for name in ("defaultdict", "deque", "Counter")}
+    | {"decimal.Decimal", "uuid.UUID"}
     | {"omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
     | {"omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata"}
     | {f"omegaconf.nodes.{node}" for node in _NODES.split()}
