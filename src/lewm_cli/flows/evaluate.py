@@ -122,9 +122,9 @@ def evaluate_run(
         work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
         with stopped_with(lambda: work.kept(planned)):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
-        for journal in work.journals:
+            work.film(planned[0], stored[0].result, films)
+        for journal in work.journals:  # only now: without them, the same command would measure and store anew
             journal.remove()
-        work.film(planned[0], stored[0].result, films)
     return stored
 
 
@@ -135,7 +135,7 @@ class _Evaluation:
     Args:
         several: progress names seeds and offsets.
         opened: closes the journals in the end.
-        journals: of every seed and offset so far; they are needed until all results are stored.
+        journals: of every seed and offset so far; they are needed until all results and films are stored.
     """
 
     home: Home
