@@ -63,6 +63,11 @@ FILES = {
     "gzip": (b"\x1f\x8b\x08" + bytes(99), FileKind.GZIP),
     "tar": (tarred("weights.pt"), FileKind.TAR),
     "tar of something called PK": (tarred("PK/weights.pt"), FileKind.TAR),
+    "bag": (b"#ROSBAG V2.0\n" + bytes(99), FileKind.ROS_BAG),
+    "MCAP": (b"\x89MCAP0\r\n" + bytes(99), FileKind.MCAP),
+    "SQLite": (b"SQLite format 3\0" + bytes(99), FileKind.SQLITE),
+    "Arrow": (b"ARROW1\0\0" + bytes(99), FileKind.ARROW),
+    "MATLAB": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\1IM", FileKind.MATLAB),
     "noise": (bytes(range(256)) * 9, FileKind.UNKNOWN),
 }
 

@@ -354,6 +354,8 @@ def test_numbers_are_found_in_the_texts_of_libraries(error, code):
 def test_errors_without_a_path_are_sentences_too(tmp_path: Path, monkeypatch):
     assert "export TMPDIR" in str(explain(FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")))
     assert "no more processes" in str(explain(BlockingIOError(11, "Resource temporarily unavailable")))
+    assert "no more processes" in str(explain(RuntimeError("can't start new thread")))
+    assert "out of memory" in str(explain(ImportError("a.so: failed to map segment from shared object")))
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

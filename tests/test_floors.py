@@ -45,6 +45,7 @@ GROUND_MODULES = {
     "lewm_cli.files",
     "lewm_cli.lazy",
     "lewm_cli.messages",
+    "lewm_cli.plural",
     "lewm_cli.provenance",
     "lewm_cli.stop",
     "lewm_cli.suggestion",

@@ -2,17 +2,18 @@
 
 import multiprocessing.connection
 import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from commands import PATIENCE
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.stop import StopRequest
+from lewm_cli.stop import SIGNALS, StopRequest
 from lewm_cli.workers import available_cores, behave_as_worker, starting_workers
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,34 @@ def test_signal_that_came_too_late_to_stop_anything_is_passed_on():
         os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(ValueError, match="this one"), StopRequest() as stop:
         stop.signal_number = _fail()
+
+
+def test_what_is_ignored_stays_so():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as with nohup
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.signal_number is None
+
+
+def test_work_goes_on_to_its_end_where_the_terminal_has_gone():
+    script = """
+import os, signal, sys, time
+from lewm_cli.stop import StopRequest
+os.open(os.ttyname(0), os.O_RDWR)  # from now on the end of this terminal is heard
+with StopRequest() as stop:
+    print("ready", flush=True)
+    while stop.signal_number is None:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGHUP)  # the shell says so, too
+    print("saved", flush=True)
+    os._exit(7)
+"""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=theirs, stdout=theirs, start_new_session=True)
+    os.close(theirs)
+    assert os.read(ours, 5) == b"ready"
+    os.close(ours)
+    assert process.wait(PATIENCE) == 7
 
 
 def test_being_stopped_is_no_failure_that_anything_recovers_from():

@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from commands import PATIENCE, descendants, ended, environment, lewm_here, running, wait_until
 from lewm_cli import cgroup, messages, workers
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.workers import CORES_GRANTED, Worker, WorkerDiedError, answers, available_cores
 
 pytest_plugins = ("recordings",)
@@ -53,12 +54,12 @@ def not_there() -> Callable[[object], object]:
 # Messages
 
 
-@pytest.mark.parametrize("memory", ["its own", "a file", "none"])
-def test_arrays_of_every_size_arrive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: str):
-    if memory != "its own":
-        monkeypatch.delattr(os, "memfd_create")
+@pytest.mark.parametrize("memory", ["its own", "none", "refused"])
+def test_arrays_of_every_size_arrive(monkeypatch: pytest.MonkeyPatch, memory: str):
     if memory == "none":
-        monkeypatch.setattr(messages.tempfile, "TemporaryFile", lambda: (_ for _ in ()).throw(OSError("no room")))
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    if memory == "refused":
+        monkeypatch.setattr(messages.socket, "send_fds", lambda *_: (_ for _ in ()).throw(OSError("too many")))
     sent = [np.arange(200_001, dtype=np.uint8), np.arange(100_000.0), np.ones((2, 3)), "words", np.empty((0, 8))]
     ours, theirs = workers.multiprocessing.Pipe()
     writer = threading.Thread(target=messages.send, args=(theirs, sent))
@@ -68,6 +69,19 @@ def test_arrays_of_every_size_arrive(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     for one, other in zip(sent, found, strict=True):
         assert np.array_equal(one, other)
     found[0][:] = 0  # torch wants arrays that can be written to
+
+
+def test_no_room_for_an_array_is_no_death():
+    """A process that may open no more files is told so; the system drops the memory that it is sent."""
+    ours, theirs = workers.multiprocessing.Pipe()
+    messages.send(theirs, np.ones(messages.LARGE))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (ours.fileno() + 1, before[1]))
+    try:
+        with pytest.raises(LewmError, match="too many files are open"):
+            messages.receive(ours)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # Deaths
@@ -176,7 +190,7 @@ V1_GROUP = "3:cpuset:/\n4:cpu,cpuacct:/job\n5:memory:/job\n1:name=systemd:/job\n
         ("0::/a/b\n", V2, {"all__a__b__cpuDOTmax": "50000 100000", "all__a__cpuDOTmax": "300000 100000"}, 1),
         ("0::/docker/abc\n", V2_OWN, {"all__cpuDOTmax": "200000 100000"}, 2),
         ("0::/\n", V2_OWN, {"all__cpuDOTmax": "200000 100000"}, 2),
-        ("0::/\n", V2, {"all__cpuDOTmax": "nonsense"}, 64),
+        *(("0::/\n", V2, {"all__cpuDOTmax": odd}, 64) for odd in ("nonsense", "", "-1", "inf 100000", "100000 0")),
         (V1_GROUP, V1, {"cpu__job__cpuDOTcfs_quota_us": "250000", "cpu__job__cpuDOTcfs_period_us": "100000"}, 3),
         (V1_GROUP, V1, {"cpu__job__cpuDOTcfs_quota_us": "-1", "cpu__job__cpuDOTcfs_period_us": "100000"}, 64),
         (V1_GROUP, V1 + V2, {"cpu__cpuDOTcfs_quota_us": "50000", "cpu__cpuDOTcfs_period_us": "100000"}, 1),
@@ -188,7 +202,10 @@ def test_cores_follow_the_quota(machine: Callable[..., None], group: str, mounts
     assert available_cores() == cores
 
 
-@pytest.mark.parametrize(("name", "value", "cores"), [("SLURM_CPUS_PER_TASK", "4", 4), ("NCPUS", "all", 64)])
+@pytest.mark.parametrize(
+    ("name", "value", "cores"),
+    [("SLURM_CPUS_PER_TASK", "4", 4), ("NCPUS", "all", 64), ("NSLOTS", "0", 64), ("LSB_DJOB_NUMPROC", "2(x3)", 64)],
+)
 def test_cores_follow_a_batch_system(
     machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, value: str, cores: int
 ):
@@ -200,9 +217,10 @@ def test_cores_follow_a_batch_system(
 def test_threads_follow_the_cores(machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
     machine("0::/\n", V2, all__cpuDOTmax="50000 100000")
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    workers.limit_threads()
-    assert os.environ["OMP_NUM_THREADS"] == "7"
+    for named, threads in [("7", "7"), ("4,2", "4,2"), ("", "1"), ("0", "1"), ("-2", "1"), ("many", "1")]:
+        monkeypatch.setenv("OMP_NUM_THREADS", named)
+        workers.limit_threads()
+        assert os.environ["OMP_NUM_THREADS"] == threads
     monkeypatch.delenv("OMP_NUM_THREADS")
     workers.limit_threads()
     assert os.environ["OMP_NUM_THREADS"] == "1"
@@ -240,7 +258,7 @@ def small_shm(*command: object) -> list[str]:
     "command",
     [
         ("train", "robot/pick", "--name", "robot/run", "--steps", 3, "--set", "data.workers=2", "--batch-size", 64),
-        ("collect", "tworoom", "--episodes", 2, "--workers", 2),
+        pytest.param(("collect", "tworoom", "--episodes", 1), marks=pytest.mark.soak),
     ],
 )
 def test_dev_shm_is_not_needed(robot: Path, tiny: Path, command: tuple):
@@ -293,17 +311,18 @@ try:
     sum(range(10**6))
 except BaseException:
     pass
+raise AttributeError("this module is broken")
 """
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize("module", ["typer", "tomli_w"])
 def test_signal_during_an_import_is_heard(tmp_path: Path, number: str, code: int, module: str):
-    """Whatever the imported module catches, and whoever asked for it: the command line, or what it called."""
+    """Whatever the module catches or fails with, and whoever imports it: the command line, or what it called."""
     (tmp_path / f"{module}.py").write_text(MODULE.format(number=number))
     python_path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "lewm_cli", "doctor"],
+        [sys.executable, "-m", "lewm_cli", "presets", "tworoom"],
         env=environment(tmp_path) | {"PYTHONPATH": python_path},
         capture_output=True,
         text=True,
@@ -312,12 +331,13 @@ def test_signal_during_an_import_is_heard(tmp_path: Path, number: str, code: int
     assert done.returncode == code
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith("nothing half-written was left behind\n")
+    assert done.stdout == ""
 
 
 def test_signal_that_python_loses_is_raised_again():
     script = """
 import os, signal, time
-from lewm_cli.errors import StoppedError
+from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.stop import understand_signals
 understand_signals()
 class Lossy:

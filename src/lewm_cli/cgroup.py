@@ -14,13 +14,13 @@ def cpu_quota() -> float | None:
     """Cores' worth of time that this process may use, 0.5 for half a core; None without a limit."""
     quotas = []
     for folder in _groups("cpu"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, ZeroDivisionError):
             if (folder / "cpu.max").exists():
                 quota, period = (folder / "cpu.max").read_text().split()
             else:
                 quota, period = ((folder / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period"))
-            if float(quota) > 0:
-                quotas.append(float(quota) / float(period))
+            if int(quota) > 0:
+                quotas.append(int(quota) / int(period))
     return min(quotas, default=None)
 
 

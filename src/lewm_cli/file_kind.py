@@ -27,6 +27,11 @@ class FileKind(Enum):
     TORCH = "a file of torch.save"
     NUMPY = "a NumPy file"
     PARQUET = "a Parquet file"
+    ROS_BAG = "a ROS bag"
+    MCAP = "an MCAP file, as ROS 2 writes them"
+    SQLITE = "an SQLite file, as the bags of ROS 2 are"
+    ARROW = "an Arrow file"
+    MATLAB = "a MATLAB file of a version before 7.3"
     VIDEO = "a video"
     IMAGE = "an image"
     ZIP = "a zip archive"
@@ -82,6 +87,11 @@ _STARTS = {
     HDF5_SIGNATURE: FileKind.HDF5,
     b"\x93NUMPY": FileKind.NUMPY,
     b"PAR1": FileKind.PARQUET,
+    b"#ROSBAG": FileKind.ROS_BAG,
+    b"\x89MCAP0": FileKind.MCAP,
+    b"SQLite format 3": FileKind.SQLITE,
+    b"ARROW1": FileKind.ARROW,
+    b"MATLAB 5.0": FileKind.MATLAB,
     b"\x1a\x45\xdf\xa3": FileKind.VIDEO,  # Matroska and WebM
     b"FLV\x01": FileKind.VIDEO,
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": FileKind.VIDEO,  # Windows Media

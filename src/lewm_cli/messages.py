@@ -1,22 +1,28 @@
 """Messages between processes. Large arrays travel in memory of their own, which the size of /dev/shm does not limit.
 
-Batches of 77 MB take three quarters of the time that they take through torch's shared memory, and 40% of a pipe's.
+That is quicker than a pipe, too. Where there is no such memory, as on macOS, the pipe takes them like everything else.
 """
 
+import errno
 import mmap
 import os
 import pickle
-import tempfile
-from collections.abc import Sequence
-from multiprocessing import reduction
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
+
+from lewm_cli.system_errors import explain
 
 LARGE = 2**16
 """Bytes from which on an array does not go through the pipe."""
 
 ALIGNMENT = 64
 """Arrays begin at multiples of so many bytes."""
+
+WITH_MEMORY, ALONE = b"M", b"-"
+"""What comes before a message."""
 
 
 def send(connection: "Connection[Any, Any]", message: Any) -> None:
@@ -34,18 +40,11 @@ def send(connection: "Connection[Any, Any]", message: Any) -> None:
         return raw.nbytes < LARGE
 
     rest = pickle.dumps(message, protocol=5, buffer_callback=goes_with_the_rest)
-    try:
-        memory = _filled(large) if large else None
-    except OSError:  # there is none to be had: through the pipe
-        connection.send((pickle.dumps(message, protocol=5), []))
-        return
-    try:
-        connection.send((rest, [raw.nbytes for raw in large]))
-        if memory is not None:
-            reduction.send_handle(connection, memory, None)
-    finally:
-        if memory is not None:
-            os.close(memory)
+    with _as_socket(connection) as pipe:
+        if not (large and _passed(pipe, large)):
+            rest, large = pickle.dumps(message, protocol=5) if large else rest, []
+            pipe.sendall(ALONE)
+    connection.send((rest, [raw.nbytes for raw in large]))
 
 
 def receive(connection: "Connection[Any, Any]") -> Any:
@@ -53,17 +52,36 @@ def receive(connection: "Connection[Any, Any]") -> Any:
 
     Raises:
         EOFError, OSError: the other end has gone.
+        LewmError: this process has no room for it.
     """
+    with _as_socket(connection) as pipe:
+        mark, handles, _, _ = socket.recv_fds(pipe, 1, 1)
+    if not mark:
+        raise EOFError
     rest, sizes = connection.recv()
-    if not sizes:
+    if mark == ALONE:
         return pickle.loads(rest)
-    handle = reduction.recv_handle(connection)
     starts = _starts(sizes)
     try:
-        memory = memoryview(mmap.mmap(handle, starts[-1] + sizes[-1]))
+        if not handles:  # so the system drops them
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        memory = memoryview(mmap.mmap(handles[0], starts[-1] + sizes[-1]))
+    except OSError as error:
+        raise explain(error) from error
     finally:
-        os.close(handle)
+        for handle in handles:
+            os.close(handle)
     return pickle.loads(rest, buffers=[memory[start : start + size] for start, size in zip(starts, sizes, strict=True)])
+
+
+@contextmanager
+def _as_socket(connection: "Connection[Any, Any]") -> Iterator[socket.socket]:
+    """The same pipe, which can pass memory on as a socket."""
+    pipe = socket.socket(fileno=connection.fileno())
+    try:
+        yield pipe
+    finally:
+        pipe.detach()
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:
@@ -73,22 +91,18 @@ def _starts(sizes: Sequence[int]) -> list[int]:
     return starts
 
 
-def _filled(large: Sequence[memoryview]) -> int:
-    """Write arrays into memory without a name, or where a system has none (macOS), into such a file; its descriptor.
-
-    Written, not mapped: where there is no room, that is an error and not a bus error.
-    """
-    if hasattr(os, "memfd_create"):
-        memory = os.memfd_create("lewm")
-    else:
-        with tempfile.TemporaryFile() as file:
-            memory = os.dup(file.fileno())
+def _passed(pipe: socket.socket, large: Sequence[memoryview]) -> bool:
+    """Pass arrays on in memory without a name; False if there is none to be had."""
+    if not hasattr(os, "memfd_create"):
+        return False
     try:
-        with open(memory, "wb", closefd=False) as file:
+        # Written, not mapped: where there is no room, that is an error and not a bus error.
+        with open(os.memfd_create("lewm"), "wb") as file:
             for start, raw in zip(_starts([raw.nbytes for raw in large]), large, strict=True):
                 file.seek(start)
                 file.write(raw)
+            file.flush()
+            socket.send_fds(pipe, [WITH_MEMORY], [file.fileno()])
     except OSError:
-        os.close(memory)
-        raise
-    return memory
+        return False
+    return True

@@ -1,13 +1,17 @@
-"""Ctrl-C and SIGTERM: understood from the start of the program to its end, and deferred to the end of a step."""
+"""Signals to stop: understood from the start of the program to its end, and deferred to the end of a step."""
 
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from lewm_cli.errors import StoppedError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)
+"""The terminal has gone; Windows, where the command only says that it does not run there, has no such signal."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 """The file in which Python's frames of an import say that they are."""
@@ -17,7 +21,7 @@ AGAIN_SECONDS = 0.05
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM while it is entered; a second one interrupts at once.
+    """Remembers the first signal to stop while it is entered; a second one interrupts at once.
 
     A signal that nobody acted on, because the work was done first, is raised again at the exit.
     """
@@ -27,7 +31,8 @@ class StopRequest:
         self.urgent = False
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as with nohup
+        self._before = {number: signal.signal(number, self._remember) for number in heard}
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *details: object) -> None:
@@ -42,6 +47,9 @@ class StopRequest:
             raise StoppedError("stopped; nothing half-written was left behind", self.signal_number)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        _print_nowhere_after(number)
+        if number == HANGUP == self.signal_number:  # the system and the shell both say so
+            return
         if self.signal_number is not None:
             self.urgent = True
             raise StoppedError("stopped at once; what was being saved may be missing", number)
@@ -59,10 +67,10 @@ def words_of(number: int) -> str:
 
 
 def understand_signals() -> None:
-    """From now on Ctrl-C and SIGTERM end the program whatever it is doing; call it before anything slow is imported.
+    """From now on signals to stop end the program whatever it is doing; call it before anything slow is imported.
 
     An exception out of a signal handler is lost where Python or a library cannot pass it on: in callbacks, and in
-    modules that import others from C. So nothing is raised during imports, and what got lost is raised again.
+    modules that import others from C. So nothing is raised before imports are done, and what got lost is raised again.
     """
     sys.unraisablehook = _not_lost
     for number in SIGNALS:
@@ -77,37 +85,51 @@ def leave_with(code: int) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    importing, begun = _state(frame)
-    if importing and not begun:
-        os.write(2, f"lewm: {words_of(number)}\n".encode())
-        os._exit(128 + number)
-    if importing:
-        _raise_again(number)
-    else:
+    _print_nowhere_after(number)
+    importer, begun = _state(frame)
+    if importer is None:
         raise StoppedError(words_of(number), number)
+    if not begun:
+        with suppress(OSError):
+            os.write(2, f"lewm: {words_of(number)}\n".encode())
+        os._exit(128 + number)
+
+    def imported(*_: object) -> None:
+        sys.settrace(None)
+        signal.raise_signal(number)
+
+    # Called as a debugger is: at the next line of the importer, or with the error that the import ends with.
+    importer.f_trace = imported
+    sys.settrace(lambda *_: None)
 
 
-def _state(frame: FrameType | None) -> tuple[bool, bool]:
-    """Tell whether a module is being imported, and whether more than the command line had begun before."""
-    importing = begun = False
+def _print_nowhere_after(number: int) -> None:
+    """Print nowhere where the terminal has gone: it would fail, and with it what is still to be saved."""
+    for stream in (1, 2) if number == HANGUP else ():
+        try:
+            os.write(stream, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
+def _state(frame: FrameType | None) -> tuple[FrameType | None, bool]:
+    """The outermost frame that imports a module now, and whether more than the command line had begun before."""
+    importer, begun = None, False
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if frame.f_code.co_filename == IMPORT_SYSTEM:
-            importing, begun = True, False
+            importer, begun = frame.f_back, False
         elif name.startswith("lewm_cli.") and not name.startswith(("lewm_cli.cli", "lewm_cli.__main__")):
             begun = True
         frame = frame.f_back
-    return importing, begun
-
-
-def _raise_again(number: int) -> None:
-    """Not by a thread, which could not start where a signal interrupted the start of another."""
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    return importer, begun
 
 
 def _not_lost(failure: "sys.UnraisableHookArgs") -> None:
-    if isinstance(failure.exc_value, StoppedError):
-        _raise_again(failure.exc_value.signal_number)
-    else:
+    if not isinstance(failure.exc_value, StoppedError):
         sys.__unraisablehook__(failure)
+        return
+    number = failure.exc_value.signal_number
+    # Not by a thread, which could not start where a signal interrupted the start of another.
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)

@@ -52,6 +52,13 @@ WRITING = {
 }
 """The same for what is written, where that is something else."""
 
+NO_NUMBER = {
+    "failed to map segment from shared object": errno.ENOMEM,
+    "cannot allocate memory in static TLS block": errno.ENOMEM,
+    "can't start new thread": errno.EAGAIN,
+}
+"""What the loader of libraries and Python say without the error number."""
+
 _NUMBER = re.compile(r"(?:errno|os error)\W{1,3}(\d+)", re.IGNORECASE)
 
 
@@ -62,6 +69,9 @@ def number_of(error: BaseException) -> int | None:
     text = str(error)
     if found := _NUMBER.search(text):
         return int(found[1])
+    for words, number in NO_NUMBER.items():
+        if words in text:
+            return number
     # What else other errors say in these words may not be about files.
     known = CAUSES if isinstance(error, OSError) else (errno.ENOSPC, errno.EDQUOT)
     return next((number for number in known if os.strerror(number) in text), None)

@@ -119,6 +119,7 @@ def answers(
 ) -> Generator[Any, None, None]:
     """Have requests answered in several processes; the answers come in the order of the requests.
 
+    Requests are small: one that fills the pipe of a worker whose answer fills it too would wait for ever.
     Closing it ends the processes. Arguments and errors as of `Worker`.
     """
     fleet: list[Worker] = []
@@ -182,8 +183,8 @@ def behave_as_worker() -> None:
 
     A parent that is killed cannot end its workers, so each worker waits for the parent's end.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -197,25 +198,24 @@ def available_cores() -> int:
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = [int(value) for name in CORES_GRANTED if (value := os.environ.get(name, "")).isdecimal()]
-    quota = cpu_quota()
-    return max(1, min([cores, *granted, *([math.ceil(quota)] if quota else [])]))
+    return min(number for number in (cores, *granted, math.ceil(cpu_quota() or 0)) if number > 0)
 
 
 def limit_threads() -> None:
     """Have libraries of numbers start no more threads than there are cores; call it before they are imported.
 
-    They know the machine's cores and not the container's. OMP_NUM_THREADS stays where it is set.
+    They know the machine's cores and not the container's. OMP_NUM_THREADS stays where it is set to a number.
     """
-    cores = available_cores()
-    if cores < (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    cores, named = available_cores(), os.environ.get("OMP_NUM_THREADS", "")
+    if cores < (os.cpu_count() or 1) and not named.lstrip("0")[:1].isdecimal():
+        os.environ["OMP_NUM_THREADS"] = str(cores)
 
 
 def _serve(connection: "Connection[Any, Any]", make: Callable[[], Answer] | None) -> None:
     """Answer requests until the parent has gone; without `make`, that is the first of what it sends."""
-    behave_as_worker()
     with suppress(EOFError, OSError):
         try:
+            behave_as_worker()
             answer = (make or messages.receive(connection))()
         except Exception as error:
             answer = _raising(error)

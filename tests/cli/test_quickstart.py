@@ -64,7 +64,7 @@ def prepare(stage):
 
 if __name__ == "__main__":
     prepare(sys.argv.pop(1))
-    from lewm_cli.cli.main import main
+    from lewm_cli.__main__ import main
     main()
 """
 """`lewm` with a small quickstart, which is interrupted like by Ctrl-C as soon as something is done of a stage."""

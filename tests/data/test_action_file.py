@@ -52,6 +52,7 @@ NUMBERS = list(ROWS)
         (csv(" "), None),
         (csv("  "), None),
         (csv().replace("\n", "\r\n"), None),
+        (csv(header="x,y,z").replace("\n", ",\n"), None),
         (csv(header='"x","y","z"'), None),
         (csv().replace(",", ", "), None),
     ],

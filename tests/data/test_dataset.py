@@ -129,3 +129,13 @@ def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, se
     said = lewm_here(tmp_path, "train", "damaged", "--config", tiny, *options).sentence()
     assert said.startswith(f"lewm: {path} cannot be read as HDF5")
     assert multiprocessing.active_children() == []  # Python would wait for them
+
+
+def test_order_of_bytes_does_not_make_other_episodes(tmp_path: Path):
+    """Else a run would be measured on what it was trained on, as if it had never seen it."""
+    proprio = np.random.default_rng(0).normal(size=(174, 4))
+    here, there = (
+        open_dataset(write_recording(tmp_path / f"{order}.h5", columns={"proprio": proprio.astype(kind)}), order)
+        for order, kind in (("little", "<f8"), ("big", ">f8"))
+    )
+    assert here.episode_digests == there.episode_digests

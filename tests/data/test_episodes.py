@@ -61,8 +61,8 @@ def test_episodes_are_read_from_what_says_where_they_end(tmp_path: Path, kind: s
     assert dataset.lengths.tolist() == list(LENGTHS)
     assert dataset.offsets.tolist() == [0, 5, 9]
     (note,) = dataset.notes
-    assert note.startswith("3 episodes are read from ")
-    assert ("; the last 6 rows have no end" in note) is (kind == "last flag missing")
+    assert note.startswith("3 episodes read from ")
+    assert ("taken as one more: the last 6 rows" in note) is (kind == "last flag missing")
     assert (
         dataset.identity.fingerprint
         == opened(tmp_path / "y.h5", ep_len=np.array(LENGTHS), ep_offset=ENDS - LENGTHS).identity.fingerprint
@@ -86,6 +86,9 @@ UNCLEAR = {
     "two flags": ({"done": LAST, "is_last": FIRST}, "done and is_last do not agree"),
     "first against last": ({"is_first": FIRST, "done": np.roll(LAST, 1)}, "is_first and done do not agree"),
     "a flag that is never set": ({"done": LAST & False}, "done is never set"),
+    "a first that is never set": ({"is_first": LAST & False}, "is_first is not set in the first row"),
+    "a first that begins late": ({"is_first": FIRST & (NUMBER > 0)}, "is_first is not set in the first row"),
+    "a last that is a first": ({"done": FIRST}, "done is set in the first row and not in the last"),
     "a flag with other values": ({"done": np.arange(ROWS)}, "other values than 0 and 1"),
     "a flag of other rows": ({"done": LAST[:-1]}, "no other column says where episodes end"),
     "text": ({"ep_len": np.array([b"5", b"4", b"6"])}, "one whole number each is needed"),

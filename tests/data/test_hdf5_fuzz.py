@@ -151,7 +151,7 @@ def less_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @given(**FILES)
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_file_is_read_or_refused_in_a_sentence(changes: dict, removed: tuple[str, ...], attributes: dict):
     look_at(changes, removed, attributes)
 

@@ -238,7 +238,7 @@ def test_flat_files_of_d4rl_are_read_as_they_are(folder: Path):
     assert dataset.notes == (
         "frames are read from observations",
         "actions are read from actions",
-        "3 episodes are read from terminals and timeouts",
+        "3 episodes read from terminals and timeouts",
     )
     with h5py.File(path, "a") as file:
         del file["observations"]
@@ -291,12 +291,14 @@ def test_programs_of_the_guide_mend_episodes_and_actions(folder: Path):
     [
         (lambda folder: folder.mkdir(), "is a folder (empty)"),
         (lambda folder: write_recording(folder / "pick.h5"), "is a folder of HDF5 files (pick.h5)"),
+        (lambda folder: (folder.mkdir(), (folder / "a.mcap").write_bytes(b"\x89MCAP0\r\n")), "is a ROS bag (a.mcap)"),
         (lambda folder: (folder / "frames").mkdir(parents=True), "is a folder (frames)"),
     ],
 )
 def test_other_folders_are_said(folder: Path, make: Callable[[Path], object], said: str):
     make(folder / "somewhere")
-    assert said in lewm_here(folder / "home", "train", "somewhere").sentence()
+    for command in ("train", "verify"):
+        assert said in lewm_here(folder / "home", command, "somewhere").sentence()
 
 
 @pytest.mark.parametrize("place", ["demos.lance/_versions", "demos/meta/info.json", "demos.zarr/.zgroup"])

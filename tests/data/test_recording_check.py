@@ -15,6 +15,7 @@ from commands import lewm_here
 from lewm_cli.config import ActionStats
 from lewm_cli.data import open_dataset, require_usable
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 from synthetic import TINY, write_recording
 
 LENGTHS = (20, 20, 20, 20)
@@ -90,7 +91,7 @@ def test_what_was_allocated_for_more_than_was_recorded_is_usable(tmp_path: Path)
         file["pixels"][:ROWS] = PIXELS
         del file["action"]
         file.create_dataset("action", (500, 3), "f4", chunks=(10, 3))[:ROWS] = ACTIONS
-    assert said(path) == "note: 420 rows belong to no episode, first row 80"
+    assert said(path) == "note: 420 rows outside of all episodes, first row 80"
 
 
 @pytest.mark.parametrize("made", [{}, {"chunks": (80, SIZE, SIZE, 3)}])
@@ -98,7 +99,7 @@ def test_part_of_what_was_allocated(tmp_path: Path, made: dict[str, object]):
     """No table says so: the frames themselves show it."""
     path = fill(with_pixels(tmp_path / "a.h5", **made), slice(0, 35))
     assert "all frames are the same in 2 episodes: 2, 3" in said(path)
-    assert "frames of one even color, as what was never written looks, in 1 rows: 39" in said(path)
+    assert "frames of one even color, as what was never written looks, in 1 row: 39" in said(path)
 
 
 @pytest.mark.parametrize("frozen", [(), (1,), (0, 1, 2, 3)])
@@ -108,7 +109,7 @@ def test_frozen_camera(tmp_path: Path, frozen: tuple[int, ...]):
         pixels[episode * 20 : episode * 20 + 20] = pixels[episode * 20]
     pixels[[40, 49, 59]] = pixels[40]  # looks so where it is looked at first
     named = ", ".join(map(str, frozen[:3])) + (", ..." if len(frozen) > 3 else "")
-    expected = f"note: all frames are the same in {len(frozen)} episodes: {named}" if frozen else ""
+    expected = f"note: all frames are the same in {counted(len(frozen), 'episode')}: {named}" if frozen else ""
     assert said(write(tmp_path / "a.h5", pixels)) == expected
 
 
@@ -227,13 +228,13 @@ FIRST = np.arange(0, ROWS, 20)
     [
         (dropped(FIRST + 19), ""),
         (dropped([22, 23]), "note: action is NaN in 2 rows besides an episode's last, first in row 22, step 2 of ep"),
-        (dropped([22], 1), "note: action is NaN in 1 rows besides"),
+        (dropped([22], 1), "note: action is NaN in 1 row besides"),
         (dropped([0, 20]), "note: action is NaN in 2 rows besides an episode's last, first in row 0"),
         (dropped(slice(20, 39)), "note: no action is known in 1 of 4 episodes: 1"),
         (dropped(FIRST), "note: action is NaN in the first row of all 4 episodes; only an episode's last row may be"),
         (dropped(slice(None)), "refused: PATH: action is NaN in every row, and a world model needs actions"),
         (dropped(slice(None), 1), "refused: PATH: action is NaN in all rows of dimension 1, and a world model"),
-        (changed(lambda a: a.__setitem__((33, 0), np.inf)), "action is infinite in 1 rows, first in row 33, step 13"),
+        (changed(lambda a: a.__setitem__((33, 0), np.inf)), "action is infinite in 1 row, first in row 33, step 13"),
         (changed(lambda a: a.__setitem__((slice(None), 1), 0)), "note: constant action dimensions, whose standard dev"),
         (one_step_of_rounding(), "standard deviation is taken as 1: 2 (0.1)"),
         (changed(lambda a: a.__setitem__((33, 0), 1e6)), "dimension 0 is 1e+06 in row 33, step 13 of episode 1, and v"),
@@ -248,6 +249,20 @@ def test_actions(tmp_path: Path, actions: np.ndarray, expected: str):
     text = said(path).replace(str(path), "PATH")
     assert expected in text
     assert expected or not text
+
+
+def test_frames_of_zeros_and_ones_are_said_to_be_black(tmp_path: Path):
+    path = write(tmp_path / "a.h5", pixels=PIXELS // 128)
+    assert "note: frames hold 0 and 1 only" in said(path)
+    assert "frames hold 0 and 1 only" in lewm_here(tmp_path, "verify", path).out
+
+
+def test_column_that_has_gone_since_is_a_sentence(tmp_path: Path):
+    dataset = open_dataset(write(tmp_path / "a.h5"), "a")
+    with h5py.File(dataset.path, "r+") as file:
+        del file["pixels"]
+    with pytest.raises(LewmError, match="column pixels is damaged, or has gone"):
+        dataset.read("pixels", slice(None))
 
 
 def test_verify_finds_the_same(tmp_path: Path):

@@ -94,6 +94,7 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path: Path):
     for number, frame in enumerate(frames):
         imageio.imwrite(tmp_path / f"frame{number}.png", frame)
     (tmp_path / "notes.txt").write_text("about the frames")
+    (tmp_path / "frame0.png").rename(tmp_path / "frame0²1.png")  # whose ² is a digit, and no number
     assert holds_frames(tmp_path)
     assert np.array_equal(opened(tmp_path)[0].frames, frames)
     imageio.imwrite(tmp_path / "frame3.png", picture(32, 32)[0])

@@ -23,6 +23,7 @@ from commands import flat, lewm, lewm_here
 from lewm_cli.data import Problem, open_dataset
 from lewm_cli.files import locked
 from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.plural import counted
 from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import HEADER
@@ -252,7 +253,7 @@ def test_rows_of_no_episode_are_remarked(home: Path):
     lengths, offsets = np.array(LENGTHS)[:4], OFFSETS[:4]
     recording(home, ep_len=lengths, ep_offset=offsets)
     found = verified(home, code=0)[DATASET]
-    assert found["remarks"] == ["60 rows belong to no episode, first row 114"]
+    assert found["remarks"] == ["60 rows outside of all episodes, first row 114"]
     assert (found["rows"], found["decoded"]) == (114, ROWS)
 
 
@@ -270,7 +271,7 @@ def actions() -> np.ndarray:
 @pytest.mark.parametrize(
     ("row", "value", "said"),
     [
-        (5, np.inf, "action is infinite in 1 rows, first in row 5, step 5 of episode 0"),
+        (5, np.inf, "action is infinite in 1 row, first in row 5, step 5 of episode 0"),
         (29, -np.inf, "first in row 29, step 29 of episode 0"),  # the last row may be NaN, not infinite
         (OFFSETS, np.nan, "action is NaN in the first row of all 6 episodes; only an episode's last row may be"),
     ],
@@ -331,7 +332,7 @@ def test_stillness_is_what_comparing_all_frames_says(
     order = random.sample(range(len(lengths)), len(lengths))
     offsets = np.zeros(len(lengths), int)
     offsets[order] = np.cumsum([0, *[lengths[each] for each in order][:-1]])
-    pixels = np.array([random.choice((0, 0, 0, 0, 1)) for _ in range(sum(lengths))], np.uint8)
+    pixels = np.array([random.choice((0, 0, 0, 0, 9)) for _ in range(sum(lengths))], np.uint8)
     pixels = pixels[:, None, None, None].repeat(3, 3)
     with tempfile.TemporaryDirectory() as folder:
         path = write_recording(Path(folder, "a.h5"), lengths, columns={"pixels": pixels, "ep_offset": offsets})
@@ -345,7 +346,7 @@ def test_stillness_is_what_comparing_all_frames_says(
         if length > 1 and (pixels[offset : offset + length] == pixels[offset]).all()
     ]
     if still:
-        assert f"in {len(still)} episodes: {', '.join(map(str, still[:3]))}" in found[0].says
+        assert f"in {counted(len(still), 'episode')}: {', '.join(map(str, still[:3]))}" in found[0].says
     else:
         assert found == []
 

@@ -127,7 +127,7 @@ def _explain(error: BaseException, *, silent: bool) -> int:
             message = "the device is out of memory; try --device cpu, or for training a smaller --batch-size"
         case MemoryError():
             message = "this machine is out of memory; try a smaller --batch-size"
-        case OSError() | RuntimeError() if isinstance(error, OSError) or number_of(error):
+        case OSError() | RuntimeError() | ImportError() if isinstance(error, OSError) or number_of(error):
             message = str(explain(error))
         case _:
             message = f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints"

@@ -77,7 +77,7 @@ def _from_numpy(path: Path) -> Table:
 def _table(array: npt.NDArray[np.generic], what: str) -> Table:
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]  # a batch of one
-    if array.dtype.kind not in "iufb" or array.ndim not in (1, 2):
+    if array.dtype.kind not in "iufb" or not array.ndim or array.size != len(array) * max(array.shape[1:], default=1):
         raise LewmError(f"{what} is {array.dtype} of shape {array.shape}; numbers (rows, dimensions) are needed")
     return array.reshape(len(array), -1).astype(np.float32)
 
@@ -111,6 +111,8 @@ def _from_text(path: Path, text: str, say: Say) -> Table:
         rows, names = (_cells(part, delimiter) for part in (lines, comments[-1:]))
     except csv.Error as error:
         raise LewmError(f"{path} cannot be read as CSV ({error}); give {FORMATS}") from error
+    while rows and all(row and not row[-1] for row in rows):  # every line ends with the mark
+        rows = [row[:-1] for row in rows]
     # Where semicolons part the columns, a comma may part the decimals.
     if delimiter == ";" and "." not in "".join(lines[1:]):
         rows = [[cell.replace(",", ".") for cell in row] for row in rows]
@@ -130,7 +132,7 @@ def _from_text(path: Path, text: str, say: Say) -> Table:
         values[number] = found
     if header:
         return values[:, _action_columns(header, path, say)].astype(np.float32)
-    if width > 1 and np.array_equal(values[:, 0] - values[:1, 0], np.arange(len(values))) and len(values) > 2:
+    if width > 1 and np.array_equal(values[:, 0], values[:1, 0] + np.arange(len(values))) and len(values) > 2:
         say(f"actions: the first column of {path.name} counts its rows and is left out")
         values = values[:, 1:]
     return values.astype(np.float32)

@@ -3,8 +3,10 @@
 The order of batches is a function of seed and step alone, so that a resumed run sees the same ones.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -149,33 +151,35 @@ class ClipBatches:
             LewmError: the recording is damaged.
             WorkerDiedError: a worker ended, for example because memory ran out.
         """
-        batches = _batches(len(self), batch_size, seed, first_step)
+        numbers = partial(_batch, len(self), batch_size, seed)
         if not workers:
-            yield from map(self.__getitem__, batches)
+            yield from (self[numbers(step)] for step in count(first_step))
             return
         try:
-            for pixels, blocks in answers(self._answer, batches, workers, waiting):
+            for pixels, blocks in answers(partial(self._answer, numbers), count(first_step), workers, waiting):
                 yield Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
         except WorkerDiedError as death:
             raise WorkerDiedError(f"a process that prepares batches {death}") from death
 
-    def _answer(self) -> Answer:
+    def _answer(self, numbers: Callable[[int], list[int]]) -> Answer:
         """Called in a worker, which hands over arrays: torch's tensors would need /dev/shm."""
 
-        def arrays(clips: list[int]) -> tuple[np.ndarray, np.ndarray]:
-            clip = self[clips]
+        def arrays(step: int) -> tuple[np.ndarray, np.ndarray]:
+            clip = self[numbers(step)]
             return clip.pixels.numpy(), clip.blocks.numpy()
 
         torch.set_num_threads(1)
         return arrays
 
 
-def _batches(clips: int, batch_size: int, seed: int, step: int) -> Iterator[list[int]]:
-    """Numbers of the clips of each batch from a step on, in an order of its own for every epoch."""
-    per_epoch = clips // batch_size
-    while True:
-        epoch, within = divmod(step, per_epoch)
-        order = np.random.default_rng([seed, epoch]).permutation(clips)
-        for batch in range(within, per_epoch):
-            yield order[batch * batch_size : (batch + 1) * batch_size].tolist()
-            step += 1
+def _batch(clips: int, batch_size: int, seed: int, step: int) -> list[int]:
+    """Numbers of the clips of the batch at a step."""
+    epoch, within = divmod(step, clips // batch_size)
+    numbers: list[int] = _order(clips, seed, epoch)[within * batch_size : (within + 1) * batch_size].tolist()
+    return numbers
+
+
+@lru_cache(maxsize=1)
+def _order(clips: int, seed: int, epoch: int) -> np.ndarray:
+    """Every epoch has one of its own."""
+    return np.random.default_rng([seed, epoch]).permutation(clips)

@@ -11,8 +11,8 @@ import numpy as np
 from lewm_cli.config import DatasetIdentity
 from lewm_cli.file_kind import FileKind, look
 
-DATASET_SUFFIXES = (".h5", ".hdf", ".hdf5", ".he5")
-"""Endings of files that may be recordings."""
+DATASET_SUFFIXES = (".H5", ".HDF", ".HDF5", ".h5", ".hdf", ".hdf5", ".he5")
+"""Endings of files that may be recordings; the first of several of one name is taken, as listings are sorted."""
 
 SAMPLED_FRAMES = 8
 """Frames that go into a fingerprint: recordings of the same actions can look different."""
@@ -77,7 +77,8 @@ class Dataset(ABC):
     @cached_property
     def actions(self) -> np.ndarray:
         """All actions (N, A), float32."""
-        return self.read("action", slice(None)).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is larger becomes infinite, and is refused as that
+            return self.read("action", slice(None)).astype(np.float32)
 
     @cached_property
     def identity(self) -> DatasetIdentity:
@@ -101,7 +102,7 @@ class Dataset(ABC):
 
 def names_recording(typed: str) -> bool:
     """Tell whether something typed can only be a recording: it ends like one, or is the path of an HDF5 file."""
-    if typed.lower().endswith(DATASET_SUFFIXES):
+    if typed.endswith(DATASET_SUFFIXES):
         return True
     try:
         return look(Path(typed)) is FileKind.HDF5

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lewm_cli.data.hdf5_file import GUIDE, dataset_at, read_whole
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 from lewm_cli.suggestion import command
 
 BOOKKEEPING = ("ep_len", "ep_offset")
@@ -53,8 +54,9 @@ class Episodes:
         """The columns they are read from, in words; None if these are what recordings have."""
         if self.said_by == BOOKKEEPING:
             return None
-        rest = f"; the last {self.unfinished} rows have no end and are taken as one more" if self.unfinished else ""
-        return f"{len(self.lengths):,} episodes are read from {' and '.join(self.said_by)}" + rest
+        read = f"{counted(len(self.lengths), 'episode')} read from {' and '.join(self.said_by)}"
+        rest = f"; without an end, and taken as one more: the last {counted(self.unfinished, 'row')}"
+        return read + rest * bool(self.unfinished)
 
     @property
     def in_a_row(self) -> bool:
@@ -145,6 +147,8 @@ def _flagged(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
     if done and any(not np.array_equal(found[0], other) for other in found[1:]):
         raise LewmError(f"{file.filename}: {' and '.join(done)} do not agree where episodes end; {_write_tables()}")
     ends = np.any(found, axis=0) if len({len(flags) for flags in found}) == 1 else None
+    if first and not first[FIRST][0]:
+        raise LewmError(f"{file.filename}: {FIRST} is not set in the first row; {_write_tables()}")
     if first and not done:
         ends = np.append(first[FIRST][1:], True)
     elif first and not np.array_equal(first[FIRST][1:], found[0][:-1]):
@@ -152,9 +156,11 @@ def _flagged(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
     if ends is None or not ends.any():
         looked = f"{' and '.join(used)} is never set" if used else "no other column says where episodes end"
         raise LewmError(f"{file.filename} has no column 'ep_len', and {looked}; {_write_tables()}")
-    last = int(np.flatnonzero(ends)[-1]) + 1
-    unfinished = len(ends) - last
+    if ends[0] and not ends[-1]:
+        says = f"{' and '.join(used)} is set in the first row and not in the last, as if it marked where episodes begin"
+        raise LewmError(f"{file.filename}: {says}; {_write_tables()}")
     places = np.flatnonzero(ends) + 1
+    unfinished = len(ends) - int(places[-1])
     return _from_ends(np.append(places, len(ends)) if unfinished else places, tuple(used), unfinished)
 
 

@@ -67,15 +67,23 @@ class HDF5Dataset(Dataset):
             return self._as_read(name, np.concatenate(parts))[inverse]
 
     def stored(self, file: h5py.File, name: str) -> h5py.Dataset:
-        """The data set in the file that a column is read from."""
-        return file[{"pixels": self.pixels.column, "action": self.action.column}.get(name, name)]
+        """The data set in the file that a column is read from; raises LewmError if it is there no longer."""
+        stored = dataset_at(file, {"pixels": self.pixels.column, "action": self.action.column}.get(name, name))
+        if stored is None:
+            raise LewmError(f"{self.path}: column {name} is damaged, or has gone; fetch or record it again")
+        return stored
 
     def opened(self) -> AbstractContextManager[h5py.File]:
         """The HDF5 file, open for reading; a LewmError where what is read turns out to be damaged."""
         return opened(self.path)
 
     def _as_read(self, name: str, values: np.ndarray) -> np.ndarray:
-        return self.pixels.frames(values) if name == "pixels" else values
+        if name != "pixels":  # in this machine's order of bytes, for digests are of bytes
+            return values.astype(values.dtype.newbyteorder("="), copy=False)
+        try:
+            return self.pixels.frames(values)
+        except LewmError as error:
+            raise LewmError(f"{self.path}: {error}") from error
 
 
 def open_dataset(path: Path, name: str) -> HDF5Dataset:

@@ -32,15 +32,14 @@ MET = 2000
 
 _NUMBERED = re.compile(r"(.*?)\d+")
 
-_PACKED = "unpack it, and name the HDF5 file in it"
 _ADVICE = {
     FileKind.VIDEO: f"frames need the actions taken between them: {GUIDE}#videos",
     FileKind.IMAGE: f"frames need the actions taken between them: {GUIDE}#images",
     FileKind.NUMPY: f"{GUIDE}#numpy-files shows how to convert it",
     FileKind.PARQUET: f"{GUIDE}#lerobot shows how to convert the folder of a LeRobot data set",
+    **dict.fromkeys((FileKind.ROS_BAG, FileKind.MCAP, FileKind.SQLITE), f"{GUIDE}#ros-bags says how to convert it"),
+    FileKind.MATLAB: "save it there with -v7.3, which is HDF5",
     **dict.fromkeys((FileKind.SAFETENSORS, FileKind.TORCH, FileKind.PICKLE), "name a recording, not weights"),
-    **dict.fromkeys((FileKind.ZIP, FileKind.GZIP, FileKind.ZSTD, FileKind.BZIP2, FileKind.XZ), _PACKED),
-    **dict.fromkeys((FileKind.SEVEN_ZIP, FileKind.RAR, FileKind.LZ4, FileKind.TAR), _PACKED),
 }
 """The way from files that are no recordings to one."""
 
@@ -177,7 +176,7 @@ def read_rows(stored: h5py.Dataset, rows: slice) -> np.ndarray:
     try:
         values: np.ndarray = stored[rows]
     except OSError as error:
-        raise _missing_filter(stored) or unreadable(path, error) from error
+        raise _named_cause(stored) or unreadable(path, error) from error
     except (ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:  # damaged types, as h5py fails
         raise unreadable(path, error) from error
     return values
@@ -193,8 +192,14 @@ def refuse_vast(stored: h5py.Dataset, rows: int) -> None:
         )
 
 
-def _missing_filter(stored: h5py.Dataset) -> LewmError | None:
-    """The sentence for data that is packed in a way that nothing here unpacks; None if that is not it."""
+def _named_cause(stored: h5py.Dataset) -> LewmError | None:
+    """The sentence for data that lies in other files, or is packed in a way that nothing here unpacks; else None."""
+    if stored.is_virtual:
+        path = stored.file.filename
+        return LewmError(
+            f"{path}: {stored.name.lstrip('/')} lies in other files, and one of them is too short or damaged; "
+            f"this says which: {command('verify', path)}"
+        )
     packing = stored.id.get_create_plist()
     for number, _, _, name in (packing.get_filter(place) for place in range(packing.get_nfilters())):
         if not h5py.h5z.filter_avail(number):

@@ -33,6 +33,7 @@ LEROBOT = Layout("a LeRobot data set", "lerobot")
 ZARR = Layout("a Zarr folder, as Diffusion Policy has them", "diffusion-policy-and-zarr")
 LANCE = Layout("a Lance folder, as stable_worldmodel writes them", "lance")
 RLDS = Layout("an RLDS or TFDS data set", "rlds-and-tfds")
+ROS = Layout("a ROS bag", "ros-bags")
 IMAGES = Layout("a folder of images", "images")
 FILES = Layout("a folder of HDF5 files", "aloha")
 
@@ -78,17 +79,15 @@ def folder_layout(folder: Path) -> Layout | None:
         return ZARR
     if "_versions" in names or any(name.endswith(".lance") for name in names):
         return LANCE
-    if "features.json" in names or any(".tfrecord" in name for name in names) or _versions_of_tfds(folder, names):
+    # Versions of a TFDS data set, like 1.0.0, are folders in it.
+    if any(".tfrecord" in name or (folder / name / "features.json").is_file() for name in (*names, ".")):
         return RLDS
     kinds = {look(folder / name) for name in sorted(names)[:SHOWN] if (folder / name).is_file()}
     if FileKind.HDF5 in kinds:
         return FILES
+    if kinds & {FileKind.ROS_BAG, FileKind.MCAP, FileKind.SQLITE}:
+        return ROS
     return IMAGES if FileKind.IMAGE in kinds else None
-
-
-def _versions_of_tfds(folder: Path, names: set[str]) -> bool:
-    """Tell whether there are folders like 1.0.0, or of one configuration above them, with features."""
-    return any((folder / name / "features.json").is_file() for name in names)
 
 
 def folder_in_place(folder: Path) -> LewmError:
@@ -100,7 +99,9 @@ def folder_in_place(folder: Path) -> LewmError:
         names = sorted(path.name for path, _ in zip(folder.iterdir(), range(LOOKED_INTO), strict=False))
         held = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         holds = f"{layout.name if layout else 'a folder'} ({held or 'empty'})"
-    way = f"{GUIDE}#{layout.section} shows how to convert it" if layout else "name the HDF5 file in it"
+    way = f"{GUIDE}#{layout.section} shows how to convert it" if layout else f"{GUIDE} describes it"
+    if layout is FILES:
+        way = f"name the one that is meant; {GUIDE}#aloha shows how to join files of one episode each"
     return LewmError(f"{folder} is {holds}, and a recording is one HDF5 file; {way}")
 
 

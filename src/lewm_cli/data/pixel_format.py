@@ -8,6 +8,7 @@ import numpy as np
 
 from lewm_cli.data.hdf5_file import GUIDE, read_rows
 from lewm_cli.errors import LewmError
+from lewm_cli.file_kind import HEAD, FileKind, look_at
 from lewm_cli.suggestion import command
 
 CHANNELS = (1, 3, 4)
@@ -18,11 +19,14 @@ COLORS = (3, 4)
 LARGEST = 2**14
 """Pixels of a side; what claims more is no frame."""
 
+ROUNDING = 1 / 512
+"""Share of white by which a value may miss the range; of 8 bits it is rounded away."""
+
 SAMPLED = 8
 """Frames that are looked at to see what the value of white is."""
 
-ENCODED = (b"\xff\xd8\xff", b"\x89PNG")
-"""First bytes of JPEG and PNG images."""
+DARK = 16
+"""The least that is white: what stays below it, and is not of uint8, is no frame of 0 to 255."""
 
 SMALLEST = 8
 """Pixels of a side of what is taken for frames without being called pixels."""
@@ -35,7 +39,7 @@ class PixelFormat:
     Args:
         column: path of the data set in the file.
         size: side of a frame in pixels.
-        encoded: every row is a JPEG or PNG image.
+        encoded: every row is an image file, JPEG or PNG for example.
         channels_first: (N, channels, size, size).
         white: the value of white in frames that are not of uint8: 1 or 255.
     """
@@ -58,7 +62,7 @@ class PixelFormat:
         kinds = {1: "gray made RGB", 3: "", 4: "without their fourth channel"}
         words = (
             f"from {self.column}" if self.column != "pixels" else "",
-            "decoded from JPEG or PNG images" if self.encoded else kinds[self.channels],
+            "decoded from image files" if self.encoded else kinds[self.channels],
             "transposed from channels first" if self.channels_first else "",
             {None: "", 1: "times 255", 255: "rounded to 8 bits"}[self.white],
         )
@@ -73,12 +77,13 @@ class PixelFormat:
         if self.plain:
             return stored
         if self.encoded:
-            images = [self._same_size(decoded(row, self.column)) for row in stored]
+            images = [self._same_size(_decoded(row, self.column)) for row in stored]
             return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
         frames = np.moveaxis(stored, 1, -1) if self.channels_first else stored
         frames = frames.reshape(len(frames), self.size, self.size, self.channels)[..., :3]
         if self.white:
-            if not ((frames >= 0) & (frames <= self.white)).all():
+            slack = self.white * ROUNDING
+            if not ((frames >= -slack) & (frames <= self.white + slack)).all():
                 raise LewmError(
                     f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
                     f"convert them: {GUIDE}#frames-of-other-numbers"
@@ -96,22 +101,15 @@ class PixelFormat:
         return frame
 
 
-def decoded(row: object, column: str) -> np.ndarray:
-    """An image (H, W, 3) uint8 of the bytes of a JPEG or PNG file, RGB.
-
-    Raises:
-        LewmError: they are not.
-    """
-    content = np.frombuffer(row, np.uint8) if isinstance(row, bytes) else np.asarray(row)
-    if content.dtype != np.uint8 or not len(content):
+def _decoded(row: np.ndarray | bytes, column: str) -> np.ndarray:
+    """An image (H, W, 3) uint8, RGB, of the bytes of its file; raises LewmError if they are not."""
+    content = np.frombuffer(bytes(row), np.uint8)
+    try:
+        frame = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    except cv2.error:
         frame = None
-    else:
-        try:
-            frame = cv2.imdecode(np.ascontiguousarray(content), cv2.IMREAD_COLOR)
-        except cv2.error:
-            frame = None
     if frame is None:
-        raise LewmError(f"a row of {column} cannot be decoded as a JPEG or PNG image; record it again")
+        raise LewmError(f"a row of {column} cannot be decoded as an image; record it again")
     return frame[..., ::-1]
 
 
@@ -128,7 +126,7 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{held} and holds no frames; record some with: {command('collect', 'TASK', '--episodes', 'N')}"
         )
     if _is_encoded(stored):
-        height, width = decoded(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
+        height, width = _decoded(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
         _refuse_oblong(height, width, held)
         return PixelFormat(column, height, encoded=True)
     if stored.dtype.kind not in "uifb" or stored.ndim not in (3, 4):
@@ -167,13 +165,16 @@ def looks_like_frames(stored: h5py.Dataset) -> bool:
 
 
 def _is_encoded(stored: h5py.Dataset) -> bool:
-    kind, vlen = stored.dtype, h5py.check_vlen_dtype(stored.dtype)
-    text = kind.kind == "S" or h5py.check_string_dtype(kind) is not None
-    rows = stored.ndim == 2 and kind == np.uint8
-    if not rows and not (stored.ndim == 1 and (vlen == np.uint8 or text)):
+    """Tell whether every row is the bytes of an image file: numbers, text, or of no type that is known."""
+    kind, byte = stored.dtype, (np.uint8, np.int8)
+    opaque = kind.kind in "SV" and kind.names is None and kind.subdtype is None
+    strings = opaque or h5py.check_string_dtype(kind) is not None or h5py.check_vlen_dtype(kind) in byte
+    if stored.size != len(stored) * max(stored.shape[1:], default=1) or not (strings or kind in byte):
         return False
-    row = read_rows(stored, slice(0, 1))[0]
-    return bytes(row[:8]).startswith(ENCODED)
+    if strings and stored.size != len(stored):
+        return False
+    row = read_rows(stored, slice(0, 1)).reshape(-1)
+    return look_at(bytes(row[0] if strings else row)[:HEAD]) is FileKind.IMAGE
 
 
 def _refuse_oblong(height: int, width: int, held: str) -> None:
@@ -192,9 +193,9 @@ def _white(stored: h5py.Dataset, held: str) -> int:
     rows = np.unique(np.linspace(0, len(stored) - 1, SAMPLED).astype(int))
     sample = np.concatenate([read_rows(stored, slice(row, row + 1)) for row in rows])
     low, high = sample.min(), sample.max()  # NaN if any is
-    if low >= 0 and high <= 1 and stored.dtype.kind in "fb":
+    if low >= -ROUNDING and high <= 1 + ROUNDING and stored.dtype.kind in "fb":
         return 1
-    if low >= 0 and high <= 255:
+    if low >= 0 and (high == 0 or DARK <= high <= 255):
         return 255
     raise LewmError(
         f"{held} with values from {low:g} to {high:g}, which may mean several things; "

@@ -14,13 +14,15 @@ from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.hdf5_dataset import HDF5Dataset
 from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 
 NOWHERE = -1
 
 NAMED = 3
 """Places that are named before the rest is only counted."""
 
-SAMPLED_EPISODES = 100
+SAMPLED_EPISODES = 32
+"""Episodes of which frames are looked at; each frame costs a whole chunk, of 100 frames as released."""
 EPISODES_AT_ONCE = 16
 """Episodes whose sampled frames are in memory at once."""
 
@@ -110,7 +112,7 @@ def stray_findings(dataset: Dataset) -> Iterator[Finding]:
     episodes = episode_of_rows(dataset, len(dataset.actions))
     stray = int((episodes == NOWHERE).sum())
     if stray:
-        yield Remark(f"{stray:,} rows belong to no episode, first row {int(np.argmin(episodes)):,}")
+        yield Remark(f"{counted(stray, 'row')} outside of all episodes, first row {int(np.argmin(episodes)):,}")
 
 
 def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Finding]:
@@ -137,7 +139,7 @@ def missing_findings(dataset: Dataset, columns: Iterable[str]) -> Iterator[Findi
                 places = _named(str(gap) for gap in those)
                 files = _named(dict.fromkeys(gap.file for gap in those if gap.file))
                 in_files = f" ({files})" if files else ""
-                yield Missing(f"{rows:,} rows of {name} {why}{in_files}: rows {places}", those[0].advice)
+                yield Missing(f"{counted(rows, 'row')} of {name} {why}{in_files}: rows {places}", those[0].advice)
 
 
 def action_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -154,7 +156,7 @@ def action_findings(dataset: Dataset) -> Iterator[Finding]:
     if endless.any():
         first = place(int(np.argmax(endless)))
         advice = "write NaN where no action was taken, or record it again"
-        yield Missing(f"action is infinite in {endless.sum():,} rows, first in {first}", advice)
+        yield Missing(f"action is infinite in {counted(endless.sum(), 'row')}, first in {first}", advice)
         return
     whole = np.flatnonzero(~unknown.any(axis=1))
     if len(whole) == 0:
@@ -189,7 +191,7 @@ def _unknown_findings(
     dropped = np.flatnonzero(inside & ~np.isin(episodes, empty))
     if len(dropped):
         yield Remark(
-            f"action is NaN in {len(dropped):,} rows besides an episode's last, first in {place(dropped[0])}: "
+            f"action is NaN in {counted(len(dropped), 'row')} besides an episode's last, first in {place(dropped[0])}: "
             "training takes the mean action there, surprise has no value"
         )
 
@@ -229,12 +231,13 @@ def _sampled_frame_findings(dataset: Dataset) -> Iterator[Finding]:
     """Look at the first, the middle and the last frame of some episodes; where they are the same, at all between."""
     count = min(dataset.episodes, SAMPLED_EPISODES)
     looked_at = np.linspace(0, dataset.episodes - 1, count).astype(int)
-    still, blank = [], []
+    still, blank, brightest = [], [], 0
     for start in range(0, count, EPISODES_AT_ONCE):
         part = looked_at[start : start + EPISODES_AT_ONCE]
         rows = dataset.offsets[part, None] + (dataset.lengths[part, None] - 1) * [0, 1, 2] // 2
         try:
             frames = dataset.read("pixels", rows.ravel()).reshape(*rows.shape, -1)
+            brightest = max(brightest, frames.max())
             for episode, own, seen in zip(part, rows, frames, strict=True):
                 if dataset.lengths[episode] > 1 and (seen == seen[0]).all() and _never_changes(dataset, episode):
                     still.append(int(episode))
@@ -243,6 +246,7 @@ def _sampled_frame_findings(dataset: Dataset) -> Iterator[Finding]:
         except LewmError as error:
             yield Problem(f"frames of episodes {part[0]:,} to {part[-1]:,} cannot be read: {error}")
             break
+    yield from dark_findings(brightest)
     yield from still_findings(still)
     yield from blank_findings(blank)
 
@@ -261,16 +265,23 @@ def is_blank(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return blank
 
 
+def dark_findings(brightest: int) -> Iterator[Finding]:
+    """Say that frames are drawn with 1 for white; `brightest` is their largest value."""
+    if brightest == 1:
+        says = "frames hold 0 and 1 only, and white is 255: to a model they are all black"
+        yield Problem(says, "multiply them by 255")
+
+
 def still_findings(episodes: Sequence[int]) -> Iterator[Finding]:
     """Name episodes in which the camera froze."""
     if len(episodes):
-        yield Problem(f"all frames are the same in {len(episodes):,} episodes: {_named(episodes)}")
+        yield Problem(f"all frames are the same in {counted(len(episodes), 'episode')}: {_named(episodes)}")
 
 
 def blank_findings(rows: Sequence[int]) -> Iterator[Finding]:
     """Name rows whose frames hold nothing."""
     if len(rows):
-        says = f"frames of one even color, as what was never written looks, in {len(rows):,} rows"
+        says = f"frames of one even color, as what was never written looks, in {counted(len(rows), 'row')}"
         yield Remark(f"{says}: {_named(sorted(rows))}")
 
 

@@ -174,9 +174,9 @@ def _folder_frames(folder: Path) -> Generator[np.ndarray, None, None]:
 
 def _images(folder: Path) -> list[Path]:
     found = [path for path in folder.iterdir() if path.is_file() and look(path) is FileKind.IMAGE]
-    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in _parts(path.name)])
+    return sorted(found, key=lambda path: _counting(path.name))
 
 
-def _parts(name: str) -> list[str]:
-    """A name cut into text, number, text, ..."""
-    return re.split(r"(\d+)", name)
+def _counting(name: str) -> list[str | int]:
+    """A name cut into text, number, text, ..., to sort by."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]

@@ -86,10 +86,11 @@ def surprise_run(
     try_keeping(home, loaded)
     if plot:
         try_writing(plot)
-    frames = open_frames(recording, loaded.card.model.image_size, home.cache)
     result: SurpriseResult | PerturbationResult
+    size = loaded.card.model.image_size
     if perturb is None:
         require_usable(recording, say)
+        frames = open_frames(recording, size, home.cache)
         unseen = is_unseen(loaded, recording)[:episodes]
         if not unseen.all():
             was = "was" if loaded.card.provenance else "may have been"
@@ -111,6 +112,7 @@ def surprise_run(
             raise LewmError(f"{task.name} has no perturbation {perturb!r}; {offer(perturb, known, '')}")
         staged, wanted = known[perturb], episodes or PERTURBED_EPISODES
         allowed = find_unseen(home, loaded, task, dataset, say)
+        frames = open_frames(recording, size, home.cache)
         drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
         if len(drawn) < wanted:
             usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"

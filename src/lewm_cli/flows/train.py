@@ -125,7 +125,7 @@ def train(
             model.load_state_dict(parent.model.state_dict(), strict=True)
         size = job.config.model.image_size
         if job.config.data.packed and not find_packed(job.dataset, size, home.cache):
-            with progress("packing", job.dataset.rows, "frames") as advance:
+            with progress("packing", len(job.dataset.actions), "frames") as advance:
                 pack_frames(job.dataset, size, home.cache, advance)
         frames = open_frames(job.dataset, size, home.cache)
         data = TrainingData(

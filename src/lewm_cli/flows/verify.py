@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from lewm_cli.data import Problem, holds_frames, names_recording
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import KINDS, results_folders
 from lewm_cli.flows.rm import find_named
@@ -33,7 +33,12 @@ def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[C
     elif os.path.lexists(name) and names_recording(name):
         runs, datasets = [], [(str(Path(name).absolute()), Path(name).absolute())]
     else:
-        run, dataset = find_named(home, home.run_name(name))
+        try:
+            run, dataset = find_named(home, home.run_name(name))
+        except MissingError:
+            if os.path.lexists(name):
+                home.find_dataset(name)  # says what it is
+            raise
         runs, datasets = [run] if run else [], [(name, dataset)] if dataset else []
     # Runs first: they take a moment, and frames take long.
     for run in runs:

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
+from lewm_cli.plural import counted
 from lewm_cli.report.pieces import Tree, plain_table
 from lewm_cli.store.removal import Removal
 
@@ -18,7 +19,7 @@ def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
     for removal in removals:
         folder = removal.folders[-1] if removal.folders else None
         inside = [file for file in removal.files if folder and file.path.is_relative_to(folder)]
-        lines = [(f"{folder}/ ({_count(len(inside))})", sum(file.bytes for file in inside))] if folder else []
+        lines = [(f"{folder}/ ({counted(len(inside), 'file')})", sum(file.bytes for file in inside))] if folder else []
         for file in removal.files:
             if file not in inside:
                 link = f" (a link to {file.link}, which stays)" if file.link else ""
@@ -32,7 +33,7 @@ def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
 def removal_text(removals: Sequence[Removal]) -> str:
     """Number of files and bytes in all."""
     files = sum(len(removal.files) for removal in removals)
-    return f"{_count(files)}, {decimal(sum(removal.bytes for removal in removals))}"
+    return f"{counted(files, 'file')}, {decimal(sum(removal.bytes for removal in removals))}"
 
 
 def removal_tree(removals: Sequence[Removal], *, removed: bool) -> Tree:
@@ -51,7 +52,3 @@ def removal_tree(removals: Sequence[Removal], *, removed: bool) -> Tree:
             for removal in removals
         ],
     }
-
-
-def _count(files: int) -> str:
-    return f"{files:,} file{'s' * (files != 1)}"

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from rich.console import RenderableType
 
 from lewm_cli.evaluate import EvalResult
+from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interval, listed, number, percent, times
 from lewm_cli.report.pieces import plain_table
@@ -60,7 +61,7 @@ def planning_lines(result: EvalResult) -> Iterator[Line]:
     """Success in every group of pairs, lines that belong to the one before indented; then the references."""
     seen = "" if result.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
     for group in (result.overall, *result.groups):
-        beside = f"{_plural(group.pairs, 'pair')}{_seeds(result)}; random {group.random}{seen}"
+        beside = f"{counted(group.pairs, 'pair')}{_seeds(result)}; random {group.random}{seen}"
         yield _rate(f"success, {group.name}", group.success, beside)
         if group.route_valid:
             yield _rate("  clear of walls", group.route_valid, "success on a route that overlaps none")
@@ -157,15 +158,15 @@ def _data_sentence(report: RunReport) -> str:
     task = find_task(report.card.inputs.task)
     world = task.title if task else report.card.inputs.task
     frames = f"{dataset.rows:,} frames, “{dataset.name}”"
-    return f"The data are {_plural(dataset.episodes, 'episode')} ({frames}) of {world}; {kept}."
+    return f"The data are {counted(dataset.episodes, 'episode')} ({frames}) of {world}; {kept}."
 
 
 def _model_sentence(report: RunReport) -> str:
     model, inputs = report.card.model, report.card.inputs
     return (
         f"A world model of {report.parameters:,} parameters turns each frame of {model.image_size} {TIMES} "
-        f"{model.image_size} pixels into {_plural(model.latent, 'number')} and predicts the next such latent, "
-        f"{_plural(inputs.frameskip, 'environment step')} ahead, from up to {_plural(model.history, 'past one')} "
+        f"{model.image_size} pixels into {counted(model.latent, 'number')} and predicts the next such latent, "
+        f"{counted(inputs.frameskip, 'environment step')} ahead, from up to {counted(model.history, 'past one')} "
         "and the actions taken."
     )
 
@@ -225,10 +226,6 @@ def _event(report: RunReport) -> PerturbationResult | None:
     scored = {result.perturbation: result for result in report.perturbations if "model" in result.scores}
     task = find_task(report.card.inputs.task)
     return next((scored[one.name] for one in (task.perturbations if task else ()) if one.name in scored), None)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def what_happens(result: PerturbationResult) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 from rich.text import Text
 
+from lewm_cli.plural import counted
 from lewm_cli.report.pieces import Tree, plain_table
 from lewm_cli.suggestion import command
 from lewm_cli.verify import Check, DatasetCheck, RunCheck
@@ -57,5 +58,6 @@ def _facts(check: Check) -> list[str]:
             sums = (
                 "with checksums" if check.checksums else "no checksums, so a flipped bit may have passed as a picture"
             )
-            return [f"{episodes:,} episodes, {rows:,} rows, {check.decoded:,} frames decoded ({sums})"]
+            numbers = ((episodes, "episode"), (rows, "row"), (check.decoded, "frame"))
+            return [f"{', '.join(counted(*number) for number in numbers)} decoded ({sums})"]
     return []

@@ -96,7 +96,7 @@ class Home:
 
         typed = Path(name)
         there = os.path.lexists(typed)  # never an error, however long the name is
-        suffixed = typed.suffix.lower() in DATASET_SUFFIXES
+        suffixed = typed.suffix in DATASET_SUFFIXES
         plain = name.removesuffix(typed.suffix) if suffixed else name
         # A name leads into the home, whatever else is called so here.
         path = self.dataset_file(plain) if is_name(plain) and not (there and suffixed) else None

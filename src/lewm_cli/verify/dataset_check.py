@@ -1,7 +1,7 @@
 """Checks a recording: schema, episodes, columns, and every frame."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from math import ceil
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset
+from lewm_cli.data.episodes import BOOKKEEPING
 from lewm_cli.data.recording_check import (
     NAMED,
     NOWHERE,
     action_findings,
     blank_findings,
+    dark_findings,
     episode_of_rows,
     is_blank,
     missing_findings,
@@ -31,8 +33,6 @@ FETCH_AGAIN = "fetch or record it again"
 
 EPISODE_COLUMNS = ("ep_idx", "episode_idx")
 STEP_COLUMN = "step_idx"
-BOOKKEEPING = ("ep_len", "ep_offset")
-
 ROWS_AT_ONCE = 65_536
 FRAMES_AT_ONCE = 64
 """Frames that are decoded at a time at least; whole chunks, because HDF5 decodes nothing smaller."""
@@ -71,7 +71,6 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
 
 def _bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
     """Compare ep_len and ep_offset with the columns that number episodes and steps."""
-    episodes = _episode_of_rows(dataset)
     columns = {column.name for column in dataset.columns}
     yield from stray_findings(dataset)
     numbering = [name for name in (*EPISODE_COLUMNS, STEP_COLUMN) if name in columns]
@@ -81,6 +80,7 @@ def _bookkeeping_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
         if not one_number or not (np.isfinite(values) & (values == np.floor(values))).all():
             yield Problem(f"{name} does not hold one whole number per row")
             continue
+        episodes = episode_of_rows(dataset, len(values))
         judge = _steps if name == STEP_COLUMN else _episode_numbers
         yield from judge(dataset, name, values.reshape(-1).astype(np.int64), episodes)
     if not numbering:
@@ -105,12 +105,14 @@ def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
 
 def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCheck) -> Iterator[Finding]:
     """Decode every frame, and count in the check what was decoded."""
-    episodes = _episode_of_rows(dataset)
     still = np.append(dataset.lengths > 1, False)  # rows that belong to no episode look up the last
     lost: list[tuple[int, int]] = []
     blank: list[int] = []
-    with dataset.opened() as file, progress(len(episodes)) as advance:
-        pixels = dataset.stored(file, "pixels")
+    brightest = 0
+    with ExitStack() as stack:
+        pixels = dataset.stored(stack.enter_context(dataset.opened()), "pixels")
+        advance = stack.enter_context(progress(len(pixels)))
+        episodes = episode_of_rows(dataset, len(pixels))
         check.checksums = bool(pixels.fletcher32)
         chunk = pixels.chunks[0] if pixels.chunks else FRAMES_AT_ONCE
         step = chunk * ceil(FRAMES_AT_ONCE / chunk)
@@ -125,6 +127,7 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
                 still[episodes[start:stop]] = False
             else:
                 check.decoded += stop - start
+                brightest = max(brightest, frames.max())
                 blank += (start + np.flatnonzero(is_blank(frames) & (episodes[start:stop] != NOWHERE))).tolist()
                 for row in range(start, stop):
                     episode = episodes[row]
@@ -138,15 +141,9 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
         places = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in lost[:NAMED])
         rest = ", ..." if len(lost) > NAMED else ""
         yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}")
-    unmoved = np.flatnonzero(still)
-    yield from still_findings(unmoved.tolist())
+    yield from dark_findings(brightest)
+    yield from still_findings(np.flatnonzero(still).tolist())
     yield from blank_findings([row for row in blank if not still[episodes[row]]])
-
-
-def _episode_of_rows(dataset: HDF5Dataset) -> Whole:
-    """(N,) number of the episode that each row of the file belongs to, NOWHERE for rows of none."""
-    with dataset.opened() as file:
-        return episode_of_rows(dataset, len(dataset.stored(file, "pixels")))
 
 
 def _episode_numbers(dataset: HDF5Dataset, name: str, numbers: Whole, episodes: Whole) -> Iterator[Finding]:
