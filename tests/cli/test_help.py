@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import lewm_here
+from commands import flat, lewm_here
 from lewm_cli import __version__
 
 
@@ -37,3 +37,13 @@ def test_module_is_the_command(tmp_path: Path):
         [sys.executable, "-m", "lewm_cli", "--version"], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout == f"lewm {__version__}\n"
+
+
+def test_paragraphs_break_where_the_terminal_does(tmp_path: Path):
+    said = lewm_here(tmp_path, "eval", "--help").out
+    assert "A random policy on the same pairs is the baseline" in flat(said)
+    lines = [line.strip() for line in said.splitlines()]
+    assert "allowed. A random policy on the" not in lines
+    assert "object: lewm's module as a pickle" in [
+        line.strip() for line in lewm_here(tmp_path, "convert", "--help").out.splitlines()
+    ]

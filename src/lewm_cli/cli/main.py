@@ -2,12 +2,14 @@
 
 import io
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
 from contextlib import suppress
 from importlib import import_module
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -37,7 +39,9 @@ app = typer.Typer(
 )
 for name in COMMANDS:
     module = import_module(f"lewm_cli.cli.{name}")
-    app.command(name, epilog=module.EXAMPLES)(module.command)
+    # A paragraph breaks where the terminal does, but for lists like `hub: a folder`.
+    text = re.sub(r"(?<!\n)\n(?!\n|[\w-]+: )", " ", cleandoc(module.command.__doc__))
+    app.command(name, help=text, epilog=module.EXAMPLES)(module.command)
 
 
 def _print_version(wanted: bool) -> None:

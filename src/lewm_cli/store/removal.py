@@ -126,7 +126,7 @@ def remove(home: Home, removal: Removal) -> None:
 
 
 def _notes(files: RunFiles) -> list[RunFiles]:
-    """Where notes on a run lie: beside it, and on each model or state in its weights that was named with `@`."""
+    """The files of notes on a run, and on each model or state in its weights that was named with `@`."""
     stem, one_state = files.stem, split_step(files.stem.name)[1] is not None
     if files.external is None or one_state:
         return [files]

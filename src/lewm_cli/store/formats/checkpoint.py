@@ -177,7 +177,7 @@ class _Fitted:
         return cls(candidate, named, model, fit(named, model))
 
     def digest(self) -> bytes:
-        """The same for copies of one model, and for nothing else."""
+        """Returns the same for copies of one model, and for nothing else."""
         digest = hashlib.sha256()
         for key, entry in sorted(self.named.entries.items()):
             digest.update(f"{key} {entry.dtype} ".encode())
