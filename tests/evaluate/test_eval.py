@@ -192,6 +192,24 @@ def test_options_win_over_settings(world: Path):
 
 
 @pytest.mark.slow
+def test_stopped_while_filming_it_is_not_measured_again(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    home = tmp_path / "home"
+    shutil.copytree(world, home)
+    arguments = (home, "eval", RUN, *SETTINGS, "--dataset", "tworoom/test", "--episodes", 1, "--workers", 1)
+    before = set(home.rglob("eval-*.json"))
+    with monkeypatch.context() as patched:
+        patched.setattr("lewm_cli.flows.evaluate.film", stop)
+        stopped = lewm_here(*arguments)
+    assert (stopped.code, "--resume" in stopped.err) == (130, True), stopped.err
+    assert lewm_here(*arguments, "--resume").code == 0
+    assert len(set(home.rglob("eval-*.json")) - before) == 1
+    assert not list(home.rglob("eval-*.journal"))
+
+
+@pytest.mark.slow
 def test_same_seed_records_what_was_trained_on_and_only_the_rest_is_used(
     world: Path, trained: Path, other_demos: Path, tmp_path: Path
 ):
