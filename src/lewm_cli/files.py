@@ -62,7 +62,7 @@ def atomic_folder(path: Path, replaces: Sequence[str]) -> Iterator[Path]:
     The files in `replaces` may be in `path` before.
     Raises LewmError if the system refuses it, or other files are in `path`.
     """
-    path = path.resolve()  # a link stays one
+    path = Path(os.path.realpath(path))  # a link stays one
     part = _new_part(path, Path.mkdir)
     try:
         with explained(path):

@@ -650,8 +650,8 @@ def test_file_by_path(home: Path, tmp_path: Path):
         ("robot/pck", 1, "did you mean 'robot/pick'?"),
         ("zzz", 1, "there is robot/pick"),
         ("robot/pick.h5", 2, "'robot/pick'"),
-        ("tworoom/lewm.safetensors", 2, "'tworoom/lewm'"),
-        ("../home/robot/pick", 2, "cannot name a run"),
+        ("tworoom/lewm.safetensors", 1, "no run or dataset 'tworoom/lewm'"),
+        ("../home/robot/pick", 1, "there is no file ../home/robot/pick"),
     ],
 )
 def test_what_is_not_there(home: Path, name: str, code: int, said: str):

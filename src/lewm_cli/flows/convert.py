@@ -1,5 +1,6 @@
 """Writes a run in another format: finds it, decides where the result goes, and overwrites nothing unasked."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def convert_run(
     # Object and weights lie beside an own run, everything else in the current folder.
     beside = {Target.OBJECT: files.object, Target.WEIGHTS: files.state_dict} if found.own else {}
     usual = USUAL_NAMES[target].format(found.name.replace("/", "-"))
-    path = output.resolve() if output else beside.get(target) or Path.cwd() / usual
+    path = Path(os.path.realpath(output)) if output else beside.get(target) or Path.cwd() / usual
     derived = found.own and _is_derived(files, path, target)
     if derived and files.stopped:
         task = read_card(files.weights).inputs.task
@@ -65,7 +66,7 @@ def _is_derived(files: RunFiles, path: Path, target: Target) -> bool:
     """True for a file that goes with the run in this format; raises LewmError if it does so in another."""
     own = {files.weights: None, files.object: Target.OBJECT, files.state_dict: Target.WEIGHTS}
     for file, its in own.items():
-        if file.resolve() == path.resolve():
+        if os.path.realpath(file) == os.path.realpath(path):
             if its is not target:
                 raise LewmError(f"{path} belongs to the run itself; choose another place with --output")
             return True

@@ -93,12 +93,16 @@ def names_of_path(typed: str, bases: Iterable[Path]) -> list[str]:
     path = next(filter(os.path.lexists, tried), tried[0])
     path = _index_of(path) or path
     # The file itself may be a link to somewhere else, and so may the base.
-    real = (path, path.parent.resolve() / path.name, path.resolve())
-    pairs = [(one, root) for base in bases for root in dict.fromkeys((base, base.resolve())) for one in real]
+    real = (path, _real(path.parent) / path.name, _real(path))
+    pairs = [(one, root) for base in bases for root in dict.fromkeys((base, _real(base))) for one in real]
     places = [one.relative_to(root) for one, root in pairs if one.is_relative_to(root) and one != root]
     if not os.path.lexists(path) and not Path(typed).is_absolute():
         places.append(Path(os.path.normpath(typed)))
     return [name for name in dict.fromkeys(map(_place_name, places)) if is_name(name)]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails where links lead round in a circle
 
 
 def checkpoint_files(path: Path) -> list[Path]:
