@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -68,9 +69,13 @@ def other_layout(file: h5py.File, missing: str) -> LewmError:
     return LewmError(f"{file.filename} has no {missing}; it holds {held or 'nothing'}: {way}")
 
 
+def _first_names(folder: Path) -> set[str]:
+    return {path.name for path in islice(folder.iterdir(), LOOKED_INTO)}
+
+
 def folder_layout(folder: Path) -> Layout | None:
     """The layout of another tool that a folder has; None if it has none that is known; raises OSError."""
-    names = {path.name for path, _ in zip(folder.iterdir(), range(LOOKED_INTO), strict=False)}
+    names = _first_names(folder)
     if (folder / "meta" / "info.json").is_file():
         return LEROBOT
     if names & {".zgroup", ".zarray", "zarr.json", ".zmetadata"} or any(
@@ -96,7 +101,7 @@ def folder_in_place(folder: Path) -> LewmError:
     if layout is LEROBOT:
         holds = f"{layout.name}{_cameras(folder)}"
     else:
-        names = sorted(path.name for path, _ in zip(folder.iterdir(), range(LOOKED_INTO), strict=False))
+        names = sorted(_first_names(folder))
         held = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         holds = f"{layout.name if layout else 'a folder'} ({held or 'empty'})"
     way = f"{GUIDE}#{layout.section} shows how to convert it" if layout else f"{GUIDE} describes it"
