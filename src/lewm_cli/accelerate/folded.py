@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lewm_cli.accelerate.graphed import GraphedCallable
 from lewm_cli.accelerate.packed_linear import PackedLinear
-from lewm_cli.model import ActionEncoder, CausalAttention, ConditionalBlock, Imaginer, Predictor, Projector
+from lewm_cli.model import ActionEncoder, Attention, ConditionalBlock, Imaginer, Predictor, Projector
 
 AT_ONCE = {"cpu": 512, "cuda": 16384, "mps": 4096}
 """Sequences imagined together, by device: bounds the memory; on a CPU, what one product leaves is in the cache."""
@@ -149,7 +149,7 @@ class _Attention:
     are folded into the queries', and those that make values of them into the output's.
     """
 
-    def __init__(self, layer: CausalAttention, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Attention, dtype: torch.dtype) -> None:
         self.heads = layer.heads
         output, norm = PackedLinear.of(layer.to_out[0]), layer.norm
         out = output.weight.view(len(output.weight), self.heads, -1).transpose(0, 1)  # (heads, width, head)

@@ -49,6 +49,13 @@ def tasks(context: typer.Context) -> Iterable[str]:
     return (task.name for task in TASKS)
 
 
+def methods(context: typer.Context) -> Iterable[str]:
+    """Training methods."""
+    from lewm_cli.methods import METHODS
+
+    return METHODS
+
+
 def presets(context: typer.Context) -> Iterable[str]:
     """Presets as TASK/PRESET."""
     from lewm_cli.train import all_presets

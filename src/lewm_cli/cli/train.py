@@ -12,6 +12,7 @@ from lewm_cli.cli import completion, early, options
 EXAMPLES = options.examples(
     "lewm train tworoom",
     "lewm train tworoom --lambda 0.05 --steps 3000",
+    "lewm train tworoom --method delta",
     "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
     "lewm train tworoom --resume",
 )
@@ -49,12 +50,20 @@ def command(
         Path | None,
         typer.Option(help="A TOML file laid over the preset.", show_default=False, rich_help_panel=options.SETTINGS),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="What is minimized; `lewm methods` lists them.",
+            show_default="from the preset",
+            autocompletion=completion.names(completion.methods),
+        ),
+    ] = None,
     lambda_: Annotated[
         float | None,
         typer.Option(
             "--lambda",
             min=0,
-            help="Weight of SIGReg.",
+            help="Weight of the method's own regularizer; of SIGReg for lewm.",
             show_default="from the preset",
             rich_help_panel=options.SETTINGS,
         ),
@@ -72,7 +81,7 @@ def command(
     ] = None,
     settings: options.Settings = None,
     name: Annotated[
-        str | None, typer.Option(help="Run name.", show_default="next free TASK/lewm", rich_help_panel=NAMED)
+        str | None, typer.Option(help="Run name.", show_default="next free TASK/METHOD", rich_help_panel=NAMED)
     ] = None,
     init_from: Annotated[
         str | None,
@@ -109,6 +118,7 @@ def command(
         raise UsageError("--epochs and --steps both say where training stops; give one of them")
     layers = options.layers(
         settings,
+        ("--method", "method", method),
         ("--lambda", "objective.lambda", lambda_),
         ("--epochs", "schedule.stop", epochs and f"{epochs} epochs"),
         ("--steps", "schedule.stop", steps and f"{steps} steps"),

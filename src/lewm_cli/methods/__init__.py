@@ -6,22 +6,26 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.methods.card import Provenance, RunCard
-    from lewm_cli.methods.lewm import LeWM
-    from lewm_cli.methods.method import Batch, Loss, Method
-    from lewm_cli.methods.table import DEFAULT, METHODS, ListedMethod
+    from lewm_cli.methods.jepa import JEPA
+    from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
+    from lewm_cli.methods.network import Network
+    from lewm_cli.methods.objective import Objective
+    from lewm_cli.methods.table import DEFAULT, METHODS
     from lewm_cli.methods.train_config import TrainConfig
 else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "DEFAULT",
+    "JEPA",
     "METHODS",
     "Batch",
-    "LeWM",
-    "ListedMethod",
+    "Embedded",
     "Loss",
-    "Method",
+    "Network",
+    "Objective",
     "Provenance",
     "RunCard",
+    "Term",
     "TrainConfig",
 ]

@@ -9,7 +9,7 @@ from lewm_cli.methods.table import DEFAULT, METHODS
 from lewm_cli.methods.train_config import MethodName, Sizes, TrainConfig
 
 if TYPE_CHECKING:
-    from lewm_cli.methods.method import Method
+    from lewm_cli.methods.network import Network
 
 
 class Provenance(Section):
@@ -49,10 +49,9 @@ class RunCard(Section):
             raise ValueError("a run was trained here or elsewhere: give provenance or statistics_from")
         return self
 
-    def new_model(self) -> "Method":
+    def new_model(self) -> "Network":
         """A model of these sizes with random weights."""
-        objective = self.provenance.train.objective if self.provenance else None
-        return METHODS[self.method](self.model, self.inputs.block_dim, objective)
+        return METHODS[self.method].network(self.model, self.inputs.block_dim)
 
     @property
     def dataset(self) -> DatasetIdentity:

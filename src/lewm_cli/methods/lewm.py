@@ -1,94 +1,35 @@
 """LeWorldModel (arXiv 2603.19312): predict the next latent, and keep the latents Gaussian with SIGReg."""
 
-import copy
-from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from lewm_cli.accelerate import fast_rollout
-from lewm_cli.config import ModelConfig
-from lewm_cli.methods.lewm_objective import ObjectiveConfig
-from lewm_cli.methods.method import Batch, Loss, Method
-from lewm_cli.model import ActionEncoder, Imaginer, Predictor, Projector, SIGReg, VisionTransformer
+from lewm_cli.methods.latent_prediction import Regularized
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from lewm_cli.methods.loss import Embedded, Term
 
 
-class LeWM(Method):
-    """A world model trained from pixels with next-latent prediction and SIGReg.
-
-    Args:
-        config: sizes; the defaults are the released model.
-        block_dim: width of an action block, frameskip * action dimensions.
-        objective: lambda, knots and number of directions; the defaults are the paper's.
-    """
+class LeWM(Regularized):
+    """Prediction + lambda * SIGReg."""
 
     name: ClassVar[str] = "lewm"
+    summary: ClassVar[str] = "SIGReg keeps the latents spread like a Gaussian."
+    source: ClassVar[str] = "LeWorldModel, arXiv 2603.19312"
 
-    def __init__(self, config: ModelConfig, block_dim: int, objective: ObjectiveConfig | None = None) -> None:
-        super().__init__(config, block_dim)
-        self.config: ModelConfig = config
-        self.objective = objective = objective or ObjectiveConfig()
-        latent, hidden = config.latent, config.projector.hidden
-        self.encoder = VisionTransformer(config.encoder, config.image_size)
-        self.predictor = Predictor(config.predictor, latent, config.history)
-        self.action_encoder = ActionEncoder(config.action_encoder, block_dim, latent)
-        self.projector = Projector(config.encoder.width, hidden, latent)
-        self.pred_proj = Projector(latent, hidden, latent)
-        self.sigreg = SIGReg(objective.knots, objective.projections)
+    lambda_: NonNegativeFloat = Field(0.09, alias="lambda", description="weight of SIGReg")
+    knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
+    projections: PositiveInt = Field(1024, description="random directions per call")
 
-    def embed(self, pixels: Tensor) -> Tensor:
-        """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
-        cls = self.encoder(pixels.flatten(0, 1))
-        latents: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))
-        return latents
+    def regularizers(
+        self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"
+    ) -> "dict[str, Term]":
+        """SIGReg of each time step of the clips."""
+        from lewm_cli.methods.loss import Term
+        from lewm_cli.model import SIGReg
 
-    def embed_actions(self, blocks: Tensor) -> Tensor:
-        """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, D)."""
-        embeddings: Tensor = self.action_encoder(blocks)
-        return embeddings
-
-    def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
-        """Latents and action embeddings (B, T, D) to the latents one step later (B, T, D)."""
-        predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
-        return predicted
-
-    def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
-        """The plain rollout on `predict`, with folded weights; see `WorldModel.imaginer`."""
-        return fast_rollout(self.predictor, self.action_encoder, self.pred_proj, dtype, history)
-
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
-        """prediction + lambda * SIGReg; gradients flow through both sides of the prediction (paper section 3.2)."""
-        latents = self.embed(batch.pixels)
-        predicted = self.predict(latents[:, :-1], self.embed_actions(batch.blocks[:, :-1]))
-        latents, predicted = latents.float(), predicted.float()
-        prediction = F.mse_loss(predicted, latents[:, 1:])
-        sigreg = self.sigreg(latents.transpose(0, 1), generator)
-        parts = {"prediction": prediction, "SIGReg": sigreg}
-        return Loss(prediction + self.objective.lambda_ * sigreg, parts, latents, predicted)
-
-    def published(self, batches: Iterable[Batch]) -> Self:
-        """A copy in eval mode whose BatchNorm statistics fit its present weights.
-
-        Running statistics trail the weights while the learning rate is high, which can inflate held-out losses a
-        hundredfold. Here they are averaged anew over some training batches, dropout off.
-        """
-        fresh = copy.deepcopy(self).eval()
-        norms = [module for module in fresh.modules() if isinstance(module, nn.BatchNorm1d)]
-        for norm in norms:
-            norm.train()
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain average over the batches
-        with torch.inference_mode():
-            for batch in batches:
-                latents = fresh.embed(batch.pixels)
-                fresh.predict(latents[:, :-1], fresh.embed_actions(batch.blocks[:, :-1]))
-        for norm in norms:
-            norm.momentum = 0.1
-        return fresh.eval()
-
-    @property
-    def collapse_advice(self) -> str:
-        """The weight of SIGReg keeps the latents apart."""
-        return f"raise --lambda (now {self.objective.lambda_:g})"
+        sigreg = SIGReg(self.knots, self.projections)
+        return {"SIGReg": Term(sigreg(clips.latents.transpose(0, 1), generator), self.lambda_)}

@@ -6,22 +6,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, SerializeAsAny, ValidationInfo
 
 from lewm_cli.config import DataConfig, MonitorConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, Section
+from lewm_cli.methods.objective import Objective
 from lewm_cli.methods.table import DEFAULT, METHODS, check_method
 
 
-def _section_of_the_method(which: Literal["Sizes", "Objective"]) -> BeforeValidator:
+def _section_of_the_method(which: Literal["model", "objective"]) -> BeforeValidator:
     def build(tree: Any, info: ValidationInfo) -> Any:
         name = info.data.get("method")  # missing if it is unknown, which is then the error
-        return getattr(METHODS[name], which).model_validate(tree) if name else tree
+        if not name:
+            return tree
+        section = METHODS[name] if which == "objective" else METHODS[name].Sizes
+        return section.model_validate(tree)
 
     return BeforeValidator(build)
 
 
 MethodName = Annotated[str, BeforeValidator(check_method)]
-Sizes = Annotated[SerializeAsAny[NetworkConfig], _section_of_the_method("Sizes")]
+Sizes = Annotated[SerializeAsAny[NetworkConfig], _section_of_the_method("model")]
 """The section `model`, after a field `method`."""
 
-Objective = Annotated[SerializeAsAny[Section], _section_of_the_method("Objective")]
+ObjectiveSettings = Annotated[SerializeAsAny[Objective], _section_of_the_method("objective")]
 
 
 class TrainConfig(Section):
@@ -32,7 +36,7 @@ class TrainConfig(Section):
     threads: PositiveInt | None = Field(None, description="CPU threads; as many as torch takes if not given")
     model: Sizes = Field({}, validate_default=True)
     data: DataConfig = DataConfig()
-    objective: Objective = Field({}, validate_default=True)
+    objective: ObjectiveSettings = Field({}, validate_default=True)
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
@@ -41,4 +45,4 @@ class TrainConfig(Section):
     def types(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
         """The types of all fields; those of `model` and `objective` depend on the method."""
         method = METHODS.get(str(tree.get("method")), METHODS[DEFAULT])
-        return super().types(tree) | {"model": method.Sizes, "objective": method.Objective}
+        return super().types(tree) | {"model": method.Sizes, "objective": method}

@@ -1,9 +1,10 @@
 """The parts of world models in plain torch, the interface of a model, and the plain rollout."""
 
 from lewm_cli.model.device import resolve_device
+from lewm_cli.model.difference_decoder import DifferenceDecoder
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
-from lewm_cli.model.predictor import ActionEncoder, CausalAttention, ConditionalBlock, Predictor, Projector
+from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, Predictor, Projector
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer, normalize_pixels
@@ -12,9 +13,10 @@ from lewm_cli.model.world_model import Imaginer, WorldModel
 __all__ = [
     "HIDDEN",
     "ActionEncoder",
-    "CausalAttention",
+    "Attention",
     "ComponentProfile",
     "ConditionalBlock",
+    "DifferenceDecoder",
     "Imaginer",
     "PlanFlops",
     "PositionHead",

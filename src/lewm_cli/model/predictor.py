@@ -51,10 +51,10 @@ class ConditionalTransformer(nn.Module):
 class ConditionalBlock(nn.Module):
     """Attention and MLP whose inputs are shifted and scaled, and whose outputs are gated, by the action."""
 
-    def __init__(self, config: PredictorConfig, width: int) -> None:
+    def __init__(self, config: PredictorConfig, width: int, *, causal: bool = True) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.attn = CausalAttention(config, width)
+        self.attn = Attention(config, width, causal=causal)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = FeedForward(config, width)
         modulation = nn.Linear(width, 6 * width)
@@ -73,11 +73,12 @@ class ConditionalBlock(nn.Module):
         return output
 
 
-class CausalAttention(nn.Module):
-    """Multi-head attention in which a step sees itself and the steps before it."""
+class Attention(nn.Module):
+    """Multi-head attention; in a causal one a step sees itself and the steps before it."""
 
-    def __init__(self, config: PredictorConfig, width: int) -> None:
+    def __init__(self, config: PredictorConfig, width: int, *, causal: bool) -> None:
         super().__init__()
+        self.causal = causal
         inner = config.heads * config.head_dim
         self.heads = config.heads
         self.dropout = config.dropout
@@ -91,7 +92,7 @@ class CausalAttention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(self.norm(x)).chunk(3, dim=-1)
         )
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
         output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
         return output
 

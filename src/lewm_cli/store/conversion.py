@@ -13,7 +13,7 @@ from torch import nn
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.formats.config_json import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, VIT, VIT_SIZES
 from lewm_cli.store.keys import released_key
@@ -92,7 +92,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.SAFETENSORS:
             _copy(run, path)
         case Target.OBJECT:
-            save_object(run.model, path)
+            save_object(run.model, run.card.method, path)
         case Target.WEIGHTS:
             save_state_dict(run.model, path)
         case Target.HUB:
@@ -154,13 +154,13 @@ def _write_hub(run: Run, path: Path, names: Names) -> None:
         (part / CARD).write_text(card_text(run), encoding="utf-8")
 
 
-def _lewm(run: Run) -> LeWM:
-    if not isinstance(run.model, LeWM):
-        raise LewmError(f"{run.name} was trained by {run.model.name}, and these formats hold a LeWM only")
+def _lewm(run: Run) -> JEPA:
+    if not isinstance(run.model, JEPA):
+        raise LewmError(f"{run.name} was trained by {run.card.method}, and these formats hold a LeWM only")
     return run.model
 
 
-def swm_module(model: LeWM) -> nn.Module:
+def swm_module(model: JEPA) -> nn.Module:
     """Build the same model as a module of stable_worldmodel and transformers, in eval mode; both must be installed."""
     module = build(config_tree(model.config, model.block_dim))
     state = model.state_dict()

@@ -9,7 +9,7 @@ from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
-from lewm_cli.methods import METHODS, Method, RunCard
+from lewm_cli.methods import METHODS, Network, RunCard
 from lewm_cli.model import resolve_device
 from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
 from lewm_cli.store.formats import Checkpoint, ChoiceError, ForeignError, MistakenError, read_checkpoint, read_trusted
@@ -49,15 +49,15 @@ def load_weights(
         if external.config is not None:
             raise UsageError(f"{found.name} carries its own sizes, and they are always used; leave out --config")
         card = read_card(weights)
-        model = card.new_model()
+        method, model = card.method, card.new_model()
         state = read_tensors(weights, model)
     else:
         read = _read(found, external)
         source, state = read.source, read.state
-        model = METHODS[read.method](read.model, read.block_dim)
+        method, model = read.method, METHODS[read.method].network(read.model, read.block_dim)
     model.load_state_dict(state, strict=True)
     model = model.to(device).eval()
-    return LoadedWeights(found.name, found.files, model, card, len(state), weights_digest(weights), source)
+    return LoadedWeights(found.name, found.files, model, method, card, len(state), weights_digest(weights), source)
 
 
 def load_run(
@@ -96,8 +96,18 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
         statistics = StoredStatistics(weights_sha256=loaded.sha256, dataset=dataset.identity, inputs=inputs)
         write_text(notes.statistics, statistics.model_dump_json())
         say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {notes.statistics}")
-        card = _card_of_external(loaded.model, statistics)
-    return Run(loaded.name, loaded.files, loaded.model, card, loaded.tensors, loaded.sha256, loaded.source, notes)
+        card = _card_of_external(loaded, statistics)
+    return Run(
+        loaded.name,
+        loaded.files,
+        loaded.model,
+        loaded.method,
+        card,
+        loaded.tensors,
+        loaded.sha256,
+        loaded.source,
+        notes,
+    )
 
 
 def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
@@ -107,7 +117,7 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
     for stored in stored_statistics(home, loaded.name, loaded.files):
         # Those of other weights that had the name before are passed over.
         if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
-            return _card_of_external(loaded.model, stored)
+            return _card_of_external(loaded, stored)
     return None
 
 
@@ -124,7 +134,7 @@ def load(
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
     run_name: str | Path, cache_dir: str | Path | None = None, config: str | Path | None = None
-) -> Method:
+) -> Network:
     """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
@@ -173,8 +183,9 @@ def _fitted(name: str, dataset: Dataset, block_dim: int) -> Inputs:
     return Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
 
 
-def _card_of_external(model: Method, statistics: StoredStatistics) -> RunCard:
-    return RunCard(method=model.name, model=model.config, inputs=statistics.inputs, statistics_from=statistics.dataset)
+def _card_of_external(loaded: LoadedWeights, statistics: StoredStatistics) -> RunCard:
+    known = {"inputs": statistics.inputs, "statistics_from": statistics.dataset}
+    return RunCard(method=loaded.method, model=loaded.model.config, **known)
 
 
 def _released_recording(home: Home, loaded: LoadedWeights) -> str:

@@ -8,29 +8,29 @@ from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
-from lewm_cli.methods import DEFAULT, METHODS, Method, RunCard
+from lewm_cli.methods import DEFAULT, METHODS, Network, RunCard
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.run_files import RunFiles
 
 
-def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str = DEFAULT) -> Method:
+def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], method: str = DEFAULT) -> Network:
     """Rebuild a model, in eval mode, from what an object checkpoint holds, of which older ones name no method.
 
     Such a pickle calls nothing else.
     """
-    model = METHODS[method](METHODS[method].Sizes.model_validate_json(config_json), block_dim)
+    model = METHODS[method].network(METHODS[method].Sizes.model_validate_json(config_json), block_dim)
     model.load_state_dict(state, strict=True)
     return model.eval()
 
 
 class _Reduced:
-    def __init__(self, model: Method) -> None:
-        self.model = model
+    def __init__(self, model: Network, method: str) -> None:
+        self.model, self.method = model, method
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         model = self.model
-        return restore_model, (model.config.model_dump_json(), model.block_dim, model.state_dict(), model.name)
+        return restore_model, (model.config.model_dump_json(), model.block_dim, model.state_dict(), self.method)
 
 
 def write_torch(content: object, path: Path) -> None:
@@ -39,25 +39,25 @@ def write_torch(content: object, path: Path) -> None:
         torch.save(content, file)
 
 
-def save_object(model: Method, path: Path) -> None:
+def save_object(model: Network, method: str, path: Path) -> None:
     """Write `<run>_object.ckpt`: `torch.load` gives back the module, wherever lewm_cli is installed."""
-    write_torch(_Reduced(model), path)
+    write_torch(_Reduced(model, method), path)
 
 
-def save_state_dict(model: Method, path: Path) -> None:
+def save_state_dict(model: Network, path: Path) -> None:
     """Write a state dict under the names of the released weights."""
     write_torch(named_tensors(model, released=True), path)
 
 
-def named_tensors(model: Method, *, released: bool) -> dict[str, Tensor]:
+def named_tensors(model: Network, *, released: bool) -> dict[str, Tensor]:
     """The tensors of a model, on the CPU, under the names of the released weights or under ours."""
     return {released_key(key) if released else key: value.detach().cpu() for key, value in model.state_dict().items()}
 
 
-def save_derived(files: RunFiles, model: Method) -> None:
+def save_derived(files: RunFiles, model: Network, method: str) -> None:
     """Write `<run>_weight.ckpt` and `<run>_object.ckpt` for tools that know only these."""
     save_state_dict(model, files.state_dict)
-    save_object(model, files.object)
+    save_object(model, method, files.object)
 
 
 def read_derived(path: Path, card: RunCard) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder
-from lewm_cli.methods import Method
+from lewm_cli.methods import Network
 from lewm_cli.model import normalize_pixels
 from lewm_cli.store.runs import Run
 
@@ -52,7 +52,7 @@ class Part:
 class Function(nn.Module):
     """A function that uses a model, as a module."""
 
-    def __init__(self, model: Method, function: Callable[..., Tensor]) -> None:
+    def __init__(self, model: Network, function: Callable[..., Tensor]) -> None:
         super().__init__()
         self.model, self.function = model, function
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
-from lewm_cli.methods import Method, RunCard
+from lewm_cli.methods import Network, RunCard
 from lewm_cli.model import normalize_pixels
 from lewm_cli.store.formats import shard_files
 from lewm_cli.store.header import damaged
@@ -31,6 +31,7 @@ class LoadedWeights:
     Args:
         name: of the run; not what was typed, if that was an alias.
         model: in eval mode.
+        method: that trained it, as far as is known.
         card: sizes, normalization and provenance; None if another tool made it.
         tensors: how many were loaded, all of them by name and shape.
         sha256: of the weight file.
@@ -39,7 +40,8 @@ class LoadedWeights:
 
     name: str
     files: RunFiles
-    model: Method
+    model: Network
+    method: str
     card: RunCard | None
     tensors: int
     sha256: str
@@ -51,7 +53,11 @@ class LoadedWeights:
     @property
     def facts(self) -> list[str]:
         """A few words on what it is: task, size, and what it was trained on."""
-        facts = [f"{self.model.parameter_count:,} parameters", f"latent {self.model.config.latent}"]
+        facts = [
+            f"method {self.method}",
+            f"{self.model.parameter_count:,} parameters",
+            f"latent {self.model.config.latent}",
+        ]
         if self.card is None:
             return [*facts, "normalization not known"]
         made = self.card.provenance
@@ -120,12 +126,12 @@ class Run(LoadedWeights):
         return replace(self, model=fresh.to(self.device).eval())
 
 
-def save_run(files: RunFiles, model: Method, card: RunCard) -> None:
+def save_run(files: RunFiles, model: Network, card: RunCard) -> None:
     """Write weights and card where they belong; see `save_weights`."""
     save_weights(files.weights, model, card)
 
 
-def save_weights(path: Path, model: Method, card: RunCard) -> None:
+def save_weights(path: Path, model: Network, card: RunCard) -> None:
     """Write weights and card into one file, as `write_tensors` does."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     write_tensors(path, state, card.model_dump_json(by_alias=True))
@@ -144,7 +150,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: str) -> None:
             raise OSError(f"{error}") from error  # it wraps what the system says into a text of its own
 
 
-def read_tensors(path: Path, model: Method) -> dict[str, Tensor]:
+def read_tensors(path: Path, model: Network) -> dict[str, Tensor]:
     """The tensors of a weight file, exactly those of the model (which may be on the device "meta") by name and shape.
 
     Raises:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.methods import Batch, Loss, Method, RunCard, TrainConfig
+from lewm_cli.methods import Batch, Loss, Network, RunCard, TrainConfig
 from lewm_cli.model import normalize_pixels
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
@@ -64,17 +64,21 @@ class Trainer:
     config: TrainConfig
     card: RunCard
     data: TrainingData
-    model: Method
+    model: Network
     device: torch.device
     listeners: tuple[Listener, ...]
 
     def __post_init__(self) -> None:
         self.model.to(self.device)
+        self.objective = self.config.objective
+        # After the network, so that the random weights of heads change nothing about it.
+        self.heads = nn.ModuleDict(self.objective.heads(self.config.model, self.card.inputs)).to(self.device)
+        self.trained = [*self.model.parameters(), *self.heads.parameters()]
         self.schedule = Schedule.of(self.config, len(self.data.train))
         settings, kind = self.config.optimizer, self.device.type
         self.autocast = settings.precision == "bf16" and kind == "cuda"
         self.optimizer = optim.AdamW(
-            self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=kind != "mps"
+            self.trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=kind != "mps"
         )
         self._warned = False
         self._taken = 0
@@ -90,7 +94,7 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        first = load_state(self.files.resume, self.model, self.optimizer, self.device) if resume else 0
+        first = load_state(self.files.resume, self.model, self.heads, self.optimizer, self.device) if resume else 0
         self._tell(
             TrainingStarted(
                 run=self.name,
@@ -111,7 +115,7 @@ class Trainer:
         try:
             with stop, closing(stream) as clips:
                 published, held_out = self._train(clips, first, stop)
-            save_derived(self.files, published)
+            save_derived(self.files, published, self.card.method)
         except (Exception, StoppedError) as error:
             for listener in self.listeners:
                 with suppress(LewmError, OSError):  # the full disk that stopped training may stop the log as well
@@ -128,7 +132,7 @@ class Trainer:
         self._tell(finished)
         return finished
 
-    def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Method, HeldOut]:
+    def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Network, HeldOut]:
         """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
         window, saved, kept, self._taken = _Window(first), None, first, first
@@ -164,10 +168,10 @@ class Trainer:
             group["lr"] = lr
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = self.model.loss(self._batch(clip))
+            loss = self.objective.loss(self.model, self.heads, self._batch(clip))
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.optimizer.clip)
         self.optimizer.step()
         return loss, norm
 
@@ -181,10 +185,12 @@ class Trainer:
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self._batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
-    def _measure(self, step: int) -> tuple[Method, HeldOut]:
+    def _measure(self, step: int) -> tuple[Network, HeldOut]:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
-        held_out = HeldOut.measure(published, self._spread(self.data.held_out, self.config.monitor.clips))
+        held_out = HeldOut.measure(
+            self.objective, published, self.heads, self._spread(self.data.held_out, self.config.monitor.clips)
+        )
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
@@ -194,19 +200,19 @@ class Trainer:
                 Warned(
                     step,
                     f"the latent space has collapsed: its standard deviation is {held_out.std:.2g} where 1 is healthy, "
-                    f"so all frames look alike to the planner; {self.model.collapse_advice}",
+                    f"so all frames look alike to the planner; {self.objective.collapse_advice}",
                 )
             )
         return published, held_out
 
-    def _measure_and_save(self, step: int) -> tuple[Method, HeldOut]:
+    def _measure_and_save(self, step: int) -> tuple[Network, HeldOut]:
         published, held_out = self._measure(step)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         assert self.card.provenance is not None
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
         save_run(self.files, published, self.card.model_copy(update={"provenance": provenance}))
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
-        save_state(self.files.resume, self.model, self.optimizer, step)
+        save_state(self.files.resume, self.model, self.heads, self.optimizer, step)
         self._tell(Saved(step, str(self.files.weights)))
         return published, held_out
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from lewm_cli.methods import Batch, Method
+from lewm_cli.methods import Batch, Network, Objective
 
 COLLAPSED_STD = 0.1
 """Mean standard deviation per dimension under which a latent space is called collapsed; healthy is near 1."""
@@ -37,14 +38,14 @@ class HeldOut:
     cosine: float
 
     @classmethod
-    def measure(cls, model: Method, batches: Iterable[Batch]) -> Self:
+    def measure(cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]) -> Self:
         """Measure a model as it is published; its loss draws other random numbers than training does.
 
         Batches are always of the same size: regularizers may depend on it.
         """
         generator = torch.Generator(model.device).manual_seed(0)
         with torch.inference_mode():
-            losses = [model.loss(batch, generator) for batch in batches]
+            losses = [objective.loss(model, heads, batch, generator) for batch in batches]
             latents = torch.cat([loss.latents for loss in losses])
             predicted = torch.cat([loss.predicted for loss in losses])
             names = (name for name in losses[0].parts if name != "prediction")

@@ -1,10 +1,11 @@
 """Training configurations to start from, by task and name."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.methods import TrainConfig
+from lewm_cli.methods import DEFAULT, TrainConfig
 from lewm_cli.suggestion import command, few, offer
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
@@ -21,14 +22,24 @@ class Preset:
 
     def layer_under(self, above: Layer) -> Layer:
         """Its settings, without sections of another method than the one that the layer above asks for."""
-        tree = self.task.presets[self.name]
+        tree = self._tree(str(above.tree.get("method", self._method)))
         own, asked = TrainConfig.types(tree), TrainConfig.types(tree | above.tree)
         return Layer(f"preset {self}", {key: value for key, value in tree.items() if own.get(key) == asked.get(key)})
 
     @property
     def config(self) -> TrainConfig:
         """The whole configuration: its settings, and defaults for the rest."""
-        return TrainConfig.build(self.task.presets[self.name], f"preset {self}")
+        return TrainConfig.build(self._tree(self._method), f"preset {self}")
+
+    @property
+    def _method(self) -> str:
+        return str(self.task.presets[self.name].get("method", DEFAULT))
+
+    def _tree(self, method: str) -> dict[str, Any]:
+        """The settings, with the objective that the table `objectives` has for a method."""
+        tree = dict(self.task.presets[self.name])
+        objectives = tree.pop("objectives", {})
+        return tree | {"objective": objectives[method]} if method in objectives else tree
 
 
 def all_presets() -> list[Preset]:

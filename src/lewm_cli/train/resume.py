@@ -10,7 +10,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
 
 
-def save_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, step: int) -> None:
+def save_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.Optimizer, step: int) -> None:
     """Replace the state on disk in one step.
 
     Raises:
@@ -19,6 +19,7 @@ def save_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, step: i
     state = {
         "step": step,
         "model": model.state_dict(),
+        "heads": heads.state_dict(),
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -29,7 +30,7 @@ def save_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, step: i
         torch.save(state, file)
 
 
-def load_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, device: torch.device) -> int:
+def load_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.Optimizer, device: torch.device) -> int:
     """Restore the state; returns the steps taken so far.
 
     Raises:
@@ -44,6 +45,7 @@ def load_state(path: Path, model: nn.Module, optimizer: optim.Optimizer, device:
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise LewmError(f"the resume state {path} is damaged; start again with --overwrite") from error
     model.load_state_dict(state["model"])
+    heads.load_state_dict(state.get("heads", {}))  # of a run that began when no objective had any
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
     if device.type == "cuda" and state["cuda_rng"]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lewm_cli.config import ModelConfig, NetworkConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import DEFAULT, METHODS, Method
+from lewm_cli.methods import DEFAULT, METHODS, Network
 from lewm_cli.store.formats.candidates import Candidate, branches, find_candidates, named_leaves, words
 from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.contents import Contents, PickledModule, entries, read_contents
@@ -66,11 +66,11 @@ class _Asked:
     """A file, and what is said about it: see `read_checkpoint`."""
 
     path: Path
-    config: Path | Method | None
+    config: Path | Network | None
     copy: str | None = None
 
 
-def read_checkpoint(path: Path, config: Path | Method | None = None, copy: str | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, config: Path | Network | None = None, copy: str | None = None) -> Checkpoint:
     """Read a checkpoint without running anything in it.
 
     Args:
@@ -129,24 +129,26 @@ def _from_module(contents: Contents, asked: _Asked) -> Checkpoint:
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
     place = _chosen(list(contents.modules), asked.copy)
     pickled = contents.modules[place]
-    model, named, kind = _ours(pickled) if pickled.ours else _theirs(pickled)
+    model, method, named, kind = _ours(pickled) if pickled.ours else _theirs(pickled)
     if asked.config is not None and any(
-        getattr(asked.config, part) != getattr(model, part) for part in ("name", "config", "block_dim")
+        getattr(asked.config, part) != getattr(model, part) for part in ("config", "block_dim")
     ):
         raise RefusalError("it holds a model of other sizes")
     others = [name for name in (*contents.modules, *contents.tensors) if name != place]
     candidate = Candidate(place, {}, (), branches(others, place))
-    return _checkpoint(_Fitted(candidate, named, model, fit(named, model)), "object checkpoint", [kind], contents)
+    return _checkpoint(
+        _Fitted(candidate, named, model, fit(named, model), method), "object checkpoint", [kind], contents
+    )
 
 
-def _theirs(pickled: PickledModule) -> tuple[Method, NamedTensors, str]:
+def _theirs(pickled: PickledModule) -> tuple[Network, str, NamedTensors, str]:
     modules, tensors = walk(pickled.content)
     named = under_our_names(entries(pickled.file, tensors))
     kind = f"{pickled.content.name}, transformers {named.generation} names"
-    return blank_model(*read_configuration(modules, named)), named, kind
+    return blank_model(*read_configuration(modules, named)), DEFAULT, named, kind
 
 
-def _ours(pickled: PickledModule) -> tuple[Method, NamedTensors, str]:
+def _ours(pickled: PickledModule) -> tuple[Network, str, NamedTensors, str]:
     arguments = pickled.content.arguments
     older = len(arguments) == 3  # from before methods had names
     match (*arguments, DEFAULT) if older else arguments:
@@ -156,7 +158,7 @@ def _ours(pickled: PickledModule) -> tuple[Method, NamedTensors, str]:
             except ValidationError as error:
                 raise DamagedError("the configuration in it is not one of this version of lewm") from error
             named = under_our_names(entries(pickled.file, named_leaves(state, StoredTensor)))
-            return blank_model(config, block_dim, method), named, "lewm"
+            return blank_model(config, block_dim, method), method, named, "lewm"
     raise DamagedError("its model is of no method that this version of lewm knows, or incomplete")
 
 
@@ -166,11 +168,12 @@ class _Fitted:
 
     candidate: Candidate
     named: NamedTensors
-    model: Method
+    model: Network
     fit: Fit
+    method: str = DEFAULT
 
     @classmethod
-    def of(cls, candidate: Candidate, model: Method | None) -> "_Fitted":
+    def of(cls, candidate: Candidate, model: Network | None) -> "_Fitted":
         """Compare a candidate with a model; with the released architecture if none is given."""
         named = under_our_names(candidate.entries)
         model = model or blank_release(named)
@@ -205,12 +208,12 @@ def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
     return _checkpoint(chosen, contents.kind, said, contents)
 
 
-def _sizes(asked: _Asked) -> tuple[Method | None, str]:
+def _sizes(asked: _Asked) -> tuple[Network | None, str]:
     """The model that the tensors must fit, blank, and where its sizes are from; None without any."""
     config, beside = asked.config, asked.path.with_name("config.json")
     if config is None and not beside.is_file():
         return None, "released architecture"
-    if isinstance(config, Method):
+    if isinstance(config, Network):
         return config, "sizes as given"
     file = config or beside
     return blank_model(*read_config_json(file)), file.name
@@ -240,4 +243,4 @@ def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) ->
     if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
         said = [*said, "float64 rounded to float32"]
     source = f"{kind} ({'; '.join([', '.join(said), *one.candidate.remarks])})"
-    return Checkpoint(state, one.model.config, one.model.block_dim, source, one.model.name)
+    return Checkpoint(state, one.model.config, one.model.block_dim, source, one.method)

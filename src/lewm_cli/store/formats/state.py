@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lewm_cli.config import ModelConfig, NetworkConfig, Section
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import METHODS, LeWM, Method
+from lewm_cli.methods import DEFAULT, METHODS, Network
 from lewm_cli.store.formats.refused import RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 
@@ -50,12 +50,12 @@ def under_our_names(entries: Mapping[str, TensorEntry]) -> NamedTensors:
     return NamedTensors({our_key(key): entry for key, entry in entries.items()}, generation)
 
 
-def blank_model(config: NetworkConfig, block_dim: int, method: str = LeWM.name) -> Method:
+def blank_model(config: NetworkConfig, block_dim: int, method: str = DEFAULT) -> Network:
     """Build the model of a method without memory for its tensors (on the meta device)."""
     if not 1 <= block_dim <= LARGEST or _too_large(config):
         raise RefusalError("its configuration asks for a model larger than any LeWM")
     with torch.device("meta"):
-        return METHODS[method](config, block_dim)
+        return METHODS[method].network(config, block_dim)
 
 
 def _too_large(config: Section) -> bool:
@@ -111,7 +111,7 @@ def _as_ours(key: str, tensor: Tensor) -> Tensor:
     return tensor.long() if key.endswith("num_batches_tracked") else tensor.float()
 
 
-def blank_release(named: NamedTensors) -> Method:
+def blank_release(named: NamedTensors) -> Network:
     """The released architecture, blank, with the width of an action block that these tensors have."""
     actions = named.entries.get("action_encoder.patch_embed.weight")
     block_dim = actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1

@@ -1,0 +1,113 @@
+"""Prediction of the next latent: what all methods around LeWorldModel's network share, and what any of them can add."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, NonNegativeFloat
+
+from lewm_cli.methods.objective import Objective
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
+    from lewm_cli.methods.network import Network
+
+
+class LatentPrediction(Objective):
+    """Mean squared error of the next latent, regularizers of the method, and additions that are off by default.
+
+    Gradients flow through both sides of the prediction (arXiv 2603.19312, section 3.2).
+    """
+
+    cosine: NonNegativeFloat = Field(
+        0.0, description="weight of: angles between latent steps follow angles between actions (arXiv 2609.35603)"
+    )
+    straightness: NonNegativeFloat = Field(0.0, description="weight of: latent paths are straight (arXiv 2603.12231)")
+    rollout: NonNegativeFloat = Field(
+        0.0, description="weight of: predictions that were fed back are right as well, as far as a clip goes"
+    )
+
+    def regularizers(
+        self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"
+    ) -> "dict[str, Term]":
+        """The terms of the method's own beside prediction, by name."""
+        return {}
+
+    def loss(
+        self, model: "Network", heads: "nn.ModuleDict", batch: "Batch", generator: "torch.Generator | None" = None
+    ) -> "Loss":
+        """prediction + regularizers + additions."""
+        from torch.nn import functional as F
+
+        from lewm_cli.methods.loss import Embedded, Loss, Term
+        from lewm_cli.model import rollout
+
+        latents, blocks = model.embed(batch.pixels), batch.blocks[:, :-1]
+        predicted = model.predict(latents[:, :-1], model.embed_actions(blocks))
+        clips = Embedded(latents.float(), predicted.float(), blocks)
+        terms = self.regularizers(clips, heads, generator)
+        if self.cosine:
+            terms["cosine"] = Term(cosine(clips), self.cosine)
+        if self.straightness:
+            terms["straightness"] = Term(straightness(clips), self.straightness)
+        if self.rollout:
+            # From the first frame alone; its own first step is what `prediction` has already.
+            fed_back = rollout(model, latents[:, :1], blocks)[:, 2:].float()
+            terms["rollout"] = Term(F.mse_loss(fed_back, clips.latents[:, 2:]), self.rollout)
+        total = prediction = F.mse_loss(clips.predicted, clips.latents[:, 1:])
+        for term in terms.values():
+            total = total + term.weight * term.value
+        parts = {"prediction": prediction} | {name: term.value for name, term in terms.items()}
+        return Loss(total, parts, clips.latents, clips.predicted)
+
+    @property
+    def explanation(self) -> str:
+        """The loss in words, for the page of a run."""
+        added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
+        terms = [f"{weight:g} \u00d7 {name}" for name, weight in added.items() if weight]
+        return ", plus ".join(["Prediction of the next latent", *terms]) + "."
+
+    @property
+    def collapse_advice(self) -> str:
+        """Another method is needed where none of its terms keeps latents apart."""
+        return "nothing in this objective keeps latents apart; train with another --method"
+
+
+class Regularized(LatentPrediction):
+    """Prediction of the next latent + lambda * what the method keeps latents apart with."""
+
+    lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="weight of the method's regularizer")
+
+    @property
+    def collapse_advice(self) -> str:
+        """The regularizer keeps the latents apart."""
+        return f"raise --lambda (now {self.lambda_:g})"
+
+
+def cosine(clips: "Embedded") -> "Tensor":
+    """Squared difference of the cosine of two latent steps and that of the actions of these steps, over a clip's pairs.
+
+    arXiv 2609.35603, without its ramp over the first twentieth of training.
+    """
+    import torch
+
+    steps = _similarities(clips.latents.diff(dim=1))
+    first, second = torch.triu_indices(steps.shape[1], steps.shape[1], offset=1)
+    return (steps - _similarities(clips.blocks.float()))[:, first, second].square().mean()
+
+
+def straightness(clips: "Embedded") -> "Tensor":
+    """Minus the mean cosine of successive latent steps (arXiv 2603.12231, and stable_worldmodel)."""
+    from torch.nn import functional as F
+
+    steps = clips.latents.diff(dim=1)
+    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1).mean()
+
+
+def _similarities(vectors: "Tensor") -> "Tensor":
+    """Cosines (B, N, N) between all of vectors (B, N, D)."""
+    from torch.nn import functional as F
+
+    units = F.normalize(vectors, dim=-1)
+    return units @ units.transpose(1, 2)

@@ -1,0 +1,59 @@
+"""What a training objective is given, and what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of clips as the network takes them.
+
+    Args:
+        pixels: (B, T, 3, H, W) normalized frames, T the history length plus one.
+        blocks: (B, T, block_dim) normalized action blocks.
+    """
+
+    pixels: Tensor
+    blocks: Tensor
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A batch of clips in the latent space, in float32; gradients flow to the network that made it.
+
+    Args:
+        latents: (B, T, D)
+        predicted: (B, T - 1, D) the predictions of all latents but the first.
+        blocks: (B, T - 1, block_dim) normalized; the actions that lead from each latent to the next.
+    """
+
+    latents: Tensor
+    predicted: Tensor
+    blocks: Tensor
+
+
+@dataclass(frozen=True)
+class Term:
+    """A scalar and how much it counts in the loss."""
+
+    value: Tensor
+    weight: float
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch.
+
+    Args:
+        total: scalar, to be minimized.
+        parts: scalars that it is made of, before they are weighted, by name; `prediction` is one of them.
+        latents: (B, T, D) for monitoring.
+        predicted: (B, T - 1, D) the predictions of all latents but the first, for monitoring.
+    """
+
+    total: Tensor
+    parts: Mapping[str, Tensor]
+    latents: Tensor
+    predicted: Tensor

@@ -1,0 +1,71 @@
+"""The interface of a training objective: what a method minimizes, and how it is configured.
+
+Objectives are settings, and commands that compute nothing read settings. So these modules import torch only where a
+network is built or a loss computed.
+"""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from lewm_cli.config import Inputs, ModelConfig, NetworkConfig, Section
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from lewm_cli.methods.loss import Batch, Loss
+    from lewm_cli.methods.network import Network
+
+
+class Objective(Section):
+    """What a method minimizes: the section `objective` of a configuration, and the loss that is made of it.
+
+    A method is one module in this folder and one entry in `table.py`. Heads that only the loss needs belong to the
+    objective: they are trained with the network and kept for `--resume`, and are no part of the weights of a run.
+
+    Attributes:
+        name: of the method in configurations and run names, `method = "lewm"`.
+        summary: what it does, in a sentence.
+        source: where it comes from.
+        Sizes: the section `model` of a configuration.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    Sizes: ClassVar[type[NetworkConfig]] = ModelConfig
+
+    @classmethod
+    def network(cls, sizes: NetworkConfig, block_dim: int) -> "Network":
+        """Builds the network with random weights; unless a method has its own, that of LeWorldModel."""
+        from lewm_cli.methods.jepa import JEPA
+
+        assert isinstance(sizes, ModelConfig)
+        return JEPA(sizes, block_dim)
+
+    def heads(self, sizes: NetworkConfig, inputs: Inputs) -> "dict[str, nn.Module]":
+        """Builds what only the loss needs, with random weights, by name."""
+        return {}
+
+    @abstractmethod
+    def loss(
+        self, model: "Network", heads: "nn.ModuleDict", batch: "Batch", generator: "torch.Generator | None" = None
+    ) -> "Loss":
+        """The loss of a batch.
+
+        Args:
+            model: that is trained, or a published copy.
+            heads: as `heads` builds them.
+            batch: on the device of the weights.
+            generator: random numbers that the loss draws; torch's global ones if not given.
+        """
+
+    @property
+    @abstractmethod
+    def explanation(self) -> str:
+        """The loss in words, for the page of a run."""
+
+    @property
+    @abstractmethod
+    def collapse_advice(self) -> str:
+        """A clause that says what to change when the latent space has collapsed."""
