@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.objects import save_object
 
@@ -28,7 +28,7 @@ AIM = 0.3
 
 def write_all(folder: Path) -> dict[str, Path]:
     """The same released-size weights in every format."""
-    model = LeWM(ModelConfig(), block_dim=10).eval()
+    model = JEPA(ModelConfig(), block_dim=10).eval()
     state = model.state_dict()
     paths = {name: folder / name for name in ("weights.safetensors", "weights.pt", "legacy.pt", "lewm_object.ckpt")}
     save_file(state, paths["weights.safetensors"])
@@ -41,7 +41,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 def build(state: dict[str, torch.Tensor]) -> None:
     """What a command does next: a model with these weights."""
     with torch.device("meta"):
-        model = LeWM(ModelConfig(), 10)
+        model = JEPA(ModelConfig(), 10)
     model.load_state_dict(state, strict=True, assign=True)
 
 

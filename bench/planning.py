@@ -41,7 +41,7 @@ from stable_worldmodel.solver.cem import CEMSolver
 from torch import Tensor
 
 from lewm_cli.config import ModelConfig, PlannerConfig
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.plan import LatentCost, PerEnvironment, Problem, Solver
 from lewm_cli.plan.cem import CEM
 from lewm_cli.provenance import installed_versions
@@ -72,9 +72,9 @@ def sized(preset: str) -> ModelConfig:
     return ModelConfig.model_validate(find_task("tworoom").presets[preset].get("model", {}))
 
 
-def scrambled(config: ModelConfig) -> LeWM:
+def scrambled(config: ModelConfig) -> JEPA:
     """A model none of whose weights is zero, as those of a new one are."""
-    model = LeWM(config, BLOCK_DIM)
+    model = JEPA(config, BLOCK_DIM)
     generator = torch.Generator().manual_seed(0)
     for name, value in model.state_dict().items():
         if name.endswith("weight") and value.ndim > 1:
@@ -156,7 +156,7 @@ class Models:
 
     preset: str
     config: ModelConfig
-    ours: LeWM
+    ours: JEPA
     theirs: Any
     device: torch.device
 

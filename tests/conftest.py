@@ -16,7 +16,7 @@ from lewm_cli.config import (
     PredictorConfig,
     ProjectorConfig,
 )
-from lewm_cli.methods import LeWM, Provenance, RunCard, TrainConfig
+from lewm_cli.methods import JEPA, Provenance, RunCard, TrainConfig
 from lewm_cli.store import Home
 
 # A busy machine is not a failing test.
@@ -65,18 +65,18 @@ def scramble() -> Scramble:
 
 
 @pytest.fixture
-def small_model(small_config: ModelConfig, scramble: Scramble) -> LeWM:
+def small_model(small_config: ModelConfig, scramble: Scramble) -> JEPA:
     """A scrambled laptop-sized model for action blocks of 5 x 2, in eval mode."""
-    model = LeWM(small_config, block_dim=10)
+    model = JEPA(small_config, block_dim=10)
     scramble(model)
     return model.eval()
 
 
 @pytest.fixture(scope="session")
-def small_card() -> Callable[[LeWM], RunCard]:
+def small_card() -> Callable[[JEPA], RunCard]:
     """Builds a card that fits a model, with numbers that do not survive rounding."""
 
-    def build(model: LeWM) -> RunCard:
+    def build(model: JEPA) -> RunCard:
         frameskip = 5
         dims = model.block_dim // frameskip
         return RunCard(

@@ -21,7 +21,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.flows.convert import convert_run
 from lewm_cli.flows.rm import plan_removals, remove_all
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run, silent
 from lewm_cli.store.conversion import Target
 from lewm_cli.system_errors import explain
@@ -52,9 +52,9 @@ class Work:
 
 @pytest.fixture
 def works(
-    small_model: LeWM, small_card: Callable[[LeWM], RunCard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small_model: JEPA, small_card: Callable[[JEPA], RunCard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> dict[str, Work]:
-    card, older = small_card(small_model), LeWM(small_model.config, block_dim=10).eval()
+    card, older = small_card(small_model), JEPA(small_model.config, block_dim=10).eval()
     outside, task = write_recording(tmp_path / "outside.h5", (3, 4), size=8), find_task("tworoom")
 
     def files(home: Home) -> RunFiles:

@@ -10,7 +10,7 @@ import torch
 
 from lewm_cli.config import ActionStats, PixelStats
 from lewm_cli.data import resize
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.model import normalize_pixels
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import find_task
@@ -43,7 +43,7 @@ def images(tmp_path: Path, frames: tuple[np.ndarray, np.ndarray]) -> tuple[Path,
 
 
 @pytest.fixture
-def seeing_model(small_model: LeWM, tworoom: TwoRoomSimulator) -> LeWM:
+def seeing_model(small_model: JEPA, tworoom: TwoRoomSimulator) -> JEPA:
     """A scrambled model whose latents tell places of TwoRoom apart: their hidden layer is normalized over some."""
     seen = []
     for x in (40.0, 70.0, 160.0, 190.0):
@@ -60,16 +60,16 @@ def seeing_model(small_model: LeWM, tworoom: TwoRoomSimulator) -> LeWM:
 
 
 @pytest.fixture
-def tworoom_run(home: Home, seeing_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> Run:
+def tworoom_run(home: Home, seeing_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> Run:
     """A run of TwoRoom that was never trained, in a home of its own."""
     save_run(RunFiles(home.run_stem(RUN)), seeing_model, small_card(seeing_model))
     return load_run(home, RUN)
 
 
 @pytest.fixture
-def pick_run(home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard], scramble: Callable) -> Run:
+def pick_run(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard], scramble: Callable) -> Run:
     """A run of a robot with 7 action dimensions that has no simulator, never trained."""
-    model = LeWM(small_model.config, block_dim=14)
+    model = JEPA(small_model.config, block_dim=14)
     scramble(model)
     card = small_card(small_model)
     actions = ActionStats(mean=tuple(0.1 * dim for dim in range(7)), std=tuple(0.5 + dim for dim in range(7)))

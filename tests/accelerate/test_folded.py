@@ -13,7 +13,7 @@ from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.accelerate import folded as module
 from lewm_cli.accelerate.packed_linear import PackedLinear
 from lewm_cli.config import ModelConfig
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.model import rollout
 from lewm_cli.plan import LatentCost
 
@@ -23,7 +23,7 @@ HISTORIES = (1, 2, 3, 5)
 
 
 @pytest.fixture(scope="module")
-def models(small_config, scramble) -> dict[str, LeWM]:
+def models(small_config, scramble) -> dict[str, JEPA]:
     """By size: tokens shorter than a head, as long, longer, wider than the latents, and the release's."""
     parts = small_config.predictor
     sizes = {f"history {length}": small_config.model_copy(update={"history": length}) for length in HISTORIES}
@@ -35,10 +35,10 @@ def models(small_config, scramble) -> dict[str, LeWM]:
     ):
         sizes[name] = small_config.model_copy(update={"predictor": parts.model_copy(update=changed)})
     sizes["release"] = ModelConfig()
-    return {name: scramble(LeWM(config, BLOCK_DIM)).eval() for name, config in sizes.items()}
+    return {name: scramble(JEPA(config, BLOCK_DIM)).eval() for name, config in sizes.items()}
 
 
-def drawn(model: LeWM, sequences: int, context: int, steps: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def drawn(model: JEPA, sequences: int, context: int, steps: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Context latents and action blocks."""
     generator = torch.Generator().manual_seed(seed)
     emb = torch.randn(sequences, context, model.config.latent, generator=generator)
@@ -137,7 +137,7 @@ def test_half_the_precision_is_near(models):
 )
 def test_half_the_precision_is_taken_where_it_is_clearly_faster(models, monkeypatch, exact, half, chosen):
     seconds = {torch.float32: exact, torch.bfloat16: half}
-    monkeypatch.setattr(LeWM, "imaginer", lambda model, dtype: dtype)
+    monkeypatch.setattr(JEPA, "imaginer", lambda model, dtype: dtype)
     monkeypatch.setattr("lewm_cli.accelerate.precision._seconds", lambda dtype, emb, blocks: seconds[dtype])
     assert fastest_dtype(models["history 3"]) == chosen
 

@@ -21,7 +21,7 @@ from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.evaluate import choose_pairs, evaluate
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.plan import Bounds, LatentCost, Problem, find_solver
 from lewm_cli.plan.solvers import SOLVERS
 from lewm_cli.store import Home, Run, load_run
@@ -43,8 +43,8 @@ def dataset(other_demos: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def near(small_config, scramble) -> LeWM:
-    return scramble(LeWM(small_config, BLOCK_DIM)).eval()
+def near(small_config, scramble) -> JEPA:
+    return scramble(JEPA(small_config, BLOCK_DIM)).eval()
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def far(near: LeWM, recorder: Recorder) -> LeWM:
+def far(near: JEPA, recorder: Recorder) -> JEPA:
     return send(copy.deepcopy(near))
 
 
@@ -135,7 +135,7 @@ def test_replayed_is_what_is_computed_anew(near, far, recorder, asked: list[tupl
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_only_the_shapes_of_late_are_kept(far: LeWM, recorder: Recorder):
+def test_only_the_shapes_of_late_are_kept(far: JEPA, recorder: Recorder):
     imagine = far.imaginer()
     for _ in range(3):
         for sequences in range(1, SHAPES + 2):
@@ -148,7 +148,7 @@ def test_only_the_shapes_of_late_are_kept(far: LeWM, recorder: Recorder):
 
 
 @pytest.mark.slow
-def test_nothing_is_recorded_where_a_gradient_is_wanted(near: LeWM, far: LeWM, recorder: Recorder):
+def test_nothing_is_recorded_where_a_gradient_is_wanted(near: JEPA, far: JEPA, recorder: Recorder):
     gradients = []
     for model, send_there in ((near, lambda *tensors: tensors), (far, sent)):
         imagine = model.imaginer()
@@ -175,7 +175,7 @@ def test_what_cannot_be_recorded_is_computed_and_said_once(recorder: Recorder):
 
 
 @torch.no_grad()
-def test_a_device_that_records_nothing_computes(near: LeWM):
+def test_a_device_that_records_nothing_computes(near: JEPA):
     assert set(RECORDERS) == {"cuda"}
     imagine, given = near.imaginer(), drawn(3, 4, 0)
     assert torch.equal(imagine(*given), imagine(*given))
@@ -206,7 +206,7 @@ def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solve
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_plans_of_a_planner_share_what_was_recorded(far: LeWM, recorder: Recorder):
+def test_plans_of_a_planner_share_what_was_recorded(far: JEPA, recorder: Recorder):
     config = PlannerConfig(candidates=12, elites=5, iterations=4, horizon=3, receding=1)
     inputs = SimpleNamespace(frameskip=5)
     planner = Planner(SimpleNamespace(model=far, device=DEVICE, card=SimpleNamespace(inputs=inputs)), config)
@@ -243,7 +243,7 @@ def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, r
 
 @torch.no_grad()
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
-def test_a_gpu_replays_what_it_computes(near: LeWM, monkeypatch: pytest.MonkeyPatch):
+def test_a_gpu_replays_what_it_computes(near: JEPA, monkeypatch: pytest.MonkeyPatch):
     replays, replay = [], torch.cuda.CUDAGraph.replay
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(graph), replay(graph)))
     for number in range(torch.cuda.device_count()):

@@ -14,7 +14,7 @@ import pytest
 
 import lewm_cli
 from commands import LEWM, PATIENCE, environment, flat, lewm, lewm_here
-from lewm_cli.methods import LeWM, RunCard, TrainConfig
+from lewm_cli.methods import JEPA, RunCard, TrainConfig
 from lewm_cli.store import RunFiles, read_card, save_derived, save_run
 from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, all_presets, find_preset
 from synthetic import TINY, write_recording
@@ -174,14 +174,14 @@ def test_show_a_run(trained: Path):
 
 
 @pytest.fixture
-def run(home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> RunFiles:
+def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> RunFiles:
     """A run `tworoom/lewm` that has written its weights and nothing else."""
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
     return files
 
 
-def test_show_says_that_a_run_has_stopped(home: Path, run: RunFiles, small_model: LeWM):
+def test_show_says_that_a_run_has_stopped(home: Path, run: RunFiles, small_model: JEPA):
     run.folder.mkdir()
     run.resume.touch()
     shown = lewm_here(home, "show", "tworoom/lewm")

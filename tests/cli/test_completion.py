@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import LEWM, PATIENCE, environment, lewm_here
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, save_run
 from synthetic import write_recording
 
@@ -28,7 +28,7 @@ def completed(home: Path, line: str) -> list[str]:
 
 
 @pytest.fixture
-def shelf(home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> Path:
+def shelf(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> Path:
     """A home with a run and recordings, one of which a shell would take for two words."""
     save_run(RunFiles(home.run_stem("tworoom/lewm")), small_model, small_card(small_model))
     for name in ("robot/pick", "robot/place", "robot/pick up"):

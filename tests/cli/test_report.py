@@ -13,7 +13,7 @@ from lewm_cli.config import ModelConfig
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.flows.results import keep_result, stored_results
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.probe import FEATURES, ProbeResult
 from lewm_cli.probe.probe_result import ProbeScore, TargetResult
 from lewm_cli.report import RunReport
@@ -28,11 +28,11 @@ KINDS = (EvalResult, FilmResult, ProbeResult, SurpriseResult, PerturbationResult
 
 @pytest.fixture(scope="module")
 def measured(
-    tmp_path_factory: pytest.TempPathFactory, small_config: ModelConfig, small_card: Callable[[LeWM], RunCard]
+    tmp_path_factory: pytest.TempPathFactory, small_config: ModelConfig, small_card: Callable[[JEPA], RunCard]
 ) -> Path:
     """A home with a run, and with its surprise along a recording of noise; not to be written to."""
     home = tmp_path_factory.mktemp("measured") / "home"
-    model = LeWM(small_config, block_dim=10).eval()
+    model = JEPA(small_config, block_dim=10).eval()
     save_run(RunFiles(home / RUN), model, small_card(model))
     write_recording(home / "tworoom" / "demo.h5", (30, 24, 40), dims=2, size=64, task="tworoom")
     done = lewm_here(home, "surprise", "tworoom/demo", "--run", RUN)
@@ -184,7 +184,7 @@ def test_page_that_cannot_be_written_is_a_sentence(
     [("tworoom", "lewm eval tworoom/lewm"), ("generic", "lewm surprise tworoom/demo --run tworoom/lewm")],
 )
 def test_run_without_results_says_what_to_measure_first(
-    tmp_path: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard], task: str, next_command: str
+    tmp_path: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard], task: str, next_command: str
 ):
     card = small_card(small_model)
     card = card.model_copy(update={"inputs": card.inputs.model_copy(update={"task": task})})
@@ -228,7 +228,7 @@ def test_newest_of_each_kind_is_reported(home: Path):
 
 
 def test_results_of_earlier_weights_are_passed_over(
-    home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+    home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]
 ):
     assert read(home).measurements
     save_run(RunFiles(home / RUN), small_model, small_card(small_model))  # other weights under the same name

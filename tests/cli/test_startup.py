@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from commands import PATIENCE, environment
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, save_run
 from synthetic import write_recording
 
@@ -44,7 +44,7 @@ def imported(home: Path, commands: list[str]) -> list[tuple[str, int | None, set
 
 
 def test_names_and_headers_need_no_library_that_computes(
-    home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+    home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]
 ):
     run = "tworoom/lewm"
     save_run(RunFiles(home.run_stem(run)), small_model, small_card(small_model))

@@ -13,7 +13,7 @@ from imageio import v3 as imageio
 from commands import Done, lewm_here
 from lewm_cli import suggestion
 from lewm_cli.cli.main import app
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, save_run
 from synthetic import write_recording
 
@@ -45,7 +45,7 @@ def split(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_suggested_commands_can_be_pasted(
-    tmp_path: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard], name: str
+    tmp_path: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard], name: str
 ):
     home = Home.locate(tmp_path / "my worlds")
     save_run(RunFiles(home.run_stem(name)), small_model, small_card(small_model))

@@ -9,7 +9,7 @@ import pytest
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, Run, RunFiles
 from lewm_cli.tasks import find_task
 from synthetic import join_recordings, write_recording
@@ -39,7 +39,7 @@ def other(home: Home) -> Dataset:
 
 @pytest.fixture
 def unseen(
-    home: Home, demo: Dataset, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+    home: Home, demo: Dataset, small_model: JEPA, small_card: Callable[[JEPA], RunCard]
 ) -> Callable[..., UnseenEpisodes]:
     """What may be measured of a recording by a run that was trained on some episodes of `tworoom/demo`."""
 

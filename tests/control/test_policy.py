@@ -20,7 +20,7 @@ from lewm_cli.control import Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import evaluate
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.plan import Plan, Problem
 from lewm_cli.plan.cem import CEM
 from lewm_cli.simulate import Pair
@@ -145,7 +145,7 @@ def test_handed_out_are_the_first_blocks_of_the_plan_in_order(pick_run: Run, fra
 
 
 def test_actions_are_in_the_units_of_the_run(
-    home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard], frames: Frames
+    home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard], frames: Frames
 ):
     card, normalized = small_card(small_model), []
     for number, (mean, std) in enumerate([((0.0, 0.0), (1.0, 1.0)), ((-3.0, 40.0), (0.01, 200.0))]):

@@ -20,7 +20,7 @@ from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.flows.results import keep_result
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.report.plot import comparison_svg
 from lewm_cli.statistics import holm
 from lewm_cli.store import Home, RunFiles, load_run, save_run
@@ -163,11 +163,11 @@ def test_one_result_is_no_comparison(count: int):
 
 @pytest.fixture(scope="module")
 def measured(
-    tmp_path_factory: pytest.TempPathFactory, small_config: ModelConfig, small_card: Callable[[LeWM], RunCard]
+    tmp_path_factory: pytest.TempPathFactory, small_config: ModelConfig, small_card: Callable[[JEPA], RunCard]
 ) -> Path:
     """A home with three runs of the same weights, good, poor and unmeasured; not to be written to."""
     home = tmp_path_factory.mktemp("measured") / "home"
-    model = LeWM(small_config, block_dim=10).eval()
+    model = JEPA(small_config, block_dim=10).eval()
     for name, outcomes in (("good", (*ALL[:33], *NONE[:7])), ("poor", RANDOM), ("new", None)):
         save_run(RunFiles(home / "tworoom" / name), model, small_card(model))
         if outcomes:

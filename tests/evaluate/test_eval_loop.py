@@ -23,7 +23,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import EvalResult, Journal, choose_pairs, evaluate
 from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.evaluate.journal import Entry, Journaled
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.plan import LatentCost, PerEnvironment, Problem
 from lewm_cli.plan.cem import CEM
 from lewm_cli.simulate import (
@@ -120,7 +120,7 @@ def here(measure: Measure, pairs: list[Pair]) -> EvalResult:
 # Planning
 
 
-def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: LeWM):
+def test_plan_is_the_same_in_any_batch_bit_for_bit(small_model: JEPA):
     starts, goals = torch.randn(5, 1, 8), torch.randn(5, 8)
 
     def plan(numbers: list[int]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from lewm_cli.config import EvalProtocol, Layer, PlannerConfig, parse_setting
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import EvalResult, PairManifest, find_protocol, remarks, task_protocols
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.tasks import TASKS, TWOROOM, Task
 from synthetic import join_recordings, write_recording
@@ -270,11 +270,11 @@ def test_recording_without_states_is_refused(world: Path):
 
 @pytest.mark.slow
 def test_run_with_another_action_width_is_refused_and_another_history_is_not(
-    world: Path, small_card: Callable[[LeWM], RunCard]
+    world: Path, small_card: Callable[[JEPA], RunCard]
 ):
     for name, model in {
-        "wide": LeWM(small_model_config(world), block_dim=15),
-        "short": LeWM(small_model_config(world, history=1), block_dim=10),
+        "wide": JEPA(small_model_config(world), block_dim=15),
+        "short": JEPA(small_model_config(world, history=1), block_dim=10),
     }.items():
         save_run(RunFiles(world / "tworoom" / name), model.eval(), small_card(model))
     image = world / "goal.png"

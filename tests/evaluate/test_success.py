@@ -13,7 +13,7 @@ from lewm_cli.config import EvalProtocol
 from lewm_cli.control import Planner
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import EvalResult, choose_pairs, evaluate
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.plan import Plan, Problem
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.tasks import TWOROOM
@@ -37,7 +37,7 @@ class Always:
 
 
 @pytest.fixture
-def run(home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> Run:
+def run(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> Run:
     files = RunFiles(home.run_stem(RUN))
     files.weights.parent.mkdir(parents=True, exist_ok=True)
     save_run(files, small_model, small_card(small_model))

@@ -28,7 +28,7 @@ from lewm_cli.heads import (
     read_head,
     save_head,
 )
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import (
     Home,
     Run,
@@ -97,7 +97,7 @@ def trained_on(run: RunCard, dataset: Dataset, name: str, held_out: tuple[int, .
 
 
 @pytest.fixture
-def world(home: Home, seeing_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> World:
+def world(home: Home, seeing_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> World:
     dataset = record(home.dataset_path("tworoom/demo"))
     save_run(RunFiles(home.run_stem(RUN)), seeing_model, trained_on(small_card(seeing_model), dataset, "tworoom/demo"))
     return World(home)

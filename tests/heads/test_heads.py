@@ -24,7 +24,7 @@ from lewm_cli.heads import (
 )
 from lewm_cli.heads.reach import score_reach
 from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store import (
     Run,
     RunFiles,
@@ -102,7 +102,7 @@ def walks(lengths: tuple[int, ...], seed: int) -> Tensor:
 
 
 @pytest.fixture
-def walker(tmp_path: Path, small_model: LeWM, small_card: Callable) -> tuple[Run, Dataset]:
+def walker(tmp_path: Path, small_model: JEPA, small_card: Callable) -> tuple[Run, Dataset]:
     run = Run(RUN, RunFiles(tmp_path / "lewm"), small_model, small_card(small_model), tensors=1, sha256="")
     return run, open_dataset(write_recording(tmp_path / "x.h5", dims=2), "x")
 

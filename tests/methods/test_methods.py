@@ -14,7 +14,7 @@ from commands import lewm_here
 from lewm_cli import load
 from lewm_cli.config import NetworkConfig, Section
 from lewm_cli.errors import UsageError
-from lewm_cli.methods import METHODS, Batch, LeWM, ListedMethod, Loss, Method, TrainConfig
+from lewm_cli.methods import JEPA, METHODS, Batch, ListedMethod, Loss, Method, TrainConfig
 from lewm_cli.model import PlanFlops
 from lewm_cli.store import read_card
 from lewm_cli.train import read_log
@@ -161,5 +161,5 @@ def test_settings_are_those_of_the_method(toy: type[Toy]):
 def test_configuration_that_names_no_method_is_that_of_lewm():
     config = TrainConfig.build({"model": {"latent": 8}, "objective": {"lambda": 0.5}}, "the file own.toml")
     assert config.method == "lewm"
-    assert METHODS[config.method].find() is LeWM
+    assert METHODS[config.method].find() is JEPA
     assert config == TrainConfig.model_validate_json(config.model_dump_json(by_alias=True))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.methods import Batch, LeWM
+from lewm_cli.methods import JEPA, Batch
 from lewm_cli.model import SIGReg
 from lewm_cli.store.keys import released_key
 
@@ -34,7 +34,7 @@ def pairs(small_config, scramble):
     }
     built = {}
     for size, config in sizes.items():
-        ours, theirs = LeWM(config, BLOCK_DIM), build_theirs(config)
+        ours, theirs = JEPA(config, BLOCK_DIM), build_theirs(config)
         scramble(ours)
         theirs.load_state_dict(ours.state_dict(), strict=True)
         built[size] = ours.eval(), theirs.eval()
@@ -51,7 +51,7 @@ def small_pair(pairs):
     return pairs["small"]
 
 
-def frames(model: LeWM, *shape: int, seed: int = 1) -> Tensor:
+def frames(model: JEPA, *shape: int, seed: int = 1) -> Tensor:
     size = model.config.image_size
     return torch.randn(*shape, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
@@ -65,7 +65,7 @@ def for_candidates(per_environment: Tensor, candidates: int) -> Tensor:
     return per_environment.unsqueeze(1).expand(-1, candidates, *per_environment.shape[1:])
 
 
-def planning_info(model: LeWM, environments: int, candidates: int, context: int = 1) -> dict[str, Any]:
+def planning_info(model: JEPA, environments: int, candidates: int, context: int = 1) -> dict[str, Any]:
     return {
         "pixels": for_candidates(frames(model, environments, context, seed=3), candidates),
         "goal": for_candidates(frames(model, environments, 1, seed=4), candidates),
@@ -173,7 +173,7 @@ def test_training_objective_agrees_in_value_gradients_and_running_statistics(sma
 def test_dropout_agrees_for_the_same_seed(small_config, scramble):
     predictor = small_config.predictor.model_copy(update={"dropout": 0.3, "embedding_dropout": 0.2})
     config = small_config.model_copy(update={"predictor": predictor})
-    ours, theirs = LeWM(config, BLOCK_DIM), build_theirs(config)
+    ours, theirs = JEPA(config, BLOCK_DIM), build_theirs(config)
     scramble(ours)
     theirs.load_state_dict(ours.state_dict(), strict=True)
     emb, act_emb = torch.randn(2, 4, 3, config.latent, generator=torch.Generator().manual_seed(6))

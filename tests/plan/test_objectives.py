@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.model import PositionHead, ReachHead
 from lewm_cli.plan import LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
 
@@ -25,7 +25,7 @@ def goal() -> Tensor:
 
 
 @pytest.fixture
-def objectives(small_model: LeWM, scramble: Callable) -> dict[str, Objective]:
+def objectives(small_model: JEPA, scramble: Callable) -> dict[str, Objective]:
     """All there are, their heads scrambled."""
     return {
         "last": LastLatent(small_model),
@@ -103,7 +103,7 @@ def test_path_prefers_arriving_early_and_last_does_not_care(objectives: dict[str
 
 
 def test_cost_of_candidates_is_what_the_objective_says_of_what_is_imagined(
-    small_model: LeWM, objectives: dict[str, Objective]
+    small_model: JEPA, objectives: dict[str, Objective]
 ):
     generator = torch.Generator().manual_seed(3)
     start, goals = torch.randn(2, 1, 8, generator=generator), torch.randn(2, 8, generator=generator)

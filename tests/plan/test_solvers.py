@@ -21,7 +21,7 @@ from lewm_cli.config import Layer, ModelConfig, PlannerConfig
 from lewm_cli.control import ImaginedPlan, Planner, task_planner
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.model import PlanFlops
 from lewm_cli.plan import Bounds, LatentCost, PerEnvironment, Plan, Problem, WarmStart, find_solver
 from lewm_cli.plan.cost import cost_and_gradient
@@ -123,7 +123,7 @@ def same(one: Plan, other: Plan) -> bool:
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("actions", "cost", "iterations"))
 
 
-def imagined(model: LeWM, start: torch.Tensor, sequences: torch.Tensor) -> torch.Tensor:
+def imagined(model: JEPA, start: torch.Tensor, sequences: torch.Tensor) -> torch.Tensor:
     """The last latent (N, D) of sequences (N, T, block_dim) from latents (N, D): every window whole."""
     blocks, latents = model.embed_actions(sequences), [start]
     for end in range(1, sequences.shape[1] + 1):
@@ -160,7 +160,7 @@ def test_best_is_the_cheapest_that_was_ever_tried(solver: str):
         assert torch.equal(plan.actions[number], tried[costs.argmin()])
 
 
-def test_gradient_of_the_latent_cost_is_that_of_the_plain_rollout(small_model: LeWM):
+def test_gradient_of_the_latent_cost_is_that_of_the_plain_rollout(small_model: JEPA):
     starts, goals = torch.randn(2, 8), torch.randn(2, 8)
     candidates = torch.randn(2, 300, 4, 10, generator=torch.Generator().manual_seed(2))  # in several parts
     cost = LatentCost(small_model, starts.unsqueeze(1), goals)
@@ -177,7 +177,7 @@ def test_gradient_of_the_latent_cost_is_that_of_the_plain_rollout(small_model: L
     assert all(parameter.grad is None for parameter in small_model.parameters())
 
 
-def test_gradient_steps_are_those_of_torch(small_model: LeWM):
+def test_gradient_steps_are_those_of_torch(small_model: JEPA):
     start, goal = torch.randn(1, 1, 8), torch.randn(1, 8)
     cost = LatentCost(small_model, start, goal)
     config = PlannerConfig(solver="gradient", candidates=5, iterations=7, step=0.05)
@@ -298,7 +298,7 @@ def test_plan_does_not_depend_on_the_other_environments(
 
 
 @pytest.mark.parametrize("solver", EVERY)
-def test_separately_is_bit_for_bit_the_same_with_a_model(small_model: LeWM, solver: str):
+def test_separately_is_bit_for_bit_the_same_with_a_model(small_model: JEPA, solver: str):
     starts, goals = torch.randn(4, 1, 8), torch.randn(4, 8)
 
     def plan(numbers: list[int]) -> Plan:
@@ -520,7 +520,7 @@ def test_convergence_stops(solver: str):
 @pytest.mark.parametrize("horizon", [1, 2, 5])
 def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width: int | None, horizon: int):
     predictor = small_config.predictor.model_copy(update={"width": width})
-    model = LeWM(small_config.model_copy(update={"predictor": predictor}), block_dim=10).eval().requires_grad_(False)
+    model = JEPA(small_config.model_copy(update={"predictor": predictor}), block_dim=10).eval().requires_grad_(False)
     told = PlanFlops.of(model, horizon)
     start, candidates = torch.zeros(3, 8), torch.zeros(3, horizon, 10, requires_grad=True)
 
@@ -542,7 +542,7 @@ def test_operations_are_those_that_torch_counts(small_config: ModelConfig, width
 
 @pytest.mark.slow
 def test_release_takes_what_its_sizes_say():
-    told = PlanFlops.of(LeWM(ModelConfig(), block_dim=10).eval(), horizon=5)
+    told = PlanFlops.of(JEPA(ModelConfig(), block_dim=10).eval(), horizon=5)
     # 9,000 candidates of 12 windows' tokens; about 11 million weights are used for each token.
     assert 9000 * told.candidate == pytest.approx(9000 * 12 * 2 * 11.6e6, rel=0.05)
 
@@ -651,8 +651,8 @@ def test_precision_is_measured_if_it_is_left_open_and_the_result_says_which(
     home: Home, tworoom_run: Run, images: tuple[Path, Path], monkeypatch, fastest: torch.dtype, used: str
 ):
     between = ["plan", tworoom_run.name, "--start", images[0], "--goal", images[1], *FEW_TRIES, "--json"]
-    imaginer, dtypes = LeWM.imaginer, []
-    monkeypatch.setattr(LeWM, "imaginer", lambda model, *how: dtypes.append(how[0]) or imaginer(model, *how))
+    imaginer, dtypes = JEPA.imaginer, []
+    monkeypatch.setattr(JEPA, "imaginer", lambda model, *how: dtypes.append(how[0]) or imaginer(model, *how))
     monkeypatch.setattr("lewm_cli.control.run_planner.fastest_dtype", lambda model: fastest)
     left_open = lewm_here(home.write, *between, "--set", "planner.precision=auto").json()
     given = lewm_here(home.write, *between, "--set", f"planner.precision={used}").json()
@@ -705,7 +705,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     result = EvalResult.model_validate(done.json())
     assert result.protocol.planner.solver == solver
     assert result.iterations_per_plan == (13 if solver == "cem-gd" else 3)
-    told = PlanFlops.of(LeWM(lewm_model(home), 10).eval(), 5)
+    told = PlanFlops.of(JEPA(lewm_model(home), 10).eval(), 5)
     gradient = solver == "gradient"
     refined = told.tried(4, gradient=True) * 10 if solver == "cem-gd" else 0
     assert result.flops_per_plan == told.images + 3 * told.tried(12, gradient=gradient) + refined

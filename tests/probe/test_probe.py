@@ -22,7 +22,7 @@ from commands import flat, lewm_here
 from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.probe import FEATURES, STAGES, ProbeResult, draw_samples, encode, fit_probes
 from lewm_cli.probe.probe_result import ProbeScore
 from lewm_cli.probe.samples import Features, ProbeSamples
@@ -55,8 +55,8 @@ def tiny_config() -> ModelConfig:
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny_config: ModelConfig, scramble: Callable, small_card: Callable[[LeWM], RunCard]) -> Run:
-    model = scramble(LeWM(tiny_config, block_dim=10)).eval()
+def run(tmp_path: Path, tiny_config: ModelConfig, scramble: Callable, small_card: Callable[[JEPA], RunCard]) -> Run:
+    model = scramble(JEPA(tiny_config, block_dim=10)).eval()
     return Run(RUN, RunFiles(tmp_path / "lewm"), model, small_card(model), tensors=1, sha256="")
 
 
@@ -247,11 +247,11 @@ def test_latent_of_any_width_can_be_probed(
     tmp_path: Path,
     tiny_config: ModelConfig,
     scramble: Callable,
-    small_card: Callable[[LeWM], RunCard],
+    small_card: Callable[[JEPA], RunCard],
     dataset: Dataset,
     latent: int,
 ):
-    model = scramble(LeWM(tiny_config.model_copy(update={"latent": latent}), block_dim=10)).eval()
+    model = scramble(JEPA(tiny_config.model_copy(update={"latent": latent}), block_dim=10)).eval()
     run = Run(RUN, RunFiles(tmp_path / "lewm"), model, small_card(model), tensors=1, sha256="")
     result = measure(run, dataset, draw(dataset, frames=100))  # the fewest that can be asked for
     assert result.latent == latent

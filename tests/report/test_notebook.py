@@ -15,7 +15,7 @@ import torch
 import lewm_cli
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.flows.results import keep_result
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.report import Table, log_rows, result_rows, run_html
 from lewm_cli.report.rows import SHOWN
 from lewm_cli.store import Home, RunFiles, StoredResults, load_run, load_weights, save_run
@@ -28,7 +28,7 @@ NASTY = """tworoom/<script>alert("1")</script>&'x"""
 
 
 @pytest.fixture
-def run(home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> lewm_cli.StoredRun:
+def run(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> lewm_cli.StoredRun:
     """A run with a log and one of every result."""
     files = RunFiles(home.run_stem(RUN))
     save_run(files, small_model, small_card(small_model))
@@ -52,7 +52,7 @@ def test_run_is_a_line(run: lewm_cli.StoredRun, home: Home):
 
 
 def test_run_without_log_and_results_is_a_line_and_has_empty_tables(
-    home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+    home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]
 ):
     save_run(RunFiles(home.run_stem("a/b")), small_model, small_card(small_model))
     bare = lewm_cli.load("a/b")
@@ -65,7 +65,7 @@ def test_run_without_log_and_results_is_a_line_and_has_empty_tables(
 
 def test_model_policy_and_results_are_a_line(run: lewm_cli.StoredRun):
     model = repr(run.model)
-    assert model.startswith("LeWM(202,094 parameters: encoder 150,464, predictor 26,824, ")
+    assert model.startswith("JEPA(202,094 parameters: encoder 150,464, predictor 26,824, ")
     assert model.endswith("; frames of 64 px, latent 8, action blocks of 10)")
     assert repr(lewm_cli.AutoCostModel(RUN)) == model
     frame = np.zeros((64, 64, 3), np.uint8)

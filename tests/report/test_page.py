@@ -14,7 +14,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 
 from lewm_cli.config import ModelConfig, PlannerConfig, Section
-from lewm_cli.methods import METHODS, LeWM, ListedMethod, TrainConfig
+from lewm_cli.methods import JEPA, METHODS, ListedMethod, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.filmstrip import crop, panels, ramp
@@ -170,7 +170,7 @@ def test_numbers_stand_beside_their_floor(full):
 
 
 def test_page_has_the_objective_of_any_method(monkeypatch: pytest.MonkeyPatch):
-    class Other(LeWM):
+    class Other(JEPA):
         name = "other"
 
     monkeypatch.setitem(METHODS, "other", ListedMethod(ModelConfig, Section, lambda: Other))

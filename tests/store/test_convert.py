@@ -24,7 +24,7 @@ from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import convert_run
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
 from lewm_cli.store import conversion as adapter
 from lewm_cli.store.conversion import FOLDERS, HUB_FILES, Names, Target
@@ -42,7 +42,7 @@ RELEASED_KEYS = Path(__file__).parents[1] / "parity" / "released_keys.txt"
 
 
 @pytest.fixture
-def files(home: Home, small_model: LeWM, small_card: Callable[[LeWM], RunCard], tmp_path, monkeypatch) -> RunFiles:
+def files(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard], tmp_path, monkeypatch) -> RunFiles:
     """A finished run, and an empty current directory."""
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
@@ -70,17 +70,17 @@ def assert_same_tensors(found: dict[str, torch.Tensor], expected: dict[str, torc
         assert torch.equal(found[key], value), key
 
 
-def released(model: LeWM) -> dict[str, torch.Tensor]:
+def released(model: JEPA) -> dict[str, torch.Tensor]:
     return {released_key(key): value for key, value in model.state_dict().items()}
 
 
-def named_as_installed(model: LeWM) -> dict[str, torch.Tensor]:
+def named_as_installed(model: JEPA) -> dict[str, torch.Tensor]:
     """The tensors under the names that they have in the installed transformers."""
     return model.state_dict() if INSTALLED is Names.CURRENT else released(model)
 
 
 @torch.no_grad()
-def assert_computes_the_same(module: torch.nn.Module, model: LeWM) -> None:
+def assert_computes_the_same(module: torch.nn.Module, model: JEPA) -> None:
     """Encodes, predicts and judges plans as our model does, to 1e-4."""
     assert not module.training
     generator = torch.Generator().manual_seed(0)
@@ -106,7 +106,7 @@ def assert_computes_the_same(module: torch.nn.Module, model: LeWM) -> None:
 # Formats
 
 
-def test_safetensors_is_a_copy_with_the_card(home: Home, files: RunFiles, small_model: LeWM):
+def test_safetensors_is_a_copy_with_the_card(home: Home, files: RunFiles, small_model: JEPA):
     done = convert(home, "safetensors", "--output", "deep/copy.safetensors", "--json")
     assert done.code == 0, done.err
     copy = Path("deep/copy.safetensors").resolve()
@@ -121,7 +121,7 @@ def test_safetensors_is_a_copy_with_the_card(home: Home, files: RunFiles, small_
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["object", "weights"])
 @pytest.mark.parametrize("state", ["missing", "damaged", "good"])
-def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFiles, small_model: LeWM, target, state):
+def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFiles, small_model: JEPA, target, state):
     path = files.object if target == "object" else files.state_dict
     if state == "missing":
         path.unlink()
@@ -136,14 +136,14 @@ def test_derived_files_are_written_anew_beside_the_run(home: Home, files: RunFil
     assert lewm_here(home.write, "verify", NAME).code == 0
 
 
-def test_object_elsewhere_is_the_model(home: Home, files: RunFiles, small_model: LeWM):
+def test_object_elsewhere_is_the_model(home: Home, files: RunFiles, small_model: JEPA):
     assert convert(home, "object", "--output", "mine_object.ckpt", "-q").code == 0
     model = their_AutoCostModel("mine", cache_dir=Path.cwd())
     assert_same_tensors(model.state_dict(), small_model.state_dict())
 
 
 @pytest.mark.slow
-def test_object_of_stable_worldmodel_computes_the_same(home: Home, files: RunFiles, small_model: LeWM):
+def test_object_of_stable_worldmodel_computes_the_same(home: Home, files: RunFiles, small_model: JEPA):
     done = convert(home, "swm-object", "--output", "swm_object.ckpt")
     assert done.code == 0, done.err
     module = torch.load("swm_object.ckpt", weights_only=False)
@@ -154,7 +154,7 @@ def test_object_of_stable_worldmodel_computes_the_same(home: Home, files: RunFil
 
 
 @pytest.mark.parametrize("names", [None, *Names])
-def test_hub_folder_holds_every_tensor_and_the_card(home: Home, files: RunFiles, small_model: LeWM, names):
+def test_hub_folder_holds_every_tensor_and_the_card(home: Home, files: RunFiles, small_model: JEPA, names):
     done = convert(home, "hub", *(["--names", names] if names else []), "--json")
     assert done.code == 0, done.err
     folder = Path.cwd() / "tworoom-lewm-hub"
@@ -173,7 +173,7 @@ def test_hub_folder_holds_every_tensor_and_the_card(home: Home, files: RunFiles,
     assert_computes_the_same(module.eval(), small_model)
 
 
-def test_hub_folder_loads_in_stable_worldmodel(home: Home, files: RunFiles, small_model: LeWM):
+def test_hub_folder_loads_in_stable_worldmodel(home: Home, files: RunFiles, small_model: JEPA):
     pytest.importorskip("hydra")
     pytest.importorskip("stable_pretraining")
     from stable_worldmodel.wm.utils import load_pretrained
@@ -218,7 +218,7 @@ def test_encoder_of_any_size_is_a_named_one_with_settings_of_its_own(encoder: En
 
 
 def test_release_has_its_303_tensors_in_the_module_of_its_configuration():
-    ours = LeWM(ModelConfig(), BLOCK_DIM)
+    ours = JEPA(ModelConfig(), BLOCK_DIM)
     module = adapter.swm_module(ours)
     assert_same_tensors(module.state_dict(), named_as_installed(ours))
     names = {f"{key}\t{list(value.shape)}" for key, value in released(ours).items()}
@@ -228,7 +228,7 @@ def test_release_has_its_303_tensors_in_the_module_of_its_configuration():
 @pytest.mark.parametrize("target", ["hub", "swm-object"])
 def test_model_that_stable_worldmodel_does_not_have_is_refused(home, files, small_config, small_card, target):
     predictor = small_config.predictor.model_copy(update={"heads": 1, "head_dim": 8})
-    model = LeWM(small_config.model_copy(update={"predictor": predictor}), BLOCK_DIM)
+    model = JEPA(small_config.model_copy(update={"predictor": predictor}), BLOCK_DIM)
     save_run(files, model, small_card(model))
     assert "predictor.heads 1" in convert(home, target).sentence()
     assert list(Path.cwd().iterdir()) == []
@@ -322,7 +322,7 @@ def test_wrong_usage_and_missing_runs_are_sentences(home: Home, files: RunFiles)
 def test_copy_of_a_file_that_changes_meanwhile_is_refused(home: Home, files: RunFiles, small_card, monkeypatch):
     def changed_after_loading(home: Home, name: str, **options: object):
         run = load_run(home, name, **options)
-        save_run(files, LeWM(run.model.config, BLOCK_DIM), run.card)
+        save_run(files, JEPA(run.model.config, BLOCK_DIM), run.card)
         return run
 
     monkeypatch.setattr("lewm_cli.flows.convert.load_run", changed_after_loading)

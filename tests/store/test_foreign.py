@@ -21,7 +21,7 @@ from commands import flat, lewm, lewm_here
 from lewm_cli.config import ActionStats, ModelConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, StoredStatistics, read_card, save_derived, save_run
 from lewm_cli.store.formats import read_checkpoint
 from synthetic import write_recording
@@ -109,7 +109,7 @@ def listed(home: Path) -> dict[str, dict[str, Any]]:
 )
 @pytest.mark.parametrize("here", ["home", "home/own", "."])
 def test_a_run_is_found_by_the_path_of_its_file(
-    home: Path, small_model: LeWM, small_card, monkeypatch, typed: str, name: str, here: str
+    home: Path, small_model: JEPA, small_card, monkeypatch, typed: str, name: str, here: str
 ):
     """From the home, a folder in it and one around it; through links; with the folder of another name."""
     save_run(RunFiles(home / "own" / "good"), small_model, small_card(small_model))
@@ -228,7 +228,7 @@ def test_nothing_waits_for_a_pipe(home: Path):
     assert lewm_here(home, "verify").code == 0
 
 
-def test_our_own_runs_are_one_model(home: Path, small_model: LeWM, small_card):
+def test_our_own_runs_are_one_model(home: Path, small_model: JEPA, small_card):
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     assert "tworoom/lewm is one model, which lewm trained; type 'tworoom/lewm'" in refused(
         home, "show", "tworoom/lewm@ema"
@@ -360,7 +360,7 @@ def test_epochs_have_numbers(home: Path):
     assert shown(home, "run/weights_epoch_9.pt")["name"] == "run@9"
 
 
-def test_one_file_and_our_own_runs_have_no_numbers(home: Path, small_model: LeWM, small_card):
+def test_one_file_and_our_own_runs_have_no_numbers(home: Path, small_model: JEPA, small_card):
     place(home, "pusht/lejepa_weight.ckpt")
     assert "pusht/lejepa is one file, without a number" in refused(home, "eval", "pusht/lejepa@3")
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
@@ -379,7 +379,7 @@ def test_newest_snapshot_of_a_cache_is_taken(home: Path):
     assert "/snapshots/new/" in shown(home, "quentinll/lewm-pusht")["path"]
 
 
-def test_own_weights_win_over_everything_of_their_name(home: Path, small_model: LeWM, small_card):
+def test_own_weights_win_over_everything_of_their_name(home: Path, small_model: JEPA, small_card):
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
     save_derived(files, small_model)
@@ -421,7 +421,7 @@ def test_several_checkpoints_of_one_name_are_named(home: Path, places: tuple[str
 
 
 @pytest.mark.slow
-def test_released_weights_have_three_names(home: Path, small_model: LeWM, small_card):
+def test_released_weights_have_three_names(home: Path, small_model: JEPA, small_card):
     place(home, "tworoom/lejepa_object.ckpt", OBJECT)
     for name in ("tworoom/lewm-release", "tworoom/lewm"):
         assert shown(home, name)["name"] == "tworoom/lejepa"
@@ -440,7 +440,7 @@ def test_near_misses_are_offered(home: Path, name: str):
     assert "did you mean 'pusht/lejepa'?" in refused(home, "eval", name)
 
 
-def test_folder_of_our_runs_is_no_run(home: Path, small_model: LeWM, small_card):
+def test_folder_of_our_runs_is_no_run(home: Path, small_model: JEPA, small_card):
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     place(home, "tworoom/other.pt")
     assert "did you mean 'tworoom/lewm'?" in refused(home, "eval", "tworoom")
@@ -525,7 +525,7 @@ def test_task_is_that_of_the_recording_else_that_of_the_name(home: Path):
     assert "there is no dataset 'nowhere'" in refused(home, "show", "robot/run", "--stats-from", "nowhere")
 
 
-def test_own_run_takes_no_other_statistics(home: Path, small_model: LeWM, small_card):
+def test_own_run_takes_no_other_statistics(home: Path, small_model: JEPA, small_card):
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     record(home)
     for command in (("show",), ("eval",), ("probe",), ("surprise", "tworoom/demos", "--run")):
@@ -627,7 +627,7 @@ def test_unreadable_sizes_are_named(home: Path):
         assert f"{path} cannot be read ({why}" in refused(home, "show", "a/run", "--config", path)
 
 
-def test_what_carries_its_sizes_takes_no_others(home: Path, small_model: LeWM, small_card):
+def test_what_carries_its_sizes_takes_no_others(home: Path, small_model: JEPA, small_card):
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     place(home, "a/run_object.ckpt", OBJECT)
     record(home)
@@ -747,7 +747,7 @@ def as_another_tool_has_it(files: RunFiles) -> tuple[str, str]:
 
 @pytest.mark.slow
 def test_copy_of_our_run_measures_the_same_surprise(
-    home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]
+    home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]
 ):
     recording = record(home, size=64)
     card = small_card(small_model)
@@ -782,7 +782,7 @@ def test_copy_of_our_run_measures_the_same_surprise(
 
 
 @pytest.mark.slow
-def test_probe_of_a_copy_says_what_is_not_known(home: Path, small_model: LeWM, small_card):
+def test_probe_of_a_copy_says_what_is_not_known(home: Path, small_model: JEPA, small_card):
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
     save_derived(files, small_model)

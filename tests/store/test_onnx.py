@@ -24,7 +24,7 @@ from conftest import Scramble
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.config import ActionStats, ModelConfig, PixelStats
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.plan.cost import LatentCost
 from lewm_cli.store import Home, Run, RunFiles, load_run, read_card, save_run, weights_digest
 from lewm_cli.store import onnx_export as converting
@@ -44,19 +44,19 @@ Build = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory, scramble: Scramble, small_card: Callable[[LeWM], RunCard]) -> Build:
+def build(tmp_path_factory: pytest.TempPathFactory, scramble: Scramble, small_card: Callable[[JEPA], RunCard]) -> Build:
     """Save a scrambled run in a home of its own, and load it."""
 
     def one(config: ModelConfig, frameskip: int = 5, dims: int = 2) -> Run:
-        model = scramble(LeWM(config, frameskip * dims)).eval()
-        inputs = small_card(LeWM(config, 10)).inputs.model_copy(
+        model = scramble(JEPA(config, frameskip * dims)).eval()
+        inputs = small_card(JEPA(config, 10)).inputs.model_copy(
             update={
                 "frameskip": frameskip,
                 "actions": ActionStats(mean=(1.5, *(-0.25,) * (dims - 1)), std=(0.2, *(3.0,) * (dims - 1))),
                 "pixels": PixelStats(mean=(0.3, 0.4, 0.5), std=(0.2, 0.25, 0.3)),
             }
         )
-        card = small_card(LeWM(config, 10)).model_copy(update={"inputs": inputs})
+        card = small_card(JEPA(config, 10)).model_copy(update={"inputs": inputs})
         folder = tmp_path_factory.mktemp("built")
         save_run(RunFiles(folder / NAME), model, card)
         return load_run(Home(folder, (folder,)), NAME)
@@ -306,7 +306,7 @@ def test_models_that_differ_too_much_are_not_put_in_place(run: Run, here: Path, 
 
 
 def test_weights_that_are_no_numbers_are_refused(run: Run, exported: dict[str, bytes], tmp_path: Path):
-    model = LeWM(run.model.config, run.model.block_dim)
+    model = JEPA(run.model.config, run.model.block_dim)
     model.load_state_dict(run.model.state_dict())
     with torch.no_grad():
         model.predictor.pos_embedding[0, 1, 0] = torch.nan

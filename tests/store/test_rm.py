@@ -16,7 +16,7 @@ import pytest
 from commands import PATIENCE, Done, environment, flat, lewm, lewm_here, wait_until
 from lewm_cli.data import open_dataset, pack_frames
 from lewm_cli.files import is_locked, lock_path, locked
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run
 from synthetic import write_recording
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> RunFiles:
+def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> RunFiles:
     """A run with everything that a run can have."""
     files = RunFiles(home / RUN)
     fill(files, small_model, small_card(small_model))
@@ -46,7 +46,7 @@ def dataset(home: Path) -> Path:
     return path
 
 
-def fill(files: RunFiles, model: LeWM, card: RunCard) -> None:
+def fill(files: RunFiles, model: JEPA, card: RunCard) -> None:
     with locked(files.weights, "busy"):
         save_run(files, model, card)
         save_derived(files, model)
@@ -72,7 +72,7 @@ def listed(home: Path) -> set[str]:
 # What goes
 
 
-def test_run_goes_with_all_that_belongs_to_it(home: Path, run: RunFiles, small_model: LeWM, small_card):
+def test_run_goes_with_all_that_belongs_to_it(home: Path, run: RunFiles, small_model: JEPA, small_card):
     fill(RunFiles(home / "tworoom" / "lewm-2"), small_model, small_card(small_model))
     others = {path for path in everything(home) if "lewm-2" in path} | {"tworoom"}
     (home / "tworoom" / ".lewm.safetensors.77.part").write_bytes(b"half")
@@ -115,7 +115,7 @@ def test_damaged_things_can_be_removed(home: Path, run: RunFiles, dataset: Path)
     assert listed(home) == set()
 
 
-def test_folders_that_say_what_layout_the_home_has_stay(home: Path, small_model: LeWM, small_card):
+def test_folders_that_say_what_layout_the_home_has_stay(home: Path, small_model: JEPA, small_card):
     fill(RunFiles(home / "checkpoints" / "a" / "b" / "c"), small_model, small_card(small_model))
     write_recording(home / "datasets" / "d" / "e.h5")
     assert lewm_here(home, "rm", "a/b/c", "d/e", "--yes").code == 0

@@ -25,7 +25,7 @@ from commands import PATIENCE
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts, write_text
 from lewm_cli.flows.show import look_up
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store import (
     Home,
     RunFiles,
@@ -63,14 +63,14 @@ def write_recording(path: Path, task: str | None = None) -> Path:
 
 
 @pytest.fixture
-def saved(home: Home, small_model: LeWM, small_card) -> RunFiles:
+def saved(home: Home, small_model: JEPA, small_card) -> RunFiles:
     """A run called `tworoom/lewm`, weights only."""
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
     return files
 
 
-def planning_case(model: LeWM) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def planning_case(model: JEPA) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     size = model.config.image_size
     frames = torch.randn(2, 2, 1, 1, 3, size, size, generator=generator)
@@ -79,7 +79,7 @@ def planning_case(model: LeWM) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
 
 
 @torch.no_grad()
-def assert_same_model(model: torch.nn.Module, reference: LeWM) -> None:
+def assert_same_model(model: torch.nn.Module, reference: JEPA) -> None:
     """In eval mode, with the same weights and the same costs, to the last bit."""
     assert not model.training
     ours, theirs = model.state_dict(), reference.state_dict()
@@ -311,7 +311,7 @@ def test_inventory_lists_damaged_files_with_what_is_wrong(home: Home, saved: Run
 # Runs
 
 
-def test_run_comes_back_exactly(home: Home, saved: RunFiles, small_model: LeWM, small_card):
+def test_run_comes_back_exactly(home: Home, saved: RunFiles, small_model: JEPA, small_card):
     run = load_run(home, NAME)
     assert run.card == small_card(small_model)
     assert run.tensors == len(small_model.state_dict())
@@ -319,13 +319,13 @@ def test_run_comes_back_exactly(home: Home, saved: RunFiles, small_model: LeWM, 
     assert_same_model(run.model, small_model)
 
 
-def test_training_mode_is_not_saved(home: Home, small_model: LeWM, small_card):
+def test_training_mode_is_not_saved(home: Home, small_model: JEPA, small_card):
     save_run(RunFiles(home.run_stem(NAME)), small_model.train(), small_card(small_model))
     assert small_model.training
     assert not load_run(home, NAME).model.training
 
 
-def test_checksum_tells_weights_apart(home: Home, saved: RunFiles, small_model: LeWM, small_card):
+def test_checksum_tells_weights_apart(home: Home, saved: RunFiles, small_model: JEPA, small_card):
     before = load_run(home, NAME).sha256
     assert load_run(home, NAME).sha256 == before
     with torch.no_grad():
@@ -400,7 +400,7 @@ def test_truncated_weights_are_refused_with_a_sentence(home: Home, saved: RunFil
 # What is derived for other tools
 
 
-def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles, small_model: LeWM):
+def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles, small_model: JEPA):
     save_derived(saved, small_model)
     state = torch.load(saved.state_dict, weights_only=True)
     ours = small_model.state_dict()
@@ -410,13 +410,13 @@ def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles,
     assert all(torch.equal(mine, derived) for mine, derived in zip(ours.values(), state.values(), strict=True))
 
 
-def test_derived_object_is_the_module(saved: RunFiles, small_model: LeWM):
+def test_derived_object_is_the_module(saved: RunFiles, small_model: JEPA):
     save_derived(saved, small_model.train())
     assert saved.object.name == "lewm_object.ckpt"
     assert_same_model(torch.load(saved.object, weights_only=False), small_model.eval())
 
 
-def test_derived_object_of_before_methods_had_names_is_the_module(saved: RunFiles, small_model: LeWM, small_card):
+def test_derived_object_of_before_methods_had_names_is_the_module(saved: RunFiles, small_model: JEPA, small_card):
     class Older:
         def __reduce__(self):
             return restore_model, (
@@ -430,7 +430,7 @@ def test_derived_object_of_before_methods_had_names_is_the_module(saved: RunFile
     assert read_derived(saved.object, small_card(small_model)).keys() == small_model.state_dict().keys()
 
 
-def test_derived_object_names_only_our_function_and_torchs_tensors(saved: RunFiles, small_model: LeWM):
+def test_derived_object_names_only_our_function_and_torchs_tensors(saved: RunFiles, small_model: JEPA):
     save_derived(saved, small_model)
     named = set(torch.serialization.get_unsafe_globals_in_checkpoint(saved.object))
     assert named == {"lewm_cli.store.objects.restore_model"}
@@ -439,7 +439,7 @@ def test_derived_object_names_only_our_function_and_torchs_tensors(saved: RunFil
 
 
 @pytest.mark.parametrize("layout", ["flat", "nested"])
-def test_stable_worldmodel_loads_the_run_by_name(home: Home, small_model: LeWM, small_card, layout):
+def test_stable_worldmodel_loads_the_run_by_name(home: Home, small_model: JEPA, small_card, layout):
     if layout == "nested":
         (home.write / "checkpoints").mkdir(parents=True)
     files = RunFiles(home.run_stem(NAME))
@@ -453,7 +453,7 @@ def test_stable_worldmodel_loads_the_run_by_name(home: Home, small_model: LeWM, 
 # The public API
 
 
-def test_public_functions_load_a_run_by_name(home: Home, saved: RunFiles, small_model: LeWM, small_card, monkeypatch):
+def test_public_functions_load_a_run_by_name(home: Home, saved: RunFiles, small_model: JEPA, small_card, monkeypatch):
     assert_same_model(lewm_cli.AutoCostModel(NAME), small_model)
     assert lewm_cli.load(NAME).card == small_card(small_model)
     monkeypatch.delenv("STABLEWM_HOME")
@@ -463,7 +463,7 @@ def test_public_functions_load_a_run_by_name(home: Home, saved: RunFiles, small_
     assert_same_model(lewm_cli.AutoCostModel(NAME, cache_dir=str(home.write)), small_model)
 
 
-def test_public_functions_take_paths(home: Home, saved: RunFiles, small_model: LeWM):
+def test_public_functions_take_paths(home: Home, saved: RunFiles, small_model: JEPA):
     for path in (Path(NAME), saved.weights, "tworoom/lewm_object.ckpt"):
         assert lewm_cli.load(path).name == NAME
         assert_same_model(lewm_cli.AutoCostModel(path), small_model)
@@ -576,7 +576,7 @@ def test_folder_that_takes_no_file_is_found_before_anything_is_computed(tmp_path
 
 
 @pytest.mark.parametrize("name", ["lewm", "tworoom/lewm"])
-def test_home_that_is_a_file_is_refused_with_a_sentence(home: Home, small_model: LeWM, small_card, name):
+def test_home_that_is_a_file_is_refused_with_a_sentence(home: Home, small_model: JEPA, small_card, name):
     home.write.write_text("not a folder")
     files = RunFiles(home.run_stem(name))
     with pytest.raises(LewmError, match="cannot be written"):

@@ -22,7 +22,7 @@ from commands import Done, flat, left_behind, lewm_here
 from lewm_cli.config import ModelConfig
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
 from lewm_cli.surprise import (
     DETECTORS,
@@ -54,12 +54,12 @@ def frames_of(run: Run, dataset: Dataset) -> DecodedFrames:
 
 @pytest.fixture
 def build(
-    tmp_path: Path, small_config: ModelConfig, scramble: Callable, small_card: Callable[[LeWM], RunCard]
+    tmp_path: Path, small_config: ModelConfig, scramble: Callable, small_card: Callable[[JEPA], RunCard]
 ) -> Build:
     """Make a scrambled run, as yet in memory."""
 
     def build(history: int = 3, task: str = "tworoom", dims: int = 2) -> Run:
-        model = scramble(LeWM(small_config.model_copy(update={"history": history}), block_dim=5 * dims)).eval()
+        model = scramble(JEPA(small_config.model_copy(update={"history": history}), block_dim=5 * dims)).eval()
         card = small_card(model)
         card = card.model_copy(update={"inputs": card.inputs.model_copy(update={"task": task})})
         return Run(RUN, RunFiles(tmp_path / "lewm"), model, card, tensors=1, sha256="")
@@ -247,12 +247,12 @@ def with_holes(path: Path, lengths: list[int], holes: set[int]) -> Dataset:
 def test_drawn_episodes_can_be_simulated(
     tmp_path_factory: pytest.TempPathFactory,
     small_config: ModelConfig,
-    small_card: Callable[[LeWM], RunCard],
+    small_card: Callable[[JEPA], RunCard],
     data: st.DataObject,
     seed: int,
     count: int,
 ):
-    model = LeWM(small_config, block_dim=10)
+    model = JEPA(small_config, block_dim=10)
     run = Run(RUN, RunFiles(Path("lewm")), model, small_card(model), tensors=1, sha256="")
     lengths = data.draw(st.lists(st.integers(20, 45), min_size=2, max_size=10))
     holes = data.draw(st.sets(st.integers(0, len(lengths) - 1), max_size=3))

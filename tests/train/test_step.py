@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.methods import Batch, LeWM, Loss, RunCard, TrainConfig
+from lewm_cli.methods import JEPA, Batch, Loss, RunCard, TrainConfig
 from lewm_cli.model import SIGReg
 from lewm_cli.store import RunFiles
 from lewm_cli.train import StepsTaken, Trainer, TrainingData, TrainingEvent
@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 @pytest.fixture
-def trainer(tmp_path: Path, scramble: Callable, small_card: Callable[[LeWM], RunCard]) -> Trainer:
+def trainer(tmp_path: Path, scramble: Callable, small_card: Callable[[JEPA], RunCard]) -> Trainer:
     """A trainer of a scrambled model, none of whose gradients is zero."""
     dataset = open_dataset(write_recording(tmp_path / "pick.h5"), "robot/pick")
     config = TrainConfig.build(tomllib.loads(TINY) | SETTINGS, "the test")
@@ -43,13 +43,13 @@ def trainer(tmp_path: Path, scramble: Callable, small_card: Callable[[LeWM], Run
     inputs = Inputs(task="generic", frameskip=2, actions=ActionStats.fit(dataset.actions))
     frames = DecodedFrames(dataset, config.model.image_size)
     train, held_out = (ClipBatches(part, frames, dataset.actions, inputs) for part in (split.train, split.held_out))
-    model = scramble(LeWM(config.model, inputs.block_dim, config.objective))
+    model = scramble(JEPA(config.model, inputs.block_dim, config.objective))
     card = small_card(model).model_copy(update={"inputs": inputs})
     data = TrainingData(train, held_out, len(split.held_out_episodes))
     return Trainer("robot/run", RunFiles(tmp_path / "run"), config, card, data, model, torch.device("cpu"), ())
 
 
-def plain_steps(model: LeWM, trainer: Trainer) -> tuple[list[float], Tensor]:
+def plain_steps(model: JEPA, trainer: Trainer) -> tuple[list[float], Tensor]:
     """Train a model on the trainer's clips: prediction + lambda * SIGReg, clipped, by AdamW.
 
     Returns:
@@ -79,7 +79,7 @@ def plain_steps(model: LeWM, trainer: Trainer) -> tuple[list[float], Tensor]:
 
 
 def test_steps_are_those_of_plain_torch(trainer: Trainer, scramble: Callable):
-    model = scramble(LeWM(trainer.config.model, trainer.card.inputs.block_dim))
+    model = scramble(JEPA(trainer.config.model, trainer.card.inputs.block_dim))
     before = nn.utils.parameters_to_vector(model.parameters()).clone()
     told: list[TrainingEvent] = []
     trainer.listeners = (told.append,)
@@ -96,7 +96,7 @@ def test_steps_are_those_of_plain_torch(trainer: Trainer, scramble: Callable):
     torch.testing.assert_close(found[clear], expected[clear], rtol=0, atol=0.01 * LR)
 
 
-class Diverging(LeWM):
+class Diverging(JEPA):
     """A model whose loss is infinite from the third step on."""
 
     steps = 0
@@ -107,7 +107,7 @@ class Diverging(LeWM):
         return replace(found, total=found.total * (math.inf if self.steps > 2 else 1))
 
 
-class Interrupted(LeWM):
+class Interrupted(JEPA):
     """A model that asks for the end of training in its second step."""
 
     steps = 0
@@ -126,7 +126,7 @@ class Interrupted(LeWM):
         (Interrupted, StoppedError, 2, "stopped after step 2 of 4 with everything saved"),
     ],
 )
-def test_listeners_are_told_why_training_ended(trainer: Trainer, kind: type[LeWM], error, step: int, reason: str):
+def test_listeners_are_told_why_training_ended(trainer: Trainer, kind: type[JEPA], error, step: int, reason: str):
     trainer.model.__class__ = kind
     told: list[TrainingEvent] = []
 

@@ -22,7 +22,7 @@ from lewm_cli.data import (
     split_clips,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import Batch, LeWM, TrainConfig
+from lewm_cli.methods import JEPA, Batch, TrainConfig
 from lewm_cli.methods.lewm import ObjectiveConfig
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
@@ -445,9 +445,9 @@ def test_missing_device_is_refused(robot: Path):
 # The monitor
 
 
-def tiny_model() -> LeWM:
+def tiny_model() -> JEPA:
     torch.manual_seed(0)
-    return LeWM(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6, ObjectiveConfig(projections=16))
+    return JEPA(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6, ObjectiveConfig(projections=16))
 
 
 def some_batches(number: int) -> list[Batch]:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from commands import flat, lewm, lewm_here
 from lewm_cli.data import Problem, open_dataset
 from lewm_cli.files import locked
-from lewm_cli.methods import LeWM, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.plural import counted
 from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
@@ -377,7 +377,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def run(home: Path, small_model: LeWM, small_card: Callable[[LeWM], RunCard]) -> RunFiles:
+def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) -> RunFiles:
     """A whole run with a log and two results, one of earlier weights."""
     files = RunFiles(home / RUN)
     save_run(files, small_model, small_card(small_model))
@@ -421,7 +421,7 @@ def rewrite(
     save_file(state, files.weights, metadata={HEADER: change_card(card)})
 
 
-def test_whole_run_is_ok(home: Path, run: RunFiles, small_model: LeWM):
+def test_whole_run_is_ok(home: Path, run: RunFiles, small_model: JEPA):
     found = verified(home, code=0)[RUN]
     assert (found["kind"], found["state"], found["problems"], found["remarks"]) == ("run", "ok", [], [])
     assert found["tensors"] == len(small_model.state_dict())
@@ -479,7 +479,7 @@ def test_weights_that_are_not_finite(home: Path, run: RunFiles, small_model, sma
 
 
 @pytest.mark.slow
-def test_derived_files_of_other_weights(home: Path, run: RunFiles, small_model: LeWM):
+def test_derived_files_of_other_weights(home: Path, run: RunFiles, small_model: JEPA):
     with torch.no_grad():
         small_model.encoder.layernorm.bias[3] += 1
     save_object(small_model, run.object)
@@ -537,8 +537,8 @@ def test_derived_files_in_each_others_place(home: Path, run: RunFiles):
     assert "lewm_object.ckpt holds something else than lewm writes: state dict (transformers 4 names" in said
 
 
-def test_object_of_other_sizes(home: Path, run: RunFiles, small_model: LeWM):
-    save_object(LeWM(small_model.config, block_dim=5), run.object)
+def test_object_of_other_sizes(home: Path, run: RunFiles, small_model: JEPA):
+    save_object(JEPA(small_model.config, block_dim=5), run.object)
     assert "lewm_object.ckpt: it holds a model of other sizes" in problems(home)
 
 

@@ -30,7 +30,7 @@ from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence, in_legacy, i
 from commands import PATIENCE
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import read_checkpoint
 
 CODE = "import pathlib, os; pathlib.Path(os.environ['CANARY']).touch()"
@@ -397,7 +397,7 @@ def survives(path: Path, seed: int, folder: Path) -> bool:
         return False
     finally:
         target.unlink()
-    LeWM(checkpoint.model, checkpoint.block_dim).load_state_dict(checkpoint.state, strict=True)
+    JEPA(checkpoint.model, checkpoint.block_dim).load_state_dict(checkpoint.state, strict=True)
     return True
 
 
@@ -476,7 +476,7 @@ def test_hostile_files_stay_in_bounds(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a child as Linux does")
 def test_large_files_take_twice_their_size_at_most(tmp_path):
-    state = LeWM(ModelConfig(), 10).state_dict()
+    state = JEPA(ModelConfig(), 10).state_dict()
     halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     torch.save(state, tmp_path / "32.pt")
     torch.save(halves, tmp_path / "16.pt")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import read_checkpoint, read_trusted
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 from lewm_cli.store.objects import save_object
@@ -38,13 +38,13 @@ sys.meta_path.insert(0, Refuse())
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import read_checkpoint
 
 folder = Path(sys.argv[1])
 for name in sys.argv[2:]:
     checkpoint = read_checkpoint(folder / name)
-    model = LeWM(checkpoint.model, checkpoint.block_dim).eval()
+    model = JEPA(checkpoint.model, checkpoint.block_dim).eval()
     model.load_state_dict(checkpoint.state, strict=True)
     assert all(value.dtype in (torch.float32, torch.int64) for value in checkpoint.state.values())
     data = load_file(folder / f"{'tf4' if 'tf4' in name else 'tf5'}_expected.safetensors")
@@ -182,8 +182,8 @@ def test_without_configuration_another_architecture_is_refused_with_what_shapes_
 
 
 @pytest.fixture(scope="module")
-def release() -> LeWM:
-    return LeWM(ModelConfig(), block_dim=25)
+def release() -> JEPA:
+    return JEPA(ModelConfig(), block_dim=25)
 
 
 @pytest.mark.parametrize("name", [released_key, str])
@@ -294,7 +294,7 @@ def test_names_of_both_generations_convert_back_and_forth(encoder, predictor):
     )
     config = config.model_copy(update={"predictor": config.predictor.model_copy(update={"depth": predictor})})
     with torch.device("meta"):
-        ours = list(LeWM(config, 2).state_dict())
+        ours = list(JEPA(config, 2).state_dict())
     theirs = [released_key(key) for key in ours]
     assert [our_key(key) for key in theirs] == ours
     assert [our_key(key) for key in ours] == ours
@@ -308,7 +308,7 @@ def test_names_of_both_generations_convert_back_and_forth(encoder, predictor):
 def test_released_names_are_those_of_the_release():
     released = (Path(__file__).parents[2] / "parity" / "released_keys.txt").read_text().splitlines()
     with torch.device("meta"):
-        state = LeWM(ModelConfig(), 10).state_dict()
+        state = JEPA(ModelConfig(), 10).state_dict()
     assert {our_key(line.split("\t")[0]) for line in released} == state.keys()
 
 

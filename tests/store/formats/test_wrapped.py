@@ -17,7 +17,7 @@ from pickles import FIXTURES, assert_one_sentence
 from safetensors.torch import save_file
 
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import LeWM
+from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import ChoiceError, read_checkpoint, read_trusted
 from lewm_cli.store.keys import our_key
 from lewm_cli.store.objects import _Reduced
@@ -265,7 +265,7 @@ def test_a_model_is_never_filled_in_part(stack: tuple[State, Any], data: st.Data
 # Modules, shards and bounds
 
 
-def test_our_module_is_found_in_a_dictionary(small_model: LeWM, tmp_path: Path):
+def test_our_module_is_found_in_a_dictionary(small_model: JEPA, tmp_path: Path):
     path = written(tmp_path, {"model": _Reduced(small_model), "epoch": 3, "optimizer": OPTIMIZER})
     read = read_checkpoint(path)
     assert read.source == "object checkpoint (lewm; taken out of model; left out: optimizer)"
