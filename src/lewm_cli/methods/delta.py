@@ -20,6 +20,7 @@ class Delta(Regularized):
     name: ClassVar[str] = "delta"
     summary: ClassVar[str] = "The action is decoded from the difference of two successive latents; no SIGReg."
     source: ClassVar[str] = "Delta-JEPA, arXiv 2606.31232"
+    regularizer: ClassVar[str] = "the error of the decoded action"
 
     lambda_: NonNegativeFloat = Field(10.0, alias="lambda", description="weight of the decoded action's error")
     decoder: PredictorConfig = Field(

@@ -20,6 +20,7 @@ class Inverse(Regularized):
     name: ClassVar[str] = "inverse"
     summary: ClassVar[str] = "The action is decoded from the latents before and after it; no SIGReg."
     source: ClassVar[str] = "sensorimotor world model (SMWM), arXiv 2606.20104"
+    regularizer: ClassVar[str] = "the error of the decoded action"
 
     lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="weight of the decoded action's error")
     hidden: PositiveInt = Field(256, description="width of the inverse model's two hidden layers")

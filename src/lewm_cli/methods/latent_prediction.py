@@ -1,6 +1,6 @@
 """Prediction of the next latent: what all methods around LeWorldModel's network share, and what any of them can add."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
@@ -65,8 +65,12 @@ class LatentPrediction(Objective):
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""
         added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
-        terms = [f"{weight:g} \u00d7 {name}" for name, weight in added.items() if weight]
-        return ", plus ".join(["Prediction of the next latent", *terms]) + "."
+        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in added.items() if weight)]
+        return f"{', plus '.join(['Prediction of the next latent', *terms])}. {self.summary}"
+
+    @property
+    def _regularizer(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def collapse_advice(self) -> str:
@@ -77,7 +81,14 @@ class LatentPrediction(Objective):
 class Regularized(LatentPrediction):
     """Prediction of the next latent + lambda * what the method keeps latents apart with."""
 
+    regularizer: ClassVar[str]
+    """What lambda is the weight of."""
+
     lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="weight of the method's regularizer")
+
+    @property
+    def _regularizer(self) -> tuple[str, ...]:
+        return (f"{self.lambda_:g} \u00d7 {self.regularizer}",)
 
     @property
     def collapse_advice(self) -> str:

@@ -19,6 +19,7 @@ class LeWM(Regularized):
     name: ClassVar[str] = "lewm"
     summary: ClassVar[str] = "SIGReg keeps the latents spread like a Gaussian."
     source: ClassVar[str] = "LeWorldModel, arXiv 2603.19312"
+    regularizer: ClassVar[str] = "SIGReg"
 
     lambda_: NonNegativeFloat = Field(0.09, alias="lambda", description="weight of SIGReg")
     knots: int = Field(17, ge=2, description="integration nodes on [0, 3]")
