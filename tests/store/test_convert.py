@@ -46,7 +46,7 @@ def files(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard], 
     """A finished run, and an empty current directory."""
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return files

@@ -382,7 +382,7 @@ def test_newest_snapshot_of_a_cache_is_taken(home: Path):
 def test_own_weights_win_over_everything_of_their_name(home: Path, small_model: JEPA, small_card):
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     for where in ("tworoom/lewm.pt", "tworoom/lewm/weights.pt"):
         place(home, where)
     assert shown(home, "tworoom/lewm")["path"] == str(files.weights)
@@ -608,7 +608,7 @@ def test_sizes_may_lie_elsewhere(home: Path, tmp_path: Path):
     ("tree", "said"),
     [
         ("{", "sizes.json is no JSON"),
-        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of a LeWM"),
+        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of LeWM or PLDM"),
         ({"_target_": "jepa.JEPA"}, "sizes.json lacks encoder, predictor, action_encoder, projector, pred_proj; add"),
         ({**WRITTEN, "history_size": 9}, "sizes.json contradicts itself: history_size is 9"),
         ({**WRITTEN, "encoder": {**WRITTEN["encoder"], "num_hidden_layers": 9}}, "tensors fit; missing: encoder."),
@@ -755,7 +755,7 @@ def test_copy_of_our_run_measures_the_same_surprise(
     card = card.model_copy(update={"inputs": card.inputs.model_copy(update={"actions": actions})})
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, card)
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     theirs = as_another_tool_has_it(files)
 
     def measured(name: str, *options: object) -> tuple[Any, Any]:
@@ -785,7 +785,7 @@ def test_copy_of_our_run_measures_the_same_surprise(
 def test_probe_of_a_copy_says_what_is_not_known(home: Path, small_model: JEPA, small_card):
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     name, _ = as_another_tool_has_it(files)
     lengths = (30,) * 8
     states = np.random.default_rng(0).normal(size=(240, 2)).astype(np.float32)
@@ -805,7 +805,7 @@ def test_training_starts_from_foreign_weights_and_never_resumes_them(home: Path,
     assert lewm_here(home, "show", "robot/old", "--stats-from", "robot/pick").code == 0
     said = refused(home, *arguments)
     assert "set model.latent=4, model.image_size=16, data.frameskip=2" in said
-    model = read_checkpoint(FIXTURES / OBJECT).model
+    model = read_checkpoint(FIXTURES / OBJECT).spec.sizes
     tree = {"model": model.model_dump(exclude_none=True), "data": {"packed": True, "workers": 0, "frameskip": 2}}
     theirs = home / "theirs.toml"
     theirs.write_text(tomli_w.dumps(tree))

@@ -401,7 +401,7 @@ def test_truncated_weights_are_refused_with_a_sentence(home: Home, saved: RunFil
 
 
 def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles, small_model: JEPA):
-    save_derived(saved, small_model)
+    save_derived(saved, small_model, "lewm")
     state = torch.load(saved.state_dict, weights_only=True)
     ours = small_model.state_dict()
     assert saved.state_dict.name == "lewm_weight.ckpt"
@@ -411,7 +411,7 @@ def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles,
 
 
 def test_derived_object_is_the_module(saved: RunFiles, small_model: JEPA):
-    save_derived(saved, small_model.train())
+    save_derived(saved, small_model.train(), "lewm")
     assert saved.object.name == "lewm_object.ckpt"
     assert_same_model(torch.load(saved.object, weights_only=False), small_model.eval())
 
@@ -431,7 +431,7 @@ def test_derived_object_of_before_methods_had_names_is_the_module(saved: RunFile
 
 
 def test_derived_object_names_only_our_function_and_torchs_tensors(saved: RunFiles, small_model: JEPA):
-    save_derived(saved, small_model)
+    save_derived(saved, small_model, "lewm")
     named = set(torch.serialization.get_unsafe_globals_in_checkpoint(saved.object))
     assert named == {"lewm_cli.store.objects.restore_model"}
     with pytest.raises(pickle.UnpicklingError):
@@ -444,7 +444,7 @@ def test_stable_worldmodel_loads_the_run_by_name(home: Home, small_model: JEPA, 
         (home.write / "checkpoints").mkdir(parents=True)
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     files.folder.mkdir()
     folder = home.write / "checkpoints" if layout == "nested" else home.write
     assert_same_model(their_AutoCostModel(NAME, cache_dir=folder), small_model)

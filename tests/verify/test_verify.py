@@ -381,7 +381,7 @@ def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
     """A whole run with a log and two results, one of earlier weights."""
     files = RunFiles(home / RUN)
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)))
     files.results.mkdir()
     write_result(files, "surprise-1.json", weights_digest(files.weights))
@@ -471,7 +471,7 @@ def test_weights_that_are_not_finite(home: Path, run: RunFiles, small_model, sma
     with torch.no_grad():
         small_model.encoder.layernorm.bias[3] = value
     save_run(run, small_model, small_card(small_model))
-    save_derived(run, small_model)
+    save_derived(run, small_model, "lewm")
     said = problems(home)
     assert "1 of 104 tensors hold NaN or infinity, first 'encoder.layernorm.bias'" in said
     assert "lewm train tworoom/demo --name tworoom/lewm --overwrite" in said
@@ -482,10 +482,10 @@ def test_weights_that_are_not_finite(home: Path, run: RunFiles, small_model, sma
 def test_derived_files_of_other_weights(home: Path, run: RunFiles, small_model: JEPA):
     with torch.no_grad():
         small_model.encoder.layernorm.bias[3] += 1
-    save_object(small_model, run.object)
+    save_object(small_model, "lewm", run.object)
     assert "lewm_object.ckpt holds other weights: 1 of 104 tensors, first 'encoder.layernorm.bias'" in problems(home)
     assert verified(home)[RUN]["derived"] == 1
-    save_derived(run, small_model)
+    save_derived(run, small_model, "lewm")
     said = problems(home)
     assert "lewm_weight.ckpt holds other weights" in said
     assert "both derived files agree with each other, so lewm.safetensors itself may have been damaged" in said
@@ -522,10 +522,10 @@ class Sly:
 @pytest.mark.parametrize("suffix", ["_weight.ckpt", "_object.ckpt"])
 def test_strange_pickle_is_refused_and_runs_nothing(home: Path, run: RunFiles, tmp_path: Path, suffix: str):
     torch.save(Sly(f"touch {tmp_path}/ran"), f"{run.stem}{suffix}")
-    assert f"lewm{suffix}: refused: the pickle names posix.system, which no LeWM" in problems(home)
+    assert f"lewm{suffix}: refused: the pickle names posix.system, which no checkpoint of LeWM" in problems(home)
     assert not (tmp_path / "ran").exists()
     torch.save([1, 2], f"{run.stem}{suffix}")
-    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM" in problems(home)
+    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM or PLDM" in problems(home)
 
 
 def test_derived_files_in_each_others_place(home: Path, run: RunFiles):
@@ -538,7 +538,7 @@ def test_derived_files_in_each_others_place(home: Path, run: RunFiles):
 
 
 def test_object_of_other_sizes(home: Path, run: RunFiles, small_model: JEPA):
-    save_object(JEPA(small_model.config, block_dim=5), run.object)
+    save_object(JEPA(small_model.config, block_dim=5), "lewm", run.object)
     assert "lewm_object.ckpt: it holds a model of other sizes" in problems(home)
 
 

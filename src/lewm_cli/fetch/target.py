@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.fetch.archive_checks import plain_name
 from lewm_cli.fetch.catalog import Entry, HubPlace, Published, PublishedFile, read_catalog
+from lewm_cli.store.names import LEWM_RELEASE, RELEASE
 from lewm_cli.suggestion import command, offer
 
-RELEASE = "-release"  # ends the names of fetched weights, so that they never take the name of a run
 WEIGHTS, CONFIG = "weights.pt", "config.json"  # the files in a folder of weights, as on the Hub
 
 
@@ -100,7 +100,7 @@ def _find_entry(what: str, url: str | None, *, dataset: bool, checkpoint: bool) 
     if entry := _called(catalog, above):
         if dataset:
             raise UsageError(f"{what} is a checkpoint; leave out --dataset")
-        method = "lewm" if last in ("lewm", "lewm-release", "lejepa") else last.removesuffix(RELEASE)
+        method = "lewm" if last in LEWM_RELEASE else last.removesuffix(RELEASE)
         if method in entry.checkpoints:
             return entry, method
         known = [f"{entry.name}/{name}" for name in entry.checkpoints]
