@@ -429,7 +429,7 @@ def test_whole_run_is_ok(home: Path, run: RunFiles, small_model: JEPA):
     table = flat(lewm_here(home, "verify").out)
     tensors = found["tensors"]
     assert (
-        f"{tensors}/{tensors} tensors, derived files equal, results: 1 and 1 of earlier weights, log entries: 1"
+        f"method lewm, {tensors}/{tensors} tensors, derived files equal, results: 1 and 1 of earlier weights, log entries: 1"
         in table
     )
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
+from lewm_cli.methods import DEFAULT
 from lewm_cli.store.formats.classes import STABLE_WORLDMODEL
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
@@ -100,9 +101,14 @@ def names_release(name: str) -> bool:
 
 
 def named_method(name: str) -> str | None:
-    """The method that a run of another tool is called by: `pusht/pldm`, `pldm_reacher`."""
+    """The method of other tools that a run name speaks of: `pusht/pldm`, `pldm_reacher`."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((word for word in reversed(words) if word in STABLE_WORLDMODEL), None)
+
+
+def method_of(name: str, said: str | None) -> str:
+    """The method of a run that another tool made: what its files say, else its name; else it is taken for a LeWM."""
+    return said or named_method(name) or DEFAULT
 
 
 def is_name(name: str) -> bool:

@@ -1,13 +1,15 @@
-"""What a model is, without its weights."""
+"""The description of a model without its weights; torch is imported only to build it."""
 
 from dataclasses import dataclass
 from functools import cached_property
-
-import torch
+from typing import TYPE_CHECKING
 
 from lewm_cli.config import NetworkConfig, Section
-from lewm_cli.methods import DEFAULT, METHODS, Network
+from lewm_cli.methods import DEFAULT, METHODS
 from lewm_cli.store.formats.refused import RefusalError
+
+if TYPE_CHECKING:
+    from lewm_cli.methods import Network
 
 DEEPEST = 256
 LARGEST = 2**16
@@ -28,13 +30,15 @@ class ModelSpec:
     block_dim: int
     method: str | None = None
 
-    def network(self) -> Network:
+    def network(self) -> "Network":
         """Build the network with random weights."""
         return METHODS[self.method or DEFAULT].network(self.sizes, self.block_dim)
 
     @cached_property
-    def blank(self) -> Network:
+    def blank(self) -> "Network":
         """The network without memory for its tensors (on the meta device); RefusalError if it is too large."""
+        import torch
+
         if not 1 <= self.block_dim <= LARGEST or _too_large(self.sizes):
             raise RefusalError("its configuration asks for a model larger than any LeWM")
         with torch.device("meta"):
