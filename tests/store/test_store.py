@@ -1,5 +1,6 @@
 """The store keeps what it was given, finds it by name, and never has half a file."""
 
+import json
 import os
 import pickle
 import shutil
@@ -21,11 +22,13 @@ from safetensors.torch import load_file, save_file
 from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 
 import lewm_cli
-from commands import PATIENCE
+from commands import PATIENCE, lewm_here
+from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts, write_text
 from lewm_cli.flows.show import look_up
 from lewm_cli.methods import JEPA
+from lewm_cli.methods.lewm import LeWM
 from lewm_cli.store import (
     Home,
     RunFiles,
@@ -38,10 +41,11 @@ from lewm_cli.store import (
 )
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import read_derived, restore_model
-from lewm_cli.store.runs import HEADER
+from lewm_cli.store.runs import HEADER, write_tensors
 from lewm_cli.tasks import find_task
 
 NAME = "tworoom/lewm"
+OLDER_CARD = Path(__file__).parents[1] / "fixtures" / "card_of_before_methods.json"
 
 
 def touch(path: Path) -> Path:
@@ -395,6 +399,33 @@ def test_truncated_weights_are_refused_with_a_sentence(home: Home, saved: RunFil
     for read in (lambda: read_card(saved.weights), lambda: load_run(home, NAME)):
         with pytest.raises(LewmError, match=r"lewm\.safetensors(: it is an empty file| is damaged or not a safetens)"):
             read()
+
+
+# Runs of earlier versions
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_run_of_before_there_were_several_methods_is_a_lewm(tmp_path: Path, named: bool):
+    """Cards of then had fewer settings of the objective; older ones named no method."""
+    tree = json.loads(OLDER_CARD.read_text())
+    if not named:
+        del tree["method"], tree["provenance"]["train"]["method"]
+    model = JEPA(ModelConfig.model_validate(tree["model"]), block_dim=10)
+    write_tensors(tmp_path / "old.safetensors", model.state_dict(), json.dumps(tree))
+    shown = lewm_here(tmp_path, "show", "old", "--json").json()
+    assert (shown["method"], shown["card"]["method"]) == ("lewm", "lewm")
+    train = lewm_cli.load("old", cache_dir=tmp_path).card.provenance.train
+    assert train.method == "lewm"
+    assert isinstance(train.objective, LeWM)
+    assert (train.objective.lambda_, train.objective.knots, train.objective.projections) == (0.09, 17, 1024)
+    assert (train.objective.cosine, train.objective.straightness, train.objective.rollout) == (0, 0, 0)
+    (listed,) = lewm_here(tmp_path, "ls", "--json").json()["runs"]
+    assert listed["method"] == "lewm"
+    (checked,) = lewm_here(tmp_path, "verify", "--json").json()["checked"]
+    assert (checked["method"], checked["tensors"]) == ("lewm", len(model.state_dict()))
+    assert [problem["says"] for problem in checked["problems"]] == [
+        "missing, for other tools: old_weight.ckpt and old_object.ckpt"
+    ]
 
 
 # What is derived for other tools
