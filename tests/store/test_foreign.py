@@ -21,7 +21,7 @@ from commands import flat, lewm, lewm_here
 from lewm_cli.config import ActionStats, ModelConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.methods import JEPA, RunCard
+from lewm_cli.methods import JEPA, METHODS, RunCard
 from lewm_cli.store import Home, RunFiles, StoredStatistics, read_card, save_derived, save_run
 from lewm_cli.store.formats import read_checkpoint
 from synthetic import write_recording
@@ -431,6 +431,34 @@ def test_released_weights_have_three_names(home: Path, small_model: JEPA, small_
     assert shown(home, "tworoom/lejepa")["name"] == "tworoom/lejepa"
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     assert shown(home, "tworoom/lewm")["source"] is None
+
+
+def test_release_of_another_method_goes_by_the_name_of_the_method(home: Path, small_model: JEPA, small_card):
+    place(home, "pusht/pldm-release_object.ckpt", OBJECT)
+    found = shown(home, "pusht/pldm")
+    assert (found["name"], found["method"]) == ("pusht/pldm-release", "pldm")
+    for name in ("pusht/lewm", "pusht/lejepa", "pusht/pldm-2", "pusht/pldm-release-release"):
+        assert f"there is no run or dataset '{name}'; " in refused(home, "show", name)
+    assert "did you mean 'pusht/pldm-release'?" in refused(home, "rm", "pusht/pldm", "--yes")
+    save_run(RunFiles(home / "pusht" / "pldm"), small_model, small_card(small_model, "pldm"))
+    assert shown(home, "pusht/pldm")["source"] is None
+    assert {name: run["method"] for name, run in listed(home).items()} == {
+        "pusht/pldm": "pldm",
+        "pusht/pldm-release": "pldm",
+    }
+
+
+def test_runs_of_every_method_live_in_one_home(home: Path, small_model: JEPA, small_card):
+    for method in METHODS:
+        save_run(RunFiles(home / "tworoom" / method), small_model, small_card(small_model, method))
+    assert {name: run["method"] for name, run in listed(home).items()} == {f"tworoom/{name}": name for name in METHODS}
+    table = flat(lewm_here(home, "ls").out)
+    for method in METHODS:
+        run = lewm_cli.load(f"tworoom/{method}", cache_dir=home)
+        assert (run.method, run.card.method) == (method, method)
+        assert shown(home, f"tworoom/{method}")["method"] == method
+        assert f" by {method}" in table
+    assert "tworoom/inverse" in refused(home, "show", "tworoom/invers")
 
 
 @pytest.mark.parametrize("name", ["pusht/lejep", "pusht/lejeap", "psht/lejepa"])

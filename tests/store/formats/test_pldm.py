@@ -223,7 +223,9 @@ def test_the_name_says_what_the_class_of_the_authors_does_not(tmp_path: Path, na
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(FIXTURES / "jepa_tf4_object.ckpt", path)
     assert read_checkpoint(path).spec.method is None
-    assert lewm_here(tmp_path, "show", name, "--json").json()["method"] == method
+    shown = lewm_here(tmp_path, "show", name, "--json")
+    assert shown.json()["method"] == method
+    assert ("it is taken for pldm, after its name" in shown.err) == (method == "pldm")
     assert lewm_here(tmp_path, "verify", name, "--json").json()["checked"][0]["method"] == method
 
 
