@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.probe import ProbeResult
@@ -48,6 +49,9 @@ ADDED = {"cosine": 0.5, "straightness": 0.1, "rollout": 1.0}
 """Additions to LeWorldModel's objective, with the weights of their papers; that of `rollout` is of no paper."""
 
 ADDED_AT = (8, 64)
+
+PICTURED = 8
+"""Latent size of the picture."""
 
 RECORDINGS = {"demos": (300, 0), "validation": (200, 500), "test": (520, 1000)}
 """Episodes and seed of each."""
@@ -230,6 +234,11 @@ class Group:
     def held_out(self) -> list[HeldOut]:
         """How the latents of held-out clips were when training ended, by seed."""
         return [HeldOut(**json.loads(one.printed)["held_out"]) for one in self.trainings]
+
+    @property
+    def plain(self) -> bool:
+        """True if nothing was added to the method."""
+        return self.variants[0].addition is None
 
     @property
     def probes(self) -> list[ProbeResult]:
@@ -542,8 +551,28 @@ def main() -> None:
 
 
 def write_page(home: Path, out: Path) -> None:
-    """Write what is finished."""
-    out.write_text(page(Measured(home, choose(home))), encoding="utf-8")
+    """Write what is finished, and beside it the picture of the latents."""
+    measured = Measured(home, choose(home))
+    out.write_text(page(measured), encoding="utf-8")
+    groups = [group for group in measured.of(PICTURED) if group.probes and group.plain]
+    if groups:
+        draw(groups).savefig(out.with_name("methods-latents.png"), dpi=110, metadata={"Software": None})
+
+
+def draw(groups: Sequence[Group]) -> Figure:
+    """The first two principal components of the latents of test frames, colored by where the disk is."""
+    figure = Figure(figsize=(2.3 * len(groups), 2.9), layout="constrained")
+    for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
+        probe = group.probes[0]
+        places = np.array([point.map for point in probe.points])
+        x = np.array([point.actual[0] for point in probe.points])
+        dots = axes.scatter(*places.T, c=x, s=3, cmap="viridis", linewidths=0)
+        shares = " and ".join(f"{share:.0%}" for share in probe.map_explained)
+        axes.set_title(f"{group.title.strip('`')}\n{shares} of variance", fontsize=9)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.tick_params(labelsize=7)
+    figure.colorbar(dots, ax=figure.axes, shrink=0.8).set_label(f"{probe.targets[0].name}, px", fontsize=8)
+    return figure
 
 
 if __name__ == "__main__":
