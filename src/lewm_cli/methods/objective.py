@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Objective(Section):
-    """What a method minimizes: the section `objective` of a configuration, and the loss that is made of it.
+    """The section `objective` of a configuration, and the loss that is made of it.
 
     A method is one module in this folder and one entry in `table.py`. Heads that only the loss needs belong to the
     objective: they are trained with the network and kept for `--resume`, and are no part of the weights of a run.

@@ -12,11 +12,9 @@ from lewm_cli.methods.table import DEFAULT, METHODS, check_method
 
 def _section_of_the_method(which: Literal["model", "objective"]) -> BeforeValidator:
     def build(tree: Any, info: ValidationInfo) -> Any:
-        name = info.data.get("method")  # missing if it is unknown, which is then the error
-        if not name:
-            return tree
-        section = METHODS[name] if which == "objective" else METHODS[name].Sizes
-        return section.model_validate(tree)
+        method = METHODS[info.data.get("method", DEFAULT)]
+        section = method if which == "objective" else method.Sizes
+        return section.model_validate(tree if "method" in info.data else {})  # an unknown method is the error then
 
     return BeforeValidator(build)
 
