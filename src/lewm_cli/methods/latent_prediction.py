@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from lewm_cli.methods.network import Network
 
 
+STILL = 1e-4
+"""A latent step counts as at least this long in angles.
+
+The gradient of an angle is one over the length of the step: at torch's own limit, 1e-12, one pair of equal frames in a
+batch is all that clipping leaves of its gradient, and it is rounding.
+"""
+
+
 class LatentPrediction(Objective):
     """Mean squared error of the next latent, regularizers of the method, and additions that are off by default.
 
@@ -113,12 +121,12 @@ def straightness(clips: "Embedded") -> "Tensor":
     from torch.nn import functional as F
 
     steps = clips.latents.diff(dim=1)
-    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1).mean()
+    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1, eps=STILL).mean()
 
 
 def _similarities(vectors: "Tensor") -> "Tensor":
     """Cosines (B, N, N) between all of vectors (B, N, D)."""
     from torch.nn import functional as F
 
-    units = F.normalize(vectors, dim=-1)
+    units = F.normalize(vectors, dim=-1, eps=STILL)
     return units @ units.transpose(1, 2)
