@@ -242,7 +242,7 @@ def test_presets_are_listed(tmp_path: Path):
 @pytest.mark.parametrize("name", [f"{preset.task.name}/{preset.name}" for preset in all_presets()])
 def test_printed_preset_is_the_preset(tmp_path: Path, name: str):
     printed = tomllib.loads(lewm_here(tmp_path, "presets", name).out)
-    assert TrainConfig.build(printed, "printed") == find_preset(name).config
+    assert TrainConfig.build(printed, "printed") == find_preset(name).config()
     assert lewm_here(tmp_path, "presets", name, "--json").json()["seed"] == 3072
 
 
@@ -255,7 +255,7 @@ def test_printed_preset_can_be_trained_with(home: Path, tmp_path: Path):
     done = lewm_here(home, "train", "tworoom/mine", *arguments)
     assert done.code == 0, done.err
     config = read_card(home / "tworoom" / "lewm.safetensors").provenance.train
-    small = find_preset("tworoom/small").config
+    small = find_preset("tworoom/small").config()
     assert config.model == small.model
     assert config.objective == small.objective
     assert config.monitor == small.monitor

@@ -23,6 +23,7 @@ from lewm_cli.config import (
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import TrainConfig
 from lewm_cli.tasks import GENERIC, TASKS
+from lewm_cli.train import Preset
 from lewm_cli.train.schedule import Schedule
 
 ALL_TASKS = (*TASKS, GENERIC)
@@ -212,7 +213,7 @@ def test_missing_configuration_file_is_refused_with_what_to_type(tmp_path: Path)
 
 @pytest.mark.parametrize(("task", "preset"), PRESETS, ids=[f"{task.name}-{preset}" for task, preset in PRESETS])
 def test_every_preset_is_a_training_configuration(task, preset):
-    config = TrainConfig.build(task.presets[preset], f"preset {preset}")
+    config = Preset(task, preset).config()
     assert config.schedule.warmup < 1
     if preset == "release":
         assert config.model == ModelConfig()
