@@ -187,7 +187,7 @@ def test_show_says_that_a_run_has_stopped(home: Path, run: RunFiles, small_model
     shown = lewm_here(home, "show", "tworoom/lewm")
     assert "stopped, go on with: lewm train tworoom --name tworoom/lewm --resume" in flat(shown.out)
     assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["stopped"] is True
-    save_derived(run, small_model)  # the last thing that a training does
+    save_derived(run, small_model, "lewm")  # the last thing that a training does
     assert "stopped" not in lewm_here(home, "show", "tworoom/lewm").out
     assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["stopped"] is False
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers
+from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
@@ -46,7 +47,7 @@ from lewm_cli.store import (
     load_run,
     split_step,
 )
-from lewm_cli.suggestion import command
+from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
@@ -110,6 +111,8 @@ def train(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
     require_usable(job.dataset, say)
+    if job.card is None:
+        _require_what_is_learned_from(job)
     with _claimed(home, job, chosen=name is not None, overwrite=overwrite) as job:
         try_writing(job.files.weights)
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
@@ -120,7 +123,8 @@ def train(
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
         if parent and parent.method != job.config.method:
-            say(f"trained with {parent.method} so far, now with {job.config.method}, whose heads are new")
+            now = f"its weights go on with {job.config.method}, whose heads are new"
+            say(f"{parent.name} was trained with {parent.method}; {now}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
@@ -269,6 +273,17 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _require_what_is_learned_from(job: Job) -> None:
+    """Raises LewmError if the loss has terms that are learned from actions, and they never change."""
+    terms, actions = job.config.objective.action_terms, used_actions(job.dataset)
+    known = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
+    if terms and constant_dimensions(known).all():
+        raise LewmError(
+            f"the actions of {job.dataset.name} never change, and {job.config.method} learns from them ({few(terms)}); "
+            f"record others, or choose another objective: {command('methods')}"
+        )
 
 
 def _its_sizes(parent: Run) -> str:

@@ -34,6 +34,11 @@ class Delta(Regularized):
 
         return {"delta": DifferenceDecoder(self.decoder, sizes.latent, inputs.frameskip, inputs.actions.dim)}
 
+    @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The decoded action."""
+        return (*super().action_terms, *(["delta"] if self.lambda_ else []))
+
     def regularizers(
         self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"
     ) -> "dict[str, Term]":

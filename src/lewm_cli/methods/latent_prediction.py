@@ -62,6 +62,11 @@ class LatentPrediction(Objective):
         return Loss(total, parts, clips.latents, clips.predicted)
 
     @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The angles of actions."""
+        return ("cosine",) if self.cosine else ()
+
+    @property
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""
         added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}

@@ -46,6 +46,11 @@ class PLDM(Regularized):
         layers = nn.Linear(2 * sizes.latent, 512), nn.LayerNorm(512), nn.GELU(), nn.Linear(512, inputs.block_dim)
         return {"inverse": nn.Sequential(*layers)}
 
+    @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The decoded action."""
+        return (*super().action_terms, *(["inverse"] if self.inverse else []))
+
     def regularizers(
         self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"
     ) -> "dict[str, Term]":

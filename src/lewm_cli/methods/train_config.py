@@ -24,7 +24,6 @@ from lewm_cli.config import (
 )
 from lewm_cli.methods.objective import Objective
 from lewm_cli.methods.table import DEFAULT, METHODS, check_method
-from lewm_cli.suggestion import few
 
 
 def _section_of_the_method(which: Literal["model", "objective"]) -> WrapValidator:
@@ -73,8 +72,9 @@ class TrainConfig(Section):
         if not having:
             return super().unknown(key, tree)
         group = key.partition(".")[0]
-        taken = few(f"{group}.{name}" for name in cls.types(tree)[group].types({}))
-        return f"{key} means nothing to the method {method}, which takes {taken}; it is a setting of {few(having)}"
+        taken = ", ".join(cls.types(tree)[group].types({}))
+        others = ", ".join(having)
+        return f"{key} means nothing to the method {method}, whose {group} takes {taken}; it is a setting of {others}"
 
     @classmethod
     def of_method(cls, layer: Layer, method: str) -> Layer:
