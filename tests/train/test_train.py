@@ -391,6 +391,9 @@ def test_collapse_is_said_in_plain_words(robot: Path, tiny: Path):
     assert done.code == 0, done.err
     assert done.err.count("warning: the latent space has collapsed") == 1
     assert "raise --lambda (now 0)" in done.err
+    steep = ("--steps", 120, "--set", "optimizer.lr=1e-2", "--overwrite")
+    alone = lewm_here(robot, *train(tiny, "--method", "prediction", *steep))
+    assert "nothing in this objective keeps latents apart, others do: lewm methods" in alone.err
     healthy = lewm_here(robot, *train(tiny, "--steps", 40, "--overwrite"))
     assert "collapsed" not in healthy.err.replace("(collapsed", "")
 

@@ -35,7 +35,7 @@ def configure(
     for layer, rest in zip(above, kept, strict=True):
         if left_out := layer.tree.keys() - rest.tree.keys():
             own = layer.tree["method"]
-            say(f"note: {layer.source} has {few(sorted(left_out))} for {own}; with {method} it is left out")
+            say(f"note: {few(sorted(left_out))} in {layer.source} is for {own}, so it is left out with {method}")
     layers = merge_layers([base.layer(method), *kept])
     return TrainConfig.build(layers.tree, layers.source)
 

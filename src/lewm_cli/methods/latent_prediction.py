@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeFloat
 
 from lewm_cli.methods.objective import Objective
+from lewm_cli.suggestion import command
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,7 @@ class LatentPrediction(Objective):
     @property
     def collapse_advice(self) -> str:
         """Another method is needed where none of its terms keeps latents apart."""
-        return "nothing in this objective keeps latents apart; train with another --method"
+        return f"nothing in this objective keeps latents apart, others do: {command('methods')}"
 
 
 class Regularized(LatentPrediction):

@@ -220,12 +220,11 @@ def _prediction(curves: dict[str, np.ndarray]) -> Drawing:
 
 def _spread(curves: dict[str, np.ndarray]) -> Drawing:
     colors = {"std_min": THIRD, "std": MODEL}
-    axes = _over_steps("held-out standard deviation per dimension", curves, colors, {1: BASELINE})
+    axes = _over_steps("held-out standard deviation per dimension", curves, colors)
     axes.set_ylim(0, max(1.25, 1.08 * curves["std"].max()))
     axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
     last, least = curves["std"][-1], curves["std_min"][-1]
-    ends = [(last, "mean", MODEL), (least, "narrowest", THIRD), (COLLAPSED_STD / 2, "collapsed", OTHER)]
-    label_ends(axes, [*ends, (1.0, "healthy", MUTED)])
+    label_ends(axes, [(last, "mean", MODEL), (least, "narrowest", THIRD), (COLLAPSED_STD / 2, "collapsed", OTHER)])
     partly = "has lost a dimension" if least < COLLAPSED_STD else "stays open"
     state = "has collapsed" if last < COLLAPSED_STD else partly
     title = f"The latent space {state}: mean spread {decimals(last, 2)}, narrowest dimension {decimals(least, 2)}"
