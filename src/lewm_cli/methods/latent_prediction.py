@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeFloat
 
 from lewm_cli.methods.objective import Objective
+from lewm_cli.suggestion import command
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +71,11 @@ class LatentPrediction(Objective):
         return Loss(total, parts, clips.latents, clips.predicted)
 
     @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The angles of actions."""
+        return ("cosine",) if self.cosine else ()
+
+    @property
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""
         added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
@@ -83,7 +89,7 @@ class LatentPrediction(Objective):
     @property
     def collapse_advice(self) -> str:
         """Another method is needed where none of its terms keeps latents apart."""
-        return "nothing in this objective keeps latents apart; train with another --method"
+        return f"nothing in this objective keeps latents apart, others do: {command('methods')}"
 
 
 class Regularized(LatentPrediction):

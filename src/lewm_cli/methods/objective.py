@@ -61,6 +61,11 @@ class Objective(Section):
         """
 
     @property
+    def action_terms(self) -> tuple[str, ...]:
+        """Terms that compare latents with actions: they say nothing where actions never change."""
+        return ()
+
+    @property
     @abstractmethod
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lewm_cli.methods import Batch, Network, Objective
 
 COLLAPSED_STD = 0.1
-"""Mean standard deviation per dimension under which a latent space is called collapsed; healthy is near 1."""
+"""Mean standard deviation per dimension under which a latent space is called collapsed; some methods keep it near 1."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HeldOut:
         prediction: mean squared error of the predicted next latent.
         copying: the same for a predictor that repeats the last latent.
         parts: the other parts of the loss by name, means over batches.
-        std: mean over dimensions of the standard deviation over clips; near 1 when healthy.
+        std: mean over dimensions of the standard deviation over clips; near 0 when collapsed.
         std_min: of the narrowest dimension.
         effective_rank: exponential of the entropy of the latents' normalized singular values.
         cosine: mean cosine between latents of different clips; near 0 when healthy, near 1 when collapsed.
