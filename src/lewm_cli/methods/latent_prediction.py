@@ -71,6 +71,11 @@ class LatentPrediction(Objective):
         return Loss(total, parts, clips.latents, clips.predicted)
 
     @property
+    def several_step_terms(self) -> tuple[str, ...]:
+        """The additions: angles are between two steps, and only from the second on is a prediction fed back."""
+        return tuple(self._added)
+
+    @property
     def action_terms(self) -> tuple[str, ...]:
         """The angles of actions."""
         return ("cosine",) if self.cosine else ()
@@ -78,13 +83,17 @@ class LatentPrediction(Objective):
     @property
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""
-        added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
-        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in added.items() if weight)]
+        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in self._added.items())]
         return f"{', plus '.join(['Prediction of the next latent', *terms])}. {self.summary}"
 
     @property
     def _regularizer(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def _added(self) -> dict[str, float]:
+        weights = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
+        return {name: weight for name, weight in weights.items() if weight}
 
     @property
     def collapse_advice(self) -> str:

@@ -61,6 +61,11 @@ class Objective(Section):
         """
 
     @property
+    def several_step_terms(self) -> tuple[str, ...]:
+        """Terms that need more than one step in a clip, that is a history of two or more."""
+        return ()
+
+    @property
     def action_terms(self) -> tuple[str, ...]:
         """Terms that compare latents with actions: they say nothing where actions never change."""
         return ()
