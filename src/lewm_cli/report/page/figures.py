@@ -37,6 +37,12 @@ from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResul
 from lewm_cli.train import TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
+PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
+"""Colors of the parts of a loss, the first one first; then they come again, dashed."""
+
+TOLD_PARTS = 3
+"""Parts of a loss whose way is told in words; of more only the first."""
+
 LINE_HEIGHT = 0.19
 """Inches, of lines of text in a figure that lists rates or differences."""
 
@@ -181,9 +187,6 @@ def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
     return drawings
 
 
-PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
-
-
 def _parts(title: str, curves: dict[str, np.ndarray], names: list[str]) -> Axes:
     """Curves of parts of the loss; those for which no color is left are dashed."""
     axes = _over_steps(title, curves, dict(zip(names, cycle(PART_COLORS), strict=False)))
@@ -202,6 +205,8 @@ def _named(axes: Axes, key: str, parts: dict[str, np.ndarray], shown: dict[str, 
             f"{'falls' if values[-1] < values[0] else 'goes'} from {number(values[0], 2)} to {number(values[-1], 2)}"
         )
         changes.append(f"{'Prediction loss' if name == 'prediction' else name} {moves}")
+    if len(changes) > TOLD_PARTS:
+        changes = [changes[0], f"beside it are {len(changes) - 1} more parts of the loss"]
     return finish(axes.figure, key, ", ".join(changes))
 
 
