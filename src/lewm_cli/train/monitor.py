@@ -12,7 +12,10 @@ from torch.nn import functional as F
 from lewm_cli.methods import Batch, Network, Objective
 
 COLLAPSED_STD = 0.1
-"""Mean standard deviation per dimension under which a latent space is called collapsed; some methods keep it near 1."""
+COLLAPSED_SHARE = 0.5
+"""A latent space is called collapsed if its standard deviation per dimension is smaller than the first, and if what is
+predicted is hardly better than the last latent repeated: than this share of that error. SIGReg and variance terms keep
+the deviation near 1; where actions are decoded it may be any, and a small space is as good as a large one."""
 
 
 @dataclass(frozen=True)
@@ -77,4 +80,4 @@ class HeldOut:
     @property
     def collapsed(self) -> bool:
         """True if the latents have shrunk together. Effective rank does not show it: noise has full rank."""
-        return self.std < COLLAPSED_STD
+        return self.std < COLLAPSED_STD and self.prediction > COLLAPSED_SHARE * self.copying
