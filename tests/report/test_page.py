@@ -200,6 +200,25 @@ def test_part_of_the_loss_that_is_zero_or_negative_is_drawn():
     assert "straightness falls from 0.10 to \N{MINUS SIGN}0.40" in text
 
 
+@pytest.mark.parametrize(
+    ("std", "least", "prediction", "said"),
+    [
+        (1.0, 0.8, 0.1, "stays open: mean spread 1.0, narrowest dimension 0.80"),
+        (1.0, 0.05, 0.1, "has lost a dimension: mean spread 1.0, narrowest dimension 0.050"),
+        (0.05, 0.02, 0.1, "stays open: mean spread 0.050, narrowest dimension 0.020"),
+        (0.05, 0.02, 0.9, "has collapsed: mean spread 0.050, narrowest dimension 0.020"),
+    ],
+)
+def test_small_latent_space_is_collapsed_only_if_nothing_is_predicted(
+    std: float, least: float, prediction: float, said: str
+):
+    held_out = HeldOutMeasured(25, HeldOut(prediction, 1.0, {}, std, least, 3.0, 0.1))
+    html = render_page(replace(bare_report(), history=replace(history(1), held_out=(held_out,))))
+    assert f"The latent space {said}" in Page(html).text
+    banded = html.count(">collapsed</text>") == 2  # the other one is a cosine of 1
+    assert banded == (std == 1 or "has collapsed" in said)
+
+
 def test_page_without_measurements_names_the_commands():
     html = render_page(bare_report())
     text = " ".join(Page(html).text.split())
