@@ -37,7 +37,7 @@ def run(home: Home, small_model, small_card) -> Run:
     """A scrambled run in the home, with the files that `lewm train` derives."""
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     return lewm_cli.load(NAME)
 
 
