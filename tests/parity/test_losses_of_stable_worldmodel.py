@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_worldmodel.wm import pldm as their_pldm
 from stable_worldmodel.wm.loss import PLDMLoss, TemporalStraighteningLoss
-from theirs import BLOCK_DIM, build_theirs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.methods import JEPA, Batch, Embedded
 from lewm_cli.methods.latent_prediction import straightness
 from lewm_cli.methods.pldm import PLDM
+from theirs import BLOCK_DIM, build_theirs
 
 WEIGHTS = {"std": 18.0, "cov": 12.0, "std_t": 0.7, "cov_t": 0.3, "temp_align": 0.2, "inverse": 0.4}
 """The tuned ones, and some for the terms whose tuned weight is 0."""

@@ -11,7 +11,6 @@ import torch
 from stable_worldmodel.policy import PlanConfig
 from stable_worldmodel.solver.cem import CEMSolver
 from stable_worldmodel.wm.loss import SIGReg as TheirSIGReg
-from theirs import BLOCK_DIM, build_theirs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from lewm_cli.methods import JEPA, Batch
 from lewm_cli.methods.lewm import LeWM
 from lewm_cli.model import SIGReg
 from lewm_cli.store.keys import released_key
+from theirs import BLOCK_DIM, build_theirs
 
 RELEASED_KEYS = Path(__file__).parent / "released_keys.txt"
 

@@ -175,7 +175,8 @@ def test_page_speaks_of_its_own_method(method: str):
     provenance = report.card.provenance.model_copy(update={"train": train})
     card = report.card.model_copy(update={"method": method, "provenance": provenance})
     names = ("prediction", "std", "cov", "std_t", "temp_align", "inverse", "cosine", "straightness", "rollout")
-    page = Page(render_page(replace(report, card=card, history=history(names=names))))
+    html = render_page(replace(report, card=card, history=history(names=names)))
+    page = Page(html)
     assert train.objective.explanation in page.text
     assert f"tworoom {method}" in " ".join(page.text.split())
     assert "plus 0.5 \N{MULTIPLICATION SIGN} cosine" in page.text
@@ -184,8 +185,8 @@ def test_page_speaks_of_its_own_method(method: str):
     assert ("lambda" in said) == ("lambda_" in METHODS[method].model_fields)
     assert ("knots 17, projections 1024" in said) == (method == "lewm")
     assert ("decoder.depth 3" in said) == (method == "delta")
-    for name in names[1:]:  # on the page as names of curves, whatever sign and size they have
-        assert f"{name} goes from" in page.text or f"{name} falls from" in page.text
+    assert all(f">{name}</text>" in html for name in names)
+    assert "Prediction loss falls from 0.30 to 0.025, beside it are 8 more parts of the loss" in page.text
 
 
 def test_part_of_the_loss_that_is_zero_or_negative_is_drawn():
@@ -197,6 +198,25 @@ def test_part_of_the_loss_that_is_zero_or_negative_is_drawn():
     text = Page(render_page(replace(bare_report(), history=replace(first, steps=steps)))).text
     assert "Prediction loss falls from 0.30 to 0.10, std falls from 0.20 to 0" in text
     assert "straightness falls from 0.10 to \N{MINUS SIGN}0.40" in text
+
+
+@pytest.mark.parametrize(
+    ("std", "least", "prediction", "said"),
+    [
+        (1.0, 0.8, 0.1, "stays open: mean spread 1.0, narrowest dimension 0.80"),
+        (1.0, 0.05, 0.1, "has lost a dimension: mean spread 1.0, narrowest dimension 0.050"),
+        (0.05, 0.02, 0.1, "stays open: mean spread 0.050, narrowest dimension 0.020"),
+        (0.05, 0.02, 0.9, "has collapsed: mean spread 0.050, narrowest dimension 0.020"),
+    ],
+)
+def test_small_latent_space_is_collapsed_only_if_nothing_is_predicted(
+    std: float, least: float, prediction: float, said: str
+):
+    held_out = HeldOutMeasured(25, HeldOut(prediction, 1.0, {}, std, least, 3.0, 0.1))
+    html = render_page(replace(bare_report(), history=replace(history(1), held_out=(held_out,))))
+    assert f"The latent space {said}" in Page(html).text
+    banded = html.count(">collapsed</text>") == 2  # the other one is a cosine of 1
+    assert banded == (std == 1 or "has collapsed" in said)
 
 
 def test_page_without_measurements_names_the_commands():

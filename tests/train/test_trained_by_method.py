@@ -1,6 +1,7 @@
 """Every method trains by its name, goes on bit for bit with its heads, and leaves the weights of the network alone."""
 
 import os
+import re
 import signal
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +21,8 @@ from lewm_cli.train import StepsTaken, TrainingEvent, read_log
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
+
+TRAINING = Path(__file__).parents[2] / "docs" / "training.md"
 
 ADDED = ("--set", "objective.cosine=0.5", "--set", "objective.straightness=0.1", "--set", "objective.rollout=1")
 SETTINGS = {
@@ -175,3 +178,28 @@ def test_actions_that_are_not_known_are_missed_by_every_method(robot: Path, tiny
     unknown = lewm_here(robot, "train", "robot/unknown", *line).sentence()
     assert "action is NaN in every row, and a world model needs actions; record them too" in unknown
     assert "has no column 'action'" in lewm_here(robot, "train", "robot/none", *line).sentence()
+
+
+def test_method_of_the_documentation_is_one_file_and_one_line(
+    robot: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = TRAINING.read_text(encoding="utf-8").partition("## Another method")[2]
+    (module,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "apart.py").write_text(module, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import apart
+
+    monkeypatch.setitem(METHODS, "apart", apart.Apart)  # the line
+    files = trained(robot, tiny, "--method", "apart", "--lambda", 0.5, "--set", "objective.margin=3")
+    assert files.stem == robot / "robot" / "apart"
+    card = read_card(files.weights)
+    assert (card.method, card.provenance.train.objective.margin) == ("apart", 3)
+    assert read_log(files.log).steps[-1].parts.keys() == {"prediction", "apart"}
+    shown = flat(lewm_here(robot, "show", "robot/apart").out)
+    assert "plus 0.5 \N{MULTIPLICATION SIGN} what is missing to the distance of two clips" in shown
+    assert "held-out apart" in shown
+    listed = lewm_here(robot, "methods", "--json").json()["methods"]
+    assert listed[-1]["summary"] == "Latents of different clips keep a distance."
+    refused = lewm_here(robot, "train", "robot/pick", "--set", "objective.margin=3").sentence(code=2)
+    assert "it is a setting of apart" in refused
+    assert "did you mean 'apart'?" in lewm_here(robot, "train", "robot/pick", "--method", "appart").sentence(code=2)

@@ -34,7 +34,7 @@ class LatentPrediction(Objective):
     )
     straightness: NonNegativeFloat = Field(0.0, description="weight of: latent paths are straight (arXiv 2603.12231)")
     rollout: NonNegativeFloat = Field(
-        0.0, description="weight of: predictions that were fed back are right as well, as far as a clip goes"
+        0.0, description="weight of: predictions that were fed back are right too, along a clip (arXiv 2506.09985)"
     )
 
     def regularizers(

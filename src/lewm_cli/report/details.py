@@ -64,6 +64,7 @@ def details_tree(details: RunDetails) -> Tree:
     run = details.run
     tree = {
         "name": run.name,
+        "method": run.method,
         "tensors": run.tensors,
         "source": run.source,
         "model": run.model.config,
@@ -88,6 +89,7 @@ def _run_facts(details: RunDetails) -> Table:
     facts.add_row("weights", f"{run.files.weights} ({run.tensors}/{run.tensors} tensors)")
     if run.source:
         facts.add_row("from elsewhere", run.source)
+    facts.add_row("method", run.method)
     facts.add_row("task", card.inputs.task if card else "not known")
     actions = f"{run.model.block_dim} numbers per action block"
     if card:
@@ -120,7 +122,7 @@ def _run_facts(details: RunDetails) -> Table:
 
 def _add_held_out(table: Table, held_out: HeldOut) -> None:
     ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
-    table.add_row("held-out prediction", f"{held_out.prediction:.4f}, {ratio:.2f} x copying the last latent")
+    table.add_row("held-out prediction", f"{number(held_out.prediction)}, {ratio:.2f} x copying the last latent")
     for name, value in held_out.parts.items():
         table.add_row(f"held-out {name}", number(value))
     table.add_row("latent std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; collapsed near 0)")

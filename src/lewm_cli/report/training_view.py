@@ -60,7 +60,7 @@ def _started(event: TrainingStarted) -> str:
 
 
 def _losses(event: StepsTaken) -> str:
-    return f"loss {event.loss:.4f}  {_parts(event.parts)}lr {event.lr:.1e}"
+    return f"loss {number(event.loss)}  {_parts(event.parts)}lr {event.lr:.1e}"
 
 
 def _speed(event: StepsTaken) -> str:
@@ -70,7 +70,7 @@ def _speed(event: StepsTaken) -> str:
 
 def _held_out(held_out: HeldOut) -> str:
     return (
-        f"prediction {held_out.prediction:.4f} (copying the last latent {held_out.copying:.4f})  "
+        f"prediction {number(held_out.prediction)} (copying the last latent {number(held_out.copying)})  "
         f"{_parts(held_out.parts)}latents: std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  "
         f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}"
     )
@@ -78,9 +78,7 @@ def _held_out(held_out: HeldOut) -> str:
 
 def _parts(parts: Mapping[str, float]) -> str:
     """Parts of a loss, whose sizes may be anything, each followed by two spaces."""
-    return "".join(
-        f"{name} {f'{value:.4f}' if name == 'prediction' else number(value)}  " for name, value in parts.items()
-    )
+    return "".join(f"{name} {number(value)}  " for name, value in parts.items())
 
 
 def _clock(seconds: float) -> str:

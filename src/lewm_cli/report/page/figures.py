@@ -37,6 +37,15 @@ from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResul
 from lewm_cli.train import TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
+PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
+"""Colors of the parts of a loss, the first one first; then they come again, dashed."""
+
+TOLD_PARTS = 3
+"""Parts of a loss whose way is told in words; of more only the first."""
+
+HELD_OUT = ("prediction", "copying", "std", "std_min", "cosine", "collapsed")
+"""Measurements of held-out clips that are drawn."""
+
 LINE_HEIGHT = 0.19
 """Inches, of lines of text in a figure that lists rates or differences."""
 
@@ -150,7 +159,7 @@ def draw_training(history: TrainingHistory) -> list[Drawing]:
     kept = [measured.held_out for measured in history.held_out]
     held_out = _curves(
         [measured.step for measured in history.held_out],
-        {name: [getattr(one, name) for one in kept] for name in ("prediction", "copying", "std", "std_min", "cosine")},
+        {name: [getattr(one, name) for one in kept] for name in HELD_OUT},
     )
     drawings = _losses(losses) if len(losses["step"]) else []
     return drawings + ([_prediction(held_out), _spread(held_out), _cosine(held_out)] if len(held_out["step"]) else [])
@@ -181,9 +190,6 @@ def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
     return drawings
 
 
-PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
-
-
 def _parts(title: str, curves: dict[str, np.ndarray], names: list[str]) -> Axes:
     """Curves of parts of the loss; those for which no color is left are dashed."""
     axes = _over_steps(title, curves, dict(zip(names, cycle(PART_COLORS), strict=False)))
@@ -202,6 +208,8 @@ def _named(axes: Axes, key: str, parts: dict[str, np.ndarray], shown: dict[str, 
             f"{'falls' if values[-1] < values[0] else 'goes'} from {number(values[0], 2)} to {number(values[-1], 2)}"
         )
         changes.append(f"{'Prediction loss' if name == 'prediction' else name} {moves}")
+    if len(changes) > TOLD_PARTS:
+        changes = [changes[0], f"beside it are {len(changes) - 1} more parts of the loss"]
     return finish(axes.figure, key, ", ".join(changes))
 
 
@@ -222,12 +230,15 @@ def _spread(curves: dict[str, np.ndarray]) -> Drawing:
     colors = {"std_min": THIRD, "std": MODEL}
     axes = _over_steps("held-out standard deviation per dimension", curves, colors)
     axes.set_ylim(0, max(1.25, 1.08 * curves["std"].max()))
-    axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
-    last, least = curves["std"][-1], curves["std_min"][-1]
-    label_ends(axes, [(last, "mean", MODEL), (least, "narrowest", THIRD), (COLLAPSED_STD / 2, "collapsed", OTHER)])
-    partly = "has lost a dimension" if least < COLLAPSED_STD else "stays open"
-    state = "has collapsed" if last < COLLAPSED_STD else partly
-    title = f"The latent space {state}: mean spread {decimals(last, 2)}, narrowest dimension {decimals(least, 2)}"
+    last, least, collapsed = (curves[name][-1] for name in ("std", "std_min", "collapsed"))
+    ends = [(last, "mean", MODEL), (least, "narrowest", THIRD)]
+    if collapsed or last >= COLLAPSED_STD:  # else it is a small space, in which there is something to predict
+        axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
+        ends.append((COLLAPSED_STD / 2, "collapsed", OTHER))
+    label_ends(axes, ends)
+    partly = "has lost a dimension" if least < COLLAPSED_STD * last else "stays open"
+    state = "has collapsed" if collapsed else partly
+    title = f"The latent space {state}: mean spread {number(last, 2)}, narrowest dimension {number(least, 2)}"
     return finish(axes.figure, "spread", title)
 
 
