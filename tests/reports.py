@@ -80,14 +80,14 @@ def card(task: str = "tworoom") -> RunCard:
     )
 
 
-def history(steps: int = 12) -> TrainingHistory:
-    """A training that goes well, with a warning."""
+def history(steps: int = 12, names: tuple[str, ...] = ("prediction", "SIGReg")) -> TrainingHistory:
+    """A training that goes well, with a warning; its loss has parts of these names."""
     taken = tuple(
         StepsTaken(
             step=25 * k,
             total_steps=25 * steps,
             loss=1 / k,
-            parts={"prediction": 0.3 / k, "SIGReg": 9.0 / k + 1},
+            parts={"prediction": 0.3 / k} | {name: 9.0 / k + number for number, name in enumerate(names[1:], start=1)},
             lr=1e-3,
             gradient_norm=1.0,
             data_seconds=0.001,
@@ -98,7 +98,7 @@ def history(steps: int = 12) -> TrainingHistory:
         for k in range(1, steps + 1)
     )
     measured = tuple(
-        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, {"SIGReg": 3.0 / k}, 0.9, 0.7, 7.0, 0.01))
+        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, dict.fromkeys(names[1:], 3.0 / k), 0.9, 0.7, 7.0, 0.01))
         for k in range(1, steps // 4 + 1)
     )
     return TrainingHistory(taken, measured, (Warned(50, "the latent space is <collapsing> & narrow"),), 131.2)

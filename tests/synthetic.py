@@ -9,6 +9,7 @@ import numpy as np
 from lewm_cli.data import Dataset
 
 TINY = """
+method = "lewm"
 seed = 7
 data = { packed = true, workers = 0, frameskip = 2 }
 objective = { projections = 16, knots = 9 }

@@ -14,7 +14,7 @@ HOME: ContextVar[Path | None] = ContextVar("HOME", default=None)
 CLOSE = 0.75
 """Likeness of two names in different folders, from 0 to 1, above which one is taken for the other mistyped."""
 
-HOMELESS = ("presets",)
+HOMELESS = ("methods", "presets")
 """Commands that look at no home."""
 
 FEW = 8

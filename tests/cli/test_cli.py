@@ -14,7 +14,7 @@ import pytest
 
 import lewm_cli
 from commands import LEWM, PATIENCE, environment, flat, lewm, lewm_here
-from lewm_cli.methods import JEPA, RunCard, TrainConfig
+from lewm_cli.methods import JEPA, METHODS, RunCard, TrainConfig
 from lewm_cli.store import RunFiles, read_card, save_derived, save_run
 from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, all_presets, find_preset
 from synthetic import TINY, write_recording
@@ -187,7 +187,7 @@ def test_show_says_that_a_run_has_stopped(home: Path, run: RunFiles, small_model
     shown = lewm_here(home, "show", "tworoom/lewm")
     assert "stopped, go on with: lewm train tworoom --name tworoom/lewm --resume" in flat(shown.out)
     assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["stopped"] is True
-    save_derived(run, small_model)  # the last thing that a training does
+    save_derived(run, small_model, "lewm")  # the last thing that a training does
     assert "stopped" not in lewm_here(home, "show", "tworoom/lewm").out
     assert lewm_here(home, "show", "tworoom/lewm", "--json").json()["stopped"] is False
 
@@ -228,7 +228,43 @@ def test_what_cannot_be_shown_is_refused(home: Path, name: str, code: int, said:
     assert said in lewm_here(home, "show", name).sentence(code)
 
 
-# presets
+# methods and presets
+
+
+def test_methods_are_listed_with_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    listed = lewm_here(tmp_path, "methods", "--json").json()
+    assert [one["name"] for one in listed["methods"]] == list(METHODS)
+    additions = [one["key"] for one in listed["additions"]]
+    assert additions == ["objective.cosine", "objective.straightness", "objective.rollout"]
+    for one in listed["methods"]:
+        method = METHODS[one["name"]]
+        assert (one["summary"], one["source"]) == (method.summary, method.source)
+        assert {f"objective.{key}" for key in method.types({})} == {each["key"] for each in one["settings"]} | {
+            *additions
+        }
+    every = [*listed["additions"], *(each for one in listed["methods"] for each in one["settings"])]
+    assert all(each["meaning"] for each in every)
+    monkeypatch.setenv("COLUMNS", "400")
+    table = lewm_here(tmp_path, "methods").out
+    for one in listed["methods"]:
+        assert all(text in table for text in (one["name"], one["summary"], one["source"]))
+        weight = [each for each in one["settings"] if each["key"] == "objective.lambda"]
+        assert all(f"{each['default']:g}: {each['meaning']}" in table for each in weight)
+    assert all(one["key"] in table and one["meaning"] in table for one in listed["additions"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_preset_is_printed_for_any_method(tmp_path: Path, method: str):
+    printed = tomllib.loads(lewm_here(tmp_path, "presets", "tworoom/small", "--method", method).out)
+    assert TrainConfig.build(printed, "printed") == find_preset("tworoom/small").config(method)
+    assert printed["method"] == method
+
+
+def test_method_of_no_preset_is_refused(tmp_path: Path):
+    said = lewm_here(tmp_path, "presets", "--method", "delta").sentence(code=2)
+    assert "name it: lewm presets tworoom/small --method delta" in said
+    said = lewm_here(tmp_path, "presets", "tworoom/small", "--method", "delt").sentence(code=2)
+    assert "did you mean 'delta'?" in said
 
 
 def test_presets_are_listed(tmp_path: Path):
@@ -242,7 +278,7 @@ def test_presets_are_listed(tmp_path: Path):
 @pytest.mark.parametrize("name", [f"{preset.task.name}/{preset.name}" for preset in all_presets()])
 def test_printed_preset_is_the_preset(tmp_path: Path, name: str):
     printed = tomllib.loads(lewm_here(tmp_path, "presets", name).out)
-    assert TrainConfig.build(printed, "printed") == find_preset(name).config
+    assert TrainConfig.build(printed, "printed") == find_preset(name).config()
     assert lewm_here(tmp_path, "presets", name, "--json").json()["seed"] == 3072
 
 
@@ -255,7 +291,7 @@ def test_printed_preset_can_be_trained_with(home: Path, tmp_path: Path):
     done = lewm_here(home, "train", "tworoom/mine", *arguments)
     assert done.code == 0, done.err
     config = read_card(home / "tworoom" / "lewm.safetensors").provenance.train
-    small = find_preset("tworoom/small").config
+    small = find_preset("tworoom/small").config()
     assert config.model == small.model
     assert config.objective == small.objective
     assert config.monitor == small.monitor

@@ -50,6 +50,12 @@ def test_names_and_headers_need_no_library_that_computes(
     save_run(RunFiles(home.run_stem(run)), small_model, small_card(small_model))
     commands = [
         *("--version", "--help", "eval --help", "presets", "presets generic/small", "fetch --list", "ls", "ls --json"),
+        *(
+            "methods",
+            "methods --json",
+            "presets generic/small --method delta",
+            "presets generic/small --method nonsense",
+        ),
         *("nonsense", "eval", "eval --nonsense", "presets nonsense", "presets tworoom/nonsense", "rm nonsense --yes"),
         *("eval nonsense", "probe nonsense", "fit nonsense", "report nonsense", "convert nonsense --to hub"),
         *("plan nonsense --start a.png --goal b.png", f"compare {run} nonsense", "verify nonsense"),
@@ -68,6 +74,8 @@ def test_recordings_are_read_without_a_library_that_computes(tmp_path: Path):
     commands = [
         *("ls", "show robot/pick", "show robot/pick --json", "show nonsense", "fetch nonsense", "surprise nonsense"),
         *("train nonsense", "train tworoom --set modl.latent=1", "train robot/pick --preset nonsense", "train tworoom"),
+        *("train robot/pick --method nonsense", "train robot/pick --method prediction --lambda 1"),
+        *("train robot/pick --resume --lambda 1", "train robot/pick --resume --method nonsense"),
         *("train robot/pick --config nonsense.toml", "train robot/pick --set model.latent=x", "eval x --dataset y"),
         "rm robot/pick --yes",
     ]

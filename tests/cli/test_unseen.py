@@ -54,7 +54,9 @@ def unseen(
             }
         )
         card = card.model_copy(update={"provenance": provenance})
-        run = Run("tworoom/lewm", RunFiles(home.run_stem("tworoom/lewm")), small_model, card, tensors=1, sha256="")
+        run = Run(
+            "tworoom/lewm", RunFiles(home.run_stem("tworoom/lewm")), small_model, "lewm", card, tensors=1, sha256=""
+        )
         found = find_unseen(home, run, find_task("tworoom"), name, said.append)
         assert len(said) == 1
         return found

@@ -21,8 +21,12 @@ from lewm_cli.config import (
     read_toml,
 )
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.methods import TrainConfig
-from lewm_cli.tasks import GENERIC, TASKS
+from lewm_cli.flows.training_request import configure
+from lewm_cli.methods import METHODS, TrainConfig
+from lewm_cli.methods.pldm import PLDM
+from lewm_cli.report import preset_text
+from lewm_cli.tasks import GENERIC, TASKS, Task
+from lewm_cli.train import Preset
 from lewm_cli.train.schedule import Schedule
 
 ALL_TASKS = (*TASKS, GENERIC)
@@ -117,15 +121,119 @@ def test_configuration_cannot_be_changed_after_validation():
         TrainConfig().seed = 1
 
 
-@pytest.mark.parametrize("key", TrainConfig.keys())
-def test_every_listed_key_can_be_set(key):
-    value = TrainConfig().model_dump(by_alias=True)
+@pytest.mark.parametrize(
+    ("method", "key"), [(name, key) for name in METHODS for key in TrainConfig.keys({"method": name})]
+)
+def test_every_listed_key_can_be_set(method, key):
+    own = TrainConfig(method=method)
+    value = own.model_dump(by_alias=True)
     for part in key.split("."):
         value = value[part]
     unset = {"schedule.decay": "'70 epochs'"}.get(key, "70")
     text = unset if value is None else tomli_w.dumps({"value": value}).partition("=")[2].strip()
-    changed = build(f"{key}={text}")
-    assert (changed == TrainConfig()) is (value is not None)
+    changed = build(f"method={method}", f"{key}={text}")
+    assert (changed == own) is (value is not None)
+
+
+# Methods
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pldn", "there is no method 'pldn'; did you mean 'pldm'?"),
+        ("PLDM", "there is no method 'PLDM'; did you mean 'pldm'?"),
+        (3, f"there is no method 3; there is {', '.join(METHODS)}"),
+        (["lewm"], "there is no method ['lewm']; "),
+        ("", "there is no method ''; there is "),
+    ],
+)
+def test_unknown_method_is_refused_with_the_nearest_one(name: object, said: str):
+    for objective in ({}, {"objective": {"std": 1}}):
+        with pytest.raises(UsageError) as caught:
+            configure(GENERIC, "small", None, [Layer("a file", {"method": name} | objective)])
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "takes", "having"),
+    [
+        ("prediction", "lambda", "cosine, straightness, rollout;", "lewm, pldm, delta, inverse"),
+        ("delta", "knots", "cosine, straightness, rollout, lambda, decoder;", "lewm"),
+        ("lewm", "std", "cosine, straightness, rollout, lambda, knots, projections;", "pldm"),
+        ("inverse", "decoder.depth", "cosine, straightness, rollout, lambda, hidden;", "delta"),
+        ("pldm", "projections", "cosine, straightness, rollout, lambda, std, cov, ", "lewm"),
+    ],
+)
+def test_setting_of_another_method_is_said_to_be_that(method: str, key: str, takes: str, having: str):
+    settings = parse_setting(f"method={method}"), parse_setting(f"objective.{key}=2")
+    for layers in (settings, settings[::-1]):
+        with pytest.raises(UsageError) as caught:
+            configure(GENERIC, "small", None, layers)
+        group = key.partition(".")[0]
+        said = f"objective.{group} means nothing to the method {method}, whose objective takes {takes}"
+        assert said in str(caught.value)
+        assert f"it is a setting of {having} (in preset" in str(caught.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_numbers_from_zero_on(method: str):
+    names = [name for name, kind in METHODS[method].types({}).items() if kind is float]
+    assert {"cosine", "straightness", "rollout"} <= set(names)
+    for name in names:
+        for value in ("-1", "nan", "inf", "much"):
+            with pytest.raises(UsageError, match=f"objective.{name} = "):
+                build(f"method={method}", f"objective.{name}={value}")
+        assert build(f"method={method}", f"objective.{name}=0").objective.model_dump(by_alias=True)[name] == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_printed_preset_of_any_method_goes_back_in_over_any_preset(method: str, tmp_path: Path):
+    for preset in (Preset(GENERIC, name) for name in GENERIC.presets):
+        printed = preset.config(method)
+        assert printed.method == method
+        file = tmp_path / "mine.toml"
+        file.write_text(preset_text(printed), encoding="utf-8")
+        again = configure(GENERIC, preset.name, file, [])
+        assert again == printed
+        over = configure(TASKS[0], "release", file, [])
+        assert (over.model, over.objective) == (printed.model, printed.objective)
+
+
+def test_last_layer_that_names_a_method_decides_and_others_keep_their_objective_to_themselves(tmp_path: Path):
+    file = tmp_path / "own.toml"
+    file.write_text('method = "pldm"\nseed = 5\n[objective]\nstd = 3\ncosine = 0.5\n', encoding="utf-8")
+    said: list[str] = []
+
+    def configured(*settings: str) -> TrainConfig:
+        return configure(GENERIC, "small", file, [parse_setting(one) for one in settings], said.append)
+
+    objective = configured("objective.lambda=2").objective
+    assert objective.model_dump(by_alias=True) == PLDM(std=3, cosine=0.5, **{"lambda": 2}).model_dump(by_alias=True)
+    assert said == []
+    for above in (["method=lewm"], ["method=delta", "method=lewm"], ["objective.knots=9", "method=lewm"]):
+        other = configured(*above)
+        assert (other.method, other.seed, other.objective.cosine) == ("lewm", 5, 0.0)
+        assert other.objective.projections == 256  # the preset's, for lewm
+        assert said.pop() == f"note: objective in the file {file} is for pldm, so it is left out with lewm"
+    # Whoever names no method means the one that is trained.
+    file.write_text("[objective]\ncosine = 0.5\n", encoding="utf-8")
+    assert configured("method=delta").objective.cosine == 0.5
+    assert configured().objective.projections == 256
+    assert said == []
+
+
+def test_preset_has_an_objective_for_every_method_that_needs_one(tmp_path: Path):
+    toml = '[presets.own]\nmethod = "delta"\nobjectives.delta = { lambda = 3 }\nobjectives.pldm = { std = 2 }\n'
+    (tmp_path / "task.toml").write_text(toml, encoding="utf-8")
+    preset = Preset(Task("toy", tmp_path, "a toy"), "own")
+    assert (preset.config().method, preset.config().objective.lambda_) == ("delta", 3)
+    assert (preset.config("pldm").objective.std, preset.config("pldm").objective.lambda_) == (2, 1)
+    assert preset.config("lewm").objective == METHODS["lewm"]()
+    file = tmp_path / "own.toml"
+    file.write_text('method = "pldm"\n', encoding="utf-8")
+    assert configure(preset.task, "own", file, [parse_setting("objective.cov=1")]).objective.std == 2
+    assert configure(preset.task, "own", file, [parse_setting("method=delta")]).objective.lambda_ == 3
 
 
 # Layers and --set
@@ -212,7 +320,7 @@ def test_missing_configuration_file_is_refused_with_what_to_type(tmp_path: Path)
 
 @pytest.mark.parametrize(("task", "preset"), PRESETS, ids=[f"{task.name}-{preset}" for task, preset in PRESETS])
 def test_every_preset_is_a_training_configuration(task, preset):
-    config = TrainConfig.build(task.presets[preset], f"preset {preset}")
+    config = Preset(task, preset).config()
     assert config.schedule.warmup < 1
     if preset == "release":
         assert config.model == ModelConfig()

@@ -43,12 +43,14 @@ def run(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
 
 
 def test_run_is_a_line(run: lewm_cli.StoredRun, home: Home):
-    parts = f"{RUN!r}, task tworoom, 202,094 parameters, latent 8, trained on tworoom/demo for 7 steps"
+    parts = f"{RUN!r}, task tworoom, method lewm, 202,094 parameters, latent 8, trained on tworoom/demo for 7 steps"
     assert repr(run) == f"StoredRun({parts}, success 87.5% [74, 95])"
     assert repr(load_run(home, RUN)) == f"Run({parts})"
     assert repr(load_weights(home, RUN)) == f"LoadedWeights({parts})"
     unknown = dataclasses.replace(load_weights(home, RUN), card=None)
-    assert repr(unknown) == f"LoadedWeights({RUN!r}, 202,094 parameters, latent 8, normalization not known)"
+    assert (
+        repr(unknown) == f"LoadedWeights({RUN!r}, method lewm, 202,094 parameters, latent 8, normalization not known)"
+    )
 
 
 def test_run_without_log_and_results_is_a_line_and_has_empty_tables(
@@ -103,6 +105,14 @@ def test_log_of_a_method_whose_parts_are_no_names_of_fields():
     odd = dataclasses.replace(past.steps[0], parts={"prediction": 0.1, "EMA drift (x)": 0.5})
     (row,) = log_rows(dataclasses.replace(past, steps=(odd,)))
     assert row.EMA_drift__x_ == 0.5
+
+
+def test_part_with_the_name_of_a_measurement_has_a_column_of_its_own():
+    past = history(4, names=("prediction", "std", "cosine", "cov"))
+    row, held_out = log_rows(past)[-1], past.held_out[-1].held_out
+    assert (row.held_out_std, row.held_out_cosine) == (held_out.std, held_out.cosine)
+    assert (row.held_out_std_term, row.held_out_cosine_term) == (held_out.parts["std"], held_out.parts["cosine"])
+    assert row.held_out_cov == held_out.parts["cov"]
 
 
 def test_results_have_a_row_per_number(run: lewm_cli.StoredRun):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from lewm_cli.config import ModelConfig, PlannerConfig, Section
-from lewm_cli.methods import JEPA, METHODS, ListedMethod, TrainConfig
+from lewm_cli.config import PlannerConfig
+from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.filmstrip import crop, panels, ramp
@@ -169,18 +169,54 @@ def test_numbers_stand_beside_their_floor(full):
         assert words in text
 
 
-def test_page_has_the_objective_of_any_method(monkeypatch: pytest.MonkeyPatch):
-    class Other(JEPA):
-        name = "other"
+@pytest.mark.parametrize("method", METHODS)
+def test_page_speaks_of_its_own_method(method: str):
+    report, train = bare_report(), TrainConfig(method=method, objective={"cosine": 0.5})
+    provenance = report.card.provenance.model_copy(update={"train": train})
+    card = report.card.model_copy(update={"method": method, "provenance": provenance})
+    names = ("prediction", "std", "cov", "std_t", "temp_align", "inverse", "cosine", "straightness", "rollout")
+    html = render_page(replace(report, card=card, history=history(names=names)))
+    page = Page(html)
+    assert train.objective.explanation in page.text
+    assert f"tworoom {method}" in " ".join(page.text.split())
+    assert "plus 0.5 \N{MULTIPLICATION SIGN} cosine" in page.text
+    said = page.text.replace(METHODS[method].summary, "")
+    assert ("SIGReg" in said) == (method == "lewm")
+    assert ("lambda" in said) == ("lambda_" in METHODS[method].model_fields)
+    assert ("knots 17, projections 1024" in said) == (method == "lewm")
+    assert ("decoder.depth 3" in said) == (method == "delta")
+    assert all(f">{name}</text>" in html for name in names)
+    assert "Prediction loss falls from 0.30 to 0.025, beside it are 8 more parts of the loss" in page.text
 
-    monkeypatch.setitem(METHODS, "other", ListedMethod(ModelConfig, Section, lambda: Other))
-    report = bare_report()
-    assert "lambda 0.09, knots 17" in Page(render_page(report)).text
-    assert "plus 0.09" in Page(render_page(report)).text
-    provenance = report.card.provenance.model_copy(update={"train": TrainConfig(method="other")})
-    text = Page(render_page(replace(report, card=report.card.model_copy(update={"provenance": provenance})))).text
-    assert "SIGReg" not in text
-    assert "lambda" not in text
+
+def test_part_of_the_loss_that_is_zero_or_negative_is_drawn():
+    parts = {"prediction": [0.3, 0.1], "std": [0.2, 0.0], "straightness": [0.1, -0.4]}
+    first = history(2)
+    steps = tuple(
+        replace(step, parts={name: values[k] for name, values in parts.items()}) for k, step in enumerate(first.steps)
+    )
+    text = Page(render_page(replace(bare_report(), history=replace(first, steps=steps)))).text
+    assert "Prediction loss falls from 0.30 to 0.10, std falls from 0.20 to 0" in text
+    assert "straightness falls from 0.10 to \N{MINUS SIGN}0.40" in text
+
+
+@pytest.mark.parametrize(
+    ("std", "least", "prediction", "said"),
+    [
+        (1.0, 0.8, 0.1, "stays open: mean spread 1.0, narrowest dimension 0.80"),
+        (1.0, 0.05, 0.1, "has lost a dimension: mean spread 1.0, narrowest dimension 0.050"),
+        (0.05, 0.02, 0.1, "stays open: mean spread 0.050, narrowest dimension 0.020"),
+        (0.05, 0.02, 0.9, "has collapsed: mean spread 0.050, narrowest dimension 0.020"),
+    ],
+)
+def test_small_latent_space_is_collapsed_only_if_nothing_is_predicted(
+    std: float, least: float, prediction: float, said: str
+):
+    held_out = HeldOutMeasured(25, HeldOut(prediction, 1.0, {}, std, least, 3.0, 0.1))
+    html = render_page(replace(bare_report(), history=replace(history(1), held_out=(held_out,))))
+    assert f"The latent space {said}" in Page(html).text
+    banded = html.count(">collapsed</text>") == 2  # the other one is a cosine of 1
+    assert banded == (std == 1 or "has collapsed" in said)
 
 
 def test_page_without_measurements_names_the_commands():

@@ -5,7 +5,6 @@ import os
 import signal
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.methods import JEPA, Batch, Loss, RunCard, TrainConfig
+from lewm_cli.methods import JEPA, RunCard, TrainConfig
 from lewm_cli.model import SIGReg
 from lewm_cli.store import RunFiles
 from lewm_cli.train import StepsTaken, Trainer, TrainingData, TrainingEvent
@@ -43,7 +42,7 @@ def trainer(tmp_path: Path, scramble: Callable, small_card: Callable[[JEPA], Run
     inputs = Inputs(task="generic", frameskip=2, actions=ActionStats.fit(dataset.actions))
     frames = DecodedFrames(dataset, config.model.image_size)
     train, held_out = (ClipBatches(part, frames, dataset.actions, inputs) for part in (split.train, split.held_out))
-    model = scramble(JEPA(config.model, inputs.block_dim, config.objective))
+    model = scramble(JEPA(config.model, inputs.block_dim))
     card = small_card(model).model_copy(update={"inputs": inputs})
     data = TrainingData(train, held_out, len(split.held_out_episodes))
     return Trainer("robot/run", RunFiles(tmp_path / "run"), config, card, data, model, torch.device("cpu"), ())
@@ -97,14 +96,13 @@ def test_steps_are_those_of_plain_torch(trainer: Trainer, scramble: Callable):
 
 
 class Diverging(JEPA):
-    """A model whose loss is infinite from the third step on."""
+    """A model whose predictions are infinite from the third step on."""
 
     steps = 0
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
+    def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         self.steps += 1
-        found = super().loss(batch, generator)
-        return replace(found, total=found.total * (math.inf if self.steps > 2 else 1))
+        return super().predict(emb, act_emb) * (math.inf if self.steps > 2 else 1)
 
 
 class Interrupted(JEPA):

@@ -23,7 +23,6 @@ from lewm_cli.data import (
 )
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, Batch, TrainConfig
-from lewm_cli.methods.lewm import ObjectiveConfig
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
 from synthetic import TINY, write_recording
@@ -392,6 +391,9 @@ def test_collapse_is_said_in_plain_words(robot: Path, tiny: Path):
     assert done.code == 0, done.err
     assert done.err.count("warning: the latent space has collapsed") == 1
     assert "raise --lambda (now 0)" in done.err
+    steep = ("--steps", 120, "--set", "optimizer.lr=1e-2", "--overwrite")
+    alone = lewm_here(robot, *train(tiny, "--method", "prediction", *steep))
+    assert "nothing in this objective keeps latents apart, others do: lewm methods" in alone.err
     healthy = lewm_here(robot, *train(tiny, "--steps", 40, "--overwrite"))
     assert "collapsed" not in healthy.err.replace("(collapsed", "")
 
@@ -447,7 +449,12 @@ def test_missing_device_is_refused(robot: Path):
 
 def tiny_model() -> JEPA:
     torch.manual_seed(0)
-    return JEPA(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6, ObjectiveConfig(projections=16))
+    return JEPA(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6)
+
+
+def measure(model: JEPA) -> HeldOut:
+    objective = TrainConfig.build(tomllib.loads(TINY), "TINY").objective
+    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))
 
 
 def some_batches(number: int) -> list[Batch]:
@@ -463,13 +470,13 @@ def test_measuring_changes_neither_the_model_nor_the_random_numbers():
     before = {key: value.clone() for key, value in model.state_dict().items()}
     random_before = torch.get_rng_state()
     fresh = model.published(some_batches(3))
-    first = HeldOut.measure(fresh, some_batches(2))
+    first = measure(fresh)
     assert torch.equal(torch.get_rng_state(), random_before)
     assert_equal_tensors(model.state_dict(), before)
     assert model.training
     assert not fresh.training
     torch.manual_seed(99)
-    assert HeldOut.measure(fresh, some_batches(2)) == first
+    assert measure(fresh) == first
 
 
 def test_recalibrated_statistics_are_those_of_the_batches():
@@ -487,11 +494,11 @@ def test_recalibrated_statistics_are_those_of_the_batches():
 @pytest.mark.parametrize(("scale", "collapsed"), [(1.0, False), (1e-3, True)])
 def test_shrunken_latents_are_called_collapsed(scale: float, collapsed: bool):
     model = tiny_model().published(some_batches(4))
-    wide = HeldOut.measure(model, some_batches(2))
+    wide = measure(model)
     with torch.no_grad():
         model.projector.net[-1].weight.mul_(scale / wide.std)
         model.projector.net[-1].bias.zero_()
-    held_out = HeldOut.measure(model, some_batches(2))
+    held_out = measure(model)
     assert held_out.std == pytest.approx(scale, rel=1e-3)
     assert held_out.collapsed == collapsed
     # Effective rank does not tell: it is scale free.

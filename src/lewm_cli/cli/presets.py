@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
     "lewm presets",
     "lewm presets tworoom/small",
+    "lewm presets tworoom/small --method delta",
     "lewm presets tworoom/release > mine.toml  &&  lewm train tworoom --config mine.toml",
 )
 
@@ -20,16 +22,28 @@ def command(
             help="TASK/PRESET.", show_default="list them", autocompletion=completion.names(completion.presets)
         ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Print it for this method; `lewm methods` lists them.",
+            show_default="the preset's",
+            autocompletion=completion.names(completion.methods),
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """List presets and protocols, or print a preset in full as TOML, ready for --config."""
+    from lewm_cli.errors import UsageError
     from lewm_cli.evaluate import task_protocols
     from lewm_cli.report import Output, preset_tables, preset_text, protocol_tables
     from lewm_cli.tasks import TASKS
     from lewm_cli.train import all_presets, find_preset
 
     output = Output(as_json=json, quiet=quiet)
+    if name is None and method:
+        example = suggestion.command("presets", "tworoom/small", "--method", method)
+        raise UsageError(f"--method prints one preset for a method; name it: {example}")
     if name is None:
         presets = all_presets()
         protocols = [(task.name, protocol) for task in TASKS for protocol in task_protocols(task)]
@@ -38,5 +52,5 @@ def command(
             lambda: [*preset_tables(presets), *protocol_tables(protocols)],
         )
     else:
-        config = find_preset(name).config
+        config = find_preset(name).config(method)
         output.result(config.model_dump(mode="json", by_alias=True), lambda: [preset_text(config)])

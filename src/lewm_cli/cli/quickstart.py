@@ -27,7 +27,8 @@ def command(
 
     No downloads. Ctrl-C at any time: the same command goes on where it was.
     """
-    from lewm_cli.flows.quickstart import QuickstartSize, quickstart
+    from lewm_cli.flows.quickstart import PRESET, QuickstartSize, quickstart
+    from lewm_cli.methods import METHODS
     from lewm_cli.report import Output, TrainingView, report_tables, report_tree
 
     output = Output(as_json=json, quiet=quiet)
@@ -37,9 +38,10 @@ def command(
     output.page(page.path, opened=opened)
     output.say("next:")
     name = page.report.name
+    other = next(method for method in METHODS if method != PRESET.method)
     for line in (
         suggestion.command("eval", name, "--dataset", "tworoom/test", "--video", "videos"),
-        suggestion.command("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--lambda", 0.3),
+        suggestion.command("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--method", other),
         suggestion.command("fit", name),
     ):
         output.say(f"  {line}")

@@ -109,7 +109,7 @@ def command(
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
     """
     from lewm_cli.errors import UsageError
-    from lewm_cli.flows.training_request import check_request
+    from lewm_cli.flows.training_request import check_request, check_resumption
     from lewm_cli.report import Output
     from lewm_cli.tasks import find_task
 
@@ -126,7 +126,10 @@ def command(
         ("--seed", "seed", seed),
     )
     where = early.find_home(home, runs=[init_from])
-    if not resume:
+    if resume:
+        more = bool(config or preset or init_from or overwrite)
+        check_resumption(where, what, name=name, settings=layers, more=more)
+    else:
         check_request(where, what, dataset=dataset, preset=preset, config=config, settings=layers)
     from lewm_cli.flows.train import train
     from lewm_cli.report import TrainingView, training_tables

@@ -25,7 +25,7 @@ class Section(BaseModel):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise UsageError(f"{_explain(error, cls.keys(tree))} (in {source})") from error
+            raise UsageError(f"{cls._explain(error, tree)} (in {source})") from error
 
     @classmethod
     def keys(cls, tree: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
@@ -43,19 +43,24 @@ class Section(BaseModel):
         """The type of every field; a section overrides this where one depends on what a tree sets."""
         return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
 
-
-def _explain(error: ValidationError, keys: list[str]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = nearest(key, keys)
+    @classmethod
+    def unknown(cls, key: str, tree: Mapping[str, Any]) -> str:
+        """Says that there is no such setting; a section overrides this where another tree would have it."""
+        near = nearest(key, cls.keys(tree))
         return f"unknown setting {key!r}" + (f"; did you mean {near!r}?" if near else "")
-    if first["type"] == "value_error":
-        return f"{key + ': ' if key else ''}{first['ctx']['error']}"
-    if first["type"] == "model_type":
-        inside = [known for known in keys if known.startswith(f"{key}.")]
-        return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
-    if first["type"] in ("string_pattern_mismatch", "string_type"):
-        return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
-    problem = first["msg"][0].lower() + first["msg"][1:]
-    return f"{key} = {first['input']!r}: {problem}" if key else problem
+
+    @classmethod
+    def _explain(cls, error: ValidationError, tree: Mapping[str, Any]) -> str:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            return cls.unknown(key, tree)
+        if first["type"] == "value_error":
+            return f"{key + ': ' if key else ''}{first['ctx']['error']}"
+        if first["type"] == "model_type":
+            inside = [known for known in cls.keys(tree) if known.startswith(f"{key}.")]
+            return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
+        if first["type"] in ("string_pattern_mismatch", "string_type"):
+            return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        return f"{key} = {first['input']!r}: {problem}" if key else problem

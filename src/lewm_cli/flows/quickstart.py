@@ -21,10 +21,12 @@ from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, Measurement, RunFiles, Say, StoredResults, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
 from lewm_cli.tasks import TWOROOM
-from lewm_cli.train import Listener
+from lewm_cli.train import Listener, task_preset
 from lewm_cli.workers import available_cores
 
-DEMOS, TEST, RUN = "tworoom/demos", "tworoom/test", "tworoom/lewm"
+PRESET = task_preset(TWOROOM, "small")
+
+DEMOS, TEST, RUN = "tworoom/demos", "tworoom/test", f"{TWOROOM.name}/{PRESET.method}"
 
 SEED = 0
 """The seed of probes and perturbations."""
@@ -75,7 +77,7 @@ def quickstart(
             begin(RUN, resume=True)
         else:
             # A training that was killed early may have left weights, and nothing to go on from.
-            begin(TWOROOM.name, preset="small", dataset=DEMOS, settings=steps, overwrite=True)
+            begin(TWOROOM.name, preset=PRESET.name, dataset=DEMOS, settings=steps, overwrite=True)
     _measure(home, size, device, say, progress)
     return draw_page(load_run(home, RUN), _measured(home, size), folder / "report.html")
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 
+import numpy as np
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, merge_layers
+from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
@@ -25,7 +26,15 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
-from lewm_cli.flows.training_request import DEFAULT_PRESETS, configure, named_recording, task_recording
+from lewm_cli.flows.training_request import (
+    DEFAULT_PRESETS,
+    check_resumption,
+    configure,
+    named_recording,
+    run_folder,
+    stopped_run,
+    task_recording,
+)
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
@@ -35,14 +44,10 @@ from lewm_cli.store import (
     RunFiles,
     Say,
     dataset_task,
-    is_name,
-    list_runs,
     load_run,
-    newest_run,
-    read_card,
     split_step,
 )
-from lewm_cli.suggestion import command
+from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
@@ -97,18 +102,17 @@ def train(
         StoppedError: Ctrl-C or SIGTERM; everything is saved.
     """
     there = resolve_device(device)
-    if resume and (not all(map(_is_of_workers, settings)) or config or preset or init_from or overwrite):
-        raise UsageError(
-            "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting but data.workers"
-        )
     if resume:
+        more = bool(config or preset or init_from or overwrite)
+        check_resumption(home, what, name=name, settings=settings, more=more)
         job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
         job = _new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
     require_usable(job.dataset, say)
+    if job.card is None:
+        _require_what_is_learned_from(job)
     with _claimed(home, job, chosen=name is not None, overwrite=overwrite) as job:
         try_writing(job.files.weights)
         for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
@@ -118,6 +122,9 @@ def train(
         if short:
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
+        if parent and parent.method != job.config.method:
+            now = f"its weights go on with {job.config.method}, whose heads are new"
+            say(f"{parent.name} was trained with {parent.method}; {now}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
@@ -167,13 +174,13 @@ def _new_job(
     if preset is None:
         preset = DEFAULT_PRESETS["cuda" if device.type == "cuda" else "cpu"]
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    merged = configure(task, preset, config, settings)
+    merged = configure(task, preset, config, settings, say)
     if recording is None:
         recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and split_step(name)[1] is not None:
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
-    name = name or f"{_prefix(what)}/{merged.method}"
+    name = name or f"{run_folder(what)}/{merged.method}"
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 
 
@@ -200,28 +207,12 @@ def _claimed(home: Home, job: Job, *, chosen: bool, overwrite: bool) -> Iterator
             return
 
 
-def _is_of_workers(setting: Layer) -> bool:
-    match setting.tree:
-        case {"data": {"workers": _, **more}, **most}:
-            return not (more or most)
-    return False
-
-
 def _resumed_job(
     home: Home, what: str, say: Say, *, dataset: str | None, settings: tuple[Layer, ...], name: str | None
 ) -> Job:
     """Find the run that stopped, and the recording it was trained on; arguments and errors are those of `train`."""
-    name = name or _newest_stopped(home, what, say)
-    files = RunFiles(home.run_stem(name))
-    external = any(run.name == name and not run.own for run in home.runs())
-    if not external and not files.weights.exists():
-        raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
-    card = None if external else read_card(files.weights)
-    if card is None or card.provenance is None:
-        raise LewmError(
-            f"{name} was trained by another tool, which left nothing to resume; "
-            f"start a run from its weights: {command('train', what, '--init-from', name)}"
-        )
+    name, card = stopped_run(home, what, name, say)
+    assert card.provenance is not None
     trained_on = card.provenance.dataset
     recording = home.find_dataset(dataset or trained_on.name, say)
     if trained_on.fingerprint != recording.identity.fingerprint:
@@ -232,32 +223,8 @@ def _resumed_job(
     own = Layer(f"the configuration of {name}", card.provenance.train.model_dump(by_alias=True, exclude_none=True))
     merged = merge_layers([own, *settings])
     config = TrainConfig.build(merged.tree, merged.source)
+    files = RunFiles(home.run_stem(name))
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
-
-
-def _prefix(what: str) -> str:
-    """The folder of new runs: `tworoom` for the task and its aliases, `robot` for robot, robot/pick and robot.h5."""
-    task = find_task(what)
-    if task is not None:
-        return task.name
-    path = PurePath(what)
-    return path.parts[0] if len(path.parts) > 1 and is_name(what) and not path.suffix else path.stem
-
-
-def _newest_stopped(home: Home, what: str, say: Say) -> str:
-    task = find_task(what)
-    stopped = [
-        run
-        for run in list_runs(home)
-        if run.card  # else damaged, or of another tool: not what stopped here
-        and (run.card.inputs.task == task.name if task else run.name.startswith(f"{_prefix(what)}/"))
-        and RunFiles(run.path.with_suffix("")).stopped
-    ]
-    if not stopped:
-        raise LewmError(f"no run of {what} has stopped before its end; start one with: {command('train', what)}")
-    name = newest_run(stopped, say).name
-    say(f"resuming {name}, the newest run of {what} that stopped")
-    return name
 
 
 def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
@@ -306,6 +273,17 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _require_what_is_learned_from(job: Job) -> None:
+    """Raises LewmError if the loss has terms that are learned from actions, and they never change."""
+    terms, actions = job.config.objective.action_terms, used_actions(job.dataset)
+    known = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
+    if terms and constant_dimensions(known).all():
+        raise LewmError(
+            f"the actions of {job.dataset.name} never change, and {job.config.method} learns from them ({few(terms)}); "
+            f"record others, or choose another objective: {command('methods')}"
+        )
 
 
 def _its_sizes(parent: Run) -> str:

@@ -1,13 +1,13 @@
 """Finds and checks without torch what a training is asked for: its recording and its configuration."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import TrainConfig
-from lewm_cli.store import Home, Say, dataset_task, silent
+from lewm_cli.methods import RunCard, TrainConfig, check_method
+from lewm_cli.store import Home, RunFiles, Say, dataset_task, is_name, list_runs, newest_run, read_card, silent
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import TASKS, Task, find_task
 from lewm_cli.train import task_preset
@@ -16,16 +16,112 @@ DEFAULT_PRESETS = {"cpu": "small", "cuda": "release"}
 """The presets by the kind of device, where none is named."""
 
 
-def configure(task: Task, preset: str, config: Path | None, settings: Sequence[Layer]) -> TrainConfig:
+def configure(
+    task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent
+) -> TrainConfig:
     """Lay a TOML file, and settings over it, over a preset of the task.
+
+    The last layer that names a method decides which one is trained; what another layer has for the method that it names
+    itself is then left out, and it is said.
 
     Raises:
         UsageError: what comes out cannot mean anything.
         LewmError: there is no such preset or file, or it is no TOML.
     """
-    above = merge_layers([*([read_toml(config)] if config else ()), *settings])
-    layers = merge_layers([task_preset(task, preset).layer_under(above), above])
+    base = task_preset(task, preset)
+    above = [*([read_toml(config)] if config else ()), *settings]
+    method = str(merge_layers(above).tree.get("method", base.method))
+    kept = [TrainConfig.of_method(layer, method) for layer in above]
+    for layer, rest in zip(above, kept, strict=True):
+        if left_out := layer.tree.keys() - rest.tree.keys():
+            own = layer.tree["method"]
+            say(f"note: {few(sorted(left_out))} in {layer.source} is for {own}, so it is left out with {method}")
+    layers = merge_layers([base.layer(method), *kept])
     return TrainConfig.build(layers.tree, layers.source)
+
+
+def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> tuple[str, RunCard]:
+    """Find the run to go on with: the newest of this task that stopped, if none is named.
+
+    Returns:
+        its name, and its card, which has provenance.
+
+    Raises:
+        LewmError: there is none, or another tool trained it.
+    """
+    name = name or _newest_stopped(home, what, say)
+    files = RunFiles(home.run_stem(name))
+    external = any(run.name == name and not run.own for run in home.runs())
+    if not external and not files.weights.exists():
+        raise LewmError(f"there is no run to resume at {files.weights}: nothing was saved; start it without --resume")
+    card = None if external else read_card(files.weights)
+    if card is None or card.provenance is None:
+        raise LewmError(
+            f"{name} was trained by another tool, which left nothing to resume; "
+            f"start a run from its weights: {command('train', what, '--init-from', name)}"
+        )
+    return name, card
+
+
+def _newest_stopped(home: Home, what: str, say: Say) -> str:
+    task = find_task(what)
+    stopped = [
+        run
+        for run in list_runs(home)
+        if run.card  # else damaged, or of another tool: not what stopped here
+        and (run.card.inputs.task == task.name if task else run.name.startswith(f"{run_folder(what)}/"))
+        and RunFiles(run.path.with_suffix("")).stopped
+    ]
+    if not stopped:
+        raise LewmError(f"no run of {what} has stopped before its end; start one with: {command('train', what)}")
+    name = newest_run(stopped, say).name
+    say(f"resuming {name}, the newest run of {what} that stopped")
+    return name
+
+
+def run_folder(what: str) -> str:
+    """The folder of new runs: `tworoom` for the task and its aliases, `robot` for robot, robot/pick and robot.h5."""
+    task = find_task(what)
+    if task is not None:
+        return task.name
+    path = PurePath(what)
+    return path.parts[0] if len(path.parts) > 1 and is_name(what) and not path.suffix else path.stem
+
+
+def check_resumption(home: Home, what: str, *, name: str | None, settings: Sequence[Layer], more: bool) -> None:
+    """Raise the error of a training that is to be resumed, if its run can be found and its options are wrong.
+
+    Args:
+        settings: none but the number of workers changes no result, and the method may be said again.
+        more: whether options were given that begin a run.
+    """
+    method = merge_layers(list(settings)).tree.get("method")
+    if more or not all(map(_changes_nothing, settings)):
+        raise UsageError(
+            "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
+            "--overwrite and every setting but data.workers"
+        )
+    if method is None:
+        return
+    try:
+        check_method(method)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    name, card = stopped_run(home, what, name)
+    if card.method != method:
+        raise UsageError(
+            f"{name} is trained with {card.method}, and --resume keeps the method; "
+            f"train another run with {method}: {command('train', what, '--method', method)}"
+        )
+
+
+def _changes_nothing(setting: Layer) -> bool:
+    match setting.tree:
+        case {"data": {"workers": _, **more}, **most}:
+            return not (more or most)
+        case {"method": _, **most}:
+            return not most
+    return False
 
 
 def named_recording(home: Home, what: str, dataset: str | None, say: Say = silent) -> Dataset:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from lewm_cli.config import Inputs, NetworkConfig, PredictorConfig
 from lewm_cli.methods.latent_prediction import Regularized
@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from lewm_cli.methods.loss import Embedded, Term
 
 
+class DecoderConfig(PredictorConfig):
+    """Sizes of the transformer that decodes actions; those that are not set stay these."""
+
+    width: PositiveInt | None = Field(64, description="token width; the latent dimension if not given")
+    depth: PositiveInt = Field(3, description="number of blocks")
+    heads: PositiveInt = Field(4, description="attention heads")
+    head_dim: PositiveInt = Field(16, description="width of one head")
+    mlp: PositiveInt = Field(128, description="hidden width of a block's MLP")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the blocks")
+
+
 class Delta(Regularized):
     """Prediction + lambda * the error of the action block that is decoded from the latent difference alone."""
 
@@ -23,9 +34,8 @@ class Delta(Regularized):
     regularizer: ClassVar[str] = "the error of the decoded action"
 
     lambda_: NonNegativeFloat = Field(10.0, alias="lambda", description="weight of the decoded action's error")
-    decoder: PredictorConfig = Field(
-        PredictorConfig(width=64, depth=3, heads=4, head_dim=16, mlp=128, dropout=0.0),
-        description="transformer with one query per environment step of an action block",
+    decoder: DecoderConfig = Field(
+        DecoderConfig(), description="transformer with one query per environment step of an action block"
     )
 
     def heads(self, sizes: NetworkConfig, inputs: Inputs) -> "dict[str, nn.Module]":
@@ -33,6 +43,11 @@ class Delta(Regularized):
         from lewm_cli.model import DifferenceDecoder
 
         return {"delta": DifferenceDecoder(self.decoder, sizes.latent, inputs.frameskip, inputs.actions.dim)}
+
+    @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The decoded action."""
+        return (*super().action_terms, *(["delta"] if self.lambda_ else []))
 
     def regularizers(
         self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"

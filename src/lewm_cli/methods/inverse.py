@@ -36,6 +36,11 @@ class Inverse(Regularized):
         )
         return {"inverse": nn.Sequential(*layers)}
 
+    @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The decoded action."""
+        return (*super().action_terms, *(["inverse"] if self.lambda_ else []))
+
     def regularizers(
         self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"
     ) -> "dict[str, Term]":

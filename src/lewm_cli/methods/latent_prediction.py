@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeFloat
 
 from lewm_cli.methods.objective import Objective
+from lewm_cli.suggestion import command
 
 if TYPE_CHECKING:
     import torch
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
     from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
     from lewm_cli.methods.network import Network
+
+
+STILL = 1e-4
+"""A latent step counts as at least this long in angles.
+
+The gradient of an angle is one over the length of the step: at torch's own limit, 1e-12, one pair of equal frames in a
+batch is all that clipping leaves of its gradient, and it is rounding.
+"""
 
 
 class LatentPrediction(Objective):
@@ -25,7 +34,7 @@ class LatentPrediction(Objective):
     )
     straightness: NonNegativeFloat = Field(0.0, description="weight of: latent paths are straight (arXiv 2603.12231)")
     rollout: NonNegativeFloat = Field(
-        0.0, description="weight of: predictions that were fed back are right as well, as far as a clip goes"
+        0.0, description="weight of: predictions that were fed back are right too, along a clip (arXiv 2506.09985)"
     )
 
     def regularizers(
@@ -62,10 +71,19 @@ class LatentPrediction(Objective):
         return Loss(total, parts, clips.latents, clips.predicted)
 
     @property
+    def several_step_terms(self) -> tuple[str, ...]:
+        """The additions: angles are between two steps, and only from the second on is a prediction fed back."""
+        return tuple(self._added)
+
+    @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The angles of actions."""
+        return ("cosine",) if self.cosine else ()
+
+    @property
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""
-        added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
-        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in added.items() if weight)]
+        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in self._added.items())]
         return f"{', plus '.join(['Prediction of the next latent', *terms])}. {self.summary}"
 
     @property
@@ -73,9 +91,14 @@ class LatentPrediction(Objective):
         return ()
 
     @property
+    def _added(self) -> dict[str, float]:
+        weights = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
+        return {name: weight for name, weight in weights.items() if weight}
+
+    @property
     def collapse_advice(self) -> str:
         """Another method is needed where none of its terms keeps latents apart."""
-        return "nothing in this objective keeps latents apart; train with another --method"
+        return f"nothing in this objective keeps latents apart, others do: {command('methods')}"
 
 
 class Regularized(LatentPrediction):
@@ -113,12 +136,12 @@ def straightness(clips: "Embedded") -> "Tensor":
     from torch.nn import functional as F
 
     steps = clips.latents.diff(dim=1)
-    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1).mean()
+    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1, eps=STILL).mean()
 
 
 def _similarities(vectors: "Tensor") -> "Tensor":
     """Cosines (B, N, N) between all of vectors (B, N, D)."""
     from torch.nn import functional as F
 
-    units = F.normalize(vectors, dim=-1)
+    units = F.normalize(vectors, dim=-1, eps=STILL)
     return units @ units.transpose(1, 2)

@@ -29,7 +29,7 @@ class PLDM(Regularized):
     source: ClassVar[str] = "PLDM, arXiv 2502.14819, as tuned for LeWorldModel"
     regularizer: ClassVar[str] = "its variance, covariance and alignment terms"
 
-    lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="factor of all weights below")
+    lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="factor of all its weights")
     std: NonNegativeFloat = Field(18.0, description="weight of: deviation over the batch is at least 1")
     cov: NonNegativeFloat = Field(12.0, description="weight of: dimensions are uncorrelated over the batch")
     std_t: NonNegativeFloat = Field(0.7, description="weight of: deviation over the clip is at least 1")
@@ -45,6 +45,11 @@ class PLDM(Regularized):
             return {}
         layers = nn.Linear(2 * sizes.latent, 512), nn.LayerNorm(512), nn.GELU(), nn.Linear(512, inputs.block_dim)
         return {"inverse": nn.Sequential(*layers)}
+
+    @property
+    def action_terms(self) -> tuple[str, ...]:
+        """The decoded action."""
+        return (*super().action_terms, *(["inverse"] if self.inverse else []))
 
     def regularizers(
         self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"

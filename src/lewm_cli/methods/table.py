@@ -26,7 +26,7 @@ DEFAULT: str = LeWM.name
 def check_method(name: object) -> str:
     """Returns the name if it is in the table; else ValueError names the nearest one."""
     if not isinstance(name, str) or name not in METHODS:
-        near = nearest(str(name), list(METHODS))
+        near = nearest(str(name).lower(), list(METHODS))
         meant = f"did you mean {near!r}?" if near else f"there is {', '.join(METHODS)}"
         raise ValueError(f"there is no method {name!r}; {meant}")
     return name

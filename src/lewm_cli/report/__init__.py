@@ -6,7 +6,7 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.report.checking import checkup_tables, checkup_tree
-    from lewm_cli.report.choices import preset_tables, preset_text, protocol_tables
+    from lewm_cli.report.choices import method_tables, method_tree, preset_tables, preset_text, protocol_tables
     from lewm_cli.report.comparing import comparison_tables
     from lewm_cli.report.converting import conversion_tables, conversion_tree
     from lewm_cli.report.details import details_tables, details_tree, training_tables
@@ -51,6 +51,8 @@ __all__ = [
     "inventory_tables",
     "inventory_tree",
     "log_rows",
+    "method_tables",
+    "method_tree",
     "next_commands",
     "plan_tables",
     "preset_tables",

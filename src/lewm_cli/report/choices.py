@@ -1,27 +1,91 @@
-"""Presets and protocols: what `lewm presets` prints."""
+"""Methods, presets and protocols: what `lewm methods` and `lewm presets` print."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import tomli_w
+from pydantic_core import to_jsonable_python
 from rich.console import RenderableType
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.methods import TrainConfig
-from lewm_cli.report.pieces import framed_table
+from lewm_cli.methods import Objective, TrainConfig
+from lewm_cli.report.numbers import setting
+from lewm_cli.report.pieces import Tree, framed_table
 from lewm_cli.train import Preset
+
+
+@dataclass(frozen=True)
+class ObjectiveSetting:
+    """A setting of a method: its key, as `--set` takes it, its default and its meaning."""
+
+    key: str
+    default: Any
+    meaning: str
+
+
+def method_tables(methods: list[type[Objective]]) -> list[RenderableType]:
+    """One line per method, and one per addition that all of them take."""
+    table = framed_table("methods", "name", "what it does", "lambda", "source", fold=(1, 2, 3))
+    for method in methods:
+        weights = (one for one in _settings(method) if one.key == "objective.lambda")
+        shown = next((f"{setting(one.default)}: {one.meaning}" for one in weights), "none")
+        table.add_row(method.name, method.summary, shown, method.source)
+    added = framed_table("additions, for --set", "setting", "meaning", fold=(1,))
+    for one in _additions(methods):
+        added.add_row(one.key, one.meaning)
+    return [
+        table,
+        added,
+        "`lewm train TASK --method NAME` trains one; `lewm presets TASK/PRESET --method NAME` prints all its settings",
+    ]
+
+
+def method_tree(methods: list[type[Objective]]) -> Tree:
+    """The same for programs, with every setting of every method."""
+    added = _additions(methods)
+    return to_jsonable_python(
+        {
+            "methods": [
+                {
+                    "name": method.name,
+                    "summary": method.summary,
+                    "source": method.source,
+                    "settings": [asdict(one) for one in _settings(method) if one not in added],
+                }
+                for method in methods
+            ],
+            "additions": [asdict(one) for one in added],
+        }
+    )
+
+
+def _settings(method: type[Objective]) -> list[ObjectiveSetting]:
+    return [
+        ObjectiveSetting(f"objective.{field.alias or name}", field.default, field.description or "")
+        for name, field in method.model_fields.items()
+    ]
+
+
+def _additions(methods: list[type[Objective]]) -> list[ObjectiveSetting]:
+    """Settings that all methods have."""
+    first, *others = map(_settings, methods)
+    return [one for one in first if all(one in other for other in others)]
 
 
 def preset_tables(presets: list[Preset]) -> list[RenderableType]:
     """One line per preset: the settings that decide its size and its time."""
-    table = framed_table("presets", "name", "frames", "latent", "blocks", "batch", "lr", "until", fold=())
+    table = framed_table("presets", "name", "frames", "latent", "blocks", "batch", "until", "method", fold=())
     for preset in presets:
-        model, optimizer = preset.config.model, preset.config.optimizer
+        config = preset.config()
+        model, optimizer = config.model, config.optimizer
         table.add_row(
             str(preset),
             f"{model.image_size} px",
             str(model.latent),
             model.blocks,
             str(optimizer.batch_size),
-            f"{optimizer.lr:g}",
-            preset.config.schedule.stop,
+            config.schedule.stop,
+            config.method,
         )
     return [table, "`lewm presets NAME` prints one in full, ready for --config"]
 

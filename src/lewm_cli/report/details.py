@@ -6,7 +6,8 @@ from rich.table import Table
 
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report.pieces import Tree, facts_table, framed_table
+from lewm_cli.report.numbers import number
+from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
@@ -101,14 +102,16 @@ def _run_facts(details: RunDetails) -> Table:
         facts.add_row("statistics", f"of {card.dataset.name}: {card.dataset.rows:,} rows")
     else:
         provenance, train = card.provenance, card.provenance.train
+        if provenance.init_from:
+            facts.add_row("initialized from", provenance.init_from)
         facts.add_row("trained on", f"{provenance.dataset.name}: {provenance.dataset.rows:,} rows")
         facts.add_row("held out", f"{len(provenance.held_out)} episodes")
         resume = command("train", card.inputs.task, "--name", run.name, "--resume")
         unfinished = f"; stopped, go on with: {resume}"
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
-        objective = train.objective.model_dump(by_alias=True)
-        facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective.items()))
+        facts.add_row("method", f"{train.method}: {train.objective.explanation}")
+        facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
         facts.add_row("seed", str(train.seed))
         facts.add_row("command", provenance.command)
         facts.add_row("finished", provenance.finished)
@@ -119,9 +122,9 @@ def _run_facts(details: RunDetails) -> Table:
 
 def _add_held_out(table: Table, held_out: HeldOut) -> None:
     ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
-    table.add_row("held-out prediction", f"{held_out.prediction:.4f}, {ratio:.2f} x copying the last latent")
-    table.add_row("held-out std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; healthy near 1)")
+    table.add_row("held-out prediction", f"{number(held_out.prediction)}, {ratio:.2f} x copying the last latent")
     for name, value in held_out.parts.items():
-        table.add_row(f"held-out {name}", f"{value:.2f}")
+        table.add_row(f"held-out {name}", number(value))
+    table.add_row("latent std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; collapsed near 0)")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")

@@ -2,8 +2,10 @@
 
 import math
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from lewm_cli.statistics import Rate
+if TYPE_CHECKING:  # it needs scipy, and most numbers need none of it
+    from lewm_cli.statistics import Rate
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -41,7 +43,7 @@ def percent(share: float, places: int = 1) -> str:
     return f"{100 * share:.0f}%" if share in (0, 1) else f"{100 * share:.{places}f}%"
 
 
-def interval(rate: Rate) -> str:
+def interval(rate: "Rate") -> str:
     """The 95 % interval of a rate, in percent."""
     return brackets(f"{100 * rate.low:.0f}", f"{100 * rate.high:.0f}")
 

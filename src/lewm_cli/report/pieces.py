@@ -1,11 +1,15 @@
 """Pieces that several tables share."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
+
+from lewm_cli.config import Section
+from lewm_cli.report.numbers import setting
 
 if TYPE_CHECKING:
     from lewm_cli.control import ImaginedPlan
@@ -55,3 +59,14 @@ def spent_per_plan(found: "EvalResult | GoalImageResult | ImaginedPlan") -> str:
     unit, size = next(((unit, size) for unit, size in UNITS if flops >= size), UNITS[-1])
     operations = f"{flops / size:.3g} {unit}"
     return f"{found.iterations_per_plan:.3g} iterations, {operations} and {found.seconds_per_plan:.3f} s per plan"
+
+
+def objective_settings(objective: Section) -> list[tuple[str, str]]:
+    """Settings of an objective by name, those of a group as `decoder.width`; what is not given is left out."""
+    tree, names = objective.model_dump(by_alias=True), type(objective).keys()
+    values = ((name, reduce(lambda group, part: group[part], name.split("."), tree)) for name in names)
+    return [
+        (name, setting(value) if isinstance(value, int | float) else str(value))
+        for name, value in values
+        if value is not None
+    ]

@@ -83,7 +83,8 @@ def result_rows(results: StoredResults) -> Table[ResultRow]:
 def log_rows(history: TrainingHistory) -> Table:
     """One row per logged step: losses and speed of training, and `held_out_...` where held-out clips were measured.
 
-    Columns are named after the parts of the loss; what was not measured at a step is NaN.
+    Columns are named after the parts of the loss; what was not measured at a step is NaN. A part of the loss that has
+    the name of a measurement of the latents becomes `held_out_..._term`.
     """
     found: dict[int, dict[str, float]] = {}
     for taken in history.steps:
@@ -91,7 +92,8 @@ def log_rows(history: TrainingHistory) -> Table:
         found.setdefault(taken.step, {}).update(row, clips_per_second=taken.clips_per_second)
     for measured in history.held_out:
         numbers = asdict(measured.held_out)
-        numbers |= numbers.pop("parts")
+        parts = numbers.pop("parts")
+        numbers |= {f"{name}_term" if name in numbers else name: value for name, value in parts.items()}
         found.setdefault(measured.step, {}).update({f"held_out_{name}": value for name, value in numbers.items()})
     names = {name: re.sub(r"\W", "_", name) for row in found.values() for name in row}
     log_row = make_dataclass("LogRow", [("step", int), *((name, float) for name in names.values())], frozen=True)

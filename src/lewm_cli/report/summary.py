@@ -48,8 +48,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
     if report.history.held_out:
         last = report.history.held_out[-1].held_out
         ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
-        yield Line("held-out prediction", last.prediction, None, None, f"{last.prediction:.4f}", ratio)
-        yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "healthy 1, collapsed 0")
+        yield Line("held-out prediction", last.prediction, None, None, number(last.prediction), ratio)
+        yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "collapsed near 0")
     if report.evaluation:
         yield from planning_lines(report.evaluation)
     if report.probe:

@@ -1,5 +1,6 @@
 """Training: its progress, a bar on a terminal and a line per event otherwise."""
 
+from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Group
@@ -7,6 +8,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lewm_cli.report.numbers import number
 from lewm_cli.report.output import Output
 from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingEvent, TrainingStarted, Warned
 
@@ -58,8 +60,7 @@ def _started(event: TrainingStarted) -> str:
 
 
 def _losses(event: StepsTaken) -> str:
-    parts = (f"{name} {value:.{4 if name == 'prediction' else 3}f}  " for name, value in event.parts.items())
-    return f"loss {event.loss:.4f}  {''.join(parts)}lr {event.lr:.1e}"
+    return f"loss {number(event.loss)}  {_parts(event.parts)}lr {event.lr:.1e}"
 
 
 def _speed(event: StepsTaken) -> str:
@@ -68,12 +69,16 @@ def _speed(event: StepsTaken) -> str:
 
 
 def _held_out(held_out: HeldOut) -> str:
-    parts = "".join(f"{name} {value:.2f}  " for name, value in held_out.parts.items())
     return (
-        f"prediction {held_out.prediction:.4f} (copying the last latent {held_out.copying:.4f})  "
-        f"std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  {parts}"
+        f"prediction {number(held_out.prediction)} (copying the last latent {number(held_out.copying)})  "
+        f"{_parts(held_out.parts)}latents: std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  "
         f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}"
     )
+
+
+def _parts(parts: Mapping[str, float]) -> str:
+    """Parts of a loss, whose sizes may be anything, each followed by two spaces."""
+    return "".join(f"{name} {number(value)}  " for name, value in parts.items())
 
 
 def _clock(seconds: float) -> str:

@@ -199,8 +199,8 @@ class Trainer:
             self._tell(
                 Warned(
                     step,
-                    f"the latent space has collapsed: its standard deviation is {held_out.std:.2g} where 1 is healthy, "
-                    f"so all frames look alike to the planner; {self.objective.collapse_advice}",
+                    f"the latent space has collapsed: its standard deviation is {held_out.std:.2g}, so all frames look "
+                    f"alike to the planner; {self.objective.collapse_advice}",
                 )
             )
         return published, held_out

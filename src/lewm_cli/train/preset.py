@@ -1,7 +1,6 @@
 """Training configurations to start from, by task and name."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from lewm_cli.config import Layer
 from lewm_cli.errors import LewmError, UsageError
@@ -20,26 +19,25 @@ class Preset:
     def __str__(self) -> str:
         return f"{self.task.name}/{self.name}"
 
-    def layer_under(self, above: Layer) -> Layer:
-        """Its settings, without sections of another method than the one that the layer above asks for."""
-        tree = self._tree(str(above.tree.get("method", self._method)))
-        own, asked = TrainConfig.types(tree), TrainConfig.types(tree | above.tree)
-        return Layer(f"preset {self}", {key: value for key, value in tree.items() if own.get(key) == asked.get(key)})
-
     @property
-    def config(self) -> TrainConfig:
-        """The whole configuration: its settings, and defaults for the rest."""
-        return TrainConfig.build(self._tree(self._method), f"preset {self}")
-
-    @property
-    def _method(self) -> str:
+    def method(self) -> str:
+        """The method that is trained if nothing else is asked for."""
         return str(self.task.presets[self.name].get("method", DEFAULT))
 
-    def _tree(self, method: str) -> dict[str, Any]:
-        """The settings, with the objective that the table `objectives` has for a method."""
-        tree = dict(self.task.presets[self.name])
+    def layer(self, method: str) -> Layer:
+        """Its settings for a method; the objective is that of its table `objectives`."""
+        tree = {"method": self.method} | self.task.presets[self.name]
         objectives = tree.pop("objectives", {})
-        return tree | {"objective": objectives[method]} if method in objectives else tree
+        own = TrainConfig.of_method(Layer(f"preset {self}", tree), method)
+        return Layer(own.source, own.tree | ({"objective": objectives[method]} if method in objectives else {}))
+
+    def config(self, method: str | None = None) -> TrainConfig:
+        """The whole configuration, for its own method or another one: its settings, and defaults for the rest.
+
+        Raises UsageError if there is no such method.
+        """
+        layer = self.layer(method or self.method)
+        return TrainConfig.build(layer.tree | {"method": method or self.method}, layer.source)
 
 
 def all_presets() -> list[Preset]:

@@ -37,6 +37,15 @@ from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResul
 from lewm_cli.train import TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
+PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
+"""Colors of the parts of a loss, the first one first; then they come again, dashed."""
+
+TOLD_PARTS = 3
+"""Parts of a loss whose way is told in words; of more only the first."""
+
+HELD_OUT = ("prediction", "copying", "std", "std_min", "cosine", "collapsed")
+"""Measurements of held-out clips that are drawn."""
+
 LINE_HEIGHT = 0.19
 """Inches, of lines of text in a figure that lists rates or differences."""
 
@@ -150,9 +159,9 @@ def draw_training(history: TrainingHistory) -> list[Drawing]:
     kept = [measured.held_out for measured in history.held_out]
     held_out = _curves(
         [measured.step for measured in history.held_out],
-        {name: [getattr(one, name) for one in kept] for name in ("prediction", "copying", "std", "std_min", "cosine")},
+        {name: [getattr(one, name) for one in kept] for name in HELD_OUT},
     )
-    drawings = [_losses(losses)] if len(losses["step"]) else []
+    drawings = _losses(losses) if len(losses["step"]) else []
     return drawings + ([_prediction(held_out), _spread(held_out), _cosine(held_out)] if len(held_out["step"]) else [])
 
 
@@ -163,20 +172,45 @@ def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.nd
     return {name: values[known] for name, values in table.items()}
 
 
-def _losses(curves: dict[str, np.ndarray]) -> Drawing:
+def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
+    """Parts of the loss on a logarithmic axis, and those that can be negative on another."""
     parts = {name: values for name, values in curves.items() if name != "step"}
-    colors = dict(zip(parts, cycle((MODEL, OTHER, THIRD, MUTED)), strict=False))
-    axes = _over_steps("training loss (dimensionless, log scale)", curves, colors)
-    axes.set_ylim(*log_limits(np.concatenate(list(parts.values()))))
-    log_axis(axes)
-    label_ends(axes, [(values[-1], name, colors[name]) for name, values in parts.items()])
+    signed = {name: values for name, values in parts.items() if (values < 0).any()}
+    drawings = []
+    if positive := {name: values for name, values in parts.items() if name not in signed}:
+        low, high = log_limits(np.concatenate(list(positive.values())))
+        shown = {name: np.maximum(values, low) for name, values in positive.items()}  # 0 is at the lower edge
+        axes = _parts("training loss (dimensionless, log scale)", curves | shown, list(positive))
+        axes.set_ylim(low, high)
+        log_axis(axes)
+        drawings.append(_named(axes, "losses", positive, shown))
+    if signed:
+        axes = _parts("training loss (dimensionless)", curves, list(signed))
+        drawings.append(_named(axes, "signed-losses", signed, signed))
+    return drawings
+
+
+def _parts(title: str, curves: dict[str, np.ndarray], names: list[str]) -> Axes:
+    """Curves of parts of the loss; those for which no color is left are dashed."""
+    axes = _over_steps(title, curves, dict(zip(names, cycle(PART_COLORS), strict=False)))
+    for line in axes.get_lines()[len(PART_COLORS) :]:
+        line.set_dashes((3, 1.5))
+    return axes
+
+
+def _named(axes: Axes, key: str, parts: dict[str, np.ndarray], shown: dict[str, np.ndarray]) -> Drawing:
+    """Curves of parts of the loss with their names; all limits must be set."""
+    colors = zip(parts, cycle(PART_COLORS), strict=False)
+    label_ends(axes, [(shown[name][-1], name, color) for name, color in colors])
     changes = []
     for name, values in parts.items():
         moves = (
             f"{'falls' if values[-1] < values[0] else 'goes'} from {number(values[0], 2)} to {number(values[-1], 2)}"
         )
         changes.append(f"{'Prediction loss' if name == 'prediction' else name} {moves}")
-    return finish(axes.figure, "losses", ", ".join(changes))
+    if len(changes) > TOLD_PARTS:
+        changes = [changes[0], f"beside it are {len(changes) - 1} more parts of the loss"]
+    return finish(axes.figure, key, ", ".join(changes))
 
 
 def _prediction(curves: dict[str, np.ndarray]) -> Drawing:
@@ -194,15 +228,17 @@ def _prediction(curves: dict[str, np.ndarray]) -> Drawing:
 
 def _spread(curves: dict[str, np.ndarray]) -> Drawing:
     colors = {"std_min": THIRD, "std": MODEL}
-    axes = _over_steps("held-out standard deviation per dimension", curves, colors, {1: BASELINE})
+    axes = _over_steps("held-out standard deviation per dimension", curves, colors)
     axes.set_ylim(0, max(1.25, 1.08 * curves["std"].max()))
-    axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
-    last, least = curves["std"][-1], curves["std_min"][-1]
-    ends = [(last, "mean", MODEL), (least, "narrowest", THIRD), (COLLAPSED_STD / 2, "collapsed", OTHER)]
-    label_ends(axes, [*ends, (1.0, "healthy", MUTED)])
-    partly = "has lost a dimension" if least < COLLAPSED_STD else "stays open"
-    state = "has collapsed" if last < COLLAPSED_STD else partly
-    title = f"The latent space {state}: mean spread {decimals(last, 2)}, narrowest dimension {decimals(least, 2)}"
+    last, least, collapsed = (curves[name][-1] for name in ("std", "std_min", "collapsed"))
+    ends = [(last, "mean", MODEL), (least, "narrowest", THIRD)]
+    if collapsed or last >= COLLAPSED_STD:  # else it is a small space, in which there is something to predict
+        axes.axhspan(0, COLLAPSED_STD, color=OTHER, alpha=0.14, lw=0)
+        ends.append((COLLAPSED_STD / 2, "collapsed", OTHER))
+    label_ends(axes, ends)
+    partly = "has lost a dimension" if least < COLLAPSED_STD * last else "stays open"
+    state = "has collapsed" if collapsed else partly
+    title = f"The latent space {state}: mean spread {number(last, 2)}, narrowest dimension {number(least, 2)}"
     return finish(axes.figure, "spread", title)
 
 

@@ -21,6 +21,7 @@ from lewm_cli.report.page.figures import (
 )
 from lewm_cli.report.page.filmstrip import crop, goal_radius, panels, points, ramp, shots, verdict
 from lewm_cli.report.page.style import house_style, level_colors
+from lewm_cli.report.pieces import objective_settings
 from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences, what_happens
@@ -62,7 +63,7 @@ def render_page(report: RunReport) -> str:
         lstrip_blocks=True,
     )
     filters = (
-        *(day, decimals, duration, interval, listed, number, p_value, percent, setting, times),
+        *(day, decimals, duration, interval, listed, number, objective_settings, p_value, percent, setting, times),
         *(crop, goal_radius, panels, points, shots, verdict, highest_peaks, median_size, remark, what_happens),
     )
     environment.filters |= {function.__name__: function for function in filters}

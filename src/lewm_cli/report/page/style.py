@@ -5,6 +5,7 @@ finished SVG. Text stays text, in the page's font.
 """
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, NullLocator
 
-from lewm_cli.report.numbers import number, power_of_ten
+from lewm_cli.report.numbers import TIMES, number, power_of_ten
 
 WIDTH = 3.9
 """Inches. On a phone 350 pixels wide, 9 points become 11 pixels."""
@@ -158,8 +159,11 @@ def level_colors(dark: bool) -> list[str]:
 
 
 def _plain(value: float) -> str:
-    exponent = round(np.log10(value))
-    return power_of_ten(exponent) if exponent < -4 or exponent > 5 else number(value, 1)
+    exponent = math.floor(math.log10(value) + 1e-9)
+    if -4 <= exponent <= 5:
+        return number(value, 1)
+    digit = round(value / 10**exponent)
+    return power_of_ten(exponent) if digit == 1 else f"{digit} {TIMES} {power_of_ten(exponent)}"
 
 
 def _inlined(svg: str, key: str, title: str) -> str:
