@@ -34,7 +34,7 @@ def write_all(folder: Path) -> dict[str, Path]:
     save_file(state, paths["weights.safetensors"])
     torch.save(state, paths["weights.pt"])
     torch.save(state, paths["legacy.pt"], _use_new_zipfile_serialization=False)
-    save_object(model, paths["lewm_object.ckpt"])
+    save_object(model, "lewm", paths["lewm_object.ckpt"])
     return paths
 
 

@@ -218,6 +218,16 @@ def variants(chosen: dict[tuple[str, int], float]) -> list[Variant]:
     return [*plain, *added]
 
 
+def deciding(chosen: dict[tuple[str, int], float]) -> dict[str, list[Step]]:
+    """Evaluations on the validation recording that decide which method the preset takes, by method and seed."""
+    latent = CHOSEN_AT[0]
+    return {
+        method: [Variant(method, latent, seed, chosen[method, latent]).tried[1] for seed in SEEDS]
+        for method in METHODS
+        if (method, latent) in chosen
+    }
+
+
 @dataclass(frozen=True)
 class Group:
     """One configuration over its training seeds, all of them measured.
@@ -352,6 +362,7 @@ def page(measured: Measured) -> str:
     lines += ["", "## Claims of the papers", "", CLAIMED, "", *_claims(measured)]
     lines += ["", "## The latent spaces", "", SPACES, "", *_spaces(measured)]
     lines += ["", "## How lambda was chosen", "", CHOICE, "", *_choices(measured)]
+    lines += ["", "## What the preset takes", "", PRESET, "", *_preset(measured)]
     lines += ["", "## Each training seed", "", *_seeds(measured), "", "## What was typed", "", *_commands(measured)]
     return "\n".join(lines) + "\n"
 
@@ -501,6 +512,30 @@ def _choices(measured: Measured) -> Iterator[str]:
             yield line(f"`{method}`", f"{weight:g}", *rates, ", ".join(map(str, sizes)))
 
 
+def _preset(measured: Measured) -> Iterator[str]:
+    steps = deciding(measured.chosen)
+    if not all(done_path(measured.home, FOLDER, step).exists() for of_method in steps.values() for step in of_method):
+        yield "Not measured yet."
+        return
+    yield from headings(
+        "method", *(f"{offset} steps" for offset in OFFSETS), *(f"minus `lewm`, {one}" for one in OFFSETS)
+    )
+    every = {
+        method: [results(do(measured.home, FOLDER, step)) for step in of_method] for method, of_method in steps.items()
+    }
+    for method, of_seed in every.items():
+        rates, differences = [], []
+        for number in range(len(OFFSETS)):
+            episodes = _episodes(of_seed[0][number].episodes)
+            mine, lewms = (
+                np.array([[pair.success for pair in one[number].episodes] for one in each])
+                for each in (of_seed, every["lewm"])
+            )
+            rates.append(Rate.of(mine, episodes))
+            differences.append("" if method == "lewm" else _marked(Difference.of(mine, lewms, episodes)))
+        yield line(f"`{method}`", *rates, *differences)
+
+
 def _seeds(measured: Measured) -> Iterator[str]:
     yield from headings("run", *(f"{offset} steps, `{objective}`" for objective, offset in _columns()), "deviation")
     for group in measured.groups.values():
@@ -548,6 +583,11 @@ last latent scores. R2 is that of the worse of the disk's two coordinates, read 
 test recording. CPU is the processor time of a training, the median of its seeds, relative to that of `lewm`; other
 work ran beside the trainings."""
 
+PRESET = """\
+The methods at latent 8, three training seeds each, on the validation recording, `last`: what decides which method the
+`small` preset of TwoRoom takes. It stays with `lewm` unless another one is shown to be better at one distance and not
+shown to be worse at the other."""
+
 CHOICE = """\
 On a recording of its own (seed {seed}), {pairs} pairs of each offset, `last`, one training seed: every lambda at
 latent 8, the two best of each method also at latent 64. For each size the one with the most successes over both
@@ -576,6 +616,7 @@ def main() -> None:
     in_parallel(home, options.jobs, [one.tried for one in then])
     every = variants(choose(home))
     in_parallel(home, options.jobs, [one.measured for one in every])
+    in_parallel(home, options.jobs, list(deciding(choose(home)).values()))
     in_parallel(home, options.jobs, [(one.probing,) for one in every])
     write_page(home, options.out)
 

@@ -73,13 +73,14 @@ def small_model(small_config: ModelConfig, scramble: Scramble) -> JEPA:
 
 
 @pytest.fixture(scope="session")
-def small_card() -> Callable[[JEPA], RunCard]:
+def small_card() -> Callable[..., RunCard]:
     """Builds a card that fits a model, with numbers that do not survive rounding."""
 
-    def build(model: JEPA) -> RunCard:
+    def build(model: JEPA, method: str = "lewm") -> RunCard:
         frameskip = 5
         dims = model.block_dim // frameskip
         return RunCard(
+            method=method,
             model=model.config,
             inputs=Inputs(
                 task="tworoom", frameskip=frameskip, actions=ActionStats(mean=(1 / 3,) * dims, std=(0.1 + 0.2,) * dims)
@@ -88,7 +89,7 @@ def small_card() -> Callable[[JEPA], RunCard]:
                 dataset=DatasetIdentity(name="tworoom/demo", episodes=3, rows=90, fingerprint="0" * 64),
                 held_out=(2,),
                 trained_on=("0" * 16, "1" * 16),
-                train=TrainConfig(model=model.config),
+                train=TrainConfig(method=method, model=model.config),
                 step=7,
                 device="cpu",
                 versions={"torch": torch.__version__},

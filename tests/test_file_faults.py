@@ -62,7 +62,7 @@ def works(
 
     def save_all(home: Home) -> None:
         save_run(files(home), small_model, card)
-        save_derived(files(home), small_model)
+        save_derived(files(home), small_model, "lewm")
         write_text(files(home).config, "")
 
     def a_recording(home: Home) -> None:
@@ -118,7 +118,7 @@ def works(
             lambda home: save_run(files(home), small_model, card),
             weights,
         ),
-        "derived": Work(save_all, lambda home: save_derived(files(home), small_model), weights),
+        "derived": Work(save_all, lambda home: save_derived(files(home), small_model, "lewm"), weights),
         "log": Work(
             lambda home: JsonLog(home.write / "log")(Warned(1, "old")),
             lambda home: JsonLog(home.write / "log")(Warned(2, "new")),

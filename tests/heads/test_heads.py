@@ -103,7 +103,7 @@ def walks(lengths: tuple[int, ...], seed: int) -> Tensor:
 
 @pytest.fixture
 def walker(tmp_path: Path, small_model: JEPA, small_card: Callable) -> tuple[Run, Dataset]:
-    run = Run(RUN, RunFiles(tmp_path / "lewm"), small_model, small_card(small_model), tensors=1, sha256="")
+    run = Run(RUN, RunFiles(tmp_path / "lewm"), small_model, "lewm", small_card(small_model), tensors=1, sha256="")
     return run, open_dataset(write_recording(tmp_path / "x.h5", dims=2), "x")
 
 

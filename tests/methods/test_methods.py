@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from commands import lewm_here
 from lewm_cli import load
-from lewm_cli.config import NetworkConfig, Section
+from lewm_cli.config import Inputs, NetworkConfig
 from lewm_cli.errors import UsageError
-from lewm_cli.methods import JEPA, METHODS, Batch, ListedMethod, Loss, Method, TrainConfig
+from lewm_cli.methods import JEPA, METHODS, Batch, Loss, Network, Objective, TrainConfig
 from lewm_cli.model import PlanFlops
 from lewm_cli.store import read_card
 from lewm_cli.train import read_log
@@ -28,20 +28,11 @@ class PatchSizes(NetworkConfig):
     hidden: PositiveInt = Field(8, description="hidden width")
 
 
-class Weights(Section):
-    """Weights of the loss below."""
+class ToyNetwork(Network):
+    """A linear network."""
 
-    spread: PositiveFloat = Field(0.5, description="weight of the spread")
-
-
-class Toy(Method):
-    """A linear network that predicts the next latent and keeps the latents spread."""
-
-    name = "toy"
-
-    def __init__(self, config: PatchSizes, block_dim: int, objective: Weights | None = None) -> None:
+    def __init__(self, config: PatchSizes, block_dim: int) -> None:
         super().__init__(config, block_dim)
-        self.objective = objective or Weights()
         self.frames = nn.Linear(3 * config.image_size**2, config.latent)
         self.next = nn.Sequential(
             nn.Linear(config.latent + block_dim, config.hidden), nn.Tanh(), nn.Linear(config.hidden, config.latent)
@@ -56,17 +47,42 @@ class Toy(Method):
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         return emb + self.next(torch.cat([emb, act_emb], dim=-1))
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
-        latents = self.embed(batch.pixels)
-        predicted = self.predict(latents[:, :-1], batch.blocks[:, :-1])
-        prediction, spread = (predicted - latents[:, 1:]).square().mean(), (latents.std(dim=0) - 1).square().mean()
-        total = prediction + self.objective.spread * spread
-        return Loss(total, {"prediction": prediction, "spread": spread}, latents, predicted)
-
     def published(self, batches: Iterable[Batch]) -> Self:
-        fresh = type(self)(self.config, self.block_dim, self.objective).to(self.device)
+        fresh = type(self)(self.config, self.block_dim).to(self.device)
         fresh.load_state_dict(self.state_dict())
         return fresh.eval()
+
+
+class Toy(Objective):
+    """Predicts the next latent, and keeps the latents spread by a factor that it learns."""
+
+    name: ClassVar[str] = "toy"
+    summary: ClassVar[str] = "Predicts the next latent and keeps the latents spread."
+    source: ClassVar[str] = "this test"
+    Sizes: ClassVar[type[NetworkConfig]] = PatchSizes
+
+    spread: PositiveFloat = Field(0.5, description="weight of the spread")
+
+    @classmethod
+    def network(cls, sizes: NetworkConfig, block_dim: int) -> Network:
+        return ToyNetwork(sizes, block_dim)
+
+    def heads(self, sizes: NetworkConfig, inputs: Inputs) -> dict[str, nn.Module]:
+        return {"scale": nn.Linear(sizes.latent, sizes.latent)}
+
+    def loss(
+        self, model: Network, heads: nn.ModuleDict, batch: Batch, generator: torch.Generator | None = None
+    ) -> Loss:
+        latents = model.embed(batch.pixels)
+        predicted = model.predict(latents[:, :-1], batch.blocks[:, :-1])
+        prediction = (predicted - latents[:, 1:]).square().mean()
+        spread = (heads["scale"](latents).std(dim=0) - 1).square().mean()
+        total = prediction + self.spread * spread
+        return Loss(total, {"prediction": prediction, "spread": spread}, latents, predicted)
+
+    @property
+    def explanation(self) -> str:
+        return "Prediction and spread."
 
     @property
     def collapse_advice(self) -> str:
@@ -75,7 +91,7 @@ class Toy(Method):
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
-    monkeypatch.setitem(METHODS, Toy.name, ListedMethod(PatchSizes, Weights, lambda: Toy))
+    monkeypatch.setitem(METHODS, Toy.name, Toy)
     return Toy
 
 
@@ -108,11 +124,11 @@ def test_method_is_trained_stored_read_and_planned_with(robot: Path, toy: type[T
     assert history.held_out[-1].held_out.parts.keys() == {"spread"}
 
     run = load("robot/toy", cache_dir=robot)
-    assert isinstance(run.model, Toy)
-    assert run.model.objective.spread == 0.75
+    assert isinstance(run.model, ToyNetwork)
+    assert run.method == "toy"
     assert run.untrained(0).model.state_dict().keys() == run.model.state_dict().keys()
     restored = torch.load(f"{files}_object.ckpt", weights_only=False)
-    assert isinstance(restored, Toy)
+    assert isinstance(restored, ToyNetwork)
     assert all(torch.equal(value, restored.state_dict()[key]) for key, value in run.model.state_dict().items())
     emb, blocks = torch.randn(2, 1, 4), torch.randn(2, 5, 6)
     with torch.no_grad():
@@ -154,12 +170,12 @@ def test_settings_are_those_of_the_method(toy: type[Toy]):
     assert "objective.lambda" in TrainConfig.keys({})
     with pytest.raises(UsageError, match=r"unknown setting 'objective.spred'; did you mean 'objective.spread'\?"):
         TrainConfig.build({"method": "toy", "objective": {"spred": 1}}, "the file own.toml")
-    with pytest.raises(UsageError, match=r"unknown setting 'objective\.lambda'"):
+    with pytest.raises(UsageError, match=r"objective\.lambda means nothing to the method toy"):
         TrainConfig.build({"method": "toy", "objective": {"lambda": 1}}, "the file own.toml")
 
 
 def test_configuration_that_names_no_method_is_that_of_lewm():
     config = TrainConfig.build({"model": {"latent": 8}, "objective": {"lambda": 0.5}}, "the file own.toml")
     assert config.method == "lewm"
-    assert METHODS[config.method].find() is JEPA
+    assert isinstance(METHODS[config.method].network(config.model, block_dim=6), JEPA)
     assert config == TrainConfig.model_validate_json(config.model_dump_json(by_alias=True))

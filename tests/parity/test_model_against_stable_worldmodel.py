@@ -11,14 +11,15 @@ import torch
 from stable_worldmodel.policy import PlanConfig
 from stable_worldmodel.solver.cem import CEMSolver
 from stable_worldmodel.wm.loss import SIGReg as TheirSIGReg
-from theirs import BLOCK_DIM, build_theirs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.methods import JEPA, Batch
+from lewm_cli.methods.lewm import LeWM
 from lewm_cli.model import SIGReg
 from lewm_cli.store.keys import released_key
+from theirs import BLOCK_DIM, build_theirs
 
 RELEASED_KEYS = Path(__file__).parent / "released_keys.txt"
 
@@ -150,8 +151,7 @@ def test_training_objective_agrees_in_value_gradients_and_running_statistics(sma
     pixels, actions = frames(ours, 16, 4), blocks(16, 4)
 
     torch.manual_seed(10)
-    ours.sigreg = SIGReg(num_proj=64)
-    loss = ours.loss(Batch(pixels, actions))
+    loss = LeWM(projections=64).loss(ours, nn.ModuleDict(), Batch(pixels, actions))
     loss.total.backward()
 
     torch.manual_seed(10)

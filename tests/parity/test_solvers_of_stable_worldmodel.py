@@ -13,7 +13,6 @@ from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 from stable_worldmodel.policy import PlanConfig, WorldModelPolicy
 from stable_worldmodel.solver import CEMSolver, GradientSolver
 from stable_worldmodel.solver import Solver as TheirProtocol
-from theirs import build_theirs
 from torch import nn
 
 import lewm_cli
@@ -21,6 +20,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import UsageError
 from lewm_cli.plan.solvers import SOLVERS
 from lewm_cli.store import Home, Run, RunFiles, save_derived, save_run
+from theirs import build_theirs
 
 pytest_plugins = ("recordings",)
 
@@ -37,7 +37,7 @@ def run(home: Home, small_model, small_card) -> Run:
     """A scrambled run in the home, with the files that `lewm train` derives."""
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     return lewm_cli.load(NAME)
 
 

@@ -57,7 +57,7 @@ def tiny_config() -> ModelConfig:
 @pytest.fixture
 def run(tmp_path: Path, tiny_config: ModelConfig, scramble: Callable, small_card: Callable[[JEPA], RunCard]) -> Run:
     model = scramble(JEPA(tiny_config, block_dim=10)).eval()
-    return Run(RUN, RunFiles(tmp_path / "lewm"), model, small_card(model), tensors=1, sha256="")
+    return Run(RUN, RunFiles(tmp_path / "lewm"), model, "lewm", small_card(model), tensors=1, sha256="")
 
 
 def record(
@@ -252,7 +252,7 @@ def test_latent_of_any_width_can_be_probed(
     latent: int,
 ):
     model = scramble(JEPA(tiny_config.model_copy(update={"latent": latent}), block_dim=10)).eval()
-    run = Run(RUN, RunFiles(tmp_path / "lewm"), model, small_card(model), tensors=1, sha256="")
+    run = Run(RUN, RunFiles(tmp_path / "lewm"), model, "lewm", small_card(model), tensors=1, sha256="")
     result = measure(run, dataset, draw(dataset, frames=100))  # the fewest that can be asked for
     assert result.latent == latent
     assert 0 <= result.map_explained[1] <= result.map_explained[0] <= 1 + 1e-9

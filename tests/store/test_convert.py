@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -15,6 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
+from stable_worldmodel.wm.pldm import PLDM
 
 import lewm_cli
 from commands import Done, left_behind, lewm, lewm_here
@@ -25,10 +27,11 @@ from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, locked
 from lewm_cli.flows.convert import convert_run
 from lewm_cli.methods import JEPA, RunCard
-from lewm_cli.store import Home, RunFiles, load_run, read_card, save_derived, save_run, weights_digest
+from lewm_cli.store import Home, RunFiles, load_run, load_weights, read_card, save_derived, save_run, weights_digest
 from lewm_cli.store import conversion as adapter
 from lewm_cli.store.conversion import FOLDERS, HUB_FILES, Names, Target
 from lewm_cli.store.formats import config_tree
+from lewm_cli.store.formats.classes import STABLE_WORLDMODEL
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import read_derived
 from synthetic import write_recording
@@ -38,6 +41,16 @@ pytest_plugins = ("recordings",)
 NAME = "tworoom/lewm"
 BLOCK_DIM = 10
 INSTALLED = Names(f"transformers-{transformers.__version__.partition('.')[0]}")
+BACK = [
+    ("safetensors", "back.safetensors", "back"),
+    ("object", "back_object.ckpt", "back"),
+    ("swm-object", "back.pt", "back"),
+    ("hub", "back", "back"),
+    ("weights", "back/weights.pt", "back"),
+]
+"""Formats, where each is written under the home, and the name under which it is found again."""
+
+PLDM_CLASSES = ("PLDM", "module.Predictor", "module.Embedder", "module.MLP", "module.MLP")
 RELEASED_KEYS = Path(__file__).parents[1] / "parity" / "released_keys.txt"
 
 
@@ -46,7 +59,7 @@ def files(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard], 
     """A finished run, and an empty current directory."""
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return files
@@ -151,6 +164,49 @@ def test_object_of_stable_worldmodel_computes_the_same(home: Home, files: RunFil
     assert_same_tensors(module.state_dict(), named_as_installed(small_model))
     assert_computes_the_same(module, small_model)
     assert_computes_the_same(their_AutoCostModel("swm", cache_dir=Path.cwd()), small_model)
+
+
+@pytest.mark.parametrize("method", ["lewm", "pldm", "delta"])
+@pytest.mark.parametrize(("target", "output", "name"), BACK)
+def test_method_comes_back(home, small_model: JEPA, small_card, tmp_path, method, target, output, name):
+    """What the format cannot say is said instead; a state dict goes by its name."""
+    save_run(RunFiles(home.run_stem(NAME)), small_model, small_card(small_model, method))
+    done = convert(home, target, "--output", home.write / output, "--json")
+    assert done.code == 0, done.err
+    if target == "weights":
+        sizes = config_tree(small_model.config, BLOCK_DIM) | {"_target_": "jepa.JEPA"}  # which says no method
+        (home.write / output).with_name("config.json").write_text(json.dumps(sizes))
+    back = load_weights(home, name)
+    known = method in STABLE_WORLDMODEL
+    kept = target in ("safetensors", "object") or (known and target != "weights")
+    assert back.method == (method if kept else "lewm")
+    assert_same_tensors(back.model.state_dict(), small_model.state_dict())
+    remarks = " ".join(done.json()["remarks"])
+    assert (f"no class for what {method} trains: written as its LeWM" in remarks) == (
+        not known and target in ("hub", "swm-object")
+    )
+    assert (f"not in it: method {method}, normalization" in remarks) == (target == "weights")
+
+
+@pytest.mark.parametrize("target", ["hub", "swm-object"])
+def test_pldm_is_written_as_stable_worldmodels_own(home: Home, small_model: JEPA, small_card, tmp_path, target: str):
+    save_run(RunFiles(home.run_stem(NAME)), small_model, small_card(small_model, "pldm"))
+    assert convert(home, target, "--output", tmp_path / "out").code == 0
+    if target == "hub":
+        tree = json.loads((tmp_path / "out" / "config.json").read_text())
+        targets = re.findall(r"'_target_': '(stable_worldmodel\.[\w.]+)'", str(tree))
+        assert targets == [f"stable_worldmodel.wm.pldm.{name}" for name in PLDM_CLASSES]
+        module = adapter.build(tree)
+        module.load_state_dict(named_as_installed(small_model), strict=True)
+        module = module.eval()
+    else:
+        module = torch.load(tmp_path / "out", weights_only=False)
+    assert type(module) is PLDM
+    assert {type(part).__module__ for part in module.children() if "worldmodel" in type(part).__module__} == {
+        "stable_worldmodel.wm.pldm.module"
+    }
+    assert_same_tensors(module.state_dict(), named_as_installed(small_model))
+    assert_computes_the_same(module, small_model)
 
 
 @pytest.mark.parametrize("names", [None, *Names])

@@ -21,7 +21,7 @@ from commands import flat, lewm, lewm_here
 from lewm_cli.config import ActionStats, ModelConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.methods import JEPA, RunCard
+from lewm_cli.methods import JEPA, METHODS, RunCard
 from lewm_cli.store import Home, RunFiles, StoredStatistics, read_card, save_derived, save_run
 from lewm_cli.store.formats import read_checkpoint
 from synthetic import write_recording
@@ -382,7 +382,7 @@ def test_newest_snapshot_of_a_cache_is_taken(home: Path):
 def test_own_weights_win_over_everything_of_their_name(home: Path, small_model: JEPA, small_card):
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     for where in ("tworoom/lewm.pt", "tworoom/lewm/weights.pt"):
         place(home, where)
     assert shown(home, "tworoom/lewm")["path"] == str(files.weights)
@@ -431,6 +431,34 @@ def test_released_weights_have_three_names(home: Path, small_model: JEPA, small_
     assert shown(home, "tworoom/lejepa")["name"] == "tworoom/lejepa"
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     assert shown(home, "tworoom/lewm")["source"] is None
+
+
+def test_release_of_another_method_goes_by_the_name_of_the_method(home: Path, small_model: JEPA, small_card):
+    place(home, "pusht/pldm-release_object.ckpt", OBJECT)
+    found = shown(home, "pusht/pldm")
+    assert (found["name"], found["method"]) == ("pusht/pldm-release", "pldm")
+    for name in ("pusht/lewm", "pusht/lejepa", "pusht/pldm-2", "pusht/pldm-release-release"):
+        assert f"there is no run or dataset '{name}'; " in refused(home, "show", name)
+    assert "did you mean 'pusht/pldm-release'?" in refused(home, "rm", "pusht/pldm", "--yes")
+    save_run(RunFiles(home / "pusht" / "pldm"), small_model, small_card(small_model, "pldm"))
+    assert shown(home, "pusht/pldm")["source"] is None
+    assert {name: run["method"] for name, run in listed(home).items()} == {
+        "pusht/pldm": "pldm",
+        "pusht/pldm-release": "pldm",
+    }
+
+
+def test_runs_of_every_method_live_in_one_home(home: Path, small_model: JEPA, small_card):
+    for method in METHODS:
+        save_run(RunFiles(home / "tworoom" / method), small_model, small_card(small_model, method))
+    assert {name: run["method"] for name, run in listed(home).items()} == {f"tworoom/{name}": name for name in METHODS}
+    table = flat(lewm_here(home, "ls").out)
+    for method in METHODS:
+        run = lewm_cli.load(f"tworoom/{method}", cache_dir=home)
+        assert (run.method, run.card.method) == (method, method)
+        assert shown(home, f"tworoom/{method}")["method"] == method
+        assert f" by {method}" in table
+    assert "tworoom/inverse" in refused(home, "show", "tworoom/invers")
 
 
 @pytest.mark.parametrize("name", ["pusht/lejep", "pusht/lejeap", "psht/lejepa"])
@@ -608,7 +636,7 @@ def test_sizes_may_lie_elsewhere(home: Path, tmp_path: Path):
     ("tree", "said"),
     [
         ("{", "sizes.json is no JSON"),
-        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of a LeWM"),
+        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of LeWM or PLDM"),
         ({"_target_": "jepa.JEPA"}, "sizes.json lacks encoder, predictor, action_encoder, projector, pred_proj; add"),
         ({**WRITTEN, "history_size": 9}, "sizes.json contradicts itself: history_size is 9"),
         ({**WRITTEN, "encoder": {**WRITTEN["encoder"], "num_hidden_layers": 9}}, "tensors fit; missing: encoder."),
@@ -755,7 +783,7 @@ def test_copy_of_our_run_measures_the_same_surprise(
     card = card.model_copy(update={"inputs": card.inputs.model_copy(update={"actions": actions})})
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, card)
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     theirs = as_another_tool_has_it(files)
 
     def measured(name: str, *options: object) -> tuple[Any, Any]:
@@ -785,7 +813,7 @@ def test_copy_of_our_run_measures_the_same_surprise(
 def test_probe_of_a_copy_says_what_is_not_known(home: Path, small_model: JEPA, small_card):
     files = RunFiles(home / "tworoom" / "lewm")
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     name, _ = as_another_tool_has_it(files)
     lengths = (30,) * 8
     states = np.random.default_rng(0).normal(size=(240, 2)).astype(np.float32)
@@ -805,7 +833,7 @@ def test_training_starts_from_foreign_weights_and_never_resumes_them(home: Path,
     assert lewm_here(home, "show", "robot/old", "--stats-from", "robot/pick").code == 0
     said = refused(home, *arguments)
     assert "set model.latent=4, model.image_size=16, data.frameskip=2" in said
-    model = read_checkpoint(FIXTURES / OBJECT).model
+    model = read_checkpoint(FIXTURES / OBJECT).spec.sizes
     tree = {"model": model.model_dump(exclude_none=True), "data": {"packed": True, "workers": 0, "frameskip": 2}}
     theirs = home / "theirs.toml"
     theirs.write_text(tomli_w.dumps(tree))

@@ -49,7 +49,7 @@ def dataset(home: Path) -> Path:
 def fill(files: RunFiles, model: JEPA, card: RunCard) -> None:
     with locked(files.weights, "busy"):
         save_run(files, model, card)
-        save_derived(files, model)
+        save_derived(files, model, "lewm")
     files.results.mkdir(parents=True)
     for path in (files.resume, files.config, files.log, files.results / "eval-1.json", files.results / "eval-2.json"):
         path.write_bytes(b"0123456789")

@@ -1,5 +1,6 @@
 """The store keeps what it was given, finds it by name, and never has half a file."""
 
+import json
 import os
 import pickle
 import shutil
@@ -21,11 +22,13 @@ from safetensors.torch import load_file, save_file
 from stable_worldmodel.policy import AutoCostModel as their_AutoCostModel
 
 import lewm_cli
-from commands import PATIENCE
+from commands import PATIENCE, lewm_here
+from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts, write_text
 from lewm_cli.flows.show import look_up
 from lewm_cli.methods import JEPA
+from lewm_cli.methods.lewm import LeWM
 from lewm_cli.store import (
     Home,
     RunFiles,
@@ -38,10 +41,11 @@ from lewm_cli.store import (
 )
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import read_derived, restore_model
-from lewm_cli.store.runs import HEADER
+from lewm_cli.store.runs import HEADER, write_tensors
 from lewm_cli.tasks import find_task
 
 NAME = "tworoom/lewm"
+OLDER_CARD = Path(__file__).parents[1] / "fixtures" / "card_of_before_methods.json"
 
 
 def touch(path: Path) -> Path:
@@ -397,11 +401,38 @@ def test_truncated_weights_are_refused_with_a_sentence(home: Home, saved: RunFil
             read()
 
 
+# Runs of earlier versions
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_run_of_before_there_were_several_methods_is_a_lewm(tmp_path: Path, named: bool):
+    """Cards of then had fewer settings of the objective; older ones named no method."""
+    tree = json.loads(OLDER_CARD.read_text())
+    if not named:
+        del tree["method"], tree["provenance"]["train"]["method"]
+    model = JEPA(ModelConfig.model_validate(tree["model"]), block_dim=10)
+    write_tensors(tmp_path / "old.safetensors", model.state_dict(), json.dumps(tree))
+    shown = lewm_here(tmp_path, "show", "old", "--json").json()
+    assert (shown["method"], shown["card"]["method"]) == ("lewm", "lewm")
+    train = lewm_cli.load("old", cache_dir=tmp_path).card.provenance.train
+    assert train.method == "lewm"
+    assert isinstance(train.objective, LeWM)
+    assert (train.objective.lambda_, train.objective.knots, train.objective.projections) == (0.09, 17, 1024)
+    assert (train.objective.cosine, train.objective.straightness, train.objective.rollout) == (0, 0, 0)
+    (listed,) = lewm_here(tmp_path, "ls", "--json").json()["runs"]
+    assert listed["method"] == "lewm"
+    (checked,) = lewm_here(tmp_path, "verify", "--json").json()["checked"]
+    assert (checked["method"], checked["tensors"]) == ("lewm", len(model.state_dict()))
+    assert [problem["says"] for problem in checked["problems"]] == [
+        "missing, for other tools: old_weight.ckpt and old_object.ckpt"
+    ]
+
+
 # What is derived for other tools
 
 
 def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles, small_model: JEPA):
-    save_derived(saved, small_model)
+    save_derived(saved, small_model, "lewm")
     state = torch.load(saved.state_dict, weights_only=True)
     ours = small_model.state_dict()
     assert saved.state_dict.name == "lewm_weight.ckpt"
@@ -411,7 +442,7 @@ def test_derived_state_dict_is_plain_and_has_the_released_names(saved: RunFiles,
 
 
 def test_derived_object_is_the_module(saved: RunFiles, small_model: JEPA):
-    save_derived(saved, small_model.train())
+    save_derived(saved, small_model.train(), "lewm")
     assert saved.object.name == "lewm_object.ckpt"
     assert_same_model(torch.load(saved.object, weights_only=False), small_model.eval())
 
@@ -431,7 +462,7 @@ def test_derived_object_of_before_methods_had_names_is_the_module(saved: RunFile
 
 
 def test_derived_object_names_only_our_function_and_torchs_tensors(saved: RunFiles, small_model: JEPA):
-    save_derived(saved, small_model)
+    save_derived(saved, small_model, "lewm")
     named = set(torch.serialization.get_unsafe_globals_in_checkpoint(saved.object))
     assert named == {"lewm_cli.store.objects.restore_model"}
     with pytest.raises(pickle.UnpicklingError):
@@ -444,7 +475,7 @@ def test_stable_worldmodel_loads_the_run_by_name(home: Home, small_model: JEPA, 
         (home.write / "checkpoints").mkdir(parents=True)
     files = RunFiles(home.run_stem(NAME))
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     files.folder.mkdir()
     folder = home.write / "checkpoints" if layout == "nested" else home.write
     assert_same_model(their_AutoCostModel(NAME, cache_dir=folder), small_model)

@@ -62,7 +62,7 @@ def build(
         model = scramble(JEPA(small_config.model_copy(update={"history": history}), block_dim=5 * dims)).eval()
         card = small_card(model)
         card = card.model_copy(update={"inputs": card.inputs.model_copy(update={"task": task})})
-        return Run(RUN, RunFiles(tmp_path / "lewm"), model, card, tensors=1, sha256="")
+        return Run(RUN, RunFiles(tmp_path / "lewm"), model, "lewm", card, tensors=1, sha256="")
 
     return build
 
@@ -253,7 +253,7 @@ def test_drawn_episodes_can_be_simulated(
     count: int,
 ):
     model = JEPA(small_config, block_dim=10)
-    run = Run(RUN, RunFiles(Path("lewm")), model, small_card(model), tensors=1, sha256="")
+    run = Run(RUN, RunFiles(Path("lewm")), model, "lewm", small_card(model), tensors=1, sha256="")
     lengths = data.draw(st.lists(st.integers(20, 45), min_size=2, max_size=10))
     holes = data.draw(st.sets(st.integers(0, len(lengths) - 1), max_size=3))
     allowed = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))

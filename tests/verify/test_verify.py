@@ -381,7 +381,7 @@ def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
     """A whole run with a log and two results, one of earlier weights."""
     files = RunFiles(home / RUN)
     save_run(files, small_model, small_card(small_model))
-    save_derived(files, small_model)
+    save_derived(files, small_model, "lewm")
     JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)))
     files.results.mkdir()
     write_result(files, "surprise-1.json", weights_digest(files.weights))
@@ -428,10 +428,8 @@ def test_whole_run_is_ok(home: Path, run: RunFiles, small_model: JEPA):
     assert (found["derived"], found["results"], found["older_results"], found["log_entries"]) == (2, 1, 1, 1)
     table = flat(lewm_here(home, "verify").out)
     tensors = found["tensors"]
-    assert (
-        f"{tensors}/{tensors} tensors, derived files equal, results: 1 and 1 of earlier weights, log entries: 1"
-        in table
-    )
+    assert f"method lewm, {tensors}/{tensors} tensors, derived files equal" in table
+    assert "results: 1 and 1 of earlier weights, log entries: 1" in table
 
 
 def test_run_without_results_and_log_is_ok(home: Path, run: RunFiles):
@@ -471,7 +469,7 @@ def test_weights_that_are_not_finite(home: Path, run: RunFiles, small_model, sma
     with torch.no_grad():
         small_model.encoder.layernorm.bias[3] = value
     save_run(run, small_model, small_card(small_model))
-    save_derived(run, small_model)
+    save_derived(run, small_model, "lewm")
     said = problems(home)
     assert "1 of 104 tensors hold NaN or infinity, first 'encoder.layernorm.bias'" in said
     assert "lewm train tworoom/demo --name tworoom/lewm --overwrite" in said
@@ -482,10 +480,10 @@ def test_weights_that_are_not_finite(home: Path, run: RunFiles, small_model, sma
 def test_derived_files_of_other_weights(home: Path, run: RunFiles, small_model: JEPA):
     with torch.no_grad():
         small_model.encoder.layernorm.bias[3] += 1
-    save_object(small_model, run.object)
+    save_object(small_model, "lewm", run.object)
     assert "lewm_object.ckpt holds other weights: 1 of 104 tensors, first 'encoder.layernorm.bias'" in problems(home)
     assert verified(home)[RUN]["derived"] == 1
-    save_derived(run, small_model)
+    save_derived(run, small_model, "lewm")
     said = problems(home)
     assert "lewm_weight.ckpt holds other weights" in said
     assert "both derived files agree with each other, so lewm.safetensors itself may have been damaged" in said
@@ -522,10 +520,10 @@ class Sly:
 @pytest.mark.parametrize("suffix", ["_weight.ckpt", "_object.ckpt"])
 def test_strange_pickle_is_refused_and_runs_nothing(home: Path, run: RunFiles, tmp_path: Path, suffix: str):
     torch.save(Sly(f"touch {tmp_path}/ran"), f"{run.stem}{suffix}")
-    assert f"lewm{suffix}: refused: the pickle names posix.system, which no LeWM" in problems(home)
+    assert f"lewm{suffix}: refused: the pickle names posix.system, which no checkpoint of LeWM" in problems(home)
     assert not (tmp_path / "ran").exists()
     torch.save([1, 2], f"{run.stem}{suffix}")
-    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM" in problems(home)
+    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM or PLDM" in problems(home)
 
 
 def test_derived_files_in_each_others_place(home: Path, run: RunFiles):
@@ -538,8 +536,24 @@ def test_derived_files_in_each_others_place(home: Path, run: RunFiles):
 
 
 def test_object_of_other_sizes(home: Path, run: RunFiles, small_model: JEPA):
-    save_object(JEPA(small_model.config, block_dim=5), run.object)
+    save_object(JEPA(small_model.config, block_dim=5), "lewm", run.object)
     assert "lewm_object.ckpt: it holds a model of other sizes" in problems(home)
+
+
+def test_object_of_another_method(home: Path, run: RunFiles, small_model: JEPA):
+    save_object(small_model, "pldm", run.object)
+    assert "lewm_object.ckpt: it holds a model of another method" in problems(home)
+
+
+def test_methods_of_the_card_and_of_the_training_agree(home: Path, run: RunFiles, small_model: JEPA, small_card):
+    save_run(run, small_model, small_card(small_model, "pldm"))
+    save_derived(run, small_model, "pldm")
+    found = verified(home, code=0)[RUN]
+    assert (found["method"], found["derived"]) == ("pldm", 2)
+    rewrite(run, change_card=lambda card: card.replace('"method":"pldm"', '"method":"delta"', 1))
+    said = problems(home)
+    assert "its header says that it is of method delta, and was trained by pldm" in said
+    assert "lewm_object.ckpt: it holds a model of another method" in said
 
 
 def test_stopped_run_is_no_problem(home: Path, run: RunFiles):

@@ -18,7 +18,7 @@ from lewm_cli.fetch.remote import ByteProgress, LocalFile, Remote, Transfer
 from lewm_cli.fetch.sources import local_path
 from lewm_cli.fetch.target import CONFIG, WEIGHTS, Target
 from lewm_cli.fetch.unpack import HDF5_SUFFIXES, unpack
-from lewm_cli.store import Say, weights_digest
+from lewm_cli.store import Say, method_of, weights_digest
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
 from lewm_cli.system_errors import explain, explained
@@ -117,7 +117,8 @@ def install_weights(
         if path.exists() and Origin.read(path / IN_FOLDER) is None:
             raise LewmError(f"{path} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")
         put_last(folder, path)
-    summary = f"{len(read.state)}/{len(read.state)} tensors ({read.source})"
+    method = method_of(target.name, read.spec.method)
+    summary = f"method {method}, {len(read.state)}/{len(read.state)} tensors ({read.source})"
     return Installed(planned, origin, sum(one.transferred for one in came), summary)
 
 

@@ -8,9 +8,10 @@ from urllib.parse import unquote, urlsplit
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.fetch.archive_checks import plain_name
 from lewm_cli.fetch.catalog import Entry, HubPlace, Published, PublishedFile, read_catalog
+from lewm_cli.store.formats.classes import STABLE_WORLDMODEL
+from lewm_cli.store.names import LEWM_RELEASE, RELEASE
 from lewm_cli.suggestion import command, offer
 
-RELEASE = "-release"  # ends the names of fetched weights, so that they never take the name of a run
 WEIGHTS, CONFIG = "weights.pt", "config.json"  # the files in a folder of weights, as on the Hub
 
 
@@ -77,7 +78,7 @@ def find_targets(
         found.append(Target("dataset", entry.name, recording.name, published, (recording.file,), recording.unpacked))
     if weights:
         published = _published(entry, weights, f"{weights.method} for {entry.name}", source, url, revision)
-        files = weights.files
+        files = weights.files or (PublishedFile(name=CONFIG), PublishedFile(name=WEIGHTS))
         if url and not url.endswith("/"):  # one of the files, or an archive that holds them
             name = _file_name(url)
             files = (next((file for file in files if file.name == name), PublishedFile(name=name)),)
@@ -100,7 +101,7 @@ def _find_entry(what: str, url: str | None, *, dataset: bool, checkpoint: bool) 
     if entry := _called(catalog, above):
         if dataset:
             raise UsageError(f"{what} is a checkpoint; leave out --dataset")
-        method = "lewm" if last in ("lewm", "lewm-release", "lejepa") else last.removesuffix(RELEASE)
+        method = "lewm" if last in LEWM_RELEASE else last.removesuffix(RELEASE)
         if method in entry.checkpoints:
             return entry, method
         known = [f"{entry.name}/{name}" for name in entry.checkpoints]
@@ -151,7 +152,9 @@ def _published(
         release = Published(drive=release.drive)
     if revision is None:
         if release.unavailable:
-            raise MissingError(f"{what} cannot be fetched: {release.unavailable}")
+            ours = (f"{entry.name}/{name}" for name in STABLE_WORLDMODEL if entry.checkpoints.get(name) is release)
+            there = "".join(f"; if you have its file: {command('fetch', name, '--source', 'FILE')}" for name in ours)
+            raise MissingError(f"{what} cannot be fetched: {release.unavailable}{there}")
         return release
     if release.hub is None:
         raise UsageError("--revision is about repositories of the Hub; leave it out")

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from lewm_cli.methods.network import Network
 
 
+STILL = 1e-4
+"""A latent step counts as at least this long in angles.
+
+The gradient of an angle is one over the length of the step: at torch's own limit, 1e-12, one pair of equal frames in a
+batch is all that clipping leaves of its gradient, and it is rounding.
+"""
+
+
 class LatentPrediction(Objective):
     """Mean squared error of the next latent, regularizers of the method, and additions that are off by default.
 
@@ -63,6 +71,11 @@ class LatentPrediction(Objective):
         return Loss(total, parts, clips.latents, clips.predicted)
 
     @property
+    def several_step_terms(self) -> tuple[str, ...]:
+        """The additions: angles are between two steps, and only from the second on is a prediction fed back."""
+        return tuple(self._added)
+
+    @property
     def action_terms(self) -> tuple[str, ...]:
         """The angles of actions."""
         return ("cosine",) if self.cosine else ()
@@ -70,13 +83,17 @@ class LatentPrediction(Objective):
     @property
     def explanation(self) -> str:
         """The loss in words, for the page of a run."""
-        added = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
-        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in added.items() if weight)]
+        terms = [*self._regularizer, *(f"{weight:g} \u00d7 {name}" for name, weight in self._added.items())]
         return f"{', plus '.join(['Prediction of the next latent', *terms])}. {self.summary}"
 
     @property
     def _regularizer(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def _added(self) -> dict[str, float]:
+        weights = {"cosine": self.cosine, "straightness": self.straightness, "rollout": self.rollout}
+        return {name: weight for name, weight in weights.items() if weight}
 
     @property
     def collapse_advice(self) -> str:
@@ -119,12 +136,12 @@ def straightness(clips: "Embedded") -> "Tensor":
     from torch.nn import functional as F
 
     steps = clips.latents.diff(dim=1)
-    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1).mean()
+    return -F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1, eps=STILL).mean()
 
 
 def _similarities(vectors: "Tensor") -> "Tensor":
     """Cosines (B, N, N) between all of vectors (B, N, D)."""
     from torch.nn import functional as F
 
-    units = F.normalize(vectors, dim=-1)
+    units = F.normalize(vectors, dim=-1, eps=STILL)
     return units @ units.transpose(1, 2)

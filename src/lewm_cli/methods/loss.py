@@ -1,4 +1,4 @@
-"""What a training objective is given, and what it returns."""
+"""The input and the result of a training objective."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Objective(Section):
-    """What a method minimizes: the section `objective` of a configuration, and the loss that is made of it.
+    """The section `objective` of a configuration, and the loss that is made of it.
 
     A method is one module in this folder and one entry in `table.py`. Heads that only the loss needs belong to the
     objective: they are trained with the network and kept for `--resume`, and are no part of the weights of a run.
@@ -59,6 +59,11 @@ class Objective(Section):
             batch: on the device of the weights.
             generator: random numbers that the loss draws; torch's global ones if not given.
         """
+
+    @property
+    def several_step_terms(self) -> tuple[str, ...]:
+        """Terms that need more than one step in a clip, that is a history of two or more."""
+        return ()
 
     @property
     def action_terms(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The configuration of a training run; two of its sections are the method's own."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -11,6 +11,7 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
 from lewm_cli.config import (
@@ -56,6 +57,16 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
+
+    @model_validator(mode="after")
+    def _clips_long_enough(self) -> Self:
+        terms = self.objective.several_step_terms
+        if terms and self.model.history < 2:
+            raise ValueError(
+                f"objective.{terms[0]} needs clips of two steps or more, and model.history = 1 makes them one; "
+                f"raise model.history, or set objective.{terms[0]} to 0"
+            )
+        return self
 
     @classmethod
     def types(cls, tree: Mapping[str, Any]) -> dict[str, Any]:

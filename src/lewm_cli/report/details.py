@@ -64,6 +64,7 @@ def details_tree(details: RunDetails) -> Tree:
     run = details.run
     tree = {
         "name": run.name,
+        "method": run.method,
         "tensors": run.tensors,
         "source": run.source,
         "model": run.model.config,
@@ -88,6 +89,7 @@ def _run_facts(details: RunDetails) -> Table:
     facts.add_row("weights", f"{run.files.weights} ({run.tensors}/{run.tensors} tensors)")
     if run.source:
         facts.add_row("from elsewhere", run.source)
+    facts.add_row("method", run.method)
     facts.add_row("task", card.inputs.task if card else "not known")
     actions = f"{run.model.block_dim} numbers per action block"
     if card:

@@ -16,12 +16,12 @@ def inventory_tables(inventory: Inventory) -> list[RenderableType]:
         else:
             counts = (f"{entry.dataset.episodes:,}", f"{entry.dataset.rows:,}")
             datasets.add_row(entry.name, entry.task, *counts, decimal(entry.size), str(entry.path))
-    runs = framed_table("runs", "name", "task", "step", "trained on", "size", "path")
+    runs = framed_table("runs", "name", "task", "step", "trained", "size", "path")
     for run in inventory.runs:
         if run.problem:
             runs.add_row(run.name, "unusable", "", "", decimal(run.size), run.problem)
         else:
-            runs.add_row(run.name, *_trained_on(run), decimal(run.size), str(run.path))
+            runs.add_row(run.name, *_training(run), decimal(run.size), str(run.path))
     return [datasets, runs]
 
 
@@ -47,6 +47,7 @@ def inventory_tree(inventory: Inventory) -> Tree:
             "modified": run.modified.isoformat(timespec="seconds"),
             "kind": run.kind,
             "task": run.inputs and run.inputs.task,
+            "method": run.method,
             "step": run.card.provenance.step if run.card and run.card.provenance else None,
             "needs_statistics": not run.problem and not run.inputs,
             "problem": run.problem,
@@ -56,12 +57,13 @@ def inventory_tree(inventory: Inventory) -> Tree:
     return {"datasets": datasets, "runs": runs}
 
 
-def _trained_on(run: RunEntry) -> tuple[str, str, str]:
-    """Task, step and what it was trained on."""
+def _training(run: RunEntry) -> tuple[str, str, str]:
+    """Task, step, and by which method and on what it was trained."""
+    by = f"by {run.method} " if run.method else ""
     if run.card and run.card.provenance:
-        return run.card.inputs.task, f"{run.card.provenance.step:,}", run.card.provenance.dataset.name
+        return run.card.inputs.task, f"{run.card.provenance.step:,}", f"{by}on {run.card.provenance.dataset.name}"
     stored = run.card or run.statistics
     if stored is None:
-        return "", "", f"elsewhere ({run.kind}); needs --stats-from"
+        return "", "", f"{by}elsewhere ({run.kind}); needs --stats-from"
     dataset = run.card.dataset if run.card else run.statistics.dataset
-    return stored.inputs.task, "", f"elsewhere ({run.kind}); statistics of {dataset.name}"
+    return stored.inputs.task, "", f"{by}elsewhere ({run.kind}); statistics of {dataset.name}"

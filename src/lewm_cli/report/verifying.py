@@ -45,8 +45,8 @@ def _tree(check: Check) -> Tree:
 
 def _facts(check: Check) -> list[str]:
     match check:
-        case RunCheck(tensors=int(tensors)):
-            facts = [f"{tensors}/{tensors} tensors"]
+        case RunCheck(tensors=int(tensors), method=method):
+            facts = [f"method {method}", f"{tensors}/{tensors} tensors"]
             if check.derived == 2:
                 facts.append("derived files equal")
             if check.heads:

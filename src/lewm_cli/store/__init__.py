@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lewm_cli.store.load import load_run, load_weights, stored_card, with_statistics
     from lewm_cli.store.locate import FoundRun
     from lewm_cli.store.measurement import Measurement, RunResult, StoredResults
-    from lewm_cli.store.names import check_name, dataset_task, is_name, named_task, names_release, split_step
+    from lewm_cli.store.names import check_name, dataset_task, is_name, method_of, named_task, names_release, split_step
     from lewm_cli.store.objects import save_derived
     from lewm_cli.store.run_files import RunFiles, head_paths
     from lewm_cli.store.runs import (
@@ -51,6 +51,7 @@ __all__ = [
     "load_head",
     "load_run",
     "load_weights",
+    "method_of",
     "named_task",
     "names_release",
     "newest_run",

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch import nn
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path
-from lewm_cli.methods import JEPA
+from lewm_cli.methods import DEFAULT, JEPA
 from lewm_cli.store.formats import config_tree
-from lewm_cli.store.formats.config_json import BATCH_NORM, EMBEDDER, LEWM, MLP, PREDICTOR, VIT, VIT_SIZES
+from lewm_cli.store.formats.classes import STABLE_WORLDMODEL, home_of_parts
+from lewm_cli.store.formats.config_json import BATCH_NORM, VIT, VIT_SIZES
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.objects import named_tensors, save_object, save_state_dict, write_torch
 from lewm_cli.store.onnx_export import CARD, ONNX_FILES, card_text, write_onnx
@@ -92,13 +94,13 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.SAFETENSORS:
             _copy(run, path)
         case Target.OBJECT:
-            save_object(run.model, run.card.method, path)
+            save_object(run.model, run.method, path)
         case Target.WEIGHTS:
             save_state_dict(run.model, path)
         case Target.HUB:
             _write_hub(run, path, names)
         case Target.SWM_OBJECT:
-            write_torch(swm_module(_lewm(run)), path)
+            write_torch(swm_module(_jepa(run), run.method), path)
         case Target.ONNX:
             difference = write_onnx(run, path)
     files = [path / name for name in FOLDERS[target]] if target in FOLDERS else [path]
@@ -124,6 +126,7 @@ def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
             other = next(name for name in Names if name is not names)
             version = names.rpartition("-")[2]
             return (
+                *_taken_for_lewm(run),
                 f"weights.pt loads with transformers {version}; for the other version: --names {other}",
                 f"{lost} are in card.json, which other tools do not read",
             )
@@ -134,8 +137,16 @@ def _remarks(run: Run, target: Target, names: Names) -> tuple[str, ...]:
                 f"frames to {size} x {size} by area before",
                 "card.json has everything else: sizes, history, frameskip, statistics",
             )
-        case _:
-            return (f"not in it: {lost}; {command('show', run.name, '--json')} has them",)
+        case Target.WEIGHTS:
+            lost = f"method {run.method}, {lost}"
+    taken = _taken_for_lewm(run) if target is Target.SWM_OBJECT else ()
+    return (*taken, f"not in it: {lost}; {command('show', run.name, '--json')} has them")
+
+
+def _taken_for_lewm(run: Run) -> tuple[str, ...]:
+    if run.method in STABLE_WORLDMODEL:
+        return ()
+    return (f"stable_worldmodel has no class for what {run.method} trains: written as its LeWM, and taken for one",)
 
 
 def _copy(run: Run, path: Path) -> None:
@@ -146,7 +157,7 @@ def _copy(run: Run, path: Path) -> None:
 
 
 def _write_hub(run: Run, path: Path, names: Names) -> None:
-    config = config_tree(_lewm(run).config, run.model.block_dim)
+    config = config_tree(_jepa(run).config, run.model.block_dim, run.method)
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
@@ -154,15 +165,15 @@ def _write_hub(run: Run, path: Path, names: Names) -> None:
         (part / CARD).write_text(card_text(run), encoding="utf-8")
 
 
-def _lewm(run: Run) -> JEPA:
+def _jepa(run: Run) -> JEPA:
     if not isinstance(run.model, JEPA):
-        raise LewmError(f"{run.name} was trained by {run.card.method}, and these formats hold a LeWM only")
+        raise LewmError(f"{run.name} was trained by {run.method}, whose network stable_worldmodel does not have")
     return run.model
 
 
-def swm_module(model: JEPA) -> nn.Module:
+def swm_module(model: JEPA, method: str = DEFAULT) -> nn.Module:
     """Build the same model as a module of stable_worldmodel and transformers, in eval mode; both must be installed."""
-    module = build(config_tree(model.config, model.block_dim))
+    module = build(config_tree(model.config, model.block_dim, method))
     state = model.state_dict()
     if state.keys() != module.state_dict().keys():  # transformers 4
         state = {released_key(key): value for key, value in state.items()}
@@ -174,12 +185,14 @@ def build(tree: dict[str, Any]) -> nn.Module:
     """Build the module that a config.json describes, from a fixed table: nothing that it names is imported."""
     try:
         import_stable_worldmodel()
-        from stable_worldmodel.wm.lewm import LeWM as TheirLeWM
-        from stable_worldmodel.wm.lewm import module as parts
+        models = STABLE_WORLDMODEL.values()
+        parts = [f"{home_of_parts(model)}.{part}" for model in models for part in ("Predictor", "Embedder", "MLP")]
+        places = {path: path.rpartition(".") for path in (*models, *parts)}
+        table = {path: getattr(import_module(home), name) for path, (home, _, name) in places.items()}
         from transformers import ViTConfig, ViTModel
     except ImportError as error:
         raise LewmError(
-            f"swm-object is made of stable_worldmodel's LeWM around a transformers ViT, and {error.name} is not "
+            f"swm-object is made of stable_worldmodel's modules around a transformers ViT, and {error.name} is not "
             "installed; type: pip install stable-worldmodel==0.1.1 transformers"
         ) from error
 
@@ -187,7 +200,6 @@ def build(tree: dict[str, Any]) -> nn.Module:
         config = ViTConfig(**{**VIT_SIZES[size], **settings})
         return ViTModel(config, add_pooling_layer=False, use_mask_token=use_mask_token)
 
-    table = {LEWM: TheirLeWM, PREDICTOR: parts.Predictor, EMBEDDER: parts.Embedder, MLP: parts.MLP}
     table |= {BATCH_NORM: nn.BatchNorm1d, VIT: vit}
 
     def made(node: dict[str, Any]) -> Any:

@@ -11,10 +11,11 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard
 from lewm_cli.store.external import Say
 from lewm_cli.store.formats import shard_files
+from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.names import dataset_task
+from lewm_cli.store.names import dataset_task, named_method
 from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
 
 LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp() - 1
@@ -40,6 +41,7 @@ class RunEntry:
     Args:
         path, size, modified: of its weights; bytes, and when they were written.
         kind: what its weights are; "lewm" if they are ours.
+        method: that trained it, as far as its header, its configuration or its name tells.
         card: of our own.
         statistics: stored for weights of another tool; None if they have to be computed before the run can be used.
         problem: why it cannot be used, if that is known.
@@ -50,6 +52,7 @@ class RunEntry:
     size: int
     modified: datetime
     kind: str
+    method: str | None
     card: RunCard | None
     statistics: StoredStatistics | None = None
     problem: str | None = None
@@ -101,15 +104,27 @@ def _dataset_entry(name: str, path: Path) -> DatasetEntry:
 def _run_entry(home: Home, run: FoundRun) -> RunEntry:
     path = run.files.weights
     status = path.stat(follow_symlinks=path.exists())  # a link that leads nowhere has one, too
-    card, statistics, size = None, None, status.st_size
+    card, statistics, size, method = None, None, status.st_size, named_method(run.name)
     problem = run.problem
     try:
         if run.own:
             card = read_card(path)
+            method = card.method
         else:
             size = sum(part.stat(follow_symlinks=part.exists()).st_size for part in shard_files(path))
             statistics = next(stored_statistics(home, run.name, run.files), None)
+            method = _configured_method(run) or method
     except LewmError as error:
         problem = str(error)
     modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), LAST_SECOND), UTC)
-    return RunEntry(run.name, path, size, modified, run.kind, card, statistics, problem)
+    return RunEntry(run.name, path, size, modified, run.kind, method, card, statistics, problem)
+
+
+def _configured_method(run: FoundRun) -> str | None:
+    """The method that the config.json beside weights says; an object checkpoint carries its own, and is not opened."""
+    if run.kind == "object checkpoint":
+        return None
+    try:
+        return read_config_json(run.files.weights.with_name("config.json")).method
+    except (LewmError, OSError):  # loading says what is wrong with it
+        return None

@@ -9,14 +9,14 @@ from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
-from lewm_cli.methods import METHODS, Network, RunCard
+from lewm_cli.methods import DEFAULT, Network, RunCard
 from lewm_cli.model import resolve_device
 from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
 from lewm_cli.store.formats import Checkpoint, ChoiceError, ForeignError, MistakenError, read_checkpoint, read_trusted
 from lewm_cli.store.header import read_card
 from lewm_cli.store.home import Home
 from lewm_cli.store.locate import FoundRun
-from lewm_cli.store.names import dataset_task, named_task
+from lewm_cli.store.names import dataset_task, method_of, named_task
 from lewm_cli.store.runs import LoadedWeights, Run, read_tensors, weights_digest
 from lewm_cli.store.stored_statistics import StoredStatistics, stored_statistics
 from lewm_cli.suggestion import command
@@ -54,7 +54,9 @@ def load_weights(
     else:
         read = _read(found, external)
         source, state = read.source, read.state
-        method, model = read.method, METHODS[read.method].network(read.model, read.block_dim)
+        method, model = method_of(found.name, read.spec.method), read.spec.network()
+        if read.spec.method is None and method != DEFAULT:
+            say(f"{found.name}: no class in its files says what trained it; it is taken for {method}, after its name")
     model.load_state_dict(state, strict=True)
     model = model.to(device).eval()
     return LoadedWeights(found.name, found.files, model, method, card, len(state), weights_digest(weights), source)

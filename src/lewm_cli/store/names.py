@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
+from lewm_cli.methods import DEFAULT
+from lewm_cli.store.formats.classes import STABLE_WORLDMODEL
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 WEIGHT_SUFFIXES = {
@@ -28,8 +30,11 @@ RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
 RESERVED = ("datasets", "checkpoints", "cache")
 """Folders of a home with a meaning of their own."""
 
-RELEASED = ("lewm-release", "lejepa")
-"""Names of the released weights of a task; the second is the old name of LeWM."""
+RELEASE = "-release"
+"""Ends the names of released weights, so that they never take the name of a run."""
+
+LEWM_RELEASE = (f"lewm{RELEASE}", "lejepa")
+"""Names of the released LeWM of a task; the second is its old one."""
 
 _FOLDER_WEIGHTS = re.compile(r"(.+)/weights(?:_epoch_(\d+))?")
 """Weights, without suffix, that go by the name of the folder they lie in."""
@@ -80,16 +85,30 @@ def split_copy(name: str) -> tuple[str, str | None]:
 
 
 def other_names(name: str) -> tuple[str, ...]:
-    """Other names of a run: `T/lejepa` and `T/lewm-release` are one; `T/lewm` is either if no run has it."""
+    """Other names of a run: `T/pldm` is `T/pldm-release` if no run has it; `T/lewm` is also `T/lejepa`."""
     folder, _, last = name.rpartition("/")
-    if not folder or last not in ("lewm", *RELEASED):
+    if not folder:
         return ()
-    return tuple(f"{folder}/{other}" for other in RELEASED if other != last)
+    if last in ("lewm", *LEWM_RELEASE):
+        return tuple(f"{folder}/{other}" for other in LEWM_RELEASE if other != last)
+    return () if last.endswith(RELEASE) else (f"{name}{RELEASE}",)
 
 
 def names_release(name: str) -> bool:
-    """Tell whether a run is called as only the released weights of a task are."""
-    return split_step(name)[0].rpartition("/")[2] in RELEASED
+    """Tell whether a run is called as only released weights are."""
+    plain = split_step(name)[0]
+    return plain.endswith(RELEASE) or plain.rpartition("/")[2] in LEWM_RELEASE
+
+
+def named_method(name: str) -> str | None:
+    """The method of other tools that a run name speaks of: `pusht/pldm`, `pldm_reacher`."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((word for word in reversed(words) if word in STABLE_WORLDMODEL), None)
+
+
+def method_of(name: str, said: str | None) -> str:
+    """The method of a run that another tool made: what its files say, else its name; else it is taken for a LeWM."""
+    return said or named_method(name) or DEFAULT
 
 
 def is_name(name: str) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
 from lewm_cli.methods import DEFAULT, METHODS, Network, RunCard
-from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.formats import ModelSpec, read_checkpoint
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.run_files import RunFiles
 
@@ -19,7 +19,7 @@ def restore_model(config_json: str, block_dim: int, state: dict[str, Tensor], me
 
     Such a pickle calls nothing else.
     """
-    model = METHODS[method].network(METHODS[method].Sizes.model_validate_json(config_json), block_dim)
+    model = ModelSpec(METHODS[method].Sizes.model_validate_json(config_json), block_dim, method).network()
     model.load_state_dict(state, strict=True)
     return model.eval()
 
@@ -64,13 +64,11 @@ def read_derived(path: Path, card: RunCard) -> dict[str, Tensor]:
     """The tensors of one of the two, by our names; the module is not built.
 
     Raises:
-        LewmError: the file is damaged, or is not what lewm writes for a run of these sizes.
+        LewmError: the file is damaged, or is not what lewm writes for a run of this method and these sizes.
     """
     check_sums(path)
-    with torch.device("meta"):
-        model = card.new_model()
-    found = read_checkpoint(path, model)
-    renamed = any(released_key(key) != key for key in model.state_dict())
+    found = read_checkpoint(path, ModelSpec(card.model, card.inputs.block_dim, card.method))
+    renamed = any(released_key(key) != key for key in found.state)
     state_dict = f"state dict (transformers {4 if renamed else 5} names, sizes as given)"
     if found.source != ("object checkpoint (lewm)" if path.name.endswith("_object.ckpt") else state_dict):
         raise LewmError(f"{path.name} holds something else than lewm writes: {found.source}")

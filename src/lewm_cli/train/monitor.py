@@ -44,11 +44,12 @@ class HeldOut:
     def measure(cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]) -> Self:
         """Measure a model as it is published; its loss draws other random numbers than training does.
 
-        Batches are always of the same size: regularizers may depend on it.
+        Batches are always of the same size: regularizers may depend on it. A last one of a single clip is left out: it
+        has no variance.
         """
         generator = torch.Generator(model.device).manual_seed(0)
         with torch.inference_mode():
-            losses = [objective.loss(model, heads, batch, generator) for batch in batches]
+            losses = [objective.loss(model, heads, batch, generator) for batch in batches if len(batch.blocks) > 1]
             latents = torch.cat([loss.latents for loss in losses])
             predicted = torch.cat([loss.predicted for loss in losses])
             names = (name for name in losses[0].parts if name != "prediction")

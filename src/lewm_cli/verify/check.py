@@ -58,6 +58,7 @@ class RunCheck(Check):
     """A run.
 
     Args:
+        method: that trained it, as far as is known.
         tensors: read, all of them by name and shape; None if they could not be.
         derived: derived files that equal the weights tensor by tensor.
         heads: fitted to the present weights, whole.
@@ -68,6 +69,7 @@ class RunCheck(Check):
 
     kind = "run"
 
+    method: str | None = None
     tensors: int | None = None
     derived: int = 0
     heads: int = 0

@@ -20,6 +20,7 @@ from lewm_cli.store import (
     RunFiles,
     StoredStatistics,
     head_paths,
+    method_of,
     read_card,
     read_tensors,
     weights_digest,
@@ -54,16 +55,21 @@ class _RunLooks:
     def tensors(self) -> Iterator[Finding]:
         if self.files.external:
             try:
-                self.state = read_checkpoint(self.files.external, copy=self.files.copy).state
+                read = read_checkpoint(self.files.external, copy=self.files.copy)
             except LewmError as error:
                 if not isinstance(error.__cause__, ChoiceError):
                     raise
                 yield Remark(f"holds several models, which have names: {error.__cause__.names(self.check.name)}")
                 return
+            self.state, self.check.method = read.state, method_of(self.check.name, read.spec.method)
         else:
             self.card = card = read_card(self.files.weights)
             with torch.device("meta"):  # names and shapes are all that is needed of the model
                 model = card.new_model()
+            self.check.method = card.method
+            if card.provenance and card.provenance.train.method != card.method:
+                trained = card.provenance.train.method
+                yield Problem(f"its header says that it is of method {card.method}, and was trained by {trained}")
             self.state = read_tensors(self.files.weights, model)
         self.check.tensors = len(self.state)
         self.digest = weights_digest(self.files.weights)

@@ -11,7 +11,7 @@ from pickles import FIXTURES, STATES, assert_one_sentence
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError
-from lewm_cli.store.formats import read_checkpoint
+from lewm_cli.store.formats import ModelSpec, read_checkpoint
 from lewm_cli.store.formats.config_json import read_config_json
 
 WRITTEN = json.loads((FIXTURES / "config.json").read_text())
@@ -74,7 +74,7 @@ def file(folder: Path, tree: Any) -> Path:
 
 @pytest.mark.parametrize("action", [10, 25])
 def test_released_configuration_is_ours(action, tmp_path):
-    assert read_config_json(file(tmp_path, released(action))) == (ModelConfig(), action)
+    assert read_config_json(file(tmp_path, released(action))) == ModelSpec(ModelConfig(), action, "lewm")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_released_configuration_is_ours(action, tmp_path):
     ],
 )
 def test_old_names_and_defaults_mean_the_same(key, value, tmp_path):
-    assert read_config_json(file(tmp_path, changed(released(), key, value)))[0] == ModelConfig()
+    assert read_config_json(file(tmp_path, changed(released(), key, value))).sizes == ModelConfig()
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,23 @@ def test_old_names_and_defaults_mean_the_same(key, value, tmp_path):
 )
 def test_sizes_of_the_vit(size, width, depth, heads, tmp_path):
     tree = changed(changed(released(), "encoder.size", size), "projector.input_dim", width)
-    encoder = read_config_json(file(tmp_path, tree))[0].encoder
+    encoder = read_config_json(file(tmp_path, tree)).sizes.encoder
     assert (encoder.width, encoder.depth, encoder.heads, encoder.mlp) == (width, depth, heads, 4 * width)
 
 
 def test_predictor_may_be_wider_than_the_latent(tmp_path):
-    assert read_config_json(file(tmp_path, changed(released(), "predictor.hidden_dim", 384)))[0].predictor.width == 384
+    assert (
+        read_config_json(file(tmp_path, changed(released(), "predictor.hidden_dim", 384))).sizes.predictor.width == 384
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("_target_", "os.system", "_target_ is 'os.system', which is no part of a LeWM"),
-        ("_target_", "stable_worldmodel.wm.pldm.PLDM", "stable_worldmodel.wm.pldm.PLDM"),
+        ("_target_", "os.system", "_target_ is 'os.system', which is no part of LeWM or PLDM"),
+        ("_target_", "stable_worldmodel.wm.prejepa.PreJEPA", "stable_worldmodel.wm.prejepa.PreJEPA"),
+        ("_target_", "stable_worldmodel.wm.pldm.module.MLP", "_target_ is 'stable_worldmodel.wm.pldm.module.MLP'"),
+        ("predictor._target_", "stable_worldmodel.wm.pldm.module.MLP", "predictor._target_ is"),
         ("_target_", ..., "lacks _target_"),
         ("encoder._target_", "antigravity.fly", "encoder._target_ is 'antigravity.fly'"),
         ("encoder._target_", ["os.system"], "encoder._target_ is a list"),

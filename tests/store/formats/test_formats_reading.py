@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.methods import JEPA
-from lewm_cli.store.formats import read_checkpoint, read_trusted
+from lewm_cli.store.formats import ModelSpec, read_checkpoint, read_trusted
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
 from lewm_cli.store.objects import save_object
 
@@ -38,13 +38,12 @@ sys.meta_path.insert(0, Refuse())
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import read_checkpoint
 
 folder = Path(sys.argv[1])
 for name in sys.argv[2:]:
     checkpoint = read_checkpoint(folder / name)
-    model = JEPA(checkpoint.model, checkpoint.block_dim).eval()
+    model = checkpoint.spec.network().eval()
     model.load_state_dict(checkpoint.state, strict=True)
     assert all(value.dtype in (torch.float32, torch.int64) for value in checkpoint.state.values())
     data = load_file(folder / f"{'tf4' if 'tf4' in name else 'tf5'}_expected.safetensors")
@@ -191,16 +190,15 @@ def test_release_is_recognized_by_its_shapes(release, name, tmp_path):
     path = written(tmp_path, {name(key): value for key, value in release.state_dict().items()})
     checkpoint = read_checkpoint(path)
     assert len(checkpoint.state) == 303
-    assert (checkpoint.model, checkpoint.block_dim) == (ModelConfig(), 25)
+    assert checkpoint.spec == ModelSpec(ModelConfig(), 25)
     assert "released architecture" in checkpoint.source
     assert all(torch.equal(checkpoint.state[key], value) for key, value in release.state_dict().items())
 
 
 def test_own_object_checkpoint_is_read(small_model, tmp_path):
-    save_object(small_model, tmp_path / "lewm_object.ckpt")
+    save_object(small_model, "lewm", tmp_path / "lewm_object.ckpt")
     checkpoint = read_checkpoint(tmp_path / "lewm_object.ckpt")
-    assert checkpoint.model == small_model.config
-    assert checkpoint.block_dim == small_model.block_dim
+    assert checkpoint.spec == ModelSpec(small_model.config, small_model.block_dim, "lewm")
     assert checkpoint.source == "object checkpoint (lewm)"
     assert all(torch.equal(checkpoint.state[key], value) for key, value in small_model.state_dict().items())
 
@@ -210,10 +208,10 @@ def test_object_checkpoint_needs_no_configuration():
 
 
 def test_objects_carry_heads_and_dropout():
-    model = read_checkpoint(OBJECTS[0]).model
+    model = read_checkpoint(OBJECTS[0]).spec.sizes
     assert (model.encoder.heads, model.predictor.heads, model.predictor.head_dim) == (2, 2, 4)
     assert (model.predictor.dropout, model.predictor.embedding_dropout) == (0.1, 0.0)
-    assert model == read_checkpoint(STATES[0]).model
+    assert model == read_checkpoint(STATES[0]).spec.sizes
 
 
 def number(value: float) -> bytes:
@@ -315,5 +313,5 @@ def test_released_names_are_those_of_the_release():
 def test_configuration_beside_the_file_is_found(state, tmp_path):
     path = written(tmp_path, state)
     (tmp_path / "config.json").write_text(json.dumps(json.loads(CONFIG.read_text())))
-    assert read_checkpoint(path).block_dim == 4
+    assert read_checkpoint(path).spec.block_dim == 4
     assert load_file(FIXTURES / "tf4_expected.safetensors")["candidates"].shape[-1] == 4

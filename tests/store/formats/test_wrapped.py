@@ -266,11 +266,11 @@ def test_a_model_is_never_filled_in_part(stack: tuple[State, Any], data: st.Data
 
 
 def test_our_module_is_found_in_a_dictionary(small_model: JEPA, tmp_path: Path):
-    path = written(tmp_path, {"model": _Reduced(small_model), "epoch": 3, "optimizer": OPTIMIZER})
+    path = written(tmp_path, {"model": _Reduced(small_model, "lewm"), "epoch": 3, "optimizer": OPTIMIZER})
     read = read_checkpoint(path)
     assert read.source == "object checkpoint (lewm; taken out of model; left out: optimizer)"
     assert all(torch.equal(read.state[key], value) for key, value in small_model.state_dict().items())
-    path = written(tmp_path, {"model": _Reduced(small_model), "ema": _Reduced(small_model)})
+    path = written(tmp_path, {"model": _Reduced(small_model, "lewm"), "ema": _Reduced(small_model, "lewm")})
     with pytest.raises(LewmError, match="it holds 2 models that differ, model and ema"):
         read_checkpoint(path)
     assert len(read_checkpoint(path, copy="ema").state) == len(small_model.state_dict())

@@ -1,4 +1,4 @@
-"""Checkpoints of every generation of LeWM, read without running a stranger's code."""
+"""Checkpoints of every generation of LeWM and PLDM, read without running a stranger's code."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.store.formats.checkpoint import Checkpoint, read_checkpoint, read_trusted
     from lewm_cli.store.formats.config_json import config_tree
+    from lewm_cli.store.formats.model_spec import ModelSpec
     from lewm_cli.store.formats.refused import ChoiceError, ForeignError, MistakenError
     from lewm_cli.store.formats.shards import INDEX, shard_files
 else:
@@ -18,6 +19,7 @@ __all__ = [
     "ChoiceError",
     "ForeignError",
     "MistakenError",
+    "ModelSpec",
     "config_tree",
     "read_checkpoint",
     "read_trusted",

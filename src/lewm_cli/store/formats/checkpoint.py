@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -11,21 +11,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lewm_cli.config import ModelConfig, NetworkConfig
+from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import DEFAULT, METHODS, Network
+from lewm_cli.methods import DEFAULT, METHODS
 from lewm_cli.store.formats.candidates import Candidate, branches, find_candidates, named_leaves, words
+from lewm_cli.store.formats.classes import TRAINED_BY
 from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.contents import Contents, PickledModule, entries, read_contents
-from lewm_cli.store.formats.module_config import read_configuration, walk
+from lewm_cli.store.formats.model_spec import ModelSpec
+from lewm_cli.store.formats.module_config import read_module_spec, walk
 from lewm_cli.store.formats.refused import ChoiceError, DamagedError, RefusalError, printable
 from lewm_cli.store.formats.standins import StoredTensor
 from lewm_cli.store.formats.state import (
     Fit,
     NamedTensors,
     TensorEntry,
-    blank_model,
-    blank_release,
     fit,
     read_state,
     under_our_names,
@@ -44,21 +44,17 @@ REPEATED = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights from another tool or of ours, exactly the tensors of a model of this method and these sizes.
+    """Weights from another tool or of ours, exactly the tensors of a model.
 
     Args:
         state: by our names, float32 (the counters of BatchNorm int64), on the CPU.
-        model: the configuration of the network.
-        block_dim: width of an action block.
+        spec: of the model; its method is that of the class in a configuration or pickle, if there is one.
         source: what was read, in words: "object checkpoint (jepa.JEPA, transformers 4 names)".
-        method: what other tools make are LeWMs.
     """
 
     state: dict[str, Tensor]
-    model: NetworkConfig
-    block_dim: int
+    spec: ModelSpec
     source: str
-    method: str
 
 
 @dataclass(frozen=True)
@@ -66,18 +62,18 @@ class _Asked:
     """A file, and what is said about it: see `read_checkpoint`."""
 
     path: Path
-    config: Path | Network | None
+    config: Path | ModelSpec | None
     copy: str | None = None
 
 
-def read_checkpoint(path: Path, config: Path | Network | None = None, copy: str | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, config: Path | ModelSpec | None = None, copy: str | None = None) -> Checkpoint:
     """Read a checkpoint without running anything in it.
 
     Args:
         path: tensors in a file of torch.save or safetensors, whatever stands around them, an object checkpoint, or the
             index of shards; told by content.
-        config: its config.json, or the model that it must fit (on any device); the config.json beside it if not given,
-            and without either only the released architecture is recognized. Object checkpoints carry theirs.
+        config: its config.json, or the model that it must be; the config.json beside it if not given, and without
+            either only the released architecture is recognized. Object checkpoints carry theirs.
         copy: which one, if it holds several that differ, as weights and their moving average.
 
     Raises:
@@ -100,7 +96,8 @@ def read_trusted(path: Path, config: Path | None = None, copy: str | None = None
     try:
         content = torch.load(path, map_location="cpu", weights_only=False)
         tensors = named_leaves(content, Tensor)
-        for place, module in named_leaves(content, nn.Module).items():
+        modules = named_leaves(content, nn.Module)
+        for place, module in modules.items():
             tensors |= {f"{place}.{name}" if place else name: tensor for name, tensor in module.state_dict().items()}
     except Exception as error:  # whatever a stranger's code raises
         raise LewmError(f"{path}: its code failed with {type(error).__name__}: {error}".splitlines()[0]) from error
@@ -109,7 +106,9 @@ def read_trusted(path: Path, config: Path | None = None, copy: str | None = None
     found = {
         name: TensorEntry(tuple(tensor.shape), tensor.dtype, tensor.detach().clone) for name, tensor in tensors.items()
     }
-    contents = Contents("trusted pickle", found, sum(tensor.nbytes for tensor in tensors.values()))
+    said = {TRAINED_BY.get(f"{type(module).__module__}.{type(module).__qualname__}") for module in modules.values()}
+    method = said.pop() if len(said) == 1 else None
+    contents = Contents("trusted pickle", found, sum(tensor.nbytes for tensor in tensors.values()), method=method)
     with _explained(path):
         return _from_tensors(contents, _Asked(path, config, copy))
 
@@ -129,36 +128,32 @@ def _from_module(contents: Contents, asked: _Asked) -> Checkpoint:
         raise RefusalError("an object checkpoint carries its sizes, and no others are taken; leave out --config")
     place = _chosen(list(contents.modules), asked.copy)
     pickled = contents.modules[place]
-    model, method, named, kind = _ours(pickled) if pickled.ours else _theirs(pickled)
-    if asked.config is not None and any(
-        getattr(asked.config, part) != getattr(model, part) for part in ("config", "block_dim")
-    ):
-        raise RefusalError("it holds a model of other sizes")
+    spec, named, kind = _ours(pickled) if pickled.ours else _theirs(pickled)
+    if isinstance(asked.config, ModelSpec) and asked.config != spec:
+        same = asked.config == replace(spec, method=asked.config.method)
+        raise RefusalError(f"it holds a model of {'another method' if same else 'other sizes'}")
     others = [name for name in (*contents.modules, *contents.tensors) if name != place]
     candidate = Candidate(place, {}, (), branches(others, place))
-    return _checkpoint(
-        _Fitted(candidate, named, model, fit(named, model), method), "object checkpoint", [kind], contents
-    )
+    return _checkpoint(_Fitted(candidate, named, spec, fit(named, spec.blank)), "object checkpoint", [kind], contents)
 
 
-def _theirs(pickled: PickledModule) -> tuple[Network, str, NamedTensors, str]:
+def _theirs(pickled: PickledModule) -> tuple[ModelSpec, NamedTensors, str]:
     modules, tensors = walk(pickled.content)
     named = under_our_names(entries(pickled.file, tensors))
-    kind = f"{pickled.content.name}, transformers {named.generation} names"
-    return blank_model(*read_configuration(modules, named)), DEFAULT, named, kind
+    return read_module_spec(modules, named), named, f"{pickled.content.name}, transformers {named.generation} names"
 
 
-def _ours(pickled: PickledModule) -> tuple[Network, str, NamedTensors, str]:
+def _ours(pickled: PickledModule) -> tuple[ModelSpec, NamedTensors, str]:
     arguments = pickled.content.arguments
     older = len(arguments) == 3  # from before methods had names
     match (*arguments, DEFAULT) if older else arguments:
         case (str(written), int(block_dim), dict(state), str(method)) if method in METHODS and block_dim is not True:
             try:
-                config = METHODS[method].Sizes.model_validate_json(written)
+                sizes = METHODS[method].Sizes.model_validate_json(written)
             except ValidationError as error:
                 raise DamagedError("the configuration in it is not one of this version of lewm") from error
             named = under_our_names(entries(pickled.file, named_leaves(state, StoredTensor)))
-            return blank_model(config, block_dim, method), method, named, "lewm"
+            return ModelSpec(sizes, block_dim, method), named, "lewm"
     raise DamagedError("its model is of no method that this version of lewm knows, or incomplete")
 
 
@@ -168,16 +163,15 @@ class _Fitted:
 
     candidate: Candidate
     named: NamedTensors
-    model: Network
+    spec: ModelSpec
     fit: Fit
-    method: str = DEFAULT
 
     @classmethod
-    def of(cls, candidate: Candidate, model: Network | None) -> "_Fitted":
+    def of(cls, candidate: Candidate, spec: ModelSpec | None) -> "_Fitted":
         """Compare a candidate with a model; with the released architecture if none is given."""
         named = under_our_names(candidate.entries)
-        model = model or blank_release(named)
-        return cls(candidate, named, model, fit(named, model))
+        spec = spec or _released_spec(named)
+        return cls(candidate, named, spec, fit(named, spec.blank))
 
     def digest(self) -> bytes:
         """Returns the same for copies of one model, and for nothing else."""
@@ -189,15 +183,15 @@ class _Fitted:
 
 
 def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
-    model, known_by = _sizes(asked)
-    names = (model or blank_model(ModelConfig(), 1)).state_dict()
+    spec, known_by = _spec(asked)
+    names = (spec or ModelSpec(ModelConfig(), 1)).blank.state_dict()
     candidates = find_candidates(contents.tensors, {*names, *map(released_key, names)})
-    fitted = [_Fitted.of(candidate, model) for candidate in candidates]
+    fitted = [_Fitted.of(candidate, spec) for candidate in candidates]
     whole = {one.candidate.place: one for one in fitted if one.fit.problems is None}
     if not whole:
         best = max(fitted, key=lambda one: one.fit.tensors)
         where = f"under {printable(best.candidate.place)}, " if best.candidate.place else ""
-        raise RefusalError(f"{where}{best.fit.problems}{'' if model else UNKNOWN_SIZES}")
+        raise RefusalError(f"{where}{best.fit.problems}{'' if spec else UNKNOWN_SIZES}")
     for one in whole.values():
         _check_bytes(one, contents)
     differ: dict[bytes, str] = {}  # copies of one model are one choice
@@ -208,15 +202,21 @@ def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
     return _checkpoint(chosen, contents.kind, said, contents)
 
 
-def _sizes(asked: _Asked) -> tuple[Network | None, str]:
-    """The model that the tensors must fit, blank, and where its sizes are from; None without any."""
+def _spec(asked: _Asked) -> tuple[ModelSpec | None, str]:
+    """The model that the tensors must be, and where its sizes are from; None without any."""
     config, beside = asked.config, asked.path.with_name("config.json")
     if config is None and not beside.is_file():
         return None, "released architecture"
-    if isinstance(config, Network):
+    if isinstance(config, ModelSpec):
         return config, "sizes as given"
     file = config or beside
-    return blank_model(*read_config_json(file)), file.name
+    return read_config_json(file), file.name
+
+
+def _released_spec(named: NamedTensors) -> ModelSpec:
+    """The released architecture, with the width of an action block that these tensors have."""
+    actions = named.entries.get("action_encoder.patch_embed.weight")
+    return ModelSpec(ModelConfig(), actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1)
 
 
 def _chosen(places: Sequence[str], copy: str | None) -> str:
@@ -234,13 +234,13 @@ def _chosen(places: Sequence[str], copy: str | None) -> str:
 def _check_bytes(one: _Fitted, contents: Contents) -> None:
     taken = sum(prod(entry.shape) * entry.dtype.itemsize for entry in one.named.entries.values())
     if taken > REPEATED * contents.bytes:
-        raise RefusalError("its tensors share the same few numbers, and those of a LeWM do not")
+        raise RefusalError("its tensors share the same few numbers, and those of a model do not")
 
 
 def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
     _check_bytes(one, contents)
-    state = read_state(one.named, one.model)
+    state = read_state(one.named, one.spec.blank)
     if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
         said = [*said, "float64 rounded to float32"]
     source = f"{kind} ({'; '.join([', '.join(said), *one.candidate.remarks])})"
-    return Checkpoint(state, one.model.config, one.model.block_dim, source, one.method)
+    return Checkpoint(state, replace(one.spec, method=one.spec.method or contents.method), source)

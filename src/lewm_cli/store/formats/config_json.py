@@ -3,26 +3,25 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from lewm_cli.config import ModelConfig, Section
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import HEAD, look_at, mistaken
+from lewm_cli.methods import DEFAULT
+from lewm_cli.store.formats.classes import KINDS, MODEL, STABLE_WORLDMODEL, TRAINED_BY, home_of_parts
+from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
 from lewm_cli.text_file import decode_text
 
 LARGEST_FILE = 2**20
 """Bytes; the released ones take 1.2 KB."""
 
-LEWM = "stable_worldmodel.wm.lewm.LeWM"
-PREDICTOR = "stable_worldmodel.wm.lewm.module.Predictor"
-EMBEDDER = "stable_worldmodel.wm.lewm.module.Embedder"
-MLP = "stable_worldmodel.wm.lewm.module.MLP"
 BATCH_NORM = "torch.nn.BatchNorm1d"
 VIT = "stable_pretraining.backbone.utils.vit_hf"
-"""Targets as they are written; some have older names, which are read too."""
+"""Targets of what is no part of a tool for world models; see `classes` for the others."""
 
 VIT_SIZES = {
     "tiny": {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768},
@@ -38,6 +37,21 @@ Integer = Annotated[PositiveInt, Field(strict=True)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
+class _Class(Section):
+    """A table whose target is a class of this kind, under any of its names."""
+
+    kind: ClassVar[str]
+
+    target: str = Field(alias="_target_")
+
+    @field_validator("target")
+    @classmethod
+    def _known(cls, target: str) -> str:
+        if KINDS.get(target) != cls.kind:
+            raise ValueError(f"no {cls.kind} that is known here")
+        return target
+
+
 class _Encoder(Section):
     target: Literal["stable_pretraining.backbone.utils.vit_hf"] = Field(alias="_target_")
     size: Literal["tiny", "small", "base", "large", "huge"] = "tiny"
@@ -51,10 +65,9 @@ class _Encoder(Section):
     intermediate_size: Integer | None = None
 
 
-class _Predictor(Section):
-    target: Literal["stable_worldmodel.wm.lewm.module.Predictor", "module.Predictor", "module.ARPredictor"] = Field(
-        alias="_target_"
-    )
+class _Predictor(_Class):
+    kind: ClassVar[str] = "Predictor"
+
     num_frames: Integer
     input_dim: Integer
     hidden_dim: Integer
@@ -67,8 +80,9 @@ class _Predictor(Section):
     emb_dropout: Rate = 0.0
 
 
-class _ActionEncoder(Section):
-    target: Literal["stable_worldmodel.wm.lewm.module.Embedder", "module.Embedder"] = Field(alias="_target_")
+class _ActionEncoder(_Class):
+    kind: ClassVar[str] = "Embedder"
+
     input_dim: Integer = 10
     smoothed_dim: Integer = 10
     emb_dim: Integer = 10
@@ -80,8 +94,9 @@ class _BatchNorm(Section):
     partial: Literal[True] = Field(alias="_partial_")
 
 
-class _Projector(Section):
-    target: Literal["stable_worldmodel.wm.lewm.module.MLP", "module.MLP"] = Field(alias="_target_")
+class _Projector(_Class):
+    kind: ClassVar[str] = "MLP"
+
     input_dim: Integer
     output_dim: Integer | None = None
     hidden_dim: Integer
@@ -92,10 +107,9 @@ class _Projector(Section):
         return self.output_dim or self.input_dim
 
 
-class _Model(Section):
-    target: Literal["stable_worldmodel.wm.lewm.LeWM", "stable_worldmodel.wm.lewm.lewm.LeWM", "jepa.JEPA"] = Field(
-        alias="_target_"
-    )
+class _Model(_Class):
+    kind: ClassVar[str] = MODEL
+
     encoder: _Encoder
     predictor: _Predictor
     action_encoder: _ActionEncoder
@@ -155,8 +169,8 @@ class _Model(Section):
         return None
 
 
-def read_config_json(path: Path) -> tuple[ModelConfig, int]:
-    """Read the configuration and the width of an action block that a config.json describes."""
+def read_config_json(path: Path) -> ModelSpec:
+    """Read the model that a config.json describes; its own class says the method, whatever its parts are taken from."""
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
@@ -173,17 +187,22 @@ def read_config_json(path: Path) -> tuple[ModelConfig, int]:
     ours = written.ours()
     if contradiction := written.contradiction(ours.encoder.width):
         raise RefusalError(f"{path.name} contradicts itself: {contradiction}")
-    return ours, written.action_encoder.input_dim
+    return ModelSpec(ours, written.action_encoder.input_dim, TRAINED_BY[written.target])
 
 
-def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
-    """The content of the config.json that describes a model; raises LewmError if stable_worldmodel has no such one."""
+def config_tree(config: ModelConfig, block_dim: int, method: str = DEFAULT) -> dict[str, Any]:
+    """The content of the config.json that describes a model; raises LewmError if stable_worldmodel has no such one.
+
+    A method for which stable_worldmodel has no class gets that of LeWM: the network is the same.
+    """
+    model = STABLE_WORLDMODEL.get(method, STABLE_WORLDMODEL[DEFAULT])
+    parts = home_of_parts(model)
     encoder, actions, predictor, latent = config.encoder, config.action_encoder, config.predictor, config.latent
     width = predictor.width or latent
     if predictor.heads == 1 and predictor.head_dim == width:
         raise LewmError(
             f"stable_worldmodel leaves out the output projection of attention with one head as wide as its tokens "
-            f"(predictor.heads 1, predictor.head_dim {width}), so its LeWM cannot hold these weights; "
+            f"(predictor.heads 1, predictor.head_dim {width}), so it cannot hold these weights; "
             "--to object keeps the module of lewm"
         )
     settings = {
@@ -194,13 +213,13 @@ def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
     }
     size = next((name for name, known in VIT_SIZES.items() if known == settings), "tiny")
     mlp = {
-        "_target_": MLP,
+        "_target_": f"{parts}.MLP",
         "output_dim": latent,
         "hidden_dim": config.projector.hidden,
         "norm_fn": {"_target_": BATCH_NORM, "_partial_": True},
     }
     tree = {
-        "_target_": LEWM,
+        "_target_": model,
         "encoder": {
             "_target_": VIT,
             "size": size,
@@ -211,7 +230,7 @@ def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
             **{key: value for key, value in settings.items() if VIT_SIZES[size][key] != value},
         },
         "predictor": {
-            "_target_": PREDICTOR,
+            "_target_": f"{parts}.Predictor",
             "num_frames": config.history,
             "input_dim": latent,
             "hidden_dim": width,
@@ -224,7 +243,7 @@ def config_tree(config: ModelConfig, block_dim: int) -> dict[str, Any]:
             "emb_dropout": predictor.embedding_dropout,
         },
         "action_encoder": {
-            "_target_": EMBEDDER,
+            "_target_": f"{parts}.Embedder",
             "input_dim": block_dim,
             "smoothed_dim": actions.smoothed,
             "emb_dim": latent,
@@ -254,6 +273,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         return f"{path.name} lacks {values}; add what is missing, or name another file: --config FILE"
     value = printable_value(first["input"])
     if key.endswith("_target_"):
-        return f"{path.name}: {key} is {value}, which is no part of a LeWM that is known here; it was not imported"
+        return (
+            f"{path.name}: {key} is {value}, which is no part of LeWM or PLDM that is known here; it was not imported"
+        )
     problem = first["msg"][0].lower() + first["msg"][1:]
     return f"{path.name}: {key} is {value}: {problem}"

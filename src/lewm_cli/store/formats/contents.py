@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.store.formats.candidates import named_leaves
+from lewm_cli.store.formats.classes import MODEL
 from lewm_cli.store.formats.refused import DamagedError, MistakenError, RefusalError, printable
 from lewm_cli.store.formats.shards import shard_files
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor
@@ -30,18 +31,20 @@ class Contents:
         kind: of the file, in words.
         tensors: by dotted name, through dictionaries and lists.
         bytes: of all numbers that are stored.
-        modules: pickled LeWMs, by dotted name, each with the tensors of its own by name.
+        modules: pickled models, by dotted name, each with the tensors of its own by name.
+        method: that the class of a module says which was built to get the tensors.
     """
 
     kind: str
     tensors: dict[str, TensorEntry]
     bytes: int
     modules: dict[str, "PickledModule"] = field(default_factory=dict)
+    method: str | None = None
 
 
 @dataclass(frozen=True)
 class PickledModule:
-    """A LeWM as an object, and the file that its tensors are in."""
+    """A model as an object, and the file that its tensors are in."""
 
     content: CapturedObject
     file: TorchFile
@@ -86,10 +89,10 @@ def _read(path: Path) -> Contents:
             raise MistakenError(mistaken(path, kind, "weights")) from error
         raise
     objects = named_leaves(file.content, CapturedObject).items()
-    modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, "LeWM")}
+    modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, MODEL)}
     tensors = entries(file, {name: found for name, found in named_leaves(file.content, StoredTensor).items() if name})
     if not tensors and not modules:
-        raise RefusalError("it holds neither the tensors of a model nor a LeWM")
+        raise RefusalError("it holds neither the tensors of a model nor a LeWM or PLDM")
     lightning = isinstance(file.content, dict) and isinstance(file.content.get("state_dict"), dict)
     stored = sum(storage.nbytes for storage in file.starts)
     return Contents("Lightning checkpoint" if lightning else "state dict", tensors, stored, modules)

@@ -6,9 +6,11 @@ from typing import Any
 from torch import nn
 
 from lewm_cli.config import ModelConfig
+from lewm_cli.store.formats.classes import TRAINED_BY
+from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.refused import DamagedError, RefusalError, printable, printable_value
 from lewm_cli.store.formats.standins import CapturedObject, StoredTensor, Value
-from lewm_cli.store.formats.state import NamedTensors, blank_model
+from lewm_cli.store.formats.state import NamedTensors
 
 DEEPEST = 16
 MOST_MODULES = 2000
@@ -16,7 +18,7 @@ MOST_IN_ONE = 500
 """Parameters, buffers or children. A module may occur in itself or many times over in a hostile file."""
 
 PARTS = {"predictor": "Predictor", "action_encoder": "Embedder", "projector": "MLP", "pred_proj": "MLP"}
-"""Kinds of the children of a LeWM beside its encoder."""
+"""Kinds of the children of a model beside its encoder."""
 
 _SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.LayerNorm: ("eps", "elementwise_affine", "normalized_shape"),
@@ -43,7 +45,7 @@ def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, Sto
     for name, module in _descend(root, "", 0):
         modules[name] = module
         if len(modules) > MOST_MODULES:
-            raise DamagedError("it holds more modules than any LeWM")
+            raise DamagedError("it holds more modules than any LeWM or PLDM")
         for table in ("_parameters", "_buffers"):
             for key, value in _table(module, table).items():
                 if isinstance(value, StoredTensor):
@@ -53,18 +55,18 @@ def walk(root: CapturedObject) -> tuple[dict[str, CapturedObject], dict[str, Sto
     return modules, tensors
 
 
-def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) -> tuple[ModelConfig, int]:
-    """The configuration and the width of an action block of a captured LeWM."""
+def read_module_spec(modules: dict[str, CapturedObject], named: NamedTensors) -> ModelSpec:
+    """The sizes of a captured model, and the method that its class says, whatever its parts are taken from."""
     tensors, vit = named.entries, _vit_settings(modules)
 
     def length(key: str, dimension: int) -> int:
         if key not in tensors or len(tensors[key].shape) <= dimension:
-            raise RefusalError(f"the pickled module lacks {named.their_name(key)}, so it is no LeWM")
+            raise RefusalError(f"the pickled module lacks {named.their_name(key)}, which LeWM and PLDM have")
         return tensors[key].shape[dimension]
 
     for name, kind in PARTS.items():
         if name not in modules or modules[name].kind != kind:
-            raise RefusalError(f"the pickled module has no {kind} as {name}, so it is no LeWM")
+            raise RefusalError(f"the pickled module has no {kind} as {name}, which LeWM and PLDM have")
     block = "predictor.transformer.layers.0"
     latent = length("projector.net.3.weight", 0)
     width = length("predictor.transformer.norm.weight", 0)
@@ -100,10 +102,10 @@ def read_configuration(modules: dict[str, CapturedObject], named: NamedTensors) 
             "embedding_dropout": _number(dropout, "predictor.dropout.p", whole=False),
         },
     }
-    model = ModelConfig.build(tree, "the pickled module")
-    block_dim = length("action_encoder.patch_embed.weight", 1)
-    _check_settings(modules, named, model, block_dim)
-    return model, block_dim
+    sizes = ModelConfig.build(tree, "the pickled module")
+    spec = ModelSpec(sizes, length("action_encoder.patch_embed.weight", 1), TRAINED_BY[modules[""].name])
+    _check_settings(modules, named, spec)
+    return spec
 
 
 def _descend(module: Value, name: str, depth: int) -> Iterator[tuple[str, CapturedObject]]:
@@ -148,18 +150,16 @@ def _vit_settings(modules: dict[str, CapturedObject]) -> dict[str, int]:
     return settings
 
 
-def _check_settings(
-    modules: dict[str, CapturedObject], named: NamedTensors, model: ModelConfig, block_dim: int
-) -> None:
+def _check_settings(modules: dict[str, CapturedObject], named: NamedTensors, spec: ModelSpec) -> None:
     """Compare every layer with the one that our model has in its place: eps, activations, dropout, strides."""
-    for name, layer in blank_model(model, block_dim).named_modules():
+    for name, layer in spec.blank.named_modules():
         if type(layer) not in _SETTINGS:
             continue
         theirs = modules.get(named.their_name(f"{name}.eps").removesuffix(".eps"))
         if theirs is None or theirs.kind != type(layer).__name__:
             raise RefusalError(
                 f"the pickled module has {theirs.kind if theirs else 'nothing'} as {name}, "
-                f"and a LeWM has {type(layer).__name__}"
+                f"and LeWM and PLDM have {type(layer).__name__}"
             )
         for setting in _SETTINGS[type(layer)]:
             ours, value = getattr(layer, setting), theirs.state.get(setting)

@@ -11,7 +11,7 @@ class ForeignError(RefusalError):
     """The pickle refers to something beyond the fixed list; nothing was run."""
 
     def __init__(self, asks: str) -> None:
-        super().__init__(f"refused: the pickle {asks}, which no LeWM checkpoint needs; nothing was run")
+        super().__init__(f"refused: the pickle {asks}, which no checkpoint of LeWM or PLDM needs; nothing was run")
 
 
 class DamagedError(RefusalError):

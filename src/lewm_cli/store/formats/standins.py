@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import torch
 
+from lewm_cli.store.formats.classes import KINDS
 from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
 
 Value: TypeAlias = object
@@ -79,9 +80,7 @@ STORAGES = {
     "torch.BoolStorage": torch.bool,
 }  # fmt: skip
 
-_LEWM = "stable_worldmodel.wm.lewm"
 _VIT = "transformers.models.vit"
-_PARTS = "Transformer ConditionalBlock Attention FeedForward Embedder MLP"
 _VIT_PARTS = (
     "Model Embeddings PatchEmbeddings Encoder Layer MLP Intermediate Output "
     "Attention SelfAttention SdpaAttention SdpaSelfAttention SelfOutput"
@@ -92,9 +91,7 @@ _LAYERS = (
 )
 
 MODULES = (
-    {"jepa.JEPA": "LeWM", f"{_LEWM}.LeWM": "LeWM", f"{_LEWM}.lewm.LeWM": "LeWM"}
-    | {f"{home}.{part}": part for home in ("module", f"{_LEWM}.module") for part in _PARTS.split()}
-    | {f"{home}.{old}": "Predictor" for home in ("module", f"{_LEWM}.module") for old in ("ARPredictor", "Predictor")}
+    KINDS
     | {f"{_VIT}.modeling_vit.ViT{part}": f"ViT{part}" for part in _VIT_PARTS.split()}
     | {f"{_VIT}.configuration_vit.ViTConfig": "ViTConfig", "transformers.activations.GELUActivation": "GELUActivation"}
     | {f"torch.nn.modules.{name}": name.split(".")[1] for name in _LAYERS.split()}

@@ -6,15 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lewm_cli.config import ModelConfig, NetworkConfig, Section
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import DEFAULT, METHODS, Network
 from lewm_cli.store.formats.refused import RefusalError, printable
 from lewm_cli.store.keys import our_key, released_key, transformers_generation
-
-DEEPEST = 256
-LARGEST = 2**16
-"""Bounds of a depth and of any other number in a configuration: far beyond every LeWM, small enough to build."""
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 COUNTS = (torch.int64, torch.int32, torch.int16)
@@ -48,22 +42,6 @@ def under_our_names(entries: Mapping[str, TensorEntry]) -> NamedTensors:
     except LewmError as error:
         raise RefusalError(str(error)) from error
     return NamedTensors({our_key(key): entry for key, entry in entries.items()}, generation)
-
-
-def blank_model(config: NetworkConfig, block_dim: int, method: str = DEFAULT) -> Network:
-    """Build the model of a method without memory for its tensors (on the meta device)."""
-    if not 1 <= block_dim <= LARGEST or _too_large(config):
-        raise RefusalError("its configuration asks for a model larger than any LeWM")
-    with torch.device("meta"):
-        return METHODS[method].network(config, block_dim)
-
-
-def _too_large(config: Section) -> bool:
-    return any(
-        _too_large(value) if isinstance(value, Section) else value > (DEEPEST if key == "depth" else LARGEST)
-        for key, value in config
-        if isinstance(value, Section | int)
-    )
 
 
 @dataclass(frozen=True)
@@ -109,10 +87,3 @@ def read_state(named: NamedTensors, model: nn.Module) -> dict[str, Tensor]:
 
 def _as_ours(key: str, tensor: Tensor) -> Tensor:
     return tensor.long() if key.endswith("num_batches_tracked") else tensor.float()
-
-
-def blank_release(named: NamedTensors) -> Network:
-    """The released architecture, blank, with the width of an action block that these tensors have."""
-    actions = named.entries.get("action_encoder.patch_embed.weight")
-    block_dim = actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1
-    return blank_model(ModelConfig(), block_dim)

@@ -1,7 +1,9 @@
-"""stable_worldmodel's LeWM of the same sizes as ours, around a ViT of transformers."""
+"""stable_worldmodel's LeWM or PLDM of the same sizes as our model, around a ViT of transformers."""
 
-from stable_worldmodel.wm.lewm import LeWM as TheirLeWM
-from stable_worldmodel.wm.lewm import module as their_parts
+from types import ModuleType
+
+from stable_worldmodel.wm.lewm import LeWM
+from stable_worldmodel.wm.lewm import module as lewm_parts
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
@@ -10,7 +12,8 @@ from lewm_cli.config import ModelConfig
 BLOCK_DIM = 10
 
 
-def build_theirs(config: ModelConfig) -> TheirLeWM:
+def build_theirs(config: ModelConfig, model: type[nn.Module] = LeWM, parts: ModuleType = lewm_parts) -> nn.Module:
+    """A model of this class, with parts from this module."""
     latent, hidden, predictor = config.latent, config.projector.hidden, config.predictor
     vit = ViTConfig(
         image_size=config.image_size,
@@ -20,9 +23,9 @@ def build_theirs(config: ModelConfig) -> TheirLeWM:
         num_attention_heads=config.encoder.heads,
         intermediate_size=config.encoder.mlp,
     )
-    return TheirLeWM(
+    return model(
         encoder=ViTModel(vit, add_pooling_layer=False),
-        predictor=their_parts.Predictor(
+        predictor=parts.Predictor(
             num_frames=config.history,
             input_dim=latent,
             hidden_dim=predictor.width or latent,
@@ -34,12 +37,12 @@ def build_theirs(config: ModelConfig) -> TheirLeWM:
             dropout=predictor.dropout,
             emb_dropout=predictor.embedding_dropout,
         ),
-        action_encoder=their_parts.Embedder(
+        action_encoder=parts.Embedder(
             input_dim=BLOCK_DIM,
             smoothed_dim=config.action_encoder.smoothed,
             emb_dim=latent,
             mlp_scale=config.action_encoder.expansion,
         ),
-        projector=their_parts.MLP(config.encoder.width, hidden, latent, norm_fn=nn.BatchNorm1d),
-        pred_proj=their_parts.MLP(latent, hidden, latent, norm_fn=nn.BatchNorm1d),
+        projector=parts.MLP(config.encoder.width, hidden, latent, norm_fn=nn.BatchNorm1d),
+        pred_proj=parts.MLP(latent, hidden, latent, norm_fn=nn.BatchNorm1d),
     )

@@ -1,0 +1,166 @@
+"""Measures what a training step of each method and addition costs, as a ratio to one of `lewm`.
+
+    python bench/step.py [--rounds 15] [--latents 8 192] [--json FILE]
+
+The network, batch and optimizer are those of TwoRoom's preset `small`, on random frames, one thread. A step is the
+loss, its gradient, clipping and AdamW, as in training. All take turns, so that they see the same machine; the first
+round warms up and is not counted. Processor seconds are counted, which depend less on what else the machine does, and
+ratios are within rounds: their median, with a 95 % interval over the rounds (bootstrap).
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import nn, optim
+
+from lewm_cli.config import ActionStats, Inputs
+from lewm_cli.methods import DEFAULT, METHODS, Batch, TrainConfig
+from lewm_cli.train import find_preset
+
+ADDED = {"cosine": 0.5, "straightness": 0.1, "rollout": 1.0}
+"""Additions to the default method; what they cost does not depend on their weight."""
+
+STEPS = 2
+"""Steps of each in a round."""
+
+RESAMPLES = 2000
+LIMIT = 1.15
+"""Times the step of `lewm` that a method may take."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A training that takes steps.
+
+    Args:
+        title: in the table.
+        config: of the training.
+    """
+
+    title: str
+    config: TrainConfig
+
+    @classmethod
+    def all(cls, latent: int) -> list[Self]:
+        """Every method, the default one first, and every addition to that."""
+        found = [cls(f"`{name}`", cls._sized(name, latent, {})) for name in METHODS]
+        return found + [
+            cls(f"`{DEFAULT}` + {term}", cls._sized(DEFAULT, latent, {term: weight})) for term, weight in ADDED.items()
+        ]
+
+    @staticmethod
+    def _sized(method: str, latent: int, added: dict[str, float]) -> TrainConfig:
+        config = find_preset("tworoom/small").config(method)
+        return config.model_copy(
+            update={
+                "model": config.model.model_copy(update={"latent": latent}),
+                "objective": config.objective.model_copy(update=added),
+            }
+        )
+
+    def start(self) -> "Steps":
+        """Builds all that is trained, with random weights."""
+        return Steps(self.config)
+
+
+class Steps:
+    """What a training holds, without its data."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        inputs = Inputs(task="tworoom", frameskip=5, actions=ActionStats(mean=(0.0, 0.0), std=(1.0, 1.0)))
+        self.config, self.objective = config, config.objective
+        self.model = type(self.objective).network(config.model, inputs.block_dim).train()
+        self.heads = nn.ModuleDict(self.objective.heads(config.model, inputs))
+        self.trained = [*self.model.parameters(), *self.heads.parameters()]
+        settings = config.optimizer
+        self.optimizer = optim.AdamW(self.trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        shape = settings.batch_size, config.model.history + 1
+        size = config.model.image_size
+        self.batch = Batch(torch.randn(*shape, 3, size, size), torch.randn(*shape, inputs.block_dim))
+
+    def timed(self) -> float:
+        """Processor seconds of a step."""
+        begun = time.process_time()
+        for _ in range(STEPS):
+            loss = self.objective.loss(self.model, self.heads, self.batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.total.backward()
+            nn.utils.clip_grad_norm_(self.trained, self.config.optimizer.clip)
+            self.optimizer.step()
+        return (time.process_time() - begun) / STEPS
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step of one costs.
+
+    Args:
+        title: of the contender.
+        latent: dimension of the latent space.
+        milliseconds: of a processor, per step, the median over rounds.
+        ratio: to a step of the default method in the same round, the median over rounds.
+        low: end of its 95 % interval.
+        high: end of its 95 % interval.
+    """
+
+    title: str
+    latent: int
+    milliseconds: float
+    ratio: float
+    low: float
+    high: float
+
+
+def costs(titles: list[str], latent: int, seconds: np.ndarray) -> list[Cost]:
+    """Compares seconds (rounds, contenders) with those of the first contender."""
+    ratios = seconds / seconds[:, :1]
+    drawn = np.random.default_rng(0).integers(len(ratios), size=(RESAMPLES, len(ratios)))
+    low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975], axis=0)
+    middle, ms = np.median(ratios, axis=0), 1000 * np.median(seconds, axis=0)
+    return [
+        Cost(title, latent, *map(float, numbers)) for title, *numbers in zip(titles, ms, middle, low, high, strict=True)
+    ]
+
+
+def table(found: list[Cost]) -> str:
+    """The costs as Markdown; what is dearer than the limit is said below."""
+    lines = ["| trained | latent | CPU ms per step | times `lewm` |", "|---|---|---|---|"]
+    lines += [
+        f"| {one.title} | {one.latent} | {one.milliseconds:.1f} | {one.ratio:.2f} [{one.low:.2f}, {one.high:.2f}] |"
+        for one in found
+    ]
+    dear = [f"{one.title} at latent {one.latent}" for one in found if one.ratio > LIMIT]
+    verdict = (
+        f"Dearer than {LIMIT} times `lewm`: {', '.join(dear)}." if dear else f"All are within {LIMIT} times `lewm`."
+    )
+    return "\n".join([*lines, "", f"At most {LIMIT} times `lewm` is asked for; {verdict}."])
+
+
+def main() -> None:
+    """Measures, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--latents", type=int, nargs="+", default=[8, 192])
+    parser.add_argument("--json", type=Path, help="file to write the numbers to as well")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = []
+    for latent in options.latents:
+        contenders = Contender.all(latent)
+        running = [one.start() for one in contenders]
+        rounds = [[one.timed() for one in running] for _ in range(options.rounds + 1)]
+        found += costs([one.title for one in contenders], latent, np.array(rounds[1:]))
+    print(table(found))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
