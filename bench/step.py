@@ -137,9 +137,7 @@ def table(found: list[Cost]) -> str:
         for one in found
     ]
     dear = [f"{one.title} at latent {one.latent}" for one in found if one.ratio > LIMIT]
-    verdict = (
-        f"Dearer than {LIMIT} times `lewm`: {', '.join(dear)}." if dear else f"All are within {LIMIT} times `lewm`."
-    )
+    verdict = f"dearer are {', '.join(dear)}" if dear else "none is dearer"
     return "\n".join([*lines, "", f"At most {LIMIT} times `lewm` is asked for; {verdict}."])
 
 
