@@ -98,7 +98,8 @@ def test_parts_are_shown_under_their_names(robot: Path, tiny: Path, which: str):
         assert f"  {name} " in done.err
         assert f"held-out {name} " in flat(done.out)
         assert f"held-out {name} " in flat(shown)
-    assert f"method {method}: Prediction of the next latent" in flat(shown)
+    assert f"method {method} " in flat(shown)
+    assert "loss Prediction of the next latent" in flat(shown)
     for text in (done.err, done.out, shown):
         assert ("SIGReg" in flat(text).replace("no SIGReg", "")) == (method == "lewm")
     assert ("lambda" in flat(shown).partition("command")[0]) == (method != "prediction")

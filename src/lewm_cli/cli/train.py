@@ -106,7 +106,7 @@ def command(
 ) -> None:
     """Train a world model from pixels: predict the next latent.
 
-    Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets` shows every setting for --set.
+    Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets TASK/PRESET` shows every setting for --set.
     """
     from lewm_cli.errors import UsageError
     from lewm_cli.flows.training_request import check_request, check_resumption

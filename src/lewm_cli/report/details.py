@@ -110,7 +110,7 @@ def _run_facts(details: RunDetails) -> Table:
         unfinished = f"; stopped, go on with: {resume}"
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
-        facts.add_row("method", f"{train.method}: {train.objective.explanation}")
+        facts.add_row("loss", train.objective.explanation)
         facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
         facts.add_row("seed", str(train.seed))
         facts.add_row("command", provenance.command)
