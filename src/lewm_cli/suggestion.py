@@ -79,9 +79,11 @@ def offer(word: str, known: Iterable[str], listing: str, first: str = "") -> str
     folder = word[: word.rfind("/") + 1]  # names that share it are alike by that alone
     beside = {name.removeprefix(folder): name for name in every if name.startswith(folder)}
     near = nearest(word.removeprefix(folder), beside)
-    inside = (name for name in every if name.startswith(f"{word}/") or name.endswith(f"/{word}"))
+    inside = [name for name in every if name.startswith(f"{word}/") or name.endswith(f"/{word}")]
+    if len(inside) > 1:  # a task alone says nothing of which of its runs
+        return f"did you mean one of {few(inside, listing)}?"
     others = (name for name in every if not name.startswith(folder))
-    meant = next(inside, None) or (beside[near] if near else nearest(word, others, CLOSE))
+    meant = inside[0] if inside else (beside[near] if near else nearest(word, others, CLOSE))
     if meant is not None:
         return f"did you mean {meant!r}?"
     if len(every) > FEW:

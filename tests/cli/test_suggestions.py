@@ -106,6 +106,7 @@ def test_what_cannot_be_printed_is_escaped_as_bash_reads_it(name: str):
         ("tworom/lewm", "did you mean 'tworoom/lewm'?"),
         ("tworoom", "did you mean 'tworoom/lewm'?"),
         ("lewm", "did you mean 'tworoom/lewm'?"),
+        ("robot", "did you mean one of robot/pick, robot/broken?"),
         ("robot/pik", "did you mean 'robot/pick'?"),
         ("robot/nothing", "there is tworoom/lewm, robot/pick, robot/broken"),
         ("zzz", "there is tworoom/lewm, robot/pick, robot/broken"),
