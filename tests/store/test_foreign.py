@@ -471,7 +471,7 @@ def test_near_misses_are_offered(home: Path, name: str):
 def test_folder_of_our_runs_is_no_run(home: Path, small_model: JEPA, small_card):
     save_run(RunFiles(home / "tworoom" / "lewm"), small_model, small_card(small_model))
     place(home, "tworoom/other.pt")
-    assert "did you mean 'tworoom/lewm'?" in refused(home, "eval", "tworoom")
+    assert "did you mean one of tworoom/lewm, tworoom/other?" in refused(home, "eval", "tworoom")
 
 
 def test_other_homes_are_read_and_the_own_one_is_written(home: Path, tmp_path: Path, monkeypatch):
