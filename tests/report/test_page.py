@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 
 from lewm_cli.config import PlannerConfig
 from lewm_cli.methods import METHODS, TrainConfig
@@ -19,7 +20,7 @@ from lewm_cli.report.numbers import decimals, duration, number, p_value, percent
 from lewm_cli.report.page import render_page
 from lewm_cli.report.page.filmstrip import crop, panels, ramp
 from lewm_cli.report.page.page import FOLDER
-from lewm_cli.report.page.style import WIDTH, level_colors
+from lewm_cli.report.page.style import WIDTH, level_colors, log_axis, log_limits
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
 from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory
@@ -508,3 +509,13 @@ def _unreadable(page) -> list[str]:
             }).map(text => text.textContent);
         })"""
     )
+
+
+@pytest.mark.parametrize("low", [5.3e-6, 0.053, 53.0])
+def test_ticks_of_a_short_logarithmic_axis_differ(low: float):
+    axes = Figure().subplots()
+    axes.set_ylim(*log_limits(np.array([low, 1.1 * low])))
+    log_axis(axes)
+    ticks = [axes.yaxis.get_major_formatter()(value, None) for value in axes.get_yticks()]
+    assert len(ticks) > 2
+    assert len(set(ticks)) == len(ticks)

@@ -160,10 +160,10 @@ def level_colors(dark: bool) -> list[str]:
 
 def _plain(value: float) -> str:
     exponent = math.floor(math.log10(value) + 1e-9)
+    lead = round(value / 10**exponent, 1)  # ticks of a short axis lie between whole ones
     if -4 <= exponent <= 5:
-        return number(value, 1)
-    digit = round(value / 10**exponent)
-    return power_of_ten(exponent) if digit == 1 else f"{digit} {TIMES} {power_of_ten(exponent)}"
+        return number(value, 1 if lead.is_integer() else 2)
+    return power_of_ten(exponent) if lead == 1 else f"{lead:g} {TIMES} {power_of_ten(exponent)}"
 
 
 def _inlined(svg: str, key: str, title: str) -> str:
