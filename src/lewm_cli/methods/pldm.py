@@ -27,7 +27,7 @@ class PLDM(Regularized):
     name: ClassVar[str] = "pldm"
     summary: ClassVar[str] = "Variances are kept up and covariances down; successive latents are kept near."
     source: ClassVar[str] = "PLDM, arXiv 2502.14819, as tuned for LeWorldModel"
-    regularizer: ClassVar[str] = "its variance, covariance and alignment terms"
+    regularizer: ClassVar[str] = "the variance, covariance and alignment terms"
 
     lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="factor of all its weights")
     std: NonNegativeFloat = Field(18.0, description="weight of: deviation over the batch is at least 1")
