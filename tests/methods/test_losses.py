@@ -252,6 +252,20 @@ def test_additions_without_a_weight_are_not_computed():
     assert not any(METHODS[method]().heads(model.config, INPUTS) for method in ("lewm", "pldm", "prediction"))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_terms_are_float32_where_the_network_is_not(method: str, scramble: Callable):
+    """As in training on a GPU; latents of this network are not rounded."""
+    settings = SETTINGS.get(method, {}) | {"cosine": 1, "straightness": 1}
+    heads, batch, found = heads_of(method, scramble, **settings), batch_of(noise(5, CLIP, LATENT)), []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = loss_of(method, batch, Given(), heads, **settings)
+        found.append({name: value.item() for name, value in loss.parts.items() if name != "prediction"})
+        assert {value.dtype for value in (loss.total, *loss.parts.values())} == {torch.float32}
+    assert found[0] == found[1]
+
+
 # Gradients
 
 

@@ -56,4 +56,4 @@ class Delta(Regularized):
         from lewm_cli.methods.loss import Term
 
         decoded = heads["delta"](clips.latents.diff(dim=1))
-        return {"delta": Term((decoded.float() - clips.blocks).square().mean(), self.lambda_)}
+        return {"delta": Term((decoded - clips.blocks).square().mean(), self.lambda_)}
