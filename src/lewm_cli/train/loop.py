@@ -167,6 +167,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.model.train()
+        self.heads.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss = self.objective.loss(self.model, self.heads, self._batch(clip))
         self.optimizer.zero_grad(set_to_none=True)
@@ -189,7 +190,7 @@ class Trainer:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
         held_out = HeldOut.measure(
-            self.objective, published, self.heads, self._spread(self.data.held_out, self.config.monitor.clips)
+            self.objective, published, self.heads.eval(), self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
