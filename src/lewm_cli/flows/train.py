@@ -123,8 +123,7 @@ def train(
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
         if parent and parent.method != job.config.method:
-            now = f"its weights go on with {job.config.method}, whose heads are new"
-            say(f"{parent.name} was trained with {parent.method}; {now}")
+            say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
