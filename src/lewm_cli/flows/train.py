@@ -38,15 +38,7 @@ from lewm_cli.flows.training_request import (
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import (
-    Home,
-    Run,
-    RunFiles,
-    Say,
-    dataset_task,
-    load_run,
-    split_step,
-)
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, split_step
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
