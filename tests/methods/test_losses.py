@@ -185,6 +185,7 @@ def test_inverse_is_the_error_of_the_action_between(scramble: Callable):
 def test_delta_is_the_error_of_the_action_between(scramble: Callable):
     heads, batch = heads_of("delta", scramble), batch_of(noise(5, CLIP, LATENT))
     latents = batch.pixels.flatten(2)
+    assert len(heads["delta"].queries) == FRAMESKIP
     errors = [
         (heads["delta"](latents[:, step + 1] - latents[:, step]) - batch.blocks[:, step]).square()
         for step in range(CLIP - 1)
