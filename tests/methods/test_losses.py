@@ -267,6 +267,13 @@ def test_terms_are_float32_where_the_network_is_not(method: str, scramble: Calla
     assert found[0] == found[1]
 
 
+def test_latents_and_predictions_of_a_rounding_network_are_float32(small_model: JEPA):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert small_model.embed(seen(small_model).pixels).dtype == torch.bfloat16
+        loss = loss_of("prediction", seen(small_model), small_model, rollout=1)
+    assert (loss.latents.dtype, loss.predicted.dtype, loss.total.dtype) == (torch.float32,) * 3
+
+
 # Gradients
 
 
