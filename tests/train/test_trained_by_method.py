@@ -27,7 +27,7 @@ TRAINING = Path(__file__).parents[2] / "docs" / "training.md"
 ADDED = ("--set", "objective.cosine=0.5", "--set", "objective.straightness=0.1", "--set", "objective.rollout=1")
 SETTINGS = {
     **{name: (name,) for name in METHODS},
-    "delta": ("delta", "--set", "objective.decoder.dropout=0.5"),
+    "delta": ("delta", "--set", "objective.decoder.dropout=0.5", "--set", "monitor.every=4"),
     "pldm, with all that it can have": ("pldm", "--set", "objective.inverse=1", "--set", "objective.cov_t=1", *ADDED),
 }
 HEADS = {"delta", "inverse", "pldm, with all that it can have"}

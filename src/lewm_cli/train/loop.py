@@ -189,8 +189,10 @@ class Trainer:
     def _measure(self, step: int) -> tuple[Network, HeldOut]:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
+        self.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
+        self.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
         held_out = HeldOut.measure(
-            self.objective, published, self.heads.eval(), self._spread(self.data.held_out, self.config.monitor.clips)
+            self.objective, published, self.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
