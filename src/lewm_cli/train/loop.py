@@ -190,7 +190,6 @@ class Trainer:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
         self.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        self.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
         held_out = HeldOut.measure(
             self.objective, published, self.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
