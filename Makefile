@@ -8,7 +8,7 @@ DEMO := ./.demo
 # One BLAS thread per process: several processes compute at once.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint fast soak results clean
+.PHONY: demo test lint fast soak results methods clean
 
 demo: $(STAMP)
 	env -u OMP_NUM_THREADS $(BIN)/lewm quickstart --home $(DEMO)
@@ -33,6 +33,10 @@ soak: $(STAMP)
 # docs/results.md, measured anew: about an hour and a half. What .results holds already is not measured again.
 results: $(STAMP)
 	$(BIN)/python bench/results.py tworoom pusht cube reacher --home .results
+
+# docs/methods.md, measured anew: about five hours on two cores. What .results/methods holds already is not measured again.
+methods: $(STAMP)
+	$(BIN)/python bench/methods.py .results/methods
 
 # One row of it, like results-pusht.
 results-%: $(STAMP)

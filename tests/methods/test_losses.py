@@ -185,6 +185,7 @@ def test_inverse_is_the_error_of_the_action_between(scramble: Callable):
 def test_delta_is_the_error_of_the_action_between(scramble: Callable):
     heads, batch = heads_of("delta", scramble), batch_of(noise(5, CLIP, LATENT))
     latents = batch.pixels.flatten(2)
+    assert len(heads["delta"].queries) == FRAMESKIP
     errors = [
         (heads["delta"](latents[:, step + 1] - latents[:, step]) - batch.blocks[:, step]).square()
         for step in range(CLIP - 1)
@@ -250,6 +251,27 @@ def test_additions_without_a_weight_are_not_computed():
     assert torch.equal(loss.total, plain)
     assert torch.equal(torch.get_rng_state(), random)
     assert not any(METHODS[method]().heads(model.config, INPUTS) for method in ("lewm", "pldm", "prediction"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_terms_are_float32_where_the_network_is_not(method: str, scramble: Callable):
+    """As in training on a GPU; latents of this network are not rounded."""
+    settings = SETTINGS.get(method, {}) | {"cosine": 1, "straightness": 1}
+    heads, batch, found = heads_of(method, scramble, **settings), batch_of(noise(5, CLIP, LATENT)), []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = loss_of(method, batch, Given(), heads, **settings)
+        found.append({name: value.item() for name, value in loss.parts.items() if name != "prediction"})
+        assert {value.dtype for value in (loss.total, *loss.parts.values())} == {torch.float32}
+    assert found[0] == found[1]
+
+
+def test_latents_and_predictions_of_a_rounding_network_are_float32(small_model: JEPA):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert small_model.embed(seen(small_model).pixels).dtype == torch.bfloat16
+        loss = loss_of("prediction", seen(small_model), small_model, rollout=1)
+    assert (loss.latents.dtype, loss.predicted.dtype, loss.total.dtype) == (torch.float32,) * 3
 
 
 # Gradients
@@ -327,3 +349,12 @@ def test_held_out_clip_that_is_left_alone_in_its_batch_is_left_out(small_model: 
     one, both = (HeldOut.measure(objective, small_model, heads, some) for some in ([whole], [whole, alone]))
     assert one.finite
     assert both == one
+
+
+def test_measuring_leaves_the_random_numbers_of_training_alone(small_model: JEPA):
+    random, found = torch.get_rng_state(), []
+    for _ in range(2):
+        found.append(HeldOut.measure(METHODS["lewm"](), small_model, nn.ModuleDict(), [seen(small_model)]))
+        assert torch.equal(torch.get_rng_state(), random)
+    assert found[0] == found[1]
+    assert found[0].parts.keys() == {"SIGReg"}

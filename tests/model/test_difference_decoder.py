@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lewm_cli.config import PredictorConfig
+from lewm_cli.config import TransformerConfig
 from lewm_cli.model import DifferenceDecoder
 
 LATENT, STEPS, DIMS = 4, 5, 2
-CONFIG = PredictorConfig(width=8, depth=2, heads=2, head_dim=4, mlp=16, dropout=0.0)
+CONFIG = TransformerConfig(width=8, depth=2, heads=2, head_dim=4, mlp=16, dropout=0.0)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import signal
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,18 @@ def test_steps_are_those_of_plain_torch(trainer: Trainer, scramble: Callable):
     assert clear.float().mean() > 0.9
     assert (expected - before)[clear].abs().mean() > LR
     torch.testing.assert_close(found[clear], expected[clear], rtol=0, atol=0.01 * LR)
+
+
+def test_heads_are_clipped_together_with_the_network(trainer: Trainer):
+    tree = tomllib.loads(TINY) | SETTINGS | {"method": "delta", "objective": {}}
+    trainer = replace(trainer, config=TrainConfig.build(tree, "the test"))
+    trainer.run(resume=False)
+    network, heads = (
+        nn.utils.get_total_norm(parameter.grad for parameter in part.parameters()).item()
+        for part in (trainer.model, trainer.heads)
+    )
+    assert math.hypot(network, heads) == pytest.approx(CLIP, rel=1e-4)
+    assert heads > 0.1 * CLIP
 
 
 class Diverging(JEPA):

@@ -503,3 +503,11 @@ def test_shrunken_latents_are_called_collapsed(scale: float, collapsed: bool):
     assert held_out.collapsed == collapsed
     # Effective rank does not tell: it is scale free.
     assert held_out.effective_rank == pytest.approx(wide.effective_rank, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("std", "share", "collapsed"), [(0.09, 0.51, True), (0.11, 0.51, False), (0.09, 0.49, False), (0.0, 1.0, True)]
+)
+def test_small_latents_are_called_collapsed_only_where_little_is_predicted(std: float, share: float, collapsed: bool):
+    held_out = HeldOut(share * std**2, std**2, {}, std, std, effective_rank=3.0, cosine=0.9)
+    assert held_out.collapsed == collapsed

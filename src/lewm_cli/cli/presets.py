@@ -48,8 +48,7 @@ def command(
         presets = all_presets()
         protocols = [(task.name, protocol) for task in TASKS for protocol in task_protocols(task)]
         output.result(
-            [str(preset) for preset in presets],
-            lambda: [*preset_tables(presets), *protocol_tables(protocols)],
+            [str(preset) for preset in presets], lambda: [*preset_tables(presets), *protocol_tables(protocols)]
         )
     else:
         config = find_preset(name).config(method)

@@ -9,6 +9,7 @@ from lewm_cli.config.model import (
     NetworkConfig,
     PredictorConfig,
     ProjectorConfig,
+    TransformerConfig,
 )
 from lewm_cli.config.optimization import DataConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
 from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
@@ -39,6 +40,7 @@ __all__ = [
     "ScheduleConfig",
     "Section",
     "SolverName",
+    "TransformerConfig",
     "constant_dimensions",
     "merge_layers",
     "parse_setting",

@@ -36,8 +36,8 @@ class ActionEncoderConfig(Section):
     expansion: PositiveInt = Field(4, description="hidden width of the MLP as a multiple of the latent")
 
 
-class PredictorConfig(Section):
-    """The causal transformer that predicts the next latent, modulated by the actions (AdaLN-zero)."""
+class TransformerConfig(Section):
+    """A transformer that a condition modulates (AdaLN-zero)."""
 
     width: PositiveInt | None = Field(None, description="token width; the latent dimension if not given")
     depth: PositiveInt = Field(6, description="number of blocks")
@@ -45,6 +45,11 @@ class PredictorConfig(Section):
     head_dim: PositiveInt = Field(64, description="width of one head")
     mlp: PositiveInt = Field(2048, description="hidden width of a block's MLP")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the blocks")
+
+
+class PredictorConfig(TransformerConfig):
+    """The causal transformer that predicts the next latent, modulated by the actions."""
+
     embedding_dropout: float = Field(0.0, ge=0, lt=1, description="dropout after the position embedding")
 
 

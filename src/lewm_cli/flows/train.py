@@ -38,15 +38,7 @@ from lewm_cli.flows.training_request import (
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import (
-    Home,
-    Run,
-    RunFiles,
-    Say,
-    dataset_task,
-    load_run,
-    split_step,
-)
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, split_step
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
@@ -123,8 +115,7 @@ def train(
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
         if parent and parent.method != job.config.method:
-            now = f"its weights go on with {job.config.method}, whose heads are new"
-            say(f"{parent.name} was trained with {parent.method}; {now}")
+            say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
         model = card.new_model()

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from lewm_cli.config import Layer, merge_layers, read_toml
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import RunCard, TrainConfig, check_method
+from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.store import Home, RunFiles, Say, dataset_task, is_name, list_runs, newest_run, read_card, silent
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import TASKS, Task, find_task
@@ -95,18 +95,15 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
         settings: none but the number of workers changes no result, and the method may be said again.
         more: whether options were given that begin a run.
     """
-    method = merge_layers(list(settings)).tree.get("method")
+    merged = merge_layers(list(settings))
     if more or not all(map(_changes_nothing, settings)):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
             "--overwrite and every setting but data.workers"
         )
-    if method is None:
+    if "method" not in merged.tree:
         return
-    try:
-        check_method(method)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    method = TrainConfig.build(merged.tree, merged.source).method
     name, card = stopped_run(home, what, name)
     if card.method != method:
         raise UsageError(

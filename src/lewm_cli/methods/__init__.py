@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
     from lewm_cli.methods.network import Network
     from lewm_cli.methods.objective import Objective
-    from lewm_cli.methods.table import DEFAULT, METHODS, check_method
+    from lewm_cli.methods.table import DEFAULT, METHODS
     from lewm_cli.methods.train_config import TrainConfig
 else:
     __getattr__ = lazy_names(__name__)
@@ -28,5 +28,4 @@ __all__ = [
     "RunCard",
     "Term",
     "TrainConfig",
-    "check_method",
 ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from lewm_cli.config import Inputs, NetworkConfig, PredictorConfig
+from lewm_cli.config import Inputs, NetworkConfig, TransformerConfig
 from lewm_cli.methods.latent_prediction import Regularized
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from lewm_cli.methods.loss import Embedded, Term
 
 
-class DecoderConfig(PredictorConfig):
+class DecoderConfig(TransformerConfig):
     """Sizes of the transformer that decodes actions; those that are not set stay these."""
 
-    width: PositiveInt | None = Field(64, description="token width; the latent dimension if not given")
+    width: PositiveInt = Field(64, description="token width")
     depth: PositiveInt = Field(3, description="number of blocks")
     heads: PositiveInt = Field(4, description="attention heads")
     head_dim: PositiveInt = Field(16, description="width of one head")
@@ -56,4 +56,4 @@ class Delta(Regularized):
         from lewm_cli.methods.loss import Term
 
         decoded = heads["delta"](clips.latents.diff(dim=1))
-        return {"delta": Term((decoded.float() - clips.blocks).square().mean(), self.lambda_)}
+        return {"delta": Term((decoded - clips.blocks).square().mean(), self.lambda_)}

@@ -51,4 +51,4 @@ class Inverse(Regularized):
 
         pairs = torch.cat([clips.latents[:, :-1], clips.latents[:, 1:]], dim=-1)
         decoded = heads["inverse"](pairs)
-        return {"inverse": Term((decoded.float() - clips.blocks).square().mean(), self.lambda_)}
+        return {"inverse": Term((decoded - clips.blocks).square().mean(), self.lambda_)}

@@ -40,13 +40,14 @@ class LatentPrediction(Objective):
     def regularizers(
         self, clips: "Embedded", heads: "nn.ModuleDict", generator: "torch.Generator | None"
     ) -> "dict[str, Term]":
-        """The terms of the method's own beside prediction, by name."""
+        """The terms of the method's own beside prediction, by name; computed in float32, as heads are."""
         return {}
 
     def loss(
         self, model: "Network", heads: "nn.ModuleDict", batch: "Batch", generator: "torch.Generator | None" = None
     ) -> "Loss":
         """prediction + regularizers + additions."""
+        import torch
         from torch.nn import functional as F
 
         from lewm_cli.methods.loss import Embedded, Loss, Term
@@ -55,11 +56,12 @@ class LatentPrediction(Objective):
         latents, blocks = model.embed(batch.pixels), batch.blocks[:, :-1]
         predicted = model.predict(latents[:, :-1], model.embed_actions(blocks))
         clips = Embedded(latents.float(), predicted.float(), blocks)
-        terms = self.regularizers(clips, heads, generator)
-        if self.cosine:
-            terms["cosine"] = Term(cosine(clips), self.cosine)
-        if self.straightness:
-            terms["straightness"] = Term(straightness(clips), self.straightness)
+        with torch.autocast(latents.device.type, enabled=False):
+            terms = self.regularizers(clips, heads, generator)
+            if self.cosine:
+                terms["cosine"] = Term(cosine(clips), self.cosine)
+            if self.straightness:
+                terms["straightness"] = Term(straightness(clips), self.straightness)
         if self.rollout:
             # From the first frame alone; its own first step is what `prediction` has already.
             fed_back = rollout(model, latents[:, :1], blocks)[:, 2:].float()

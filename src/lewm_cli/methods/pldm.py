@@ -94,5 +94,5 @@ def inverse_error(heads: "nn.ModuleDict", clips: "Embedded") -> "Tensor":
     import torch
 
     decoded = heads["inverse"](torch.cat([clips.latents[:, 1:], clips.latents[:, :-1]], dim=-1))
-    error: Tensor = (decoded.float() - clips.blocks).square().mean()
+    error: Tensor = (decoded - clips.blocks).square().mean()
     return error

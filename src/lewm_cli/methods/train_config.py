@@ -14,15 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from lewm_cli.config import (
-    DataConfig,
-    Layer,
-    MonitorConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    Section,
-)
+from lewm_cli.config import DataConfig, Layer, MonitorConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, Section
 from lewm_cli.methods.objective import Objective
 from lewm_cli.methods.table import DEFAULT, METHODS, check_method
 

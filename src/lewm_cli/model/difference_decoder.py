@@ -3,11 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from lewm_cli.config import PredictorConfig
+from lewm_cli.config import TransformerConfig
 from lewm_cli.model.predictor import ConditionalBlock
-
-WIDTH = 192
-"""Of tokens, where the configuration gives none: that of ViT-Tiny."""
 
 
 class DifferenceDecoder(nn.Module):
@@ -20,9 +17,9 @@ class DifferenceDecoder(nn.Module):
         action_dim: numbers of one action.
     """
 
-    def __init__(self, config: PredictorConfig, latent: int, steps: int, action_dim: int) -> None:
+    def __init__(self, config: TransformerConfig, latent: int, steps: int, action_dim: int) -> None:
         super().__init__()
-        width = config.width or WIDTH
+        width = config.width or latent
         self.queries = nn.Parameter(0.02 * torch.randn(steps, width))
         self.condition = nn.Linear(latent, width)
         self.layers = nn.ModuleList(ConditionalBlock(config, width, causal=False) for _ in range(config.depth))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import ActionEncoderConfig, PredictorConfig
+from lewm_cli.config import ActionEncoderConfig, PredictorConfig, TransformerConfig
 
 
 class Predictor(nn.Module):
@@ -29,7 +29,7 @@ class Predictor(nn.Module):
 class ConditionalTransformer(nn.Module):
     """Conditional blocks between optional changes of width, and a final LayerNorm."""
 
-    def __init__(self, config: PredictorConfig, latent: int) -> None:
+    def __init__(self, config: TransformerConfig, latent: int) -> None:
         super().__init__()
         width = config.width or latent
         same = width == latent
@@ -51,7 +51,7 @@ class ConditionalTransformer(nn.Module):
 class ConditionalBlock(nn.Module):
     """Attention and MLP whose inputs are shifted and scaled, and whose outputs are gated, by the action."""
 
-    def __init__(self, config: PredictorConfig, width: int, *, causal: bool = True) -> None:
+    def __init__(self, config: TransformerConfig, width: int, *, causal: bool = True) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.attn = Attention(config, width, causal=causal)
@@ -76,7 +76,7 @@ class ConditionalBlock(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention; in a causal one a step sees itself and the steps before it."""
 
-    def __init__(self, config: PredictorConfig, width: int, *, causal: bool) -> None:
+    def __init__(self, config: TransformerConfig, width: int, *, causal: bool) -> None:
         super().__init__()
         self.causal = causal
         inner = config.heads * config.head_dim
@@ -100,7 +100,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """LayerNorm, Linear, GELU, Linear, with dropout."""
 
-    def __init__(self, config: PredictorConfig, width: int) -> None:
+    def __init__(self, config: TransformerConfig, width: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.LayerNorm(width),

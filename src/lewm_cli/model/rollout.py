@@ -13,7 +13,7 @@ def rollout(model: "WorldModel", emb: Tensor, blocks: Tensor, history: int | Non
     """Roll a model forward on its own predictions; the window grows to the history length, then slides.
 
     Args:
-        model: in eval mode.
+        model: in eval mode, or while a loss trains it through its rollout.
         emb: (N, H, D) latents of the frames seen, oldest first.
         blocks: (N, T, block_dim) normalized: the actions taken at those frames and planned after them, T >= H.
         history: steps that are looked back at; the model's history length if not given.

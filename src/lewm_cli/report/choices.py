@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.methods import Objective, TrainConfig
+from lewm_cli.methods.latent_prediction import LatentPrediction
 from lewm_cli.report.numbers import setting
 from lewm_cli.report.pieces import Tree, framed_table
 from lewm_cli.train import Preset
@@ -31,7 +32,7 @@ def method_tables(methods: list[type[Objective]]) -> list[RenderableType]:
         shown = next((f"{setting(one.default)}: {one.meaning}" for one in weights), "none")
         table.add_row(method.name, method.summary, shown, method.source)
     added = framed_table("additions, for --set", "setting", "meaning", fold=(1,))
-    for one in _additions(methods):
+    for one in _settings(LatentPrediction):
         added.add_row(one.key, one.meaning)
     return [
         table,
@@ -42,7 +43,7 @@ def method_tables(methods: list[type[Objective]]) -> list[RenderableType]:
 
 def method_tree(methods: list[type[Objective]]) -> Tree:
     """The same for programs, with every setting of every method."""
-    added = _additions(methods)
+    added = _settings(LatentPrediction)
     return to_jsonable_python(
         {
             "methods": [
@@ -64,12 +65,6 @@ def _settings(method: type[Objective]) -> list[ObjectiveSetting]:
         ObjectiveSetting(f"objective.{field.alias or name}", field.default, field.description or "")
         for name, field in method.model_fields.items()
     ]
-
-
-def _additions(methods: list[type[Objective]]) -> list[ObjectiveSetting]:
-    """Settings that all methods have."""
-    first, *others = map(_settings, methods)
-    return [one for one in first if all(one in other for other in others)]
 
 
 def preset_tables(presets: list[Preset]) -> list[RenderableType]:

@@ -15,15 +15,7 @@ if TYPE_CHECKING:
     from lewm_cli.store.names import check_name, dataset_task, is_name, method_of, named_task, names_release, split_step
     from lewm_cli.store.objects import save_derived
     from lewm_cli.store.run_files import RunFiles, head_paths
-    from lewm_cli.store.runs import (
-        LoadedWeights,
-        Run,
-        load_head,
-        read_tensors,
-        save_run,
-        weights_digest,
-        write_head,
-    )
+    from lewm_cli.store.runs import LoadedWeights, Run, load_head, read_tensors, save_run, weights_digest, write_head
     from lewm_cli.store.stored_statistics import StoredStatistics
 else:
     __getattr__ = lazy_names(__name__)

@@ -99,17 +99,7 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
         write_text(notes.statistics, statistics.model_dump_json())
         say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {notes.statistics}")
         card = _card_of_external(loaded, statistics)
-    return Run(
-        loaded.name,
-        loaded.files,
-        loaded.model,
-        loaded.method,
-        card,
-        loaded.tensors,
-        loaded.sha256,
-        loaded.source,
-        notes,
-    )
+    return Run(**vars(loaded) | {"card": card, "notes": notes})
 
 
 def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:

@@ -8,7 +8,12 @@ from lewm_cli.train.monitor import HeldOut
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Training begins; `first_step` is not 0 when a run is resumed."""
+    """Training begins.
+
+    Args:
+        parameters: of the network, without what only the loss needs.
+        first_step: not 0 when a run is resumed.
+    """
 
     run: str
     device: str

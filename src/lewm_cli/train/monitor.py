@@ -81,4 +81,4 @@ class HeldOut:
     @property
     def collapsed(self) -> bool:
         """True if the latents have shrunk together. Effective rank does not show it: noise has full rank."""
-        return self.std < COLLAPSED_STD and self.prediction > COLLAPSED_SHARE * self.copying
+        return self.std < COLLAPSED_STD and self.prediction >= COLLAPSED_SHARE * self.copying

@@ -22,14 +22,7 @@ from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.module_config import read_module_spec, walk
 from lewm_cli.store.formats.refused import ChoiceError, DamagedError, RefusalError, printable
 from lewm_cli.store.formats.standins import StoredTensor
-from lewm_cli.store.formats.state import (
-    Fit,
-    NamedTensors,
-    TensorEntry,
-    fit,
-    read_state,
-    under_our_names,
-)
+from lewm_cli.store.formats.state import Fit, NamedTensors, TensorEntry, fit, read_state, under_our_names
 from lewm_cli.store.keys import released_key
 from lewm_cli.system_errors import explain
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DEEPEST = 256
 LARGEST = 2**16
-"""Bounds of a depth and of any other number in a configuration: far beyond every LeWM, small enough to build."""
+"""Bounds of a depth and of any other number in a configuration: far beyond every model, small enough to build."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ModelSpec:
         import torch
 
         if not 1 <= self.block_dim <= LARGEST or _too_large(self.sizes):
-            raise RefusalError("its configuration asks for a model larger than any LeWM")
+            raise RefusalError("its configuration asks for a model larger than any LeWM or PLDM")
         with torch.device("meta"):
             return self.network()
 
