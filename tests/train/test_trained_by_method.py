@@ -22,7 +22,7 @@ from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
-TRAINING = Path(__file__).parents[2] / "docs" / "training.md"
+ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 ADDED = ("--set", "objective.cosine=0.5", "--set", "objective.straightness=0.1", "--set", "objective.rollout=1")
 SETTINGS = {
@@ -185,7 +185,7 @@ def test_actions_that_are_not_known_are_missed_by_every_method(robot: Path, tiny
 def test_method_of_the_documentation_is_one_file_and_one_line(
     robot: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    text = TRAINING.read_text(encoding="utf-8").partition("## Another method")[2]
+    text = ARCHITECTURE.read_text(encoding="utf-8").partition("## A new method")[2]
     (module,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "apart.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
