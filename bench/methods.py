@@ -376,6 +376,10 @@ def _setting(measured: Measured) -> Iterator[str]:
     seeds, episodes = ", ".join(map(str, SEEDS)), RECORDINGS["demos"][0]
     yield f"- **trained**: the `small` preset, training seeds {seeds}, {episodes} episodes"
     yield f"- **pairs**: {counts} (twice as many steps allowed), one per episode of a recording made apart"
+    missing = dict.fromkeys((one.latent, title(one)) for one in variants(measured.chosen))
+    left = [f"{name} at latent {latent}" for latent, name in missing if (latent, name) not in measured.groups]
+    if left:
+        yield f"- **not measured yet**: {', '.join(left)}"
     yield f"- **planner**: {planner.solver}, {planner.candidates} candidates, {planner.iterations} iterations"
 
 
