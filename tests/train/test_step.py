@@ -102,7 +102,7 @@ def test_heads_are_clipped_together_with_the_network(trainer: Trainer):
     trainer.run(resume=False)
     network, heads = (
         nn.utils.get_total_norm(parameter.grad for parameter in part.parameters()).item()
-        for part in (trainer.model, trainer.heads)
+        for part in (trainer.model, trainer.learner.heads)
     )
     assert math.hypot(network, heads) == pytest.approx(CLIP, rel=1e-4)
     assert heads > 0.1 * CLIP

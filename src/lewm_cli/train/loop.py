@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor
 
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.methods import Batch, Loss, Network, RunCard, TrainConfig
-from lewm_cli.model import normalize_pixels
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
@@ -29,6 +28,7 @@ from lewm_cli.train.events import (
     TrainingStopped,
     Warned,
 )
+from lewm_cli.train.learner import Learner
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
@@ -69,17 +69,9 @@ class Trainer:
     listeners: tuple[Listener, ...]
 
     def __post_init__(self) -> None:
-        self.model.to(self.device)
         self.objective = self.config.objective
-        # After the network, so that the random weights of heads change nothing about it.
-        self.heads = nn.ModuleDict(self.objective.heads(self.config.model, self.card.inputs)).to(self.device)
-        self.trained = [*self.model.parameters(), *self.heads.parameters()]
+        self.learner = Learner(self.config, self.card.inputs, self.model, self.device)
         self.schedule = Schedule.of(self.config, len(self.data.train))
-        settings, kind = self.config.optimizer, self.device.type
-        self.autocast = settings.precision == "bf16" and kind == "cuda"
-        self.optimizer = optim.AdamW(
-            self.trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=kind != "mps"
-        )
         self._warned = False
         self._taken = 0
 
@@ -94,7 +86,7 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        first = load_state(self.files.resume, self.model, self.heads, self.optimizer, self.device) if resume else 0
+        first = load_state(self.files.resume, self.learner) if resume else 0
         self._tell(
             TrainingStarted(
                 run=self.name,
@@ -148,7 +140,7 @@ class Trainer:
                 raise self._worker_died(death, kept) from death
             else:
                 got = time.monotonic()
-                loss, norm = self._step(clip, self.schedule.lr(step))
+                loss, norm = self.learner.step(clip, self.schedule.lr(step))
                 window.add(loss, norm, len(clip.pixels), got - asked)
                 done = self._taken = step + 1
             stopping = stop.signal_number
@@ -163,35 +155,18 @@ class Trainer:
                 raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
         return saved or self._measure(last)
 
-    def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.model.train()
-        self.heads.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = self.objective.loss(self.model, self.heads, self._batch(clip))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.optimizer.clip)
-        self.optimizer.step()
-        return loss, norm
-
-    def _batch(self, clip: Clip) -> Batch:
-        pixels = normalize_pixels(clip.pixels.to(self.device), self.card.inputs.pixels)
-        return Batch(pixels, clip.blocks.to(self.device))
-
     def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
         chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
         for start in range(0, len(chosen), MEASURED_TOGETHER):
-            yield self._batch(batches[chosen[start : start + MEASURED_TOGETHER]])
+            yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
     def _measure(self, step: int) -> tuple[Network, HeldOut]:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
-        self.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
+        self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
         held_out = HeldOut.measure(
-            self.objective, published, self.heads, self._spread(self.data.held_out, self.config.monitor.clips)
+            self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
@@ -214,7 +189,7 @@ class Trainer:
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
         save_run(self.files, published, self.card.model_copy(update={"provenance": provenance}))
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
-        save_state(self.files.resume, self.model, self.heads, self.optimizer, step)
+        save_state(self.files.resume, self.learner, step)
         self._tell(Saved(step, str(self.files.weights)))
         return published, held_out
 

@@ -4,13 +4,13 @@ import pickle
 from pathlib import Path
 
 import torch
-from torch import nn, optim
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
+from lewm_cli.train.learner import Learner
 
 
-def save_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.Optimizer, step: int) -> None:
+def save_state(path: Path, learner: Learner, step: int) -> None:
     """Replace the state on disk in one step.
 
     Raises:
@@ -18,9 +18,9 @@ def save_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.
     """
     state = {
         "step": step,
-        "model": model.state_dict(),
-        "heads": heads.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "model": learner.model.state_dict(),
+        "heads": learner.heads.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "mps_rng": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
@@ -30,7 +30,7 @@ def save_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.
         torch.save(state, file)
 
 
-def load_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.Optimizer, device: torch.device) -> int:
+def load_state(path: Path, learner: Learner) -> int:
     """Restore the state; returns the steps taken so far.
 
     Raises:
@@ -44,12 +44,12 @@ def load_state(path: Path, model: nn.Module, heads: nn.Module, optimizer: optim.
         ) from error
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise LewmError(f"the resume state {path} is damaged; start again with --overwrite") from error
-    model.load_state_dict(state["model"])
-    heads.load_state_dict(state.get("heads", {}))  # of a run that began when no objective had any
-    optimizer.load_state_dict(state["optimizer"])
+    learner.model.load_state_dict(state["model"])
+    learner.heads.load_state_dict(state.get("heads", {}))  # of a run that began when no objective had any
+    learner.optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
-    if device.type == "cuda" and state["cuda_rng"]:
+    if learner.device.type == "cuda" and state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
-    if device.type == "mps" and state["mps_rng"] is not None:
+    if learner.device.type == "mps" and state["mps_rng"] is not None:
         torch.mps.set_rng_state(state["mps_rng"])
     return int(state["step"])
