@@ -88,9 +88,9 @@ def works(
         convert_run(home, RUN, Target.HUB, output=home.write / "hub")
         (home.write / "hub/config.json").write_text("{}")
 
-    def demonstrations(*_: object) -> Iterator[Episode]:
+    def demonstrations(*_: object) -> Iterator[recording.RecordedEpisode]:
         pixels = np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3)
-        yield Episode(pixels, np.ones((5, 2), np.float32), {})
+        yield recording.RecordedEpisode.of(Episode(pixels, np.ones((5, 2), np.float32), {}))
 
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)
     path = f"{DATA}.h5"
