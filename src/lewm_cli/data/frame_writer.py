@@ -25,8 +25,14 @@ ZSTD_LEVEL = 3
 LZ4_LEVEL = 4
 """Of LZ4-HC, whose blocks any LZ4 unpacks."""
 
+COPIED_FROM = ("packed_from", "packed_name")
+"""Attributes of frames that were packed from another recording: its fingerprint, and its file without suffix."""
+
 WORD = 2**16 - 1
 """Fletcher's sums are modulo this."""
+
+STAND_IN = b"lewm: it"
+"""Begins what is written in place of a frame that lies in the file already; nothing else of HDF5 begins so."""
 
 Places = npt.NDArray[np.int64]
 """(K, 2) first byte and number of bytes of frames in the file."""
@@ -110,8 +116,7 @@ def stored_packing(pixels: h5py.Dataset) -> Packing | None:
     one_each = pixels.ndim == 4 and pixels.chunks == (1, *pixels.shape[1:])
     if codec is None or not one_each or filters[1:] not in ([], [h5py.h5z.FILTER_FLETCHER32]):
         return None
-    source, name = (pixels.attrs.get(key) for key in ("packed_from", "packed_name"))
-    return Packing(codec, pixels.shape[1], source, name)
+    return Packing(codec, pixels.shape[1], *(pixels.attrs.get(key) for key in COPIED_FROM))
 
 
 def claimed_packing(pixels: h5py.Dataset) -> tuple[str, int] | None:
@@ -155,11 +160,10 @@ class FrameWriter:
     def take_over(self, codec: Codec, size: int, places: Places) -> bool:
         """Take frames that an earlier writer of this file left; False if HDF5 would put them elsewhere.
 
-        HDF5 puts the same calls in the same places, so it is told of frames of these lengths, and writes none of them.
+        HDF5 puts the same calls in the same places, so it is told of frames of these lengths, and none is written.
         """
-        with self._disk.ignoring():
-            stand_ins = EncodedFrames(codec, size, tuple(bytes(length) for length in places[:, 1]))
-            return np.array_equal(self.append(stand_ins), places)
+        stand_ins = (STAND_IN.ljust(length, b"\0") for length in places[:, 1])
+        return np.array_equal(self.append(EncodedFrames(codec, size, tuple(stand_ins))), places)
 
     def _created(self, frames: EncodedFrames) -> h5py.Dataset:
         shape = (frames.size, frames.size, 3)
@@ -222,15 +226,6 @@ class _Disk:
         if self._failure:
             raise self._failure
 
-    @contextmanager
-    def ignoring(self) -> Iterator[None]:
-        """Write nothing meanwhile."""
-        self.silent = True
-        try:
-            yield
-        finally:
-            self.silent = False
-
     def sync(self) -> None:
         """Flush the file to the disk."""
         os.fsync(self._file.fileno())
@@ -257,7 +252,8 @@ class _Disk:
     def write(self, content: Any) -> int:
         view = memoryview(content)
         self._end = max(self._end, self._place + len(view))
-        self._attempt(lambda: self._write_all(view))
+        if view[: len(STAND_IN)] != STAND_IN:
+            self._attempt(lambda: self._write_all(view))
         return len(view)
 
     def truncate(self, size: int) -> None:
