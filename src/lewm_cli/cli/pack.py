@@ -54,6 +54,7 @@ def command(
     from lewm_cli.data import Codec
     from lewm_cli.flows.pack import pack
     from lewm_cli.report import Output, packed_tables, packed_tree
+    from lewm_cli.tasks import GENERIC
 
     output = Output(as_json=json, quiet=quiet)
     packed = pack(
@@ -68,4 +69,6 @@ def command(
         replace=replace,
     )
     output.result(packed_tree(packed), lambda: packed_tables(packed))
-    output.say(f"next: {suggestion.command('train', packed.name)}")
+    known = packed.task != GENERIC.name
+    training = ("train", packed.task, "--dataset", packed.name) if known else ("train", packed.name)
+    output.say(f"next: {suggestion.command(*training)}")

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lewm_cli.data.action_file import read_actions
     from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
-    from lewm_cli.data.frame_writer import Codec, Packing, claimed_packing, stored_packing
+    from lewm_cli.data.frame_writer import Codec, Packing
     from lewm_cli.data.frames import (
         DecodedFrames,
         Frames,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         resize,
     )
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
-    from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, packing_of
+    from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
     from lewm_cli.data.recording import record
     from lewm_cli.data.recording_check import Finding, Problem, Remark, require_columns, require_usable, used_actions
     from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
@@ -48,13 +48,14 @@ __all__ = [
     "Split",
     "VideoDataset",
     "checked_frame",
-    "claimed_packing",
     "find_packed",
     "holds_frames",
     "names_recording",
+    "one_of_each",
     "open_dataset",
     "open_frames",
     "open_video",
+    "original_stem",
     "pack_frames",
     "packed_paths",
     "packing_of",
@@ -65,6 +66,5 @@ __all__ = [
     "require_usable",
     "resize",
     "split_clips",
-    "stored_packing",
     "used_actions",
 ]

@@ -110,19 +110,24 @@ def _lz4(frame: memoryview) -> bytes:
 
 def stored_packing(pixels: h5py.Dataset) -> Packing | None:
     """The way that frames are packed, as they lie in the file; None if they are not one chunk each, or in no codec."""
-    made = pixels.id.get_create_plist()
-    filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
-    codec = next((codec for codec in Codec if filters[:1] == [codec.filter.filter_id]), None)
+    first, *others = filters_of(pixels) or [0]
+    codec = next((codec for codec in Codec if first == codec.filter.filter_id), None)
     one_each = pixels.ndim == 4 and pixels.chunks == (1, *pixels.shape[1:])
-    if codec is None or not one_each or filters[1:] not in ([], [h5py.h5z.FILTER_FLETCHER32]):
+    if codec is None or not one_each or others not in ([], [h5py.h5z.FILTER_FLETCHER32]):
         return None
     return Packing(codec, pixels.shape[1], *(pixels.attrs.get(key) for key in COPIED_FROM))
 
 
 def claimed_packing(pixels: h5py.Dataset) -> tuple[str, int] | None:
     """Codec and size as the attributes say; None if they say nothing."""
-    codec, size = pixels.attrs.get("codec"), pixels.attrs.get("size")
+    codec, size = pixels.attrs.get("packed_codec"), pixels.attrs.get("packed_size")
     return None if codec is None or size is None else (str(codec), int(size))
+
+
+def filters_of(pixels: h5py.Dataset) -> list[int]:
+    """Numbers of the HDF5 filters that data went through, in this order."""
+    made = pixels.id.get_create_plist()
+    return [made.get_filter(number)[0] for number in range(made.get_nfilters())]
 
 
 class FrameWriter:
@@ -176,7 +181,7 @@ class FrameWriter:
             fletcher32=True,  # of the packed bytes, so it costs little
             **frames.codec.filter,
         )
-        pixels.attrs.update(codec=str(frames.codec), size=frames.size)
+        pixels.attrs.update(packed_codec=str(frames.codec), packed_size=frames.size)
         return pixels
 
     def sync(self) -> None:

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -216,7 +217,7 @@ class PackedCopy:
     def _answered(
         self, make: Callable[[], Answer], start: int, workers: int, waiting: Waiting
     ) -> Generator[Any, None, None]:
-        """What a function says of block after block, asked in this process or, of many, in several."""
+        """Yield the answers of a function to block after block, given in this process or, to many, in several."""
         with self.dataset.opened() as file:
             chunk = (self.dataset.stored(file, "pixels").chunks or (1,))[0]
         step = chunk * max(1, ROWS_AT_ONCE // chunk)
@@ -240,6 +241,7 @@ class PackedRecording:
     """A recording whose frames are packed one chunk each.
 
     Args:
+        task: "generic" if it is of none that is known.
         source: name of the recording that it was packed from.
         bytes_before: of the source.
         there: it was packed already, and nothing was done.
@@ -248,6 +250,7 @@ class PackedRecording:
     name: str
     path: Path
     packing: Packing
+    task: str
     rows: int
     source: str
     bytes: int
@@ -261,6 +264,32 @@ def packing_of(dataset: Dataset) -> Packing | None:
         return None
     with dataset.opened() as file:
         return stored_packing(dataset.stored(file, "pixels"))
+
+
+def original_stem(recording: Dataset) -> str:
+    """The file without suffix of a recording, or of the one that it is a whole copy of."""
+    packing = packing_of(recording)
+    whole = packing is not None and packing.source == recording.identity.fingerprint
+    return packing.source_name or recording.path.stem if packing and whole else recording.path.stem
+
+
+def one_of_each(recordings: Sequence[Dataset]) -> list[Dataset]:
+    """Recordings without their copies: a whole copy takes the place of its source, one of smaller frames is left out.
+
+    Where the source is gone, the copies stay.
+    """
+    sources = {recording.name: packing.source for recording in recordings if (packing := packing_of(recording))}
+    if not any(sources.values()):
+        return list(recordings)
+    groups: dict[str, list[Dataset]] = defaultdict(list)
+    for recording in recordings:
+        groups[sources.get(recording.name) or recording.identity.fingerprint].append(recording)
+    kept = []
+    for source, group in groups.items():
+        whole = [recording for recording in group if recording.identity.fingerprint == source]
+        copies = [recording for recording in whole if sources.get(recording.name)]
+        kept += copies[:1] or whole or group
+    return kept
 
 
 def _packer(dataset: HDF5Dataset, codec: Codec, size: int) -> Answer:

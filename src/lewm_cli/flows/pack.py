@@ -5,7 +5,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lewm_cli.data import Codec, Dataset, HDF5Dataset, PackedCopy, PackedRecording, Packing, open_dataset, packing_of
+from lewm_cli.data import (
+    Codec,
+    DecodedFrames,
+    Frames,
+    HDF5Dataset,
+    PackedCopy,
+    PackedRecording,
+    Packing,
+    open_dataset,
+    packing_of,
+)
 from lewm_cli.data.frame_writer import USUAL
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.fetch.archive_checks import gigabytes
@@ -37,8 +47,17 @@ class _Plan:
 
     def result(self, before: int, *, there: bool = False) -> PackedRecording:
         """The packed recording, which is in place."""
-        size, rows = self.path.stat().st_size, len(self.dataset.actions)
-        return PackedRecording(self.name, self.path, self.packing, rows, self.dataset.name, size, before, there)
+        return PackedRecording(
+            self.name,
+            self.path,
+            self.packing,
+            dataset_task(self.dataset).name,
+            len(self.dataset.actions),
+            self.dataset.name,
+            self.path.stat().st_size,
+            before,
+            there,
+        )
 
 
 def pack(
@@ -89,15 +108,16 @@ def pack(
     return plan.result(before)
 
 
-def packing_advice(dataset: Dataset) -> str | None:
-    """Says in one line what packing would bring for a recording of which single frames are read; None if nothing."""
-    if not isinstance(dataset, HDF5Dataset) or packing_of(dataset):
+def packing_advice(frames: Frames, device: str) -> str | None:
+    """Says in one line what packing would bring for these frames, read to train on this kind of device; else None."""
+    dataset = frames.dataset if isinstance(frames, DecodedFrames) else None
+    if device != "cuda" or not isinstance(dataset, HDF5Dataset) or packing_of(dataset):
         return None
     with dataset.opened() as file:
         chunk = (dataset.stored(file, "pixels").chunks or (1,))[0]
-    why = f"every frame that is read unpacks {chunk}" if chunk > 1 else "its frames are not packed one by one"
+    why = f"reading one frame unpacks {chunk}" if chunk > 1 else "its frames are not packed one by one"
     return (
-        f"note: {why}, which may keep the GPU waiting; once packed, they are read many times faster: "
+        f"note: {dataset.name}: {why}, and the GPU may wait for it; packed anew, frames are read many times faster: "
         f"{command('pack', dataset.name, '--replace')}"
     )
 

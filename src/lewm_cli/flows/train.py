@@ -26,6 +26,7 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_request import (
     DEFAULT_PRESETS,
     check_resumption,
@@ -126,6 +127,8 @@ def train(
             with progress("packing", len(job.dataset.actions), "frames") as advance:
                 pack_frames(job.dataset, size, home.cache, advance)
         frames = open_frames(job.dataset, size, home.cache)
+        if advice := packing_advice(frames, there.type):
+            say(advice)
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
             held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),

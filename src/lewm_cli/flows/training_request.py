@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from lewm_cli.config import Layer, merge_layers, read_toml
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, original_stem
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.store import Home, RunFiles, Say, dataset_task, is_name, list_runs, newest_run, read_card, silent
@@ -144,7 +144,7 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
             f"there is no recording of {task.name} yet; make one with: "
             + command("collect", task.name, "--episodes", 300)
         )
-    if len(found) > 1 and found[0].path.stem != task.released_dataset:
+    if len(found) > 1 and original_stem(found[0]) != task.released_dataset:
         names = few((dataset.name for dataset in found), command("ls"))
         raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
     return found[0]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset
 from lewm_cli.data.episodes import BOOKKEEPING
+from lewm_cli.data.frame_writer import claimed_packing, filters_of, stored_packing
 from lewm_cli.data.recording_check import (
     NAMED,
     NOWHERE,
@@ -25,7 +26,7 @@ from lewm_cli.data.recording_check import (
 )
 from lewm_cli.errors import LewmError
 from lewm_cli.store.origin import dataset_origin
-from lewm_cli.suggestion import command
+from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import find_task
 from lewm_cli.verify.check import DatasetCheck, origin_findings
 
@@ -65,6 +66,7 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
     check.look("ep_len and ep_offset", lambda: _bookkeeping_findings(dataset), again)
     check.look("action", lambda: action_findings(dataset), again)
     check.look("a column", lambda: _column_findings(dataset), again)
+    check.look("pixels", lambda: _packing_findings(dataset, check), again)
     check.look("pixels", lambda: frame_findings(dataset, progress, check), again)
     return check
 
@@ -101,6 +103,21 @@ def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
                 yield Problem(f"{name} has {len(item):,} rows and pixels have {frames:,}")
             if name not in own:
                 yield from _values(item, name)
+
+
+def _packing_findings(dataset: HDF5Dataset, check: DatasetCheck) -> Iterator[Finding]:
+    """Compare the way that frames are packed with what their attributes say."""
+    with dataset.opened() as file:
+        pixels = dataset.stored(file, "pixels")
+        check.packed, claimed = stored_packing(pixels), claimed_packing(pixels)
+        if claimed and (check.packed is None or claimed != (check.packed.codec, check.packed.size)):
+            codec, size = claimed
+            yield Problem(
+                f"pixels claim to be packed with {codec}, one frame of {size} x {size} per chunk, and lie in chunks of "
+                f"{pixels.chunks} under the HDF5 filters {few(map(str, filters_of(pixels)))}",
+                "another tool has rewritten them; pack them again: "
+                f"{command('pack', dataset.name, '--codec', codec, '--replace')}",
+            )
 
 
 def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCheck) -> Iterator[Finding]:
