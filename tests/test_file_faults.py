@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import pytest
 
 from commands import left_behind, lewm_here
 from faults import CODES, failing
-from lewm_cli.data import find_packed, open_dataset, pack_frames, record, recording
+from lewm_cli.data import find_packed, open_dataset, pack_frames, packing_of, record, recording
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.flows.convert import convert_run
+from lewm_cli.flows.pack import pack as pack_recording
 from lewm_cli.flows.rm import plan_removals, remove_all
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run, silent
@@ -29,6 +31,13 @@ from lewm_cli.tasks import Episode, find_task
 from lewm_cli.train import JsonLog
 from lewm_cli.train.events import Warned
 from synthetic import write_recording
+
+
+@contextmanager
+def unseen(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Shows no progress."""
+    yield lambda done: None
+
 
 RUN, DATA = "tworoom/lewm", "robot/pick"
 
@@ -99,6 +108,13 @@ def works(
     def pack(home: Home) -> None:
         pack_frames(open_dataset(home.write / path, DATA), 4, home.cache, lambda done: None)
 
+    def pack_anew(home: Home) -> None:
+        pack_recording(home, DATA, workers=1, say=silent, progress=unseen, replace=True)
+
+    def packing(home: Home) -> object:
+        found = open_dataset(home.write / f"{DATA}.h5", DATA)
+        return found.identity, packing_of(found)
+
     def remove(home: Home) -> None:
         remove_all(home, plan_removals(home, [RUN], None), silent)
 
@@ -129,6 +145,7 @@ def works(
             lambda home: None, lambda home: record(task, home.write / path, **settings), data, again=False
         ),
         "frames": Work(a_recording, pack, packed),
+        "packed": Work(a_recording, pack_anew, packing),
         "removal": Work(save_all, remove, weights, again=False),
         "hub": Work(
             old_hub, lambda home: convert_run(home, RUN, Target.HUB, output=home.write / "hub", overwrite=True), hub
@@ -181,12 +198,12 @@ def survive(work: Work, place: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ASKS = ("open", "stat", "lstat", "listdir", "scandir", "unlink")
 """Calls that may say that something is not there, which is an answer and no fault."""
 
-WORKS = ("text", "weights", "derived", "log", "recording", "frames", "removal", "hub", "fetched")
+WORKS = ("text", "weights", "derived", "log", "recording", "frames", "packed", "removal", "hub", "fetched")
 
 
 @pytest.mark.parametrize("name", WORKS)
 def test_call_that_fails_costs_nothing(works, name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    slow = name in ("hub", "fetched")  # of these, every other call
+    slow = name in ("hub", "fetched", "packed")  # of these, every other call
     survive(works[name], tmp_path / "place", monkeypatch, every=len(CODES) * (1 + slow))
 
 

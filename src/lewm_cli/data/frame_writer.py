@@ -156,11 +156,14 @@ class FrameWriter:
         self._written = rows.stop
         if self._rows is None:
             pixels.resize(rows.stop, axis=0)
-        for row, chunk in zip(rows, frames.chunks, strict=True):
+        places = np.empty((len(rows), 2), np.int64)
+        for place, row, chunk in zip(places, rows, frames.chunks, strict=True):
+            self._disk.awaited = chunk
             pixels.id.write_direct_chunk((row, 0, 0, 0), chunk)
+            # HDF5 would look through all chunks to say it.
+            place[:] = self._disk.found, len(chunk)
         self._disk.check()
-        found = (pixels.id.get_chunk_info_by_coord((row, 0, 0, 0)) for row in rows)
-        return np.array([(chunk.byte_offset, chunk.size) for chunk in found], np.int64).reshape(-1, 2)
+        return places
 
     def take_over(self, codec: Codec, size: int, places: Places) -> bool:
         """Take frames that an earlier writer of this file left; False if HDF5 would put them elsewhere.
@@ -212,13 +215,19 @@ def written_frames(path: Path, rows: int | None = None) -> Iterator[FrameWriter]
 
 
 class _Disk:
-    """A file as HDF5 wants to see it: empty at first, whatever lies in it, and never failing."""
+    """A file as HDF5 wants to see it: empty at first, whatever lies in it, and never failing.
+
+    Attributes:
+        silent: nothing is written any more.
+        awaited: bytes whose place is remembered as `found` when they are written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "r+b" if path.exists() else "w+b", buffering=0)  # noqa: SIM115  (closed with this)
         self._place = self._end = 0
         self._failure: OSError | None = None
         self.silent = False
+        self.awaited, self.found = b"", -1
 
     def __enter__(self) -> "_Disk":
         return self
@@ -257,7 +266,10 @@ class _Disk:
     def write(self, content: Any) -> int:
         view = memoryview(content)
         self._end = max(self._end, self._place + len(view))
-        if view[: len(STAND_IN)] != STAND_IN:
+        head = view[: len(STAND_IN)].tobytes()
+        if len(view) == len(self.awaited) and self.awaited.startswith(head):
+            self.found = self._place
+        if head != STAND_IN:
             self._attempt(lambda: self._write_all(view))
         return len(view)
 

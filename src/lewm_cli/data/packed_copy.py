@@ -146,7 +146,10 @@ class PackedCopy:
             raise LewmError(f"{difference}; the copy was thrown away, and nothing was replaced: type the same again")
 
     def _difference(self, workers: int, advance: Callable[[int], None], waiting: Waiting) -> str | None:
-        copy = open_dataset(self.path, self.dataset.name)
+        try:
+            copy = open_dataset(self.path, self.dataset.name)
+        except LewmError as error:
+            return str(error)
         compared = partial(_comparer, self.dataset, copy, self.size)
         with closing(self._answered(compared, 0, workers, waiting)) as found:
             for done, differing in found:
@@ -301,10 +304,12 @@ def _comparer(dataset: HDF5Dataset, copy: HDF5Dataset, size: int) -> Answer:
     """Make the function that compares a block of frames: their number, and the first row that differs, or None."""
 
     def compared(block: Block) -> tuple[int, int | None]:
-        rows = slice(*block)
-        differing = resize(dataset.read("pixels", rows), size) != copy.read("pixels", rows)
-        rows_differing = np.flatnonzero(differing.any(axis=(1, 2, 3)))
-        return block[1] - block[0], block[0] + int(rows_differing[0]) if len(rows_differing) else None
+        frames = resize(dataset.read("pixels", slice(*block)), size)
+        try:
+            differing = np.flatnonzero((frames != copy.read("pixels", slice(*block))).any(axis=(1, 2, 3)))
+        except LewmError:  # damaged on the disk
+            differing = np.zeros(1, int)
+        return len(frames), block[0] + int(differing[0]) if len(differing) else None
 
     return compared
 
