@@ -1,5 +1,6 @@
 """Checks a recording: schema, episodes, columns, and every frame."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from math import ceil
@@ -25,6 +26,7 @@ from lewm_cli.data.recording_check import (
     stray_findings,
 )
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 from lewm_cli.store.origin import dataset_origin
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import find_task
@@ -134,11 +136,16 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
         chunk = pixels.chunks[0] if pixels.chunks else FRAMES_AT_ONCE
         step = chunk * ceil(FRAMES_AT_ONCE / chunk)
         last = np.empty(0)
-        for start in range(0, len(pixels), step):
-            stop = min(start + step, len(pixels))
+        waiting = deque((start, min(start + step, len(pixels))) for start in range(0, len(pixels), step))
+        while waiting:
+            start, stop = waiting.popleft()
             try:
                 frames = dataset.read("pixels", slice(start, stop))
             except LewmError:
+                if stop - start > chunk and pixels.chunks:  # some of them are whole
+                    parts = range(start, stop, chunk)
+                    waiting.extendleft(reversed([(part, min(part + chunk, stop)) for part in parts]))
+                    continue
                 lost.append((start, stop))
                 # What cannot be decoded is reported as that, and says nothing about moving.
                 still[episodes[start:stop]] = False
@@ -155,9 +162,9 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
             advance(stop - start)
     if lost:
         rows = sum(stop - start for start, stop in lost)
-        places = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in lost[:NAMED])
+        named = (f"{start:,} to {stop - 1:,}" if stop > start + 1 else f"{start:,}" for start, stop in lost[:NAMED])
         rest = ", ..." if len(lost) > NAMED else ""
-        yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}")
+        yield Problem(f"frames of {counted(rows, 'row')} cannot be decoded: rows {', '.join(named)}{rest}")
     yield from dark_findings(brightest)
     yield from still_findings(np.flatnonzero(still).tolist())
     yield from blank_findings([row for row in blank if not still[episodes[row]]])
