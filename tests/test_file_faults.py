@@ -16,7 +16,7 @@ import pytest
 
 from commands import left_behind, lewm_here
 from faults import CODES, failing
-from lewm_cli.data import find_packed, open_dataset, pack_frames, record, recording
+from lewm_cli.data import open_dataset, record, recording
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.flows.convert import convert_run
@@ -76,10 +76,6 @@ def works(
         path = home.dataset_file(DATA)
         return open_dataset(path, DATA).identity if path else None
 
-    def packed(home: Home) -> object:
-        found = find_packed(open_dataset(home.write / f"{DATA}.h5", DATA), 4, home.cache)
-        return found and int(found.rows(np.arange(54)).sum(dtype=int))
-
     def hub(home: Home) -> object:
         return {path.name: path.read_text()[:60] for path in sorted((home.write / "hub").glob("*.json"))}
 
@@ -95,9 +91,6 @@ def works(
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)
     path = f"{DATA}.h5"
     settings = {"episodes": 1, "seed": 0, "workers": 1, "any_start": False, "advance": lambda done: None}
-
-    def pack(home: Home) -> None:
-        pack_frames(open_dataset(home.write / path, DATA), 4, home.cache, lambda done: None)
 
     def remove(home: Home) -> None:
         remove_all(home, plan_removals(home, [RUN], None), silent)
@@ -128,7 +121,6 @@ def works(
         "recording": Work(
             lambda home: None, lambda home: record(task, home.write / path, **settings), data, again=False
         ),
-        "frames": Work(a_recording, pack, packed),
         "removal": Work(save_all, remove, weights, again=False),
         "hub": Work(
             old_hub, lambda home: convert_run(home, RUN, Target.HUB, output=home.write / "hub", overwrite=True), hub
