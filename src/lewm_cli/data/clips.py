@@ -141,10 +141,13 @@ class ClipBatches:
         index, size = self.index, self.frames.size
         starts = index.starts[clips][:, None]
         frame_rows = starts + np.arange(index.frames) * index.frameskip
-        # torch keeps pinned memory for the next batch.
-        pixels = torch.empty((*frame_rows.shape, size, size, 3), dtype=torch.uint8, pin_memory=pinned)
-        self.frames.read(frame_rows.ravel(), pixels.numpy().reshape(-1, size, size, 3))
+        if pinned:  # torch keeps pinned memory for the next batch
+            pixels = torch.empty((len(frame_rows.ravel()), size, size, 3), dtype=torch.uint8, pin_memory=True)
+            self.frames.read(frame_rows.ravel(), pixels.numpy())
+        else:  # NumPy's, for it asks for large pages: torch's costs four times as much to fill
+            pixels = torch.from_numpy(self.frames.rows(frame_rows.ravel()))
         blocks = torch.from_numpy(self.actions[starts + np.arange(index.span)]).reshape(len(clips), index.frames, -1)
+        pixels = pixels.reshape(*frame_rows.shape, size, size, 3)
         return Clip(pixels, blocks.pin_memory() if pinned else blocks)
 
     def stream(

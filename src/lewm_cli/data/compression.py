@@ -120,15 +120,15 @@ def fletcher32(stored: bytes) -> int:
     The sum of all words, and in the upper half the sum of all sums on the way, both modulo 65535.
     """
     content = np.frombuffer(stored, np.uint8)
-    rows = max(1, ceil(len(content) / (2 * WORDS)))
-    words = np.zeros(rows * WORDS)
     count = ceil(len(content) / 2)
-    start = len(words) - count  # zeros in front change neither sum
-    words[start : start + len(content) // 2] = content[: len(content) // 2 * 2].view(">u2")
+    width = min(max(count, 1), WORDS)
+    words = np.zeros((max(1, ceil(count / width)), width))
+    places = words.reshape(-1)[words.size - count :]  # zeros in front change neither sum
+    places[: len(content) // 2] = content[: len(content) // 2 * 2].view(">u2")
     if len(content) % 2:
-        words[-1] = int(content[-1]) << 8
-    sums = (words.reshape(rows, WORDS) @ RAMP).astype(np.int64)
-    after = WORDS * np.arange(rows - 1, -1, -1)
+        places[-1] = int(content[-1]) << 8
+    sums = (words @ RAMP[-width:]).astype(np.int64)
+    after = width * np.arange(len(words) - 1, -1, -1)
     low, high = int(sums[:, 0].sum()), int((sums[:, 1] + after * sums[:, 0]).sum())
     return _modulo(high) << 16 | _modulo(low)
 
