@@ -1,12 +1,14 @@
 """Measures how fast clips are read for training, against stable_worldmodel's HDF5Dataset in torch's DataLoader.
 
-    python bench/reading.py [--rounds 7] [--episodes 40] [--home DIR] [--out docs/performance.md]
+    python bench/reading.py [--rounds 7] [--episodes 12] [--home DIR] [--out docs/performance.md]
 
-TwoRoom is recorded with `lewm collect` and written in two layouts, many times over so that a batch does not meet the
-same chunks again: as released (chunks of 100 frames, Blosc with LZ4) and packed (a chunk per frame, LZ4). Clips are those
-of training, 4 of 16 rows at 224 pixels, in batches of 128, shuffled. Every contender reads for some seconds in turn, so
-that all see the same machine; the first round warms the page cache up and is not counted. Ratios are within rounds:
-their median, with a 95 % interval over the rounds (bootstrap). Processor seconds are of all processes and threads.
+TwoRoom is recorded with `lewm collect` and written in two layouts, many times over so that a batch seldom meets a
+chunk twice: as released (chunks of 100 frames, Blosc with LZ4) and packed (a chunk per frame, LZ4). Clips are those of
+training, 4 frames of 224 pixels from 20 rows, in batches of 128, shuffled.
+
+Every contender reads for some seconds in turn, so that all see the same machine; the first round warms the page cache
+up and is not counted. Ratios are within rounds: their median, with a 95 % interval over the rounds (bootstrap).
+Processor seconds are of all processes and threads.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -140,6 +143,7 @@ def theirs(path: Path, processes: int) -> Iterator[torch.Tensor]:
 def their_dataset(path: Path) -> torch.utils.data.Dataset:
     """Imports it late and quietly."""
     logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*fork.*")
     from stable_worldmodel.data.formats.hdf5 import HDF5Dataset
 
     keys = {"keys_to_load": ["pixels", "action"], "keys_to_cache": ["action"]}
@@ -203,7 +207,7 @@ def table(speeds: dict[tuple[str, str, int], list[Speed]]) -> list[str]:
         return np.array([getattr(speed, kind) for speed in speeds[key]])
 
     lines = [
-        "| file | processes | stable_worldmodel, clips/s | lewm, clips/s | times | times, per processor second "
+        "| file | workers | stable_worldmodel, clips/s | lewm, clips/s | times | times, per processor second "
         "| times stable_worldmodel on the released layout |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -255,7 +259,7 @@ def main() -> None:
     """Measures, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--episodes", type=int, default=40, help="of the recording")
+    parser.add_argument("--episodes", type=int, default=12, help="of the recording")
     parser.add_argument("--home", type=Path, help="where the recording is kept; a temporary folder if not given")
     parser.add_argument("--out", type=Path, help="page to write the section to")
     options = parser.parse_args()
