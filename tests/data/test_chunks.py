@@ -20,6 +20,8 @@ from lewm_cli.data.compression import WORDS, fletcher32
 from lewm_cli.errors import LewmError
 from synthetic import write_recording
 
+pytest_plugins = ("recordings",)
+
 ROWS, SIZE = 60, 12
 
 CODECS = {

@@ -132,6 +132,23 @@ def test_clips_are_the_same_however_they_are_served(pick: Dataset, tmp_path: Pat
                     assert torch.equal(clip.blocks, other.blocks)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pinned_batches_hold_the_same_clips(pick: Dataset, monkeypatch: pytest.MonkeyPatch, workers: int):
+    """Where there is no GPU, memory is only asked to be pinned."""
+    empty, asked = torch.empty, []
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **kind: empty(*shape, **kind))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: asked.append(tensor) or tensor.clone())
+    index = ClipIndex(np.arange(0, 29), frames=2, frameskip=3)
+    inputs = Inputs(task="generic", frameskip=3, actions=ActionStats.fit(pick.actions))
+    for frames in (DecodedFrames(pick, 20), MemoryFrames.of(DecodedFrames(pick, 20), pick.rows, lambda done: None)):
+        expected = next(ClipBatches(index, frames, pick.actions, inputs).stream(8, 0, 0, 0))
+        with closing(ClipBatches(index, frames, pick.actions, inputs, pinned=True).stream(8, 0, 0, workers)) as clips:
+            clip = next(clips)
+        assert torch.equal(clip.pixels, expected.pixels)
+        assert torch.equal(clip.blocks, expected.blocks)
+    assert asked
+
+
 def test_threads_end_with_the_stream(pick: Dataset):
     before = threading.active_count()
 

@@ -20,7 +20,9 @@ from lewm_cli.data.compression import (
     CODECS,
     FLETCHER32,
     Blocks,
+    Cut,
     DamagedError,
+    Read,
     UnknownFormatError,
     fletcher32,
     stored_blocks,
@@ -62,6 +64,7 @@ class FrameChunks:
         self._file = os.open(self.path, os.O_RDONLY)
         finalize(self, os.close, self._file)
         self._checked = np.zeros(len(self.places), bool)
+        self._ways: dict[int, tuple[Cut, bool]] = {}
 
     @classmethod
     def of(cls, stored: h5py.Dataset) -> Self | None:
@@ -102,12 +105,13 @@ class FrameChunks:
             DamagedError: compressed bytes are cut, cannot be decoded, or are not those that their checksum is of.
         """
         flat = frames.reshape(len(rows), self.frame)
-        left, chunk, blocks = [], NOWHERE, None
-        known: dict[int, np.ndarray] = {}
         order = np.argsort(rows, kind="stable")  # along the file, and every block once
-        for position, row in zip(order.tolist(), rows[order].tolist(), strict=True):
-            if row // self.rows != chunk:
-                chunk, known = row // self.rows, {}
+        chunks, within = np.divmod(rows[order], self.rows)
+        left, opened, blocks = [], NOWHERE, None
+        known: dict[int, np.ndarray] = {}
+        for position, chunk, start in zip(order.tolist(), chunks.tolist(), (within * self.frame).tolist(), strict=True):
+            if chunk != opened:
+                opened, known = chunk, {}
                 try:
                     blocks = self._blocks(chunk)
                 except UnknownFormatError:
@@ -115,8 +119,10 @@ class FrameChunks:
             if blocks is None:
                 left.append(position)
                 continue
-            size, start = blocks.size, row % self.rows * self.frame
-            stop = start + self.frame
+            size, stop = blocks.size, start + self.frame
+            if size == self.frame:
+                flat[position] = np.frombuffer(blocks.block(start // size), np.uint8)
+                continue
             for number in range(start // size, (stop - 1) // size + 1):
                 if number not in known:
                     known[number] = np.frombuffer(blocks.block(number), np.uint8)
@@ -127,22 +133,29 @@ class FrameChunks:
 
     def _blocks(self, chunk: int) -> Blocks | None:
         """The blocks of a chunk, its checksum compared when it is first read; None if it was never written."""
-        place, stored, skipped = int(self.places[chunk]), int(self.sizes[chunk]), int(self.skipped[chunk])
+        place, stored = self.places.item(chunk), self.sizes.item(chunk)
         if place == NOWHERE:
             return None
-        applied = [number for bit, number in enumerate(self.filters) if not skipped >> bit & 1]
-        read = partial(self._read, place, stored)
-        checking = FLETCHER32 in applied
-        if stored <= READ_WHOLE or (checking and not self._checked[chunk]):
-            content = read(0, stored)
-            read = partial(_within, content)
+        cut, checking = self._applied(self.skipped.item(chunk))
+        if stored <= READ_WHOLE or (checking and not self._checked.item(chunk)):
+            content = self._read(place, stored, 0, stored)
+            read: Read = partial(_within, content)
             # Not again in later epochs: of a large chunk, most is then not even read.
-            if checking and not self._checked[chunk]:
+            if checking and not self._checked.item(chunk):
                 if fletcher32(content[:-CHECKSUM]) != int.from_bytes(content[-CHECKSUM:], "little"):
                     raise DamagedError("its checksum is that of other bytes")
                 self._checked[chunk] = True
-        cut = next((CODECS[number] for number in applied if number in CODECS), stored_blocks)
+        else:
+            read = partial(self._read, place, stored)
         return cut(read, stored - CHECKSUM * checking, self.rows * self.frame)
+
+    def _applied(self, skipped: int) -> tuple[Cut, bool]:
+        """What cuts chunks of which some filters were skipped into blocks, and whether a checksum is behind them."""
+        if skipped not in self._ways:
+            applied = [number for bit, number in enumerate(self.filters) if not skipped >> bit & 1]
+            cut = next((CODECS[number] for number in applied if number in CODECS), stored_blocks)
+            self._ways[skipped] = cut, FLETCHER32 in applied
+        return self._ways[skipped]
 
     def _read(self, place: int, stored: int, start: int, stop: int) -> bytes:
         # Not mapped: of a file that is cut short meanwhile, a map is a bus error.

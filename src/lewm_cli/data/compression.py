@@ -37,7 +37,7 @@ Decode = Callable[[bytes, int], bytes]
 """Decodes compressed bytes to at most this many; raises DamagedError."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Blocks:
     """A chunk cut into blocks that were compressed one by one.
 
@@ -55,14 +55,19 @@ class Blocks:
 
     def block(self, number: int) -> bytes:
         """The bytes of a block; raises DamagedError."""
-        content = self.decode(self.read(*self.places[number]), min(self.size, self.whole - number * self.size))
-        if len(content) != min(self.size, self.whole - number * self.size):
-            raise DamagedError(f"a block of {self.size} bytes has {len(content)}")
+        size = min(self.size, self.whole - number * self.size)
+        content = self.decode(self.read(*self.places[number]), size)
+        if len(content) != size:
+            raise DamagedError(f"a block of {size} bytes has {len(content)}")
         return content
 
 
+Cut = Callable[[Read, int, int], Blocks]
+"""Cuts a chunk of so many stored bytes, which should hold so many, into its blocks; raises DamagedError."""
+
+
 def stored_blocks(read: Read, stored: int, whole: int) -> Blocks:
-    """A chunk that is not compressed; all these functions take its stored bytes, and those that it should hold."""
+    """A chunk that is not compressed."""
     return Blocks(read, lambda packed, size: packed, whole, whole, [(0, stored)])
 
 
@@ -78,7 +83,7 @@ def lz4_blocks(read: Read, stored: int, whole: int) -> Blocks:
         place += 4 + packed
         if place > stored:
             raise DamagedError("its compressed bytes end too early")
-    return Blocks(read, _if_smaller(_lz4), block, whole, places)
+    return Blocks(read, _lz4_if_smaller, block, whole, places)
 
 
 def zstandard_blocks(read: Read, stored: int, whole: int) -> Blocks:
@@ -92,7 +97,7 @@ def blosc_blocks(read: Read, stored: int, whole: int) -> Blocks:
     Blosc compresses blocks of some 100 kB, so that one frame does not cost the whole chunk.
     """
     version, _, flags, width, size, block, packed = struct.unpack("<4B3I", read(0, 16))
-    codec = {1: _lz4, 4: _zstandard}.get(flags >> 5)
+    codec = {1: _lz4_if_smaller, 4: _zstandard_if_smaller}.get(flags >> 5)
     if version != 2 or width != 1 or flags & 0b100 or codec is None:
         raise UnknownFormatError
     if size != whole or packed != stored or not block:
@@ -104,10 +109,10 @@ def blosc_blocks(read: Read, stored: int, whole: int) -> Blocks:
         starts = np.frombuffer(read(16, 16 + 4 * count), "<u4").astype(int)
         ends = [struct.unpack("<I", read(start, start + 4))[0] + start + 4 for start in starts.tolist()]
         places = list(zip((starts + 4).tolist(), ends, strict=True))
-    return Blocks(read, _if_smaller(codec), block, whole, places)
+    return Blocks(read, codec, block, whole, places)
 
 
-CODECS: dict[int, Callable[[Read, int, int], Blocks]] = {
+CODECS: dict[int, Cut] = {
     BLOSC: blosc_blocks,
     LZ4: lz4_blocks,
     ZSTANDARD: zstandard_blocks,
@@ -138,17 +143,19 @@ def _modulo(value: int) -> int:
     return (value - 1) % 65535 + 1 if value else 0
 
 
-def _if_smaller(decode: Decode) -> Decode:
-    """Take blocks that would not get smaller as they are, for that is how LZ4 and Blosc store them."""
-    return lambda packed, size: packed if len(packed) == size else decode(packed, size)
-
-
-def _lz4(packed: bytes, size: int) -> bytes:
+def _lz4_if_smaller(packed: bytes, size: int) -> bytes:
+    """Decode LZ4, but for blocks that would not get smaller, which it leaves as they are, as Blosc does."""
+    if len(packed) == size:
+        return packed
     try:
         content: bytes = lz4.block.decompress(packed, uncompressed_size=size)
     except (lz4.block.LZ4BlockError, ValueError) as error:
         raise DamagedError(f"LZ4: {error}") from error
     return content
+
+
+def _zstandard_if_smaller(packed: bytes, size: int) -> bytes:
+    return packed if len(packed) == size else _zstandard(packed, size)
 
 
 def _zstandard(packed: bytes, size: int) -> bytes:
