@@ -17,7 +17,7 @@ import pytest
 
 from commands import left_behind, lewm_here
 from faults import CODES, failing
-from lewm_cli.data import find_packed, open_dataset, pack_frames, packing_of, record, recording
+from lewm_cli.data import open_dataset, packing_of, record, recording
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.flows.convert import convert_run
@@ -85,10 +85,6 @@ def works(
         path = home.dataset_file(DATA)
         return open_dataset(path, DATA).identity if path else None
 
-    def packed(home: Home) -> object:
-        found = find_packed(open_dataset(home.write / f"{DATA}.h5", DATA), 4, home.cache)
-        return found and int(found.rows(np.arange(54)).sum(dtype=int))
-
     def hub(home: Home) -> object:
         return {path.name: path.read_text()[:60] for path in sorted((home.write / "hub").glob("*.json"))}
 
@@ -104,9 +100,6 @@ def works(
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)
     path = f"{DATA}.h5"
     settings = {"episodes": 1, "seed": 0, "workers": 1, "any_start": False, "advance": lambda done: None}
-
-    def pack(home: Home) -> None:
-        pack_frames(open_dataset(home.write / path, DATA), 4, home.cache, lambda done: None)
 
     def pack_anew(home: Home) -> None:
         pack_recording(home, DATA, workers=1, say=silent, progress=unseen, replace=True)
@@ -144,7 +137,6 @@ def works(
         "recording": Work(
             lambda home: None, lambda home: record(task, home.write / path, **settings), data, again=False
         ),
-        "frames": Work(a_recording, pack, packed),
         "packed": Work(a_recording, pack_anew, packing),
         "removal": Work(save_all, remove, weights, again=False),
         "hub": Work(
@@ -198,7 +190,7 @@ def survive(work: Work, place: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ASKS = ("open", "stat", "lstat", "listdir", "scandir", "unlink")
 """Calls that may say that something is not there, which is an answer and no fault."""
 
-WORKS = ("text", "weights", "derived", "log", "recording", "frames", "packed", "removal", "hub", "fetched")
+WORKS = ("text", "weights", "derived", "log", "recording", "packed", "removal", "hub", "fetched")
 
 
 @pytest.mark.parametrize("name", WORKS)

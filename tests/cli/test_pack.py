@@ -10,11 +10,10 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from commands import Done, ended, left_behind, lewm, lewm_here, running, wait_until
 from faults import kill_points, killed_at_byte, killed_at_step
-from lewm_cli.data import DecodedFrames, open_dataset, packed_copy, packing_of
+from lewm_cli.data import open_dataset, packed_copy, packing_of
 from lewm_cli.flows import pack as packing
 from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_request import task_recording
@@ -398,8 +397,7 @@ def test_second_pack_of_one_name_is_refused(home: Path, monkeypatch: pytest.Monk
 def test_training_on_a_gpu_says_what_packing_would_bring(home: Path, device: str, packs: bool, says: bool):
     if packs:
         packed(home, "--replace")
-    frames = DecodedFrames(open_dataset(home / f"{DATA}.h5", DATA), SIZE)
-    advice = packing_advice(frames, torch.device(device).type)
+    advice = packing_advice(open_dataset(home / f"{DATA}.h5", DATA), device)
     assert (advice is not None) == says
     if advice:
         assert advice.endswith(f"lewm pack {DATA} --replace")

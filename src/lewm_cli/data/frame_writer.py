@@ -21,15 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from lewm_cli.data.compression import FLETCHER32, LZ4, ZSTANDARD, fletcher32
+
 ZSTD_LEVEL = 3
 LZ4_LEVEL = 4
 """Of LZ4-HC, whose blocks any LZ4 unpacks."""
 
 COPIED_FROM = ("packed_from", "packed_name")
 """Attributes of frames that were packed from another recording: its fingerprint, and its file without suffix."""
-
-WORD = 2**16 - 1
-"""Fletcher's sums are modulo this."""
 
 STAND_IN = b"lewm: it"
 """Begins what is written in place of a frame that lies in the file already; nothing else of HDF5 begins so."""
@@ -86,16 +85,7 @@ def encode(frames: npt.NDArray[np.uint8], codec: Codec) -> EncodedFrames:
     """Pack frames (K, size, size, 3) as HDF5's filters would: the codec, then the checksum fletcher32."""
     pack = _zstd if codec is Codec.ZSTD else _lz4
     packed = (pack(np.ascontiguousarray(frame).data.cast("B")) for frame in frames)
-    return EncodedFrames(codec, frames.shape[1], tuple(each + fletcher32(each) for each in packed))
-
-
-def fletcher32(content: bytes) -> bytes:
-    """The checksum that HDF5 puts behind a chunk: 4 bytes, of words of 16 bits, the first byte high."""
-    words = np.frombuffer(content + bytes(len(content) % 2), ">u2").astype(np.int64)
-    first, second = int(words.sum()), int((words * np.arange(len(words), 0, -1)).sum())
-    # 0 is only left where all words are; else a sum that is 0 modulo the word is the word.
-    low, high = (total and (total - 1) % WORD + 1 for total in (first, second))
-    return struct.pack("<I", high << 16 | low)
+    return EncodedFrames(codec, frames.shape[1], tuple(each + struct.pack("<I", fletcher32(each)) for each in packed))
 
 
 def _zstd(frame: memoryview) -> bytes:
@@ -111,9 +101,9 @@ def _lz4(frame: memoryview) -> bytes:
 def stored_packing(pixels: h5py.Dataset) -> Packing | None:
     """The way that frames are packed, as they lie in the file; None if they are not one chunk each, or in no codec."""
     first, *others = filters_of(pixels) or [0]
-    codec = next((codec for codec in Codec if first == codec.filter.filter_id), None)
+    codec = {LZ4: Codec.LZ4, ZSTANDARD: Codec.ZSTD}.get(first)
     one_each = pixels.ndim == 4 and pixels.chunks == (1, *pixels.shape[1:])
-    if codec is None or not one_each or others not in ([], [h5py.h5z.FILTER_FLETCHER32]):
+    if codec is None or not one_each or others not in ([], [FLETCHER32]):
         return None
     return Packing(codec, pixels.shape[1], *(pixels.attrs.get(key) for key in COPIED_FROM))
 

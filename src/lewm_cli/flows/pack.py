@@ -5,17 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lewm_cli.data import (
-    Codec,
-    DecodedFrames,
-    Frames,
-    HDF5Dataset,
-    PackedCopy,
-    PackedRecording,
-    Packing,
-    open_dataset,
-    packing_of,
-)
+from lewm_cli.data import Codec, Dataset, HDF5Dataset, PackedCopy, PackedRecording, Packing, open_dataset, packing_of
 from lewm_cli.data.frame_writer import USUAL
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.fetch.archive_checks import gigabytes
@@ -108,9 +98,8 @@ def pack(
     return plan.result(before)
 
 
-def packing_advice(frames: Frames, device: str) -> str | None:
-    """Says in one line what packing would bring for these frames, read to train on this kind of device; else None."""
-    dataset = frames.dataset if isinstance(frames, DecodedFrames) else None
+def packing_advice(dataset: Dataset, device: str) -> str | None:
+    """Says in one line what packing would bring where frames are read all the time for this kind of device; or None."""
     if device != "cuda" or not isinstance(dataset, HDF5Dataset) or packing_of(dataset):
         return None
     with dataset.opened() as file:

@@ -15,10 +15,11 @@ from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, mer
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
+    DecodedFrames,
+    Frames,
+    MemoryFrames,
     Split,
-    find_packed,
-    open_frames,
-    pack_frames,
+    belongs_in_memory,
     require_usable,
     split_clips,
     used_actions,
@@ -122,16 +123,17 @@ def train(
         model = card.new_model()
         if parent:
             model.load_state_dict(parent.model.state_dict(), strict=True)
-        size = job.config.model.image_size
-        if job.config.data.packed and not find_packed(job.dataset, size, home.cache):
-            with progress("packing", len(job.dataset.actions), "frames") as advance:
-                pack_frames(job.dataset, size, home.cache, advance)
-        frames = open_frames(job.dataset, size, home.cache)
-        if advice := packing_advice(frames, there.type):
+        rows, size = len(job.dataset.actions), job.config.model.image_size
+        frames: Frames = DecodedFrames(job.dataset, size)
+        if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
+            with progress("reading", rows, "frames") as advance:
+                frames = MemoryFrames.of(frames, rows, advance)
+        elif advice := packing_advice(job.dataset, there.type):
             say(advice)
+        pinned = there.type == "cuda"
         data = TrainingData(
-            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
-            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
+            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
+            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs, pinned=pinned),
             held_out_episodes=len(split.held_out_episodes),
         )
         listeners = (JsonLog(job.files.log), *listeners)

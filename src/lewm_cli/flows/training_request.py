@@ -92,14 +92,14 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
     """Raise the error of a training that is to be resumed, if its run can be found and its options are wrong.
 
     Args:
-        settings: none but the number of workers changes no result, and the method may be said again.
+        settings: none but how batches are served changes no result, and the method may be said again.
         more: whether options were given that begin a run.
     """
     merged = merge_layers(list(settings))
     if more or not all(map(_changes_nothing, settings)):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting but data.workers"
+            "--overwrite and every setting but data.workers and data.in_memory"
         )
     if "method" not in merged.tree:
         return
@@ -114,8 +114,8 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
 
 def _changes_nothing(setting: Layer) -> bool:
     match setting.tree:
-        case {"data": {"workers": _, **more}, **most}:
-            return not (more or most)
+        case {"data": {**own}, **most}:
+            return not most and own.keys() <= {"workers", "in_memory"}
         case {"method": _, **most}:
             return not most
     return False

@@ -255,11 +255,6 @@ class Home:
         taken = self.run_is_taken if kind == "run" else self.dataset_file
         return (name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
 
-    @property
-    def cache(self) -> Path:
-        """The folder of packed frames, which can be deleted at any time."""
-        return self.write / "cache"
-
     def run_is_taken(self, name: str) -> bool:
         """Tell whether weights of any tool, or a folder, stand under this run name."""
         return any(stem.is_dir() or _holds_weights(stem) for stem in self._candidates("checkpoints", name))
