@@ -102,7 +102,7 @@ def command(
     coming = [one.target.name for one in planned if one.target.name in recordings and not one.there]
     if pack is None and coming and not (json or quiet) and sys.stdin.isatty():
         # Before the download: nobody waits beside it for hours to answer.
-        pack = typer.confirm(f"pack {suggestion.few(coming)} once fetched, to be read much faster?", err=True)
+        pack = typer.confirm(f"pack {suggestion.few(coming)} once fetched, to be read three times as fast?", err=True)
     from lewm_cli.flows.fetch import fetch, pack_fetched
 
     installed = fetch(planned, output.say, output.bytes, keep_archive=keep_archive)

@@ -19,6 +19,9 @@ from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explained
 from lewm_cli.tasks import GENERIC, TASKS
 
+FASTER = 3
+"""Times as many packed frames are read at random, measured against released chunks on four tasks."""
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -104,10 +107,10 @@ def packing_advice(dataset: Dataset, device: str) -> str | None:
         return None
     with dataset.opened() as file:
         chunk = (dataset.stored(file, "pixels").chunks or (1,))[0]
-    why = f"reading one frame unpacks {chunk}" if chunk > 1 else "its frames are not packed one by one"
+    how = f"{chunk} in a chunk" if chunk > 1 else "not packed one by one"
     return (
-        f"note: {dataset.name}: {why}, and the GPU may wait for it; packed anew, frames are read many times faster: "
-        f"{command('pack', dataset.name, '--replace')}"
+        f"note: the frames of {dataset.name} are {how}, and the GPU may wait for them; packed, they are read at random "
+        f"about {FASTER} times as fast: {command('pack', dataset.name, '--replace')}"
     )
 
 
