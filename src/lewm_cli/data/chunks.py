@@ -150,7 +150,7 @@ class FrameChunks:
         return cut(read, stored - CHECKSUM * checking, self.rows * self.frame)
 
     def _applied(self, skipped: int) -> tuple[Cut, bool]:
-        """What cuts chunks of which some filters were skipped into blocks, and whether a checksum is behind them."""
+        """Tells what cuts chunks of which these filters were skipped, and whether a checksum is behind them."""
         if skipped not in self._ways:
             applied = [number for bit, number in enumerate(self.filters) if not skipped >> bit & 1]
             cut = next((CODECS[number] for number in applied if number in CODECS), stored_blocks)
