@@ -56,6 +56,13 @@ def methods(context: typer.Context) -> Iterable[str]:
     return METHODS
 
 
+def loggers(context: typer.Context) -> Iterable[str]:
+    """Loggers that a training can be logged to."""
+    from lewm_cli.config import LOGGERS
+
+    return LOGGERS
+
+
 def presets(context: typer.Context) -> Iterable[str]:
     """Presets as TASK/PRESET."""
     from lewm_cli.train import all_presets

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.train.curves import Curve, numbers, read_curves
     from lewm_cli.train.events import (
         HeldOutMeasured,
+        LatentsMeasured,
         Listener,
         StepsTaken,
         TrainingEvent,
         TrainingFinished,
         TrainingStarted,
+        TrainingStopped,
         Warned,
     )
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
@@ -23,9 +26,11 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "Curve",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
+    "LatentsMeasured",
     "Listener",
     "Preset",
     "RunDetails",
@@ -36,9 +41,12 @@ __all__ = [
     "TrainingFinished",
     "TrainingHistory",
     "TrainingStarted",
+    "TrainingStopped",
     "Warned",
     "all_presets",
     "find_preset",
+    "numbers",
+    "read_curves",
     "read_log",
     "task_preset",
 ]
