@@ -34,9 +34,13 @@ def latent_picture(latents: np.ndarray, colorings: list[Coloring]) -> np.ndarray
     centered = latents - latents.mean(axis=0)
     _, spread, axes = np.linalg.svd(centered, full_matrices=False)
     places = np.pad(centered @ axes[:2].T, ((0, 0), (0, max(0, 2 - len(axes)))))
+    for place, coloring in zip(places.T, (colorings[0], colorings[-1]), strict=True):
+        if place @ (coloring.values - coloring.values.mean()) < 0:
+            place *= -1  # either sign would do; this way a map looks like the one before
     shares = np.square(spread[:2]) / max(float(np.square(spread).sum()), 1e-30)
     with picture_style():
         figure = Figure(figsize=(SIDE * len(colorings), SIDE + 0.2), dpi=DPI, layout="constrained")
+        figure.get_layout_engine().set(wspace=0.05)
         for panel, coloring in zip(np.atleast_1d(figure.subplots(1, len(colorings))), colorings, strict=True):
             drawn = panel.scatter(*places.T, c=coloring.values, cmap=COLORS, s=9, lw=0)
             panel.set_aspect("equal", adjustable="datalim")

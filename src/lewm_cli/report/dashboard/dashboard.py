@@ -1,6 +1,7 @@
 """A listener that passes the numbers and pictures of a training on to a board, and gives up when that fails."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -34,7 +35,10 @@ class Dashboard:
         try:
             self._pass_on(event)
         except Exception as error:  # those of the loggers have no type in common
-            self._board = None
+            board, self._board = self._board, None
+            with suppress(Exception):
+                if board:
+                    board.close()
             said = " ".join(str(error).split()) or type(error).__name__
             self.say(f"warning: nothing more is logged to {self.logger} ({said}); training goes on, with its own log")
 
@@ -51,8 +55,8 @@ class Dashboard:
                 self._board.picture(event.step, "latents/map", picture)
                 self._drawn = event.step
             case TrainingFinished() | TrainingStopped():
-                self._board.close()
-                self._board = None
+                board, self._board = self._board, None
+                board.close()
 
     def _due(self, step: int) -> bool:
         every = self.config.pictures

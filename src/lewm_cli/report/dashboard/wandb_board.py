@@ -73,7 +73,11 @@ class WandbBoard:
         self._run.log({"step": step, name: wandb.Image(picture)})
 
     def close(self) -> None:
+        import wandb
+
         try:
             self._run.finish()
         except TimeoutError as error:
             raise TimeoutError(f"the upload is not done; finish it with: wandb sync {self._files}") from error
+        finally:
+            wandb.teardown()  # its process, which would otherwise be missed at exit if it has died
