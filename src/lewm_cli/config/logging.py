@@ -51,6 +51,5 @@ class LogConfig(Section):
         """Raise LewmError if the package of a logger is not installed."""
         for name in self.to:
             if find_spec(name) is None:
-                raise LewmError(
-                    f'--log {name} needs a package that is not installed; type: pip install "lewm-cli[{name}]"'
-                )
+                install = f'pip install "lewm-cli[{name}]"'
+                raise LewmError(f"{name} is not installed, so nothing can be logged to it; type: {install}")

@@ -78,7 +78,7 @@ def _look(line: Line) -> dict:
 
 
 def _kinds(lines: list[Line]) -> list[Line2D]:
-    """What solid, dashed and dotted lines are, if there are several kinds."""
+    """Samples of solid, dashed and dotted lines with what they are, if there are several kinds."""
     gray = {"color": light_colors()["muted"]}
     kinds = {}
     for line in lines:

@@ -80,7 +80,7 @@ class Line:
         return self.name.startswith("held_out/")
 
     def x(self, axis: Axis) -> list[float]:
-        """Where its values stand: steps, or seconds of training."""
+        """The places of its values: steps, or seconds of training."""
         return list(self.curve.steps) if axis == "step" else self.curve.seconds
 
 

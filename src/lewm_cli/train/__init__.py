@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.train.curves import Curve, numbers, read_curves
+    from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.events import (
         HeldOutMeasured,
         LatentsMeasured,

@@ -49,13 +49,14 @@ class WandbBoard:
         why = "offline"
         if mode == "online":
             try:
-                if wandb.login(prompt=False):
+                if wandb.login(prompt=False, verify=False):
                     self._run = begin(mode)
                 else:
                     mode, why = "offline", "there is no login (type: wandb login), so it is offline"
             except wandb.Error as error:
                 said = " ".join(str(error).split())
                 mode, why = "offline", f"the server cannot be used ({said}), so it is offline"
+                wandb.teardown()  # it still holds the run that could not begin
         if mode != "online":
             self._run = begin(mode)
         self._files = quote(str(self._run.settings.sync_dir))
