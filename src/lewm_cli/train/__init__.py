@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.events import (
         HeldOutMeasured,
         LatentsMeasured,
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
         Warned,
     )
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
+    from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.loop import Trainer, TrainingData
     from lewm_cli.train.monitor import HeldOut
     from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
