@@ -91,7 +91,7 @@ def read_wandb(folder: Path) -> tuple[str, list[dict]]:
     """The newest offline run: its id, and everything that was logged to it."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    (file,) = sorted((folder / "wandb").glob("offline-run-*"))[-1].glob("*.wandb")
+    file = max((folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns)
     history = []
     for data in wandb_records(file.read_bytes()):
         record = Record.FromString(data)
