@@ -250,6 +250,17 @@ def test_wandb_with_a_login_uploads(server: type[Server], tmp_path: Path):
 
 
 @pytest.mark.usefixtures("fresh_wandb")
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [("offline", "wandb: offline; upload later with: wandb sync "), ("disabled", "wandb: disabled")],
+)
+def test_variable_of_wandb_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, said: str):
+    monkeypatch.setenv("WANDB_MODE", variable)
+    (line,) = hear("wandb", tmp_path, started(0), taken(5), finished(5))
+    assert line.startswith(said)
+
+
+@pytest.mark.usefixtures("fresh_wandb")
 def test_wandb_without_a_network_is_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

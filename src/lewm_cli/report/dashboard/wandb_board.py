@@ -61,7 +61,7 @@ class WandbBoard:
             self._run = begin(mode)
         self._files = quote(str(self._run.settings.sync_dir))
         later = f"{why}; upload later with: wandb sync {self._files}"
-        say(f"wandb: {later if mode == 'offline' else self._run.url or mode}")
+        say(f"wandb: {later if self._run.offline else self._run.url or mode}")
         # Its own count of steps only grows; what is done over after a kill is shown at its place all the same.
         self._run.define_metric("*", step_metric="step")
 
