@@ -301,6 +301,7 @@ def test_process_of_wandb_that_dies_is_missed_once(capfd: pytest.CaptureFixture[
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_full_disk_under_tensorboard_is_said_once(
     small_disk: Callable[[str], Path], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ):
