@@ -186,7 +186,7 @@ class FrameWriter:
 def written_frames(path: Path, rows: int | None = None) -> Iterator[FrameWriter]:
     """Open a file to write recorded frames into; what lies in it stays where nothing else is written.
 
-    After an error the file is no HDF5 file, but the frames that were appended lie in it, to be taken over.
+    After an error the file may be no HDF5 file, but the frames that were appended lie in it, to be taken over.
 
     Raises:
         OSError: the disk is full, or fails.
@@ -196,7 +196,6 @@ def written_frames(path: Path, rows: int | None = None) -> Iterator[FrameWriter]
         try:
             yield FrameWriter(disk, file, rows)
         except BaseException:
-            disk.silent = True
             with suppress(Exception):  # what went wrong first is what is told
                 file.close()
             raise
@@ -208,7 +207,6 @@ class _Disk:
     """A file as HDF5 wants to see it: empty at first, whatever lies in it, and never failing.
 
     Attributes:
-        silent: nothing is written any more.
         awaited: bytes whose place is remembered as `found` when they are written.
     """
 
@@ -216,7 +214,6 @@ class _Disk:
         self._file = open(path, "r+b" if path.exists() else "w+b", buffering=0)  # noqa: SIM115  (closed with this)
         self._place = self._end = 0
         self._failure: OSError | None = None
-        self.silent = False
         self.awaited, self.found = b"", -1
 
     def __enter__(self) -> "_Disk":
@@ -276,9 +273,7 @@ class _Disk:
             view = view[self._file.write(view) :]
 
     def _attempt(self, change: Callable[[], object]) -> None:
-        if self.silent or self._failure:
-            return
         try:
             change()
         except OSError as error:
-            self._failure = error
+            self._failure = self._failure or error
