@@ -173,7 +173,7 @@ def survive(work: Work, place: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ASKS = ("open", "stat", "lstat", "listdir", "scandir", "unlink")
 """Calls that may say that something is not there, which is an answer and no fault."""
 
-WORKS = ("text", "weights", "derived", "log", "recording", "frames", "removal", "hub", "fetched")
+WORKS = ("text", "weights", "derived", "log", "recording", "removal", "hub", "fetched")
 
 
 @pytest.mark.parametrize("name", WORKS)
