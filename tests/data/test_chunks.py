@@ -5,6 +5,7 @@ import pickle
 import struct
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from commands import lewm_here
 from lewm_cli.data import HDF5Dataset, open_dataset
-from lewm_cli.data.compression import WORDS, fletcher32
+from lewm_cli.data.chunks import _within
+from lewm_cli.data.compression import BLOSC, LZ4, WORDS, ZSTANDARD, DamagedError, UnknownFormatError, fletcher32
+from lewm_cli.data.compression import CODECS as CUTS
 from lewm_cli.errors import LewmError
 from synthetic import write_recording
 
@@ -173,6 +176,32 @@ def test_damage_is_a_sentence(tmp_path: Path, codec: str, how: str, checked: boo
     with pytest.raises(LewmError, match=r"x.h5 cannot be read as HDF5: it is damaged \(.*\); fetch or record it again"):
         damaged.read("pixels", np.array([3, 4]))
     assert np.array_equal(damaged.read("pixels", np.array([3, 5])), frames_of(0)[[3, 5]])
+
+
+@given(
+    codec=st.sampled_from(["lz4", "lz4 in blocks", "zstandard", "blosc lz4", "blosc zstandard"]),
+    changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=6),
+    kept=st.integers(0, 400),
+    header=st.sampled_from([b"", b"\x28\xb5\x2f\xfd\xe0" + (2**40).to_bytes(8, "little")]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_decoded_or_damaged(codec: str, changes: list[tuple[int, int]], kept: int, header: bytes):
+    """Also where a header claims more than any memory holds."""
+    frame = frames_of(0)[1]
+    with h5py.File.in_memory() as file:
+        made = file.create_dataset("x", data=frame[None], chunks=(1, *frame.shape), **CODECS[codec])
+        blob = bytearray(made.id.read_direct_chunk((0, 0, 0, 0))[1])
+    for place, value in changes:
+        blob[place % len(blob)] = value
+    stored = (header + bytes(blob))[: max(kept, len(header))]
+    number = {"l": LZ4, "z": ZSTANDARD, "b": BLOSC}[codec[0]]
+    read = partial(_within, stored)
+    try:
+        blocks = CUTS[number](read, len(stored), frame.nbytes)
+        content = b"".join(blocks.block(place) for place in range(len(blocks.places)))
+    except (DamagedError, UnknownFormatError):
+        return
+    assert len(content) == frame.nbytes
 
 
 def test_file_cut_while_it_is_open_is_a_sentence(tmp_path: Path):
