@@ -1,8 +1,8 @@
 """Settings of a training loop, whatever the method. The defaults are those of the released LeWorldModels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
 
@@ -27,15 +27,32 @@ class DataConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW."""
+    """AdamW, and how its steps are computed."""
 
     lr: PositiveFloat = Field(5e-5, description="peak learning rate")
     weight_decay: NonNegativeFloat = 1e-3
     clip: PositiveFloat = Field(1.0, description="gradient norm")
     batch_size: int = Field(128, ge=2, description="clips per step")
+    accumulate: PositiveInt = Field(
+        1,
+        description="parts that a batch is taken in to save memory, their gradients added up; regularizers and BatchNorm "
+        "see one part at a time, so that results differ",
+    )
+    checkpointing: bool = Field(
+        False, description="compute the encoder's blocks twice instead of keeping what lies between, to save memory"
+    )
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="of the network on CUDA; regularizers are always float32, and so is everything on a CPU"
     )
+
+    @model_validator(mode="after")
+    def _parts_of_the_same_size(self) -> Self:
+        if self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"a batch of {self.batch_size} clips cannot be taken in {self.accumulate} equal parts of two clips or "
+                "more; choose a --batch-size that is a multiple of optimizer.accumulate"
+            )
+        return self
 
 
 class ScheduleConfig(Section):

@@ -1,16 +1,25 @@
 """The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too)."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lewm_cli.config import EncoderConfig, PixelStats
 
 
 def normalize_pixels(frames: Tensor, stats: PixelStats) -> Tensor:
     """Scale frames (..., H, W, 3) uint8 to [0, 1], standardize them per channel, and return (..., 3, H, W) float32."""
-    mean, std = (torch.tensor(values, device=frames.device) for values in (stats.mean, stats.std))
+    mean, std = (_channels(values, frames.device) for values in (stats.mean, stats.std))
     return ((frames.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
+
+
+@lru_cache(maxsize=8)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    # Kept: until it has been sent to a device, whoever asks waits for all that the device has still to compute.
+    return torch.tensor(values, device=device)
 
 
 class VisionTransformer(nn.Module):
@@ -25,6 +34,8 @@ class VisionTransformer(nn.Module):
         self.layers = nn.ModuleList(EncoderBlock(config) for _ in range(config.depth))
         self.layernorm = nn.LayerNorm(config.width, eps=1e-12)
         self.apply(_initialize)
+        self.checkpointing = False
+        """Whether blocks are computed again for the gradient, instead of keeping what lies between."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode normalized frames (N, 3, H, W) to (N, width).
@@ -32,8 +43,9 @@ class VisionTransformer(nn.Module):
         H and W are multiples of the patch size; a size other than the trained one interpolates the position embedding.
         """
         x = self.embeddings(pixels)
+        again = self.checkpointing and torch.is_grad_enabled()
         for layer in self.layers:
-            x = layer(x)
+            x = checkpoint(layer, x, use_reentrant=False) if again else layer(x)
         output: Tensor = self.layernorm(x[:, 0])
         return output
 
