@@ -35,8 +35,8 @@ class OptimizerConfig(Section):
     batch_size: int = Field(128, ge=2, description="clips per step")
     accumulate: PositiveInt = Field(
         1,
-        description="parts that a batch is taken in to save memory, their gradients added up; regularizers and BatchNorm "
-        "see one part at a time, so that results differ",
+        description="parts that a batch is taken in to save memory, their gradients added up; regularizers and "
+        "BatchNorm see one part at a time",
     )
     checkpointing: bool = Field(
         False, description="compute the encoder's blocks twice instead of keeping what lies between, to save memory"

@@ -42,6 +42,11 @@ class Learner:
         self.optimizer.step()
         return loss, norm
 
+    @property
+    def idle(self) -> bool:
+        """True if the device has nothing left to do; while a batch is waited for it waits too, then and only then."""
+        return self.device.type != "cuda" or bool(torch.cuda.current_stream(self.device).query())
+
     def _gradient(self, clips: Clip) -> Loss:
         """Add up the gradient of the mean loss of the parts that the clips are taken in."""
         parts, losses = self.accumulate, []
