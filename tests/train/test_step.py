@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from accelerator import DEVICE, attached
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError
@@ -106,6 +107,35 @@ def test_heads_are_clipped_together_with_the_network(trainer: Trainer):
     )
     assert math.hypot(network, heads) == pytest.approx(CLIP, rel=1e-4)
     assert heads > 0.1 * CLIP
+
+
+def test_parts_of_a_batch_are_one_step(trainer: Trainer):
+    tree = trainer.config.model_dump(by_alias=True)
+    config = TrainConfig.build(tree | {"optimizer": tree["optimizer"] | {"accumulate": 4}}, "the test")
+    told: list[TrainingEvent] = []
+    replace(trainer, config=config, listeners=(told.append,)).run(resume=False)
+    taken = [event for event in told if isinstance(event, StepsTaken)]
+    assert [event.step for event in taken] == [1, 2, 3, 4]
+    assert [event.lr for event in taken] == pytest.approx(RATES)
+
+
+def test_the_host_waits_for_a_device_at_log_lines_alone(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
+    waits = []
+
+    def watch(event: TrainingEvent) -> None:
+        if isinstance(event, StepsTaken):
+            waits.append(list(accelerator.waits))
+            accelerator.waits.clear()
+            if event.step == 6:
+                raise LewmError("enough was seen")
+
+    tree = trainer.config.model_dump(by_alias=True, exclude_none=True)
+    more = {"schedule": {"stop": "9 steps"}, "monitor": tree["monitor"] | {"log_every": 3}}
+    config = TrainConfig.build(tree | more, "the test")
+    with attached(monkeypatch) as accelerator, pytest.raises(LewmError, match="enough"):
+        replace(trainer, config=config, device=DEVICE, listeners=(watch,)).run(resume=False)
+    assert len(waits[0]) > 1, "what is constant is sent in the first step"
+    assert waits[1] == ["aten._to_copy.default"], "that is what is logged"
 
 
 class Diverging(JEPA):

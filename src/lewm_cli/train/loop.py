@@ -32,6 +32,7 @@ from lewm_cli.train.learner import Learner
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
+from lewm_cli.train.transfer import batches_on
 from lewm_cli.workers import WorkerDiedError, available_cores
 
 CALIBRATION_CLIPS = 1024
@@ -106,7 +107,7 @@ class Trainer:
         )
         try:
             with stop, closing(stream) as clips:
-                published, held_out = self._train(clips, first, stop)
+                published, held_out = self._train(batches_on(self.device, clips), first, stop)
             save_derived(self.files, published, self.card.method)
         except (Exception, StoppedError) as error:
             for listener in self.listeners:
@@ -139,9 +140,9 @@ class Trainer:
             except WorkerDiedError as death:
                 raise self._worker_died(death, kept) from death
             else:
-                got = time.monotonic()
+                waited = time.monotonic() - asked if self.learner.idle else 0.0
                 loss, norm = self.learner.step(clip, self.schedule.lr(step))
-                window.add(loss, norm, len(clip.pixels), got - asked)
+                window.add(loss, norm, len(clip.pixels), waited)
                 done = self._taken = step + 1
             stopping = stop.signal_number
             saving = done > kept and (done % every == 0 or done == last or stopping is not None)
@@ -195,7 +196,7 @@ class Trainer:
 
     def _mean(self, window: "_Window", step: int) -> StepsTaken:
         count = step - window.first
-        loss, norm, *parts = (window.sums / count).tolist()
+        loss, norm, *parts = (window.sums / count).cpu().tolist()
         if not math.isfinite(loss):
             raise self._diverged(step)
         # After the sums have come from the device, so that what it still computed is counted.
@@ -246,11 +247,11 @@ class _Window:
     data_seconds: float = 0.0
     begun: float = field(default_factory=time.monotonic)
     names: tuple[str, ...] = ()
-    sums: Tensor = field(default_factory=lambda: torch.zeros(1))
+    sums: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def add(self, loss: Loss, norm: Tensor, clips: int, data_seconds: float) -> None:
         self.names = tuple(loss.parts)
         values = torch.stack([loss.total, norm, *loss.parts.values()]).detach()
-        self.sums = self.sums.to(values.device) + values
+        self.sums = self.sums + values
         self.clips += clips
         self.data_seconds += data_seconds
