@@ -143,6 +143,8 @@ def attached(patch: pytest.MonkeyPatch) -> Iterator[Accelerator]:
     patch.setattr(Tensor, "is_pinned", lambda self: getattr(self, "pinned", False))
     patch.setattr(Tensor, "record_stream", lambda self, stream: None)
     patch.setattr(torch.cuda, "_lazy_init", lambda: None)
+    patch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     patch.setattr(torch.cuda, "Stream", Stream)
     patch.setattr(torch.cuda, "stream", stream)
     patch.setattr(torch.cuda, "current_stream", lambda device: accelerator.streams[-1])

@@ -1,7 +1,9 @@
 """How a step is computed changes none of its numbers, but where that is said; and the host waits for none of them."""
 
+import contextlib
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from accelerator import DEVICE, Accelerator, attached
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import JEPA, METHODS, Loss, TrainConfig
+from lewm_cli.train import compiled
 from lewm_cli.train.learner import Learner
+from lewm_cli.train.resume import load_state, save_state
 from synthetic import TINY
 
 CPU = torch.device("cpu")
@@ -114,3 +118,91 @@ def test_a_step_on_a_device_is_that_on_the_cpu_and_nothing_of_it_waits(accelerat
     assert norm.cpu().item() == pytest.approx(expected_norm.item(), rel=1e-4)
     for name, part in found.parts.items():
         assert part.cpu().item() == pytest.approx(expected.parts[name].item(), rel=1e-4, abs=1e-6)
+
+
+# Compiled
+
+
+def begun(learner: Learner, steps: int = 10) -> list[str]:
+    said: list[str] = []
+    learner._say = said.append
+    learner.begin(steps)
+    return said
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.soak)])
+def test_compiled_steps_give_the_same_numbers_and_names(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "BACKEND", backend)  # the first traces all that is compiled, on every machine
+    plain, fast = (a_learner(configured("delta", ADDITIONS, compile=compile)) for compile in (False, True))
+    assert begun(plain) == []
+    assert begun(fast) == [
+        "compiling encoder and predictor, about a minute (--set optimizer.compile=false leaves it out)"
+    ]
+    calls = torch._dynamo.utils.counters["stats"]
+    before = calls["calls_captured"]
+    (_, losses), (_, fast_losses) = stepped(plain, 1), stepped(fast, 1)
+    assert calls["calls_captured"] > before
+    torch.testing.assert_close(fast_losses[0][0].total, losses[0][0].total, rtol=1e-5, atol=0)
+    torch.testing.assert_close(fast_losses[0][1], losses[0][1], rtol=1e-5, atol=0)
+    assert fast.model.state_dict().keys() == plain.model.state_dict().keys()
+    assert fast.heads.state_dict().keys() == plain.heads.state_dict().keys()
+    # What goes on from its state, and what is published of it, are computed as they are.
+    save_state(tmp_path / "state", fast, 1)
+    again = a_learner(configured("delta", ADDITIONS, compile=False))
+    assert load_state(tmp_path / "state", again) == 1
+    (loss, _), (fast_loss, _) = (one.step(some_clips(7), 1e-2) for one in (again, fast))
+    torch.testing.assert_close(fast_loss.total, loss.total, rtol=1e-5, atol=0)
+    before = calls["calls_captured"]
+    published = fast.model.published([again.batch(some_clips(8))])
+    assert calls["calls_captured"] == before
+    assert published.state_dict().keys() == plain.model.state_dict().keys()
+
+
+def test_what_cannot_be_compiled_is_computed_as_it_is_and_said(monkeypatch: pytest.MonkeyPatch):
+    def broken(graph: object, inputs: object) -> None:
+        raise OSError("there is no compiler\nbut a long story")
+
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    plain, fast = (a_learner(configured(accumulate=2, compile=compile)) for compile in (False, True))
+    said = begun(fast)
+    first = [one.step(some_clips(0), 1e-2)[0].parts["prediction"] for one in (plain, fast)]
+    assert torch.equal(*first)
+    fast.step(some_clips(1), 1e-2)
+    assert len(said) == 2
+    assert said[1].startswith("compiling failed, so steps are computed without it (BackendCompilerFailed: ")
+    assert "long story" not in said[1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "steps", "on", "compiles"),
+    [
+        ("auto", compiled.PAYS_AFTER, DEVICE, True),
+        ("auto", compiled.PAYS_AFTER - 1, DEVICE, False),
+        ("auto", 10**6, CPU, False),
+        (True, 1, CPU, True),
+        (False, 10**6, DEVICE, False),
+    ],
+)
+def test_only_long_trainings_on_a_gpu_are_compiled_unless_asked_for(
+    accelerator: Accelerator, wanted: object, steps: int, on: torch.device, compiles: bool
+):
+    assert len(begun(a_learner(configured(compile=wanted), on), steps)) == compiles
+
+
+# Precision
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_gpu_without_bf16_computes_in_float32_and_says_so(
+    accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, has: bool
+):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext(asked.append(device)))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has and not including_emulation)
+    learner = a_learner(configured(precision="bf16"), DEVICE)
+    assert asked == [DEVICE]
+    assert learner.autocast == has
+    assert begun(learner) == [] if has else ["cuda:0 has no bf16, so everything is computed in float32"]
+    exact = a_learner(configured(precision="float32"), DEVICE)
+    assert not exact.autocast
+    assert begun(exact) == []

@@ -28,3 +28,11 @@ def resolve_device(name: str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} is not available here; use --device {kind}") from error
+
+
+def has_bf16(device: torch.device) -> bool:
+    """True if a device computes matrix products in bfloat16 itself, and faster for it: CUDA from Ampere on."""
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.train.batch_size import largest_batch
     from lewm_cli.train.events import (
         HeldOutMeasured,
         Listener,
+        Noted,
         StepsTaken,
         TrainingEvent,
         TrainingFinished,
@@ -27,6 +29,7 @@ __all__ = [
     "HeldOutMeasured",
     "JsonLog",
     "Listener",
+    "Noted",
     "Preset",
     "RunDetails",
     "StepsTaken",
@@ -39,6 +42,7 @@ __all__ = [
     "Warned",
     "all_presets",
     "find_preset",
+    "largest_batch",
     "read_log",
     "task_preset",
 ]

@@ -62,6 +62,14 @@ class HeldOutMeasured:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something for the user to know, in plain words, that is nothing to worry about."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """A warning for the user, in plain words."""
 
@@ -102,6 +110,8 @@ class TrainingStopped:
     reason: str
 
 
-TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished | TrainingStopped
+TrainingEvent = (
+    TrainingStarted | StepsTaken | HeldOutMeasured | Noted | Warned | Saved | TrainingFinished | TrainingStopped
+)
 Listener = Callable[[TrainingEvent], None]
 """Hears every event; `train.log.JsonLog` is one. `flows.train` joins them."""

@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from lewm_cli.methods import Batch, Loss, Network, RunCard, TrainConfig
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
+from lewm_cli.train.batch_size import does_not_fit
 from lewm_cli.train.events import (
     HeldOutMeasured,
     Listener,
+    Noted,
     Saved,
     StepsTaken,
     TrainingEvent,
@@ -28,7 +31,7 @@ from lewm_cli.train.events import (
     TrainingStopped,
     Warned,
 )
-from lewm_cli.train.learner import Learner
+from lewm_cli.train.learner import Learner, out_of_memory
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
@@ -71,7 +74,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.objective = self.config.objective
-        self.learner = Learner(self.config, self.card.inputs, self.model, self.device)
+        self.learner = Learner(self.config, self.card.inputs, self.model, self.device, self._note)
         self.schedule = Schedule.of(self.config, len(self.data.train))
         self._warned = False
         self._taken = 0
@@ -100,10 +103,11 @@ class Trainer:
                 total_steps=self.schedule.total_steps,
             )
         )
+        self.learner.begin(self.schedule.total_steps - first)
         stop = StopRequest()
         workers = min(self.config.data.workers, available_cores())
         stream = self.data.train.stream(
-            self.config.optimizer.batch_size, self.config.seed, first, workers, waiting=stop.check
+            self.config.optimizer.clips, self.config.seed, first, workers, waiting=stop.check
         )
         try:
             with stop, closing(stream) as clips:
@@ -141,7 +145,7 @@ class Trainer:
                 raise self._worker_died(death, kept) from death
             else:
                 waited = time.monotonic() - asked if self.learner.idle else 0.0
-                loss, norm = self.learner.step(clip, self.schedule.lr(step))
+                loss, norm = self._step(clip, self.schedule.lr(step))
                 window.add(loss, norm, len(clip.pixels), waited)
                 done = self._taken = step + 1
             stopping = stop.signal_number
@@ -155,6 +159,15 @@ class Trainer:
                 go_on = f"after step {done} of {last} with everything saved; go on with: {self._resuming()}"
                 raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
         return saved or self._measure(last)
+
+    def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
+        try:
+            return self.learner.step(clip, lr)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+        raise does_not_fit(self.config, self.card.inputs, self.device)
 
     def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
@@ -232,6 +245,9 @@ class Trainer:
 
     def _resuming(self) -> str:
         return command("train", self.card.inputs.task, "--name", self.name, "--resume")
+
+    def _note(self, message: str) -> None:
+        self._tell(Noted(self._taken, message))
 
     def _tell(self, event: TrainingEvent) -> None:
         for listener in self.listeners:
