@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from accelerator import DEVICE, attached
 from commands import lewm_here
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
@@ -56,6 +57,14 @@ def small_device(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 )
 def test_largest_power_of_two_is_found(small_device: None, size: int):
     assert largest_batch(configured(batch_size="auto"), INPUTS, CPU) == size
+
+
+def test_a_gpu_is_tried_as_if_it_were_smaller_and_is_itself_again(small_device: None, monkeypatch: pytest.MonkeyPatch):
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    with attached(monkeypatch):
+        assert largest_batch(configured(), INPUTS, DEVICE) == 8
+    assert shares == [batch_size.SHARE, 1.0]
 
 
 @pytest.mark.parametrize("small_device", [(1, "CUDA")], indirect=True)

@@ -123,11 +123,14 @@ def _less_memory(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(SHARE, device)
-    yield
-    torch.cuda.set_per_process_memory_fraction(1.0, device)
-    torch.cuda.empty_cache()
+    with torch.cuda.device(device):
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(SHARE)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+            torch.cuda.empty_cache()
 
 
 def _random_clips(learner: Learner, count: int) -> Clip:
