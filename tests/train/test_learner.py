@@ -206,3 +206,15 @@ def test_a_gpu_without_bf16_computes_in_float32_and_says_so(
     exact = a_learner(configured(precision="float32"), DEVICE)
     assert not exact.autocast
     assert begun(exact) == []
+
+
+@pytest.mark.parametrize("units", [{}, {"avx512_bf16": True}, {"amx_bf16": True, "avx512_bf16": False}])
+def test_a_processor_with_bf16_uses_it_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, units: dict[str, bool]):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+    half, exact = (a_learner(configured(precision=precision)) for precision in ("bf16", "float32"))
+    assert (half.autocast, exact.autocast) == (bool(units), False)
+    loss, exact_loss = (stepped(learner, 1)[1][0][0] for learner in (half, exact))
+    assert loss.latents.dtype == loss.total.dtype == torch.float32
+    assert loss.total.item() == pytest.approx(exact_loss.total.item(), rel=0.05)
+    assert torch.equal(loss.total, exact_loss.total) == (not units)
+    assert begun(half) == []

@@ -29,7 +29,7 @@ RATES = (LR / 2, LR, LR, LR * (1 + math.cos(math.pi / 4)) / 2)
 
 SETTINGS = {
     "objective": {"lambda": LAMBDA, "knots": 9, "projections": 16},
-    "optimizer": {"lr": LR, "weight_decay": DECAY, "clip": CLIP, "batch_size": 16},
+    "optimizer": {"lr": LR, "weight_decay": DECAY, "clip": CLIP, "batch_size": 16, "precision": "float32"},
     "schedule": {"stop": f"{STEPS} steps", "decay": "6 steps", "warmup": 1 / 3},
     "monitor": {"every": 1000, "log_every": 1, "clips": 16},
 }

@@ -60,7 +60,7 @@ class OptimizerConfig(Section):
     )
     precision: Literal["float32", "bf16"] = Field(
         "bf16",
-        description="of the network on a GPU that has it; regularizers are always float32, and so is all else",
+        description="of the network on a device that has it; regularizers are always float32, and so is all else",
     )
     compile: Literal["auto", True, False] = Field(
         "auto", description="compile encoder and predictor; `auto` does for long trainings on CUDA"
