@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from accelerator import DEVICE, Accelerator, attached
+from commands import lewm_here
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import JEPA, METHODS, Loss, TrainConfig
 from lewm_cli.train import compiled
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.resume import load_state, save_state
+from lewm_cli.train.transfer import batches_on
 from synthetic import TINY
+
+pytest_plugins = ("recordings",)
 
 CPU = torch.device("cpu")
 INPUTS = Inputs(task="generic", frameskip=2, actions=ActionStats(mean=(0.0,) * 3, std=(1.0,) * 3))
@@ -187,6 +191,37 @@ def test_only_long_trainings_on_a_gpu_are_compiled_unless_asked_for(
     accelerator: Accelerator, wanted: object, steps: int, on: torch.device, compiles: bool
 ):
     assert len(begun(a_learner(configured(compile=wanted), on), steps)) == compiles
+
+
+@pytest.mark.slow
+def test_compiling_is_said_before_it_begins(robot: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "BACKEND", lambda graph, inputs: graph.no_such_thing)
+    arguments = ["train", "robot/pick", "--config", tiny, "--steps", 2, "--set", "optimizer.compile=true"]
+    done = lewm_here(robot, *arguments, "--set", "optimizer.checkpointing=true")
+    assert done.code == 0, done.err
+    said = [line.partition(",")[0] for line in done.err.splitlines()]
+    assert said.index("compiling encoder and predictor") + 1 == said.index("compiling failed")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_gpu_takes_the_steps_of_the_cpu_and_the_host_waits_for_none(compile: bool):
+    there = torch.device("cuda", 0)
+    learner = a_learner(configured(compile=compile), there)
+    begun(learner)
+    clips = batches_on(there, map(some_clips, range(8)))
+    found, expected = (
+        one.step(batch, 1e-2)[0].parts["prediction"]
+        for one, batch in ((learner, next(clips)), (a_learner(configured()), some_clips(0)))
+    )
+    assert found.item() == pytest.approx(expected.item(), rel=1e-3)
+    learner.step(next(clips), 1e-2)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            learner.step(next(clips), 1e-2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 # Precision

@@ -35,5 +35,5 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    told = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not say
+    told: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not say
     return device.type == "cpu" and any(told.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
