@@ -41,7 +41,7 @@ class SIGReg:
         with torch.autocast(latents.device.type, enabled=False):
             directions = torch.randn(latents.shape[-1], self.num_proj, device=latents.device, generator=generator)
             projected = latents.float() @ (directions / directions.norm(dim=0))  # (T, B, directions)
-            output: Tensor = _Statistic.apply(projected, self.knots)  # type: ignore[no-untyped-call]
+            output: Tensor = _Statistic.apply(projected, self.knots)
             return output
 
 
@@ -72,7 +72,7 @@ class _Statistic(torch.autograd.Function):
         return (distance.square().sum(dim=2) @ weights).mean() * projected.shape[1]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """The gradient by the samples, with Horner's rule."""
         turn, distance = ctx.saved_tensors
