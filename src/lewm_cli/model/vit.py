@@ -1,5 +1,7 @@
 """The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too)."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,12 +12,15 @@ from lewm_cli.config import EncoderConfig, PixelStats
 
 def normalize_pixels(frames: Tensor, stats: PixelStats) -> Tensor:
     """Scale frames (..., H, W, 3) uint8 to [0, 1], standardize them per channel, and return (..., 3, H, W) float32."""
-    # Over rows of all channels: three numbers at a time are too few for a processor's vectors.
-    rows = frames.flatten(-2) / 255
-    mean, std = (
-        torch.tensor(values, device=frames.device).repeat(frames.shape[-2]) for values in (stats.mean, stats.std)
-    )
-    return rows.sub_(mean).div_(std).reshape(frames.shape).movedim(-1, -3)
+    # By rows: three channels at a time are too few for a processor's vectors.
+    mean, std = (_row(values, frames.shape[-2], frames.device) for values in (stats.mean, stats.std))
+    return (frames.flatten(-2) / 255).sub_(mean).div_(std).reshape(frames.shape).movedim(-1, -3)
+
+
+@lru_cache(maxsize=8)
+def _row(channels: tuple[float, ...], pixels: int, device: torch.device) -> Tensor:
+    # Kept: until it has been sent to a device, whoever asks waits for all that the device has still to compute.
+    return torch.tensor(channels, device=device).repeat(pixels)
 
 
 class VisionTransformer(nn.Module):
