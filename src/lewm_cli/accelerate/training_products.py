@@ -40,11 +40,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any) -> Tensor:
-    """`F.scaled_dot_product_attention`; in bfloat16 as plain products, if it is neither masked nor dropped out.
+    """`F.scaled_dot_product_attention`; in bfloat16 as plain products, if nothing is asked beside it.
 
     On a CPU torch's own takes three times as long then, for long sequences and for short ones.
     """
-    if not query.is_cpu or query.dtype != torch.bfloat16 or args or any(options.values()):
+    if args or options or not query.is_cpu or query.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(query, key, value, *args, **options)
     scores: Tensor = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     return scores.float().softmax(dim=-1).to(value.dtype) @ value
