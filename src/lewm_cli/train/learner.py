@@ -1,10 +1,12 @@
 """One training step: the loss of a batch, its gradient, and the update of the weights."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn, optim
 
+from lewm_cli.accelerate import TrainingProducts
 from lewm_cli.config import Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import Batch, Loss, Network, TrainConfig
@@ -34,6 +36,7 @@ class Learner:
         self.trained = [*self.model.parameters(), *self.heads.parameters()]
         self.settings = settings = config.optimizer
         self.autocast = settings.precision == "bf16" and has_bf16(device)
+        self._products: AbstractContextManager[object] = TrainingProducts() if device.type == "cpu" else nullcontext()
         self._say, self._compiling = say, False
         for part in self.model.modules():
             if isinstance(part, VisionTransformer):
@@ -49,7 +52,7 @@ class Learner:
             self._say(f"{self.device} has no bf16, so everything is computed in float32")
         if wanted is True or (wanted == "auto" and gpu and steps >= PAYS_AFTER):
             self._say("compiling encoder and predictor, about a minute (--set optimizer.compile=false leaves it out)")
-            self._compiling = True
+            self._compiling, self._products = True, nullcontext()  # a compiler has products of its own
             compile_parts(self.model)
 
     def step(self, clips: Clip, lr: float) -> tuple[Loss, Tensor]:
@@ -87,9 +90,10 @@ class Learner:
         """Add up the gradient of the mean loss of the parts that the clips are taken in."""
         parts, losses = self.settings.accumulate, []
         for pixels, blocks in zip(clips.pixels.chunk(parts), clips.blocks.chunk(parts), strict=True):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                loss = self.objective.loss(self.model, self.heads, self.batch(Clip(pixels, blocks)))
-            (loss.total / parts).backward()  # type: ignore[no-untyped-call]
+            with self._products:  # the gradient as well: blocks may be computed again for it
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                    loss = self.objective.loss(self.model, self.heads, self.batch(Clip(pixels, blocks)))
+                (loss.total / parts).backward()  # type: ignore[no-untyped-call]
             losses.append(loss)
         return _mean(losses)
 
