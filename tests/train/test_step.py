@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from accelerator import DEVICE, attached
+from accelerator import DEVICE, Stream, attached
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError
@@ -119,23 +119,42 @@ def test_parts_of_a_batch_are_one_step(trainer: Trainer):
     assert [event.lr for event in taken] == pytest.approx(RATES)
 
 
-def test_the_host_waits_for_a_device_at_log_lines_alone(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
-    waits = []
+def on_a_device(trainer: Trainer, watch: Callable[[StepsTaken], None]) -> None:
+    """Trains on the device until the second log line, after step 6."""
 
-    def watch(event: TrainingEvent) -> None:
+    def listen(event: TrainingEvent) -> None:
         if isinstance(event, StepsTaken):
-            waits.append(list(accelerator.waits))
-            accelerator.waits.clear()
+            watch(event)
             if event.step == 6:
                 raise LewmError("enough was seen")
 
     tree = trainer.config.model_dump(by_alias=True, exclude_none=True)
     more = {"schedule": {"stop": "9 steps"}, "monitor": tree["monitor"] | {"log_every": 3}}
     config = TrainConfig.build(tree | more, "the test")
-    with attached(monkeypatch) as accelerator, pytest.raises(LewmError, match="enough"):
-        replace(trainer, config=config, device=DEVICE, listeners=(watch,)).run(resume=False)
+    with pytest.raises(LewmError, match="enough"):
+        replace(trainer, config=config, device=DEVICE, listeners=(listen,)).run(resume=False)
+
+
+def test_the_host_waits_for_a_device_at_log_lines_alone(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
+    waits = []
+
+    def watch(event: StepsTaken) -> None:
+        waits.append(list(accelerator.waits))
+        accelerator.waits.clear()
+
+    with attached(monkeypatch) as accelerator:
+        on_a_device(trainer, watch)
     assert len(waits[0]) > 1, "what is constant is sent in the first step"
     assert waits[1] == ["aten._to_copy.default"], "that is what is logged"
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_clips_are_waited_for_only_while_the_device_waits_too(trainer: Trainer, monkeypatch, idle: bool):
+    monkeypatch.setattr(Stream, "query", lambda stream: idle)
+    waited = []
+    with attached(monkeypatch):
+        on_a_device(trainer, lambda event: waited.append(event.data_seconds > 0))
+    assert waited == [idle, idle]
 
 
 class Diverging(JEPA):
