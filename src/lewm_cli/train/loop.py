@@ -21,6 +21,7 @@ from lewm_cli.suggestion import command
 from lewm_cli.train.batch_size import does_not_fit
 from lewm_cli.train.events import (
     HeldOutMeasured,
+    LatentsMeasured,
     Listener,
     Noted,
     Saved,
@@ -32,6 +33,7 @@ from lewm_cli.train.events import (
     Warned,
 )
 from lewm_cli.train.learner import Learner, out_of_memory
+from lewm_cli.train.memory import device_peak, process_peak
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
@@ -169,9 +171,13 @@ class Trainer:
             traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
         raise does_not_fit(self.config, self.card.inputs, self.device)
 
-    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+    def _chosen(self, batches: ClipBatches, count: int) -> list[int]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
-        chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        chosen: list[int] = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        return chosen
+
+    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+        chosen = self._chosen(batches, count)
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
@@ -179,12 +185,14 @@ class Trainer:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
         self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        held_out = HeldOut.measure(
+        held_out, latents = HeldOut.with_latents(
             self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
+        rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
+        self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
         if held_out.collapsed and not self._warned:
             self._warned = True
             self._tell(
@@ -225,6 +233,8 @@ class Trainer:
             update_seconds=seconds - window.data_seconds / count,
             clips_per_second=window.clips / count / seconds,
             eta_seconds=seconds * (self.schedule.total_steps - step),
+            process_memory=process_peak(),
+            device_memory=device_peak(self.device),
         )
 
     def _diverged(self, step: int) -> LewmError:
