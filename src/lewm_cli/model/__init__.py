@@ -5,6 +5,7 @@ from lewm_cli.model.difference_decoder import DifferenceDecoder
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, Predictor, Projector
+from lewm_cli.model.products import onednn_is_faster
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer, normalize_pixels
@@ -27,6 +28,7 @@ __all__ = [
     "VisionTransformer",
     "WorldModel",
     "normalize_pixels",
+    "onednn_is_faster",
     "perceptron",
     "profile",
     "resolve_device",

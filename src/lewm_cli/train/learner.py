@@ -1,11 +1,8 @@
 """One training step: the loss of a batch, its gradient, and the update of the weights."""
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn, optim
 
-from lewm_cli.accelerate import TrainingProducts
 from lewm_cli.config import Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import Batch, Loss, Network, TrainConfig
@@ -24,7 +21,6 @@ class Learner:
         settings = config.optimizer
         self.clip = settings.clip
         self.autocast = settings.precision == "bf16" and device.type == "cuda"
-        self.products = TrainingProducts() if device.type == "cpu" else nullcontext()
         self.optimizer = optim.AdamW(
             self.trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=device.type != "mps"
         )
@@ -35,11 +31,10 @@ class Learner:
             group["lr"] = lr
         self.model.train()
         self.heads.train()
-        with self.products:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                loss = self.objective.loss(self.model, self.heads, self.batch(clips))
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            loss = self.objective.loss(self.model, self.heads, self.batch(clips))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.trained, self.clip)
         self.optimizer.step()
         return loss, norm
