@@ -7,23 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lewm_cli.model import onednn_is_faster
+
 LARGE = 2**19
 """Multiply-adds from which oneDNN's product is worth its longer start."""
 
 ROWS = 512
 """Rows of the input that weights are packed for; other numbers are multiplied as well."""
-
-
-def onednn_is_faster(weight: Tensor) -> bool:
-    """True where oneDNN multiplies large products with a matrix on a CPU faster than torch itself."""
-    # torch multiplies float32 with MKL, which leaves half of a processor idle that has AVX-512 and is not Intel's,
-    # and packs a matrix anew for every product in bfloat16.
-    return (
-        weight.is_cpu
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and all(hasattr(torch.ops.mkldnn, op) for op in ("_linear_pointwise", "_reorder_linear_weight"))  # private
-    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lewm_cli.config import EncoderConfig, PixelStats
+from lewm_cli.model.products import Linear, attention, linear
 
 
 def normalize_pixels(frames: Tensor, stats: PixelStats) -> Tensor:
@@ -87,7 +88,7 @@ class Embeddings(nn.Module):
         # A convolution whose stride is its kernel is one product per patch; colors come last, as they lie in memory.
         grid = pixels.movedim(1, -1).reshape(len(pixels), rows, side, columns, side, 3)
         patches = grid.transpose(2, 3).reshape(len(pixels), rows * columns, -1)
-        embedded = F.linear(patches, projection.weight.permute(0, 2, 3, 1).flatten(1), projection.bias)
+        embedded = linear(patches, projection.weight.permute(0, 2, 3, 1).flatten(1), projection.bias)
         tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), embedded], dim=1)
         return tokens + self._positions(rows, columns)
 
@@ -124,10 +125,10 @@ class SelfAttention(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width)
-        self.v_proj = nn.Linear(config.width, config.width)
-        self.o_proj = nn.Linear(config.width, config.width)
+        self.q_proj = Linear(config.width, config.width)
+        self.k_proj = Linear(config.width, config.width)
+        self.v_proj = Linear(config.width, config.width)
+        self.o_proj = Linear(config.width, config.width)
 
     def forward(self, asking: Tensor, seen: Tensor) -> Tensor:
         """Tokens (N, some, width) that ask and tokens (N, all, width) that they see to (N, some, width)."""
@@ -135,7 +136,7 @@ class SelfAttention(nn.Module):
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projection, x in ((self.q_proj, asking), (self.k_proj, seen), (self.v_proj, seen))
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attention(query, key, value)
         output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
         return output
 
@@ -145,8 +146,8 @@ class EncoderMLP(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.width, config.mlp)
-        self.fc2 = nn.Linear(config.mlp, config.width)
+        self.fc1 = Linear(config.width, config.mlp)
+        self.fc2 = Linear(config.mlp, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""

@@ -1,12 +1,10 @@
 """One training step: the loss of a batch, its gradient, and the update of the weights."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn, optim
 
-from lewm_cli.accelerate import TrainingProducts
 from lewm_cli.config import Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import Batch, Loss, Network, TrainConfig
@@ -36,9 +34,6 @@ class Learner:
         self.trained = [*self.model.parameters(), *self.heads.parameters()]
         self.settings = settings = config.optimizer
         self.autocast = settings.precision == "bf16" and has_bf16(device)
-        # Not where blocks are computed again: torch leaves what was entered before it computes a gradient.
-        faster = device.type == "cpu" and not settings.checkpointing
-        self._products: AbstractContextManager[object] = TrainingProducts() if faster else nullcontext()
         self._say, self._compiling = say, False
         for part in self.model.modules():
             if isinstance(part, VisionTransformer):
@@ -54,7 +49,7 @@ class Learner:
             self._say(f"{self.device} has no bf16, so everything is computed in float32")
         if wanted is True or (wanted == "auto" and gpu and steps >= PAYS_AFTER):
             self._say("compiling encoder and predictor, about a minute (--set optimizer.compile=false leaves it out)")
-            self._compiling, self._products = True, nullcontext()  # a compiler has products of its own
+            self._compiling = True
             compile_parts(self.model)
 
     def step(self, clips: Clip, lr: float) -> tuple[Loss, Tensor]:
@@ -92,7 +87,7 @@ class Learner:
         """Add up the gradient of the mean loss of the parts that the clips are taken in."""
         parts, losses = self.settings.accumulate, []
         for pixels, blocks in zip(clips.pixels.chunk(parts), clips.blocks.chunk(parts), strict=True):
-            with self._products, torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 loss = self.objective.loss(self.model, self.heads, self.batch(Clip(pixels, blocks)))
             (loss.total / parts).backward()  # type: ignore[no-untyped-call]
             losses.append(loss)

@@ -1,4 +1,4 @@
-"""What stands in for functions of torch in a training step computes the same, gradients included."""
+"""Products that training is faster with are those of torch in value and gradient."""
 
 import copy
 
@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.accelerate import TrainingProducts
-from lewm_cli.accelerate import training_products as module
 from lewm_cli.methods import JEPA, Batch
 from lewm_cli.methods.lewm import LeWM
+from lewm_cli.model import VisionTransformer
+from lewm_cli.model import products as module
+from lewm_cli.model.products import Linear, attention, linear
 
 BLOCK_DIM = 10
 
@@ -53,8 +54,7 @@ def test_linear_layers_agree_in_value_and_gradients(rows, shape, biased, gaps, a
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGE", 0)
         patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-        with TrainingProducts():
-            found = F.linear(x, weight, bias)
+        found = linear(x, weight, bias)
         assert type(found.grad_fn).__name__ == "_ProductBackward"
         found_gradients = torch.autograd.grad(found.mean(), inputs)
     exact = [None if tensor is None else tensor.detach().double().requires_grad_() for tensor in (x, weight, bias)]
@@ -73,18 +73,18 @@ def test_other_processors_keep_torchs_own_product(
     calls: list[Tensor], monkeypatch: pytest.MonkeyPatch, capability: str
 ):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    layer, x = nn.Linear(8, 8), torch.randn(4, 8)
-    with TrainingProducts():
-        assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+    layer, x = Linear(8, 8), torch.randn(4, 8)
+    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
     assert not calls
 
 
-def test_autocast_and_other_precisions_are_left_to_torch(calls: list[Tensor]):
-    layer, x = nn.Linear(8, 8), torch.randn(4, 8)
-    with TrainingProducts():
-        with torch.autocast("cpu", torch.bfloat16):
-            assert layer(x).dtype == torch.bfloat16
-        assert layer.double()(x.double()).dtype == torch.float64
+def test_autocast_other_precisions_and_mere_values_are_left_to_torch(calls: list[Tensor]):
+    layer, x = Linear(8, 8), torch.randn(4, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    with torch.no_grad():
+        assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+    assert layer.double()(x.double()).dtype == torch.float64
     assert not calls
 
 
@@ -94,8 +94,7 @@ def test_attention_in_bfloat16_agrees(tokens: tuple[int, int]):
     asking, seen = ((3, 2, count, 8) for count in tokens)
     parts = [torch.randn(shape, generator=generator).bfloat16().requires_grad_() for shape in (asking, seen, seen)]
     exact = [part.detach().double().requires_grad_() for part in parts]
-    with TrainingProducts():
-        found = F.scaled_dot_product_attention(*parts)
+    found = attention(*parts)
     expected = F.scaled_dot_product_attention(*exact)
     assert "Attention" not in type(found.grad_fn).__name__
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=0.03)
@@ -108,42 +107,43 @@ def test_attention_in_bfloat16_agrees(tokens: tuple[int, int]):
         torch.testing.assert_close(mine.double(), correct, rtol=0, atol=0.03 * correct.abs().max().item() + 0.03)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "options"),
-    [
-        (torch.float32, {}),
-        (torch.bfloat16, {"is_causal": True, "dropout_p": 0.0}),
-        (torch.bfloat16, {"attn_mask": torch.eye(5, dtype=torch.bool)}),
-    ],
-)
-def test_other_attention_is_left_to_torch(dtype: torch.dtype, options: dict):
-    parts = [torch.randn(2, 2, 5, 8).to(dtype) for _ in range(3)]
-    expected = F.scaled_dot_product_attention(*parts, **options)
-    with TrainingProducts():
-        assert torch.equal(F.scaled_dot_product_attention(*parts, **options), expected)
+@pytest.mark.parametrize(("dtype", "asked"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_other_attention_is_left_to_torch(dtype: torch.dtype, asked: bool):
+    parts = [torch.randn(2, 2, 5, 8).to(dtype).requires_grad_(asked) for _ in range(3)]
+    assert torch.equal(attention(*parts), F.scaled_dot_product_attention(*parts))
 
 
-def test_twenty_steps_give_the_same_losses(calls: list[Tensor], small_config, scramble):
+def test_checkpointed_layers_are_computed_again_in_the_same_way(calls: list[Tensor], small_config, scramble):
+    encoder = scramble(VisionTransformer(small_config.encoder, small_config.image_size))
+    pixels = torch.randn(2, 3, small_config.image_size, small_config.image_size)
+    gradients, made = [], []
+    for again in (False, True):
+        encoder.checkpointing = again
+        encoder.zero_grad()
+        calls.clear()
+        encoder(pixels).square().mean().backward()
+        gradients.append([parameter.grad for parameter in encoder.parameters()])
+        made.append(len(calls))
+    assert made[1] > made[0] > 0
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_twenty_steps_give_the_same_losses(calls: list[Tensor], monkeypatch, small_config, scramble):
     plain = scramble(JEPA(small_config, BLOCK_DIM)).train()
     fast, generator = copy.deepcopy(plain), torch.Generator().manual_seed(1)
     optimizers = [torch.optim.AdamW(model.parameters(), lr=1e-4) for model in (plain, fast)]
-    for _ in range(20):
-        size = small_config.image_size
-        batch = Batch(
-            torch.randn(6, 4, 3, size, size, generator=generator), torch.randn(6, 4, BLOCK_DIM, generator=generator)
-        )
-        seed, losses = generator.initial_seed(), []
-        for model, optimizer, products in zip((plain, fast), optimizers, (None, TrainingProducts()), strict=True):
-            torch.manual_seed(seed)
+    size = small_config.image_size
+    for step in range(20):
+        pixels = torch.randn(6, 4, 3, size, size, generator=generator)
+        batch, losses = Batch(pixels, torch.randn(6, 4, BLOCK_DIM, generator=generator)), []
+        for model, optimizer, capability in zip((plain, fast), optimizers, ("AVX2", "AVX512"), strict=True):
+            monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+            before = len(calls)
+            torch.manual_seed(step)
             optimizer.zero_grad()
-            if products is None:
-                loss = LeWM(projections=64).loss(model, nn.ModuleDict(), batch).total
-                loss.backward()
-            else:
-                with products:
-                    loss = LeWM(projections=64).loss(model, nn.ModuleDict(), batch).total
-                    loss.backward()
+            loss = LeWM(projections=64).loss(model, nn.ModuleDict(), batch).total
+            loss.backward()
             optimizer.step()
             losses.append(loss.item())
+            assert (len(calls) > before + 30) == (capability == "AVX512")
         assert losses[1] == pytest.approx(losses[0], abs=1e-4)
-    assert len(calls) > 20 * 3 * 10
