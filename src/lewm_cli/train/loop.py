@@ -134,7 +134,7 @@ class Trainer:
     def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Network, HeldOut]:
         """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
-        window, saved, kept, self._taken = _Window(first), None, first, first
+        window, saved, kept, self._taken = _Window(first, time.monotonic()), None, first, first
         for step in range(first, last):
             asked = time.monotonic()
             try:
@@ -152,11 +152,13 @@ class Trainer:
                 done = self._taken = step + 1
             stopping = stop.signal_number
             saving = done > kept and (done % every == 0 or done == last or stopping is not None)
-            if done > window.first and (saving or done % self.config.monitor.log_every == 0):
+            logging = done > window.first and (saving or done % self.config.monitor.log_every == 0)
+            if logging:
                 self._tell(self._mean(window, done))
-                window = _Window(done)
             if saving:
                 saved, kept = self._measure_and_save(done), done
+            if logging:  # last, so that no step pays for the measurement
+                window = _Window(done, time.monotonic())
             if stopping is not None:
                 go_on = f"after step {done} of {last} with everything saved; go on with: {self._resuming()}"
                 raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
@@ -269,9 +271,9 @@ class _Window:
     """Sums since the last log line; losses stay on the device until they are asked for."""
 
     first: int
+    begun: float
     clips: int = 0
     data_seconds: float = 0.0
-    begun: float = field(default_factory=time.monotonic)
     names: tuple[str, ...] = ()
     sums: Tensor = field(default_factory=lambda: torch.zeros(()))
 
