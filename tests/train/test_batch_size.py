@@ -118,7 +118,7 @@ def train(robot: Path, tiny: Path, *arguments: object) -> list[object]:
 def test_size_is_settled_once(small_device: None, robot: Path, tiny: Path, how: list[str]):
     done = lewm_here(*train(robot, tiny, *how, "--set", "optimizer.accumulate=3"))
     assert done.code == 0, done.err
-    assert "batch size: 24 (the largest power of two that fits" in done.err
+    assert "batch size: 24 (3 parts of 8, the largest power of two that the memory of " in done.err
     files = RunFiles(robot / "robot" / "run")
     assert tomllib.loads(files.config.read_text(encoding="utf-8"))["optimizer"]["batch_size"] == 24
     assert read_card(files.weights).provenance.train.optimizer.clips == 24

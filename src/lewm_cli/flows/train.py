@@ -281,8 +281,11 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
 def _with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, say: Say) -> tuple[Job, RunCard]:
     """Settle the largest batch size that fits, once and for all."""
     parts = job.config.optimizer.accumulate
-    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts))
-    say(f"batch size: {size} (the largest power of two that fits on {device}; --batch-size chooses another)")
+    at_once = largest_batch(job.config, card.inputs, device, max(2, clips // parts))
+    size = parts * at_once
+    taken = f"{parts} parts of {at_once}, " if parts > 1 else ""
+    why = f"the largest power of two that the memory of {device} and {clips:,} clips allow"
+    say(f"batch size: {size} ({taken}{why}; --batch-size chooses another)")
     optimizer = job.config.optimizer.model_copy(update={"batch_size": size})
     config = job.config.model_copy(update={"optimizer": optimizer})
     assert card.provenance is not None
