@@ -173,6 +173,8 @@ def _make(plan: _Plan, copy: PackedCopy, workers: int, say: Say, progress: Progr
     missing = expected * (1 - len(left) / copy.rows)
     free = free_bytes(plan.path.parent)
     if missing > free:
+        if not len(left):
+            copy.forget()
         raise LewmError(
             f"packing {plan.dataset.name} needs about {gigabytes(int(missing))} under {plan.path.parent}, and "
             f"{gigabytes(free)} are free; free some space, or choose another disk with --home"
