@@ -400,6 +400,8 @@ def test_wrong_loggers_get_a_sentence(robot: Path, monkeypatch: pytest.MonkeyPat
     train = ("train", "robot/pick", *resumed)
     unknown = lewm_here(robot, *train, "--log", "wanbd").sentence(2)
     assert "there is no logger 'wanbd'; did you mean 'wandb'?" in unknown
+    several = lewm_here(robot, *train, "--log", "wandb,tensorboard").sentence(2)
+    assert "no logger 'wandb,tensorboard'; give each of them an own --log, or a list" in several
     assert "'a b' is no name of a project" in lewm_here(robot, *train, "--set", "log.project=a b").sentence(2)
     monkeypatch.setattr("lewm_cli.config.logging.find_spec", lambda name: None)
     missing = lewm_here(robot, *train, "--log", "trackio").sentence()

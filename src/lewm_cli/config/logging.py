@@ -23,6 +23,8 @@ def _check_loggers(typed: object) -> object:
         if name not in LOGGERS:
             near = nearest(str(name).lower(), LOGGERS)
             meant = f"did you mean {near!r}?" if near else f"there is {few(LOGGERS)}"
+            if "," in str(name):
+                meant = "give each of them an own --log, or a list"
             raise ValueError(f"there is no logger {name!r}; {meant}")
     return tuple(dict.fromkeys(names))
 
