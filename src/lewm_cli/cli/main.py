@@ -111,6 +111,7 @@ def _explain(error: BaseException, *, silent: bool) -> int:
         case TyperException():
             context = getattr(error, "ctx", None)
             said = " ".join(error.format_message().split())  # it lists choices on lines of their own
+            said = said.replace("Value error, ", "")  # as Pydantic calls what is no choice
             message = f"{said.rstrip('.')}; see: {context.command_path if context else 'lewm'} --help"
             code = error.exit_code
         case KeyboardInterrupt() | typer.Abort():
