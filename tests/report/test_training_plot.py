@@ -141,6 +141,13 @@ def test_wrong_requests_get_a_sentence(home: Path, arguments: list[str], said: s
     assert not list(home.rglob("*.png*"))
 
 
+def test_run_that_has_not_logged_yet_is_said(home: Path):
+    write(home, "robot/begun", started(0))
+    done = lewm_here(home, "plot", "robot/begun", "robot/lewm", "--term", "loss")
+    assert "nothing has been logged yet of robot/begun" in done.err
+    assert done.out.startswith("a  robot/begun\nb  robot/lewm\n")
+
+
 def test_time_is_that_of_training_without_pauses(tmp_path: Path):
     log = write_at(
         tmp_path / "log.jsonl",

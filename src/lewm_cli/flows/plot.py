@@ -47,6 +47,8 @@ def plot_runs(
     known = list(dict.fromkeys(curve for run in runs for curve in run.curves))
     if not known:
         raise LewmError(f"nothing has been logged yet of {few(logged)}; try again when a few steps are done")
+    if empty := few(run.name for run in runs if not run.curves):
+        say(f"nothing has been logged yet of {empty}")
     first, files = next(iter(logged.items()))
     path = output or home.sidecar(first, files).folder / "curves.png"
     plot = TrainingPlot(runs, choose_terms(known, terms), axis, path)
