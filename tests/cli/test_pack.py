@@ -420,3 +420,18 @@ def test_verify_finds_frames_that_do_not_lie_as_they_claim(home: Path, chunks: t
     arguments = problem["advice"].partition("lewm ")[2].split()
     assert lewm_here(home, *arguments).code == 0
     assert lewm_here(home, "verify", DATA).code == 0
+
+
+def test_damaged_copy_is_packed_again_from_what_it_was_packed_from(home: Path):
+    packed(home, "--codec", "zstd")
+    with h5py.File(home / f"{COPY}.h5") as file:
+        place = file["pixels"].id.get_chunk_info(9).byte_offset
+    with (home / f"{COPY}.h5").open("r+b") as file:
+        file.seek(place + 40)
+        file.write(bytes(30))
+    [checked] = lewm_here(home, "verify", COPY, "--json").json()["checked"]
+    advice = checked["problems"][0]["advice"]
+    assert advice.startswith("pack it again: lewm rm ")
+    for typed in advice.partition(": ")[2].split(" && "):
+        assert lewm_here(home, *typed.split()[1:], *["--yes"] * (" rm " in typed)).code == 0
+    assert lewm_here(home, "verify", COPY).code == 0

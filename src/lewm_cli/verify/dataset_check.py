@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset
+from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset, packing_of
 from lewm_cli.data.episodes import BOOKKEEPING
 from lewm_cli.data.frame_writer import claimed_packing, filters_of, stored_packing
 from lewm_cli.data.recording_check import (
@@ -231,11 +231,17 @@ def _values(item: h5py.Dataset, name: str) -> Iterator[Finding]:
 
 def _again(dataset: HDF5Dataset) -> str:
     """The way to get a recording again; `lewm collect` makes the same once more, because the seed decides it."""
+    packing, by_path = packing_of(dataset), dataset.name == str(dataset.path)
+    if packing and packing.source_name and packing.source_name != dataset.path.stem and not by_path:
+        source = PurePath(dataset.name).with_name(packing.source_name).as_posix()
+        if dataset.path.with_stem(packing.source_name).exists():
+            how = ("--name", dataset.name, "--codec", packing.codec, "--size", packing.size)
+            return f"pack it again: {command('rm', dataset.name, '--dataset')} && {command('pack', source, *how)}"
     task = find_task(dataset.task) if dataset.task else None
     with dataset.opened() as file:
         starts = file.attrs.get("starts")
     own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
-    if not own or task is None or starts not in ("any", "task") or dataset.name == str(dataset.path):
+    if not own or task is None or starts not in ("any", "task") or by_path:
         return FETCH_AGAIN
     any_room = ("--any-room",) if starts == "any" else ()
     numbers = ("--episodes", dataset.episodes, "--seed", dataset.seed)
