@@ -24,7 +24,7 @@ from lewm_cli.data import Clip
 from lewm_cli.methods import JEPA, METHODS, RunCard, TrainConfig
 from lewm_cli.model import rollout
 from lewm_cli.plan import LatentCost, Plan, Problem, find_solver
-from lewm_cli.store import Home, Run, RunFiles, load_run
+from lewm_cli.store import Home, RunFiles, load_run
 from lewm_cli.train import StepsTaken, read_log
 from lewm_cli.train.learner import Learner
 from synthetic import write_recording
