@@ -11,9 +11,9 @@ from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
-    "lewm train tworoom --lambda 0.05 --steps 3000",
-    "lewm train tworoom --method delta",
+    "lewm train tworoom --method lewm --lambda 0.05 --steps 3000",
     "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
+    "lewm train tworoom --log tensorboard --log wandb",
     "lewm train tworoom --resume",
 )
 
@@ -79,6 +79,15 @@ def command(
             min=0, help="Decides weights, split and order.", show_default="3072", rich_help_panel=options.SETTINGS
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOGGER",
+            help="Log to tensorboard, wandb or trackio too; may be given several times.",
+            show_default=False,
+            autocompletion=completion.names(completion.loggers),
+        ),
+    ] = None,
     settings: options.Settings = None,
     name: Annotated[
         str | None, typer.Option(help="Run name.", show_default="next free TASK/METHOD", rich_help_panel=NAMED)
@@ -124,6 +133,7 @@ def command(
         ("--steps", "schedule.stop", steps and f"{steps} steps"),
         ("--batch-size", "optimizer.batch_size", batch_size),
         ("--seed", "seed", seed),
+        ("--log", "log.to", log or None),
     )
     where = early.find_home(home, runs=[init_from])
     if resume:

@@ -7,14 +7,17 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.train.events import (
         HeldOutMeasured,
+        LatentsMeasured,
         Listener,
         StepsTaken,
         TrainingEvent,
         TrainingFinished,
         TrainingStarted,
+        TrainingStopped,
         Warned,
     )
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
+    from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.loop import Trainer, TrainingData
     from lewm_cli.train.monitor import HeldOut
     from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
@@ -23,9 +26,11 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "Curve",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
+    "LatentsMeasured",
     "Listener",
     "Preset",
     "RunDetails",
@@ -36,9 +41,12 @@ __all__ = [
     "TrainingFinished",
     "TrainingHistory",
     "TrainingStarted",
+    "TrainingStopped",
     "Warned",
     "all_presets",
     "find_preset",
+    "numbers",
+    "read_curves",
     "read_log",
     "task_preset",
 ]

@@ -19,6 +19,7 @@ from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
 from lewm_cli.train.events import (
     HeldOutMeasured,
+    LatentsMeasured,
     Listener,
     Saved,
     StepsTaken,
@@ -29,6 +30,7 @@ from lewm_cli.train.events import (
     Warned,
 )
 from lewm_cli.train.learner import Learner
+from lewm_cli.train.memory import device_peak, process_peak
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
@@ -155,9 +157,13 @@ class Trainer:
                 raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
         return saved or self._measure(last)
 
-    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+    def _chosen(self, batches: ClipBatches, count: int) -> list[int]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
-        chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        chosen: list[int] = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        return chosen
+
+    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+        chosen = self._chosen(batches, count)
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
@@ -165,12 +171,14 @@ class Trainer:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
         self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        held_out = HeldOut.measure(
+        held_out, latents = HeldOut.with_latents(
             self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
+        rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
+        self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
         if held_out.collapsed and not self._warned:
             self._warned = True
             self._tell(
@@ -211,6 +219,8 @@ class Trainer:
             update_seconds=seconds - window.data_seconds / count,
             clips_per_second=window.clips / count / seconds,
             eta_seconds=seconds * (self.schedule.total_steps - step),
+            process_memory=process_peak(),
+            device_memory=device_peak(self.device),
         )
 
     def _diverged(self, step: int) -> LewmError:
