@@ -53,12 +53,12 @@ SECTIONS = {
     "limits": Section("What the device can do", limits, 40),
     "tests": Section("Tests marked `gpu`", tests, 90),
     "bf16": Section("Steps of the release preset, bf16, eager", steps("bf16", compiled=False), 45),
-    "bf16-compiled": Section("The same, compiled", steps("bf16", compiled=True), 120),
-    "planning": Section("Plans with the released size", planning, 80),
-    "training": Section("`lewm train` on recorded frames", training, 110),
+    "bf16-compiled": Section("The same, compiled", steps("bf16", compiled=True), 170),
+    "planning": Section("Plans with the released size", planning, 70),
+    "training": Section("`lewm train` on recorded frames", training, 100),
     "float32": Section("Steps of the same in float32, eager", steps("float32", compiled=False), 40),
-    "tf32-compiled": Section("Steps in float32 with TF32, compiled", steps("float32, TF32", compiled=True), 90),
-    "float32-compiled": Section("Steps in float32, compiled", steps("float32", compiled=True), 90),
+    "tf32-compiled": Section("Steps in float32 with TF32, compiled", steps("float32, TF32", compiled=True), 120),
+    "float32-compiled": Section("Steps in float32, compiled", steps("float32", compiled=True), 120),
 }
 
 TRIED = ("limits", "tests", "bf16", "bf16-compiled", "planning", "training")
