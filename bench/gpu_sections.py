@@ -24,8 +24,16 @@ import torch
 from torch import Tensor, nn
 
 from lewm_cli.accelerate import graphed
-from lewm_cli.config import ActionStats, EncoderConfig, Inputs, ModelConfig, PlannerConfig, PredictorConfig
-from lewm_cli.config import ProjectorConfig as Projectors
+from lewm_cli.config import (
+    ActionStats,
+    EncoderConfig,
+    Inputs,
+    ModelConfig,
+    OptimizerConfig,
+    PlannerConfig,
+    PredictorConfig,
+    ProjectorConfig,
+)
 from lewm_cli.data import Clip
 from lewm_cli.methods import JEPA, TrainConfig
 from lewm_cli.model import Imaginer, WorldModel
@@ -43,7 +51,7 @@ TINY = ModelConfig(
     image_size=28,
     latent=8,
     encoder=EncoderConfig(width=32, depth=1, heads=2, mlp=64),
-    projector=Projectors(hidden=32),
+    projector=ProjectorConfig(hidden=32),
     predictor=PredictorConfig(depth=1, heads=2, head_dim=16, mlp=64),
 )
 """Stands for the released size where only the way through this file is tried."""
@@ -453,7 +461,8 @@ def training(setting: Setting, tell: Tell) -> None:
     preset = find_preset("tworoom/small" if setting.tiny else "tworoom/release")
     config = preset.config("lewm")
     batch, usual, cores = config.optimizer.batch_size, config.data.workers, available_cores()
-    often = ("--set", f"monitor.log_every={taken // 8}", "--set", f"monitor.every={taken}")
+    often = ["--set", f"monitor.log_every={taken // 8}", "--set", f"monitor.every={taken}"]
+    often += [] if setting.tiny else compiling()
     choices = ("--preset", preset.name, "--method", "lewm", "--dataset", "tworoom/gpu", "--device", setting.device)
     for workers in [usual] if setting.tiny else [usual, cores]:
         name = f"tworoom/workers-{workers}"
@@ -464,6 +473,11 @@ def training(setting: Setting, tell: Tell) -> None:
         data = 1000 * statistics.mean(line.data_seconds for line in late)
         update = 1000 * statistics.mean(line.update_seconds for line in late)
         tell(LoopCost(workers, batch, 1000 / (data + update), data, update, data / (data + update)))
+
+
+def compiling() -> list[str]:
+    """Options that compile however short a training is, if this version can; `auto` compiles long ones."""
+    return ["--set", "optimizer.compile=true"] if "compile" in OptimizerConfig.model_fields else []
 
 
 def lewm(home: Path, *arguments: object) -> None:

@@ -22,8 +22,7 @@ from pathlib import Path
 import torch
 
 from gpu import machine
-from gpu_sections import column
-from lewm_cli.config import OptimizerConfig
+from gpu_sections import column, compiling
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.store import RunFiles
 from lewm_cli.train import find_preset, read_log
@@ -164,21 +163,8 @@ def train(course: Course, device: str, *, tiny: bool, episodes: int) -> Figures:
         course.lewm("pack", DATASET, "--replace", "-q")  # which has nothing to do where recordings are packed at once
     preset = "small" if tiny else "release"
     config = find_preset(f"tworoom/{preset}").config("lewm")
-    choices = [
-        "train",
-        "tworoom",
-        "--preset",
-        preset,
-        "--method",
-        "lewm",
-        "--dataset",
-        DATASET,
-        "--device",
-        device,
-        "-q",
-    ]
-    if "compile" in OptimizerConfig.model_fields and not tiny:
-        choices += ["--set", "optimizer.compile=true"]
+    choices = ["train", "tworoom", "--preset", preset, "--method", "lewm", "--dataset", DATASET]
+    choices += ["--device", device, "-q", *([] if tiny else compiling())]
     steps, often = (6, 1) if tiny else (300, 25)
     tried = ("--set", f"monitor.every={steps}", "--set", f"monitor.log_every={often}")
     needed(*choices, "--steps", steps, "--name", TRIAL, *tried)
