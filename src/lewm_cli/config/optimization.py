@@ -1,8 +1,8 @@
 """Settings of a training loop, whatever the method. The defaults are those of the released LeWorldModels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
 
@@ -18,12 +18,19 @@ class DataConfig(Section):
         "episode", description="hold out whole episodes, or random clips (neighbors leak; for comparison only)"
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share held out")
-    packed: bool = Field(
-        False, description="decode all frames once, at the model's image size, into a memory-mapped cache"
+    in_memory: Literal["auto"] | bool = Field(
+        "auto",
+        description="read all frames once, at the model's image size, and keep them in memory; auto: if they fit",
     )
     workers: NonNegativeInt = Field(
-        4, description="processes that prepare batches, at most one per core; 0 prepares them in place"
+        4, description="threads or processes that prepare batches, at most one per core; 0 prepares them in place"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former(cls, tree: Any) -> Any:
+        """Leave out `packed`, which runs trained before have, and which changed no result."""
+        return {key: value for key, value in tree.items() if key != "packed"} if isinstance(tree, dict) else tree
 
 
 class OptimizerConfig(Section):

@@ -15,10 +15,11 @@ from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, mer
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
+    DecodedFrames,
+    Frames,
+    MemoryFrames,
     Split,
-    find_packed,
-    open_frames,
-    pack_frames,
+    belongs_in_memory,
     require_usable,
     split_clips,
     used_actions,
@@ -26,6 +27,7 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_dashboards import dashboards, keep_log_settings
 from lewm_cli.flows.training_request import (
     DEFAULT_PRESETS,
@@ -122,14 +124,17 @@ def train(
         model = card.new_model()
         if parent:
             model.load_state_dict(parent.model.state_dict(), strict=True)
-        size = job.config.model.image_size
-        if job.config.data.packed and not find_packed(job.dataset, size, home.cache):
-            with progress("packing", len(job.dataset.actions), "frames") as advance:
-                pack_frames(job.dataset, size, home.cache, advance)
-        frames = open_frames(job.dataset, size, home.cache)
+        rows, size = len(job.dataset.actions), job.config.model.image_size
+        frames: Frames = DecodedFrames(job.dataset, size)
+        if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
+            with progress("reading", rows, "frames") as advance:
+                frames = MemoryFrames.of(frames, rows, advance)
+        elif advice := packing_advice(job.dataset, there.type):
+            say(advice)
+        pinned = there.type == "cuda"
         data = TrainingData(
-            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
-            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
+            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
+            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs, pinned=pinned),
             held_out_episodes=len(split.held_out_episodes),
         )
         shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
