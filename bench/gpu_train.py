@@ -54,7 +54,7 @@ class Figures:
     loss: float = column("loss at the end", ".4f")
     prediction: float | None = column("held-out prediction", ".4f")
     copying: float | None = column("the same for copying the last latent", ".4f")
-    success: str = column("success, 50 pairs, held out")
+    success: str = column("success on held-out pairs")
     random: str = column("the same at random")
     plan_seconds: float = column("seconds per plan", ".3f")
     weights: str = column("weights")
