@@ -29,7 +29,6 @@ from lewm_cli.config import (
     EncoderConfig,
     Inputs,
     ModelConfig,
-    OptimizerConfig,
     PlannerConfig,
     PredictorConfig,
     ProjectorConfig,
@@ -40,6 +39,7 @@ from lewm_cli.model import Imaginer, WorldModel
 from lewm_cli.model.flops import profile
 from lewm_cli.plan import LatentCost, Problem, Solver, find_solver
 from lewm_cli.store import RunFiles
+from lewm_cli.train import compiled as compiled_parts
 from lewm_cli.train import find_preset, read_log
 from lewm_cli.train.learner import Learner
 from lewm_cli.workers import available_cores
@@ -282,17 +282,18 @@ class StepsOf:
         config = find_preset("tworoom/release").config("lewm")
         sizes = TINY if setting.tiny else config.model
         assert isinstance(sizes, ModelConfig)
-        asked = {"precision": "bf16" if precision == "bf16" else "float32", "batch_size": batch}
+        asked = {"precision": "bf16" if precision == "bf16" else "float32", "batch_size": batch, "compile": compiled}
         optimizer = config.optimizer.model_copy(update=asked)
         self.config: TrainConfig = config.model_copy(update={"model": sizes, "optimizer": optimizer})
         torch.manual_seed(0)
         self.model = JEPA(sizes, INPUTS.block_dim)
         scramble(self.model)
         self.work = operations(self.model, batch)
-        self.learner = Learner(self.config, INPUTS, self.model, device)
-        if compiled:
-            for part in (self.model.encoder, self.model.predictor):
-                part.compile(dynamic=False, backend="aot_eager" if setting.tiny else "inductor")
+        self.said: list[str] = []
+        self.learner = Learner(self.config, INPUTS, self.model, device, self.said.append)
+        if setting.tiny:
+            compiled_parts.BACKEND = "aot_eager"
+        self.learner.begin(1)
         size, frames = sizes.image_size, sizes.history + 1
         pixels = torch.randint(0, 256, (batch, frames, size, size, 3), dtype=torch.uint8)
         self.near = Clip(pixels, torch.randn(batch, frames, INPUTS.block_dim))
@@ -315,6 +316,8 @@ class StepsOf:
             loss, _ = self.learner.step(clips, 1e-6)
         assert loss.total.isfinite()  # and waits for the device
         first = time.perf_counter() - begun
+        if failed := [text for text in self.said if "compiling failed" in text]:
+            raise RuntimeError(failed[0])
         seconds = clock.each(lambda: self.learner.step(clips, 1e-6), 2 * self.setting.aim)
         forward, backward, optimizer = self.split(clips)
         rate = self.work / seconds / 1e12
@@ -460,9 +463,9 @@ def training(setting: Setting, tell: Tell) -> None:
     lewm(home, "collect", "tworoom", "--episodes", episodes, "--name", "tworoom/gpu", "-q")
     preset = find_preset("tworoom/small" if setting.tiny else "tworoom/release")
     config = preset.config("lewm")
-    batch, usual, cores = config.optimizer.batch_size, config.data.workers, available_cores()
+    batch, usual, cores = config.optimizer.clips, config.data.workers, available_cores()
     often = ["--set", f"monitor.log_every={taken // 8}", "--set", f"monitor.every={taken}"]
-    often += [] if setting.tiny else compiling()
+    often += [] if setting.tiny else COMPILING
     choices = ("--preset", preset.name, "--method", "lewm", "--dataset", "tworoom/gpu", "--device", setting.device)
     for workers in [usual] if setting.tiny else [usual, cores]:
         name = f"tworoom/workers-{workers}"
@@ -475,9 +478,8 @@ def training(setting: Setting, tell: Tell) -> None:
         tell(LoopCost(workers, batch, 1000 / (data + update), data, update, data / (data + update)))
 
 
-def compiling() -> list[str]:
-    """Options that compile however short a training is, if this version can; `auto` compiles long ones."""
-    return ["--set", "optimizer.compile=true"] if "compile" in OptimizerConfig.model_fields else []
+COMPILING = ("--set", "optimizer.compile=true")
+"""Of `lewm train`, which by itself compiles only long trainings."""
 
 
 def lewm(home: Path, *arguments: object) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from gpu import machine
-from gpu_sections import column, compiling
+from gpu_sections import COMPILING, column
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.store import RunFiles
 from lewm_cli.train import find_preset, read_log
@@ -164,7 +164,7 @@ def train(course: Course, device: str, *, tiny: bool, episodes: int) -> Figures:
     preset = "small" if tiny else "release"
     config = find_preset(f"tworoom/{preset}").config("lewm")
     choices = ["train", "tworoom", "--preset", preset, "--method", "lewm", "--dataset", DATASET]
-    choices += ["--device", device, "-q", *([] if tiny else compiling())]
+    choices += ["--device", device, "-q", *([] if tiny else COMPILING)]
     steps, often = (6, 1) if tiny else (300, 25)
     tried = ("--set", f"monitor.every={steps}", "--set", f"monitor.log_every={often}")
     needed(*choices, "--steps", steps, "--name", TRIAL, *tried)
@@ -185,7 +185,7 @@ def train(course: Course, device: str, *, tiny: bool, episodes: int) -> Figures:
     result = EvalResult.model_validate_json(said)
     return Figures(
         episodes=episodes,
-        batch=config.optimizer.batch_size,
+        batch=config.optimizer.clips,
         asked=steps,
         taken=history.steps[-1].step,
         rate=rate,

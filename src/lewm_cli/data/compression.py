@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from threading import local
 
-import lz4.block  # type: ignore[import-untyped]
+import lz4.block
 import numpy as np
 import zstandard
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 import hdf5plugin
-import lz4.block  # type: ignore[import-untyped]
+import lz4.block
 import numpy as np
 import numpy.typing as npt
 import zstandard

@@ -44,7 +44,7 @@ from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, split_step
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
-from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
+from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, largest_batch
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,8 @@ def train(
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
+        if job.config.optimizer.batch_size == "auto":
+            job, card = _with_batch_size(job, card, there, len(split.train), say)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
         if parent:
@@ -274,6 +276,18 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, say: Say) -> tuple[Job, RunCard]:
+    """Settle the largest batch size that fits, once and for all."""
+    parts = job.config.optimizer.accumulate
+    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts))
+    say(f"batch size: {size} (the largest power of two that fits on {device}; --batch-size chooses another)")
+    optimizer = job.config.optimizer.model_copy(update={"batch_size": size})
+    config = job.config.model_copy(update={"optimizer": optimizer})
+    assert card.provenance is not None
+    provenance = card.provenance.model_copy(update={"train": config})
+    return replace(job, config=config), card.model_copy(update={"provenance": provenance})
 
 
 def _require_what_is_learned_from(job: Job) -> None:

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.train.batch_size import largest_batch
     from lewm_cli.train.events import (
         HeldOutMeasured,
         LatentsMeasured,
         Listener,
+        Noted,
         StepsTaken,
         TrainingEvent,
         TrainingFinished,
@@ -32,6 +34,7 @@ __all__ = [
     "JsonLog",
     "LatentsMeasured",
     "Listener",
+    "Noted",
     "Preset",
     "RunDetails",
     "StepsTaken",
@@ -45,6 +48,7 @@ __all__ = [
     "Warned",
     "all_presets",
     "find_preset",
+    "largest_batch",
     "numbers",
     "read_curves",
     "read_log",

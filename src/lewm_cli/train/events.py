@@ -69,6 +69,14 @@ class HeldOutMeasured:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something for the user to know, in plain words, that is nothing to worry about."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True)
 class LatentsMeasured:
     """The latents of that measurement, for pictures; the log leaves them out.
 
@@ -128,6 +136,7 @@ TrainingEvent = (
     | StepsTaken
     | HeldOutMeasured
     | LatentsMeasured
+    | Noted
     | Warned
     | Saved
     | TrainingFinished
