@@ -51,7 +51,7 @@ class Section:
 
 SECTIONS = {
     "limits": Section("What the device can do", limits, 40),
-    "tests": Section("Tests marked `gpu`", tests, 90),
+    "tests": Section("Tests marked `gpu`", tests, 120),
     "bf16": Section("Steps of the release preset, bf16, eager", steps("bf16", compiled=False), 45),
     "bf16-compiled": Section("The same, compiled", steps("bf16", compiled=True), 170),
     "planning": Section("Plans with the released size", planning, 70),

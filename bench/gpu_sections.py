@@ -59,6 +59,9 @@ TINY = ModelConfig(
 TRAFFIC = 100
 """Numbers that a training step reads and writes at least, per token and block, as a multiple of the token's width."""
 
+TESTS = ("gpu", "accelerate/test_graphed.py", "train/test_learner.py")
+"""Files with tests marked `gpu`."""
+
 KEPT_FREE = 0.1
 """Share of the memory that the largest batch leaves free: it falls into pieces that fit nothing."""
 
@@ -209,9 +212,10 @@ def tests(setting: Setting, tell: Tell) -> None:
                 tell(Checked(report.nodeid.rpartition("::")[2], report.outcome, report.duration, " ".join(why)[:200]))
 
     os.environ["LEWM_TEST_DEVICE"] = str(setting.device)
-    where = [str(ROOT / "tests" / "gpu"), "--rootdir", str(ROOT), "--basetemp", str(setting.work / "tests")]
+    where = [ROOT / "tests" / file for file in (TESTS[:1] if setting.tiny else TESTS)]
     few = ["-k", "rollouts"] if setting.tiny else []
-    code = pytest.main([*where, *few, "-m", "gpu", "-q", "-p", "no:cacheprovider"], plugins=[Reporter()])
+    where += ["--rootdir", ROOT, "--basetemp", setting.work / "tests", *few]
+    code = pytest.main([*map(str, where), "-m", "gpu", "-q", "-p", "no:cacheprovider"], plugins=[Reporter()])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}; see log.txt")
 
