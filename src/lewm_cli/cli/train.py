@@ -1,6 +1,5 @@
 """`lewm train`: train a world model from a recording."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ EXAMPLES = options.examples(
     "lewm train tworoom --lambda 0.05 --steps 3000",
     "lewm train tworoom --method delta",
     "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
+    "lewm train tworoom --eval-every 500",
     "lewm train tworoom --resume",
 )
 
@@ -79,6 +79,15 @@ def command(
             min=0, help="Decides weights, split and order.", show_default="3072", rich_help_panel=options.SETTINGS
         ),
     ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEPS",
+            help="Evaluate in the simulator so often, on held-out episodes; the best state is kept as RUN@best.",
+            show_default="never",
+        ),
+    ] = None,
     settings: options.Settings = None,
     name: Annotated[
         str | None, typer.Option(help="Run name.", show_default="next free TASK/METHOD", rich_help_panel=NAMED)
@@ -108,6 +117,8 @@ def command(
 
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets TASK/PRESET` shows every setting for --set.
     """
+    from pydantic_core import to_jsonable_python
+
     from lewm_cli.errors import UsageError
     from lewm_cli.flows.training_request import check_request, check_resumption
     from lewm_cli.report import Output
@@ -124,6 +135,7 @@ def command(
         ("--steps", "schedule.stop", steps and f"{steps} steps"),
         ("--batch-size", "optimizer.batch_size", batch_size),
         ("--seed", "seed", seed),
+        ("--eval-every", "eval.every", eval_every),
     )
     where = early.find_home(home, runs=[init_from])
     if resume:
@@ -151,7 +163,7 @@ def command(
             resume=resume,
             overwrite=overwrite,
         )
-    output.result(asdict(finished), lambda: training_tables(finished))
+    output.result(to_jsonable_python(finished), lambda: training_tables(finished))
     simulated = find_task(finished.task)
     next_one = "eval" if simulated and simulated.make_simulator else "show"
-    output.say(f"next: {suggestion.command(next_one, finished.run)}")
+    output.say(f"next: {suggestion.command(next_one, finished.best.run if finished.best else finished.run)}")

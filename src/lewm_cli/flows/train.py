@@ -38,7 +38,7 @@ from lewm_cli.flows.training_request import (
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, split_step
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, names_state
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
@@ -105,11 +105,17 @@ def train(
     require_usable(job.dataset, say)
     if job.card is None:
         _require_what_is_learned_from(job)
+    split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
+    validation = None
+    if job.config.eval.every:
+        from lewm_cli.flows.validation import ValidationPairs  # late: what plans and simulates takes long to import
+
+        validation = ValidationPairs.find(job.task, job.dataset, job.config, split.held_out_episodes, say)
     with _claimed(home, job, chosen=name is not None, overwrite=overwrite) as job:
         try_writing(job.files.weights)
-        for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
+        best = job.files.best
+        for path in (best.weights, job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)  # of a training that was killed
-        split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
         short = int((job.dataset.lengths < split.train.span).sum())
         if short:
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
@@ -132,12 +138,16 @@ def train(
             held_out_episodes=len(split.held_out_episodes),
         )
         listeners = (JsonLog(job.files.log), *listeners)
-        trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners)
+        evaluator = validation.evaluator(job.name, job.files, frames) if validation else None
+        trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners, evaluator)
         if not resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
+            if best.folder.exists():
+                shutil.rmtree(best.folder)
             if job.files.weights.exists() and job.files.results.exists():
                 shutil.rmtree(job.files.results)  # measured on weights that are going
-            for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume, job.files.log):
+            derived = (path for files in (best, job.files) for path in (files.weights, files.state_dict, files.object))
+            for path in (*derived, job.files.resume, job.files.log):
                 path.unlink(missing_ok=True)
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
         return trainer.run(resume=resume)
@@ -169,8 +179,8 @@ def _new_job(
     if recording is None:
         recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
-    if name and split_step(name)[1] is not None:
-        raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
+    if name and names_state(name):
+        raise UsageError(f"{name!r} would mean a state of a run; choose a --name without {name[name.rindex('@') :]}")
     name = name or f"{run_folder(what)}/{merged.method}"
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 

@@ -14,7 +14,16 @@ from pydantic import (
     model_validator,
 )
 
-from lewm_cli.config import DataConfig, Layer, MonitorConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, Section
+from lewm_cli.config import (
+    DataConfig,
+    EvalConfig,
+    Layer,
+    MonitorConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    Section,
+)
 from lewm_cli.methods.objective import Objective
 from lewm_cli.methods.table import DEFAULT, METHODS, check_method
 
@@ -49,6 +58,7 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
+    eval: EvalConfig = EvalConfig()
 
     @model_validator(mode="after")
     def _clips_long_enough(self) -> Self:

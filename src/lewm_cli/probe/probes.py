@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, Frames
 from lewm_cli.heads import BATCH, train_mlp
 from lewm_cli.model import HIDDEN
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
-from lewm_cli.probe.samples import Features, ProbeSamples
+from lewm_cli.probe.samples import FRAMES_AT_ONCE, Features, ProbeSamples
+from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Run
 
 STEPS = 1500
@@ -101,6 +102,28 @@ def fit_probes(
             for row, episode, true, line, net, place in points
         ),
     )
+
+
+def score_mlp(
+    run: Run, frames: Frames, samples: ProbeSamples, seed: int, advance: Callable[[int], None]
+) -> dict[str, Estimate]:
+    """R2 of every quantity by the MLP of `fit_probes` on the model's latents alone, as a training can afford it.
+
+    Args:
+        frames: of the recording that the samples were drawn from.
+        advance: called with 1 after each step of the fit.
+    """
+    parts = np.array_split(samples.rows, range(FRAMES_AT_ONCE, len(samples.rows), FRAMES_AT_ONCE))
+    latents = torch.cat([run.embed(frames.rows(part)) for part in parts]).double().cpu()
+    test, owners = samples.test, samples.episodes[samples.test]
+    inputs, actual = _z_score(latents, ~test), _z_score(torch.from_numpy(samples.values), ~test)
+    network = train_mlp(inputs[~test], actual[~test], seed, STEPS, advance)
+    with torch.inference_mode():
+        predicted = network(inputs[test].float()).double()
+    return {
+        target.name: estimate_r2(predicted[:, k].numpy(), actual[test][:, k].numpy(), owners, seed)
+        for k, target in enumerate(samples.targets)
+    }
 
 
 def _z_score(values: Tensor, train: np.ndarray) -> Tensor:

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.train.evaluated import Evaluation, Evaluator
     from lewm_cli.train.events import (
         HeldOutMeasured,
         Listener,
         StepsTaken,
+        SuccessMeasured,
         TrainingEvent,
         TrainingFinished,
         TrainingStarted,
@@ -23,6 +25,8 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "Evaluation",
+    "Evaluator",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
@@ -30,6 +34,7 @@ __all__ = [
     "Preset",
     "RunDetails",
     "StepsTaken",
+    "SuccessMeasured",
     "Trainer",
     "TrainingData",
     "TrainingEvent",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lewm_cli.statistics import Estimate, Rate
 from lewm_cli.train.monitor import HeldOut
 
 
@@ -62,6 +63,25 @@ class HeldOutMeasured:
 
 
 @dataclass(frozen=True)
+class SuccessMeasured:
+    """The weights of a step were evaluated by planning between validation pairs.
+
+    Args:
+        random: of random actions on the same pairs.
+        positions: R2 of each position that an MLP reads off latents of held-out frames; empty where none can be read.
+        seconds: that it took.
+        best: no state before had more success, so this one is kept.
+    """
+
+    step: int
+    success: Rate
+    random: Rate
+    positions: dict[str, Estimate]
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True)
 class Warned:
     """A warning for the user, in plain words."""
 
@@ -78,8 +98,17 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The state with most success on the validation pairs; of those with as much the latest."""
+
+    run: str
+    step: int
+    success: Rate
+
+
+@dataclass(frozen=True)
 class TrainingFinished:
-    """Training ended with its last step."""
+    """Training ended with its last step; `best` is None if nothing was evaluated on the way."""
 
     run: str
     task: str
@@ -87,6 +116,7 @@ class TrainingFinished:
     seconds: float
     held_out: HeldOut
     path: str
+    best: Best | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +132,15 @@ class TrainingStopped:
     reason: str
 
 
-TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished | TrainingStopped
+TrainingEvent = (
+    TrainingStarted
+    | StepsTaken
+    | HeldOutMeasured
+    | SuccessMeasured
+    | Warned
+    | Saved
+    | TrainingFinished
+    | TrainingStopped
+)
 Listener = Callable[[TrainingEvent], None]
 """Hears every event; `train.log.JsonLog` is one. `flows.train` joins them."""

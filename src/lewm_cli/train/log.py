@@ -3,14 +3,23 @@
 import errno
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from lewm_cli.system_errors import explained
-from lewm_cli.train.events import HeldOutMeasured, StepsTaken, TrainingEvent, TrainingFinished, TrainingStarted, Warned
+from lewm_cli.train.events import (
+    HeldOutMeasured,
+    StepsTaken,
+    SuccessMeasured,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    Warned,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class JsonLog:
 
     def __call__(self, event: TrainingEvent) -> None:
         entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": type(event).__name__}
-        line = (json.dumps(entry | asdict(event)) + "\n").encode()
+        line = (json.dumps(entry | to_jsonable_python(event)) + "\n").encode()
         with explained(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as log:
@@ -40,12 +49,14 @@ class TrainingHistory:
         held_out: measurements, by step.
         warnings: by step.
         seconds: spent training; None while it is not finished, and where it was resumed.
+        evaluated: success on validation pairs, by step.
     """
 
     steps: tuple[StepsTaken, ...]
     held_out: tuple[HeldOutMeasured, ...]
     warnings: tuple[Warned, ...]
     seconds: float | None
+    evaluated: tuple[SuccessMeasured, ...] = ()
 
 
 def read_log(path: Path) -> TrainingHistory:
@@ -59,18 +70,19 @@ def read_log(path: Path) -> TrainingHistory:
                 kept = {(kind, step): past for (kind, step), past in kept.items() if step <= event.first_step}
             case TrainingFinished():
                 seconds = None if resumed else event.seconds
-            case StepsTaken() | HeldOutMeasured() | Warned():
+            case StepsTaken() | HeldOutMeasured() | SuccessMeasured() | Warned():
                 kept[type(event), event.step] = event
     return TrainingHistory(
         tuple(event for event in kept.values() if isinstance(event, StepsTaken)),
         tuple(event for event in kept.values() if isinstance(event, HeldOutMeasured)),
         tuple(event for event in kept.values() if isinstance(event, Warned)),
         seconds,
+        tuple(event for event in kept.values() if isinstance(event, SuccessMeasured)),
     )
 
 
 def _events(path: Path) -> list[TrainingEvent]:
-    kinds = (TrainingStarted, StepsTaken, HeldOutMeasured, Warned, TrainingFinished)
+    kinds = (TrainingStarted, StepsTaken, HeldOutMeasured, SuccessMeasured, Warned, TrainingFinished)
     readers: dict[str, TypeAdapter[TrainingEvent]] = {kind.__name__: TypeAdapter(kind) for kind in kinds}
     events = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
