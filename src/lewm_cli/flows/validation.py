@@ -14,7 +14,7 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import HELD_OUT, EvaluationLoop, choose_pairs, find_protocol, rate, redraw
 from lewm_cli.methods import Network, RunCard, TrainConfig, Validated
-from lewm_cli.probe import ProbeSamples, draw_samples, score_mlp
+from lewm_cli.probe import ProbeSamples, draw_samples, score_linear
 from lewm_cli.simulate import InProcess, Pair
 from lewm_cli.store import Run, RunFiles, Say, weights_digest
 from lewm_cli.suggestion import command
@@ -34,7 +34,7 @@ PROBED_FRAMES = 2000
 
 @dataclass(frozen=True)
 class ValidationPairs:
-    """What published weights are evaluated on, the same at every evaluation of a run.
+    """The pairs and frames that published weights are evaluated on, the same at every evaluation of a run.
 
     Args:
         simulators: in this process.
@@ -78,11 +78,11 @@ class ValidationPairs:
                 f"out clips of all of them; {without}, or the split"
             )
         if len(episodes) < FEWEST_EPISODES:
-            share = min(0.9, FEWEST_EPISODES / dataset.episodes)
+            share = min(0.5, (FEWEST_EPISODES + 1) / dataset.episodes)
             raise LewmError(
-                f"only {len(episodes)} episodes of {dataset.name} are held out, and an evaluation while training needs "
-                f"{FEWEST_EPISODES}; hold out more: --set data.validation={share:.2g}, or record more: "
-                + command("collect", task.name, "--episodes", 300)
+                f"an evaluation while training needs {FEWEST_EPISODES} episodes that are held out, and of "
+                f"{dataset.name} it is {len(episodes)}; hold out more: --set data.validation={share:.2g}, or record "
+                "more: " + command("collect", task.name, "--episodes", 300)
             )
         protocol = find_protocol(task, HELD_OUT, (_settings(config.eval),))
         pairs, simulators = choose_pairs(dataset, task, episodes, protocol), InProcess(task)
@@ -107,7 +107,7 @@ class ValidationPairs:
         )
         episodes = loop.play(self.pairs, None, begun)
         self.baselines.update(enumerate(one.random_success for one in episodes))
-        probed = score_mlp(run, frames, self.probed, SEED, lambda _: waiting()) if self.probed else {}
+        probed = score_linear(run, frames, self.probed, SEED) if self.probed else {}
         validated = Validated(
             protocol=self.protocol,
             pairs=tuple((one.episode, one.start_row, one.goal_row) for one in self.pairs),

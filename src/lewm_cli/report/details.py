@@ -115,7 +115,9 @@ def _run_facts(details: RunDetails) -> Table:
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
         if chosen := provenance.chosen_by:
             pairs = f"on {len(chosen.pairs)} validation pairs (random {chosen.random}), protocol {chosen.protocol}"
-            facts.add_row("best state", f"no evaluated one before had more success: {chosen.success} {pairs}")
+            facts.add_row(
+                "best state", f"of all evaluated ones, of equal ones the latest: success {chosen.success} {pairs}"
+            )
         facts.add_row("loss", train.objective.explanation)
         facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
         facts.add_row("seed", str(train.seed))

@@ -210,7 +210,7 @@ class Home:
         plain, copy = split_copy(typed)
         found = self._found(self.run_name(plain)) if copy else None
         if found and found.own and typed.endswith(BEST):
-            raise MissingError(
+            raise LewmError(
                 f"no best state of {found.name} is kept: that is done by `lewm train --eval-every N`; type "
                 f"{found.name!r} for its last state"
             )

@@ -13,7 +13,7 @@ from lewm_cli.workers import Waiting
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The success of published weights, R2 of the positions that can be read off their latents, and the seconds."""
+    """The success of published weights, R2 of positions by a linear probe, and the seconds it took."""
 
     validated: Validated
     positions: dict[str, Estimate]

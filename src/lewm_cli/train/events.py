@@ -68,7 +68,7 @@ class SuccessMeasured:
 
     Args:
         random: of random actions on the same pairs.
-        positions: R2 of each position that an MLP reads off latents of held-out frames; empty where none can be read.
+        positions: R2 of each, by a linear probe on latents of held-out frames; empty where none is recorded.
         seconds: that it took.
         best: no state before had more success, so this one is kept.
     """
