@@ -10,10 +10,9 @@ from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
-    "lewm train tworoom --lambda 0.05 --steps 3000",
+    "lewm train tworoom --lambda 0.05 --eval-every 500",
     "lewm train tworoom --method delta",
     "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
-    "lewm train tworoom --eval-every 500",
     "lewm train tworoom --resume",
 )
 
