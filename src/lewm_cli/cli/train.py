@@ -1,18 +1,22 @@
 """`lewm train`: train a world model from a recording."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
 
+if TYPE_CHECKING:
+    from lewm_cli.report import Output
+    from lewm_cli.store import Home
+
 EXAMPLES = options.examples(
     "lewm train tworoom",
     "lewm train tworoom --lambda 0.05 --eval-every 500",
     "lewm train tworoom --method delta",
-    "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
+    "lewm train my-robot.h5 --set model.latent=32 --dry-run",
     "lewm train tworoom --resume",
 )
 
@@ -104,6 +108,9 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that stopped.", rich_help_panel=NAMED)
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: measure what it would take, and show all settings.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run of this name.", rich_help_panel=NAMED)
     ] = False,
@@ -137,11 +144,28 @@ def command(
         ("--eval-every", "eval.every", eval_every),
     )
     where = early.find_home(home, runs=[init_from])
+    if resume and dry_run:
+        raise UsageError("--dry-run is about a run that begins; leave it out, or --resume")
     if resume:
         more = bool(config or preset or init_from or overwrite)
         check_resumption(where, what, name=name, settings=layers, more=more)
     else:
         check_request(where, what, dataset=dataset, preset=preset, config=config, settings=layers)
+    if dry_run:
+        _forecast(
+            output,
+            where,
+            what,
+            preset=preset,
+            dataset=dataset,
+            config=config,
+            settings=layers,
+            name=name,
+            device=device,
+            init_from=init_from,
+            overwrite=overwrite,
+        )
+        return
     from lewm_cli.flows.train import train
     from lewm_cli.report import TrainingView, training_tables
 
@@ -166,3 +190,13 @@ def command(
     simulated = find_task(finished.task)
     next_one = "eval" if simulated and simulated.make_simulator else "show"
     output.say(f"next: {suggestion.command(next_one, finished.best.run if finished.best else finished.run)}")
+
+
+def _forecast(output: "Output", home: "Home", what: str, **asked: Any) -> None:
+    from pydantic_core import to_jsonable_python
+
+    from lewm_cli.flows.dry_run import forecast_training
+    from lewm_cli.report import forecast_tables
+
+    found = forecast_training(home, what, say=output.say, **asked)
+    output.result(to_jsonable_python(found, by_alias=True), lambda: forecast_tables(found))

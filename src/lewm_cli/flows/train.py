@@ -99,12 +99,12 @@ def train(
         check_resumption(home, what, name=name, settings=settings, more=more)
         job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
-        job = _new_job(
+        job = new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
     require_usable(job.dataset, say)
     if job.card is None:
-        _require_what_is_learned_from(job)
+        require_what_is_learned_from(job)
     split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
     validation = None
     if job.config.eval.every:
@@ -122,7 +122,7 @@ def train(
         parent = load_run(home, init_from, say=say) if init_from else None
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
-        card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
+        card = _resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
         if parent:
@@ -153,7 +153,7 @@ def train(
         return trainer.run(resume=resume)
 
 
-def _new_job(
+def new_job(
     home: Home,
     what: str,
     device: torch.device,
@@ -199,7 +199,7 @@ def _claimed(home: Home, job: Job, *, chosen: bool, overwrite: bool) -> Iterator
                 busy = f"another training is writing {name!r}; choose another --name"
                 held.enter_context(locked(files.weights, busy))
                 if job.card is None:
-                    _refuse_taken(home, name, overwrite=overwrite)
+                    refuse_taken(home, name, overwrite=overwrite)
             except TakenError:
                 if chosen:
                     raise
@@ -228,7 +228,8 @@ def _resumed_job(
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 
-def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
+def refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
+    """Raises TakenError or UsageError if no new run may have this name."""
     above = home.run_above(name)
     if above:
         raise LewmError(f"{name!r} would need a folder named like the run {above!r}; choose another --name")
@@ -239,7 +240,8 @@ def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
         )
 
 
-def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
+def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
+    """The card of a run that begins; raises LewmError if the weights of its parent do not fit it."""
     config, dataset = job.config, job.dataset
     frameskip = config.data.frameskip
     # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
@@ -276,7 +278,7 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
 
 
-def _require_what_is_learned_from(job: Job) -> None:
+def require_what_is_learned_from(job: Job) -> None:
     """Raises LewmError if the loss has terms that are learned from actions, and they never change."""
     terms, actions = job.config.objective.action_terms, used_actions(job.dataset)
     known = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TrainingStarted,
         Warned,
     )
+    from lewm_cli.train.forecast import Forecast, measure_forecast
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
     from lewm_cli.train.loop import Trainer, TrainingData
     from lewm_cli.train.monitor import HeldOut
@@ -27,6 +28,7 @@ else:
 __all__ = [
     "Evaluation",
     "Evaluator",
+    "Forecast",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
@@ -44,6 +46,7 @@ __all__ = [
     "Warned",
     "all_presets",
     "find_preset",
+    "measure_forecast",
     "read_log",
     "task_preset",
 ]
