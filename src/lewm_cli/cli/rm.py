@@ -9,8 +9,8 @@ from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
-    "lewm rm tworoom/lewm-2",
-    "lewm rm tworoom/lewm tworoom/demos --dry-run",
+    "lewm rm tworoom/delta-2",
+    "lewm rm tworoom/delta tworoom/demos --dry-run",
     "lewm rm tworoom/demos --dataset --yes",
 )
 

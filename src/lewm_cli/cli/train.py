@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 EXAMPLES = options.examples(
     "lewm train tworoom",
     "lewm train tworoom --lambda 0.05 --eval-every 500",
-    "lewm train tworoom --method delta",
     "lewm train my-robot.h5 --set model.latent=32 --dry-run",
+    "lewm train tworoom --log tensorboard --log wandb",
     "lewm train tworoom --resume",
 )
 
@@ -91,6 +91,15 @@ def command(
             show_default="never",
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOGGER",
+            help="Log to tensorboard, wandb or trackio too; may be given several times.",
+            show_default=False,
+            autocompletion=completion.names(completion.loggers),
+        ),
+    ] = None,
     settings: options.Settings = None,
     name: Annotated[
         str | None, typer.Option(help="Run name.", show_default="next free TASK/METHOD", rich_help_panel=NAMED)
@@ -142,6 +151,7 @@ def command(
         ("--batch-size", "optimizer.batch_size", batch_size),
         ("--seed", "seed", seed),
         ("--eval-every", "eval.every", eval_every),
+        ("--log", "log.to", log or None),
     )
     where = early.find_home(home, runs=[init_from])
     if resume and dry_run:

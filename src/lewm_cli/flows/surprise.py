@@ -124,7 +124,7 @@ def surprise_run(
             )
     show(result)
     path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
-    from lewm_cli.report.plot import surprise_svg  # late: matplotlib
+    from lewm_cli.report.plain_svg import surprise_svg  # late: matplotlib
 
     drawn_to = plot or path.with_suffix(".svg")
     write_text(drawn_to, surprise_svg(result))

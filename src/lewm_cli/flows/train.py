@@ -11,7 +11,7 @@ import numpy as np
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers
+from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers, read_toml
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
@@ -26,6 +26,7 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.training_dashboards import dashboards, keep_log_settings
 from lewm_cli.flows.training_request import (
     DEFAULT_PRESETS,
     check_resumption,
@@ -137,7 +138,8 @@ def train(
             held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
             held_out_episodes=len(split.held_out_episodes),
         )
-        listeners = (JsonLog(job.files.log), *listeners)
+        shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
+        listeners = (JsonLog(job.files.log), *listeners, *shown)
         evaluator = validation.evaluator(job.name, job.files, frames) if validation else None
         trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners, evaluator)
         if not resume:
@@ -150,6 +152,7 @@ def train(
             for path in (*derived, job.files.resume, job.files.log):
                 path.unlink(missing_ok=True)
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
+        keep_log_settings(job.files, job.config.log)
         return trainer.run(resume=resume)
 
 
@@ -222,9 +225,11 @@ def _resumed_job(
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
     own = Layer(f"the configuration of {name}", card.provenance.train.model_dump(by_alias=True, exclude_none=True))
-    merged = merge_layers([own, *settings])
-    config = TrainConfig.build(merged.tree, merged.source)
     files = RunFiles(home.run_stem(name))
+    logged = [read_toml(files.logging)] if files.logging.exists() else []
+    merged = merge_layers([own, *logged, *settings])
+    config = TrainConfig.build(merged.tree, merged.source)
+    config.log.check_installed()
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 

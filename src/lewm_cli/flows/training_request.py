@@ -26,7 +26,7 @@ def configure(
 
     Raises:
         UsageError: what comes out cannot mean anything.
-        LewmError: there is no such preset or file, or it is no TOML.
+        LewmError: there is no such preset or file, it is no TOML, or a logger is not installed.
     """
     base = task_preset(task, preset)
     above = [*([read_toml(config)] if config else ()), *settings]
@@ -37,7 +37,9 @@ def configure(
             own = layer.tree["method"]
             say(f"note: {few(sorted(left_out))} in {layer.source} is for {own}, so it is left out with {method}")
     layers = merge_layers([base.layer(method), *kept])
-    return TrainConfig.build(layers.tree, layers.source)
+    built = TrainConfig.build(layers.tree, layers.source)
+    built.log.check_installed()
+    return built
 
 
 def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> tuple[str, RunCard]:
@@ -92,18 +94,21 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
     """Raise the error of a training that is to be resumed, if its run can be found and its options are wrong.
 
     Args:
-        settings: none but the number of workers changes no result, and the method may be said again.
+        settings: none but the number of workers and what is logged to changes no result, and the method may be said
+            again.
         more: whether options were given that begin a run.
     """
     merged = merge_layers(list(settings))
     if more or not all(map(_changes_nothing, settings)):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting but data.workers"
+            "--overwrite and every setting but data.workers and those of log"
         )
+    config = TrainConfig.build(merged.tree, merged.source)
+    config.log.check_installed()
     if "method" not in merged.tree:
         return
-    method = TrainConfig.build(merged.tree, merged.source).method
+    method = config.method
     name, card = stopped_run(home, what, name)
     if card.method != method:
         raise UsageError(
@@ -116,7 +121,7 @@ def _changes_nothing(setting: Layer) -> bool:
     match setting.tree:
         case {"data": {"workers": _, **more}, **most}:
             return not (more or most)
-        case {"method": _, **most}:
+        case {"method": _, **most} | {"log": _, **most}:
             return not most
     return False
 

@@ -18,6 +18,7 @@ from lewm_cli.config import (
     DataConfig,
     EvalConfig,
     Layer,
+    LogConfig,
     MonitorConfig,
     NetworkConfig,
     OptimizerConfig,
@@ -59,6 +60,8 @@ class TrainConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
     eval: EvalConfig = EvalConfig()
+    log: LogConfig = Field(LogConfig(), exclude=True)
+    """Left out wherever a configuration is stored: it decides nothing that is computed."""
 
     @model_validator(mode="after")
     def _clips_long_enough(self) -> Self:

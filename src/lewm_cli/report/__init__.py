@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.run_report import RunReport, next_commands
     from lewm_cli.report.summary import report_tables, report_tree, run_html
     from lewm_cli.report.surprising import surprise_tables
+    from lewm_cli.report.training_plot import plot_tables, plot_tree
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
     from lewm_cli.report.video import VideoFolder
@@ -57,6 +58,8 @@ __all__ = [
     "method_tree",
     "next_commands",
     "plan_tables",
+    "plot_tables",
+    "plot_tree",
     "preset_tables",
     "preset_text",
     "probe_tables",

@@ -8,16 +8,19 @@ if TYPE_CHECKING:
     from lewm_cli.train.evaluated import Evaluation, Evaluator
     from lewm_cli.train.events import (
         HeldOutMeasured,
+        LatentsMeasured,
         Listener,
         StepsTaken,
         SuccessMeasured,
         TrainingEvent,
         TrainingFinished,
         TrainingStarted,
+        TrainingStopped,
         Warned,
     )
     from lewm_cli.train.forecast import Forecast, measure_forecast
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
+    from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.loop import Trainer, TrainingData
     from lewm_cli.train.monitor import HeldOut
     from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
@@ -26,12 +29,14 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "Curve",
     "Evaluation",
     "Evaluator",
     "Forecast",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
+    "LatentsMeasured",
     "Listener",
     "Preset",
     "RunDetails",
@@ -43,10 +48,13 @@ __all__ = [
     "TrainingFinished",
     "TrainingHistory",
     "TrainingStarted",
+    "TrainingStopped",
     "Warned",
     "all_presets",
     "find_preset",
     "measure_forecast",
+    "numbers",
+    "read_curves",
     "read_log",
     "task_preset",
 ]

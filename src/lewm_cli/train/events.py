@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from lewm_cli.statistics import Estimate, Rate
 from lewm_cli.train.monitor import HeldOut
 
@@ -40,6 +43,8 @@ class StepsTaken:
         update_seconds: per step, computing.
         clips_per_second: trained on.
         eta_seconds: until the last step, at this speed.
+        process_memory: bytes of main memory that this process has taken at most.
+        device_memory: the same of a CUDA device, by tensors.
     """
 
     step: int
@@ -52,6 +57,8 @@ class StepsTaken:
     update_seconds: float
     clips_per_second: float
     eta_seconds: float
+    process_memory: int | None = None
+    device_memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,20 @@ class SuccessMeasured:
     positions: dict[str, Estimate]
     seconds: float
     best: bool
+
+
+@dataclass(frozen=True)
+class LatentsMeasured:
+    """The latents of that measurement, for pictures; the log leaves them out.
+
+    Args:
+        latents: (N, D) of the first frames of N held-out clips.
+        rows: (N,) where these frames stand in the recording.
+    """
+
+    step: int
+    latents: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -137,6 +158,7 @@ TrainingEvent = (
     | StepsTaken
     | HeldOutMeasured
     | SuccessMeasured
+    | LatentsMeasured
     | Warned
     | Saved
     | TrainingFinished

@@ -10,7 +10,7 @@ from lewm_cli.model import normalize_pixels
 
 
 class Learner:
-    """What is trained, and how a step changes it: a network, the heads that only its loss needs, and the optimizer."""
+    """A network that is trained, the heads that only its loss needs, and the optimizer that changes them."""
 
     def __init__(self, config: TrainConfig, inputs: Inputs, model: Network, device: torch.device) -> None:
         self.model, self.inputs, self.device = model.to(device), inputs, device

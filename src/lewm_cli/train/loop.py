@@ -20,6 +20,7 @@ from lewm_cli.suggestion import command
 from lewm_cli.train.evaluated import BestState, Evaluator
 from lewm_cli.train.events import (
     HeldOutMeasured,
+    LatentsMeasured,
     Listener,
     Saved,
     StepsTaken,
@@ -31,6 +32,7 @@ from lewm_cli.train.events import (
     Warned,
 )
 from lewm_cli.train.learner import Learner
+from lewm_cli.train.memory import device_peak, process_peak
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
@@ -135,7 +137,7 @@ class Trainer:
         last, every = self.schedule.total_steps, self.config.monitor.every
         window, saved, kept, self._taken = _Window(first), None, first, first
         if first and self._evaluates(first):  # what a resumed run was stopped in, if it was; else it is done over
-            self._evaluate(self._measure(first)[0], first, stop)
+            self._evaluate(self._publish(), first, stop)
         for step in range(first, last):
             asked = time.monotonic()
             try:
@@ -166,22 +168,31 @@ class Trainer:
                 raise self._stopped(done, stopping)
         return saved or self._measure(last)
 
-    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+    def _chosen(self, batches: ClipBatches, count: int) -> list[int]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
-        chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        chosen: list[int] = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        return chosen
+
+    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+        chosen = self._chosen(batches, count)
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
+    def _publish(self) -> Network:
+        return self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
+
     def _measure(self, step: int) -> tuple[Network, HeldOut]:
         # A copy is measured and published. The raw state is what training goes on from.
-        published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
+        published = self._publish()
         self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        held_out = HeldOut.measure(
+        held_out, latents = HeldOut.with_latents(
             self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
+        rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
+        self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
         if held_out.collapsed and not self._warned:
             self._warned = True
             self._tell(
@@ -246,6 +257,8 @@ class Trainer:
             update_seconds=seconds - window.data_seconds / count,
             clips_per_second=window.clips / count / seconds,
             eta_seconds=seconds * (self.schedule.total_steps - step),
+            process_memory=process_peak(),
+            device_memory=device_peak(self.device),
         )
 
     def _stopped(self, step: int, signal_number: int) -> StoppedError:
