@@ -128,9 +128,9 @@ def test_memory_of_a_large_batch_is_reckoned_from_small_ones():
 def peak_of_a_process(clips: int) -> int:
     """Bytes that a process of its own holds at most, which takes two steps."""
     program = (
-        "import resource, test_forecast as test; learner = test.a_learner()\n"
+        "import test_forecast as test; learner = test.a_learner()\n"
         f"for _ in range(2): learner.step(test.some_clips({clips}), 0.0)\n"
-        "print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "from lewm_cli.train.memory import process_peak; print(process_peak())"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program],

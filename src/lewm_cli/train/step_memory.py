@@ -1,7 +1,5 @@
 """The memory that a training step takes, by batch size: measured on a few clips, and reckoned from there."""
 
-import resource
-import sys
 import weakref
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from lewm_cli.data import Clip
 from lewm_cli.train.learner import Learner
+from lewm_cli.train.memory import process_peak
 from lewm_cli.workers import available_memory
 
 MEASURED = 4, 8
@@ -45,7 +44,7 @@ class StepMemory:
         """
         device, cuda = learner.device, learner.device.type == "cuda"
         moments = 2 * sum(weights.nbytes for weights in learner.trained)
-        process = 0 if cuda else _process_bytes()
+        process = 0 if cuda else process_peak()
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if cuda else available_memory()
         _peak(learner, clips, MEASURED[0])  # only then there are moments
         before = torch.cuda.memory_allocated(device) if cuda else process + moments
@@ -107,9 +106,3 @@ def _peak(learner: Learner, clips: Clip, size: int) -> int:
     with LiveBytes() as memory:
         learner.step(part, 0.0)
     return int(memory.peak)
-
-
-def _process_bytes() -> int:
-    """Memory of this process at its highest so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
