@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
-    "lewm train tworoom --lambda 0.05 --eval-every 500",
+    "lewm train tworoom --method lewm --lambda 0.05 --eval-every 500",
     "lewm train my-robot.h5 --set model.latent=32 --dry-run",
     "lewm train tworoom --log tensorboard --log wandb",
     "lewm train tworoom --resume",
