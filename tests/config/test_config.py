@@ -94,6 +94,7 @@ def test_misspelled_section_is_refused_with_a_key_of_the_section_meant():
         "data.validation=1.0",
         "data.split=rows",
         "data.workers=-1",
+        "data.in_memory=maybe",
         "model.latent=0",
         "model.predictor.dropout=1",
         "seed=-1",

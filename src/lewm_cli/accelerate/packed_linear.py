@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lewm_cli.model import onednn_is_faster
+
 LARGE = 2**19
 """Multiply-adds from which oneDNN's product is worth its longer start."""
 
@@ -60,15 +62,7 @@ class PackedLinear:
     @cached_property
     def packable(self) -> bool:
         """True where oneDNN multiplies large products faster than torch itself."""
-        # torch multiplies float32 with MKL, which leaves half of a processor idle that has AVX-512 and is not Intel's,
-        # and packs a matrix anew for every product in bfloat16.
-        return (
-            self.weight.is_cpu
-            and self.weight.dtype in (torch.float32, torch.bfloat16)
-            and torch.backends.cpu.get_cpu_capability() == "AVX512"
-            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-            and all(hasattr(torch.ops.mkldnn, op) for op in ("_linear_pointwise", "_reorder_linear_weight"))  # private
-        )
+        return self.weight.dtype in (torch.float32, torch.bfloat16) and onednn_is_faster(self.weight)
 
     @cached_property
     def packed(self) -> Tensor:

@@ -33,7 +33,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Remove runs with everything measured on them, or datasets with their packed frames.
+    """Remove runs with everything measured on them, or datasets.
 
     What goes is shown first, and asked about. Nothing outside the home that takes the writes is touched.
     """

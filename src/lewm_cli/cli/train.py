@@ -74,7 +74,13 @@ def command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.", show_default=False)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=2, help="Clips per step.", show_default=False, rich_help_panel=options.SETTINGS)
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Clips per step; auto: as many as fit into memory.",
+            show_default="from the preset",
+            rich_help_panel=options.SETTINGS,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
@@ -148,7 +154,7 @@ def command(
         ("--lambda", "objective.lambda", lambda_),
         ("--epochs", "schedule.stop", epochs and f"{epochs} epochs"),
         ("--steps", "schedule.stop", steps and f"{steps} steps"),
-        ("--batch-size", "optimizer.batch_size", batch_size),
+        ("--batch-size", "optimizer.batch_size", int(batch_size) if (batch_size or "").isdecimal() else batch_size),
         ("--seed", "seed", seed),
         ("--eval-every", "eval.every", eval_every),
         ("--log", "log.to", log or None),

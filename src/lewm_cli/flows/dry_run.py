@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 from lewm_cli.config import Layer
-from lewm_cli.data import ClipBatches, find_packed, open_frames, require_usable, split_clips
+from lewm_cli.data import ClipBatches, DecodedFrames, belongs_in_memory, require_usable, split_clips
 from lewm_cli.errors import LewmError
-from lewm_cli.flows.train import new_card, new_job, refuse_taken, require_what_is_learned_from
+from lewm_cli.flows.train import new_card, new_job, refuse_taken, require_what_is_learned_from, with_batch_size
 from lewm_cli.model import resolve_device
 from lewm_cli.store import Home, Run, Say, load_weights, stored_card
 from lewm_cli.suggestion import command
@@ -46,7 +46,10 @@ def forecast_training(
 
         ValidationPairs.find(job.task, job.dataset, settled, split.held_out_episodes, say)
     card = new_card(job, split, there, _parent(home, init_from))
-    frames = open_frames(job.dataset, size, home.cache)
+    if settled.optimizer.batch_size == "auto":
+        job, card = with_batch_size(job, card, there, len(split.train), say)
+        settled = job.config
+    frames = DecodedFrames(job.dataset, size)
     say(f"measuring memory and time with a few steps on {job.dataset.name}; nothing is written")
     return measure_forecast(
         name or next(home.free_names(job.name, "run")),
@@ -55,7 +58,7 @@ def forecast_training(
         ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
         len(split.held_out),
         there,
-        packing=settled.data.packed and find_packed(job.dataset, size, home.cache) is None,
+        in_memory=belongs_in_memory(job.dataset, size, settled.data.in_memory),
         free=shutil.disk_usage(next(path for path in (home.write, *home.write.parents) if os.path.lexists(path))).free,
     )
 

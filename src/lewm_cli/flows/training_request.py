@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from lewm_cli.config import Layer, merge_layers, read_toml
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, original_stem
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.store import Home, RunFiles, Say, dataset_task, is_name, list_runs, newest_run, read_card, silent
@@ -94,7 +94,7 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
     """Raise the error of a training that is to be resumed, if its run can be found and its options are wrong.
 
     Args:
-        settings: none but the number of workers and what is logged to changes no result, and the method may be said
+        settings: none but how batches are served and what is logged to changes no result, and the method may be said
             again.
         more: whether options were given that begin a run.
     """
@@ -102,7 +102,7 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
     if more or not all(map(_changes_nothing, settings)):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting but data.workers and those of log"
+            "--overwrite and every setting but data.workers, data.in_memory and those of log"
         )
     config = TrainConfig.build(merged.tree, merged.source)
     config.log.check_installed()
@@ -119,8 +119,8 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
 
 def _changes_nothing(setting: Layer) -> bool:
     match setting.tree:
-        case {"data": {"workers": _, **more}, **most}:
-            return not (more or most)
+        case {"data": {**own}, **most}:
+            return not most and own.keys() <= {"workers", "in_memory"}
         case {"method": _, **most} | {"log": _, **most}:
             return not most
     return False
@@ -149,7 +149,7 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
             f"there is no recording of {task.name} yet; make one with: "
             + command("collect", task.name, "--episodes", 300)
         )
-    if len(found) > 1 and found[0].path.stem != task.released_dataset:
+    if len(found) > 1 and original_stem(found[0]) != task.released_dataset:
         names = few((dataset.name for dataset in found), command("ls"))
         raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
     return found[0]

@@ -1,10 +1,11 @@
 """The parts of world models in plain torch, the interface of a model, and the plain rollout."""
 
-from lewm_cli.model.device import resolve_device
+from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, Predictor, Projector
+from lewm_cli.model.products import onednn_is_faster
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.sigreg import SIGReg
 from lewm_cli.model.vit import VisionTransformer, normalize_pixels
@@ -26,7 +27,9 @@ __all__ = [
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
+    "has_bf16",
     "normalize_pixels",
+    "onednn_is_faster",
     "perceptron",
     "profile",
     "resolve_device",

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.config import ActionEncoderConfig, PredictorConfig, TransformerConfig
+from lewm_cli.model.products import Linear
 
 
 class Predictor(nn.Module):
@@ -33,11 +34,11 @@ class ConditionalTransformer(nn.Module):
         super().__init__()
         width = config.width or latent
         same = width == latent
-        self.input_proj = nn.Identity() if same else nn.Linear(latent, width)
-        self.cond_proj = nn.Identity() if same else nn.Linear(latent, width)
+        self.input_proj = nn.Identity() if same else Linear(latent, width)
+        self.cond_proj = nn.Identity() if same else Linear(latent, width)
         self.layers = nn.ModuleList(ConditionalBlock(config, width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
-        self.output_proj = nn.Identity() if same else nn.Linear(width, latent)
+        self.output_proj = nn.Identity() if same else Linear(width, latent)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(N, T, D) and (N, T, D) to (N, T, D)."""
@@ -57,7 +58,7 @@ class ConditionalBlock(nn.Module):
         self.attn = Attention(config, width, causal=causal)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.mlp = FeedForward(config, width)
-        modulation = nn.Linear(width, 6 * width)
+        modulation = Linear(width, 6 * width)
         # Zero: every block starts as the identity, and actions enter only as training asks for them.
         nn.init.zeros_(modulation.weight)
         nn.init.zeros_(modulation.bias)
@@ -83,8 +84,8 @@ class Attention(nn.Module):
         self.heads = config.heads
         self.dropout = config.dropout
         self.norm = nn.LayerNorm(width)
-        self.to_qkv = nn.Linear(width, 3 * inner, bias=False)
-        self.to_out = nn.Sequential(nn.Linear(inner, width), nn.Dropout(config.dropout))
+        self.to_qkv = Linear(width, 3 * inner, bias=False)
+        self.to_out = nn.Sequential(Linear(inner, width), nn.Dropout(config.dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, width) to the same."""
@@ -104,10 +105,10 @@ class FeedForward(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             nn.LayerNorm(width),
-            nn.Linear(width, config.mlp),
+            Linear(width, config.mlp),
             nn.GELU(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.mlp, width),
+            Linear(config.mlp, width),
             nn.Dropout(config.dropout),
         )
 
@@ -123,7 +124,7 @@ class Projector(nn.Module):
     def __init__(self, input_dim: int, hidden: int, output_dim: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(input_dim, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, output_dim)
+            Linear(input_dim, hidden), nn.BatchNorm1d(hidden), nn.GELU(), Linear(hidden, output_dim)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,9 +140,9 @@ class ActionEncoder(nn.Module):
         super().__init__()
         self.patch_embed = nn.Conv1d(block_dim, config.smoothed, kernel_size=1)
         self.embed = nn.Sequential(
-            nn.Linear(config.smoothed, config.expansion * latent),
+            Linear(config.smoothed, config.expansion * latent),
             nn.SiLU(),
-            nn.Linear(config.expansion * latent, latent),
+            Linear(config.expansion * latent, latent),
         )
 
     def forward(self, blocks: Tensor) -> Tensor:

@@ -1,23 +1,40 @@
 """The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too)."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lewm_cli.config import EncoderConfig, PixelStats
+from lewm_cli.model.products import Linear, attention, linear
 
 
 def normalize_pixels(frames: Tensor, stats: PixelStats) -> Tensor:
     """Scale frames (..., H, W, 3) uint8 to [0, 1], standardize them per channel, and return (..., 3, H, W) float32."""
-    mean, std = (torch.tensor(values, device=frames.device) for values in (stats.mean, stats.std))
-    return ((frames.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
+    # By rows: three channels at a time are too few for a processor's vectors.
+    mean, std = (_row(values, frames.shape[-2], frames.device) for values in (stats.mean, stats.std))
+    return (frames.flatten(-2) / 255).sub_(mean).div_(std).reshape(frames.shape).movedim(-1, -3)
+
+
+@lru_cache(maxsize=8)
+def _row(channels: tuple[float, ...], pixels: int, device: torch.device) -> Tensor:
+    # Kept: until it has been sent to a device, whoever asks waits for all that the device has still to compute.
+    return torch.tensor(channels, device=device).repeat(pixels)
 
 
 class VisionTransformer(nn.Module):
     """Encodes frames to the CLS token of the last layer (paper section 3.1; the released encoder).
 
     The position embedding is learned for frames of `image_size` x `image_size` pixels.
+
+    Attributes:
+        checkpointing: compute what is inside a block anew for its gradient instead of keeping it, which takes a third
+            more time and a fraction of the memory.
     """
+
+    checkpointing = False
 
     def __init__(self, config: EncoderConfig, image_size: int) -> None:
         super().__init__()
@@ -32,9 +49,20 @@ class VisionTransformer(nn.Module):
         H and W are multiples of the patch size; a size other than the trained one interpolates the position embedding.
         """
         x = self.embeddings(pixels)
-        for layer in self.layers:
-            x = layer(x)
+        *layers, last = self.layers
+        for layer in layers:
+            x = self._through(layer, x, x.shape[1])
+        # Nothing reads the patches after the last block, so it computes the CLS token alone.
+        x = self._through(last, x, 1)
         output: Tensor = self.layernorm(x[:, 0])
+        return output
+
+    def _through(self, layer: nn.Module, x: Tensor, wanted: int) -> Tensor:
+        output: Tensor
+        if self.checkpointing and torch.is_grad_enabled():
+            output = checkpoint(layer, x, wanted, use_reentrant=False, preserve_rng_state=False)  # nothing is random
+        else:
+            output = layer(x, wanted)
         return output
 
 
@@ -53,9 +81,16 @@ class Embeddings(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) to tokens (N, 1 + patches, width)."""
-        patches = self.patch_embeddings["projection"](pixels)
-        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
-        return tokens + self._positions(patches.shape[-2], patches.shape[-1])
+        projection = self.patch_embeddings["projection"]
+        assert isinstance(projection, nn.Conv2d)
+        side = projection.kernel_size[0]
+        rows, columns = (size // side for size in pixels.shape[-2:])
+        # A convolution whose stride is its kernel is one product per patch; colors come last, as they lie in memory.
+        grid = pixels.movedim(1, -1).reshape(len(pixels), rows, side, columns, side, 3)
+        patches = grid.transpose(2, 3).reshape(len(pixels), rows * columns, -1)
+        embedded = linear(patches, projection.weight.permute(0, 2, 3, 1).flatten(1), projection.bias)
+        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), embedded], dim=1)
+        return tokens + self._positions(rows, columns)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         if (rows, columns) == (self.grid, self.grid):
@@ -76,31 +111,32 @@ class EncoderBlock(nn.Module):
         self.layernorm_after = nn.LayerNorm(config.width, eps=1e-12)
         self.mlp = EncoderMLP(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, tokens, width) to the same."""
-        x = x + self.attention(self.layernorm_before(x))
+    def forward(self, x: Tensor, wanted: int) -> Tensor:
+        """(N, tokens, width) to the first tokens, as many as wanted."""
+        normed = self.layernorm_before(x)
+        x = x[:, :wanted] + self.attention(normed[:, :wanted], normed)
         output: Tensor = x + self.mlp(self.layernorm_after(x))
         return output
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention over all tokens, biases on every projection."""
+    """Multi-head attention, biases on every projection."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width)
-        self.v_proj = nn.Linear(config.width, config.width)
-        self.o_proj = nn.Linear(config.width, config.width)
+        self.q_proj = Linear(config.width, config.width)
+        self.k_proj = Linear(config.width, config.width)
+        self.v_proj = Linear(config.width, config.width)
+        self.o_proj = Linear(config.width, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, tokens, width) to the same."""
+    def forward(self, asking: Tensor, seen: Tensor) -> Tensor:
+        """Tokens (N, some, width) that ask and tokens (N, all, width) that they see to (N, some, width)."""
         query, key, value = (
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+            for projection, x in ((self.q_proj, asking), (self.k_proj, seen), (self.v_proj, seen))
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attention(query, key, value)
         output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
         return output
 
@@ -110,8 +146,8 @@ class EncoderMLP(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.width, config.mlp)
-        self.fc2 = nn.Linear(config.mlp, config.width)
+        self.fc1 = Linear(config.width, config.mlp)
+        self.fc2 = Linear(config.mlp, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.forecasting import forecast_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.output import Output
+    from lewm_cli.report.packing import packed_tables, packed_tree
     from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
     from lewm_cli.report.probing import head_tables, probe_tables
     from lewm_cli.report.recording_facts import dataset_tables, dataset_tree
@@ -57,6 +58,8 @@ __all__ = [
     "method_tables",
     "method_tree",
     "next_commands",
+    "packed_tables",
+    "packed_tree",
     "plan_tables",
     "plot_tables",
     "plot_tree",

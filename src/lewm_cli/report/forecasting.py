@@ -19,16 +19,15 @@ def forecast_tables(found: Forecast) -> list[RenderableType]:
     beside = f" and {found.loss_parameters:,} that only the loss needs" if found.loss_parameters else ""
     facts.add_row("parameters", f"{found.parameters:,}{beside}")
     facts.add_row("clips", f"{found.train_clips:,} of {found.dataset}, {found.held_out_clips:,} more held out")
-    facts.add_row("steps", f"{found.steps:,} of batch {config.optimizer.batch_size} ({number(found.epochs)} epochs)")
-    waiting = f"data {1e3 * step.data:.1f} ms" if step.data else "data not measured: frames are not packed yet"
+    facts.add_row("steps", f"{found.steps:,} of batch {config.optimizer.clips} ({number(found.epochs)} epochs)")
+    waiting = f"data {1e3 * step.data:.1f} ms" if step.data else "no wait for data: frames are read before"
     facts.add_row("a step", f"update {1e3 * step.update:.1f} ms, {waiting}; on {found.device}, {step.steps} steps")
     parts = f"steps {_time(duration.steps)}, held-out measurements {_time(duration.held_out)}"
-    packing = f"packing {_time(duration.packing)}, " if duration.packing else ""
-    facts.add_row("time", f"{_time(duration.whole)}: {packing}{parts}")
+    reading = f"reading frames into memory {_time(duration.reading)}, " if duration.reading else ""
+    facts.add_row("time", f"{_time(duration.whole)}: {reading}{parts}")
     if config.eval.every:
         facts.add_row("", f"evaluations come on top: one every {config.eval.every:,} steps")
-    packed = f", packed frames {decimal(disk.packed)}" if disk.packed else ""
-    kinds = f"weights {decimal(disk.weights)}, resume state {decimal(disk.resume)}{packed}, log {decimal(disk.log)}"
+    kinds = f"weights {decimal(disk.weights)}, resume state {decimal(disk.resume)}, log {decimal(disk.log)}"
     facts.add_row("disk", f"{decimal(disk.whole)}: {kinds}")
     facts.add_row("", f"{decimal(found.free)} are free" + ("" if disk.whole < found.free else ", which do not suffice"))
     few, more = MEASURED
@@ -36,7 +35,7 @@ def forecast_tables(found: Forecast) -> list[RenderableType]:
     table = plain_table("batch", "memory", "")
     for batch, needed in found.batches.items():
         fits = "" if needed <= memory.available else "does not fit"
-        table.add_row(str(batch), decimal(needed), fits or ("this one" if batch == config.optimizer.batch_size else ""))
+        table.add_row(str(batch), decimal(needed), fits or ("this one" if batch == config.optimizer.clips else ""))
     room = f"{decimal(memory.available)} are free for it, so that at most {memory.largest:,} clips fit."
     return [facts, how, table, f"{room}\n", preset_text(config)]
 

@@ -10,7 +10,16 @@ from rich.text import Text
 
 from lewm_cli.report.numbers import number
 from lewm_cli.report.output import Output
-from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, SuccessMeasured, TrainingEvent, TrainingStarted, Warned
+from lewm_cli.train import (
+    HeldOut,
+    HeldOutMeasured,
+    Noted,
+    StepsTaken,
+    SuccessMeasured,
+    TrainingEvent,
+    TrainingStarted,
+    Warned,
+)
 
 
 class TrainingView:
@@ -48,6 +57,8 @@ class TrainingView:
                 self.output.say(f"held out at {event.step}: {_held_out(event.held_out)}")
             case SuccessMeasured():
                 self.output.say(f"evaluated at {event.step}: {_success(event)}")
+            case Noted():
+                self.output.say(event.message)
             case Warned():
                 self.output.say(f"warning: {event.message}")
 

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.train.batch_size import largest_batch
     from lewm_cli.train.evaluated import Evaluation, Evaluator
     from lewm_cli.train.events import (
         HeldOutMeasured,
         LatentsMeasured,
         Listener,
+        Noted,
         StepsTaken,
         SuccessMeasured,
         TrainingEvent,
@@ -38,6 +40,7 @@ __all__ = [
     "JsonLog",
     "LatentsMeasured",
     "Listener",
+    "Noted",
     "Preset",
     "RunDetails",
     "StepsTaken",
@@ -52,6 +55,7 @@ __all__ = [
     "Warned",
     "all_presets",
     "find_preset",
+    "largest_batch",
     "measure_forecast",
     "numbers",
     "read_curves",

@@ -89,6 +89,14 @@ class SuccessMeasured:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something for the user to know, in plain words, that is nothing to worry about."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True)
 class LatentsMeasured:
     """The latents of that measurement, for pictures; the log leaves them out.
 
@@ -159,6 +167,7 @@ TrainingEvent = (
     | HeldOutMeasured
     | SuccessMeasured
     | LatentsMeasured
+    | Noted
     | Warned
     | Saved
     | TrainingFinished

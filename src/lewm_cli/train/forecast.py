@@ -25,7 +25,7 @@ FEWEST, MOST = 2, 100
 """Steps that are measured, after a first one."""
 
 READ_FRAMES = 256
-"""Frames that are read to know how long packing takes."""
+"""Frames that are read to know how long reading all of them takes."""
 
 LOG_LINE = 400
 """Bytes, about."""
@@ -37,7 +37,7 @@ class StepTime:
 
     Args:
         steps: measured.
-        data: waiting for clips; 0 where frames would be packed first, and are not yet.
+        data: waiting for clips; 0 where frames would be read into memory first.
         update: computing.
     """
 
@@ -51,19 +51,18 @@ class Duration:
     """Seconds of the whole training, and its parts; evaluations in the simulator come on top."""
 
     whole: float
-    packing: float
+    reading: float
     steps: float
     held_out: float
 
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """Bytes that are written: weights in all their forms, resume state, packed frames, log; and those in all."""
+    """Bytes that are written: weights in all their forms, resume state, log; and those in all."""
 
     whole: int
     weights: int
     resume: int
-    packed: int
     log: int
 
 
@@ -106,14 +105,14 @@ def measure_forecast(
     held_out_clips: int,
     device: torch.device,
     *,
-    packing: bool,
+    in_memory: bool,
     free: int,
 ) -> Forecast:
     """Take a few steps of a training, of a model that is thrown away.
 
     Args:
         clips: to train on.
-        packing: frames would be packed before it.
+        in_memory: frames would be read into memory before it.
         free: bytes of disk.
 
     Raises:
@@ -126,11 +125,11 @@ def measure_forecast(
     torch.manual_seed(config.seed)
     learner = Learner(config, card.inputs, card.new_model(), device)
     memory = StepMemory.measure(learner, clips[[number % len(clips) for number in range(MEASURED[1])]])
-    batch, steps = config.optimizer.batch_size, schedule.total_steps
+    batch, steps = config.optimizer.clips, schedule.total_steps
     _require_room(batch, memory)
-    step = _time_steps(learner, clips, config, schedule.lr(0), in_memory=packing)
+    step = _time_steps(learner, clips, config, schedule.lr(0), in_memory=in_memory)
     rows = len(clips.actions)
-    read = _read_seconds(clips, rows) if packing else 0.0
+    read = _read_seconds(clips, rows) if in_memory else 0.0
     computed, held_out = steps * (step.data + step.update), _held_out_seconds(config, steps, step)
     return Forecast(
         run=run,
@@ -146,7 +145,7 @@ def measure_forecast(
         batches={size: memory.of(size) for size in sorted({max(2, batch // 4), max(2, batch // 2), batch, 2 * batch})},
         step=step,
         duration=Duration(read + computed + held_out, read, computed, held_out),
-        disk=_disk_space(learner, config, card, steps, packed=rows * 3 * config.model.image_size**2 if packing else 0),
+        disk=_disk_space(learner, config, card, steps),
         free=free,
         config=config,
     )
@@ -168,10 +167,10 @@ def _time_steps(learner: Learner, clips: ClipBatches, config: TrainConfig, lr: f
     """Take steps for some seconds, the first of which is not counted, on clips that are served as in training.
 
     Args:
-        in_memory: there is no wait to measure, for frames would be packed, and are not yet.
+        in_memory: there is no wait to measure, for frames would be read before.
     """
     workers = 0 if in_memory else min(config.data.workers, available_cores())
-    with closing(clips.stream(config.optimizer.batch_size, config.seed, 0, workers)) as stream:
+    with closing(clips.stream(config.optimizer.clips, config.seed, 0, workers)) as stream:
         batches: Iterator[Clip] = itertools.cycle([next(stream)]) if in_memory else stream
         _time_step(learner, batches, lr)
         begun, times = time.perf_counter(), list[tuple[float, float]]()
@@ -202,13 +201,13 @@ def _read_seconds(clips: ClipBatches, rows: int) -> float:
 def _held_out_seconds(config: TrainConfig, steps: int, step: StepTime) -> float:
     """Seconds of all measurements of held-out clips; to look at a clip takes a third of training on it."""
     looked_at = -(-steps // config.monitor.every) * (CALIBRATION_CLIPS + config.monitor.clips)
-    return looked_at / config.optimizer.batch_size * step.update / 3
+    return looked_at / config.optimizer.clips * step.update / 3
 
 
-def _disk_space(learner: Learner, config: TrainConfig, card: RunCard, steps: int, *, packed: int) -> DiskSpace:
+def _disk_space(learner: Learner, config: TrainConfig, card: RunCard, steps: int) -> DiskSpace:
     network, heads = (sum(each.nbytes for each in one.state_dict().values()) for one in (learner.model, learner.heads))
     header, best = len(card.model_dump_json()), bool(config.eval.every)
     weights = (3 + best) * network + (1 + best) * header  # two forms of them are derived for other tools
     resume = network + heads + 2 * sum(each.nbytes for each in learner.trained)
     log = round(LOG_LINE * (steps / config.monitor.log_every + 2 * steps / config.monitor.every))
-    return DiskSpace(weights + resume + packed + log, weights, resume, packed, log)
+    return DiskSpace(weights + resume + log, weights, resume, log)

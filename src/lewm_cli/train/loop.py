@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from lewm_cli.methods import Batch, Loss, Network, RunCard, TrainConfig
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
+from lewm_cli.train.batch_size import does_not_fit
 from lewm_cli.train.evaluated import BestState, Evaluator
 from lewm_cli.train.events import (
     HeldOutMeasured,
     LatentsMeasured,
     Listener,
+    Noted,
     Saved,
     StepsTaken,
     SuccessMeasured,
@@ -31,11 +34,12 @@ from lewm_cli.train.events import (
     TrainingStopped,
     Warned,
 )
-from lewm_cli.train.learner import Learner
+from lewm_cli.train.learner import Learner, out_of_memory
 from lewm_cli.train.memory import device_peak, process_peak
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
+from lewm_cli.train.transfer import batches_on
 from lewm_cli.workers import WorkerDiedError, available_cores
 
 CALIBRATION_CLIPS = 1024
@@ -76,7 +80,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.objective = self.config.objective
-        self.learner = Learner(self.config, self.card.inputs, self.model, self.device)
+        self.learner = Learner(self.config, self.card.inputs, self.model, self.device, self._note)
         self.schedule = Schedule.of(self.config, len(self.data.train))
         self._warned = False
         self._taken = 0
@@ -106,14 +110,15 @@ class Trainer:
                 total_steps=self.schedule.total_steps,
             )
         )
+        self.learner.begin(self.schedule.total_steps - first)
         stop = StopRequest()
         workers = min(self.config.data.workers, available_cores())
         stream = self.data.train.stream(
-            self.config.optimizer.batch_size, self.config.seed, first, workers, waiting=stop.check
+            self.config.optimizer.clips, self.config.seed, first, workers, waiting=stop.check
         )
         try:
             with stop, closing(stream) as clips:
-                published, held_out = self._train(clips, first, stop)
+                published, held_out = self._train(batches_on(self.device, clips), first, stop)
             save_derived(self.files, published, self.card.method)
         except (Exception, StoppedError) as error:
             for listener in self.listeners:
@@ -149,9 +154,9 @@ class Trainer:
             except WorkerDiedError as death:
                 raise self._worker_died(death, kept) from death
             else:
-                got = time.monotonic()
-                loss, norm = self.learner.step(clip, self.schedule.lr(step))
-                window.add(loss, norm, len(clip.pixels), got - asked)
+                waited = time.monotonic() - asked if self.learner.idle else 0.0
+                loss, norm = self._step(clip, self.schedule.lr(step))
+                window.add(loss, norm, len(clip.pixels), waited)
                 done = self._taken = step + 1
             stopping = stop.signal_number
             evaluating = self._evaluates(done) and stopping is None
@@ -167,6 +172,15 @@ class Trainer:
             if stopping is not None:
                 raise self._stopped(done, stopping)
         return saved or self._measure(last)
+
+    def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
+        try:
+            return self.learner.step(clip, lr)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+        raise does_not_fit(self.config, self.card.inputs, self.device)
 
     def _chosen(self, batches: ClipBatches, count: int) -> list[int]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
@@ -241,7 +255,7 @@ class Trainer:
 
     def _mean(self, window: "_Window", step: int) -> StepsTaken:
         count = step - window.first
-        loss, norm, *parts = (window.sums / count).tolist()
+        loss, norm, *parts = (window.sums / count).cpu().tolist()
         if not math.isfinite(loss):
             raise self._diverged(step)
         # After the sums have come from the device, so that what it still computed is counted.
@@ -285,6 +299,9 @@ class Trainer:
     def _resuming(self) -> str:
         return command("train", self.card.inputs.task, "--name", self.name, "--resume")
 
+    def _note(self, message: str) -> None:
+        self._tell(Noted(self._taken, message))
+
     def _tell(self, event: TrainingEvent) -> None:
         for listener in self.listeners:
             listener(event)
@@ -299,11 +316,11 @@ class _Window:
     data_seconds: float = 0.0
     begun: float = field(default_factory=time.monotonic)
     names: tuple[str, ...] = ()
-    sums: Tensor = field(default_factory=lambda: torch.zeros(1))
+    sums: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def add(self, loss: Loss, norm: Tensor, clips: int, data_seconds: float) -> None:
         self.names = tuple(loss.parts)
         values = torch.stack([loss.total, norm, *loss.parts.values()]).detach()
-        self.sums = self.sums.to(values.device) + values
+        self.sums = self.sums + values
         self.clips += clips
         self.data_seconds += data_seconds

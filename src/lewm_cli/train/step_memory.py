@@ -1,14 +1,12 @@
 """The memory that a training step takes, by batch size: measured on a few clips, and reckoned from there."""
 
-import weakref
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from lewm_cli.data import Clip
+from lewm_cli.train.batch_size import LiveBytes
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.memory import process_peak
 from lewm_cli.workers import available_memory
@@ -61,37 +59,6 @@ class StepMemory:
     def largest(self) -> int:
         """Clips that fit at most; less than 2 where none do."""
         return max(0, (self.available - self.fixed) // max(1, self.per_clip))
-
-
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors that are made meanwhile, as long as they live; `peak` is the most at one time."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
-        self._known = set[int]()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        """Count what a function makes; what it is given and was there before is not counted."""
-        for tensor in filter(torch.is_tensor, tree_leaves((args, kwargs))):
-            self._watch(tensor, counted=False)
-        result = function(*args, **(kwargs or {}))
-        for tensor in filter(torch.is_tensor, tree_leaves(result)):
-            self._watch(tensor, counted=True)
-        self.peak = max(self.peak, self.now)
-        return result
-
-    def _watch(self, tensor: torch.Tensor, *, counted: bool) -> None:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._known:
-            size = storage.nbytes() if counted else 0
-            self._known.add(storage._cdata)
-            self.now += size
-            weakref.finalize(storage, self._forget, storage._cdata, size)
-
-    def _forget(self, storage: int, size: int) -> None:
-        self._known.discard(storage)
-        self.now -= size
 
 
 def _peak(learner: Learner, clips: Clip, size: int) -> int:
