@@ -30,6 +30,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_foretold_comes_true(robot: Path, tiny: Path):
     training = ["train", "robot/pick", "--config", tiny, "--method", "inverse", "--steps", 40]
+    training += ["--set", "optimizer.accumulate=8"]
     before = set(robot.rglob("*"))
     told = lewm_here(robot, *training, "--dry-run", "--json")
     shown = lewm_here(robot, *training, "--dry-run")

@@ -124,7 +124,9 @@ def measure_forecast(
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     learner = Learner(config, card.inputs, card.new_model(), device)
-    memory = StepMemory.measure(learner, clips[[number % len(clips) for number in range(MEASURED[1])]])
+    memory = StepMemory.measure(
+        learner, clips[[number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]]
+    )
     batch, steps = config.optimizer.clips, schedule.total_steps
     _require_room(batch, memory)
     step = _time_steps(learner, clips, config, schedule.lr(0), in_memory=in_memory)

@@ -36,7 +36,7 @@ class StepMemory:
 
     @classmethod
     def measure(cls, learner: Learner, clips: Clip) -> Self:
-        """Take steps with a few clips (of which there must be 8), which change the learner.
+        """Take steps with a few clips (of which there must be 8 for each part of a batch), which change the learner.
 
         On CUDA torch tells the peak of its allocator. Elsewhere the tensors that are alive are counted.
         """
@@ -44,11 +44,12 @@ class StepMemory:
         moments = 2 * sum(weights.nbytes for weights in learner.trained)
         process = 0 if cuda else process_peak()
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if cuda else available_memory()
-        _peak(learner, clips, MEASURED[0])  # only then there are moments
+        less, most = (size * learner.settings.accumulate for size in MEASURED)
+        _peak(learner, clips, less)  # only then there are moments
         before = torch.cuda.memory_allocated(device) if cuda else process + moments
-        few, more = (_peak(learner, clips, size) for size in MEASURED)
-        each = (more - few) / (MEASURED[1] - MEASURED[0])
-        fixed = round(before + few - MEASURED[0] * each)
+        few, more = (_peak(learner, clips, size) for size in (less, most))
+        each = (more - few) / (most - less)
+        fixed = round(before + few - less * each)
         return cls(str(device), fixed, round(each if cuda else KEPT * each), process + free)
 
     def of(self, clips: int) -> int:
