@@ -176,7 +176,7 @@ class Cost:
     memory: float
 
 
-def measure(size: Size, steps: int = 3) -> Cost:
+def measure(size: Size, steps: int = 2) -> Cost:
     """What a step costs; memory only means something in a new process."""
     learner, clips = size.learner(), size.clips(0)
     before, seconds = _peak(), []

@@ -87,7 +87,7 @@ def test_steps_are_those_of_plain_torch(trainer: Trainer, scramble: Callable):
     norms, sizes = plain_steps(model, trainer)
     taken = [event for event in told if isinstance(event, StepsTaken)]
     assert [event.lr for event in taken] == pytest.approx(RATES)
-    assert [event.gradient_norm for event in taken] == pytest.approx(norms, rel=1e-4)
+    assert [event.gradient_norm for event in taken] == pytest.approx(norms, rel=3e-4)
     assert min(norms) > 2 * CLIP
     found, expected = (nn.utils.parameters_to_vector(one.parameters()) for one in (trainer.model, model))
     clear = sizes > 1e-4  # a smaller gradient is half rounding, of which Adam makes a step as large as any other
