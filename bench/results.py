@@ -120,9 +120,10 @@ def recording(task: str, name: str, episodes: int, seed: int) -> Step:
 
 
 def training(task: str, run: str, seed: int, *options: str) -> Step:
-    """A model of the small preset; what an interrupted training left is replaced."""
-    command = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--seed", str(seed), *options)
-    return Step(Path(run).name, "training", (*command, "--name", run, "--overwrite"))
+    """LeWorldModel at the small preset's size; what an interrupted training left is replaced."""
+    where = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--method", "lewm")
+    how = ("--seed", str(seed), *options, "--name", run, "--overwrite")
+    return Step(Path(run).name, "training", (*where, *how))
 
 
 def evaluating(run: str, protocol: str, pairs: int) -> Step:
@@ -312,8 +313,9 @@ INTRODUCTION = """\
 # Results
 
 Every number here was measured by `python bench/results.py TASK... --home .results`, which also wrote this page. One
-task is one row: its own recordings, made here, the `small` preset, one evaluation of every training seed by each
-protocol. `make results` measures all of them, `make results-pusht` one; what is done already is not done again.
+task is one row: its own recordings, made here, LeWorldModel (`--method lewm`) by the `small` preset, one evaluation of
+every training seed by each protocol. [Methods, compared](methods.md) has the other methods, one of which the preset may
+take by itself. `make results` measures all of them, `make results-pusht` one; what is done already is not done again.
 
 These are models for a laptop, 0.2 million parameters after minutes of training, and not the released ones:
 [Evaluation](evaluation.md#the-published-numbers) has the published numbers and the commands that measure the released

@@ -49,7 +49,7 @@ from lewm_cli.report.page.style import (
     log_limits,
     new_figure,
 )
-from lewm_cli.report.plot import plain_svg
+from lewm_cli.report.plain_svg import plain_svg
 from lewm_cli.simulate import Pair, SimulatorPool, simulator_pool
 from lewm_cli.statistics import Difference
 from lewm_cli.store import Home, Run, load_run

@@ -148,8 +148,9 @@ NOTES = """\
   do the recorded expert's: 8.7% of the training episodes are valid from start to end. The model has learned the
   simulator's world.
 - **Lambda 0** leaves only prediction, which is easiest when all latents are equal: they collapse (standard deviation
-  near 0), the planner sees no difference between candidates, and little more than wandering is left. One command
-  shows it: `lewm train tworoom --dataset tworoom/demos --preset small --lambda 0 --name tworoom/collapsed`.
+  near 0), the planner sees no difference between candidates, and little more than wandering is left. Two commands
+  show it: `lewm train tworoom --dataset tworoom/demos --preset small --method lewm --lambda 0 --name tworoom/collapsed`
+  and `lewm eval tworoom/collapsed`.
 - A pair is a third of a percent here, and 2 percent of the usual 50: look at the intervals.
 """
 

@@ -1,19 +1,24 @@
 """A stand-in for a GPU: its tensors compute on the CPU, and torch is as strict with them as with a GPU's.
 
 It says `cuda`, and refuses to mix its tensors with those of the CPU. What is recorded on it is computed anew into the
-same memory when it is replayed, and not at all while it is recorded, as CUDA graphs do.
+same memory when it is replayed, and not at all while it is recorded, as CUDA graphs do. What is copied on a stream of
+its own is not there before another stream has waited for it, and what the host waits for is counted.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 DEVICE = torch.device("cuda", 0)
+MOVES = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
+READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
 
 
 class Far(Tensor):
@@ -44,8 +49,7 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     far = [tensor for tensor in tensors if isinstance(tensor, Far)]
     asked = kwargs.get("device")
-    moves = function in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
-    if far and not moves and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Far)):
+    if far and function not in MOVES and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Far)):
         raise RuntimeError(f"{function} is asked of tensors on two devices")
     # Where torch itself makes a tensor beside one of the device, it asks for the device that it knows of.
     there = bool(far) if asked is None else torch.device(asked).type in (DEVICE.type, "meta")
@@ -58,11 +62,94 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     return tree_map_only(Tensor, Far, result) if there else result
 
 
+class Event:
+    """A moment of a stream: what was under way on it then."""
+
+    def __init__(self, under_way: list[Callable[[], object]]) -> None:
+        self.under_way = under_way
+
+
+class Stream:
+    """A queue of copies to the device."""
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.under_way: list[Callable[[], object]] = []
+
+    def record_event(self) -> Event:
+        return Event(list(self.under_way))
+
+    def query(self) -> bool:
+        return True
+
+    def wait_event(self, event: Event) -> None:
+        for arrive in event.under_way:
+            arrive()
+
+
 class Accelerator(TorchDispatchMode):
-    """Puts tensors that are made for the device there."""
+    """Puts tensors that are made for the device there.
+
+    Attributes:
+        streams: the one in use is the last, the first is the device's own.
+        waits: what the host has waited for: numbers of the device that it read, and copies that it saw through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = [Stream()]
+        self.waits: list[str] = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        return computed(function, args, kwargs or {})
+        result = computed(function, args, kwargs or {})
+        given = {isinstance(leaf, Far) for leaf in tree_leaves((args, result)) if isinstance(leaf, Tensor)}
+        crosses = function in MOVES and len(given) == 2
+        if crosses and self._sends(args[0], kwargs or {}):
+            self._send(args[0], result)
+        elif crosses or (function in READS and True in given):
+            self.waits.append(str(function))
+        return result
+
+    def _sends(self, source: Tensor, how: dict[str, Any]) -> bool:
+        return how.get("non_blocking", False) and getattr(source, "pinned", False)
+
+    def _send(self, source: Tensor, sent: Far) -> None:
+        if self.streams[-1] is not self.streams[0]:
+            sent.near.zero_()
+            self.streams[-1].under_way.append(lambda: sent.near.copy_(source))
+
+
+@contextlib.contextmanager
+def attached(patch: pytest.MonkeyPatch) -> Iterator[Accelerator]:
+    """The device is there, as far as torch is asked."""
+    make, accelerator = torch.tensor, Accelerator()
+
+    def tensor(values: object, device: torch.device | None = None, **more: object) -> Tensor:
+        # Made of numbers, it would be sent before anybody can see it.
+        return make(values, **more) if device is None else make(values, **more).to(device)
+
+    def pin_memory(self: Tensor) -> Tensor:
+        pinned = self.clone()
+        pinned.pinned = True
+        return pinned
+
+    @contextlib.contextmanager
+    def stream(one: Stream) -> Iterator[None]:
+        accelerator.streams.append(one)
+        yield
+        accelerator.streams.pop()
+
+    patch.setattr(torch, "tensor", tensor)
+    patch.setattr(Tensor, "pin_memory", pin_memory)
+    patch.setattr(Tensor, "is_pinned", lambda self: getattr(self, "pinned", False))
+    patch.setattr(Tensor, "record_stream", lambda self, stream: None)
+    patch.setattr(torch.cuda, "_lazy_init", lambda: None)
+    patch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    patch.setattr(torch.cuda, "Stream", Stream)
+    patch.setattr(torch.cuda, "stream", stream)
+    patch.setattr(torch.cuda, "current_stream", lambda device: accelerator.streams[-1])
+    with accelerator:
+        yield accelerator
 
 
 def send(module: torch.nn.Module) -> torch.nn.Module:

@@ -11,7 +11,7 @@ from lewm_cli.data import Dataset
 TINY = """
 method = "lewm"
 seed = 7
-data = { packed = true, workers = 0, frameskip = 2 }
+data = { workers = 0, frameskip = 2 }
 objective = { projections = 16, knots = 9 }
 optimizer = { lr = 1e-3, batch_size = 16, precision = "float32" }
 schedule = { stop = "40 steps", warmup = 0.1 }

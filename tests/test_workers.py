@@ -17,7 +17,7 @@ import pytest
 from commands import PATIENCE, descendants, ended, environment, lewm_here, running, wait_until
 from lewm_cli import cgroup, messages, workers
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.workers import CORES_GRANTED, Worker, WorkerDiedError, answers, available_cores
+from lewm_cli.workers import CORES_GRANTED, Worker, WorkerDiedError, answers, available_cores, available_memory
 
 pytest_plugins = ("recordings",)
 
@@ -240,6 +240,35 @@ def test_memory_limit(machine: Callable[..., None], files: dict, limit: int | No
     assert cgroup.memory_limit() == 5000
 
 
+V2_MEMORY = {"max": "5000", "current": "4000", "stat": "anon 700\ninactive_file 300\n"}
+V1_MEMORY = {"limit_in_bytes": "5000", "usage_in_bytes": "4000", "stat": "inactive_file 1\ntotal_inactive_file 300\n"}
+
+
+@pytest.mark.parametrize(
+    ("group", "mounts", "folder", "files", "left"),
+    [
+        ("0::/a\n", V2, "all__a", V2_MEMORY, 1300),
+        ("0::/a\n", V2, "all__a", V2_MEMORY | {"current": "6000"}, 0),
+        ("0::/a\n", V2, "all__a", V2_MEMORY | {"max": "max"}, None),
+        ("0::/a\n", V2, "all__a", {"max": "5000", "current": "4000"}, None),
+        (V1_GROUP, V1, "memory__job", V1_MEMORY, 1300),
+        (V1_GROUP, V1, "memory__job", V1_MEMORY | {"limit_in_bytes": "9223372036854771712"}, None),
+    ],
+)
+def test_memory_that_a_container_has_left(
+    machine: Callable[..., None], group: str, mounts: str, folder: str, files: dict, left: int | None
+):
+    machine(group, mounts, **{f"{folder}__memoryDOT{name}": text for name, text in files.items()})
+    assert cgroup.memory_left() == left
+
+
+def test_memory_of_the_machine_is_the_most(machine: Callable[..., None]):
+    machine("0::/a\n", V2, **{f"all__a__memoryDOT{name}": text for name, text in V2_MEMORY.items()})
+    assert available_memory() == 1300
+    machine("", "")
+    assert available_memory() > 2**20
+
+
 # Commands
 
 
@@ -257,7 +286,10 @@ def small_shm(*command: object) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ("train", "robot/pick", "--name", "robot/run", "--steps", 3, "--set", "data.workers=2", "--batch-size", 64),
+        (
+            *("train", "robot/pick", "--name", "robot/run", "--steps", 3, "--batch-size", 64),
+            *("--set", "data.workers=2", "--set", "data.in_memory=false"),
+        ),
         pytest.param(("collect", "tworoom", "--episodes", 1), marks=pytest.mark.soak),
     ],
 )
@@ -271,7 +303,7 @@ def test_dev_shm_is_not_needed(robot: Path, tiny: Path, command: tuple):
 
 @pytest.mark.slow
 def test_killed_worker_ends_training_which_goes_on_without(robot: Path, tiny: Path):
-    command = ["train", "robot/pick", "--config", tiny, "--name", "robot/run"]
+    command = ["train", "robot/pick", "--config", tiny, "--name", "robot/run", "--set", "data.in_memory=false"]
     log = robot / "robot" / "run.run" / "log.jsonl"
     with running(robot, *command, "--steps", 10**6, "--set", "data.workers=1") as process:
         wait_until(lambda: log.exists() and '"Saved"' in log.read_text(), process)
@@ -283,8 +315,8 @@ def test_killed_worker_ends_training_which_goes_on_without(robot: Path, tiny: Pa
     assert typed[:2] == ["lewm", "train"]
     assert typed[-2:] == ["--set", "data.workers=0"]
     refused = lewm_here(robot, *typed[1:], "--set", "seed=2").sentence(code=2)
-    assert "every setting but data.workers" in refused
-    with running(robot, *typed[1:]) as process:
+    assert "every setting but data.workers, data.in_memory and" in refused
+    with running(robot, *typed[1:], "--set", "data.in_memory=true") as process:
         wait_until(lambda: log.read_text().count('"Saved"') > 1, process)
         process.send_signal(signal.SIGINT)
         assert ended(process).code == 130

@@ -34,6 +34,20 @@ def memory_limit() -> int | None:
     return min((limit for limit in limits if limit < UNLIMITED), default=None)
 
 
+def memory_left() -> int | None:
+    """Bytes of that limit that are not used yet, or by files that may be read again; None without a limit."""
+    left = []
+    for folder in _groups("memory"):
+        for limit, used in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):
+            with suppress(OSError, ValueError):
+                allowed, taken = (int((folder / f"memory.{name}").read_text()) for name in (limit, used))
+                lines = (folder / "memory.stat").read_text().splitlines()
+                counts = {name: int(value) for name, value in map(str.split, lines)}
+                files = counts.get("total_inactive_file", counts.get("inactive_file", 0))
+                left.append((allowed, max(0, allowed - taken + files)))
+    return min((free for limit, free in left if limit < UNLIMITED), default=None)
+
+
 def _groups(controller: str) -> Iterator[Path]:
     """Folders of the groups that this process is in, from the innermost outwards; each limits those in it."""
     try:

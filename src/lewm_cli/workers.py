@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lewm_cli import messages
-from lewm_cli.cgroup import cpu_quota, memory_limit
+from lewm_cli.cgroup import cpu_quota, memory_left, memory_limit
 from lewm_cli.errors import LewmError
 from lewm_cli.stop import SIGNALS, StopRequest, signal_name
 
@@ -199,6 +199,17 @@ def available_cores() -> int:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = [int(value) for name in CORES_GRANTED if (value := os.environ.get(name, "")).isdecimal()]
     return min(number for number in (cores, *granted, math.ceil(cpu_quota() or 0)) if number > 0)
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be taken without driving anything out; a container's limit can make them fewer."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not Linux, which does not say either: half of what is there
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    left = memory_left()
+    return free if left is None else min(free, left)
 
 
 def limit_threads() -> None:

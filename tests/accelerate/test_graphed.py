@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from accelerator import DEVICE, Accelerator, Recorder, send
+from accelerator import DEVICE, Recorder, attached, send
 from lewm_cli.accelerate.graphed import RECORDERS, SHAPES, GraphedCallable
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
@@ -56,18 +56,11 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
         self.instead = torch.no_grad() if self.mode else contextlib.nullcontext()
         self.instead.__enter__()
 
-    make, recorder = torch.tensor, Recorder()
-
-    def tensor(values: object, device: torch.device | None = None, **more: object) -> Tensor:
-        # Made of numbers, it would be sent before anybody can see it.
-        return make(values, **more) if device is None else make(values, **more).to(device)
-
-    monkeypatch.setattr(torch, "tensor", tensor)
-    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
+    recorder = Recorder()
     monkeypatch.setattr(torch.inference_mode, "__enter__", enter)
     monkeypatch.setattr(torch.inference_mode, "__exit__", lambda self, *error: self.instead.__exit__(*error))
     monkeypatch.setitem(RECORDERS, DEVICE.type, lambda device: recorder)
-    with Accelerator():
+    with attached(monkeypatch):
         yield recorder
 
 

@@ -161,7 +161,7 @@ def test_as_much_is_done_as_was_asked_for(whole: tuple[Path, Page, list[str]]):
     assert len(report.surprise.episodes) == SIZE.test_episodes
     assert [len(one.episodes) for one in report.perturbations] == [SIZE.perturbed] * 2
     home_of_it = Home(home, (home,))
-    sha = load_run(home_of_it, "tworoom/lewm").sha256
+    sha = load_run(home_of_it, "tworoom/delta").sha256
     test = home_of_it.find_dataset("tworoom/test").identity
     for one in (report.evaluation, report.films, report.probe, report.surprise, *report.perturbations):
         assert one.weights_sha256 == sha
@@ -214,8 +214,8 @@ def test_what_else_was_measured_on_the_run_is_not_taken_for_its_own(
     home = tmp_path / "home"
     shutil.copytree(source, home)
     settings = ("--set", "planner.iterations=2", "--films", 0, "--dataset", "tworoom/test")
-    assert lewm_here(home, "eval", "tworoom/lewm", "--episodes", 2, *settings).code == 0
-    assert lewm_here(home, "probe", "tworoom/lewm", "--dataset", "tworoom/test", "--frames", 200).code == 0
+    assert lewm_here(home, "eval", "tworoom/delta", "--episodes", 2, *settings).code == 0
+    assert lewm_here(home, "probe", "tworoom/delta", "--dataset", "tworoom/test", "--frames", 200).code == 0
     assert lewm_here(home, "surprise", "tworoom/test", "--episodes", 2, "--perturb", "color").code == 0
     again, said = small_quickstart(home)
     assert said == []  # nothing had to be measured again
@@ -225,19 +225,19 @@ def test_what_else_was_measured_on_the_run_is_not_taken_for_its_own(
 @pytest.mark.slow
 def test_run_can_be_reported_and_shown_afterwards(whole: tuple[Path, Page, list[str]], tmp_path: Path):
     home, page, _ = whole
-    done = lewm_here(home, "report", "tworoom/lewm", "--output", tmp_path / "page.html", "--json")
+    done = lewm_here(home, "report", "tworoom/delta", "--output", tmp_path / "page.html", "--json")
     assert done.code == 0, done.err
     tree = done.json()
-    assert (tree["run"], tree["report"]) == ("tworoom/lewm", str(tmp_path / "page.html"))
+    assert (tree["run"], tree["report"]) == ("tworoom/delta", str(tmp_path / "page.html"))
     measured = {line["what"]: line["text"] for line in tree["measured"]}
     assert measured["success, all"] == str(page.report.evaluation.overall.success)
     assert {"surprise at teleport", "surprise at color", "MLP probe R2, agent x"} <= set(measured)
     assert (tmp_path / "page.html").read_bytes() == page.path.read_bytes()
-    table = lewm_here(home, "report", "tworoom/lewm", "--output", tmp_path / "page.html")
+    table = lewm_here(home, "report", "tworoom/delta", "--output", tmp_path / "page.html")
     assert str(page.report.evaluation.overall.success) in flat(table.out)
-    shown = lewm_here(home, "show", "tworoom/lewm", "--json").json()
+    shown = lewm_here(home, "show", "tworoom/delta", "--json").json()
     assert [len(shown[kind]) for kind in ("evaluations", "probes", "surprises", "perturbations")] == [1, 1, 1, 2]
-    assert "surprise at teleport" in flat(lewm_here(home, "show", "tworoom/lewm").out)
+    assert "surprise at teleport" in flat(lewm_here(home, "show", "tworoom/delta").out)
 
 
 def test_home_that_cannot_be_written_is_a_sentence(tmp_path: Path):
@@ -312,8 +312,8 @@ def test_interrupt_is_one_sentence_and_leaves_nothing_half_written(interrupted: 
 @pytest.mark.parametrize("stage", [*STAGES, "none"])
 def test_finished_stages_are_not_done_again(interrupted: Interrupted, stage: str):
     before, after = interrupted.before[stage], interrupted.after[stage]
-    trained = "tworoom/lewm_object.ckpt" in before  # else training goes on, and writes its files again
-    finished = {name for name in before if trained or name.endswith((".h5", ".npy")) or "/results/" in name}
+    trained = "tworoom/delta_object.ckpt" in before  # else training goes on, and writes its files again
+    finished = {name for name in before if trained or name.endswith(".h5") or "/results/" in name}
     assert {name: after[name] for name in finished} == {name: before[name] for name in finished}
     number = (*STAGES, "none").index(stage)
     words = ("recording 6 episodes", "training a world model", "planning from", "probing what", "staging a surprise")
@@ -325,7 +325,7 @@ def test_finished_stages_are_not_done_again(interrupted: Interrupted, stage: str
     reached = [set(), set(), set(), {"eval", "films"}, {"eval", "films", "probe", "surprise"}, KINDS]
     assert kinds == reached[number]
     assert ("tworoom/test.h5" in after) == (number > 0)
-    assert ("tworoom/lewm_object.ckpt" in after) == (number > 1)
+    assert ("tworoom/delta_object.ckpt" in after) == (number > 1)
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ def test_recordings_are_read_without_a_library_that_computes(tmp_path: Path):
         *("ls", "show robot/pick", "show robot/pick --json", "show nonsense", "fetch nonsense", "surprise nonsense"),
         *("train nonsense", "train tworoom --set modl.latent=1", "train robot/pick --preset nonsense", "train tworoom"),
         *("train robot/pick --method nonsense", "train robot/pick --method prediction --lambda 1"),
+        *("train robot/pick --log nonsense", "train robot/pick --resume --log nonsense"),
         *("train robot/pick --resume --lambda 1", "train robot/pick --resume --method nonsense"),
         *("train robot/pick --config nonsense.toml", "train robot/pick --set model.latent=x", "eval x --dataset y"),
         "rm robot/pick --yes",

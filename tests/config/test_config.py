@@ -94,6 +94,7 @@ def test_misspelled_section_is_refused_with_a_key_of_the_section_meant():
         "data.validation=1.0",
         "data.split=rows",
         "data.workers=-1",
+        "data.in_memory=maybe",
         "model.latent=0",
         "model.predictor.dropout=1",
         "seed=-1",
@@ -126,10 +127,10 @@ def test_configuration_cannot_be_changed_after_validation():
 )
 def test_every_listed_key_can_be_set(method, key):
     own = TrainConfig(method=method)
-    value = own.model_dump(by_alias=True)
+    value = own.model_dump(by_alias=True) | {"log": own.log.model_dump()}
     for part in key.split("."):
         value = value[part]
-    unset = {"schedule.decay": "'70 epochs'"}.get(key, "70")
+    unset = {"schedule.decay": "'70 epochs'", "log.entity": "team", "log.mode": "offline"}.get(key, "70")
     text = unset if value is None else tomli_w.dumps({"value": value}).partition("=")[2].strip()
     changed = build(f"method={method}", f"{key}={text}")
     assert (changed == own) is (value is not None)

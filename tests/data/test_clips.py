@@ -1,17 +1,33 @@
 """Clips stay within episodes, and batches of them come in an order that seed and step decide."""
 
+import shutil
+import threading
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import PATIENCE
 from lewm_cli.config import ActionStats, DataConfig, Inputs
-from lewm_cli.data import ClipBatches, Dataset, DecodedFrames, HDF5Dataset, open_dataset, split_clips
+from lewm_cli.data import (
+    ClipBatches,
+    Dataset,
+    DecodedFrames,
+    Frames,
+    HDF5Dataset,
+    MemoryFrames,
+    open_dataset,
+    split_clips,
+)
 from lewm_cli.data.clips import ClipIndex
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, StoppedError
 
 pytest_plugins = ("recordings",)
 
@@ -55,9 +71,9 @@ def pick(robot: Path) -> Dataset:
     return open_dataset(robot / "robot" / "pick.h5", "robot/pick")
 
 
-def batches_of(pick: Dataset, index: ClipIndex) -> ClipBatches:
+def batches_of(pick: Dataset, index: ClipIndex, frames: Frames | None = None) -> ClipBatches:
     inputs = Inputs(task="generic", frameskip=index.frameskip, actions=ActionStats.fit(pick.actions))
-    return ClipBatches(index, DecodedFrames(pick, 20), pick.actions, inputs)
+    return ClipBatches(index, frames or DecodedFrames(pick, 20), pick.actions, inputs)
 
 
 def test_clip_is_every_frame_and_all_actions_between(pick: Dataset):
@@ -93,3 +109,60 @@ def test_order_of_batches_is_a_function_of_seed_and_step(pick: Dataset, workers:
         clips = {frame.tobytes() for batch in epoch for frame in batch}
         assert len(clips) == 25  # each clip once, the rest dropped
     assert not all(np.array_equal(a, b) for a, b in zip(whole[:5], whole[5:10], strict=True))
+
+
+@pytest.mark.parametrize("size", [20, 16])
+def test_clips_are_the_same_however_they_are_served(pick: Dataset, tmp_path: Path, size: int):
+    """By HDF5 in processes, around it in threads, and from memory."""
+    shutil.copy(pick.path, tmp_path / "chunked.h5")
+    with h5py.File(tmp_path / "chunked.h5", "a") as file:
+        frames = file["pixels"][()]
+        del file["pixels"]
+        file.create_dataset("pixels", data=frames, chunks=(1, 20, 20, 3), **hdf5plugin.LZ4())
+    plain, chunked = DecodedFrames(pick, size), DecodedFrames(open_dataset(tmp_path / "chunked.h5", "x"), size)
+    kept = MemoryFrames.of(plain, pick.rows, lambda done: None)
+    assert [frames.in_threads for frames in (plain, chunked, kept)] == [False, True, True]
+    index = ClipIndex(np.arange(0, 29), frames=2, frameskip=3)
+    expected = list(islice(batches_of(pick, index, plain).stream(8, 0, 0, workers=0), 7))
+    for frames in (plain, chunked, kept):
+        for workers in (0, 1, 3):
+            with closing(batches_of(pick, index, frames).stream(8, 0, 2, workers)) as clips:
+                for clip, other in zip(islice(clips, 5), expected[2:], strict=True):
+                    assert torch.equal(clip.pixels, other.pixels)
+                    assert torch.equal(clip.blocks, other.blocks)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pinned_batches_hold_the_same_clips(pick: Dataset, monkeypatch: pytest.MonkeyPatch, workers: int):
+    """Where there is no GPU, memory is only asked to be pinned."""
+    empty, asked = torch.empty, []
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **kind: empty(*shape, **kind))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: asked.append(tensor) or tensor.clone())
+    index = ClipIndex(np.arange(0, 29), frames=2, frameskip=3)
+    inputs = Inputs(task="generic", frameskip=3, actions=ActionStats.fit(pick.actions))
+    for frames in (DecodedFrames(pick, 20), MemoryFrames.of(DecodedFrames(pick, 20), pick.rows, lambda done: None)):
+        expected = next(ClipBatches(index, frames, pick.actions, inputs).stream(8, 0, 0, 0))
+        with closing(ClipBatches(index, frames, pick.actions, inputs, pinned=True).stream(8, 0, 0, workers)) as clips:
+            clip = next(clips)
+        assert torch.equal(clip.pixels, expected.pixels)
+        assert torch.equal(clip.blocks, expected.blocks)
+    assert asked
+
+
+def test_threads_end_with_the_stream(pick: Dataset):
+    before = threading.active_count()
+
+    def stop() -> None:
+        raise StoppedError("stopped", 2)
+
+    class Slow(MemoryFrames):
+        def read(self, rows: np.ndarray, frames: np.ndarray) -> None:
+            go_on.wait(PATIENCE)
+
+    go_on = threading.Event()
+    frames = Slow(np.zeros((pick.rows, 20, 20, 3), np.uint8))
+    stream = batches_of(pick, ClipIndex(np.arange(9), frames=2, frameskip=1), frames).stream(4, 0, 0, 2, stop)
+    threading.Timer(1, go_on.set).start()
+    with pytest.raises(StoppedError):
+        next(stream)
+    assert threading.active_count() <= before + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commands import lewm_here
-from lewm_cli.data import Dataset, DecodedFrames, open_dataset, pack_frames
+from lewm_cli.data import Dataset, DecodedFrames, MemoryFrames, open_dataset
 from lewm_cli.errors import LewmError
 from synthetic import write_recording
 
@@ -35,7 +35,7 @@ def test_format_is_one_class_that_reads_columns(tmp_path: Path):
     assert other.episode_digests == stored.episode_digests
     frames = DecodedFrames(stored, 16).rows(rows)
     assert np.array_equal(DecodedFrames(other, 16).rows(rows), frames)
-    assert np.array_equal(pack_frames(other, 16, tmp_path / "cache", lambda done: None).rows(rows), frames)
+    assert np.array_equal(MemoryFrames.of(DecodedFrames(other, 16), 174, lambda done: None).rows(rows), frames)
 
 
 @pytest.mark.parametrize("chunks", [None, (7, 20, 20, 3), (500, 20, 20, 3)])
@@ -115,7 +115,7 @@ def test_other_format_is_refused_in_a_sentence(tmp_path: Path):
     assert "cannot be read as HDF5" in lewm_here(tmp_path, "train", "video").sentence()
 
 
-@pytest.mark.parametrize("settings", [(), ("data.packed=false",), ("data.packed=false", "data.workers=1")])
+@pytest.mark.parametrize("settings", [(), ("data.in_memory=false",), ("data.in_memory=false", "data.workers=1")])
 def test_damaged_frames_are_refused_in_a_sentence(tmp_path: Path, tiny: Path, settings: tuple[str, ...]):
     path = write_recording(tmp_path / "damaged.h5", columns={"pixels": None})
     with h5py.File(path, "a") as file:

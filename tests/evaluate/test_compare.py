@@ -21,7 +21,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.flows.results import keep_result
 from lewm_cli.methods import JEPA, RunCard
-from lewm_cli.report.plot import comparison_svg
+from lewm_cli.report.plain_svg import comparison_svg
 from lewm_cli.statistics import holm
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from reports import full_report

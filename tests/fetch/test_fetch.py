@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import typer
 from hub_server import Answer, Corrupt, Cut, Drip, HubServer, ServedFile, ServedRepo
 from huggingface_hub import constants
 from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed, small_recording, tarred
 
 from commands import Done, ended, lewm, lewm_here, running, wait_until
+from lewm_cli.data import open_dataset, packing_of
 from lewm_cli.fetch import catalog, download, sources
 from lewm_cli.fetch.download import RetryPolicy
+from lewm_cli.store.origin import Origin
 
 pytest_plugins = ("hub_server",)
 
@@ -161,6 +165,45 @@ def test_recording_and_weights_come_under_their_names(home: Path, standins: Stan
     again = ok(lewm_here(home, "fetch", "tworoom"))
     assert "is there already" in again.err
     assert len(standins.hub.requests) == before
+
+
+@pytest.mark.slow
+def test_recording_is_packed_in_its_place_if_asked_to(home: Path, standins: Standins):
+    before = open_dataset(standins.recording, "tworoom").identity
+    done = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--pack", "--json")).json()
+    [packed] = done["packed"]
+    assert (packed["name"], packed["path"]) == ("tworoom", str(home / "tworoom.h5"))
+    after = open_dataset(home / "tworoom.h5", "tworoom")
+    assert after.identity == before
+    assert packing_of(after) is not None
+    assert names(home)[0] == {"tworoom"}
+    # Where it came from is known as before, and so is what it is now.
+    assert "ok" in ok(lewm_here(home, "verify", "tworoom")).out
+    origin = Origin.read(home / "tworoom.origin.json")
+    assert origin is not None
+    assert [file.sha256 for file in origin.published] == [standins.packed.sha256]
+    assert [(file.name, file.size) for file in origin.files] == [("tworoom.h5", packed["bytes"])]
+    again = ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--pack"))
+    assert "nothing was done" in again.err
+    assert "--pack is about recordings" in lewm_here(home, "fetch", "tworoom", "--checkpoint", "--pack").sentence(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("terminal", "answer", "packs"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_packing_is_asked_about_once_and_on_a_terminal_only(
+    home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch, terminal: bool, answer: bool, packs: bool
+):
+    asked: list[str] = []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(typer, "confirm", lambda question, **_: [asked.append(question), answer][1])
+    for _ in range(2):
+        ok(lewm_here(home, "fetch", "tworoom", "--dataset"))
+    assert len(asked) == terminal
+    assert all("pack tworoom once fetched" in question for question in asked)
+    packed = packing_of(open_dataset(home / "tworoom.h5", "tworoom")) is not None
+    assert packed == (terminal and answer)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
 CONFIG = """
 method = "toy"
 model = { image_size = 16, latent = 4, hidden = 12 }
-data = { workers = 0, frameskip = 2, packed = true }
+data = { workers = 0, frameskip = 2 }
 objective = { spread = 0.75 }
 optimizer = { lr = 1e-2, batch_size = 16 }
 monitor = { every = 10, clips = 16, log_every = 5 }

@@ -834,7 +834,7 @@ def test_training_starts_from_foreign_weights_and_never_resumes_them(home: Path,
     said = refused(home, *arguments)
     assert "set model.latent=4, model.image_size=16, data.frameskip=2" in said
     model = read_checkpoint(FIXTURES / OBJECT).spec.sizes
-    tree = {"model": model.model_dump(exclude_none=True), "data": {"packed": True, "workers": 0, "frameskip": 2}}
+    tree = {"model": model.model_dump(exclude_none=True), "data": {"workers": 0, "frameskip": 2}}
     theirs = home / "theirs.toml"
     theirs.write_text(tomli_w.dumps(tree))
     done = lewm_here(home, *arguments[:-1], theirs, "--preset", "small", "--steps", 2, "--batch-size", 8)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from commands import PATIENCE, Done, environment, flat, lewm, lewm_here, wait_until
-from lewm_cli.data import open_dataset, pack_frames
 from lewm_cli.files import is_locked, lock_path, locked
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, load_run, save_derived, save_run
@@ -40,10 +39,8 @@ def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
 
 @pytest.fixture
 def dataset(home: Path) -> Path:
-    """A recording with frames packed at two sizes."""
-    path = write_recording(home / f"{DATASET}.h5")
-    pack(home, path)
-    return path
+    """A recording."""
+    return write_recording(home / f"{DATASET}.h5")
 
 
 def fill(files: RunFiles, model: JEPA, card: RunCard) -> None:
@@ -53,11 +50,6 @@ def fill(files: RunFiles, model: JEPA, card: RunCard) -> None:
     files.results.mkdir(parents=True)
     for path in (files.resume, files.config, files.log, files.results / "eval-1.json", files.results / "eval-2.json"):
         path.write_bytes(b"0123456789")
-
-
-def pack(home: Path, path: Path) -> None:
-    for size in (8, 12):
-        pack_frames(open_dataset(path, DATASET), size, home / "cache", lambda done: None)
 
 
 def everything(home: Path) -> set[str]:
@@ -85,32 +77,19 @@ def test_run_goes_with_all_that_belongs_to_it(home: Path, run: RunFiles, small_m
     assert home.is_dir()
 
 
-def test_dataset_goes_with_its_packed_frames(home: Path, dataset: Path):
-    other = write_recording(home / "other.h5", noise=1)
-    pack(home, other)
-    assert len(list((home / "cache").glob("*.npy"))) == 4
+def test_dataset_goes(home: Path, dataset: Path):
+    write_recording(home / "other.h5", noise=1)
     done = lewm_here(home, "rm", DATASET, "--yes", "--json")
     assert done.code == 0, done.err
     tree = done.json()
-    assert (tree["removed"], len(tree["removals"][0]["files"])) == (True, 3)
+    assert (tree["removed"], len(tree["removals"][0]["files"])) == (True, 1)
     assert not dataset.parent.exists()
-    assert len(list((home / "cache").glob("*.npy"))) == 2
     assert listed(home) == {"other"}
-
-
-def test_copies_of_one_recording_share_their_packed_frames(home: Path, dataset: Path):
-    shutil.copy(dataset, home / "copy.h5")
-    done = lewm_here(home, "rm", DATASET, "copy", "copy", "--yes", "--json")
-    assert done.code == 0, done.err
-    assert [len(removal["files"]) for removal in done.json()["removals"]] == [3, 1]
-    assert everything(home) <= {"cache"}
 
 
 def test_damaged_things_can_be_removed(home: Path, run: RunFiles, dataset: Path):
     run.weights.write_bytes(bytes(100))
     dataset.write_bytes(b"no HDF5")
-    done = lewm_here(home, "rm", RUN, DATASET, "--dry-run")
-    assert "it cannot be read, so frames of it that may be packed" in flat(done.out)
     assert lewm_here(home, "rm", RUN, DATASET, "--yes").code == 0
     assert listed(home) == set()
 
@@ -133,10 +112,9 @@ def test_folder_left_by_a_training_that_saved_nothing(home: Path, run: RunFiles)
 def test_real_run_and_recording(trained: Path, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(trained, home)
-    assert list((home / "cache").glob("*.npy"))
     done = lewm(home, "rm", "tworoom/lewm", "tworoom/demos", "--yes")
     assert done.code == 0, done.err
-    assert everything(home) == {"cache"}
+    assert everything(home) == set()
 
 
 # What is shown
@@ -148,7 +126,7 @@ def test_dry_run_shows_what_would_go(home: Path, run: RunFiles, dataset: Path, m
     done = lewm_here(home, "rm", RUN, DATASET, "--dry-run")
     assert done.code == 0
     table = flat(done.out).replace(" ", "")
-    for path in (run.weights, run.state_dict, run.object, dataset, *(home / "cache").glob("*.npy")):
+    for path in (run.weights, run.state_dict, run.object, dataset):
         assert str(path) in table
     assert f"{run.folder}/(5files)50bytes" in table
     tree = lewm_here(home, "rm", RUN, DATASET, "--dry-run", "--json").json()
@@ -226,7 +204,7 @@ def test_without_a_terminal_an_answer_is_needed(home: Path, run: RunFiles, monke
         (["../home/tworoom/lewm"], 2, "cannot name a run"),
         (["tworoom/../tworoom/lewm"], 2, "cannot name a run"),
         (["/etc/passwd"], 2, "cannot name a run"),
-        (["cache"], 2, "cannot name a run"),
+        (["datasets"], 2, "cannot name a run"),
         (["tworoom"], 1, "there is no run or dataset 'tworoom'"),
         ([""], 2, "cannot name a run"),
         (["tworoom/lewm.safetensors"], 2, "'tworoom/lewm'"),
@@ -258,7 +236,7 @@ def test_name_of_both_needs_a_word(home: Path, run: RunFiles):
 @pytest.mark.slow
 def test_what_is_being_written_is_refused(home: Path, run: RunFiles, dataset: Path):
     before = everything(home)
-    for guard, name in ((run.weights, RUN), (next((home / "cache").glob("*.npy")), DATASET)):
+    for guard, name in ((run.weights, RUN), (dataset, DATASET)):
         with locked(guard, "busy"):
             said = lewm_here(home, "rm", name, "--yes").err
         assert f"another process is writing {name!r}; stop it first" in said
@@ -315,15 +293,6 @@ def test_what_a_linked_folder_holds_is_refused(home: Path, tmp_path: Path):
     said = lewm_here(home, "rm", "linked/large", "--yes").sentence()
     assert f"lies at {recording}, outside the home" in said
     assert recording.exists()
-
-
-def test_linked_cache_stays(home: Path, dataset: Path, tmp_path: Path):
-    (home / "cache").rename(tmp_path / "scratch")
-    (home / "cache").symlink_to(tmp_path / "scratch")
-    done = lewm_here(home, "rm", DATASET, "--yes")
-    assert "its packed frames lie outside the home and stay" in flat(done.out)
-    assert not dataset.exists()
-    assert len(list((tmp_path / "scratch").glob("*.npy"))) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
@@ -387,22 +356,12 @@ def test_killed_in_the_middle_the_run_still_loads_and_can_be_removed(home: Path,
     assert everything(home) == set()
 
 
-def test_killed_in_the_middle_the_recording_is_still_there(home: Path, dataset: Path):
-    done = killed(home, 2, signal.SIGKILL, "rm", DATASET, "--yes")
-    assert done.code == -signal.SIGKILL
-    assert len(list((home / "cache").glob("*.npy"))) == 1
-    assert lewm_here(home, "verify").code == 0
-    assert lewm_here(home, "rm", DATASET, "--yes").code == 0
-    assert {path for path in everything(home) if not path.endswith(".lock")} == {"cache"}
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_stops_between_two_names(home: Path, run: RunFiles, dataset: Path, number: signal.Signals):
     done = killed(home, 2, number, "rm", RUN, DATASET, "--yes")
     assert done.code == 128 + number
     assert done.err.splitlines()[-1] == f"lewm: stopped; still there: {DATASET}"
     assert listed(home) == {DATASET}
-    assert len(list((home / "cache").glob("*.npy"))) == 2
 
 
 def test_interrupted_at_the_last_name_it_is_done_all_the_same(home: Path, run: RunFiles):

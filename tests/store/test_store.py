@@ -122,7 +122,7 @@ def test_path_under_the_home_is_a_name(name):
     assert check_name(name, "run") == name
 
 
-NO_NAMES = ["", ".", "..", "/", "/etc/a", "../a", "a/../../b", "a//b", "a/", "./a", "a/.hidden", "a.run/b", "cache"]
+NO_NAMES = ["", ".", "..", "/", "/etc/a", "../a", "a/../../b", "a//b", "a/", "./a", "a/.hidden", "a.run/b", "datasets"]
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
@@ -143,7 +143,7 @@ def test_accepted_names_never_leave_the_home(text, kind):
         return
     assert os.path.normpath(f"/home/store/{name}") == f"/home/store/{name}"
     assert name.strip("/") == name != ""
-    assert name.split("/")[0] not in ("datasets", "checkpoints", "cache")
+    assert name.split("/")[0] not in ("datasets", "checkpoints")
 
 
 def test_first_free_name_has_the_first_free_number(home: Home):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from accelerator import DEVICE, Stream, attached
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError
@@ -28,7 +29,7 @@ RATES = (LR / 2, LR, LR, LR * (1 + math.cos(math.pi / 4)) / 2)
 
 SETTINGS = {
     "objective": {"lambda": LAMBDA, "knots": 9, "projections": 16},
-    "optimizer": {"lr": LR, "weight_decay": DECAY, "clip": CLIP, "batch_size": 16},
+    "optimizer": {"lr": LR, "weight_decay": DECAY, "clip": CLIP, "batch_size": 16, "precision": "float32"},
     "schedule": {"stop": f"{STEPS} steps", "decay": "6 steps", "warmup": 1 / 3},
     "monitor": {"every": 1000, "log_every": 1, "clips": 16},
 }
@@ -106,6 +107,54 @@ def test_heads_are_clipped_together_with_the_network(trainer: Trainer):
     )
     assert math.hypot(network, heads) == pytest.approx(CLIP, rel=1e-4)
     assert heads > 0.1 * CLIP
+
+
+def test_parts_of_a_batch_are_one_step(trainer: Trainer):
+    tree = trainer.config.model_dump(by_alias=True)
+    config = TrainConfig.build(tree | {"optimizer": tree["optimizer"] | {"accumulate": 4}}, "the test")
+    told: list[TrainingEvent] = []
+    replace(trainer, config=config, listeners=(told.append,)).run(resume=False)
+    taken = [event for event in told if isinstance(event, StepsTaken)]
+    assert [event.step for event in taken] == [1, 2, 3, 4]
+    assert [event.lr for event in taken] == pytest.approx(RATES)
+
+
+def on_a_device(trainer: Trainer, watch: Callable[[StepsTaken], None]) -> None:
+    """Trains on the device until the second log line, after step 6."""
+
+    def listen(event: TrainingEvent) -> None:
+        if isinstance(event, StepsTaken):
+            watch(event)
+            if event.step == 6:
+                raise LewmError("enough was seen")
+
+    tree = trainer.config.model_dump(by_alias=True, exclude_none=True)
+    more = {"schedule": {"stop": "9 steps"}, "monitor": tree["monitor"] | {"log_every": 3}}
+    config = TrainConfig.build(tree | more, "the test")
+    with pytest.raises(LewmError, match="enough"):
+        replace(trainer, config=config, device=DEVICE, listeners=(listen,)).run(resume=False)
+
+
+def test_the_host_waits_for_a_device_at_log_lines_alone(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
+    waits = []
+
+    def watch(event: StepsTaken) -> None:
+        waits.append(list(accelerator.waits))
+        accelerator.waits.clear()
+
+    with attached(monkeypatch) as accelerator:
+        on_a_device(trainer, watch)
+    assert len(waits[0]) > 1, "what is constant is sent in the first step"
+    assert waits[1] == ["aten._to_copy.default"], "that is what is logged"
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_clips_are_waited_for_only_while_the_device_waits_too(trainer: Trainer, monkeypatch, idle: bool):
+    monkeypatch.setattr(Stream, "query", lambda stream: idle)
+    waited = []
+    with attached(monkeypatch):
+        on_a_device(trainer, lambda event: waited.append(event.data_seconds > 0))
+    assert waited == [idle, idle]
 
 
 class Diverging(JEPA):

@@ -8,8 +8,8 @@ import typer
 from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
-    "lewm compare tworoom/lewm tworoom/lewm-2",
-    "lewm compare tworoom/lewm tworoom/lewm-2 tworoom/lewm-3 --plot compared.svg",
+    "lewm compare tworoom/delta tworoom/delta-2",
+    "lewm compare tworoom/delta tworoom/delta-2 tworoom/delta-3 --plot compared.svg",
     "lewm compare one.json two.json --json",
 )
 

@@ -56,6 +56,18 @@ def methods(context: typer.Context) -> Iterable[str]:
     return METHODS
 
 
+def loggers(context: typer.Context) -> Iterable[str]:
+    """Loggers that a training can be logged to."""
+    from lewm_cli.config import LOGGERS
+
+    return LOGGERS
+
+
+def curves(context: typer.Context) -> Iterable[str]:
+    """Groups of the curves of a training, and the curves that every method has."""
+    return ("train", "held_out", "latents", "optimizer", "speed", "memory", "train/loss", "prediction", "lr")
+
+
 def presets(context: typer.Context) -> Iterable[str]:
     """Presets as TASK/PRESET."""
     from lewm_cli.train import all_presets

@@ -8,10 +8,10 @@ import typer
 from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
-    "lewm convert tworoom/lewm --to hub",
-    "lewm convert tworoom/lewm --to safetensors --output lewm.safetensors",
-    "lewm convert tworoom/lewm --to swm-object --output lewm_object.ckpt --json",
-    "lewm convert tworoom/lewm --to onnx",
+    "lewm convert tworoom/delta --to hub",
+    "lewm convert tworoom/delta --to safetensors --output lewm.safetensors",
+    "lewm convert tworoom/delta --to swm-object --output lewm_object.ckpt --json",
+    "lewm convert tworoom/delta --to onnx",
 )
 
 

@@ -10,11 +10,11 @@ from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
-    "lewm eval tworoom/lewm",
-    "lewm eval tworoom/lewm --protocol moderate --manifest pairs.json --seeds 3",
-    "lewm eval tworoom/lewm --solver icem --plan-ms 50 --json",
-    "lewm eval tworoom/lewm --dataset tworoom/test --references",
-    "lewm eval tworoom/lewm --goal-image goal.png --start-seed 3 --video videos",
+    "lewm eval tworoom/delta",
+    "lewm eval tworoom/delta --protocol moderate --manifest pairs.json --seeds 3",
+    "lewm eval tworoom/delta --solver icem --plan-ms 50 --json",
+    "lewm eval tworoom/delta --dataset tworoom/test --references",
+    "lewm eval tworoom/delta --goal-image goal.png --start-seed 3 --video videos",
 )
 
 ABOUT_PAIRS = (

@@ -1,15 +1,17 @@
 """`lewm fetch`: released recordings and weights."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
     "lewm fetch --list",
-    "lewm fetch pusht",
+    "lewm fetch pusht --pack",
     "lewm fetch tworoom --checkpoint",
     "lewm fetch cube --dataset --dry-run",
     "lewm fetch robot/pick --dataset --source https://example.org/pick.tar.zst",
@@ -52,6 +54,15 @@ def command(
             "--keep-archive", help="Leave the archive beside what was unpacked from it.", rich_help_panel=FILES
         ),
     ] = False,
+    pack: Annotated[
+        bool | None,
+        typer.Option(
+            "--pack/--no-pack",
+            help="Pack the recording as lewm pack --replace does.",
+            show_default="asked on a terminal",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -80,13 +91,22 @@ def command(
     from lewm_cli.fetch import find_targets, plan_fetch
 
     targets = find_targets(what, dataset=dataset, checkpoint=checkpoint, source=source, revision=revision)
-    planned = plan_fetch(Home.locate(home), targets, force=force)
+    where = Home.locate(home)
+    planned = plan_fetch(where, targets, force=force)
     if dry_run:
         output.result(fetching.plan_tree(planned), lambda: fetching.plan_tables(planned))
         return
-    from lewm_cli.flows.fetch import fetch
+    recordings = [one.target.name for one in planned if one.target.kind == "dataset"]
+    if pack and not recordings:
+        raise UsageError("--pack is about recordings, and weights alone are fetched; leave it out")
+    coming = [one.target.name for one in planned if one.target.name in recordings and not one.there]
+    if pack is None and coming and not (json or quiet) and sys.stdin.isatty():
+        # Before the download: nobody waits beside it for hours to answer.
+        pack = typer.confirm(f"pack {suggestion.few(coming)} once fetched, to be read three times as fast?", err=True)
+    from lewm_cli.flows.fetch import fetch, pack_fetched
 
     installed = fetch(planned, output.say, output.bytes, keep_archive=keep_archive)
-    output.result(fetching.fetched_tree(installed), lambda: fetching.fetched_tables(installed))
+    packed = pack_fetched(where, installed, output.say, output.progress, workers=available_cores()) if pack else ()
+    output.result(fetching.fetched_tree(installed, packed), lambda: fetching.fetched_tables(installed, packed))
     for line in fetching.next_commands(installed):
         output.say(f"next: {line}")

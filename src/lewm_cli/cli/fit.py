@@ -8,10 +8,10 @@ from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
-    "lewm fit tworoom/lewm",
-    "lewm eval tworoom/lewm --set planner.objective=reach",
-    "lewm fit tworoom/lewm --kind probe",
-    "lewm fit tworoom/lewm --seed 1 --steps 5000 --json",
+    "lewm fit tworoom/delta",
+    "lewm eval tworoom/delta --set planner.objective=reach",
+    "lewm fit tworoom/delta --kind probe",
+    "lewm fit tworoom/delta --seed 1 --steps 5000 --json",
 )
 
 

@@ -29,7 +29,7 @@ def remember_home(typed: Path | None) -> Path | None:
 Run = Annotated[
     str,
     typer.Argument(
-        help="Run name, like tworoom/lewm.", show_default=False, autocompletion=completion.names(completion.runs)
+        help="Run name, like tworoom/delta.", show_default=False, autocompletion=completion.names(completion.runs)
     ),
 ]
 Home = Annotated[

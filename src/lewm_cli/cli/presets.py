@@ -10,7 +10,7 @@ from lewm_cli.cli import completion, options
 EXAMPLES = options.examples(
     "lewm presets",
     "lewm presets tworoom/small",
-    "lewm presets tworoom/small --method delta",
+    "lewm presets tworoom/small --method lewm",
     "lewm presets tworoom/release > mine.toml  &&  lewm train tworoom --config mine.toml",
 )
 

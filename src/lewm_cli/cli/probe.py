@@ -7,9 +7,9 @@ import typer
 from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
-    "lewm probe tworoom/lewm",
-    "lewm probe tworoom/lewm --dataset tworoom/test --frames 20000",
-    "lewm probe tworoom/lewm --json",
+    "lewm probe tworoom/delta",
+    "lewm probe tworoom/delta --dataset tworoom/test --frames 20000",
+    "lewm probe tworoom/delta --json",
 )
 
 

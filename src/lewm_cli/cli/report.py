@@ -8,9 +8,9 @@ import typer
 from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
-    "lewm report tworoom/lewm --open",
-    "lewm report tworoom/lewm --output tworoom.html",
-    "lewm report tworoom/lewm --json",
+    "lewm report tworoom/delta --open",
+    "lewm report tworoom/delta --output tworoom.html",
+    "lewm report tworoom/delta --json",
 )
 
 

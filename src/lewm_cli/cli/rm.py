@@ -9,8 +9,8 @@ from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
-    "lewm rm tworoom/lewm-2",
-    "lewm rm tworoom/lewm tworoom/demos --dry-run",
+    "lewm rm tworoom/delta-2",
+    "lewm rm tworoom/delta tworoom/demos --dry-run",
     "lewm rm tworoom/demos --dataset --yes",
 )
 
@@ -33,7 +33,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Remove runs with everything measured on them, or datasets with their packed frames.
+    """Remove runs with everything measured on them, or datasets.
 
     What goes is shown first, and asked about. Nothing outside the home that takes the writes is touched.
     """

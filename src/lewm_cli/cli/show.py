@@ -6,7 +6,7 @@ import typer
 
 from lewm_cli.cli import completion, options
 
-EXAMPLES = options.examples("lewm show tworoom/lewm", "lewm show tworoom/demos", "lewm show tworoom/lewm --json")
+EXAMPLES = options.examples("lewm show tworoom/delta", "lewm show tworoom/demos", "lewm show tworoom/delta --json")
 
 
 def command(

@@ -9,7 +9,7 @@ from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
-    "lewm surprise tworoom/test --run tworoom/lewm --plot surprise.svg",
+    "lewm surprise tworoom/test --run tworoom/delta --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",

@@ -11,9 +11,9 @@ from lewm_cli.cli import completion, early, options
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
-    "lewm train tworoom --lambda 0.05 --steps 3000",
-    "lewm train tworoom --method delta",
+    "lewm train tworoom --method lewm --lambda 0.05 --steps 3000",
     "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
+    "lewm train tworoom --log tensorboard --log wandb",
     "lewm train tworoom --resume",
 )
 
@@ -71,12 +71,27 @@ def command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.", show_default=False)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=2, help="Clips per step.", show_default=False, rich_help_panel=options.SETTINGS)
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Clips per step; auto: as many as fit into memory.",
+            show_default="from the preset",
+            rich_help_panel=options.SETTINGS,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             min=0, help="Decides weights, split and order.", show_default="3072", rich_help_panel=options.SETTINGS
+        ),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOGGER",
+            help="Log to tensorboard, wandb or trackio too; may be given several times.",
+            show_default=False,
+            autocompletion=completion.names(completion.loggers),
         ),
     ] = None,
     settings: options.Settings = None,
@@ -122,8 +137,9 @@ def command(
         ("--lambda", "objective.lambda", lambda_),
         ("--epochs", "schedule.stop", epochs and f"{epochs} epochs"),
         ("--steps", "schedule.stop", steps and f"{steps} steps"),
-        ("--batch-size", "optimizer.batch_size", batch_size),
+        ("--batch-size", "optimizer.batch_size", int(batch_size) if (batch_size or "").isdecimal() else batch_size),
         ("--seed", "seed", seed),
+        ("--log", "log.to", log or None),
     )
     where = early.find_home(home, runs=[init_from])
     if resume:

@@ -9,7 +9,7 @@ from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
 
 EXAMPLES = options.examples(
-    "lewm verify", "lewm verify tworoom/lewm", "lewm verify recording.h5", "lewm verify --json > verified.json"
+    "lewm verify", "lewm verify tworoom/delta", "lewm verify recording.h5", "lewm verify --json > verified.json"
 )
 
 

@@ -2,6 +2,7 @@
 
 from lewm_cli.config.inputs import ActionStats, DatasetIdentity, Inputs, PixelStats, constant_dimensions
 from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
+from lewm_cli.config.logging import LOGGERS, LogConfig
 from lewm_cli.config.model import (
     ActionEncoderConfig,
     EncoderConfig,
@@ -17,6 +18,7 @@ from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, Refe
 from lewm_cli.config.section import Section
 
 __all__ = [
+    "LOGGERS",
     "OWN_FIELDS",
     "ActionEncoderConfig",
     "ActionStats",
@@ -27,6 +29,7 @@ __all__ = [
     "Expectation",
     "Inputs",
     "Layer",
+    "LogConfig",
     "ModelConfig",
     "MonitorConfig",
     "NetworkConfig",

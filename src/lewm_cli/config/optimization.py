@@ -1,13 +1,30 @@
 """Settings of a training loop, whatever the method. The defaults are those of the released LeWorldModels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from lewm_cli.config.section import Section
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")]
 """A length of training: "10 epochs" or "1500 steps"."""
+
+
+def _number_of_clips(value: object) -> object:
+    if value != "auto" and not (type(value) is int and value >= 2):
+        raise ValueError(f"{value!r} is neither a number of clips from 2 on nor auto")
+    return value
+
+
+BatchSize = Annotated[int | Literal["auto"], BeforeValidator(_number_of_clips)]
 
 
 class DataConfig(Section):
@@ -18,24 +35,58 @@ class DataConfig(Section):
         "episode", description="hold out whole episodes, or random clips (neighbors leak; for comparison only)"
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share held out")
-    packed: bool = Field(
-        False, description="decode all frames once, at the model's image size, into a memory-mapped cache"
+    in_memory: Literal["auto"] | bool = Field(
+        "auto",
+        description="read all frames once, at the model's image size, and keep them in memory; auto: if they fit",
     )
     workers: NonNegativeInt = Field(
-        4, description="processes that prepare batches, at most one per core; 0 prepares them in place"
+        4, description="threads or processes that prepare batches, at most one per core; 0 prepares them in place"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former(cls, tree: Any) -> Any:
+        """Leave out `packed`, which runs trained before have, and which changed no result."""
+        return {key: value for key, value in tree.items() if key != "packed"} if isinstance(tree, dict) else tree
 
 
 class OptimizerConfig(Section):
-    """AdamW."""
+    """AdamW, and how its steps are computed."""
 
     lr: PositiveFloat = Field(5e-5, description="peak learning rate")
     weight_decay: NonNegativeFloat = 1e-3
     clip: PositiveFloat = Field(1.0, description="gradient norm")
-    batch_size: int = Field(128, ge=2, description="clips per step")
-    precision: Literal["float32", "bf16"] = Field(
-        "bf16", description="of the network on CUDA; regularizers are always float32, and so is everything on a CPU"
+    batch_size: BatchSize = Field(128, description="clips per step; `auto`: the largest power of two that fits")
+    accumulate: PositiveInt = Field(
+        1,
+        description="parts that a batch is taken in to save memory, their gradients added up; regularizers and "
+        "BatchNorm see one part at a time",
     )
+    checkpointing: bool = Field(
+        False, description="compute the encoder's blocks twice instead of keeping what lies between, to save memory"
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "bf16",
+        description="of the network on a device that has it; regularizers are always float32, and so is all else",
+    )
+    compile: Literal["auto", True, False] = Field(
+        "auto", description="compile encoder and predictor; `auto` does for long trainings on CUDA"
+    )
+
+    @property
+    def clips(self) -> int:
+        """The batch size, once it is settled."""
+        assert self.batch_size != "auto"
+        return self.batch_size
+
+    @model_validator(mode="after")
+    def _parts_of_the_same_size(self) -> Self:
+        if self.batch_size != "auto" and (self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate):
+            raise ValueError(
+                f"a batch of {self.batch_size} clips cannot be taken in {self.accumulate} equal parts of two clips or "
+                "more; choose a --batch-size that is a multiple of optimizer.accumulate"
+            )
+        return self
 
 
 class ScheduleConfig(Section):

@@ -60,7 +60,7 @@ class Section(BaseModel):
         if first["type"] == "model_type":
             inside = [known for known in cls.keys(tree) if known.startswith(f"{key}.")]
             return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
-        if first["type"] in ("string_pattern_mismatch", "string_type"):
+        if first["type"] in ("string_pattern_mismatch", "string_type") and key.startswith("schedule."):
             return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
         problem = first["msg"][0].lower() + first["msg"][1:]
         return f"{key} = {first['input']!r}: {problem}" if key else problem

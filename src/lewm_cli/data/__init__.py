@@ -8,19 +8,19 @@ if TYPE_CHECKING:
     from lewm_cli.data.action_file import read_actions
     from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
+    from lewm_cli.data.frame_writer import Codec, Packing
     from lewm_cli.data.frames import (
         DecodedFrames,
         Frames,
         Image,
+        MemoryFrames,
+        belongs_in_memory,
         checked_frame,
-        find_packed,
-        open_frames,
-        pack_frames,
-        packed_paths,
         read_image,
         resize,
     )
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+    from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
     from lewm_cli.data.recording import record
     from lewm_cli.data.recording_check import Finding, Problem, Remark, require_columns, require_usable, used_actions
     from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
@@ -31,25 +31,30 @@ __all__ = [
     "DATASET_SUFFIXES",
     "Clip",
     "ClipBatches",
+    "Codec",
     "Dataset",
     "DecodedFrames",
     "Finding",
     "Frames",
     "HDF5Dataset",
     "Image",
+    "MemoryFrames",
+    "PackedCopy",
+    "PackedRecording",
+    "Packing",
     "Problem",
     "Remark",
     "Split",
     "VideoDataset",
+    "belongs_in_memory",
     "checked_frame",
-    "find_packed",
     "holds_frames",
     "names_recording",
+    "one_of_each",
     "open_dataset",
-    "open_frames",
     "open_video",
-    "pack_frames",
-    "packed_paths",
+    "original_stem",
+    "packing_of",
     "read_actions",
     "read_image",
     "record",

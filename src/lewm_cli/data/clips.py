@@ -3,7 +3,9 @@
 The order of batches is a function of seed and step alone, so that a resumed run sees the same ones.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count
@@ -17,7 +19,7 @@ from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.suggestion import command
-from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
+from lewm_cli.workers import LOOK_SECONDS, Answer, Waiting, WorkerDiedError, answers
 
 
 @dataclass(frozen=True)
@@ -117,35 +119,44 @@ class ClipBatches:
 
     Args:
         actions: (N, A) actions of all rows, environment units.
+        pinned: lay batches where a GPU fetches them from by itself.
     """
 
-    def __init__(self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs) -> None:
+    def __init__(
+        self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs, *, pinned: bool = False
+    ) -> None:
         self.index = index
         self.frames = frames
         self.actions = inputs.actions.normalize(actions)
+        self.pinned = pinned
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, clips: list[int]) -> Clip:
         """The clips with these numbers as one batch."""
-        index = self.index
+        return self._cut(clips, self.pinned)
+
+    def _cut(self, clips: list[int], pinned: bool) -> Clip:
+        index, size = self.index, self.frames.size
         starts = index.starts[clips][:, None]
         frame_rows = starts + np.arange(index.frames) * index.frameskip
-        pixels = self.frames.rows(frame_rows.ravel())
-        actions = self.actions[starts + np.arange(index.span)]
-        return Clip(
-            pixels=torch.from_numpy(np.ascontiguousarray(pixels)).reshape(*frame_rows.shape, *pixels.shape[1:]),
-            blocks=torch.from_numpy(actions).reshape(len(clips), index.frames, -1),
-        )
+        if pinned:  # torch keeps pinned memory for the next batch
+            pixels = torch.empty((len(frame_rows.ravel()), size, size, 3), dtype=torch.uint8, pin_memory=True)
+            self.frames.read(frame_rows.ravel(), pixels.numpy())
+        else:  # NumPy's, for it asks for large pages: torch's costs four times as much to fill
+            pixels = torch.from_numpy(self.frames.rows(frame_rows.ravel()))
+        blocks = torch.from_numpy(self.actions[starts + np.arange(index.span)]).reshape(len(clips), index.frames, -1)
+        pixels = pixels.reshape(*frame_rows.shape, size, size, 3)
+        return Clip(pixels, blocks.pin_memory() if pinned else blocks)
 
     def stream(
         self, batch_size: int, seed: int, first_step: int, workers: int, waiting: Waiting = lambda: None
     ) -> Generator[Clip, None, None]:
         """Endless training batches, of at most as many clips as there are, from a step on; closing it ends the workers.
 
-        Whole epochs, each in its own order, the rest dropped. `waiting` is called now and then while a worker is
-        waited for; what it raises ends the stream.
+        Whole epochs, each in its own order, the rest dropped. Workers are threads where those can read frames side by
+        side, else processes. `waiting` is called now and then while one is waited for; what it raises ends the stream.
 
         Raises:
             LewmError: the recording is damaged.
@@ -155,17 +166,35 @@ class ClipBatches:
         if not workers:
             yield from (self[numbers(step)] for step in count(first_step))
             return
+        if self.frames.in_threads:
+            yield from self._in_threads(numbers, first_step, workers, waiting)
+            return
         try:
             for pixels, blocks in answers(partial(self._answer, numbers), count(first_step), workers, waiting):
-                yield Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
+                clip = Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
+                yield Clip(clip.pixels.pin_memory(), clip.blocks.pin_memory()) if self.pinned else clip
         except WorkerDiedError as death:
             raise WorkerDiedError(f"a process that prepares batches {death}") from death
+
+    def _in_threads(
+        self, numbers: Callable[[int], list[int]], first_step: int, workers: int, waiting: Waiting
+    ) -> Generator[Clip, None, None]:
+        pool, ahead = ThreadPoolExecutor(workers), deque[Future[Clip]]()
+        try:
+            for step in count(first_step):
+                ahead.append(pool.submit(self.__getitem__, numbers(step)))
+                if len(ahead) > workers + 1:
+                    while not wait([ahead[0]], LOOK_SECONDS).done:
+                        waiting()
+                    yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _answer(self, numbers: Callable[[int], list[int]]) -> Answer:
         """Called in a worker, which hands over arrays: torch's tensors would need /dev/shm."""
 
         def arrays(step: int) -> tuple[np.ndarray, np.ndarray]:
-            clip = self[numbers(step)]
+            clip = self._cut(numbers(step), pinned=False)  # a fork cannot use the GPU
             return clip.pixels.numpy(), clip.blocks.numpy()
 
         torch.set_num_threads(1)

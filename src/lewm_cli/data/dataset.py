@@ -64,6 +64,15 @@ class Dataset(ABC):
             LewmError: the recording has no such column, or is damaged.
         """
 
+    def read_frames(self, rows: np.ndarray, frames: np.ndarray) -> None:
+        """Read rows of `pixels` into memory that is there: `frames` (K, size, size, 3) uint8; errors as of `read`."""
+        frames[...] = self.read("pixels", rows)
+
+    @property
+    def frame_size(self) -> int:
+        """Side of a recorded frame in pixels."""
+        return next(column.shape[0] for column in self.columns if column.name == "pixels")
+
     @property
     def episodes(self) -> int:
         """Number of episodes E."""

@@ -1,36 +1,56 @@
-"""Frames at the size a model sees: from the recording, decoded once into a memory map, or from an image file."""
+"""Frames at the size a model sees: decoded at every access, kept in memory, or from an image file."""
 
-from collections import deque
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Self
 
 import cv2
 import imageio.v3 as imageio
 import numpy as np
 
 from lewm_cli.data.dataset import Dataset
+from lewm_cli.data.hdf5_dataset import HDF5Dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.system_errors import explain
-from lewm_cli.workers import available_cores
+from lewm_cli.workers import available_cores, available_memory
 
-CHUNK = 256
-"""Rows decoded at a time while packing."""
+READ_TOGETHER = 200
+"""Rows that a thread reads at a time while all are read into memory: two whole chunks of released recordings."""
+
+COMFORTABLE = 0.5
+"""Share of the available memory that frames are kept in unasked."""
+
+Placement = Literal["auto"] | bool
+"""Whether frames are kept in memory; `auto`: if they fit comfortably."""
 
 
-class Frames(Protocol):
-    """Frames by row number, at one size."""
+class Frames(ABC):
+    """Frames by row number, at one size.
 
-    def rows(self, rows: np.ndarray) -> np.ndarray:
-        """Frames (K, size, size, 3) uint8 of the given rows, in the order asked for.
+    Args:
+        size: their side in pixels.
+        in_threads: threads read side by side; under HDF5's lock only processes do.
+    """
+
+    def __init__(self, size: int, *, in_threads: bool) -> None:
+        self.size, self.in_threads = size, in_threads
+
+    @abstractmethod
+    def read(self, rows: np.ndarray, frames: np.ndarray) -> None:
+        """Read rows, in the order asked for, into `frames` (K, size, size, 3) uint8.
 
         Raises:
             LewmError: the recording is damaged.
         """
-        ...
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Frames (K, size, size, 3) uint8 of the given rows; errors are those of `read`."""
+        frames = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        self.read(rows, frames)
+        return frames
 
 
 def resize(frames: np.ndarray, size: int) -> np.ndarray:
@@ -40,88 +60,67 @@ def resize(frames: np.ndarray, size: int) -> np.ndarray:
     return np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
 
 
-@dataclass(frozen=True)
-class DecodedFrames:
-    """Frames of a recording, decoded and resized to `size` pixels at every access: no disk needed, slow."""
+class DecodedFrames(Frames):
+    """Frames of a recording, decoded and resized to `size` pixels at every access."""
 
-    dataset: Dataset
-    size: int
+    def __init__(self, dataset: Dataset, size: int) -> None:
+        super().__init__(size, in_threads=isinstance(dataset, HDF5Dataset) and dataset.chunks is not None)
+        self.dataset = dataset
 
-    def rows(self, rows: np.ndarray) -> np.ndarray:
-        return resize(self.dataset.read("pixels", rows), self.size)
-
-
-class PackedFrames:
-    """Frames in a memory map, the `.npy` file (N, size, size, 3) uint8 at `path`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._pixels: np.ndarray = np.load(path, mmap_mode="r")
-
-    def __reduce__(self) -> tuple[type["PackedFrames"], tuple[Path]]:
-        return PackedFrames, (self.path,)  # a batch worker maps the file for itself
-
-    def rows(self, rows: np.ndarray) -> np.ndarray:
-        frames: np.ndarray = self._pixels[rows]
-        return frames
+    def read(self, rows: np.ndarray, frames: np.ndarray) -> None:
+        if self.dataset.frame_size == self.size:
+            self.dataset.read_frames(rows, frames)
+        else:
+            frames[...] = resize(self.dataset.read("pixels", rows), self.size)
 
 
-def find_packed(dataset: Dataset, size: int, folder: Path) -> PackedFrames | None:
-    """The frames of a recording, if they have been packed at this size."""
-    path = _packed_path(dataset, size, folder)
-    return PackedFrames(path) if path.exists() else None
+class MemoryFrames(Frames):
+    """Frames that were all read once: `pixels` (N, size, size, 3) uint8."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        super().__init__(pixels.shape[1], in_threads=True)
+        self.pixels = pixels
+
+    def read(self, rows: np.ndarray, frames: np.ndarray) -> None:
+        np.take(self.pixels, rows, axis=0, out=frames, mode="clip")  # the mode that copies once, in place
+
+    @classmethod
+    def of(cls, frames: Frames, count: int, advance: Callable[[int], None]) -> Self:
+        """Read rows 0 to before `count`; `advance` is called with the number of rows done since the last call.
+
+        Raises:
+            LewmError: the recording is damaged.
+        """
+        pixels = np.empty((count, frames.size, frames.size, 3), np.uint8)
+        starts = range(0, count, READ_TOGETHER)
+
+        def read(start: int) -> int:
+            part = pixels[start : start + READ_TOGETHER]
+            frames.read(np.arange(start, start + len(part)), part)
+            return len(part)
+
+        pool = ThreadPoolExecutor(available_cores())
+        try:
+            for done in pool.map(read, starts):
+                advance(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return cls(pixels)
 
 
-def open_frames(dataset: Dataset, size: int, folder: Path) -> Frames:
-    """The frames of a recording at one size: packed if they have been, else decoded at every access."""
-    return find_packed(dataset, size, folder) or DecodedFrames(dataset, size)
-
-
-def pack_frames(dataset: Dataset, size: int, folder: Path, advance: Callable[[int], None]) -> PackedFrames:
-    """Decode and resize every frame of a recording once; waits while another process does.
-
-    `advance` is called with the number of rows done since the last call.
-
-    Raises:
-        LewmError: the disk is full, or the recording is damaged.
-    """
-    path = _packed_path(dataset, size, folder)
-    with locked(path, busy=None) as alone:
-        if not path.exists():  # another process may have packed it while this one waited
-            if alone:
-                remove_stale_parts(path)
-            with atomic_path(path) as part:
-                _write_packed(dataset, size, part, advance)
-    return PackedFrames(path)
-
-
-def packed_paths(dataset: Dataset, folder: Path) -> list[Path]:
-    """The packed frames of a recording, at every size.
+def belongs_in_memory(dataset: Dataset, size: int, placement: Placement) -> bool:
+    """Tell whether all frames of a recording, at one size, are to be kept in memory.
 
     Raises:
-        LewmError: the recording is damaged, so that it has no fingerprint to find them by.
+        LewmError: they are to be, and do not fit.
     """
-    return sorted(folder.glob(_packed_path(dataset, "*", folder).name))
-
-
-def _packed_path(dataset: Dataset, size: int | str, folder: Path) -> Path:
-    return folder / f"{dataset.identity.fingerprint[:16]}-{size}-area.npy"
-
-
-def _write_packed(dataset: Dataset, size: int, part: Path, advance: Callable[[int], None]) -> None:
-    rows = len(dataset.actions)
-    with part.open("wb") as packed, ThreadPoolExecutor(available_cores()) as pool:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
-        np.lib.format.write_array_header_1_0(packed, header)
-        # h5py decodes under one lock; resizing runs beside it in the pool. Written, not mapped, while packing:
-        # a full disk is then an error and not a bus error.
-        waiting: deque[Future[np.ndarray]] = deque()
-        for start in range(0, rows, CHUNK):
-            waiting.append(pool.submit(resize, dataset.read("pixels", slice(start, start + CHUNK)), size))
-            while len(waiting) > (4 if start + CHUNK < rows else 0):
-                frames = waiting.popleft().result()
-                packed.write(np.ascontiguousarray(frames).data)
-                advance(len(frames))
+    needed, available = len(dataset.actions) * size * size * 3, available_memory()
+    if placement is True and needed > available:
+        raise LewmError(
+            f"the frames of {dataset.name} take {needed / 1e9:.1f} GB at {size} pixels, and {available / 1e9:.1f} GB "
+            "of memory are free; --set data.in_memory=auto reads them when they are needed"
+        )
+    return placement is True or (placement == "auto" and needed <= COMFORTABLE * available)
 
 
 @dataclass(frozen=True)

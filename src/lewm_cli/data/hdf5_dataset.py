@@ -4,12 +4,16 @@ import json
 import shlex
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from lewm_cli.data.action_format import ActionFormat, action_format
+from lewm_cli.data.chunks import FrameChunks
+from lewm_cli.data.compression import DamagedError
 from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.data.episodes import BOOKKEEPING, find_episodes
 from lewm_cli.data.hdf5_file import (
@@ -35,7 +39,7 @@ ACTION_COLUMNS = ("action", "actions")
 
 @dataclass(frozen=True)
 class HDF5Dataset(Dataset):
-    """A recording in an HDF5 file, opened for every read, which takes no time beside decoding.
+    """A recording in an HDF5 file, opened for every read but those of frames that are read around HDF5.
 
     Args:
         pixels: the format of its stored frames.
@@ -52,6 +56,38 @@ class HDF5Dataset(Dataset):
                 f"{self.path} has no column {name!r} (it has {few(names)}); "
                 f"`{command('show', self.name)}` prints what it holds"
             )
+        if name == "pixels" and self.chunks and (not isinstance(rows, slice) or self.chunks.rows == 1):
+            wanted = np.arange(*rows.indices(len(self.chunks.places))) if isinstance(rows, slice) else rows
+            frames = np.empty((len(wanted), self.pixels.size, self.pixels.size, 3), np.uint8)
+            self.read_frames(wanted, frames)
+            return frames
+        return self._read_by_hdf5(name, rows)
+
+    def read_frames(self, rows: np.ndarray, frames: np.ndarray) -> None:
+        if self.chunks is None or not frames.flags.c_contiguous:
+            super().read_frames(rows, frames)
+            return
+        try:
+            left = self.chunks.read(rows, frames)
+        except DamagedError as error:
+            raise unreadable(self.path, OSError(f"a chunk of {self.pixels.column} is wrong: {error}")) from error
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if left:
+            frames[left] = self._read_by_hdf5("pixels", rows[left])
+
+    @cached_property
+    def chunks(self) -> FrameChunks | None:
+        """The chunks of compressed frames, if they can be read around HDF5, in threads; else None."""
+        if not self.pixels.plain:
+            return None
+        with self.opened() as file:
+            return FrameChunks.of(self.stored(file, "pixels"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "chunks"}  # another process opens anew
+
+    def _read_by_hdf5(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
         with self.opened() as file:
             stored = self.stored(file, name)
             if name == "action" and not self.action.plain:

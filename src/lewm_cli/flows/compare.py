@@ -40,7 +40,7 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say
         named.append(NamedResult(f"{result.run}{number}", str(path), result))
     comparison = compare(named)
     if plot:
-        from lewm_cli.report.plot import comparison_svg  # late: matplotlib
+        from lewm_cli.report.plain_svg import comparison_svg  # late: matplotlib
 
         write_text(plot, comparison_svg(comparison))
     return comparison

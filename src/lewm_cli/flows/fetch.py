@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from lewm_cli.data import PackedRecording
 from lewm_cli.fetch import (
     ByteProgress,
     Installed,
@@ -16,8 +17,9 @@ from lewm_cli.fetch import (
 )
 from lewm_cli.fetch.target import WEIGHTS
 from lewm_cli.files import try_writing
-from lewm_cli.flows import stopped_with
-from lewm_cli.store import Say
+from lewm_cli.flows import Progress, stopped_with
+from lewm_cli.flows.pack import pack
+from lewm_cli.store import Home, Say
 
 
 @stopped_with(lambda: "stopped; what came so far is kept, and the same command goes on from there")
@@ -57,3 +59,18 @@ def fetch(
             assert not isinstance(source, Path), "it would be an archive"
             installed.append(install_dataset(one, source, progress, say, keep_archive=keep_archive))
     return tuple(installed)
+
+
+def pack_fetched(
+    home: Home, installed: Sequence[Installed], say: Say, progress: Progress, *, workers: int
+) -> tuple[PackedRecording, ...]:
+    """Packs the recordings that were fetched, each in its place.
+
+    Raises:
+        LewmError: as of `pack`; the recordings are there all the same.
+        StoppedError: Ctrl-C or SIGTERM; the same goes on from there.
+    """
+    recordings = (one.planned for one in installed if one.planned.target.kind == "dataset")
+    return tuple(
+        pack(home, one.target.name, workers=workers, say=say, progress=progress, replace=True) for one in recordings
+    )

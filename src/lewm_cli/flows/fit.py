@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.data import Dataset, open_frames, require_usable
+from lewm_cli.data import Dataset, DecodedFrames, require_usable
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing
 from lewm_cli.flows import Progress
@@ -62,7 +62,7 @@ def fit_head(
     require_usable(recording, say)
     try_writing(run.places[0].head(kind))
     to_fit, to_test, held_out = _choose(run, recording, seed, say)
-    frames = open_frames(recording, run.card.model.image_size, home.cache)
+    frames = DecodedFrames(recording, run.card.model.image_size)
 
     def encoded(numbers: np.ndarray, title: str) -> LatentEpisodes:
         with progress(title, int(recording.lengths[numbers].sum()), "frames") as advance:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lewm_cli.data import open_frames
+from lewm_cli.data import DecodedFrames
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
@@ -47,7 +47,7 @@ def probe_run(
     samples = draw_samples(unseen.dataset, task, unseen.episodes, frames=frames or PROBED_FRAMES, seed=seed)
     for target, reason in samples.left_out.items():
         say(f"left out: {target} {reason}")
-    recorded = open_frames(unseen.dataset, run.card.model.image_size, home.cache)
+    recorded = DecodedFrames(unseen.dataset, run.card.model.image_size)
     begun = time.monotonic()
     with progress("encoding", len(samples.rows), "frames") as advance:
         features = encode(run, recorded, samples.rows, ~samples.test, seed, advance)

@@ -45,7 +45,7 @@ def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[R
     removals: list[Removal] = []
     for name in dict.fromkeys(names):
         removal = _plan(home, name, kind)
-        # Copies of one recording share their packed frames, and a run may be named twice.
+        # A run may be named twice.
         claimed = {file for earlier in removals for file in earlier.files}
         files = tuple(file for file in removal.files if file not in claimed)
         if files or not removal.files:

@@ -7,9 +7,9 @@ import numpy as np
 
 from lewm_cli.data import (
     Dataset,
+    DecodedFrames,
     VideoDataset,
     holds_frames,
-    open_frames,
     open_video,
     read_actions,
     require_usable,
@@ -90,7 +90,7 @@ def surprise_run(
     size = loaded.card.model.image_size
     if perturb is None:
         require_usable(recording, say)
-        frames = open_frames(recording, size, home.cache)
+        frames = DecodedFrames(recording, size)
         unseen = is_unseen(loaded, recording)[:episodes]
         if not unseen.all():
             was = "was" if loaded.card.provenance else "may have been"
@@ -112,7 +112,7 @@ def surprise_run(
             raise LewmError(f"{task.name} has no perturbation {perturb!r}; {offer(perturb, known, '')}")
         staged, wanted = known[perturb], episodes or PERTURBED_EPISODES
         allowed = find_unseen(home, loaded, task, dataset, say)
-        frames = open_frames(recording, size, home.cache)
+        frames = DecodedFrames(recording, size)
         drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
         if len(drawn) < wanted:
             usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"
@@ -124,7 +124,7 @@ def surprise_run(
             )
     show(result)
     path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
-    from lewm_cli.report.plot import surprise_svg  # late: matplotlib
+    from lewm_cli.report.plain_svg import surprise_svg  # late: matplotlib
 
     drawn_to = plot or path.with_suffix(".svg")
     write_text(drawn_to, surprise_svg(result))

@@ -11,14 +11,15 @@ import numpy as np
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers
+from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers, read_toml
 from lewm_cli.data import (
     ClipBatches,
     Dataset,
+    DecodedFrames,
+    Frames,
+    MemoryFrames,
     Split,
-    find_packed,
-    open_frames,
-    pack_frames,
+    belongs_in_memory,
     require_usable,
     split_clips,
     used_actions,
@@ -26,6 +27,8 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.pack import packing_advice
+from lewm_cli.flows.training_dashboards import dashboards, keep_log_settings
 from lewm_cli.flows.training_request import (
     DEFAULT_PRESETS,
     check_resumption,
@@ -41,7 +44,7 @@ from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, split_step
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
-from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
+from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, largest_batch
 
 
 @dataclass(frozen=True)
@@ -117,21 +120,27 @@ def train(
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
+        if job.config.optimizer.batch_size == "auto":
+            job, card = _with_batch_size(job, card, there, len(split.train), say)
         torch.manual_seed(job.config.seed)
         model = card.new_model()
         if parent:
             model.load_state_dict(parent.model.state_dict(), strict=True)
-        size = job.config.model.image_size
-        if job.config.data.packed and not find_packed(job.dataset, size, home.cache):
-            with progress("packing", len(job.dataset.actions), "frames") as advance:
-                pack_frames(job.dataset, size, home.cache, advance)
-        frames = open_frames(job.dataset, size, home.cache)
+        rows, size = len(job.dataset.actions), job.config.model.image_size
+        frames: Frames = DecodedFrames(job.dataset, size)
+        if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
+            with progress("reading", rows, "frames") as advance:
+                frames = MemoryFrames.of(frames, rows, advance)
+        elif advice := packing_advice(job.dataset, there.type):
+            say(advice)
+        pinned = there.type == "cuda"
         data = TrainingData(
-            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
-            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs),
+            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
+            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs, pinned=pinned),
             held_out_episodes=len(split.held_out_episodes),
         )
-        listeners = (JsonLog(job.files.log), *listeners)
+        shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
+        listeners = (JsonLog(job.files.log), *listeners, *shown)
         trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners)
         if not resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
@@ -140,6 +149,7 @@ def train(
             for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume, job.files.log):
                 path.unlink(missing_ok=True)
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
+        keep_log_settings(job.files, job.config.log)
         return trainer.run(resume=resume)
 
 
@@ -212,9 +222,11 @@ def _resumed_job(
             f"{trained_on.episodes} episodes); name that one with --dataset"
         )
     own = Layer(f"the configuration of {name}", card.provenance.train.model_dump(by_alias=True, exclude_none=True))
-    merged = merge_layers([own, *settings])
-    config = TrainConfig.build(merged.tree, merged.source)
     files = RunFiles(home.run_stem(name))
+    logged = [read_toml(files.logging)] if files.logging.exists() else []
+    merged = merge_layers([own, *logged, *settings])
+    config = TrainConfig.build(merged.tree, merged.source)
+    config.log.check_installed()
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 
@@ -264,6 +276,18 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
+
+
+def _with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, say: Say) -> tuple[Job, RunCard]:
+    """Settle the largest batch size that fits, once and for all."""
+    parts = job.config.optimizer.accumulate
+    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts))
+    say(f"batch size: {size} (the largest power of two that fits on {device}; --batch-size chooses another)")
+    optimizer = job.config.optimizer.model_copy(update={"batch_size": size})
+    config = job.config.model_copy(update={"optimizer": optimizer})
+    assert card.provenance is not None
+    provenance = card.provenance.model_copy(update={"train": config})
+    return replace(job, config=config), card.model_copy(update={"provenance": provenance})
 
 
 def _require_what_is_learned_from(job: Job) -> None:

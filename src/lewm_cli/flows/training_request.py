@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from lewm_cli.config import Layer, merge_layers, read_toml
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, original_stem
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.store import Home, RunFiles, Say, dataset_task, is_name, list_runs, newest_run, read_card, silent
@@ -26,7 +26,7 @@ def configure(
 
     Raises:
         UsageError: what comes out cannot mean anything.
-        LewmError: there is no such preset or file, or it is no TOML.
+        LewmError: there is no such preset or file, it is no TOML, or a logger is not installed.
     """
     base = task_preset(task, preset)
     above = [*([read_toml(config)] if config else ()), *settings]
@@ -37,7 +37,9 @@ def configure(
             own = layer.tree["method"]
             say(f"note: {few(sorted(left_out))} in {layer.source} is for {own}, so it is left out with {method}")
     layers = merge_layers([base.layer(method), *kept])
-    return TrainConfig.build(layers.tree, layers.source)
+    built = TrainConfig.build(layers.tree, layers.source)
+    built.log.check_installed()
+    return built
 
 
 def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> tuple[str, RunCard]:
@@ -92,18 +94,21 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
     """Raise the error of a training that is to be resumed, if its run can be found and its options are wrong.
 
     Args:
-        settings: none but the number of workers changes no result, and the method may be said again.
+        settings: none but how batches are served and what is logged to changes no result, and the method may be said
+            again.
         more: whether options were given that begin a run.
     """
     merged = merge_layers(list(settings))
     if more or not all(map(_changes_nothing, settings)):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
-            "--overwrite and every setting but data.workers"
+            "--overwrite and every setting but data.workers, data.in_memory and those of log"
         )
+    config = TrainConfig.build(merged.tree, merged.source)
+    config.log.check_installed()
     if "method" not in merged.tree:
         return
-    method = TrainConfig.build(merged.tree, merged.source).method
+    method = config.method
     name, card = stopped_run(home, what, name)
     if card.method != method:
         raise UsageError(
@@ -114,9 +119,9 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
 
 def _changes_nothing(setting: Layer) -> bool:
     match setting.tree:
-        case {"data": {"workers": _, **more}, **most}:
-            return not (more or most)
-        case {"method": _, **most}:
+        case {"data": {**own}, **most}:
+            return not most and own.keys() <= {"workers", "in_memory"}
+        case {"method": _, **most} | {"log": _, **most}:
             return not most
     return False
 
@@ -144,7 +149,7 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
             f"there is no recording of {task.name} yet; make one with: "
             + command("collect", task.name, "--episodes", 300)
         )
-    if len(found) > 1 and found[0].path.stem != task.released_dataset:
+    if len(found) > 1 and original_stem(found[0]) != task.released_dataset:
         names = few((dataset.name for dataset in found), command("ls"))
         raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")
     return found[0]

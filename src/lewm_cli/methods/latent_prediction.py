@@ -129,7 +129,7 @@ def cosine(clips: "Embedded") -> "Tensor":
     import torch
 
     steps = _similarities(clips.latents.diff(dim=1))
-    first, second = torch.triu_indices(steps.shape[1], steps.shape[1], offset=1)
+    first, second = torch.triu_indices(steps.shape[1], steps.shape[1], offset=1, device=steps.device)
     return (steps - _similarities(clips.blocks.float()))[:, first, second].square().mean()
 
 

@@ -14,7 +14,16 @@ from pydantic import (
     model_validator,
 )
 
-from lewm_cli.config import DataConfig, Layer, MonitorConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, Section
+from lewm_cli.config import (
+    DataConfig,
+    Layer,
+    LogConfig,
+    MonitorConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    Section,
+)
 from lewm_cli.methods.objective import Objective
 from lewm_cli.methods.table import DEFAULT, METHODS, check_method
 
@@ -49,6 +58,8 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
+    log: LogConfig = Field(LogConfig(), exclude=True)
+    """Left out wherever a configuration is stored: it decides nothing that is computed."""
 
     @model_validator(mode="after")
     def _clips_long_enough(self) -> Self:

@@ -1,6 +1,6 @@
 """The parts of world models in plain torch, the interface of a model, and the plain rollout."""
 
-from lewm_cli.model.device import resolve_device
+from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
@@ -27,6 +27,7 @@ __all__ = [
     "SIGReg",
     "VisionTransformer",
     "WorldModel",
+    "has_bf16",
     "normalize_pixels",
     "onednn_is_faster",
     "perceptron",

@@ -28,3 +28,12 @@ def resolve_device(name: str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} is not available here; use --device {kind}") from error
+
+
+def has_bf16(device: torch.device) -> bool:
+    """True if a device multiplies matrices in bfloat16 itself: CUDA from Ampere on, and newer processors of servers."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    told: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not say
+    return device.type == "cpu" and any(told.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))

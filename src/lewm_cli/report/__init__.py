@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.output import Output
+    from lewm_cli.report.packing import packed_tables, packed_tree
     from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
     from lewm_cli.report.probing import head_tables, probe_tables
     from lewm_cli.report.recording_facts import dataset_tables, dataset_tree
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.run_report import RunReport, next_commands
     from lewm_cli.report.summary import report_tables, report_tree, run_html
     from lewm_cli.report.surprising import surprise_tables
+    from lewm_cli.report.training_plot import plot_tables, plot_tree
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
     from lewm_cli.report.video import VideoFolder
@@ -54,7 +56,11 @@ __all__ = [
     "method_tables",
     "method_tree",
     "next_commands",
+    "packed_tables",
+    "packed_tree",
     "plan_tables",
+    "plot_tables",
+    "plot_tree",
     "preset_tables",
     "preset_text",
     "probe_tables",

@@ -8,11 +8,13 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from lewm_cli.report.packing import packed_tables, packed_tree
 from lewm_cli.report.pieces import Tree
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
 
 if TYPE_CHECKING:
+    from lewm_cli.data import PackedRecording
     from lewm_cli.fetch import Entry, Installed, PlannedFetch, Published
 
 
@@ -60,9 +62,10 @@ def plan_tables(planned: "tuple[PlannedFetch, ...]") -> list[RenderableType]:
     return lines
 
 
-def fetched_tree(installed: "tuple[Installed, ...]") -> Tree:
-    """Lists what is there now, and where it came from."""
+def fetched_tree(installed: "tuple[Installed, ...]", packed: "tuple[PackedRecording, ...]" = ()) -> Tree:
+    """Lists what is there now, where it came from, and what was packed of it."""
     return {
+        "packed": [packed_tree(one) for one in packed],
         "fetched": [
             _planned(one.planned)
             | {
@@ -70,12 +73,14 @@ def fetched_tree(installed: "tuple[Installed, ...]") -> Tree:
                 "origin": one.origin.model_dump(mode="json") if one.origin else None,
             }
             for one in installed
-        ]
+        ],
     }
 
 
-def fetched_tables(installed: "tuple[Installed, ...]") -> list[RenderableType]:
-    """Describes every file with its size and sha256, and where it came from."""
+def fetched_tables(
+    installed: "tuple[Installed, ...]", packed: "tuple[PackedRecording, ...]" = ()
+) -> list[RenderableType]:
+    """Describes every file with its size and sha256 as it came, where it came from, and what was packed of it."""
     lines: list[RenderableType] = []
     for one in installed:
         target, origin, at = one.planned.target, one.origin, one.planned.path
@@ -87,7 +92,7 @@ def fetched_tables(installed: "tuple[Installed, ...]") -> list[RenderableType]:
             path = at / file.name if target.kind == "model" else at
             lines.append(f"  {path}, {decimal(file.size)}, sha256 {file.sha256[:16]}...")
         lines.append(f"  from {origin.source}" + (f"@{origin.revision[:8]}" if origin.revision else ""))
-    return lines
+    return [*lines, *(line for one in packed for line in packed_tables(one))]
 
 
 def next_commands(installed: "tuple[Installed, ...]") -> list[str]:

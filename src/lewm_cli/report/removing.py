@@ -26,8 +26,7 @@ def removal_tables(removals: Sequence[Removal]) -> list[RenderableType]:
                 lines.append((f"{file.path}{link}", file.bytes))
         for line, size in lines:
             table.add_row(Text(removal.name), removal.kind, Text(line), decimal(size))
-    remarks = [f"{removal.name}: {remark}" for removal in removals for remark in removal.remarks]
-    return [table, *remarks, f"in all {removal_text(removals)}"]
+    return [table, f"in all {removal_text(removals)}"]
 
 
 def removal_text(removals: Sequence[Removal]) -> str:
@@ -47,7 +46,6 @@ def removal_tree(removals: Sequence[Removal], *, removed: bool) -> Tree:
                 "kind": removal.kind,
                 "bytes": removal.bytes,
                 "files": [asdict(file) for file in removal.files],
-                "remarks": removal.remarks,
             }
             for removal in removals
         ],

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lewm_cli.report.numbers import number
 from lewm_cli.report.output import Output
-from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingEvent, TrainingStarted, Warned
+from lewm_cli.train import HeldOut, HeldOutMeasured, Noted, StepsTaken, TrainingEvent, TrainingStarted, Warned
 
 
 class TrainingView:
@@ -46,6 +46,8 @@ class TrainingView:
                 self.output.say(f"{progress}  {_losses(event)}  {_speed(event)}  ETA {_clock(event.eta_seconds)}")
             case HeldOutMeasured():
                 self.output.say(f"held out at {event.step}: {_held_out(event.held_out)}")
+            case Noted():
+                self.output.say(event.message)
             case Warned():
                 self.output.say(f"warning: {event.message}")
 

@@ -59,5 +59,6 @@ def _facts(check: Check) -> list[str]:
                 "with checksums" if check.checksums else "no checksums, so a flipped bit may have passed as a picture"
             )
             numbers = ((episodes, "episode"), (rows, "row"), (check.decoded, "frame"))
-            return [f"{', '.join(counted(*number) for number in numbers)} decoded ({sums})"]
+            decoded = f"{', '.join(counted(*number) for number in numbers)} decoded ({sums})"
+            return [decoded, *([f"packed: {check.packed}"] if check.packed else [])]
     return []

@@ -123,8 +123,8 @@ class Home:
         return next((Path(file) for file in files if os.path.exists(file)), None)
 
     def datasets_of(self, task: Task) -> list[Dataset]:
-        """Every readable recording of a task, the released one first, then by name."""
-        from lewm_cli.data import open_dataset
+        """Every readable recording of a task, the released one first, then by name; packed copies stand for sources."""
+        from lewm_cli.data import one_of_each, open_dataset, original_stem
 
         found = []
         for name, path in self.dataset_files():
@@ -134,7 +134,9 @@ class Home:
                 continue  # a damaged file is no recording of any task; naming it says what is wrong
             if dataset_task(dataset) is task:
                 found.append(dataset)
-        return sorted(found, key=lambda dataset: (dataset.path.stem != task.released_dataset, dataset.name))
+        return one_of_each(
+            sorted(found, key=lambda dataset: (original_stem(dataset) != task.released_dataset, dataset.name))
+        )
 
     def dataset_files(self) -> Iterator[tuple[str, Path]]:
         """Names and paths of all HDF5 files, each name once."""
@@ -252,11 +254,6 @@ class Home:
         """Those of `stem`, `stem-2`, `stem-3`, ... that no "run" or "dataset" has; others may take them meanwhile."""
         taken = self.run_is_taken if kind == "run" else self.dataset_file
         return (name for name in chain([stem], (f"{stem}-{number}" for number in count(2))) if not taken(name))
-
-    @property
-    def cache(self) -> Path:
-        """The folder of packed frames, which can be deleted at any time."""
-        return self.write / "cache"
 
     def run_is_taken(self, name: str) -> bool:
         """Tell whether weights of any tool, or a folder, stand under this run name."""

@@ -27,7 +27,7 @@ WEIGHT_SUFFIXES = {
 """Suffixes of files that hold a run, ours or another tool's, and what they are, as far as that tells."""
 
 RUN_SUFFIXES = (*WEIGHT_SUFFIXES, ".run")
-RESERVED = ("datasets", "checkpoints", "cache")
+RESERVED = ("datasets", "checkpoints")
 """Folders of a home with a meaning of their own."""
 
 RELEASE = "-release"

@@ -36,7 +36,6 @@ class Removal:
         files: in the order in which they go.
         folders: that are empty then, inner ones first.
         guards: files whose locks are held meanwhile, and go too.
-        remarks: what a person should know.
         plan: makes the plan again.
     """
 
@@ -46,7 +45,6 @@ class Removal:
     files: tuple[RemovedFile, ...]
     folders: tuple[Path, ...]
     guards: tuple[Path, ...]
-    remarks: tuple[str, ...]
     plan: Callable[[], "Removal"]
 
     @property
@@ -72,27 +70,13 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     guards = (around[-1] if around else files.weights,)
     going = _described(home, name, files.weights, paths, folders)
     again = partial(plan_run_removal, home, name, files)
-    return Removal(name, "run", files.weights, going, folders, guards, (), again)
+    return Removal(name, "run", files.weights, going, folders, guards, again)
 
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
-    """List everything that would go with a dataset, its frames packed in the cache included; raises likewise."""
-    from lewm_cli.data import open_dataset, packed_paths  # which need HDF5
-
-    packed, remarks = [], []
-    try:
-        packed = packed_paths(open_dataset(path, name), home.cache)
-    except (LewmError, OSError, RuntimeError, ValueError, LookupError, TypeError):
-        remarks.append(f"it cannot be read, so frames of it that may be packed in {home.cache} are not found")
-    if packed and not _lies_in(home, packed[0]):
-        remarks.append(f"its packed frames lie outside the home and stay: {packed[0].resolve()}")
-        packed = []
-    # The recording last: its content leads to its packed frames.
-    parts = [part for each in (*packed, path) for part in stale_parts(each)]
-    paths = [*packed, *parts, *filter(_is_there, [dataset_origin(path)]), path]
-    going = _described(home, name, path, paths, ())
-    again = partial(plan_dataset_removal, home, name, path)
-    return Removal(name, "dataset", path, going, (), (path, *packed), tuple(remarks), again)
+    """List everything that would go with a dataset; raises likewise."""
+    going = _described(home, name, path, [*stale_parts(path), *filter(_is_there, [dataset_origin(path)]), path], ())
+    return Removal(name, "dataset", path, going, (), (path,), partial(plan_dataset_removal, home, name, path))
 
 
 def remove(home: Home, removal: Removal) -> None:
@@ -187,7 +171,8 @@ def _described(
 ) -> tuple[RemovedFile, ...]:
     """Describes files, all of which lie in the home that takes the writes and may be removed."""
     for path in (main, *paths):
-        if not _lies_in(home, path):
+        # The folder and not the file, which may be a link that leads out: only the link goes then.
+        if not path.parent.resolve().is_relative_to(home.write.resolve()):
             raise LewmError(
                 f"{name} lies at {path.parent.resolve() / path.name}, outside the home that takes the writes "
                 f"({home.write}), so it is not removed; name its home with --home"
@@ -197,8 +182,3 @@ def _described(
             raise LewmError(f"nothing can be removed from {folder}, which is read-only for you; ask its owner")
     links = (path.readlink() if path.is_symlink() else None for path in paths)
     return tuple(RemovedFile(path, path.lstat().st_size, link) for path, link in zip(paths, links, strict=True))
-
-
-def _lies_in(home: Home, path: Path) -> bool:
-    # The folder and not the file, which may be a link that leads out: only the link goes then.
-    return path.parent.resolve().is_relative_to(home.write.resolve())

@@ -65,6 +65,11 @@ class RunFiles:
         return self.folder / "config.toml"
 
     @property
+    def logging(self) -> Path:
+        """The section `log` of its settings, if it is logged elsewhere too."""
+        return self.folder / "logging.toml"
+
+    @property
     def log(self) -> Path:
         """One JSON object per event."""
         return self.folder / "log.jsonl"

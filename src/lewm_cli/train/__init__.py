@@ -5,16 +5,21 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.train.batch_size import largest_batch
     from lewm_cli.train.events import (
         HeldOutMeasured,
+        LatentsMeasured,
         Listener,
+        Noted,
         StepsTaken,
         TrainingEvent,
         TrainingFinished,
         TrainingStarted,
+        TrainingStopped,
         Warned,
     )
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
+    from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.loop import Trainer, TrainingData
     from lewm_cli.train.monitor import HeldOut
     from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
@@ -23,10 +28,13 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "Curve",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
+    "LatentsMeasured",
     "Listener",
+    "Noted",
     "Preset",
     "RunDetails",
     "StepsTaken",
@@ -36,9 +44,13 @@ __all__ = [
     "TrainingFinished",
     "TrainingHistory",
     "TrainingStarted",
+    "TrainingStopped",
     "Warned",
     "all_presets",
     "find_preset",
+    "largest_batch",
+    "numbers",
+    "read_curves",
     "read_log",
     "task_preset",
 ]

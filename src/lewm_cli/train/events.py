@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from lewm_cli.train.monitor import HeldOut
 
 
@@ -39,6 +42,8 @@ class StepsTaken:
         update_seconds: per step, computing.
         clips_per_second: trained on.
         eta_seconds: until the last step, at this speed.
+        process_memory: bytes of main memory that this process has taken at most.
+        device_memory: the same of a CUDA device, by tensors.
     """
 
     step: int
@@ -51,6 +56,8 @@ class StepsTaken:
     update_seconds: float
     clips_per_second: float
     eta_seconds: float
+    process_memory: int | None = None
+    device_memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,28 @@ class HeldOutMeasured:
 
     step: int
     held_out: HeldOut
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something for the user to know, in plain words, that is nothing to worry about."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True)
+class LatentsMeasured:
+    """The latents of that measurement, for pictures; the log leaves them out.
+
+    Args:
+        latents: (N, D) of the first frames of N held-out clips.
+        rows: (N,) where these frames stand in the recording.
+    """
+
+    step: int
+    latents: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,16 @@ class TrainingStopped:
     reason: str
 
 
-TrainingEvent = TrainingStarted | StepsTaken | HeldOutMeasured | Warned | Saved | TrainingFinished | TrainingStopped
+TrainingEvent = (
+    TrainingStarted
+    | StepsTaken
+    | HeldOutMeasured
+    | LatentsMeasured
+    | Noted
+    | Warned
+    | Saved
+    | TrainingFinished
+    | TrainingStopped
+)
 Listener = Callable[[TrainingEvent], None]
 """Hears every event; `train.log.JsonLog` is one. `flows.train` joins them."""

@@ -1,29 +1,56 @@
 """One training step: the loss of a batch, its gradient, and the update of the weights."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn, optim
 
 from lewm_cli.config import Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import Batch, Loss, Network, TrainConfig
-from lewm_cli.model import normalize_pixels
+from lewm_cli.model import VisionTransformer, has_bf16, normalize_pixels
+from lewm_cli.train.compiled import PAYS_AFTER, compile_parts, compute_as_is
 
 
 class Learner:
-    """What is trained, and how a step changes it: a network, the heads that only its loss needs, and the optimizer."""
+    """A network that is trained, the heads that only its loss needs, and the optimizer.
 
-    def __init__(self, config: TrainConfig, inputs: Inputs, model: Network, device: torch.device) -> None:
+    Args:
+        say: told in a sentence what a user should know of how steps are computed.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        inputs: Inputs,
+        model: Network,
+        device: torch.device,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.model, self.inputs, self.device = model.to(device), inputs, device
         self.objective = config.objective
         # After the network, so that the random weights of heads change nothing about it.
         self.heads = nn.ModuleDict(self.objective.heads(config.model, inputs)).to(device)
         self.trained = [*self.model.parameters(), *self.heads.parameters()]
-        settings = config.optimizer
-        self.clip = settings.clip
-        self.autocast = settings.precision == "bf16" and device.type == "cuda"
+        self.settings = settings = config.optimizer
+        self.autocast = settings.precision == "bf16" and has_bf16(device)
+        self._say, self._compiling = say, False
+        for part in self.model.modules():
+            if isinstance(part, VisionTransformer):
+                part.checkpointing = settings.checkpointing
         self.optimizer = optim.AdamW(
             self.trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=device.type != "mps"
         )
+
+    def begin(self, steps: int) -> None:
+        """Settle how so many steps are computed, and say it where it takes time or is not what was asked for."""
+        wanted, gpu = self.settings.compile, self.device.type == "cuda"
+        if gpu and self.settings.precision == "bf16" and not self.autocast:
+            self._say(f"{self.device} has no bf16, so everything is computed in float32")
+        if wanted is True or (wanted == "auto" and gpu and steps >= PAYS_AFTER):
+            self._say("compiling encoder and predictor, about a minute (--set optimizer.compile=false leaves it out)")
+            self._compiling = True
+            compile_parts(self.model)
 
     def step(self, clips: Clip, lr: float) -> tuple[Loss, Tensor]:
         """Take one step; returns the loss before it, and the norm of its gradient, on the device."""
@@ -31,15 +58,61 @@ class Learner:
             group["lr"] = lr
         self.model.train()
         self.heads.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = self.objective.loss(self.model, self.heads, self.batch(clips))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.trained, self.clip)
+        loss = self._compiled_gradient(clips) if self._compiling else self._gradient(clips)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
         self.optimizer.step()
         return loss, norm
+
+    @property
+    def idle(self) -> bool:
+        """True if the device has nothing left to do; while a batch is waited for it waits too, then and only then."""
+        return self.device.type != "cuda" or bool(torch.cuda.current_stream(self.device).query())
+
+    def _compiled_gradient(self, clips: Clip) -> Loss:
+        """The gradient of the first step, during which parts are compiled, or not if that fails."""
+        self._compiling = False
+        try:
+            return self._gradient(clips)
+        except Exception as error:  # of compilers: anything
+            if out_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        self._say(f"compiling failed, so steps are computed without it ({reason})")
+        compute_as_is(self.model)
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._gradient(clips)
+
+    def _gradient(self, clips: Clip) -> Loss:
+        """Add up the gradient of the mean loss of the parts that the clips are taken in."""
+        parts, losses = self.settings.accumulate, []
+        for pixels, blocks in zip(clips.pixels.chunk(parts), clips.blocks.chunk(parts), strict=True):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                loss = self.objective.loss(self.model, self.heads, self.batch(Clip(pixels, blocks)))
+            (loss.total / parts).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss)
+        return _mean(losses)
 
     def batch(self, clips: Clip) -> Batch:
         """Clips as the network takes them, on its device."""
         pixels = normalize_pixels(clips.pixels.to(self.device), self.inputs.pixels)
         return Batch(pixels, clips.blocks.to(self.device))
+
+
+def out_of_memory(error: Exception) -> bool:
+    """True for all that a device or the system says when memory runs out."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def _mean(losses: Sequence[Loss]) -> Loss:
+    """The mean loss of parts of the same size, whose latents are joined again."""
+    if len(losses) == 1:
+        return losses[0]
+    return Loss(
+        torch.stack([loss.total for loss in losses]).mean(),
+        {name: torch.stack([loss.parts[name] for loss in losses]).mean() for name in losses[0].parts},
+        torch.cat([loss.latents for loss in losses]),
+        torch.cat([loss.predicted for loss in losses]),
+    )

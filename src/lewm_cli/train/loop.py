@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -17,9 +18,12 @@ from lewm_cli.methods import Batch, Loss, Network, RunCard, TrainConfig
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
+from lewm_cli.train.batch_size import does_not_fit
 from lewm_cli.train.events import (
     HeldOutMeasured,
+    LatentsMeasured,
     Listener,
+    Noted,
     Saved,
     StepsTaken,
     TrainingEvent,
@@ -28,10 +32,12 @@ from lewm_cli.train.events import (
     TrainingStopped,
     Warned,
 )
-from lewm_cli.train.learner import Learner
+from lewm_cli.train.learner import Learner, out_of_memory
+from lewm_cli.train.memory import device_peak, process_peak
 from lewm_cli.train.monitor import HeldOut
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
+from lewm_cli.train.transfer import batches_on
 from lewm_cli.workers import WorkerDiedError, available_cores
 
 CALIBRATION_CLIPS = 1024
@@ -70,7 +76,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.objective = self.config.objective
-        self.learner = Learner(self.config, self.card.inputs, self.model, self.device)
+        self.learner = Learner(self.config, self.card.inputs, self.model, self.device, self._note)
         self.schedule = Schedule.of(self.config, len(self.data.train))
         self._warned = False
         self._taken = 0
@@ -99,14 +105,15 @@ class Trainer:
                 total_steps=self.schedule.total_steps,
             )
         )
+        self.learner.begin(self.schedule.total_steps - first)
         stop = StopRequest()
         workers = min(self.config.data.workers, available_cores())
         stream = self.data.train.stream(
-            self.config.optimizer.batch_size, self.config.seed, first, workers, waiting=stop.check
+            self.config.optimizer.clips, self.config.seed, first, workers, waiting=stop.check
         )
         try:
             with stop, closing(stream) as clips:
-                published, held_out = self._train(clips, first, stop)
+                published, held_out = self._train(batches_on(self.device, clips), first, stop)
             save_derived(self.files, published, self.card.method)
         except (Exception, StoppedError) as error:
             for listener in self.listeners:
@@ -139,9 +146,9 @@ class Trainer:
             except WorkerDiedError as death:
                 raise self._worker_died(death, kept) from death
             else:
-                got = time.monotonic()
-                loss, norm = self.learner.step(clip, self.schedule.lr(step))
-                window.add(loss, norm, len(clip.pixels), got - asked)
+                waited = time.monotonic() - asked if self.learner.idle else 0.0
+                loss, norm = self._step(clip, self.schedule.lr(step))
+                window.add(loss, norm, len(clip.pixels), waited)
                 done = self._taken = step + 1
             stopping = stop.signal_number
             saving = done > kept and (done % every == 0 or done == last or stopping is not None)
@@ -155,9 +162,22 @@ class Trainer:
                 raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
         return saved or self._measure(last)
 
-    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+    def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
+        try:
+            return self.learner.step(clip, lr)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+        raise does_not_fit(self.config, self.card.inputs, self.device)
+
+    def _chosen(self, batches: ClipBatches, count: int) -> list[int]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
-        chosen = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        chosen: list[int] = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
+        return chosen
+
+    def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
+        chosen = self._chosen(batches, count)
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
@@ -165,12 +185,14 @@ class Trainer:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
         self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        held_out = HeldOut.measure(
+        held_out, latents = HeldOut.with_latents(
             self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
+        rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
+        self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
         if held_out.collapsed and not self._warned:
             self._warned = True
             self._tell(
@@ -195,7 +217,7 @@ class Trainer:
 
     def _mean(self, window: "_Window", step: int) -> StepsTaken:
         count = step - window.first
-        loss, norm, *parts = (window.sums / count).tolist()
+        loss, norm, *parts = (window.sums / count).cpu().tolist()
         if not math.isfinite(loss):
             raise self._diverged(step)
         # After the sums have come from the device, so that what it still computed is counted.
@@ -211,6 +233,8 @@ class Trainer:
             update_seconds=seconds - window.data_seconds / count,
             clips_per_second=window.clips / count / seconds,
             eta_seconds=seconds * (self.schedule.total_steps - step),
+            process_memory=process_peak(),
+            device_memory=device_peak(self.device),
         )
 
     def _diverged(self, step: int) -> LewmError:
@@ -232,6 +256,9 @@ class Trainer:
     def _resuming(self) -> str:
         return command("train", self.card.inputs.task, "--name", self.name, "--resume")
 
+    def _note(self, message: str) -> None:
+        self._tell(Noted(self._taken, message))
+
     def _tell(self, event: TrainingEvent) -> None:
         for listener in self.listeners:
             listener(event)
@@ -246,11 +273,11 @@ class _Window:
     data_seconds: float = 0.0
     begun: float = field(default_factory=time.monotonic)
     names: tuple[str, ...] = ()
-    sums: Tensor = field(default_factory=lambda: torch.zeros(1))
+    sums: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def add(self, loss: Loss, norm: Tensor, clips: int, data_seconds: float) -> None:
         self.names = tuple(loss.parts)
         values = torch.stack([loss.total, norm, *loss.parts.values()]).detach()
-        self.sums = self.sums.to(values.device) + values
+        self.sums = self.sums + values
         self.clips += clips
         self.data_seconds += data_seconds

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.methods import Batch, Network, Objective
@@ -47,6 +47,13 @@ class HeldOut:
         Batches are always of the same size: regularizers may depend on it. A last one of a single clip is left out: it
         has no variance.
         """
+        return cls.with_latents(objective, model, heads, batches)[0]
+
+    @classmethod
+    def with_latents(
+        cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]
+    ) -> tuple[Self, Tensor]:
+        """The same, and the latents (N, D) of the first frames of all clips, in their order."""
         generator = torch.Generator(model.device).manual_seed(0)
         with torch.inference_mode():
             losses = [objective.loss(model, heads, batch, generator) for batch in batches if len(batch.blocks) > 1]
@@ -62,7 +69,7 @@ class HeldOut:
         weights = singular / singular.sum().clamp_min(1e-30)
         units = F.normalize(first, dim=1)
         count = len(units)
-        return cls(
+        measured = cls(
             prediction=F.mse_loss(predicted, latents[:, 1:]).item(),
             copying=F.mse_loss(latents[:, :-1], latents[:, 1:]).item(),
             parts=parts,
@@ -71,6 +78,7 @@ class HeldOut:
             effective_rank=math.exp(torch.special.entr(weights).sum().item()),
             cosine=((units.sum(dim=0).square().sum() - count) / (count * (count - 1))).item(),
         )
+        return measured, first
 
     @property
     def finite(self) -> bool:

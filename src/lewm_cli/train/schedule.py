@@ -25,10 +25,10 @@ class Schedule:
             UsageError: the cosine ends before training does.
             LewmError: there are fewer clips than a batch takes.
         """
-        per_epoch = clips // config.optimizer.batch_size
+        per_epoch = clips // config.optimizer.clips
         if per_epoch == 0:
             raise LewmError(
-                f"a batch takes {config.optimizer.batch_size} clips but there are only {clips} to train on; "
+                f"a batch takes {config.optimizer.clips} clips but there are only {clips} to train on; "
                 "record more episodes or lower --batch-size"
             )
         plan = config.schedule

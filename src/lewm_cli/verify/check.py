@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from lewm_cli.data import Finding, Problem, Remark
+from lewm_cli.data import Finding, Packing, Problem, Remark
 from lewm_cli.errors import LewmError, kept_going
 from lewm_cli.store import weights_digest
 from lewm_cli.store.origin import Origin
@@ -86,6 +86,7 @@ class DatasetCheck(Check):
         episodes, rows: as its bookkeeping says; None if it cannot be opened.
         decoded: rows whose frames were decoded.
         checksums: whether its frames carry checksums, so that no flipped bit can pass.
+        packed: the way that its frames are packed one chunk each; None if they are not.
     """
 
     kind = "dataset"
@@ -94,6 +95,7 @@ class DatasetCheck(Check):
     rows: int | None = None
     decoded: int = 0
     checksums: bool = False
+    packed: Packing | None = None
 
 
 def origin_findings(path: Path, what: Sequence[str]) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Checks a recording: schema, episodes, columns, and every frame."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from math import ceil
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset
 from lewm_cli.data.episodes import BOOKKEEPING
+from lewm_cli.data.frame_writer import claimed_packing, filters_of, stored_packing
 from lewm_cli.data.recording_check import (
     NAMED,
     NOWHERE,
@@ -24,8 +26,9 @@ from lewm_cli.data.recording_check import (
     stray_findings,
 )
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 from lewm_cli.store.origin import dataset_origin
-from lewm_cli.suggestion import command
+from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import find_task
 from lewm_cli.verify.check import DatasetCheck, origin_findings
 
@@ -65,6 +68,7 @@ def check_dataset(name: str, path: Path, progress: RowProgress) -> DatasetCheck:
     check.look("ep_len and ep_offset", lambda: _bookkeeping_findings(dataset), again)
     check.look("action", lambda: action_findings(dataset), again)
     check.look("a column", lambda: _column_findings(dataset), again)
+    check.look("pixels", lambda: _packing_findings(dataset, check), again)
     check.look("pixels", lambda: frame_findings(dataset, progress, check), again)
     return check
 
@@ -103,6 +107,21 @@ def _column_findings(dataset: HDF5Dataset) -> Iterator[Finding]:
                 yield from _values(item, name)
 
 
+def _packing_findings(dataset: HDF5Dataset, check: DatasetCheck) -> Iterator[Finding]:
+    """Compare the way that frames are packed with what their attributes say."""
+    with dataset.opened() as file:
+        pixels = dataset.stored(file, "pixels")
+        check.packed, claimed = stored_packing(pixels), claimed_packing(pixels)
+        if claimed and (check.packed is None or claimed != (check.packed.codec, check.packed.size)):
+            codec, size = claimed
+            yield Problem(
+                f"pixels claim to be packed with {codec}, one frame of {size} x {size} per chunk, and lie in chunks of "
+                f"{pixels.chunks} under the HDF5 filters {few(map(str, filters_of(pixels)))}",
+                "another tool has rewritten them; pack them again: "
+                f"{command('pack', dataset.name, '--codec', codec, '--replace')}",
+            )
+
+
 def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCheck) -> Iterator[Finding]:
     """Decode every frame, and count in the check what was decoded."""
     still = np.append(dataset.lengths > 1, False)  # rows that belong to no episode look up the last
@@ -117,11 +136,16 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
         chunk = pixels.chunks[0] if pixels.chunks else FRAMES_AT_ONCE
         step = chunk * ceil(FRAMES_AT_ONCE / chunk)
         last = np.empty(0)
-        for start in range(0, len(pixels), step):
-            stop = min(start + step, len(pixels))
+        waiting = deque((start, min(start + step, len(pixels))) for start in range(0, len(pixels), step))
+        while waiting:
+            start, stop = waiting.popleft()
             try:
                 frames = dataset.read("pixels", slice(start, stop))
             except LewmError:
+                if stop - start > chunk and pixels.chunks:  # some of them are whole
+                    parts = range(start, stop, chunk)
+                    waiting.extendleft(reversed([(part, min(part + chunk, stop)) for part in parts]))
+                    continue
                 lost.append((start, stop))
                 # What cannot be decoded is reported as that, and says nothing about moving.
                 still[episodes[start:stop]] = False
@@ -138,9 +162,9 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
             advance(stop - start)
     if lost:
         rows = sum(stop - start for start, stop in lost)
-        places = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in lost[:NAMED])
+        named = (f"{start:,} to {stop - 1:,}" if stop > start + 1 else f"{start:,}" for start, stop in lost[:NAMED])
         rest = ", ..." if len(lost) > NAMED else ""
-        yield Problem(f"frames of {rows:,} rows cannot be decoded: rows {places}{rest}")
+        yield Problem(f"frames of {counted(rows, 'row')} cannot be decoded: rows {', '.join(named)}{rest}")
     yield from dark_findings(brightest)
     yield from still_findings(np.flatnonzero(still).tolist())
     yield from blank_findings([row for row in blank if not still[episodes[row]]])

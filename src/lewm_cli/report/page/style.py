@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from xml.etree import ElementTree
 
 import matplotlib
@@ -78,6 +79,23 @@ def house_style() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def light_colors() -> dict[str, str]:
+    """The colors of the page's light theme by the names of their variables, hex."""
+    style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
+
+
+@contextmanager
+def picture_style() -> Iterator[None]:
+    """The house style for pictures made of pixels, which have colors of their own: those of the light theme."""
+    light = light_colors()
+    colors = {stand_in: light.get(name) for stand_in, name in VARIABLES.items()}
+    with house_style():
+        matplotlib.rcParams.update({key: colors.get(value) or value for key, value in SETTINGS.items()})
+        matplotlib.rcParams["figure.facecolor"] = light["card"]
         yield
 
 

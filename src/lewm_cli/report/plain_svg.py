@@ -2,11 +2,10 @@
 
 import re
 from html import escape
-from importlib import resources
 
 from lewm_cli.evaluate import PairedComparison
 from lewm_cli.report.page.figures import draw_comparison, draw_perturbation, draw_surprise
-from lewm_cli.report.page.style import Drawing, house_style
+from lewm_cli.report.page.style import Drawing, house_style, light_colors
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
@@ -40,6 +39,5 @@ def plain_svg(drawings: list[Drawing]) -> str:
     size = f'width="{WIDTH + 2 * GAP}" height="{top}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">'
     stacked = f'{head}<rect {size} fill="var(--card)"/>{"".join(parts)}</svg>'
-    style = (resources.files("lewm_cli.report.page") / "page.css").read_text(encoding="utf-8")
-    light = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style[: style.index("@media")]))
+    light = light_colors()
     return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], stacked)

@@ -1,0 +1,84 @@
+"""Weights & Biases: online where there is a login and a network, else files to be uploaded later."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lewm_cli.config import LogConfig
+from lewm_cli.files import write_text
+from lewm_cli.report.dashboard.board import LoggedRun, Say
+from lewm_cli.suggestion import quote
+
+ANSWER_SECONDS = 30.0
+"""Waited for the first answer of the server; without one the run is logged offline."""
+
+UPLOAD_SECONDS = 120.0
+"""Waited at the end for what is not uploaded yet; it stays on disk."""
+
+
+class WandbBoard:
+    """A run at Weights & Biases, the same one when training is resumed; see `Board`."""
+
+    def __init__(self, run: LoggedRun, config: LogConfig, first_step: int, say: Say) -> None:
+        import wandb
+
+        quiet = {"silent": True, "console": "off"}
+        limits = {"init_timeout": ANSWER_SECONDS, "finish_timeout": UPLOAD_SECONDS, "finish_timeout_raises": True}
+        mode = config.mode or wandb.setup(wandb.Settings(**quiet)).settings.mode
+        run.folder.mkdir(parents=True, exist_ok=True)
+        identity = run.folder / "wandb.id"
+        if not (first_step and identity.exists()):
+            write_text(identity, secrets.token_hex(4))
+
+        def begin(mode: str) -> Any:
+            return wandb.init(
+                id=identity.read_text(encoding="utf-8").strip(),
+                resume="allow",
+                name=run.name,
+                project=config.project,
+                entity=config.entity,
+                dir=str(run.folder),
+                config=run.settings,
+                allow_val_change=True,
+                mode=mode,
+                settings=wandb.Settings(**quiet, **limits),
+            )
+
+        why = "offline"
+        if mode == "online":
+            try:
+                if wandb.login(prompt=False, verify=False):
+                    self._run = begin(mode)
+                else:
+                    mode, why = "offline", "there is no login (type: wandb login), so it is offline"
+            except wandb.Error as error:
+                said = " ".join(str(error).split())
+                mode, why = "offline", f"the server cannot be used ({said}), so it is offline"
+                wandb.teardown()  # it still holds the run that could not begin
+        if mode != "online":
+            self._run = begin(mode)
+        self._files = quote(str(self._run.settings.sync_dir))
+        later = f"{why}; upload later with: wandb sync {self._files}"
+        say(f"wandb: {later if self._run.offline else self._run.url or mode}")
+        # Its own count of steps only grows; what is done over after a kill is shown at its place all the same.
+        self._run.define_metric("*", step_metric="step")
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **values})
+
+    def picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        import wandb
+
+        self._run.log({"step": step, name: wandb.Image(picture)})
+
+    def close(self) -> None:
+        import wandb
+
+        try:
+            self._run.finish()
+        except TimeoutError as error:
+            raise TimeoutError(f"the upload is not done; finish it with: wandb sync {self._files}") from error
+        finally:
+            wandb.teardown()  # its process, which would otherwise be missed at exit if it has died
