@@ -301,12 +301,14 @@ def half_packed(home: Path) -> None:
     assert halves(home)
 
 
-@pytest.mark.parametrize("change", ["recording", "codec", "size"])
+@pytest.mark.parametrize("change", ["recording", "codec", "size", "damage"])
 def test_half_a_pack_of_something_else_is_thrown_away(home: Path, small_steps: None, change: str):
     half_packed(home)
     if change == "recording":
         write_recording(home / f"{DATA}.h5", LENGTHS, size=SIZE, noise=1)
-    arguments = {"recording": [], "codec": ["--codec", "zstd"], "size": ["--size", 8]}[change]
+    if change == "damage":
+        halves(home)[0].joinpath("source.json").write_bytes(b"\xff\xfe")
+    arguments = {"codec": ["--codec", "zstd"], "size": ["--size", 8]}.get(change, [])
     if change == "size":
         write_recording(home / f"{DATA}.h5", LENGTHS, size=12)
     done = pack(home, "--name", COPY, *arguments)

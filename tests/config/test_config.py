@@ -117,6 +117,12 @@ def test_sizes_that_do_not_fit_together_are_refused(setting, sizes):
         build(setting)
 
 
+@pytest.mark.parametrize("key", ["data.in_memory", "optimizer.compile"])
+def test_refusal_names_every_value_that_there_is(key):
+    with pytest.raises(UsageError, match=f"^{key} = 'maybe': input should be 'auto', True or False"):
+        build(f"{key}=maybe")
+
+
 def test_configuration_cannot_be_changed_after_validation():
     with pytest.raises(ValueError, match="frozen"):
         TrainConfig().seed = 1

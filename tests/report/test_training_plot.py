@@ -96,15 +96,15 @@ def test_charts_name_the_runs_and_hold_every_point(home: Path):
     assert done.err.splitlines() == [f"plot: {home}/robot/lewm.run/curves.png"]
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("suffix", ["png", "PNG", "svg", "pdf"])
 def test_picture_is_drawn_where_it_is_asked_for(home: Path, tmp_path: Path, suffix: str):
     file = tmp_path / f"curves.{suffix}"
     done = lewm_here(home, "plot", "robot/lewm", "robot/delta", "--x", "time", "--output", file)
     assert done.code == 0, done.err
-    if suffix == "png":
+    if suffix.lower() == "png":
         drawn = {tuple(color) for color in np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)}
         assert {(0x0A, 0x5F, 0xB4), (0xB5, 0x52, 0x0A)} <= drawn  # one color per run
-    assert file.read_bytes()[:4] == {"png": b"\x89PNG", "svg": b"<?xm", "pdf": b"%PDF"}[suffix]
+    assert file.read_bytes()[:4] == {"png": b"\x89PNG", "svg": b"<?xm", "pdf": b"%PDF"}[suffix.lower()]
 
 
 def test_more_runs_than_colors_and_letters_are_drawn(home: Path):

@@ -6,6 +6,7 @@ import signal
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.methods import JEPA, RunCard, TrainConfig
 from lewm_cli.model import SIGReg
 from lewm_cli.store import RunFiles
-from lewm_cli.train import StepsTaken, Trainer, TrainingData, TrainingEvent
+from lewm_cli.train import HeldOutMeasured, StepsTaken, Trainer, TrainingData, TrainingEvent, loop
 from lewm_cli.train.events import TrainingStopped
 from synthetic import TINY, write_recording
 
@@ -117,6 +118,22 @@ def test_parts_of_a_batch_are_one_step(trainer: Trainer):
     taken = [event for event in told if isinstance(event, StepsTaken)]
     assert [event.step for event in taken] == [1, 2, 3, 4]
     assert [event.lr for event in taken] == pytest.approx(RATES)
+
+
+def test_measuring_and_drawing_take_no_part_in_the_time_of_a_step(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
+    now, told = count(), list[TrainingEvent]()  # whoever asks the clock makes it go on by a second
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(now))
+
+    def listen(event: TrainingEvent) -> None:
+        told.append(event)
+        if isinstance(event, HeldOutMeasured):
+            next(islice(now, 100, 100), None)
+
+    tree = trainer.config.model_dump(by_alias=True)
+    config = TrainConfig.build(tree | {"monitor": tree["monitor"] | {"every": 2}}, "the test")
+    replace(trainer, config=config, listeners=(listen,)).run(resume=False)
+    assert next(now) > 200
+    assert max(event.update_seconds for event in told if isinstance(event, StepsTaken)) < 100
 
 
 def on_a_device(trainer: Trainer, watch: Callable[[StepsTaken], None]) -> None:

@@ -35,7 +35,7 @@ class DataConfig(Section):
         "episode", description="hold out whole episodes, or random clips (neighbors leak; for comparison only)"
     )
     validation: float = Field(0.1, gt=0, lt=1, description="share held out")
-    in_memory: Literal["auto"] | bool = Field(
+    in_memory: Literal["auto", True, False] = Field(
         "auto",
         description="read all frames once, at the model's image size, and keep them in memory; auto: if they fit",
     )

@@ -81,7 +81,7 @@ class PackedCopy:
     def left(self, say: Callable[[str], None]) -> Places:
         """Places of the frames that an earlier call left; what it left of anything else is thrown away, and said."""
         with explained(self.folder):
-            about = self._about.read_text(encoding="utf-8") if self._about.exists() else None
+            about = self._about.read_text(encoding="utf-8", errors="replace") if self._about.exists() else None
             if about == self._source():
                 numbers = np.fromfile(self._places, np.int64) if self._places.exists() else np.empty(0, np.int64)
                 return numbers[: len(numbers) // 2 * 2].reshape(-1, 2)[: self.rows]

@@ -30,7 +30,7 @@ def plot_runs(
         UsageError: a term means no curve, or the file is of no format that can be written.
         LewmError: there is no such run, none of them has a log, or the file cannot be written.
     """
-    if output and output.suffix not in FORMATS:
+    if output and output.suffix.lower() not in FORMATS:
         raise UsageError(f"{str(output)!r} does not end in {', '.join(FORMATS)}")
     found = dict(_find(home, name) for name in names)
     logged = {name: files for name, files in found.items() if files.log.exists()}

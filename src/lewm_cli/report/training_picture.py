@@ -42,7 +42,7 @@ def save_picture(plot: TrainingPlot) -> None:
                 look = {"frameon": False, "handlelength": 2.2, "labelcolor": light_colors()["ink"]}
                 figure.legend(handles=handles, loc=place, ncols=2 * columns, **look)
         with atomic_path(plot.path) as part, part.open("wb") as file:
-            figure.savefig(file, format=plot.path.suffix[1:])
+            figure.savefig(file, format=plot.path.suffix[1:].lower())
 
 
 def run_colors(runs: int) -> list[str]:
@@ -61,7 +61,7 @@ def _draw(axes: Axes, panel: Panel, plot: TrainingPlot, colors: list[str]) -> No
         marker = "o" if len(x) < FEW_POINTS else ""
         axes.plot(x, line.curve.values, color=colors[line.run], marker=marker, ms=3, **_look(line))
     axes.set_title(panel.title)
-    axes.set_xlim(0, last / size or 1)
+    axes.set_xlim(0, 1.01 * last / size or 1)  # so that the last marker is whole
     axes.set_xlabel(f"training time ({unit})" if unit else "optimizer step", loc="left")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
     axes.xaxis.get_major_locator().set_params(nbins=5)

@@ -140,9 +140,10 @@ class Trainer:
     def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Network, HeldOut]:
         """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
-        window, saved, kept, self._taken = _Window(first), None, first, first
+        saved, kept, self._taken = None, first, first
         if first and self._evaluates(first):  # what a resumed run was stopped in, if it was; else it is done over
             self._evaluate(self._publish(), first, stop)
+        window = _Window(first, time.monotonic())
         for step in range(first, last):
             asked = time.monotonic()
             try:
@@ -161,14 +162,15 @@ class Trainer:
             stopping = stop.signal_number
             evaluating = self._evaluates(done) and stopping is None
             saving = done > kept and (done % every == 0 or done == last or evaluating or stopping is not None)
-            if done > window.first and (saving or done % self.config.monitor.log_every == 0):
+            logging = done > window.first and (saving or done % self.config.monitor.log_every == 0)
+            if logging:
                 self._tell(self._mean(window, done))
-                window = _Window(done)
             if saving:
                 saved, kept = self._measure_and_save(done), done
             if saved and evaluating:
                 self._evaluate(saved[0], done, stop)
-                window = _Window(done)  # nothing of it was training
+            if logging:  # last, so that no step pays for a measurement
+                window = _Window(done, time.monotonic())
             if stopping is not None:
                 raise self._stopped(done, stopping)
         return saved or self._measure(last)
@@ -312,9 +314,9 @@ class _Window:
     """Sums since the last log line; losses stay on the device until they are asked for."""
 
     first: int
+    begun: float
     clips: int = 0
     data_seconds: float = 0.0
-    begun: float = field(default_factory=time.monotonic)
     names: tuple[str, ...] = ()
     sums: Tensor = field(default_factory=lambda: torch.zeros(()))
 
