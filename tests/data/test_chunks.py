@@ -204,6 +204,26 @@ def test_any_bytes_are_decoded_or_damaged(codec: str, changes: list[tuple[int, i
     assert len(content) == frame.nbytes
 
 
+@pytest.mark.parametrize("place", [0, 2**62, 2**63, 2**64 - 1])
+def test_place_that_no_file_has_is_a_sentence_or_what_hdf5_gives(tmp_path: Path, place: int):
+    path, frames = tmp_path / "x.h5", frames_of(0)
+    write(path, frames, **CODECS["lz4"])  # in the oldest format, whose indexes have no checksums
+    with h5py.File(path) as file:
+        there = file["pixels"].id.get_chunk_info(4).byte_offset.to_bytes(8, "little")
+    content = path.read_bytes()
+    assert content.count(there) == 1
+    path.write_bytes(content.replace(there, place.to_bytes(8, "little")))
+    damaged = open_dataset(path, "x")
+    try:
+        with h5py.File(path) as file:
+            expected = file["pixels"][3:6]
+    except OSError:
+        with pytest.raises(LewmError, match="x.h5 cannot be read as HDF5: it is damaged"):
+            damaged.read("pixels", np.array([3, 4, 5]))
+    else:
+        assert np.array_equal(damaged.read("pixels", np.array([3, 4, 5])), expected)
+
+
 def test_file_cut_while_it_is_open_is_a_sentence(tmp_path: Path):
     stored = write(tmp_path / "x.h5", frames_of(0), **CODECS["lz4"])
     assert stored.read("pixels", np.array([59])).shape == (1, SIZE, SIZE, 3)
