@@ -119,6 +119,7 @@ def test_size_is_settled_once(small_device: None, robot: Path, tiny: Path, how: 
     done = lewm_here(*train(robot, tiny, *how, "--set", "optimizer.accumulate=3"))
     assert done.code == 0, done.err
     assert "batch size: 24 (the largest power of two that fits" in done.err
+    assert done.err.index("reading: ") < done.err.index("batch size: "), "frames take memory too"
     files = RunFiles(robot / "robot" / "run")
     assert tomllib.loads(files.config.read_text(encoding="utf-8"))["optimizer"]["batch_size"] == 24
     assert read_card(files.weights).provenance.train.optimizer.clips == 24
@@ -134,7 +135,8 @@ def test_size_is_settled_once(small_device: None, robot: Path, tiny: Path, how: 
             ["--batch-size", 36, "--set", "optimizer.accumulate=2"],
             "-size 16, or --set optimizer.accumulate=6,",
         ),
-        ((10, "MPS"), ["--batch-size", 13], "at 13 clips at a time, and 4 fit: --batch-size 4"),
+        ((10, "MPS"), ["--batch-size", 13], "at 13 clips at a time, and 8 fit: --batch-size 8"),
+        ((2, "MPS"), ["--batch-size", 3], "at 3 clips at a time, and 2 fit: --batch-size 2"),
         ((10, "Python"), ["--batch-size", 32], "accumulate=4, which takes a batch of 32 in 4 parts"),
     ],
     indirect=["small_device"],

@@ -120,12 +120,6 @@ def train(
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
-        if job.config.optimizer.batch_size == "auto":
-            job, card = _with_batch_size(job, card, there, len(split.train), say)
-        torch.manual_seed(job.config.seed)
-        model = card.new_model()
-        if parent:
-            model.load_state_dict(parent.model.state_dict(), strict=True)
         rows, size = len(job.dataset.actions), job.config.model.image_size
         frames: Frames = DecodedFrames(job.dataset, size)
         if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
@@ -133,6 +127,12 @@ def train(
                 frames = MemoryFrames.of(frames, rows, advance)
         elif advice := packing_advice(job.dataset, there.type):
             say(advice)
+        if job.config.optimizer.batch_size == "auto":  # after the frames, which take memory too
+            job, card = _with_batch_size(job, card, there, len(split.train), say)
+        torch.manual_seed(job.config.seed)
+        model = card.new_model()
+        if parent:
+            model.load_state_dict(parent.model.state_dict(), strict=True)
         pinned = there.type == "cuda"
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),

@@ -56,7 +56,7 @@ def does_not_fit(config: TrainConfig, inputs: Inputs, device: torch.device) -> L
     """The error of a step that memory does not suffice for; it names the batch size that fits."""
     batch, parts = config.optimizer.clips, config.optimizer.accumulate
     try:
-        fits = largest_batch(config, inputs, device, batch // parts // 2)
+        fits = largest_batch(config, inputs, device, batch // parts - 1)
     except LewmError as error:
         return error
     more = next((n for n in range(parts + 1, batch // 2 + 1) if batch % n == 0 and batch // n <= fits), None)
