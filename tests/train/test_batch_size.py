@@ -17,6 +17,7 @@ from lewm_cli.store import RunFiles, read_card
 from lewm_cli.train import batch_size
 from lewm_cli.train.batch_size import LiveBytes, does_not_fit, largest_batch
 from lewm_cli.train.learner import Learner
+from lewm_cli.train.memory import process_peak
 from synthetic import TINY
 
 pytest_plugins = ("recordings",)
@@ -104,6 +105,12 @@ def test_bytes_that_live_at_the_same_time_are_counted():
             (doubled + 1).sum()  # 4000 bytes and one number, which go
         given.view(10, 100).add_(1)
     assert 8000 <= memory.peak < 9000
+
+
+def test_peak_of_the_process_is_known_where_the_system_tells_little(monkeypatch: pytest.MonkeyPatch):
+    assert process_peak() > 2**20
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "VmRSS:\t5 kB\n")
+    assert process_peak() > 2**20
 
 
 # In a training
