@@ -1,0 +1,76 @@
+"""The memory that a training step takes, by batch size: measured on a few clips, and reckoned from there."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from lewm_cli.data import Clip
+from lewm_cli.train.batch_size import LiveBytes
+from lewm_cli.train.learner import Learner
+from lewm_cli.train.memory import process_peak
+from lewm_cli.workers import available_memory
+
+MEASURED = 4, 8
+"""Clips of the two steps that are measured; what a step takes grows evenly with the clips."""
+
+KEPT = 1.35
+"""Bytes that a CPU's memory gives away for a byte that lives: what is freed in between cannot always be used again."""
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """The memory of a training, in bytes, which is `fixed + clips * per_clip`.
+
+    Args:
+        device: whose memory it is.
+        fixed: whatever the batch: weights, gradients, moments of the optimizer; on a CPU Python and its libraries too.
+        per_clip: what lies between the layers, kept for the gradient.
+        available: on the device, for all of it.
+    """
+
+    device: str
+    fixed: int
+    per_clip: int
+    available: int
+
+    @classmethod
+    def measure(cls, learner: Learner, clips: Clip) -> Self:
+        """Take steps with a few clips (of which there must be 8 for each part of a batch), which change the learner.
+
+        On CUDA torch tells the peak of its allocator. Elsewhere the tensors that are alive are counted.
+        """
+        device, cuda = learner.device, learner.device.type == "cuda"
+        moments = 2 * sum(weights.nbytes for weights in learner.trained)
+        process = 0 if cuda else process_peak()
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if cuda else available_memory()
+        less, most = (size * learner.settings.accumulate for size in MEASURED)
+        _peak(learner, clips, less)  # only then there are moments
+        before = torch.cuda.memory_allocated(device) if cuda else process + moments
+        few, more = (_peak(learner, clips, size) for size in (less, most))
+        each = (more - few) / (most - less)
+        fixed = round(before + few - less * each)
+        return cls(str(device), fixed, round(each if cuda else KEPT * each), process + free)
+
+    def of(self, clips: int) -> int:
+        """Bytes with a batch of so many clips."""
+        return self.fixed + clips * self.per_clip
+
+    @property
+    def largest(self) -> int:
+        """Clips that fit at most; less than 2 where none do."""
+        return max(0, (self.available - self.fixed) // max(1, self.per_clip))
+
+
+def _peak(learner: Learner, clips: Clip, size: int) -> int:
+    """Bytes that a step with so many clips makes beside those that are held before it."""
+    part = Clip(clips.pixels[:size], clips.blocks[:size])
+    learner.optimizer.zero_grad(set_to_none=True)
+    if learner.device.type == "cuda":
+        held = torch.cuda.memory_allocated(learner.device)
+        torch.cuda.reset_peak_memory_stats(learner.device)
+        learner.step(part, 0.0)
+        return torch.cuda.max_memory_allocated(learner.device) - held
+    with LiveBytes() as memory:
+        learner.step(part, 0.0)
+    return int(memory.peak)
