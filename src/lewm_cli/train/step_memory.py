@@ -1,12 +1,14 @@
 """The memory that a training step takes, by batch size: measured on a few clips, and reckoned from there."""
 
+import weakref
 from dataclasses import dataclass
 from typing import Self
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lewm_cli.data import Clip
-from lewm_cli.train.batch_size import LiveBytes
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.memory import process_peak
 from lewm_cli.workers import available_memory
@@ -60,6 +62,34 @@ class StepMemory:
     def largest(self) -> int:
         """Clips that fit at most; less than 2 where none do."""
         return max(0, (self.available - self.fixed) // max(1, self.per_clip))
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes that tensors made meanwhile hold.
+
+    Attributes:
+        peak: at most at the same time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._held = dict[int, int]()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        """Count what a function makes, and not what it is given."""
+        self._hold((args, kwargs), counted=False)
+        result = function(*args, **(kwargs or {}))
+        self._hold(result, counted=True)
+        self.peak = max(self.peak, sum(self._held.values()))
+        return result
+
+    def _hold(self, tree: object, *, counted: bool) -> None:
+        for tensor in filter(torch.is_tensor, tree_leaves(tree)):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._held:
+                self._held[storage._cdata] = storage.nbytes() if counted else 0
+                weakref.finalize(storage, self._held.pop, storage._cdata, None)
 
 
 def _peak(learner: Learner, clips: Clip, size: int) -> int:
