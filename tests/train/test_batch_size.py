@@ -87,6 +87,7 @@ def test_without_such_errors_a_step_is_measured_against_what_is_free(monkeypatch
     config = configured()
     monkeypatch.setattr(step_memory, "available_memory", lambda: free)
     size = largest_batch(config, INPUTS, CPU)
+    assert largest_batch(config, INPUTS, CPU, frames=int(free / 2)) < size
     model = JEPA(config.model, INPUTS.block_dim)
     learner = Learner(config, INPUTS, model, CPU)
     peaks = []

@@ -290,10 +290,12 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
 
 
-def with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, say: Say) -> tuple[Job, RunCard]:
-    """Settle the largest batch size that fits, once and for all."""
+def with_batch_size(
+    job: Job, card: RunCard, device: torch.device, clips: int, say: Say, frames: int = 0
+) -> tuple[Job, RunCard]:
+    """Settle the largest batch size that fits, once and for all, beside bytes of frames that are not read yet."""
     parts = job.config.optimizer.accumulate
-    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts))
+    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts), frames)
     say(f"batch size: {size} (the largest power of two that fits on {device}; --batch-size chooses another)")
     optimizer = job.config.optimizer.model_copy(update={"batch_size": size})
     config = job.config.model_copy(update={"optimizer": optimizer})

@@ -19,11 +19,14 @@ SHARE = 0.9
 """The part of the free memory that a step may take; held-out measurements and the next batches need some too."""
 
 
-def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, most: int = MOST) -> int:
+def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, most: int = MOST, frames: int = 0) -> int:
     """Clips that fit at once, a power of two; with `optimizer.accumulate` a batch is so many times as large.
 
     A GPU says when its memory is full. Other devices drive something else out, or end the process; there, what a step
     takes is measured on a few clips.
+
+    Args:
+        frames: bytes of those that would be read into main memory before, and are not yet.
 
     Raises:
         LewmError: not even two clips fit.
@@ -33,7 +36,7 @@ def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, mos
     network = type(config.objective).network(config.model, inputs.block_dim)
     learner = Learner(alone, inputs, network, device)
     if device.type != "cuda" and _fits(learner, MEASURED[1]):
-        fits = StepMemory.measure(learner, _random_clips(learner, MEASURED[1])).largest
+        fits = StepMemory.measure(learner, _random_clips(learner, MEASURED[1]), frames).largest
         most = min(most, max(2, int(SHARE * fits)))
     size = 1 << (min(most, MOST).bit_length() - 1)
     with _less_memory(device):

@@ -26,7 +26,8 @@ class StepMemory:
 
     Args:
         device: whose memory it is.
-        fixed: whatever the batch: weights, gradients, moments of the optimizer; on a CPU Python and its libraries too.
+        fixed: whatever the batch: weights, gradients, moments of the optimizer; on a CPU Python, its libraries and the
+            frames in memory too.
         per_clip: what lies between the layers, kept for the gradient.
         available: on the device, for all of it.
     """
@@ -37,10 +38,13 @@ class StepMemory:
     available: int
 
     @classmethod
-    def measure(cls, learner: Learner, clips: Clip) -> Self:
+    def measure(cls, learner: Learner, clips: Clip, frames: int = 0) -> Self:
         """Take steps with a few clips (of which there must be 8 for each part of a batch), which change the learner.
 
         On CUDA torch tells the peak of its allocator. Elsewhere the tensors that are alive are counted.
+
+        Args:
+            frames: bytes of those that would be read into main memory before, and are not yet.
         """
         device, cuda = learner.device, learner.device.type == "cuda"
         moments = 2 * sum(weights.nbytes for weights in learner.trained)
@@ -48,7 +52,7 @@ class StepMemory:
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if cuda else available_memory()
         less, most = (size * learner.settings.accumulate for size in MEASURED)
         _peak(learner, clips, less)  # only then there are moments
-        before = torch.cuda.memory_allocated(device) if cuda else process + moments
+        before = torch.cuda.memory_allocated(device) if cuda else process + moments + frames
         few, more = (_peak(learner, clips, size) for size in (less, most))
         each = (more - few) / (most - less)
         fixed = round(before + few - less * each)
