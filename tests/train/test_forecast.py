@@ -107,6 +107,9 @@ def some_clips(count: int) -> Clip:
 def test_memory_of_a_large_batch_is_reckoned_from_small_ones():
     memory = StepMemory.measure(a_learner(), some_clips(8))
     assert memory.largest == (memory.available - memory.fixed) // memory.per_clip
+    beside = StepMemory.measure(a_learner(), some_clips(8), frames=10**9)
+    assert beside.fixed - memory.fixed == pytest.approx(10**9, rel=0.1)
+    assert beside.largest < memory.largest
     few, many = 32, 288
     taken = [peak_of_a_process(few), peak_of_a_process(many)]
     assert memory.of(many) - memory.of(few) == pytest.approx(taken[1] - taken[0], rel=0.3)

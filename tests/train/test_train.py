@@ -455,7 +455,7 @@ def tiny_model() -> JEPA:
 
 def measure(model: JEPA) -> HeldOut:
     objective = TrainConfig.build(tomllib.loads(TINY), "TINY").objective
-    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))
+    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))[0]
 
 
 def some_batches(number: int) -> list[Batch]:

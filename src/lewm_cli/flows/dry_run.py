@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from lewm_cli.config import Layer
-from lewm_cli.data import ClipBatches, DecodedFrames, belongs_in_memory, require_usable, split_clips
+from lewm_cli.data import ClipBatches, DecodedFrames, belongs_in_memory, frame_bytes, require_usable, split_clips
 from lewm_cli.errors import LewmError
 from lewm_cli.flows.train import new_card, new_job, refuse_taken, require_what_is_learned_from, with_batch_size
 from lewm_cli.model import resolve_device
@@ -46,8 +46,10 @@ def forecast_training(
 
         ValidationPairs.find(job.task, job.dataset, settled, split.held_out_episodes, say)
     card = new_card(job, split, there, _parent(home, init_from))
+    in_memory = belongs_in_memory(job.dataset, size, settled.data.in_memory)
     if settled.optimizer.batch_size == "auto":
-        job, card = with_batch_size(job, card, there, len(split.train), say)
+        kept = in_memory * frame_bytes(len(job.dataset.actions), size)
+        job, card = with_batch_size(job, card, there, len(split.train), say, kept)
         settled = job.config
     frames = DecodedFrames(job.dataset, size)
     say(f"measuring memory and time with a few steps on {job.dataset.name}; nothing is written")
@@ -58,7 +60,7 @@ def forecast_training(
         ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
         len(split.held_out),
         there,
-        in_memory=belongs_in_memory(job.dataset, size, settled.data.in_memory),
+        in_memory=in_memory,
         free=shutil.disk_usage(next(path for path in (home.write, *home.write.parents) if os.path.lexists(path))).free,
     )
 

@@ -126,12 +126,6 @@ def train(
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
-        if job.config.optimizer.batch_size == "auto":
-            job, card = with_batch_size(job, card, there, len(split.train), say)
-        torch.manual_seed(job.config.seed)
-        model = card.new_model()
-        if parent:
-            model.load_state_dict(parent.model.state_dict(), strict=True)
         rows, size = len(job.dataset.actions), job.config.model.image_size
         frames: Frames = DecodedFrames(job.dataset, size)
         if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
@@ -139,6 +133,12 @@ def train(
                 frames = MemoryFrames.of(frames, rows, advance)
         elif advice := packing_advice(job.dataset, there.type):
             say(advice)
+        if job.config.optimizer.batch_size == "auto":  # after the frames, which take memory too
+            job, card = with_batch_size(job, card, there, len(split.train), say)
+        torch.manual_seed(job.config.seed)
+        model = card.new_model()
+        if parent:
+            model.load_state_dict(parent.model.state_dict(), strict=True)
         pinned = there.type == "cuda"
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
@@ -290,10 +290,12 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
 
 
-def with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, say: Say) -> tuple[Job, RunCard]:
-    """Settle the largest batch size that fits, once and for all."""
+def with_batch_size(
+    job: Job, card: RunCard, device: torch.device, clips: int, say: Say, frames: int = 0
+) -> tuple[Job, RunCard]:
+    """Settle the largest batch size that fits, once and for all, beside bytes of frames that are not read yet."""
     parts = job.config.optimizer.accumulate
-    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts))
+    size = parts * largest_batch(job.config, card.inputs, device, max(2, clips // parts), frames)
     say(f"batch size: {size} (the largest power of two that fits on {device}; --batch-size chooses another)")
     optimizer = job.config.optimizer.model_copy(update={"batch_size": size})
     config = job.config.model_copy(update={"optimizer": optimizer})

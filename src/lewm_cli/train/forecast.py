@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lewm_cli.data import Clip, ClipBatches
+from lewm_cli.data import Clip, ClipBatches, frame_bytes
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import RunCard, TrainConfig
 from lewm_cli.train.learner import Learner
@@ -124,13 +124,15 @@ def measure_forecast(
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     learner = Learner(config, card.inputs, card.new_model(), device)
+    rows = len(clips.actions)
     memory = StepMemory.measure(
-        learner, clips[[number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]]
+        learner,
+        clips[[number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]],
+        in_memory * frame_bytes(rows, clips.frames.size),
     )
     batch, steps = config.optimizer.clips, schedule.total_steps
     _require_room(batch, memory)
     step = _time_steps(learner, clips, config, schedule.lr(0), in_memory=in_memory)
-    rows = len(clips.actions)
     read = _read_seconds(clips, rows) if in_memory else 0.0
     computed, held_out = steps * (step.data + step.update), _held_out_seconds(config, steps, step)
     return Forecast(

@@ -201,7 +201,7 @@ class Trainer:
         # A copy is measured and published. The raw state is what training goes on from.
         published = self._publish()
         self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        held_out, latents = HeldOut.with_latents(
+        held_out, latents = HeldOut.measure(
             self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
