@@ -8,7 +8,7 @@ DEMO := ./.demo
 # One BLAS thread per process: several processes compute at once.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint fast soak results methods clean
+.PHONY: demo test lint fast soak results methods gpu clean
 
 demo: $(STAMP)
 	env -u OMP_NUM_THREADS $(BIN)/lewm quickstart --home $(DEMO)
@@ -16,7 +16,7 @@ demo: $(STAMP)
 test: lint
 	scripts/browser
 	scripts/rendering $(BIN)/python
-	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
+	LEWM_TEST_DEVICE=cpu $(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests bench
@@ -38,7 +38,11 @@ results: $(STAMP)
 methods: $(STAMP)
 	$(BIN)/python bench/methods.py .results/methods
 
-# One row of it, like results-pusht.
+# What only a GPU can show: its tests, then what steps and plans take. Under nine minutes, into .results/gpu.
+gpu: $(STAMP)
+	$(BIN)/python bench/gpu.py --out .results/gpu
+
+# One row of docs/results.md, like results-pusht.
 results-%: $(STAMP)
 	$(BIN)/python bench/results.py $* --home .results
 

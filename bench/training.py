@@ -61,8 +61,12 @@ class Size:
         config = find_preset(f"tworoom/{self.preset}").config("lewm")
         encoder = config.model.encoder.model_copy(update={"depth": self.depth or config.model.encoder.depth})
         image = self.image or config.model.image_size
+        optimizer = config.optimizer.model_copy(update={"checkpointing": self.checkpointing})
         return config.model_copy(
-            update={"model": config.model.model_copy(update={"encoder": encoder, "image_size": image})}
+            update={
+                "optimizer": optimizer,
+                "model": config.model.model_copy(update={"encoder": encoder, "image_size": image}),
+            }
         )
 
     def clips(self, seed: int) -> Clip:
@@ -78,9 +82,7 @@ class Size:
         """What takes our steps."""
         config = self.config()
         torch.manual_seed(config.seed)
-        network = JEPA(config.model, INPUTS.block_dim)
-        network.encoder.checkpointing = self.checkpointing
-        learner = Learner(config, INPUTS, network, torch.device("cpu"))
+        learner = Learner(config, INPUTS, JEPA(config.model, INPUTS.block_dim), torch.device("cpu"))
         learner.autocast = bf16
         return learner
 
@@ -176,7 +178,7 @@ class Cost:
     memory: float
 
 
-def measure(size: Size, steps: int = 3) -> Cost:
+def measure(size: Size, steps: int = 2) -> Cost:
     """What a step costs; memory only means something in a new process."""
     learner, clips = size.learner(), size.clips(0)
     before, seconds = _peak(), []

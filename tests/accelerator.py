@@ -141,7 +141,7 @@ def attached(patch: pytest.MonkeyPatch) -> Iterator[Accelerator]:
     patch.setattr(torch, "tensor", tensor)
     patch.setattr(Tensor, "pin_memory", pin_memory)
     patch.setattr(Tensor, "is_pinned", lambda self: getattr(self, "pinned", False))
-    patch.setattr(Tensor, "record_stream", lambda self, stream: None)
+    patch.setattr(Tensor, "record_stream", lambda self, stream: setattr(self, "used_on", stream))
     patch.setattr(torch.cuda, "_lazy_init", lambda: None)
     patch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)

@@ -49,7 +49,7 @@ def training(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     home = tmp_path_factory.mktemp("trained") / "home"
     shutil.copytree(demos, home)
     settings = ("--set", "monitor.every=10", "--set", "monitor.clips=64")
-    done = lewm(home, "train", "tworoom", "--preset", "small", "--steps", 20, *settings)
+    done = lewm(home, "train", "tworoom", "--preset", "small", "--method", "lewm", "--steps", 20, *settings)
     assert done.code == 0, done.err
     return home, done
 

@@ -235,6 +235,7 @@ def test_evaluation_on_a_device_is_that_on_the_cpu(run: Run, dataset: Dataset, r
 
 
 @torch.no_grad()
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 def test_a_gpu_replays_what_it_computes(near: JEPA, monkeypatch: pytest.MonkeyPatch):
     replays, replay = [], torch.cuda.CUDAGraph.replay

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from commands import lewm_here
 from lewm_cli.data import HDF5Dataset, open_dataset
-from lewm_cli.data.chunks import _within
+from lewm_cli.data.chunks import READ_WHOLE, _within
 from lewm_cli.data.compression import BLOSC, LZ4, WORDS, ZSTANDARD, DamagedError, UnknownFormatError, fletcher32
 from lewm_cli.data.compression import CODECS as CUTS
 from lewm_cli.errors import LewmError
@@ -114,9 +114,11 @@ def test_chunk_that_a_filter_skipped(tmp_path: Path):
 def test_frame_that_was_never_written_is_what_hdf5_gives_for_it(tmp_path: Path):
     frames = frames_of(0)
     stored = write(tmp_path / "x.h5", frames, written=slice(0, 50), fillvalue=9, **CODECS["zstandard"])
-    found = stored.read("pixels", np.array([55, 3, 49]))
-    assert (found[0] == 9).all()
-    assert np.array_equal(found[1:], frames[[3, 49]])
+    found = np.zeros((6, SIZE, SIZE, 6), np.uint8)
+    for into in (found[:3, ..., :3], np.ascontiguousarray(found[3:, ..., :3])):  # with gaps in memory, and without
+        stored.read_frames(np.array([3, 55, 49]), into)
+        assert (into[1] == 9).all()
+        assert np.array_equal(into[[0, 2]], frames[[3, 49]])
 
 
 def test_user_block_is_left_to_hdf5(tmp_path: Path):
@@ -141,6 +143,32 @@ def test_checksum_is_the_one_of_hdf5(content: bytes, times: int, end: bytes):
     with h5py.File.in_memory() as file:
         kept = file.create_dataset("x", data=stored, chunks=stored.shape, fletcher32=True)
         assert kept.id.read_direct_chunk((0,))[1][-4:] == fletcher32(stored.tobytes()).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("content", [b"\0", b"\xff\xff", b"\xff\xff\0", b"\0\0\xff\xff", b"\xff\xfe\0\1" * 3])
+def test_sums_that_only_seem_to_be_zero(content: bytes):
+    with h5py.File.in_memory() as file:
+        stored = np.frombuffer(content, np.uint8)
+        kept = file.create_dataset("x", data=stored, chunks=stored.shape, fletcher32=True)
+        assert kept.id.read_direct_chunk((0,))[1][-4:] == fletcher32(content).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("codec", ["none", "blosc lz4"])
+def test_checksum_of_a_large_chunk_is_compared_once(tmp_path: Path, codec: str):
+    stored = write(tmp_path / "x.h5", frames_of(0, 64), 30, fletcher32=True, **CODECS[codec])
+    with h5py.File(stored.path) as file:
+        place = file["pixels"].id.get_chunk_info(1)
+    assert place.size > READ_WHOLE
+    before = open_dataset(stored.path, "x")
+    assert before.read("pixels", np.array([45])).any()
+    with stored.path.open("r+b") as file:
+        file.seek(place.byte_offset + place.size - 1)  # of the checksum
+        last = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([last ^ 1]))
+    assert before.read("pixels", np.array([45])).any()
+    with pytest.raises(LewmError, match="its checksum is that of other bytes"):
+        open_dataset(stored.path, "x").read("pixels", np.array([45]))
 
 
 def spoil(blob: bytes, how: str) -> bytes:
@@ -204,11 +232,34 @@ def test_any_bytes_are_decoded_or_damaged(codec: str, changes: list[tuple[int, i
     assert len(content) == frame.nbytes
 
 
-def test_file_cut_while_it_is_open_is_a_sentence(tmp_path: Path):
-    stored = write(tmp_path / "x.h5", frames_of(0), **CODECS["lz4"])
-    assert stored.read("pixels", np.array([59])).shape == (1, SIZE, SIZE, 3)
+@pytest.mark.parametrize("place", [0, 2**62, 2**63, 2**64 - 1])
+def test_place_that_no_file_has_is_a_sentence_or_what_hdf5_gives(tmp_path: Path, place: int):
+    path, frames = tmp_path / "x.h5", frames_of(0)
+    write(path, frames, **CODECS["lz4"])  # in the oldest format, whose indexes have no checksums
+    with h5py.File(path) as file:
+        there = file["pixels"].id.get_chunk_info(4).byte_offset.to_bytes(8, "little")
+    content = path.read_bytes()
+    assert content.count(there) == 1
+    path.write_bytes(content.replace(there, place.to_bytes(8, "little")))
+    damaged = open_dataset(path, "x")
+    try:
+        with h5py.File(path) as file:
+            expected = file["pixels"][3:6]
+    except OSError:
+        with pytest.raises(LewmError, match=r"x.h5 cannot be read as HDF5: it is damaged"):
+            damaged.read("pixels", np.array([3, 4, 5]))
+    else:
+        assert np.array_equal(damaged.read("pixels", np.array([3, 4, 5])), expected)
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4", "blosc lz4"])
+@pytest.mark.parametrize("chunk", [1, 30])  # of which only parts are read
+@pytest.mark.parametrize("kept", [0, 5, 30])
+def test_file_cut_while_it_is_open_is_a_sentence(tmp_path: Path, codec: str, chunk: int, kept: int):
+    stored = write(tmp_path / "x.h5", frames_of(0, 64), chunk, **CODECS[codec])
+    assert stored.read("pixels", np.array([59])).any()
     with stored.path.open("r+b") as file:
-        file.truncate(3000)
+        file.truncate(int(stored.chunks.places[-1]) + kept)
     with pytest.raises(LewmError, match=r"cannot be read as HDF5: .* cut short|ends too early"):
         stored.read("pixels", np.array([59]))
 

@@ -45,7 +45,7 @@ def held_out(method: str) -> HeldOut:
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
         optimizer.step()
     published = model.published(clips(step) for step in range(4))
-    return HeldOut.measure(config.objective, published, heads, [clips(10_000), clips(10_001)])
+    return HeldOut.measure(config.objective, published, heads, [clips(10_000), clips(10_001)])[0]
 
 
 def test_prediction_alone_collapses():

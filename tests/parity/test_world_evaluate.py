@@ -254,7 +254,7 @@ def test_same_planner_solves_as_many(demos: Path, tmp_path: Path, monkeypatch: p
     settings = ("--set", "planner.iterations=10", "--episodes", 40, "--films", 0, "--json")
     for command in (
         ("collect", "tworoom", "--name", "tworoom/test", "--episodes", 40, "--seed", 2),
-        ("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--steps", 100),
+        ("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--method", "lewm", "--steps", 100),
     ):
         done = lewm(home, *command)
         assert done.code == 0, done.err

@@ -23,7 +23,7 @@ from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, Project
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, RunCard
-from lewm_cli.probe import FEATURES, STAGES, ProbeResult, draw_samples, encode, fit_probes
+from lewm_cli.probe import FEATURES, STAGES, ProbeResult, draw_samples, encode, fit_probes, score_linear
 from lewm_cli.probe.probe_result import ProbeScore
 from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
@@ -125,6 +125,14 @@ def test_linear_probe_is_least_squares_and_its_scores_are_those_of_scikit_learn(
                 for point in result.points:
                     assert point.linear[k] == pytest.approx(predicted[rows.index(point.row), k], abs=6e-4)
                     assert point.actual[k] == pytest.approx(actual[rows.index(point.row)], abs=6e-4)
+
+
+def test_linear_probe_of_the_model_alone_is_the_same(run: Run, dataset: Dataset):
+    samples = draw(dataset)
+    alone = score_linear(run, DecodedFrames(dataset, SIZE), samples, 0)
+    for target in measure(run, dataset, samples).targets:
+        beside, found = target.linear["model"], alone[target.name]
+        assert (found.value, found.low, found.high) == (beside.r2, beside.r2_low, beside.r2_high)
 
 
 @pytest.mark.parametrize("groups", [2, 3, 20])

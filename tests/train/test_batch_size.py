@@ -14,9 +14,11 @@ from lewm_cli.data import Clip
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, TrainConfig
 from lewm_cli.store import RunFiles, read_card
-from lewm_cli.train import batch_size
-from lewm_cli.train.batch_size import LiveBytes, does_not_fit, largest_batch
+from lewm_cli.train import batch_size, step_memory
+from lewm_cli.train.batch_size import does_not_fit, largest_batch
 from lewm_cli.train.learner import Learner
+from lewm_cli.train.memory import process_peak
+from lewm_cli.train.step_memory import KEPT, LiveBytes
 from synthetic import TINY
 
 pytest_plugins = ("recordings",)
@@ -83,8 +85,9 @@ def test_other_errors_are_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("free", [2e6, 8e6])
 def test_without_such_errors_a_step_is_measured_against_what_is_free(monkeypatch: pytest.MonkeyPatch, free: float):
     config = configured()
-    monkeypatch.setattr(batch_size, "available_memory", lambda: free)
+    monkeypatch.setattr(step_memory, "available_memory", lambda: free)
     size = largest_batch(config, INPUTS, CPU)
+    assert largest_batch(config, INPUTS, CPU, frames=int(free / 2)) < size
     model = JEPA(config.model, INPUTS.block_dim)
     learner = Learner(config, INPUTS, model, CPU)
     peaks = []
@@ -93,7 +96,7 @@ def test_without_such_errors_a_step_is_measured_against_what_is_free(monkeypatch
         with LiveBytes() as memory:
             learner.step(Clip(pixels, torch.randn(clips, 4, INPUTS.block_dim)), 0.0)
         peaks.append(memory.peak)
-    assert peaks[1] <= batch_size.SHARE * free < peaks[2]
+    assert KEPT * peaks[1] <= batch_size.SHARE * free < KEPT * peaks[2]
 
 
 def test_bytes_that_live_at_the_same_time_are_counted():
@@ -104,6 +107,12 @@ def test_bytes_that_live_at_the_same_time_are_counted():
             (doubled + 1).sum()  # 4000 bytes and one number, which go
         given.view(10, 100).add_(1)
     assert 8000 <= memory.peak < 9000
+
+
+def test_peak_of_the_process_is_known_where_the_system_tells_little(monkeypatch: pytest.MonkeyPatch):
+    assert process_peak() > 2**20
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "VmRSS:\t5 kB\n")
+    assert process_peak() > 2**20
 
 
 # In a training
@@ -119,6 +128,7 @@ def test_size_is_settled_once(small_device: None, robot: Path, tiny: Path, how: 
     done = lewm_here(*train(robot, tiny, *how, "--set", "optimizer.accumulate=3"))
     assert done.code == 0, done.err
     assert "batch size: 24 (3 parts of 8, the largest power of two that the memory of " in done.err
+    assert done.err.index("reading: ") < done.err.index("batch size: "), "frames take memory too"
     files = RunFiles(robot / "robot" / "run")
     assert tomllib.loads(files.config.read_text(encoding="utf-8"))["optimizer"]["batch_size"] == 24
     assert read_card(files.weights).provenance.train.optimizer.clips == 24
@@ -134,7 +144,8 @@ def test_size_is_settled_once(small_device: None, robot: Path, tiny: Path, how: 
             ["--batch-size", 36, "--set", "optimizer.accumulate=2"],
             "-size 16, or --set optimizer.accumulate=6,",
         ),
-        ((10, "MPS"), ["--batch-size", 13], "at 13 clips at a time, and 4 fit: --batch-size 4"),
+        ((10, "MPS"), ["--batch-size", 13], "at 13 clips at a time, and 8 fit: --batch-size 8"),
+        ((2, "MPS"), ["--batch-size", 3], "at 3 clips at a time, and 2 fit: --batch-size 2"),
         ((10, "Python"), ["--batch-size", 32], "accumulate=4, which takes a batch of 32 in 4 parts"),
     ],
     indirect=["small_device"],

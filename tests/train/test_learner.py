@@ -206,6 +206,7 @@ def test_compiling_is_said_before_it_begins(robot: Path, tiny: Path, monkeypatch
     assert said.index("compiling encoder and predictor") + 1 == said.index("compiling failed")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 @pytest.mark.parametrize("compile", [False, True])
 def test_a_gpu_takes_the_steps_of_the_cpu_and_the_host_waits_for_none(compile: bool):

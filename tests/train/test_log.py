@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lewm_cli.statistics import Estimate, Rate
 from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, TrainingHistory, read_log
-from lewm_cli.train.events import Saved, StepsTaken, TrainingEvent, TrainingFinished, TrainingStarted, Warned
+from lewm_cli.train.events import (
+    Best,
+    Saved,
+    StepsTaken,
+    SuccessMeasured,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    Warned,
+)
 
 HELD_OUT = HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)
 EMPTY = TrainingHistory((), (), (), None)
@@ -25,6 +35,11 @@ def taken(step: int, loss: float = 1.5) -> StepsTaken:
 
 def measured(step: int, prediction: float = 0.25) -> HeldOutMeasured:
     return HeldOutMeasured(step, replace(HELD_OUT, prediction=prediction))
+
+
+def evaluated(step: int, successes: int = 3) -> SuccessMeasured:
+    rate = Rate(successes=successes, trials=10, rate=successes / 10, low=0.1, high=0.6)
+    return SuccessMeasured(step, rate, rate, {"agent x": Estimate(value=0.5, low=0.25, high=0.75)}, 1.5, best=True)
 
 
 def finished(step: int, seconds: float = 12.5) -> TrainingFinished:
@@ -44,9 +59,11 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read(log: Path):
-    write(log, started(0), taken(5), taken(10), measured(10), Warned(10, "odd"), Saved(10, "x"), finished(10))
+    write(log, started(0), taken(5), taken(10), measured(10), Warned(10, "odd"), Saved(10, "x"), evaluated(10))
+    write(log, replace(finished(10), best=Best("robot/run@best", 10, evaluated(10).success)))
     history = read_log(log)
-    assert history == TrainingHistory((taken(5), taken(10)), (measured(10),), (Warned(10, "odd"),), 12.5)
+    known = (taken(5), taken(10)), (measured(10),), (Warned(10, "odd"),), 12.5, (evaluated(10),)
+    assert history == TrainingHistory(*known)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe\x00", b"not JSON\n", b"[]\nnull\n3\n{}\n"])

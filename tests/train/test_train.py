@@ -281,9 +281,9 @@ def test_default_names_count_up(robot: Path, tiny: Path):
 @pytest.mark.slow
 def test_last_line_is_the_command_to_type_next(training: tuple[Path, Done]):
     home, done = training
-    assert done.err.splitlines()[-1].endswith("lewm eval tworoom/delta")
+    assert done.err.splitlines()[-1].endswith("lewm eval tworoom/lewm")
     assert "step     20/20" in done.err
-    assert "delta" in done.out
+    assert "SIGReg" in done.out
     assert loads(home, "tworoom/lewm")
 
 
@@ -455,7 +455,7 @@ def tiny_model() -> JEPA:
 
 def measure(model: JEPA) -> HeldOut:
     objective = TrainConfig.build(tomllib.loads(TINY), "TINY").objective
-    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))
+    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))[0]
 
 
 def some_batches(number: int) -> list[Batch]:

@@ -45,6 +45,7 @@ def test_one_batch_is_under_way_while_another_is_computed_with_and_the_host_wait
     taken = [next(clips), next(clips)]
     assert len(asked) == 3
     assert all(clip.pixels.device == DEVICE and clip.pixels.dtype == torch.uint8 for clip in taken)
+    assert all(part.used_on is accelerator.streams[0] for clip in taken for part in (clip.pixels, clip.blocks))
     assert accelerator.waits == []
     list(copied(iter(some_clips(1)), DEVICE))
     assert len(accelerator.waits) == 2, "the plain way waits for its pixels and its blocks"

@@ -1,18 +1,21 @@
 """`lewm train`: train a world model from a recording."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
 
+if TYPE_CHECKING:
+    from lewm_cli.report import Output
+    from lewm_cli.store import Home
+
 EXAMPLES = options.examples(
     "lewm train tworoom",
-    "lewm train tworoom --method lewm --lambda 0.05 --steps 3000",
-    "lewm train my-robot.h5 --set model.latent=32 --set data.frameskip=2",
+    "lewm train tworoom --method lewm --lambda 0.05 --eval-every 500",
+    "lewm train my-robot.h5 --set model.latent=32 --dry-run",
     "lewm train tworoom --log tensorboard --log wandb",
     "lewm train tworoom --resume",
 )
@@ -85,6 +88,15 @@ def command(
             min=0, help="Decides weights, split and order.", show_default="3072", rich_help_panel=options.SETTINGS
         ),
     ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEPS",
+            help="Evaluate in the simulator so often, on held-out episodes; the best state is kept as RUN@best.",
+            show_default="never",
+        ),
+    ] = None,
     log: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +123,9 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that stopped.", rich_help_panel=NAMED)
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: measure what it would take, and show all settings.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run of this name.", rich_help_panel=NAMED)
     ] = False,
@@ -123,6 +138,8 @@ def command(
 
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets TASK/PRESET` shows every setting for --set.
     """
+    from pydantic_core import to_jsonable_python
+
     from lewm_cli.errors import UsageError
     from lewm_cli.flows.training_request import check_request, check_resumption
     from lewm_cli.report import Output
@@ -139,14 +156,32 @@ def command(
         ("--steps", "schedule.stop", steps and f"{steps} steps"),
         ("--batch-size", "optimizer.batch_size", int(batch_size) if (batch_size or "").isdecimal() else batch_size),
         ("--seed", "seed", seed),
+        ("--eval-every", "eval.every", eval_every),
         ("--log", "log.to", log or None),
     )
     where = early.find_home(home, runs=[init_from])
+    if resume and dry_run:
+        raise UsageError("--dry-run is about a run that begins; leave it out, or --resume")
     if resume:
         more = bool(config or preset or init_from or overwrite)
         check_resumption(where, what, name=name, settings=layers, more=more)
     else:
         check_request(where, what, dataset=dataset, preset=preset, config=config, settings=layers)
+    if dry_run:
+        _forecast(
+            output,
+            where,
+            what,
+            preset=preset,
+            dataset=dataset,
+            config=config,
+            settings=layers,
+            name=name,
+            device=device,
+            init_from=init_from,
+            overwrite=overwrite,
+        )
+        return
     from lewm_cli.flows.train import train
     from lewm_cli.report import TrainingView, training_tables
 
@@ -167,7 +202,17 @@ def command(
             resume=resume,
             overwrite=overwrite,
         )
-    output.result(asdict(finished), lambda: training_tables(finished))
+    output.result(to_jsonable_python(finished), lambda: training_tables(finished))
     simulated = find_task(finished.task)
     next_one = "eval" if simulated and simulated.make_simulator else "show"
-    output.say(f"next: {suggestion.command(next_one, finished.run)}")
+    output.say(f"next: {suggestion.command(next_one, finished.best.run if finished.best else finished.run)}")
+
+
+def _forecast(output: "Output", home: "Home", what: str, **asked: Any) -> None:
+    from pydantic_core import to_jsonable_python
+
+    from lewm_cli.flows.dry_run import forecast_training
+    from lewm_cli.report import forecast_tables
+
+    found = forecast_training(home, what, say=output.say, **asked)
+    output.result(to_jsonable_python(found, by_alias=True), lambda: forecast_tables(found))

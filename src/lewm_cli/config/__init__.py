@@ -12,7 +12,7 @@ from lewm_cli.config.model import (
     ProjectorConfig,
     TransformerConfig,
 )
-from lewm_cli.config.optimization import DataConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
+from lewm_cli.config.optimization import DataConfig, EvalConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
 from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
 from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, ReferencesConfig
 from lewm_cli.config.section import Section
@@ -25,6 +25,7 @@ __all__ = [
     "DataConfig",
     "DatasetIdentity",
     "EncoderConfig",
+    "EvalConfig",
     "EvalProtocol",
     "Expectation",
     "Inputs",

@@ -106,3 +106,14 @@ class MonitorConfig(Section):
     every: PositiveInt = Field(1000, description="steps between two measurements and saves")
     clips: int = Field(512, ge=8, description="held-out clips per measurement")
     log_every: PositiveInt = Field(50, description="steps between two log lines")
+
+
+class EvalConfig(Section):
+    """Evaluations by planning in the simulator while a run is trained, on pairs from the episodes that it holds out."""
+
+    every: PositiveInt | None = Field(
+        None, description="steps between two evaluations, and one at the end; none if not given"
+    )
+    pairs: PositiveInt = Field(50, description="validation pairs of start and goal")
+    candidates: int = Field(100, ge=2, description="action sequences that a plan tries per iteration")
+    iterations: PositiveInt = Field(10, description="iterations of a plan")

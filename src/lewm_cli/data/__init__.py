@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         MemoryFrames,
         belongs_in_memory,
         checked_frame,
+        frame_bytes,
         read_image,
         resize,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "frame_bytes",
     "holds_frames",
     "names_recording",
     "one_of_each",

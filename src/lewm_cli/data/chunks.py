@@ -27,6 +27,7 @@ from lewm_cli.data.compression import (
     fletcher32,
     stored_blocks,
 )
+from lewm_cli.data.hdf5_file import filters_of
 
 READ_WHOLE = 2**16
 """Bytes up to which a chunk is read at once; of a larger one only the blocks that are asked for."""
@@ -72,14 +73,9 @@ class FrameChunks:
         path, chunk = Path(stored.file.filename), stored.chunks
         if chunk is None or chunk[1:] != stored.shape[1:] or stored.dtype != np.uint8 or stored.file.userblock_size:
             return None
-        made = stored.id.get_create_plist()
-        filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
-        if filters not in (
-            [],
-            [FLETCHER32],
-            *([codec] for codec in CODECS),
-            *([codec, FLETCHER32] for codec in CODECS),
-        ):
+        filters = filters_of(stored)
+        codecs = filters[:-1] if filters[-1:] == [FLETCHER32] else filters
+        if len(codecs) > 1 or not CODECS.keys() >= set(codecs):
             return None
         count = ceil(len(stored) / chunk[0])
         if count > path.stat().st_size:  # no file has room for the bookkeeping of so many
@@ -93,7 +89,7 @@ class FrameChunks:
 
         try:
             stored.id.chunk_iter(keep)
-        except (OSError, RuntimeError, ValueError):
+        except (OSError, RuntimeError, ValueError, TypeError, OverflowError):  # as h5py fails on places no file has
             return None
         places, sizes, skipped = found
         return cls(path, chunk[0], prod(stored.shape[1:]), places, sizes, skipped, filters)

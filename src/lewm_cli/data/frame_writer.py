@@ -22,6 +22,7 @@ import numpy.typing as npt
 import zstandard
 
 from lewm_cli.data.compression import FLETCHER32, LZ4, ZSTANDARD, fletcher32
+from lewm_cli.data.hdf5_file import filters_of
 
 ZSTD_LEVEL = 3
 LZ4_LEVEL = 4
@@ -112,12 +113,6 @@ def claimed_packing(pixels: h5py.Dataset) -> tuple[str, int] | None:
     """Codec and size as the attributes say; None if they say nothing."""
     codec, size = pixels.attrs.get("packed_codec"), pixels.attrs.get("packed_size")
     return None if codec is None or size is None else (str(codec), int(size))
-
-
-def filters_of(pixels: h5py.Dataset) -> list[int]:
-    """Numbers of the HDF5 filters that data went through, in this order."""
-    made = pixels.id.get_create_plist()
-    return [made.get_filter(number)[0] for number in range(made.get_nfilters())]
 
 
 class FrameWriter:

@@ -108,13 +108,18 @@ class MemoryFrames(Frames):
         return cls(pixels)
 
 
+def frame_bytes(count: int, size: int) -> int:
+    """Bytes of so many frames in memory, at one size."""
+    return count * size * size * 3
+
+
 def belongs_in_memory(dataset: Dataset, size: int, placement: Placement) -> bool:
     """Tell whether all frames of a recording, at one size, are to be kept in memory.
 
     Raises:
         LewmError: they are to be, and do not fit.
     """
-    needed, available = len(dataset.actions) * size * size * 3, available_memory()
+    needed, available = frame_bytes(len(dataset.actions), size), available_memory()
     if placement is True and needed > available:
         raise LewmError(
             f"the frames of {dataset.name} take {needed / 1e9:.1f} GB at {size} pixels, and {available / 1e9:.1f} GB "

@@ -212,6 +212,12 @@ def _named_cause(stored: h5py.Dataset) -> LewmError | None:
     return None
 
 
+def filters_of(stored: h5py.Dataset) -> list[int]:
+    """Numbers of the HDF5 filters that data went through, in this order."""
+    made = stored.id.get_create_plist()
+    return [made.get_filter(number)[0] for number in range(made.get_nfilters())]
+
+
 def text_attribute(file: h5py.File, name: str) -> str | None:
     """An attribute of the file as text, also where it is bytes, padded, or an array of one; None if it is no text."""
     value = _attribute(file, name)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed
+    from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed, rate
     from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
     from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
     from lewm_cli.evaluate.journal import Journal, Journaled
@@ -47,6 +47,7 @@ __all__ = [
     "first_seed",
     "manifest_pairs",
     "pair_seed",
+    "rate",
     "read_manifest",
     "recorded_pairs",
     "redraw",

@@ -109,6 +109,12 @@ def evaluate_run(
         references=config is not None,
         resume=resume,
     )
+    made = run.card.provenance
+    if made and made.chosen_by and made.dataset.fingerprint == planned[0].dataset.identity.fingerprint:
+        say(
+            f"note: this state was chosen by its success on {len(made.chosen_by.pairs)} other pairs of these episodes, "
+            "so the rate may be a little too good; --dataset with another recording measures without that"
+        )
     find_objective(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     try_keeping(home, run)

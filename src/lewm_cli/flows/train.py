@@ -41,7 +41,7 @@ from lewm_cli.flows.training_request import (
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, split_step
+from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, names_state
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, largest_batch
@@ -102,30 +102,30 @@ def train(
         check_resumption(home, what, name=name, settings=settings, more=more)
         job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
-        job = _new_job(
+        job = new_job(
             home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
         )
     require_usable(job.dataset, say)
     if job.card is None:
-        _require_what_is_learned_from(job)
+        require_what_is_learned_from(job)
+    split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
+    validation = None
+    if job.config.eval.every:
+        from lewm_cli.flows.validation import ValidationPairs  # late: what plans and simulates takes long to import
+
+        validation = ValidationPairs.find(job.task, job.dataset, job.config, split.held_out_episodes, say)
     with _claimed(home, job, chosen=name is not None, overwrite=overwrite) as job:
         try_writing(job.files.weights)
-        for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
+        best = job.files.best
+        for path in (best.weights, job.files.weights, job.files.state_dict, job.files.object, job.files.resume):
             remove_stale_parts(path)  # of a training that was killed
-        split = split_clips(job.dataset, job.config.data, job.config.model.history + 1, job.config.seed)
         short = int((job.dataset.lengths < split.train.span).sum())
         if short:
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
-        card = _resumed_card(job.card, there) if job.card else _new_card(job, split, there, parent)
-        if job.config.optimizer.batch_size == "auto":
-            job, card = _with_batch_size(job, card, there, len(split.train), say)
-        torch.manual_seed(job.config.seed)
-        model = card.new_model()
-        if parent:
-            model.load_state_dict(parent.model.state_dict(), strict=True)
+        card = _resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
         rows, size = len(job.dataset.actions), job.config.model.image_size
         frames: Frames = DecodedFrames(job.dataset, size)
         if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
@@ -133,6 +133,12 @@ def train(
                 frames = MemoryFrames.of(frames, rows, advance)
         elif advice := packing_advice(job.dataset, there.type):
             say(advice)
+        if job.config.optimizer.batch_size == "auto":  # after the frames, which take memory too
+            job, card = with_batch_size(job, card, there, len(split.train), say)
+        torch.manual_seed(job.config.seed)
+        model = card.new_model()
+        if parent:
+            model.load_state_dict(parent.model.state_dict(), strict=True)
         pinned = there.type == "cuda"
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
@@ -141,19 +147,23 @@ def train(
         )
         shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
         listeners = (JsonLog(job.files.log), *listeners, *shown)
-        trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners)
+        evaluator = validation.evaluator(job.name, job.files, frames) if validation else None
+        trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners, evaluator)
         if not resume:
             # Only now: whatever can be wrong with the request has been found, and the old run is still there.
+            if best.folder.exists():
+                shutil.rmtree(best.folder)
             if job.files.weights.exists() and job.files.results.exists():
                 shutil.rmtree(job.files.results)  # measured on weights that are going
-            for path in (job.files.weights, job.files.state_dict, job.files.object, job.files.resume, job.files.log):
+            derived = (path for files in (best, job.files) for path in (files.weights, files.state_dict, files.object))
+            for path in (*derived, job.files.resume, job.files.log):
                 path.unlink(missing_ok=True)
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
         keep_log_settings(job.files, job.config.log)
         return trainer.run(resume=resume)
 
 
-def _new_job(
+def new_job(
     home: Home,
     what: str,
     device: torch.device,
@@ -179,8 +189,8 @@ def _new_job(
     if recording is None:
         recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
-    if name and split_step(name)[1] is not None:
-        raise UsageError(f"{name!r} would mean a state of a run; choose a --name without @ and a number")
+    if name and names_state(name):
+        raise UsageError(f"{name!r} would mean a state of a run; choose a --name without {name[name.rindex('@') :]}")
     name = name or f"{run_folder(what)}/{merged.method}"
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
 
@@ -199,7 +209,7 @@ def _claimed(home: Home, job: Job, *, chosen: bool, overwrite: bool) -> Iterator
                 busy = f"another training is writing {name!r}; choose another --name"
                 held.enter_context(locked(files.weights, busy))
                 if job.card is None:
-                    _refuse_taken(home, name, overwrite=overwrite)
+                    refuse_taken(home, name, overwrite=overwrite)
             except TakenError:
                 if chosen:
                     raise
@@ -230,7 +240,8 @@ def _resumed_job(
     return Job(name, files, find_task(card.inputs.task) or GENERIC, recording, config, card)
 
 
-def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
+def refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
+    """Raises TakenError or UsageError if no new run may have this name."""
     above = home.run_above(name)
     if above:
         raise LewmError(f"{name!r} would need a folder named like the run {above!r}; choose another --name")
@@ -241,7 +252,8 @@ def _refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
         )
 
 
-def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
+def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
+    """The card of a run that begins; raises LewmError if the weights of its parent do not fit it."""
     config, dataset = job.config, job.dataset
     frameskip = config.data.frameskip
     # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
@@ -278,10 +290,12 @@ def _new_card(job: Job, split: Split, device: torch.device, parent: Run | None) 
     return RunCard(method=config.method, model=config.model, inputs=inputs, provenance=provenance)
 
 
-def _with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, say: Say) -> tuple[Job, RunCard]:
-    """Settle the largest batch size that fits, once and for all."""
+def with_batch_size(
+    job: Job, card: RunCard, device: torch.device, clips: int, say: Say, frames: int = 0
+) -> tuple[Job, RunCard]:
+    """Settle the largest batch size that fits, once and for all, beside bytes of frames that are not read yet."""
     parts = job.config.optimizer.accumulate
-    at_once = largest_batch(job.config, card.inputs, device, max(2, clips // parts))
+    at_once = largest_batch(job.config, card.inputs, device, max(2, clips // parts), frames)
     size = parts * at_once
     taken = f"{parts} parts of {at_once}, " if parts > 1 else ""
     why = f"the largest power of two that the memory of {device} and {clips:,} clips allow"
@@ -293,7 +307,7 @@ def _with_batch_size(job: Job, card: RunCard, device: torch.device, clips: int, 
     return replace(job, config=config), card.model_copy(update={"provenance": provenance})
 
 
-def _require_what_is_learned_from(job: Job) -> None:
+def require_what_is_learned_from(job: Job) -> None:
     """Raises LewmError if the loss has terms that are learned from actions, and they never change."""
     terms, actions = job.config.objective.action_terms, used_actions(job.dataset)
     known = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.methods.card import Provenance, RunCard
+    from lewm_cli.methods.card import Provenance, RunCard, Validated
     from lewm_cli.methods.jepa import JEPA
     from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
     from lewm_cli.methods.network import Network
@@ -28,4 +28,5 @@ __all__ = [
     "RunCard",
     "Term",
     "TrainConfig",
+    "Validated",
 ]

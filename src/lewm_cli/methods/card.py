@@ -4,12 +4,27 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lewm_cli.config import DatasetIdentity, Inputs, Section
+from lewm_cli.config import DatasetIdentity, EvalProtocol, Inputs, Section
 from lewm_cli.methods.table import DEFAULT, METHODS
 from lewm_cli.methods.train_config import MethodName, Sizes, TrainConfig
+from lewm_cli.statistics import Rate
 
 if TYPE_CHECKING:
     from lewm_cli.methods.network import Network
+
+
+class Validated(Section):
+    """Success on validation pairs, by which the best of the evaluated states is chosen; of equal ones the latest.
+
+    They are from episodes that were not trained on, but what is chosen by them is no longer independent of them.
+    """
+
+    protocol: EvalProtocol
+    pairs: tuple[tuple[int, int, int], ...] = Field(
+        repr=False, description="episode, row of the start, row of the goal"
+    )
+    success: Rate
+    random: Rate = Field(description="of random actions on the same pairs")
 
 
 class Provenance(Section):
@@ -28,6 +43,7 @@ class Provenance(Section):
     versions: dict[str, str] = Field(repr=False)
     command: str
     finished: str = Field(description="UTC time of the last step, ISO 8601")
+    chosen_by: Validated | None = Field(None, description="of a state that is kept because none before did better")
 
 
 class RunCard(Section):

@@ -16,6 +16,7 @@ from pydantic import (
 
 from lewm_cli.config import (
     DataConfig,
+    EvalConfig,
     Layer,
     LogConfig,
     MonitorConfig,
@@ -58,6 +59,7 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     monitor: MonitorConfig = MonitorConfig()
+    eval: EvalConfig = EvalConfig()
     log: LogConfig = Field(LogConfig(), exclude=True)
     """Left out wherever a configuration is stored: it decides nothing that is computed."""
 

@@ -1,7 +1,17 @@
 """Linear and MLP probes of physical quantities on frozen latents, beside references that know less."""
 
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbeResult
-from lewm_cli.probe.probes import STAGES, fit_probes
-from lewm_cli.probe.samples import draw_samples, encode
+from lewm_cli.probe.probes import STAGES, fit_probes, score_linear
+from lewm_cli.probe.samples import ProbeSamples, draw_samples, encode
 
-__all__ = ["FEATURES", "STAGES", "Feature", "ProbeResult", "draw_samples", "encode", "fit_probes"]
+__all__ = [
+    "FEATURES",
+    "STAGES",
+    "Feature",
+    "ProbeResult",
+    "ProbeSamples",
+    "draw_samples",
+    "encode",
+    "fit_probes",
+    "score_linear",
+]

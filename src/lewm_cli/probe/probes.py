@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, Frames
 from lewm_cli.heads import BATCH, train_mlp
 from lewm_cli.model import HIDDEN
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
-from lewm_cli.probe.samples import Features, ProbeSamples
+from lewm_cli.probe.samples import FRAMES_AT_ONCE, Features, ProbeSamples
+from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Run
 
 STEPS = 1500
@@ -56,9 +57,7 @@ def fit_probes(
         inputs, targets = _z_score(values, ~test), actual[~test]
         if feature == "shuffled":
             targets = targets[np.random.default_rng(seed).permutation(len(targets))]
-        with_intercept = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], dim=1)
-        fitted = torch.linalg.lstsq(with_intercept[~test], targets, driver="gelsd").solution
-        linear[feature] = with_intercept[test] @ fitted
+        linear[feature] = _fit_linear(inputs, targets, test)
         advance(1)
         network = train_mlp(inputs[~test], targets, seed, STEPS)
         with torch.inference_mode():
@@ -101,6 +100,31 @@ def fit_probes(
             for row, episode, true, line, net, place in points
         ),
     )
+
+
+def score_linear(run: Run, frames: Frames, samples: ProbeSamples, seed: int) -> dict[str, Estimate]:
+    """R2 of every quantity by the linear probe of `fit_probes` on the model's latents alone, which takes no time.
+
+    Args:
+        frames: of the recording that the samples were drawn from.
+    """
+    parts = np.array_split(samples.rows, range(FRAMES_AT_ONCE, len(samples.rows), FRAMES_AT_ONCE))
+    latents = torch.cat([run.embed(frames.rows(part)) for part in parts]).double().cpu()
+    test, owners = samples.test, samples.episodes[samples.test]
+    inputs, actual = _z_score(latents, ~test), _z_score(torch.from_numpy(samples.values), ~test)
+    predicted = _fit_linear(inputs, actual[~test], test)
+    return {
+        target.name: estimate_r2(predicted[:, k].numpy(), actual[test][:, k].numpy(), owners, seed)
+        for k, target in enumerate(samples.targets)
+    }
+
+
+def _fit_linear(inputs: Tensor, targets: Tensor, test: np.ndarray) -> Tensor:
+    """Predicts the test rows of inputs (N, D) by least squares on the others, whose targets these are."""
+    with_intercept = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], dim=1)
+    fitted = torch.linalg.lstsq(with_intercept[~test], targets, driver="gelsd").solution
+    predicted: Tensor = with_intercept[test] @ fitted
+    return predicted
 
 
 def _z_score(values: Tensor, train: np.ndarray) -> Tensor:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.converting import conversion_tables, conversion_tree
     from lewm_cli.report.details import details_tables, details_tree, training_tables
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
+    from lewm_cli.report.forecasting import forecast_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.output import Output
     from lewm_cli.report.packing import packed_tables, packed_tree
@@ -48,6 +49,7 @@ __all__ = [
     "details_tables",
     "details_tree",
     "evaluation_tables",
+    "forecast_tables",
     "goal_image_tables",
     "head_tables",
     "inventory_tables",

@@ -18,6 +18,9 @@ def training_tables(finished: TrainingFinished) -> list[RenderableType]:
     table = facts_table(f"{finished.run}: {finished.step} steps in {finished.seconds:.0f} s")
     _add_held_out(table, finished.held_out)
     table.add_row("saved", finished.path)
+    if finished.best:
+        best = finished.best
+        table.add_row("best state", f"{best.run}: step {best.step:,}, success {best.success} on validation pairs")
     return [table]
 
 
@@ -110,6 +113,11 @@ def _run_facts(details: RunDetails) -> Table:
         unfinished = f"; stopped, go on with: {resume}"
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
+        if chosen := provenance.chosen_by:
+            pairs = f"on {len(chosen.pairs)} validation pairs (random {chosen.random}), protocol {chosen.protocol}"
+            facts.add_row(
+                "best state", f"of all evaluated ones, of equal ones the latest: success {chosen.success} {pairs}"
+            )
         facts.add_row("loss", train.objective.explanation)
         facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
         facts.add_row("seed", str(train.seed))

@@ -83,6 +83,8 @@ def result_rows(results: StoredResults) -> Table[ResultRow]:
 def log_rows(history: TrainingHistory) -> Table:
     """One row per logged step: losses and speed of training, and `held_out_...` where held-out clips were measured.
 
+    Where a training evaluated there are also `success`, `random_success` and `r2_...` of positions.
+
     Columns are named after the parts of the loss; what was not measured at a step is NaN. A part of the loss that has
     the name of a measurement of the latents becomes `held_out_..._term`.
     """
@@ -95,6 +97,10 @@ def log_rows(history: TrainingHistory) -> Table:
         parts = numbers.pop("parts")
         numbers |= {f"{name}_term" if name in numbers else name: value for name, value in parts.items()}
         found.setdefault(measured.step, {}).update({f"held_out_{name}": value for name, value in numbers.items()})
+    for evaluated in history.evaluated:
+        rates = {"success": evaluated.success.rate, "random_success": evaluated.random.rate}
+        r2 = {f"r2_{name}": estimate.value for name, estimate in evaluated.positions.items()}
+        found.setdefault(evaluated.step, {}).update(rates | r2)
     names = {name: re.sub(r"\W", "_", name) for row in found.values() for name in row}
     log_row = make_dataclass("LogRow", [("step", int), *((name, float) for name in names.values())], frozen=True)
     return Table(log_row(step, *(row.get(name, math.nan) for name in names)) for step, row in sorted(found.items()))

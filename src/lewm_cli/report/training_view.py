@@ -10,7 +10,16 @@ from rich.text import Text
 
 from lewm_cli.report.numbers import number
 from lewm_cli.report.output import Output
-from lewm_cli.train import HeldOut, HeldOutMeasured, Noted, StepsTaken, TrainingEvent, TrainingStarted, Warned
+from lewm_cli.train import (
+    HeldOut,
+    HeldOutMeasured,
+    Noted,
+    StepsTaken,
+    SuccessMeasured,
+    TrainingEvent,
+    TrainingStarted,
+    Warned,
+)
 
 
 class TrainingView:
@@ -46,6 +55,8 @@ class TrainingView:
                 self.output.say(f"{progress}  {_losses(event)}  {_speed(event)}  ETA {_clock(event.eta_seconds)}")
             case HeldOutMeasured():
                 self.output.say(f"held out at {event.step}: {_held_out(event.held_out)}")
+            case SuccessMeasured():
+                self.output.say(f"evaluated at {event.step}: {_success(event)}")
             case Noted():
                 self.output.say(event.message)
             case Warned():
@@ -76,6 +87,12 @@ def _held_out(held_out: HeldOut) -> str:
         f"{_parts(held_out.parts)}latents: std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  "
         f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}"
     )
+
+
+def _success(event: SuccessMeasured) -> str:
+    positions = "".join(f"R2 {name} {estimate.value:.2f}  " for name, estimate in event.positions.items())
+    best = "  best so far, kept" if event.best else ""
+    return f"success {event.success} (random {event.random})  {positions}{event.seconds:.0f} s{best}"
 
 
 def _parts(parts: Mapping[str, float]) -> str:

@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
-from scipy.stats import binomtest
 
 from lewm_cli.config import Section
 from lewm_cli.statistics.bootstrap import RESAMPLES, Clusters, percentile_interval, resample_over_seeds
@@ -98,6 +97,8 @@ class Difference(Section):
 
 def mcnemar(only_this: int, only_other: int) -> float:
     """Two-sided p of the exact test: are the pairs that one alone solved shared out like tosses of a coin?"""
+    from scipy.stats import binomtest  # late: cards hold rates, and are read by commands that compute nothing
+
     discordant = only_this + only_other
     return float(binomtest(min(only_this, only_other), discordant).pvalue) if discordant else 1.0
 

@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     from lewm_cli.store.load import load_run, load_weights, stored_card, with_statistics
     from lewm_cli.store.locate import FoundRun
     from lewm_cli.store.measurement import Measurement, RunResult, StoredResults
-    from lewm_cli.store.names import check_name, dataset_task, is_name, method_of, named_task, names_release, split_step
+    from lewm_cli.store.names import (
+        check_name,
+        dataset_task,
+        is_name,
+        method_of,
+        named_task,
+        names_release,
+        names_state,
+    )
     from lewm_cli.store.objects import save_derived
-    from lewm_cli.store.run_files import RunFiles, head_paths
+    from lewm_cli.store.run_files import BEST, RunFiles, head_paths
     from lewm_cli.store.runs import LoadedWeights, Run, load_head, read_tensors, save_run, weights_digest, write_head
     from lewm_cli.store.stored_statistics import StoredStatistics
 else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "BEST",
     "NO_OPTIONS",
     "ExternalWeights",
     "FoundRun",
@@ -46,13 +55,13 @@ __all__ = [
     "method_of",
     "named_task",
     "names_release",
+    "names_state",
     "newest_run",
     "read_card",
     "read_tensors",
     "save_derived",
     "save_run",
     "silent",
-    "split_step",
     "stored_card",
     "take_inventory",
     "weights_digest",

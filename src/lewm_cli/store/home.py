@@ -22,7 +22,7 @@ from lewm_cli.store.names import (
     split_copy,
     split_step,
 )
-from lewm_cli.store.run_files import RunFiles
+from lewm_cli.store.run_files import BEST, RunFiles
 from lewm_cli.suggestion import command, offer
 from lewm_cli.system_errors import explain
 from lewm_cli.tasks import Task
@@ -211,6 +211,11 @@ class Home:
         """The run of which one model is asked for, as `run@ema`."""
         plain, copy = split_copy(typed)
         found = self._found(self.run_name(plain)) if copy else None
+        if found and found.own and typed.endswith(BEST):
+            raise LewmError(
+                f"no best state of {found.name} is kept: that is done by `lewm train --eval-every N`; type "
+                f"{found.name!r} for its last state"
+            )
         if found and found.own:
             raise LewmError(f"{found.name} is one model, which lewm trained; type {found.name!r} for it")
         return found and found.with_copy(str(copy))

@@ -9,6 +9,7 @@ from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.methods import DEFAULT
 from lewm_cli.store.formats.classes import STABLE_WORLDMODEL
+from lewm_cli.store.run_files import BEST
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 WEIGHT_SUFFIXES = {
@@ -76,6 +77,11 @@ def split_step(name: str) -> tuple[str, int | None]:
     """A run name and the state of it that is asked for: `pusht/lewm@7` is state 7 of pusht/lewm."""
     plain, at, step = name.rpartition("@")
     return (plain, int(step)) if at and plain and step.isdecimal() else (name, None)
+
+
+def names_state(name: str) -> bool:
+    """Tell whether a name means one state of a run, like `pusht/lewm@best`; such a name cannot be chosen."""
+    return split_step(name)[1] is not None or name.endswith(BEST)
 
 
 def split_copy(name: str) -> tuple[str, str | None]:

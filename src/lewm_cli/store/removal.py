@@ -14,7 +14,7 @@ from lewm_cli.store.home import Home
 from lewm_cli.store.locate import names_in
 from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, run_name, split_step
 from lewm_cli.store.origin import IN_FOLDER, dataset_origin
-from lewm_cli.store.run_files import RunFiles
+from lewm_cli.store.run_files import BEST, RunFiles
 from lewm_cli.system_errors import explain
 
 
@@ -66,8 +66,11 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
     written = (*(each.statistics for each in notes), *weights)
     paths = [*inner, *(part for path in written for part in stale_parts(path)), *filter(_is_there, written)]
     folders = (*folders, *around)
-    # The lock of a folder that goes as a whole lies beside it.
-    guards = (around[-1] if around else files.weights,)
+    # The lock of a folder that goes as a whole lies beside it. Whoever trains a run writes its best state, too.
+    stem = str(files.stem)
+    trained = [RunFiles(Path(stem.removesuffix(BEST))).weights] if stem.endswith(BEST) and not files.external else []
+    best = [files.best.weights] if files.best.weights in weights and _is_there(files.best.weights) else []
+    guards = (around[-1] if around else files.weights, *trained, *best)
     going = _described(home, name, files.weights, paths, folders)
     again = partial(plan_run_removal, home, name, files)
     return Removal(name, "run", files.weights, going, folders, guards, again)
@@ -112,7 +115,9 @@ def remove(home: Home, removal: Removal) -> None:
 def _notes(files: RunFiles) -> list[RunFiles]:
     """The files of notes on a run, and on each model or state in its weights that was named with `@`."""
     stem, one_state = files.stem, split_step(files.stem.name)[1] is not None
-    if files.external is None or one_state:
+    if files.external is None:
+        return [files, files.best]
+    if one_state:
         return [files]
     names = [name for name in names_in(stem.parent) if name.startswith(f"{stem.name}@")]
     notes = {run_name(name.removesuffix(".stats.json")) for name in names if name.endswith((".run", ".stats.json"))}
@@ -140,7 +145,7 @@ def _weights(files: RunFiles) -> tuple[list[Path], tuple[Path, ...]]:
         with suppress(LewmError):  # of a damaged index, it alone goes
             forms += [path for path in shard_files(files.external) if path != files.external]
         return [*forms, files.external], ()
-    return [files.object, files.state_dict, files.weights], ()
+    return [path for each in (files.best, files) for path in (each.object, each.state_dict, each.weights)], ()
 
 
 def _is_there(path: Path) -> bool:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+BEST = "@best"
+"""Ends the name of the best state of a run: `pusht/lewm@best`."""
+
 HEADER = "lewm"
 """The metadata entry of a safetensors file that holds the run card as JSON."""
 
@@ -73,6 +76,11 @@ class RunFiles:
     def log(self) -> Path:
         """One JSON object per event."""
         return self.folder / "log.jsonl"
+
+    @property
+    def best(self) -> "RunFiles":
+        """The state that did best in evaluations while it was trained: a run of its own, which goes with this one."""
+        return RunFiles(Path(f"{self.stem}{BEST}"))
 
     def head(self, kind: str) -> Path:
         """A head fitted to its latents, which plans can be judged by."""

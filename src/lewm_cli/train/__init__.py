@@ -6,18 +6,21 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.train.batch_size import largest_batch
+    from lewm_cli.train.evaluated import Evaluation, Evaluator
     from lewm_cli.train.events import (
         HeldOutMeasured,
         LatentsMeasured,
         Listener,
         Noted,
         StepsTaken,
+        SuccessMeasured,
         TrainingEvent,
         TrainingFinished,
         TrainingStarted,
         TrainingStopped,
         Warned,
     )
+    from lewm_cli.train.forecast import Forecast, measure_forecast
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
     from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.loop import Trainer, TrainingData
@@ -29,6 +32,9 @@ else:
 
 __all__ = [
     "Curve",
+    "Evaluation",
+    "Evaluator",
+    "Forecast",
     "HeldOut",
     "HeldOutMeasured",
     "JsonLog",
@@ -38,6 +44,7 @@ __all__ = [
     "Preset",
     "RunDetails",
     "StepsTaken",
+    "SuccessMeasured",
     "Trainer",
     "TrainingData",
     "TrainingEvent",
@@ -49,6 +56,7 @@ __all__ = [
     "all_presets",
     "find_preset",
     "largest_batch",
+    "measure_forecast",
     "numbers",
     "read_curves",
     "read_log",

@@ -1,35 +1,32 @@
 """The batch size that fits into memory, found by trying steps on random clips."""
 
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from lewm_cli.config import Inputs
 from lewm_cli.data import Clip
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import TrainConfig
 from lewm_cli.train.learner import Learner, out_of_memory
-from lewm_cli.workers import available_memory
+from lewm_cli.train.step_memory import MEASURED, StepMemory
 
 MOST = 1024
 """Clips at a time that are tried at most: the learning rate stays as it is, and larger batches would need another."""
-
-MEASURED = 4, 8
-"""Clips of two steps from which others are reckoned."""
 
 SHARE = 0.9
 """The part of the free memory that a step may take; held-out measurements and the next batches need some too."""
 
 
-def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, most: int = MOST) -> int:
+def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, most: int = MOST, frames: int = 0) -> int:
     """Clips that fit at once, a power of two; with `optimizer.accumulate` a batch is so many times as large.
 
     A GPU says when its memory is full. Other devices drive something else out, or end the process; there, what a step
     takes is measured on a few clips.
+
+    Args:
+        frames: bytes of those that would be read into main memory before, and are not yet.
 
     Raises:
         LewmError: not even two clips fit.
@@ -39,7 +36,8 @@ def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, mos
     network = type(config.objective).network(config.model, inputs.block_dim)
     learner = Learner(alone, inputs, network, device)
     if device.type != "cuda" and _fits(learner, MEASURED[1]):
-        most = min(most, _clips_in(SHARE * available_memory(), learner))
+        fits = StepMemory.measure(learner, _random_clips(learner, MEASURED[1]), frames).largest
+        most = min(most, max(2, int(SHARE * fits)))
     size = 1 << (min(most, MOST).bit_length() - 1)
     with _less_memory(device):
         while size >= 2 and not _fits(learner, size):
@@ -56,7 +54,7 @@ def does_not_fit(config: TrainConfig, inputs: Inputs, device: torch.device) -> L
     """The error of a step that memory does not suffice for; it names the batch size that fits."""
     batch, parts = config.optimizer.clips, config.optimizer.accumulate
     try:
-        fits = largest_batch(config, inputs, device, batch // parts // 2)
+        fits = largest_batch(config, inputs, device, batch // parts - 1)
     except LewmError as error:
         return error
     more = next((n for n in range(parts + 1, batch // 2 + 1) if batch % n == 0 and batch // n <= fits), None)
@@ -65,46 +63,6 @@ def does_not_fit(config: TrainConfig, inputs: Inputs, device: torch.device) -> L
         f"{device} is out of memory at {batch // parts} clips at a time, and {fits} fit: "
         f"--batch-size {fits * parts}{instead}"
     )
-
-
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes that tensors made meanwhile hold.
-
-    Attributes:
-        peak: at most at the same time.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._held = dict[int, int]()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        """Count what a function makes, and not what it is given."""
-        self._hold((args, kwargs), counted=False)
-        result = function(*args, **(kwargs or {}))
-        self._hold(result, counted=True)
-        self.peak = max(self.peak, sum(self._held.values()))
-        return result
-
-    def _hold(self, tree: object, *, counted: bool) -> None:
-        for tensor in filter(torch.is_tensor, tree_leaves(tree)):
-            storage = tensor.untyped_storage()
-            if storage._cdata not in self._held:
-                self._held[storage._cdata] = storage.nbytes() if counted else 0
-                weakref.finalize(storage, self._held.pop, storage._cdata, None)
-
-
-def _clips_in(free: float, learner: Learner) -> int:
-    """The clips whose step takes so many bytes, of a learner that has taken some; they grow evenly with the clips."""
-    peaks = []
-    for size in MEASURED:
-        with LiveBytes() as memory:
-            learner.step(_random_clips(learner, size), 0.0)
-        peaks.append(memory.peak)
-    few, more = MEASURED
-    each = (peaks[1] - peaks[0]) / (more - few)
-    return max(2, few + int((free - peaks[0]) / each))
 
 
 def _fits(learner: Learner, size: int) -> bool:

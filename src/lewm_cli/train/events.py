@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lewm_cli.statistics import Estimate, Rate
 from lewm_cli.train.monitor import HeldOut
 
 
@@ -69,6 +70,25 @@ class HeldOutMeasured:
 
 
 @dataclass(frozen=True)
+class SuccessMeasured:
+    """The weights of a step were evaluated by planning between validation pairs.
+
+    Args:
+        random: of random actions on the same pairs.
+        positions: R2 of each, by a linear probe on latents of held-out frames; empty where none is recorded.
+        seconds: that it took.
+        best: no state before had more success, so this one is kept.
+    """
+
+    step: int
+    success: Rate
+    random: Rate
+    positions: dict[str, Estimate]
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True)
 class Noted:
     """Something for the user to know, in plain words, that is nothing to worry about."""
 
@@ -107,8 +127,17 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The state with most success on the validation pairs; of those with as much the latest."""
+
+    run: str
+    step: int
+    success: Rate
+
+
+@dataclass(frozen=True)
 class TrainingFinished:
-    """Training ended with its last step."""
+    """Training ended with its last step; `best` is None if nothing was evaluated on the way."""
 
     run: str
     task: str
@@ -116,6 +145,7 @@ class TrainingFinished:
     seconds: float
     held_out: HeldOut
     path: str
+    best: Best | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +165,7 @@ TrainingEvent = (
     TrainingStarted
     | StepsTaken
     | HeldOutMeasured
+    | SuccessMeasured
     | LatentsMeasured
     | Noted
     | Warned

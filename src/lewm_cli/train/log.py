@@ -5,17 +5,19 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from lewm_cli.system_errors import explained
 from lewm_cli.train.events import (
     HeldOutMeasured,
     LatentsMeasured,
     StepsTaken,
+    SuccessMeasured,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
@@ -33,7 +35,7 @@ class JsonLog:
         if isinstance(event, LatentsMeasured):
             return
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": type(event).__name__}
-        line = (json.dumps(entry | asdict(event)) + "\n").encode()
+        line = (json.dumps(entry | to_jsonable_python(event)) + "\n").encode()
         with explained(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as log:
@@ -52,12 +54,14 @@ class TrainingHistory:
         held_out: measurements, by step.
         warnings: by step.
         seconds: spent training; None while it is not finished, and where it was resumed.
+        evaluated: success on validation pairs, by step.
     """
 
     steps: tuple[StepsTaken, ...]
     held_out: tuple[HeldOutMeasured, ...]
     warnings: tuple[Warned, ...]
     seconds: float | None
+    evaluated: tuple[SuccessMeasured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ def read_log(path: Path) -> TrainingHistory:
         tuple(event for event in events if isinstance(event, HeldOutMeasured)),
         tuple(event for event in events if isinstance(event, Warned)),
         ended[-1].seconds if ended and not (begun and begun[-1].first_step) else None,
+        # Done over where training was resumed at that step.
+        tuple({event.step: event for event in events if isinstance(event, SuccessMeasured)}.values()),
     )
 
 
@@ -105,7 +111,7 @@ def read_entries(path: Path) -> list[Entry]:
 
 def _events(path: Path) -> Iterator[tuple[float, TrainingEvent]]:
     """The events with the time at which each was written, in seconds; 0 where no time can be read."""
-    kinds = (TrainingStarted, StepsTaken, HeldOutMeasured, Warned, TrainingFinished)
+    kinds = (TrainingStarted, StepsTaken, HeldOutMeasured, SuccessMeasured, Warned, TrainingFinished)
     readers: dict[str, TypeAdapter[TrainingEvent]] = {kind.__name__: TypeAdapter(kind) for kind in kinds}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lewm_cli.train.events import HeldOutMeasured, StepsTaken, TrainingEvent
+from lewm_cli.train.events import HeldOutMeasured, StepsTaken, SuccessMeasured, TrainingEvent
 from lewm_cli.train.log import read_entries
 
 GIGABYTE = 1e9
@@ -35,6 +35,12 @@ def numbers(event: TrainingEvent) -> Mapping[str, float]:
                 "latents/std_min": held_out.std_min,
                 "latents/effective_rank": held_out.effective_rank,
                 "latents/cosine": held_out.cosine,
+            }
+        case SuccessMeasured():
+            return {
+                "eval/success": event.success.rate,
+                "eval/random": event.random.rate,
+                **{f"eval/r2 {name}": estimate.value for name, estimate in event.positions.items()},
             }
         case _:
             return {}

@@ -19,6 +19,7 @@ from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
 from lewm_cli.train.batch_size import does_not_fit
+from lewm_cli.train.evaluated import BestState, Evaluator
 from lewm_cli.train.events import (
     HeldOutMeasured,
     LatentsMeasured,
@@ -26,6 +27,7 @@ from lewm_cli.train.events import (
     Noted,
     Saved,
     StepsTaken,
+    SuccessMeasured,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
@@ -63,6 +65,7 @@ class Trainer:
     Args:
         config: decides what is computed.
         card: travels with the weights; step and time are filled in at every save.
+        evaluator: evaluates every `eval.every` steps; None where nothing is evaluated.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Trainer:
     model: Network
     device: torch.device
     listeners: tuple[Listener, ...]
+    evaluator: Evaluator | None = None
 
     def __post_init__(self) -> None:
         self.objective = self.config.objective
@@ -93,6 +97,7 @@ class Trainer:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         first = load_state(self.files.resume, self.learner) if resume else 0
+        self._best = BestState(self.name, self.files, resume=resume)
         self._tell(
             TrainingStarted(
                 run=self.name,
@@ -127,6 +132,7 @@ class Trainer:
             seconds=time.monotonic() - begun,
             held_out=held_out,
             path=str(self.files.weights),
+            best=self._best.best,
         )
         self._tell(finished)
         return finished
@@ -134,7 +140,10 @@ class Trainer:
     def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Network, HeldOut]:
         """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
-        window, saved, kept, self._taken = _Window(first, time.monotonic()), None, first, first
+        saved, kept, self._taken = None, first, first
+        if first and self._evaluates(first):  # what a resumed run was stopped in, if it was; else it is done over
+            self._evaluate(self._publish(), first, stop)
+        window = _Window(first, time.monotonic())
         for step in range(first, last):
             asked = time.monotonic()
             try:
@@ -151,17 +160,19 @@ class Trainer:
                 window.add(loss, norm, len(clip.pixels), waited)
                 done = self._taken = step + 1
             stopping = stop.signal_number
-            saving = done > kept and (done % every == 0 or done == last or stopping is not None)
+            evaluating = self._evaluates(done) and stopping is None
+            saving = done > kept and (done % every == 0 or done == last or evaluating or stopping is not None)
             logging = done > window.first and (saving or done % self.config.monitor.log_every == 0)
             if logging:
                 self._tell(self._mean(window, done))
             if saving:
                 saved, kept = self._measure_and_save(done), done
-            if logging:  # last, so that no step pays for the measurement
+            if saved and evaluating:
+                self._evaluate(saved[0], done, stop)
+            if logging:  # last, so that no step pays for a measurement
                 window = _Window(done, time.monotonic())
             if stopping is not None:
-                go_on = f"after step {done} of {last} with everything saved; go on with: {self._resuming()}"
-                raise StoppedError(f"stopped {go_on if done else 'before the first step'}", stopping)
+                raise self._stopped(done, stopping)
         return saved or self._measure(last)
 
     def _step(self, clip: Clip, lr: float) -> tuple[Loss, Tensor]:
@@ -183,11 +194,14 @@ class Trainer:
         for start in range(0, len(chosen), MEASURED_TOGETHER):
             yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
 
+    def _publish(self) -> Network:
+        return self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
+
     def _measure(self, step: int) -> tuple[Network, HeldOut]:
         # A copy is measured and published. The raw state is what training goes on from.
-        published = self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
+        published = self._publish()
         self.learner.heads.eval()  # no dropout: it would be measured, and draw the numbers of the next steps
-        held_out, latents = HeldOut.with_latents(
+        held_out, latents = HeldOut.measure(
             self.objective, published, self.learner.heads, self._spread(self.data.held_out, self.config.monitor.clips)
         )
         if not held_out.finite:
@@ -206,12 +220,36 @@ class Trainer:
             )
         return published, held_out
 
-    def _measure_and_save(self, step: int) -> tuple[Network, HeldOut]:
-        published, held_out = self._measure(step)
+    def _evaluates(self, step: int) -> bool:
+        every = self.config.eval.every
+        return bool(self.evaluator and every and (step % every == 0 or step == self.schedule.total_steps))
+
+    def _evaluate(self, published: Network, step: int, stop: StopRequest) -> None:
+        """Evaluate the weights that were saved at a step; raises StoppedError if that was asked for meanwhile."""
+        assert self.evaluator is not None
+        card = self._card_at(step)
+        try:
+            found = self.evaluator(published, card, stop.check)
+        except LewmError as error:  # no reason to lose the training
+            self._tell(Warned(step, f"not evaluated at step {step}: {error}"))
+            return
+        except StoppedError as asked:
+            if stop.urgent:
+                raise
+            raise self._stopped(step, asked.signal_number) from asked
+        best = self._best.offer(published, card, found.validated)
+        success, random = found.validated.success, found.validated.random
+        self._tell(SuccessMeasured(step, success, random, found.positions, found.seconds, best))
+
+    def _card_at(self, step: int) -> RunCard:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         assert self.card.provenance is not None
         provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
-        save_run(self.files, published, self.card.model_copy(update={"provenance": provenance}))
+        return self.card.model_copy(update={"provenance": provenance})
+
+    def _measure_and_save(self, step: int) -> tuple[Network, HeldOut]:
+        published, held_out = self._measure(step)
+        save_run(self.files, published, self._card_at(step))
         # After the weights: --resume reads the configuration from them, so what can be resumed always has some.
         save_state(self.files.resume, self.learner, step)
         self._tell(Saved(step, str(self.files.weights)))
@@ -238,6 +276,11 @@ class Trainer:
             process_memory=process_peak(),
             device_memory=device_peak(self.device),
         )
+
+    def _stopped(self, step: int, signal_number: int) -> StoppedError:
+        last = self.schedule.total_steps
+        go_on = f"after step {step} of {last} with everything saved; go on with: {self._resuming()}"
+        return StoppedError(f"stopped {go_on if step else 'before the first step'}", signal_number)
 
     def _diverged(self, step: int) -> LewmError:
         saved = self.files.resume.exists()

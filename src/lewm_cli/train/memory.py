@@ -3,6 +3,7 @@
 import re
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -10,13 +11,11 @@ import torch
 
 def process_peak() -> int:
     """Bytes of main memory that this process has held at most, without the processes that it has started."""
-    try:
+    with suppress(OSError, IndexError):  # not Linux, or a sandbox that tells less
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    # On Linux the other number may be that of the program that started this one.
-    return int(re.findall(r"VmHWM:\s*(\d+)", status)[0]) * 1024
+        return int(re.findall(r"VmHWM:\s*(\d+)", status)[0]) * 1024
+    # Second, for on Linux it may be that of the program that started this one.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def device_peak(device: torch.device) -> int | None:

@@ -41,19 +41,17 @@ class HeldOut:
     cosine: float
 
     @classmethod
-    def measure(cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]) -> Self:
+    def measure(
+        cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]
+    ) -> tuple[Self, Tensor]:
         """Measure a model as it is published; its loss draws other random numbers than training does.
 
         Batches are always of the same size: regularizers may depend on it. A last one of a single clip is left out: it
         has no variance.
-        """
-        return cls.with_latents(objective, model, heads, batches)[0]
 
-    @classmethod
-    def with_latents(
-        cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]
-    ) -> tuple[Self, Tensor]:
-        """The same, and the latents (N, D) of the first frames of all clips, in their order."""
+        Returns:
+            the measurement, and the latents (N, D) of the first frames of all clips, in their order.
+        """
         generator = torch.Generator(model.device).manual_seed(0)
         with torch.inference_mode():
             losses = [objective.loss(model, heads, batch, generator) for batch in batches if len(batch.blocks) > 1]

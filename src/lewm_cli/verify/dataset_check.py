@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from lewm_cli.data import Finding, HDF5Dataset, Problem, Remark, open_dataset, packing_of
 from lewm_cli.data.episodes import BOOKKEEPING
-from lewm_cli.data.frame_writer import claimed_packing, filters_of, stored_packing
+from lewm_cli.data.frame_writer import claimed_packing, stored_packing
+from lewm_cli.data.hdf5_file import filters_of
 from lewm_cli.data.recording_check import (
     NAMED,
     NOWHERE,

@@ -16,6 +16,7 @@ from lewm_cli.files import is_locked
 from lewm_cli.heads import KINDS, fit_command, read_head
 from lewm_cli.methods import RunCard
 from lewm_cli.store import (
+    BEST,
     Measurement,
     RunFiles,
     StoredStatistics,
@@ -119,7 +120,7 @@ class _RunLooks:
             yield Remark(f"training stopped after step {card.provenance.step:,}; go on with: {resume}")
         again = f"write it again: {resume}" if files.resume.exists() else self.again()
         there = [path for path in (files.state_dict, files.object) if path.exists()]
-        if len(there) < 2 and not files.stopped:  # the end of training writes both
+        if len(there) < 2 and not files.stopped and not card.provenance.chosen_by:  # the end of training writes both
             missing = " and ".join(path.name for path in (files.state_dict, files.object) if path not in there)
             yield Problem(f"missing, for other tools: {missing}", again)
         others: list[dict[str, Tensor]] = []
@@ -193,7 +194,8 @@ class _RunLooks:
         if card is None or card.provenance is None:
             return TRAIN_AGAIN
         config = ("--config", self.files.config) if self.files.config.exists() else ()
-        again = command("train", card.provenance.dataset.name, "--name", self.check.name, *config, "--overwrite")
+        name = self.check.name.removesuffix(BEST)
+        again = command("train", card.provenance.dataset.name, "--name", name, *config, "--overwrite")
         return f"train it again: {again}"
 
 

@@ -1,0 +1,79 @@
+"""A training that is not done: what it would take is measured, and nothing is written."""
+
+import os
+import shutil
+from pathlib import Path
+
+from lewm_cli.config import Layer
+from lewm_cli.data import ClipBatches, DecodedFrames, belongs_in_memory, frame_bytes, require_usable, split_clips
+from lewm_cli.errors import LewmError
+from lewm_cli.flows.train import new_card, new_job, refuse_taken, require_what_is_learned_from, with_batch_size
+from lewm_cli.model import resolve_device
+from lewm_cli.store import Home, Run, Say, load_weights, stored_card
+from lewm_cli.suggestion import command
+from lewm_cli.train import Forecast, measure_forecast
+
+
+def forecast_training(
+    home: Home,
+    what: str,
+    *,
+    say: Say,
+    preset: str | None = None,
+    dataset: str | None = None,
+    config: Path | None = None,
+    settings: tuple[Layer, ...] = (),
+    name: str | None = None,
+    device: str = "auto",
+    init_from: str | None = None,
+    overwrite: bool = False,
+) -> Forecast:
+    """Find all that a training needs, and take a few of its steps; arguments and errors are those of `train`.
+
+    Raises:
+        LewmError: memory does not suffice; the error names the batch size that fits.
+    """
+    there = resolve_device(device)
+    job = new_job(home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name)
+    require_usable(job.dataset, say)
+    require_what_is_learned_from(job)
+    if name:
+        refuse_taken(home, name, overwrite=overwrite)
+    settled, size = job.config, job.config.model.image_size
+    split = split_clips(job.dataset, settled.data, settled.model.history + 1, settled.seed)
+    if settled.eval.every:
+        from lewm_cli.flows.validation import ValidationPairs  # late: what plans and simulates takes long to import
+
+        ValidationPairs.find(job.task, job.dataset, settled, split.held_out_episodes, say)
+    card = new_card(job, split, there, _parent(home, init_from))
+    in_memory = belongs_in_memory(job.dataset, size, settled.data.in_memory)
+    if settled.optimizer.batch_size == "auto":
+        kept = in_memory * frame_bytes(len(job.dataset.actions), size)
+        job, card = with_batch_size(job, card, there, len(split.train), say, kept)
+        settled = job.config
+    frames = DecodedFrames(job.dataset, size)
+    say(f"measuring memory and time with a few steps on {job.dataset.name}; nothing is written")
+    return measure_forecast(
+        name or next(home.free_names(job.name, "run")),
+        settled,
+        card,
+        ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
+        len(split.held_out),
+        there,
+        in_memory=in_memory,
+        free=shutil.disk_usage(next(path for path in (home.write, *home.write.parents) if os.path.lexists(path))).free,
+    )
+
+
+def _parent(home: Home, name: str | None) -> Run | None:
+    """The run whose weights would be the start; statistics that it does not have are not computed, only asked for."""
+    loaded = load_weights(home, name) if name else None
+    if loaded is None:
+        return None
+    card = stored_card(home, loaded)
+    if card is None:
+        raise LewmError(
+            f"{loaded.name} carries no statistics of actions; compute them first: "
+            + command("show", loaded.name, "--stats-from", "DATASET")
+        )
+    return Run(**vars(loaded) | {"card": card})

@@ -1,0 +1,217 @@
+"""The forecast of a training: what it would take, measured by a few of its steps; nothing is written."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lewm_cli.data import Clip, ClipBatches, frame_bytes
+from lewm_cli.errors import LewmError
+from lewm_cli.methods import RunCard, TrainConfig
+from lewm_cli.train.learner import Learner
+from lewm_cli.train.loop import CALIBRATION_CLIPS
+from lewm_cli.train.schedule import Schedule
+from lewm_cli.train.step_memory import MEASURED, StepMemory
+from lewm_cli.workers import available_cores
+
+SECONDS = 10.0
+"""Time that steps are measured for."""
+
+FEWEST, MOST = 2, 100
+"""Steps that are measured, after a first one."""
+
+READ_FRAMES = 256
+"""Frames that are read to know how long reading all of them takes."""
+
+LOG_LINE = 400
+"""Bytes, about."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of a step, means over the steps that were measured.
+
+    Args:
+        steps: measured.
+        data: waiting for clips; 0 where frames would be read into memory first.
+        update: computing.
+    """
+
+    steps: int
+    data: float
+    update: float
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds of the whole training, and its parts; evaluations in the simulator come on top."""
+
+    whole: float
+    reading: float
+    steps: float
+    held_out: float
+
+
+@dataclass(frozen=True)
+class DiskSpace:
+    """Bytes that are written: weights in all their forms, resume state, log; and those in all."""
+
+    whole: int
+    weights: int
+    resume: int
+    log: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A training that was not done.
+
+    Args:
+        run: the name that it would have now.
+        parameters: of the network.
+        loss_parameters: of what only the loss needs.
+        batches: bytes of memory by batch size, that of the configuration and others.
+        free: bytes of disk.
+        config: as it is settled.
+    """
+
+    run: str
+    dataset: str
+    device: str
+    parameters: int
+    loss_parameters: int
+    train_clips: int
+    held_out_clips: int
+    steps: int
+    epochs: float
+    memory: StepMemory
+    batches: dict[int, int]
+    step: StepTime
+    duration: Duration
+    disk: DiskSpace
+    free: int
+    config: TrainConfig
+
+
+def measure_forecast(
+    run: str,
+    config: TrainConfig,
+    card: RunCard,
+    clips: ClipBatches,
+    held_out_clips: int,
+    device: torch.device,
+    *,
+    in_memory: bool,
+    free: int,
+) -> Forecast:
+    """Take a few steps of a training, of a model that is thrown away.
+
+    Args:
+        clips: to train on.
+        in_memory: frames would be read into memory before it.
+        free: bytes of disk.
+
+    Raises:
+        LewmError: memory does not suffice; the error names the batch size that fits.
+    """
+    assert card.provenance is not None
+    schedule = Schedule.of(config, len(clips))
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    learner = Learner(config, card.inputs, card.new_model(), device)
+    rows = len(clips.actions)
+    memory = StepMemory.measure(
+        learner,
+        clips[[number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]],
+        in_memory * frame_bytes(rows, clips.frames.size),
+    )
+    batch, steps = config.optimizer.clips, schedule.total_steps
+    _require_room(batch, memory)
+    step = _time_steps(learner, clips, config, schedule.lr(0), in_memory=in_memory)
+    read = _read_seconds(clips, rows) if in_memory else 0.0
+    computed, held_out = steps * (step.data + step.update), _held_out_seconds(config, steps, step)
+    return Forecast(
+        run=run,
+        dataset=card.provenance.dataset.name,
+        device=str(device),
+        parameters=learner.model.parameter_count,
+        loss_parameters=sum(weights.numel() for weights in learner.heads.parameters()),
+        train_clips=len(clips),
+        held_out_clips=held_out_clips,
+        steps=steps,
+        epochs=steps * batch / len(clips),
+        memory=memory,
+        batches={size: memory.of(size) for size in sorted({max(2, batch // 4), max(2, batch // 2), batch, 2 * batch})},
+        step=step,
+        duration=Duration(read + computed + held_out, read, computed, held_out),
+        disk=_disk_space(learner, config, card, steps),
+        free=free,
+        config=config,
+    )
+
+
+def _require_room(batch: int, memory: StepMemory) -> None:
+    needed, free, largest = memory.of(batch), memory.available, memory.largest
+    if needed <= free:
+        return
+    fits = 1 << (largest.bit_length() - 1) if largest else 0
+    instead = f"{fits} fit: --batch-size {fits}" if fits >= 2 else "not even 2 fit: lower model.image_size"
+    raise LewmError(
+        f"a batch of {batch} clips needs {needed / 1e9:.1f} GB of memory, and {memory.device} has {free / 1e9:.1f} GB "
+        f"for it; {instead}"
+    )
+
+
+def _time_steps(learner: Learner, clips: ClipBatches, config: TrainConfig, lr: float, *, in_memory: bool) -> StepTime:
+    """Take steps for some seconds, the first of which is not counted, on clips that are served as in training.
+
+    Args:
+        in_memory: there is no wait to measure, for frames would be read before.
+    """
+    workers = 0 if in_memory else min(config.data.workers, available_cores())
+    with closing(clips.stream(config.optimizer.clips, config.seed, 0, workers)) as stream:
+        batches: Iterator[Clip] = itertools.cycle([next(stream)]) if in_memory else stream
+        _time_step(learner, batches, lr)
+        begun, times = time.perf_counter(), list[tuple[float, float]]()
+        while len(times) < FEWEST or (len(times) < MOST and time.perf_counter() - begun < SECONDS):
+            times.append(_time_step(learner, batches, lr))
+    waited, computed = np.mean(times, axis=0).tolist()
+    return StepTime(len(times), 0.0 if in_memory else waited, computed)
+
+
+def _time_step(learner: Learner, batches: Iterator[Clip], lr: float) -> tuple[float, float]:
+    """Seconds that one step waits and computes."""
+    asked = time.perf_counter()
+    clip = next(batches)
+    got = time.perf_counter()
+    _, norm = learner.step(clip, lr)
+    norm.item()  # the device may still compute
+    return got - asked, time.perf_counter() - got
+
+
+def _read_seconds(clips: ClipBatches, rows: int) -> float:
+    """Seconds in which all rows are read, from the time that the first ones take."""
+    count = min(READ_FRAMES, rows)
+    begun = time.perf_counter()
+    clips.frames.rows(np.arange(count))
+    return (time.perf_counter() - begun) * rows / count
+
+
+def _held_out_seconds(config: TrainConfig, steps: int, step: StepTime) -> float:
+    """Seconds of all measurements of held-out clips; to look at a clip takes a third of training on it."""
+    looked_at = -(-steps // config.monitor.every) * (CALIBRATION_CLIPS + config.monitor.clips)
+    return looked_at / config.optimizer.clips * step.update / 3
+
+
+def _disk_space(learner: Learner, config: TrainConfig, card: RunCard, steps: int) -> DiskSpace:
+    network, heads = (sum(each.nbytes for each in one.state_dict().values()) for one in (learner.model, learner.heads))
+    header, best = len(card.model_dump_json()), bool(config.eval.every)
+    weights = (3 + best) * network + (1 + best) * header  # two forms of them are derived for other tools
+    resume = network + heads + 2 * sum(each.nbytes for each in learner.trained)
+    log = round(LOG_LINE * (steps / config.monitor.log_every + 2 * steps / config.monitor.every))
+    return DiskSpace(weights + resume + log, weights, resume, log)
