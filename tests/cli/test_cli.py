@@ -290,7 +290,7 @@ def test_printed_preset_can_be_trained_with(home: Path, tmp_path: Path):
     arguments = ["--preset", "release", "--config", file, "--steps", 1, "--batch-size", 4, "--set", "data.frameskip=2"]
     done = lewm_here(home, "train", "tworoom/mine", *arguments)
     assert done.code == 0, done.err
-    config = read_card(home / "tworoom" / "lewm.safetensors").provenance.train
+    config = read_card(home / "tworoom" / "delta.safetensors").provenance.train
     small = find_preset("tworoom/small").config()
     assert config.model == small.model
     assert config.objective == small.objective

@@ -121,7 +121,7 @@ def written(home: Path) -> dict[str, int]:
 def results(home: Path) -> dict[str, Any]:
     """The one stored result of each kind, without what differs between any two measurements."""
     found: dict[str, Any] = {}
-    for path in (home / "tworoom" / "lewm.run" / "results").glob("*.json"):
+    for path in (home / "tworoom" / "delta.run" / "results").glob("*.json"):
         kind = path.name.partition("-2")[0]
         assert kind not in found, "measured twice"
         tree = json.loads(path.read_text(encoding="utf-8"))
@@ -344,7 +344,7 @@ def assert_same(ours: Path, theirs: Path) -> None:
     mine, other = (Home(home, (home,)).find_dataset("tworoom/test") for home in (ours, theirs))
     assert mine.identity == other.identity
     assert mine.episode_digests == other.episode_digests
-    weights, others = (load_file(RunFiles(home / "tworoom" / "lewm").weights) for home in (ours, theirs))
+    weights, others = (load_file(RunFiles(home / "tworoom" / "delta").weights) for home in (ours, theirs))
     assert [name for name in others if not torch.equal(weights[name], others[name])] == []
     mine, other = results(ours), results(theirs)
     assert set(mine) == set(other) == KINDS

@@ -268,7 +268,7 @@ def test_first_home_and_flat_layout_are_read_first(home: Home, tmp_path: Path):
 
 
 def test_only_what_has_a_name_is_listed(home: Home):
-    for unlisted in (".trash/a", "tworoom/.a", "tworoom/lewm.run/best", "cache/a"):
+    for unlisted in (".trash/a", "tworoom/.a", "tworoom/lewm.run/best"):
         touch(home.write / f"{unlisted}.h5")
         touch(home.write / f"{unlisted}.safetensors")
     assert list(home.dataset_files()) == []

@@ -22,12 +22,12 @@ class Linear(nn.Linear):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear`; for a gradient in float32 by oneDNN, on a CPU where that is faster."""
     fast = (
-        weight.is_cpu
+        torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()  # first: sizes of what is compiled or exported may not be asked for
+        and not torch.is_autocast_enabled("cpu")
+        and weight.is_cpu
         and x.dtype == weight.dtype == torch.float32
         and x.numel() * len(weight) >= LARGE
-        and torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and onednn_is_faster(weight)
     )
     if not fast:

@@ -1,7 +1,5 @@
 """The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too)."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,10 +16,9 @@ def normalize_pixels(frames: Tensor, stats: PixelStats) -> Tensor:
     return (frames.flatten(-2) / 255).sub_(mean).div_(std).reshape(frames.shape).movedim(-1, -3)
 
 
-@lru_cache(maxsize=8)
 def _row(channels: tuple[float, ...], pixels: int, device: torch.device) -> Tensor:
-    # Kept: until it has been sent to a device, whoever asks waits for all that the device has still to compute.
-    return torch.tensor(channels, device=device).repeat(pixels)
+    # Filled on the device: for numbers that are sent there one waits until all is computed that it has still to do.
+    return torch.cat([torch.full((1,), value, device=device) for value in channels]).repeat(pixels)
 
 
 class VisionTransformer(nn.Module):
