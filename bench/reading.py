@@ -14,7 +14,6 @@ rounds (bootstrap). Processor seconds are of all processes and threads.
 import argparse
 import logging
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import ClipBatches, Dataset, DecodedFrames, Frames, MemoryFrames, open_dataset, resize
 from lewm_cli.data.clips import ClipIndex
 from lewm_cli.data.compression import fletcher32
+from results import write_section
 
 ROWS = 30_000
 """Rows of a file at least."""
@@ -250,15 +250,6 @@ def small_table(paths: dict[str, Path], rounds: int) -> list[str]:
             seconds[title].append(time.process_time() - begun)
     lines = ["| frames at 64 pixels | processor ms for a batch of 64 clips |", "|---|---|"]
     return lines + [f"| {title} | {1000 * np.median(values[1:]):.1f} |" for title, values in seconds.items()]
-
-
-def write_section(path: Path, name: str, text: str) -> None:
-    """Puts a section between its markers, which are added at the end if the page has none."""
-    page = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n"
-    section = f"<!-- {name} -->\n{text.rstrip()}\n<!-- /{name} -->"
-    place = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-    page = place.sub(lambda _: section, page) if place.search(page) else f"{page.rstrip()}\n\n{section}\n"
-    path.write_text(page, encoding="utf-8")
 
 
 def main() -> None:

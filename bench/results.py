@@ -8,6 +8,7 @@ What is done already is not done again, so that an interrupted row goes on; to m
 
 import argparse
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -287,6 +288,15 @@ def headings(*cells: str) -> Iterator[str]:
 def line(*cells: object) -> str:
     """One line of a table."""
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def write_section(path: Path, name: str, text: str) -> None:
+    """Puts a section between its markers, which are added at the end if the page has none."""
+    page = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n"
+    section = f"<!-- {name} -->\n{text.rstrip()}\n<!-- /{name} -->"
+    place = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+    page = place.sub(lambda _: section, page) if place.search(page) else f"{page.rstrip()}\n\n{section}\n"
+    path.write_text(page, encoding="utf-8")
 
 
 def rows_of(home: Path) -> list[Measured]:

@@ -12,7 +12,6 @@ memory it ever held beyond what it held before the first.
 
 import argparse
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from lewm_cli.data import Clip
 from lewm_cli.methods import JEPA, Batch, TrainConfig
 from lewm_cli.train import find_preset
 from lewm_cli.train.learner import Learner
+from results import write_section
 
 RESAMPLES = 2000
 INPUTS = Inputs(task="tworoom", frameskip=5, actions=ActionStats(mean=(0.0, 0.0), std=(1.0, 1.0)))
@@ -234,15 +234,6 @@ def page(speeds: list[Speed], costs: list[tuple[Size, Cost]]) -> str:
             )
         lines += ["", "Release preset, float32, one thread; memory is that of a step, beside weights and frames."]
     return "\n".join(lines)
-
-
-def write_section(path: Path, name: str, text: str) -> None:
-    """Puts a section between its markers, which are added at the end if the page has none."""
-    whole = path.read_text(encoding="utf-8") if path.exists() else "# Performance\n"
-    section = f"<!-- {name} -->\n{text.rstrip()}\n<!-- /{name} -->"
-    place = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-    whole = place.sub(lambda _: section, whole) if place.search(whole) else f"{whole.rstrip()}\n\n{section}\n"
-    path.write_text(whole, encoding="utf-8")
 
 
 def main() -> None:

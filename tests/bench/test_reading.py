@@ -14,6 +14,7 @@ from synthetic import write_recording
 
 @pytest.fixture(scope="module")
 def reading() -> ModuleType:
+    generator("results")
     return generator("reading")
 
 

@@ -10,6 +10,7 @@ from test_results_page import generator
 
 @pytest.fixture(scope="module")
 def training() -> ModuleType:
+    generator("results")
     return generator("training")
 
 
