@@ -20,7 +20,8 @@ import torch
 from torch import nn, optim
 
 from lewm_cli.config import ActionStats, Inputs
-from lewm_cli.methods import DEFAULT, METHODS, Batch, TrainConfig
+from lewm_cli.methods import DEFAULT, METHODS, TrainConfig
+from lewm_cli.model import Batch
 from lewm_cli.train import find_preset
 
 ADDED = {"cosine": 0.5, "straightness": 0.1, "rollout": 1.0}

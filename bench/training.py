@@ -27,7 +27,8 @@ from torch.nn import functional as F
 
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
-from lewm_cli.methods import JEPA, Batch, TrainConfig
+from lewm_cli.methods import JEPA, TrainConfig
+from lewm_cli.model import Batch
 from lewm_cli.train import find_preset
 from lewm_cli.train.learner import Learner
 from results import write_section

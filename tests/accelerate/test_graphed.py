@@ -202,7 +202,9 @@ def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solve
 def test_plans_of_a_planner_share_what_was_recorded(far: JEPA, recorder: Recorder):
     config = PlannerConfig(candidates=12, elites=5, iterations=4, horizon=3, receding=1)
     inputs = SimpleNamespace(frameskip=5)
-    planner = Planner(SimpleNamespace(model=far, device=DEVICE, card=SimpleNamespace(inputs=inputs)), config)
+    planner = Planner(
+        SimpleNamespace(world_model=far, model=far, device=DEVICE, card=SimpleNamespace(inputs=inputs)), config
+    )
     for seed in range(3):
         starts, goals = sent(drawn(2, 1, seed)[0][:, 0], drawn(2, 1, seed + 1)[0][:, 0])
         generators = [torch.Generator().manual_seed(number) for number in range(2)]

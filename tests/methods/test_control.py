@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lewm_cli.config import ActionStats, Inputs
-from lewm_cli.methods import METHODS, Batch, TrainConfig
+from lewm_cli.methods import METHODS, TrainConfig
+from lewm_cli.model import Batch
 from lewm_cli.train.monitor import HeldOut
 from synthetic import TINY
 

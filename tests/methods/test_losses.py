@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import ActionStats, Inputs, NetworkConfig
+from lewm_cli.config import ActionStats, EncoderConfig, Inputs, ModelConfig
 from lewm_cli.errors import UsageError
-from lewm_cli.methods import JEPA, METHODS, Batch, Loss, Network, TrainConfig
-from lewm_cli.model import SIGReg
+from lewm_cli.methods import JEPA, METHODS, InfoContract, Loss, TrainConfig
+from lewm_cli.model import Batch, Network, SIGReg
 from lewm_cli.train.monitor import HeldOut
 
 FRAMESKIP, DIMS, LATENT, CLIP = 5, 2, 3, 4
@@ -23,15 +23,17 @@ SETTINGS = {"lewm": {"projections": 64}, "pldm": {"cov_t": 0.5, "inverse": 0.3}}
 """Settings in which every term of a method has a weight."""
 
 
-class Given(Network):
+class Given(InfoContract):
     """A network whose latents are the pixels: three colors of one pixel."""
 
     def __init__(self, latent: int = LATENT) -> None:
-        super().__init__(NetworkConfig(image_size=1, latent=latent, history=CLIP - 1), BLOCK)
+        super().__init__(
+            ModelConfig(encoder=EncoderConfig(patch_size=1), image_size=1, latent=latent, history=CLIP - 1), BLOCK
+        )
         self.action = nn.Linear(BLOCK, latent)
         self.calls = 0
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         return pixels.flatten(2)[..., : self.config.latent]
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def loss_of(
 
 
 def heads_of(method: str, scramble: Callable, latent: int = LATENT, **settings: Any) -> nn.ModuleDict:
-    sizes = NetworkConfig(image_size=1, latent=latent)
+    sizes = ModelConfig(encoder=EncoderConfig(patch_size=1), image_size=1, latent=latent)
     return scramble(nn.ModuleDict(METHODS[method].model_validate(settings).heads(sizes, INPUTS)))
 
 
@@ -312,7 +314,7 @@ def test_delta_reaches_the_encoder_from_its_second_step_on(scramble: Callable):
     """Its decoder begins without the difference (AdaLN-zero)."""
     latents = noise(5, CLIP, LATENT).requires_grad_()
     torch.manual_seed(0)
-    heads = nn.ModuleDict(METHODS["delta"]().heads(NetworkConfig(image_size=1, latent=LATENT), INPUTS))
+    heads = nn.ModuleDict(METHODS["delta"]().heads(Given().config, INPUTS))
     sizes = []
     for _ in range(2):
         heads.zero_grad()

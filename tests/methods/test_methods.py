@@ -12,23 +12,28 @@ from torch import Tensor, nn
 
 from commands import lewm_here
 from lewm_cli import load
-from lewm_cli.config import Inputs, NetworkConfig
+from lewm_cli.config import Inputs, NetworkConfig, WorldModelConfig
 from lewm_cli.errors import UsageError
-from lewm_cli.methods import JEPA, METHODS, Batch, Loss, Network, Objective, TrainConfig
-from lewm_cli.model import PlanFlops
+from lewm_cli.methods import JEPA, METHODS, InfoContract, Loss, Objective, TrainConfig
+from lewm_cli.model import Batch, Network, PlanFlops
 from lewm_cli.store import read_card
 from lewm_cli.train import read_log
 
 pytest_plugins = ("recordings",)
 
 
-class PatchSizes(NetworkConfig):
+class PatchSizes(WorldModelConfig):
     """Sizes of the network below."""
 
+    latent: PositiveInt = Field(192, description="dimension of the latent space")
     hidden: PositiveInt = Field(8, description="hidden width")
 
+    @property
+    def latent_dim(self) -> int:
+        return self.latent
 
-class ToyNetwork(Network):
+
+class ToyNetwork(InfoContract):
     """A linear network."""
 
     def __init__(self, config: PatchSizes, block_dim: int) -> None:
@@ -38,7 +43,7 @@ class ToyNetwork(Network):
             nn.Linear(config.latent + block_dim, config.hidden), nn.Tanh(), nn.Linear(config.hidden, config.latent)
         )
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         return self.frames(pixels.flatten(2))
 
     def embed_actions(self, blocks: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.methods import JEPA, Batch
+from lewm_cli.methods import JEPA
 from lewm_cli.methods.lewm import LeWM
-from lewm_cli.model import VisionTransformer
+from lewm_cli.model import Batch, VisionTransformer
 from lewm_cli.model import products as module
 from lewm_cli.model.products import Linear, attention, linear
 

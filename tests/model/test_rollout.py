@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lewm_cli.config import NetworkConfig
+from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.model import WorldModel, profile, rollout
 
 
@@ -12,12 +12,14 @@ class Sum(WorldModel):
     """A model whose next latent is the sum of the latents and actions in its window."""
 
     def __init__(self, history: int) -> None:
-        super().__init__(NetworkConfig(image_size=2, latent=1, history=history), block_dim=1)
+        super().__init__(
+            ModelConfig(encoder=EncoderConfig(patch_size=1), image_size=2, latent=1, history=history), block_dim=1
+        )
         self.scale = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.ones_(self.scale.weight)
         self.windows: list[int] = []
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         return self.scale(pixels.mean(dim=(2, 3, 4), keepdim=True)[..., 0, 0])
 
     def embed_actions(self, blocks: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.config import ActionStats, Inputs
-from lewm_cli.methods import JEPA, Batch, Embedded
+from lewm_cli.methods import JEPA, Embedded
 from lewm_cli.methods.latent_prediction import straightness
 from lewm_cli.methods.pldm import PLDM
+from lewm_cli.model import Batch
 from theirs import BLOCK_DIM, build_theirs
 
 WEIGHTS = {"std": 18.0, "cov": 12.0, "std_t": 0.7, "cov_t": 0.3, "temp_align": 0.2, "inverse": 0.4}

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.config import ModelConfig
-from lewm_cli.methods import JEPA, Batch
+from lewm_cli.methods import JEPA
 from lewm_cli.methods.lewm import LeWM
-from lewm_cli.model import SIGReg
+from lewm_cli.model import Batch, SIGReg
 from lewm_cli.store.keys import released_key
 from theirs import BLOCK_DIM, build_theirs
 

@@ -22,7 +22,8 @@ from lewm_cli.data import (
     split_clips,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import JEPA, Batch, TrainConfig
+from lewm_cli.methods import JEPA, TrainConfig
+from lewm_cli.model import Batch
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, JsonLog, Warned
 from synthetic import TINY, write_recording

@@ -6,11 +6,13 @@ from lewm_cli.config.logging import LOGGERS, LogConfig
 from lewm_cli.config.model import (
     ActionEncoderConfig,
     EncoderConfig,
+    FrozenEncoderConfig,
     ModelConfig,
     NetworkConfig,
     PredictorConfig,
     ProjectorConfig,
     TransformerConfig,
+    WorldModelConfig,
 )
 from lewm_cli.config.optimization import DataConfig, EvalConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
 from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
@@ -28,6 +30,7 @@ __all__ = [
     "EvalConfig",
     "EvalProtocol",
     "Expectation",
+    "FrozenEncoderConfig",
     "Inputs",
     "Layer",
     "LogConfig",
@@ -45,6 +48,7 @@ __all__ = [
     "Section",
     "SolverName",
     "TransformerConfig",
+    "WorldModelConfig",
     "constant_dimensions",
     "merge_layers",
     "parse_setting",

@@ -1,5 +1,6 @@
 """Sizes of a world model and of its parts. The defaults are the released ViT-Tiny model (18,034,478 parameters)."""
 
+from abc import abstractmethod
 from typing import Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -21,6 +22,12 @@ class EncoderConfig(Section):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
+
+
+class FrozenEncoderConfig(EncoderConfig):
+    """A vision transformer that was trained before, of which the patch tokens are taken."""
+
+    source: str = Field("", description="where its weights are from: a run, or a model on the Hub")
 
 
 class ProjectorConfig(Section):
@@ -54,11 +61,15 @@ class PredictorConfig(TransformerConfig):
 
 
 class NetworkConfig(Section):
-    """Sizes that every world model has; actions and frames are described by `Inputs`, not here."""
+    """Sizes that every network has; actions and frames are described by `Inputs`, not here."""
 
     image_size: PositiveInt = Field(224, description="side of the square frame that the encoder sees, pixels")
-    latent: PositiveInt = Field(192, description="dimension of the latent space")
-    history: PositiveInt = Field(3, description="history length of the predictor, model steps")
+    history: PositiveInt = Field(3, description="history length, model steps")
+
+    @property
+    def latent_dim(self) -> int | None:
+        """Dimension of the latent of a frame; None for a policy, which has none to plan in."""
+        return None
 
     @property
     def blocks(self) -> str:
@@ -66,13 +77,28 @@ class NetworkConfig(Section):
         return ""
 
 
-class ModelConfig(NetworkConfig):
+class WorldModelConfig(NetworkConfig):
+    """Sizes that every world model has."""
+
+    @property
+    @abstractmethod
+    def latent_dim(self) -> int:
+        """Dimension of the latent of a frame."""
+
+
+class ModelConfig(WorldModelConfig):
     """Sizes of a world model around a vision transformer and an AdaLN predictor."""
 
+    latent: PositiveInt = Field(192, description="dimension of the latent space")
     encoder: EncoderConfig = EncoderConfig()
     projector: ProjectorConfig = ProjectorConfig()
     action_encoder: ActionEncoderConfig = ActionEncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimension of the latent of a frame."""
+        return self.latent
 
     @property
     def blocks(self) -> str:

@@ -88,4 +88,4 @@ class Policy:
             LewmError: it is no square RGB frame.
         """
         latent = self.run.embed(checked_frame(frame, "the frame")[None])
-        return float(self.run.model.latent_cost(latent, self._episode.goal[None]))
+        return float(self.run.world_model.latent_cost(latent, self._episode.goal[None]))

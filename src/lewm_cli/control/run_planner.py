@@ -84,7 +84,7 @@ class Planner(Actor):
         if run.device.type == "cpu":
             self.solver, self.at_once = PerEnvironment(self.solver), EPISODES_PER_CORE * available_cores()
         # Counted here, before a clock runs.
-        self._flops = PlanFlops.of(run.model, self.config.horizon, self.config.history)
+        self._flops = PlanFlops.of(run.world_model, self.config.horizon, self.config.history)
 
     def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
         """See `Actor`."""
@@ -117,7 +117,7 @@ class Planner(Actor):
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """Build the cost of candidates from latents (E, D) of current frames and of goals."""
-        return LatentCost(self.run.model, starts.unsqueeze(1), goals, self.objective, self._imagine)
+        return LatentCost(self.run.world_model, starts.unsqueeze(1), goals, self.objective, self._imagine)
 
     def problem(
         self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
@@ -158,7 +158,7 @@ class Planner(Actor):
     @cached_property
     def _imagine(self) -> Imaginer:
         """The rollout, with the weights that the run had when it was first asked for."""
-        return self.run.model.imaginer(getattr(torch, self.config.precision), self.config.history)
+        return self.run.world_model.imaginer(getattr(torch, self.config.precision), self.config.history)
 
 
 def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:
@@ -174,7 +174,7 @@ def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:
         )
     if planner.precision != "auto":
         return planner
-    fastest = "bfloat16" if fastest_dtype(run.model) == torch.bfloat16 else "float32"
+    fastest = "bfloat16" if fastest_dtype(run.world_model) == torch.bfloat16 else "float32"
     return planner.model_copy(update={"precision": fastest})
 
 
@@ -194,9 +194,9 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
     """
     match planner.objective:
         case "last":
-            return RunObjective(LastLatent(run.model))
+            return RunObjective(LastLatent(run.world_model))
         case "path":
-            return RunObjective(WholePath(run.model))
+            return RunObjective(WholePath(run.world_model))
         case "probe":
             stored = find_head(run, "probe")
             return RunObjective(ProbedPosition(stored.networks[FITTED].to(run.device)), stored.sha256)  # type: ignore[arg-type]

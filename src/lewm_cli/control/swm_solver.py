@@ -95,7 +95,7 @@ class SwmSolver:
     @torch.inference_mode()
     def _embed(self, frames: Tensor) -> Tensor:
         """Latents (E, D) of the last of every environment's frames."""
-        return self.run.finite(self.run.model.embed(frames[:, -1:].to(self.run.device, torch.float32))[:, 0])
+        return self.run.finite(self.run.world_model.embed(frames[:, -1:].to(self.run.device, torch.float32))[:, 0])
 
     def _warm_start(self, blocks: Tensor) -> WarmStart:
         mean = torch.zeros(self.horizon, self.action_dim)

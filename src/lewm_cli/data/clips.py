@@ -6,9 +6,10 @@ The order of batches is a function of seed and step alone, so that a resumed run
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,10 +109,30 @@ class Clip:
     Args:
         pixels: (B, T, H, W, 3) uint8 frames.
         blocks: (B, T, frameskip * A) float32 normalized action blocks, one after each frame.
+        proprio: (B, T, P) float32 normalized proprioception; None for a network that does not take it.
+        goals: (B, H, W, 3) uint8 frames that the clips are to lead to; None for an objective without goals.
     """
 
     pixels: Tensor
     blocks: Tensor
+    proprio: Tensor | None = None
+    goals: Tensor | None = None
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All tensors that it has."""
+        return tuple(part for part in vars(self).values() if part is not None)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Clip":
+        """The same with every tensor changed."""
+        changed: dict[str, Any] = {name: change(part) for name, part in vars(self).items() if part is not None}
+        return replace(self, **changed)
+
+    def split(self, parts: int) -> "list[Clip]":
+        """The clips in so many parts of the same size."""
+        pieces = zip(*(part.chunk(parts) for part in self.parts), strict=True)
+        names = [name for name, part in vars(self).items() if part is not None]
+        return [Clip(**dict(zip(names, piece, strict=True))) for piece in pieces]
 
 
 class ClipBatches:
@@ -172,7 +193,7 @@ class ClipBatches:
         try:
             for pixels, blocks in answers(partial(self._answer, numbers), count(first_step), workers, waiting):
                 clip = Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
-                yield Clip(clip.pixels.pin_memory(), clip.blocks.pin_memory()) if self.pinned else clip
+                yield clip.each(Tensor.pin_memory) if self.pinned else clip
         except WorkerDiedError as death:
             raise WorkerDiedError(f"a process that prepares batches {death}") from death
 

@@ -323,8 +323,9 @@ def _its_sizes(parent: Run) -> str:
     if parent.files.config.exists():
         return f"train with its own: --config {parent.files.config}"
     model, inputs = parent.card.model, parent.card.inputs
+    latent = "" if model.latent_dim is None else f"model.latent={model.latent_dim}, "
     return (
-        f"set model.latent={model.latent}, model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
+        f"set {latent}model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
         f"the others that `{command('show', parent.name, '--json')}` has"
     )
 

@@ -13,7 +13,8 @@ from lewm_cli.control import Clock, Planner
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import HELD_OUT, EvaluationLoop, choose_pairs, find_protocol, rate, redraw
-from lewm_cli.methods import Network, RunCard, TrainConfig, Validated
+from lewm_cli.methods import RunCard, TrainConfig, Validated
+from lewm_cli.model import Network
 from lewm_cli.probe import ProbeSamples, draw_samples, score_linear
 from lewm_cli.simulate import InProcess, Pair
 from lewm_cli.store import Run, RunFiles, Say, weights_digest

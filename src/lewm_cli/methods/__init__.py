@@ -6,9 +6,9 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.methods.card import Provenance, RunCard, Validated
+    from lewm_cli.methods.info_contract import InfoContract
     from lewm_cli.methods.jepa import JEPA
-    from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
-    from lewm_cli.methods.network import Network
+    from lewm_cli.methods.loss import Embedded, Loss, Term
     from lewm_cli.methods.objective import Objective
     from lewm_cli.methods.table import DEFAULT, METHODS
     from lewm_cli.methods.train_config import TrainConfig
@@ -19,10 +19,9 @@ __all__ = [
     "DEFAULT",
     "JEPA",
     "METHODS",
-    "Batch",
     "Embedded",
+    "InfoContract",
     "Loss",
-    "Network",
     "Objective",
     "Provenance",
     "RunCard",

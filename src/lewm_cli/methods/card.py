@@ -10,7 +10,7 @@ from lewm_cli.methods.train_config import MethodName, Sizes, TrainConfig
 from lewm_cli.statistics import Rate
 
 if TYPE_CHECKING:
-    from lewm_cli.methods.network import Network
+    from lewm_cli.model import Network
 
 
 class Validated(Section):

@@ -40,9 +40,10 @@ class Delta(Regularized):
 
     def heads(self, sizes: NetworkConfig, inputs: Inputs) -> "dict[str, nn.Module]":
         """The decoder."""
+        assert sizes.latent_dim is not None
         from lewm_cli.model import DifferenceDecoder
 
-        return {"delta": DifferenceDecoder(self.decoder, sizes.latent, inputs.frameskip, inputs.actions.dim)}
+        return {"delta": DifferenceDecoder(self.decoder, sizes.latent_dim, inputs.frameskip, inputs.actions.dim)}
 
     @property
     def action_terms(self) -> tuple[str, ...]:

@@ -27,10 +27,11 @@ class Inverse(Regularized):
 
     def heads(self, sizes: NetworkConfig, inputs: Inputs) -> "dict[str, nn.Module]":
         """The inverse model: three linear layers with ReLU, as the authors have it."""
+        assert sizes.latent_dim is not None
         from torch import nn
 
         layers = (
-            *(nn.Linear(2 * sizes.latent, self.hidden), nn.ReLU()),
+            *(nn.Linear(2 * sizes.latent_dim, self.hidden), nn.ReLU()),
             *(nn.Linear(self.hidden, self.hidden), nn.ReLU()),
             nn.Linear(self.hidden, inputs.block_dim),
         )

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from lewm_cli.accelerate import fast_rollout
 from lewm_cli.config import ModelConfig
-from lewm_cli.methods.loss import Batch
-from lewm_cli.methods.network import Network
-from lewm_cli.model import ActionEncoder, Imaginer, Predictor, Projector, VisionTransformer
+from lewm_cli.methods.info_contract import InfoContract
+from lewm_cli.model import ActionEncoder, Batch, Imaginer, Predictor, Projector, VisionTransformer
 
 
-class JEPA(Network):
+class JEPA(InfoContract):
     """A joint-embedding predictive architecture: frames to latents, latents and actions to the next latents.
 
     Args:
@@ -32,7 +31,7 @@ class JEPA(Network):
         self.projector = Projector(config.encoder.width, hidden, latent)
         self.pred_proj = Projector(latent, hidden, latent)
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
         cls = self.encoder(pixels.flatten(0, 1))
         latents: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from lewm_cli.methods.loss import Batch, Embedded, Loss, Term
-    from lewm_cli.methods.network import Network
+    from lewm_cli.methods.loss import Embedded, Loss, Term
+    from lewm_cli.model import Batch, Network
 
 
 STILL = 1e-4
@@ -51,9 +51,10 @@ class LatentPrediction(Objective):
         from torch.nn import functional as F
 
         from lewm_cli.methods.loss import Embedded, Loss, Term
-        from lewm_cli.model import rollout
+        from lewm_cli.model import WorldModel, rollout
 
-        latents, blocks = model.embed(batch.pixels), batch.blocks[:, :-1]
+        assert isinstance(model, WorldModel)
+        latents, blocks = model.embed(batch.pixels, batch.proprio), batch.blocks[:, :-1]
         predicted = model.predict(latents[:, :-1], model.embed_actions(blocks))
         clips = Embedded(latents.float(), predicted.float(), blocks)
         with torch.autocast(latents.device.type, enabled=False):

@@ -1,22 +1,9 @@
-"""The input and the result of a training objective."""
+"""The result of a training objective."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch of clips as the network takes them.
-
-    Args:
-        pixels: (B, T, 3, H, W) normalized frames, T the history length plus one.
-        blocks: (B, T, block_dim) normalized action blocks.
-    """
-
-    pixels: Tensor
-    blocks: Tensor
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from lewm_cli.methods.loss import Batch, Loss
-    from lewm_cli.methods.network import Network
+    from lewm_cli.methods.loss import Loss
+    from lewm_cli.model import Batch, Network
 
 
 class Objective(Section):

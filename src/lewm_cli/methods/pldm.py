@@ -39,11 +39,12 @@ class PLDM(Regularized):
 
     def heads(self, sizes: NetworkConfig, inputs: Inputs) -> "dict[str, nn.Module]":
         """The inverse model, if it has a weight."""
+        assert sizes.latent_dim is not None
         from torch import nn
 
         if not self.inverse:
             return {}
-        layers = nn.Linear(2 * sizes.latent, 512), nn.LayerNorm(512), nn.GELU(), nn.Linear(512, inputs.block_dim)
+        layers = nn.Linear(2 * sizes.latent_dim, 512), nn.LayerNorm(512), nn.GELU(), nn.Linear(512, inputs.block_dim)
         return {"inverse": nn.Sequential(*layers)}
 
     @property

@@ -1,9 +1,12 @@
 """The parts of world models in plain torch, the interface of a model, and the plain rollout."""
 
+from lewm_cli.model.batch import Batch
 from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
+from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
+from lewm_cli.model.network import GoalConditionedPolicy, Network
 from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, Predictor, Projector
 from lewm_cli.model.products import onednn_is_faster
 from lewm_cli.model.rollout import rollout
@@ -15,10 +18,14 @@ __all__ = [
     "HIDDEN",
     "ActionEncoder",
     "Attention",
+    "Batch",
     "ComponentProfile",
     "ConditionalBlock",
     "DifferenceDecoder",
+    "FrozenEncoder",
+    "GoalConditionedPolicy",
     "Imaginer",
+    "Network",
     "PlanFlops",
     "PositionHead",
     "Predictor",

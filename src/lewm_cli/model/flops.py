@@ -81,7 +81,7 @@ class PlanFlops:
     @classmethod
     def of(cls, model: WorldModel, horizon: int, history: int | None = None) -> Self:
         """Count the FLOPs of planning `horizon` model steps; `history` is as for `rollout`."""
-        emb, blocks = _zeros(model, 1, model.config.latent), _zeros(model, horizon, model.block_dim)
+        emb, blocks = _zeros(model, 1, model.config.latent_dim), _zeros(model, horizon, model.block_dim)
         image = _count(model, lambda: model.embed(_frame(model)))
         candidate = _count(model, lambda: rollout(model, emb, blocks, history))
         return cls(2 * image.total(), candidate.total())
@@ -113,7 +113,7 @@ def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
 
     Those of a predicted step are for a window of the model's history length.
     """
-    block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent)
+    block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent_dim)
     act_emb = model.embed_actions(_zeros(model, model.history, model.block_dim))
     units = {
         "frame": lambda: model.embed(_frame(model)),

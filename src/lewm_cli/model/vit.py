@@ -54,6 +54,14 @@ class VisionTransformer(nn.Module):
         output: Tensor = self.layernorm(x[:, 0])
         return output
 
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Encode normalized frames (N, 3, H, W) to the tokens (N, P, width) of all patches, without CLS."""
+        x = self.embeddings(pixels)
+        for layer in self.layers:
+            x = self._through(layer, x, x.shape[1])
+        output: Tensor = self.layernorm(x)[:, 1:]
+        return output
+
     def _through(self, layer: nn.Module, x: Tensor, wanted: int) -> Tensor:
         output: Tensor
         if self.checkpointing and torch.is_grad_enabled():

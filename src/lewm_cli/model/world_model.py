@@ -1,12 +1,13 @@
 """The interface of a world model: what training, planning and the measurements call, whatever the method."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lewm_cli.config import NetworkConfig
+from lewm_cli.config import WorldModelConfig
+from lewm_cli.model.network import Network
 from lewm_cli.model.rollout import rollout
 
 
@@ -21,7 +22,7 @@ class Imaginer(Protocol):
         ...
 
 
-class WorldModel(nn.Module, ABC):
+class WorldModel(Network):
     """A network that embeds frames and actions and predicts the next latent.
 
     Args:
@@ -29,29 +30,21 @@ class WorldModel(nn.Module, ABC):
         block_dim: width of an action block, frameskip * action dimensions.
     """
 
-    def __init__(self, config: NetworkConfig, block_dim: int) -> None:
-        super().__init__()
-        self.config: NetworkConfig = config
-        self.block_dim = block_dim
+    def __init__(self, config: WorldModelConfig, block_dim: int) -> None:
+        super().__init__(config, block_dim)
+        self.config: WorldModelConfig = config
 
     @property
-    def history(self) -> int:
-        """The most steps of context that `predict` takes."""
-        return self.config.history
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the weights."""
-        return next(self.parameters()).dtype
+    def _sizes(self) -> str:
+        return f"latent {self.config.latent_dim}, {super()._sizes}"
 
     @abstractmethod
-    def embed(self, pixels: Tensor) -> Tensor:
-        """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
+        """Normalized frames (B, T, 3, H, W) to latents (B, T, D).
+
+        Args:
+            proprio: (B, T, P) normalized proprioception, for a model that takes it.
+        """
 
     @abstractmethod
     def embed_actions(self, blocks: Tensor) -> Tensor:

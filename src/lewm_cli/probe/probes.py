@@ -86,7 +86,7 @@ def fit_probes(
         test_frames=int(test.sum()),
         train_episodes=tuple(np.unique(samples.episodes[~test]).tolist()),
         test_episodes=tuple(np.unique(samples.episodes[test]).tolist()),
-        latent=run.card.model.latent,
+        latent=run.world_model.config.latent_dim,
         recipe=RECIPE,
         seed=seed,
         targets=tuple(

@@ -103,7 +103,7 @@ def encode(
     """
     untrained = run.untrained(seed)
     chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])
-    fitted, width = _flat(frames.rows(chosen)), run.card.model.latent
+    fitted, width = _flat(frames.rows(chosen)), run.world_model.config.latent_dim
     mean = fitted.mean(dim=0)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

@@ -97,8 +97,9 @@ def _run_facts(details: RunDetails) -> Table:
     actions = f"{run.model.block_dim} numbers per action block"
     if card:
         actions = f"frameskip {card.inputs.frameskip}, {card.inputs.actions.dim} action dimensions"
+    latent = "" if model.latent_dim is None else f"latent {model.latent_dim}, "
     frames = f"frames {model.image_size} x {model.image_size}"
-    facts.add_row("model", f"latent {model.latent}, history {model.history}, {frames}, {actions}")
+    facts.add_row("model", f"{latent}history {model.history}, {frames}, {actions}")
     if card is None:
         facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:

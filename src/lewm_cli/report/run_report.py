@@ -6,7 +6,6 @@ from typing import Self
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import RunCard
-from lewm_cli.model import profile
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
 from lewm_cli.suggestion import command
@@ -45,7 +44,7 @@ class RunReport:
         return cls(
             name=run.name,
             card=run.card,
-            parameters=sum(part.parameters for part in profile(run.model)),
+            parameters=run.model.parameter_count,
             history=read_log(run.files.log),
             evaluation=evaluation,
             films=films[-1] if films else None,

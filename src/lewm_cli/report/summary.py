@@ -134,7 +134,8 @@ def headlines(report: RunReport) -> list[Headline]:
         found.append(Headline("Training", duration(report.history.seconds), context))
     millions = report.parameters / 1e6
     count = f"{report.parameters:,}" if millions < 1 else f"{millions:.{1 if millions < 100 else 0}f} M"
-    return [*found, Headline("Parameters", count, f"latent of {report.card.model.latent} dimensions")]
+    latent = report.card.model.latent_dim
+    return [*found, Headline("Parameters", count, "a policy" if latent is None else f"latent of {latent} dimensions")]
 
 
 def sentences(report: RunReport) -> list[str]:
@@ -165,7 +166,7 @@ def _model_sentence(report: RunReport) -> str:
     model, inputs = report.card.model, report.card.inputs
     return (
         f"A world model of {report.parameters:,} parameters turns each frame of {model.image_size} {TIMES} "
-        f"{model.image_size} pixels into {counted(model.latent, 'number')} and predicts the next such latent, "
+        f"{model.image_size} pixels into {counted(model.latent_dim, 'number')} and predicts the next such latent, "
         f"{counted(inputs.frameskip, 'environment step')} ahead, from up to {counted(model.history, 'past one')} "
         "and the actions taken."
     )

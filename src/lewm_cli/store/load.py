@@ -9,8 +9,8 @@ from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
-from lewm_cli.methods import DEFAULT, Network, RunCard
-from lewm_cli.model import resolve_device
+from lewm_cli.methods import DEFAULT, RunCard
+from lewm_cli.model import WorldModel, resolve_device
 from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
 from lewm_cli.store.formats import Checkpoint, ChoiceError, ForeignError, MistakenError, read_checkpoint, read_trusted
 from lewm_cli.store.header import read_card
@@ -126,7 +126,7 @@ def load(
 
 def AutoCostModel(  # noqa: N802  (its name elsewhere)
     run_name: str | Path, cache_dir: str | Path | None = None, config: str | Path | None = None
-) -> Network:
+) -> WorldModel:
     """The model of a run in eval mode and frozen, as stable_worldmodel's solvers and policies take it.
 
     Args:
@@ -136,11 +136,13 @@ def AutoCostModel(  # noqa: N802  (its name elsewhere)
         a module with `encode`, `predict`, `rollout`, `criterion` and `get_cost`.
 
     Raises:
-        LewmError: there is no such run, or it cannot be loaded strictly.
+        LewmError: there is no such run, it is a policy, or it cannot be loaded strictly.
     """
     external = ExternalWeights(config=Path(config) if config else None)
     # Solvers that follow gradients follow them to the actions, and would leave some on the weights as well.
-    return load_weights(Home.locate(cache_dir), os.fspath(run_name), external=external).model.requires_grad_(False)
+    return load_weights(Home.locate(cache_dir), os.fspath(run_name), external=external).world_model.requires_grad_(
+        False
+    )
 
 
 def _read(found: FoundRun, external: ExternalWeights) -> Checkpoint:

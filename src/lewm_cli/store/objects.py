@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path
-from lewm_cli.methods import DEFAULT, METHODS, Network, RunCard
+from lewm_cli.methods import DEFAULT, METHODS, RunCard
+from lewm_cli.model import Network
 from lewm_cli.store.formats import ModelSpec, read_checkpoint
 from lewm_cli.store.keys import released_key
 from lewm_cli.store.run_files import RunFiles

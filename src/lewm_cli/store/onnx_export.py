@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder
-from lewm_cli.methods import Network
-from lewm_cli.model import normalize_pixels
+from lewm_cli.model import Network, normalize_pixels
 from lewm_cli.store.runs import Run
 
 CARD = "card.json"
@@ -96,7 +95,7 @@ def card_text(run: Run) -> str:
 
 
 def _parts(run: Run) -> tuple[Part, ...]:
-    model, inputs = run.model, run.card.inputs
+    model, inputs = run.world_model, run.card.inputs
     mean, std = torch.tensor(inputs.actions.mean), torch.tensor(inputs.actions.std)
 
     def latents(frames: Tensor) -> Tensor:  # (B, S, S, 3) uint8 as recorded to (B, D)
@@ -109,7 +108,7 @@ def _parts(run: Run) -> tuple[Part, ...]:
     frames = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     actions = torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)
     # The exporter takes an axis of length 1 for one that is always so, which it is if the model sees one step only.
-    window = torch.zeros(2, min(2, model.history), model.config.latent)
+    window = torch.zeros(2, min(2, model.history), model.config.latent_dim)
     steps = {"latents": window, "action_embeddings": window.clone()}
     return (
         Part("encoder", Function(model, latents), {"frames": frames}, "latents", timed=False),
@@ -164,7 +163,7 @@ def _differences(run: Run, folder: Path) -> Iterator[float]:
         apart = np.abs(found - run.finite(expected).numpy())
         return float(np.nan_to_num(apart, nan=np.inf).max())  # NaN is not larger than anything
 
-    model, actions = run.model, run.card.inputs.actions
+    model, actions = run.world_model, run.card.inputs.actions
     size = model.config.image_size
     draw = np.random.default_rng(0)
     for batch in BATCHES:
@@ -176,7 +175,7 @@ def _differences(run: Run, folder: Path) -> Iterator[float]:
             blocks = torch.from_numpy(actions.normalize(taken).reshape(batch, steps, -1))
             embedded = model.embed_actions(blocks)
             yield difference(action_encoder, embedded, actions=taken)
-            latents = torch.from_numpy(draw.standard_normal((batch, steps, model.config.latent), dtype=np.float32))
+            latents = torch.from_numpy(draw.standard_normal((batch, steps, model.config.latent_dim), dtype=np.float32))
             expected = model.predict(latents, embedded)
             yield difference(predictor, expected, latents=latents.numpy(), action_embeddings=embedded.numpy())
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from lewm_cli.data import resize
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
-from lewm_cli.methods import Network, RunCard
-from lewm_cli.model import normalize_pixels
+from lewm_cli.methods import RunCard
+from lewm_cli.model import Network, WorldModel, normalize_pixels
 from lewm_cli.store.formats import shard_files
 from lewm_cli.store.header import damaged
 from lewm_cli.store.run_files import HEADER, RunFiles
+from lewm_cli.suggestion import command
 
 EMBEDDED_AT_ONCE = 64
 """Frames in one pass of the encoder."""
@@ -53,16 +54,27 @@ class LoadedWeights:
     @property
     def facts(self) -> list[str]:
         """A few words on what it is: task, size, and what it was trained on."""
-        facts = [
-            f"method {self.method}",
-            f"{self.model.parameter_count:,} parameters",
-            f"latent {self.model.config.latent}",
-        ]
+        facts = [f"method {self.method}", f"{self.model.parameter_count:,} parameters"]
+        facts.append("a policy" if self.model.config.latent_dim is None else f"latent {self.model.config.latent_dim}")
         if self.card is None:
             return [*facts, "normalization not known"]
         made = self.card.provenance
         trained = f"trained on {made.dataset.name} for {made.step:,} steps" if made else "trained elsewhere"
         return [f"task {self.card.inputs.task}", *facts, trained]
+
+    @property
+    def world_model(self) -> WorldModel:
+        """The model, if it is one that imagines.
+
+        Raises:
+            LewmError: it is a policy.
+        """
+        if not isinstance(self.model, WorldModel):
+            raise LewmError(
+                f"{self.name} is a policy ({self.method}): it acts and imagines nothing, so only its success can be "
+                f"measured: {command('eval', self.name)}"
+            )
+        return self.model
 
     @property
     def origin(self) -> str:
@@ -107,7 +119,7 @@ class Run(LoadedWeights):
     def embed(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """Latents (N, D), on the run's device, of frames (N, H, W, 3) uint8 of any square size."""
         parts = (frames[start : start + EMBEDDED_AT_ONCE] for start in range(0, len(frames), EMBEDDED_AT_ONCE))
-        return self.finite(torch.cat([self.model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
+        return self.finite(torch.cat([self.world_model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
 
     def finite(self, computed: Tensor) -> Tensor:
         """Returns a tensor that the model computed, if every number is finite; else raises LewmError."""

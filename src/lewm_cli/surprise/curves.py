@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
-from lewm_cli.methods import Batch
-from lewm_cli.model import normalize_pixels
+from lewm_cli.model import Batch, normalize_pixels
 from lewm_cli.store import Run
 from lewm_cli.surprise.surprise_result import Curve, Detector
 
@@ -61,7 +60,7 @@ def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
         latents: (K + 1, D)
         blocks: (K, block_dim) normalized.
     """
-    model, window = run.model, run.model.history
+    model, window = run.world_model, run.model.history
     actions = model.embed_actions(blocks.unsqueeze(0))[0]
     # The predictor is causal: the first window also holds the predictions from shorter contexts.
     first = model.predict(latents[:-1][:window].unsqueeze(0), actions[:window].unsqueeze(0))[0]

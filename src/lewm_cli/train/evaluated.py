@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import Network, RunCard, Validated
+from lewm_cli.methods import RunCard, Validated
+from lewm_cli.model import Network
 from lewm_cli.statistics import Estimate
 from lewm_cli.store import BEST, RunFiles, read_card, save_run
 from lewm_cli.train.events import Best

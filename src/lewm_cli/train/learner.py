@@ -7,8 +7,8 @@ from torch import Tensor, nn, optim
 
 from lewm_cli.config import Inputs
 from lewm_cli.data import Clip
-from lewm_cli.methods import Batch, Loss, Network, TrainConfig
-from lewm_cli.model import VisionTransformer, has_bf16, normalize_pixels
+from lewm_cli.methods import Loss, TrainConfig
+from lewm_cli.model import Batch, Network, VisionTransformer, has_bf16, normalize_pixels
 from lewm_cli.train.compiled import PAYS_AFTER, compile_parts, compute_as_is
 
 
@@ -86,17 +86,18 @@ class Learner:
     def _gradient(self, clips: Clip) -> Loss:
         """Add up the gradient of the mean loss of the parts that the clips are taken in."""
         parts, losses = self.settings.accumulate, []
-        for pixels, blocks in zip(clips.pixels.chunk(parts), clips.blocks.chunk(parts), strict=True):
+        for part in clips.split(parts):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                loss = self.objective.loss(self.model, self.heads, self.batch(Clip(pixels, blocks)))
+                loss = self.objective.loss(self.model, self.heads, self.batch(part))
             (loss.total / parts).backward()  # type: ignore[no-untyped-call]
             losses.append(loss)
         return _mean(losses)
 
     def batch(self, clips: Clip) -> Batch:
         """Clips as the network takes them, on its device."""
-        pixels = normalize_pixels(clips.pixels.to(self.device), self.inputs.pixels)
-        return Batch(pixels, clips.blocks.to(self.device))
+        here = clips.each(lambda part: part.to(self.device))
+        goals = None if here.goals is None else normalize_pixels(here.goals, self.inputs.pixels)
+        return Batch(normalize_pixels(here.pixels, self.inputs.pixels), here.blocks, here.proprio, goals)
 
 
 def out_of_memory(error: Exception) -> bool:

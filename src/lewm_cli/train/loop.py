@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.methods import Batch, Loss, Network, RunCard, TrainConfig
+from lewm_cli.methods import Loss, RunCard, TrainConfig
+from lewm_cli.model import Batch, Network
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.methods import Batch, Network, Objective
+from lewm_cli.methods import Objective
+from lewm_cli.model import Batch, Network
 
 COLLAPSED_STD = 0.1
 COLLAPSED_SHARE = 0.5

@@ -98,7 +98,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _peak(learner: Learner, clips: Clip, size: int) -> int:
     """Bytes that a step with so many clips makes beside those that are held before it."""
-    part = Clip(clips.pixels[:size], clips.blocks[:size])
+    part = clips.each(lambda part: part[:size])
     learner.optimizer.zero_grad(set_to_none=True)
     if learner.device.type == "cuda":
         held = torch.cuda.memory_allocated(learner.device)

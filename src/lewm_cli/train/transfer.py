@@ -16,7 +16,7 @@ def batches_on(device: torch.device, clips: Iterator[Clip]) -> Iterator[Clip]:
 def copied(clips: Iterator[Clip], device: torch.device) -> Iterator[Clip]:
     """The plain way: a batch is copied when it is asked for, and whoever asks waits for it."""
     for clip in clips:
-        yield Clip(clip.pixels.to(device), clip.blocks.to(device))
+        yield clip.each(lambda part: part.to(device))
 
 
 def prefetched(clips: Iterator[Clip], device: torch.device) -> Iterator[Clip]:
@@ -32,8 +32,8 @@ def prefetched(clips: Iterator[Clip], device: torch.device) -> Iterator[Clip]:
 
     def send(clip: Clip) -> tuple[Clip, torch.cuda.Event]:
         with torch.cuda.stream(copying):
-            pinned = (part if part.is_pinned() else part.pin_memory() for part in (clip.pixels, clip.blocks))
-            sent = Clip(*(part.to(device, non_blocking=True) for part in pinned))
+            pinned = clip.each(lambda part: part if part.is_pinned() else part.pin_memory())
+            sent = pinned.each(lambda part: part.to(device, non_blocking=True))
             return sent, copying.record_event()
 
     present: tuple[Clip, torch.cuda.Event] | None = None
@@ -42,7 +42,7 @@ def prefetched(clips: Iterator[Clip], device: torch.device) -> Iterator[Clip]:
             batch, arrived = present
             computing = torch.cuda.current_stream(device)
             computing.wait_event(arrived)
-            for part in (batch.pixels, batch.blocks):
+            for part in batch.parts:
                 part.record_stream(computing)  # their memory is used again only when it has been computed with
             yield batch
         present = coming

@@ -9,7 +9,7 @@ from lewm_cli.methods import DEFAULT, METHODS
 from lewm_cli.store.formats.refused import RefusalError
 
 if TYPE_CHECKING:
-    from lewm_cli.methods import Network
+    from lewm_cli.model import Network
 
 DEEPEST = 256
 LARGEST = 2**16

@@ -1,0 +1,22 @@
+"""A batch of clips as a network takes them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of clips as the network takes them.
+
+    Args:
+        pixels: (B, T, 3, H, W) normalized frames, T the history length plus one.
+        blocks: (B, T, block_dim) normalized action blocks.
+        proprio: (B, T, P) normalized proprioception; None for a network that does not take it.
+        goals: (B, 3, H, W) normalized frames that the clips are to lead to; None for an objective without goals.
+    """
+
+    pixels: Tensor
+    blocks: Tensor
+    proprio: Tensor | None = None
+    goals: Tensor | None = None
