@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lewm_cli.config import Layer
+from lewm_cli.config import Layer, merge_layers
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import DEFAULT, TrainConfig
 from lewm_cli.suggestion import command, few, offer
@@ -25,11 +25,11 @@ class Preset:
         return str(self.task.presets[self.name].get("method", DEFAULT))
 
     def layer(self, method: str) -> Layer:
-        """Its settings for a method; the objective is that of its table `objectives`."""
+        """Its settings for a method, with those of its table `methods` laid over them."""
         tree = {"method": self.method} | self.task.presets[self.name]
-        objectives = tree.pop("objectives", {})
-        own = TrainConfig.of_method(Layer(f"preset {self}", tree), method)
-        return Layer(own.source, own.tree | ({"objective": objectives[method]} if method in objectives else {}))
+        own = tree.pop("methods", {}).get(method, {})
+        shared = TrainConfig.of_method(Layer(f"preset {self}", tree), method)
+        return Layer(shared.source, merge_layers([shared, Layer("", own)]).tree)
 
     def config(self, method: str | None = None) -> TrainConfig:
         """The whole configuration, for its own method or another one: its settings, and defaults for the rest.
