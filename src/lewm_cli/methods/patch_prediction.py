@@ -51,7 +51,7 @@ class PatchPrediction(Objective):
 
     @property
     def collapse_advice(self) -> str:
-        """What is predicted is given, so that only another encoder tells frames apart that this one does not."""
+        """Another encoder is needed where this one tells frames hardly apart: it is never trained."""
         return "its frozen encoder sees hardly a difference between frames: name another --encoder"
 
 
