@@ -113,6 +113,17 @@ def test_compiled_steps_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(same, after, rtol=1e-3, atol=1e-4)
 
 
+def test_numbers_that_are_monitored_are_of_all_patches_and_features(method: str, monkeypatch: pytest.MonkeyPatch):
+    model = a_model(method)
+    latents = torch.arange(model.config.latent_dim)[None]
+    assert torch.equal(model.monitored(latents), latents)
+    monkeypatch.setattr(dino_wm, "MONITORED", model.config.latent_dim // 2)
+    some = model.monitored(latents)[0]
+    assert len(some) == -(-model.config.latent_dim // 3)
+    assert len(set((some // model.config.token_dim).tolist())) == PATCHES
+    assert len(set((some % model.config.token_dim).tolist())) > model.config.token_dim / 2
+
+
 def test_lambda_means_nothing_to_it(method: str):
     with pytest.raises(UsageError, match=rf"lambda means nothing to the method {method}, .* takes no settings; it is"):
         TrainConfig.build({"method": method, "objective": {"lambda": 1}}, "the test")
