@@ -212,7 +212,7 @@ def test_folder_of_something_else_is_refused(robot: Path, look, dinov2: Path, sp
         (
             [],
             2,
-            "looking sees through a frozen encoder; name a run, a folder that save_pretrained wrote, or a model on",
+            "looking sees through a frozen encoder; name a run (robot/lewm), a folder that save_pretrained wrote, or",
         ),
         (["--method", "lewm", "--encoder", "robot/lewm"], 2, "lewm trains an encoder of its own and takes no other"),
         (["--method", "lwem", "--encoder", "robot/lewm"], 2, "there is no method 'lwem'; did you mean 'lewm'?"),

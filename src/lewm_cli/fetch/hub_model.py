@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx2
 from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
