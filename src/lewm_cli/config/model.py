@@ -72,9 +72,27 @@ class NetworkConfig(Section):
         return None
 
     @property
+    def proprio_dim(self) -> int | None:
+        """Dimensions of the proprioception that it takes; None if it takes none."""
+        return None
+
+    @property
     def blocks(self) -> str:
         """Numbers of transformer blocks, for tables; empty for a network without."""
         return ""
+
+
+class ProprioConfig(NetworkConfig):
+    """Sizes of a network that takes proprioception beside frames."""
+
+    proprio: PositiveInt | None = Field(
+        None, description="dimensions of proprioception; those of the recording if not given"
+    )
+
+    @property
+    def proprio_dim(self) -> int | None:
+        """Dimensions of the proprioception that it takes; None before that is known."""
+        return self.proprio
 
 
 class WorldModelConfig(NetworkConfig):
