@@ -87,7 +87,7 @@ def draw(dataset: Dataset, *, frames: int = 10_000, seed: int = 0) -> ProbeSampl
 
 def see(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> Features:
     told: list[int] = []
-    features = encode(run, DecodedFrames(dataset, SIZE), samples.rows, ~samples.test, seed, told.append)
+    features = encode(run, dataset, DecodedFrames(dataset, SIZE), samples, seed, told.append)
     assert sum(told) == len(samples.rows)
     return features
 
@@ -129,7 +129,7 @@ def test_linear_probe_is_least_squares_and_its_scores_are_those_of_scikit_learn(
 
 def test_linear_probe_of_the_model_alone_is_the_same(run: Run, dataset: Dataset):
     samples = draw(dataset)
-    alone = score_linear(run, DecodedFrames(dataset, SIZE), samples, 0)
+    alone = score_linear(run, dataset, DecodedFrames(dataset, SIZE), samples, 0)
     for target in measure(run, dataset, samples).targets:
         beside, found = target.linear["model"], alone[target.name]
         assert (found.value, found.low, found.high) == (beside.r2, beside.r2_low, beside.r2_high)
