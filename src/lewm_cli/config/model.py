@@ -72,11 +72,6 @@ class NetworkConfig(Section):
         return None
 
     @property
-    def proprio_dim(self) -> int | None:
-        """Dimensions of the proprioception that it takes; None if it takes none."""
-        return None
-
-    @property
     def blocks(self) -> str:
         """Numbers of transformer blocks, for tables; empty for a network without."""
         return ""
@@ -88,11 +83,6 @@ class ProprioConfig(NetworkConfig):
     proprio: PositiveInt | None = Field(
         None, description="dimensions of proprioception; those of the recording if not given"
     )
-
-    @property
-    def proprio_dim(self) -> int | None:
-        """Dimensions of the proprioception that it takes; None before that is known."""
-        return self.proprio
 
 
 class WorldModelConfig(NetworkConfig):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, ProprioStats
+from lewm_cli.config import ActionStats, Inputs, ProprioConfig, ProprioStats
 from lewm_cli.data import Dataset, require_proprio
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
@@ -165,22 +165,23 @@ def _read(found: FoundRun, external: ExternalWeights) -> Checkpoint:
 
 def _fit(inputs: Inputs, loaded: LoadedWeights) -> bool:
     """Tell whether stored statistics are of what the network takes."""
-    known = inputs.proprio and inputs.proprio.dim
-    return (inputs.block_dim, known) == (loaded.model.block_dim, loaded.model.config.proprio_dim)
+    sizes, known = loaded.model.config, inputs.proprio.dim if inputs.proprio else None
+    taken = sizes.proprio if isinstance(sizes, ProprioConfig) else None
+    return (inputs.block_dim, known) == (loaded.model.block_dim, taken)
 
 
 def _fitted(loaded: LoadedWeights, dataset: Dataset) -> Inputs:
     """Fit them to what a recording holds; the name of the run tells the task where the recording does not."""
-    name, block_dim, proprio = loaded.name, loaded.model.block_dim, None
+    name, block_dim, sizes, proprio = loaded.name, loaded.model.block_dim, loaded.model.config, None
     dims = dataset.actions.shape[1]
     if block_dim % dims:
         raise LewmError(
             f"{name} takes {block_dim} numbers per action block, which is no whole number of the {dims} action "
             f"dimensions of {dataset.name}; name the recording that it was trained on with --stats-from"
         )
-    if loaded.model.config.proprio_dim:
+    if isinstance(sizes, ProprioConfig):
         instead = "name the recording that it was trained on with --stats-from"
-        proprio = ProprioStats.fit(require_proprio(dataset, loaded.model.config.proprio_dim, name, instead))
+        proprio = ProprioStats.fit(require_proprio(dataset, sizes.proprio, name, instead))
     task = dataset_task(dataset)
     if task is GENERIC:
         task = named_task(name) or GENERIC
