@@ -140,15 +140,27 @@ class ClipBatches:
 
     Args:
         actions: (N, A) actions of all rows, environment units.
+        proprio: (N, P) proprioception of all rows, environment units; needed if the inputs have its statistics.
         pinned: lay batches where a GPU fetches them from by itself.
     """
 
     def __init__(
-        self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs, *, pinned: bool = False
+        self,
+        index: ClipIndex,
+        frames: Frames,
+        actions: np.ndarray,
+        inputs: Inputs,
+        *,
+        proprio: np.ndarray | None = None,
+        pinned: bool = False,
     ) -> None:
         self.index = index
         self.frames = frames
         self.actions = inputs.actions.normalize(actions)
+        self.proprio = None
+        if inputs.proprio is not None:
+            assert proprio is not None
+            self.proprio = inputs.proprio.normalize(proprio)
         self.pinned = pinned
 
     def __len__(self) -> int:
@@ -169,7 +181,10 @@ class ClipBatches:
             pixels = torch.from_numpy(self.frames.rows(frame_rows.ravel()))
         blocks = torch.from_numpy(self.actions[starts + np.arange(index.span)]).reshape(len(clips), index.frames, -1)
         pixels = pixels.reshape(*frame_rows.shape, size, size, 3)
-        return Clip(pixels, blocks.pin_memory() if pinned else blocks)
+        proprio = None if self.proprio is None else torch.from_numpy(self.proprio[frame_rows])
+        clip = Clip(pixels, blocks, proprio)
+        # Pixels are pinned already, which leaves them as they are.
+        return clip.each(Tensor.pin_memory) if pinned else clip
 
     def stream(
         self, batch_size: int, seed: int, first_step: int, workers: int, waiting: Waiting = lambda: None
@@ -191,8 +206,8 @@ class ClipBatches:
             yield from self._in_threads(numbers, first_step, workers, waiting)
             return
         try:
-            for pixels, blocks in answers(partial(self._answer, numbers), count(first_step), workers, waiting):
-                clip = Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
+            for parts in answers(partial(self._answer, numbers), count(first_step), workers, waiting):
+                clip = Clip(**{name: torch.from_numpy(part) for name, part in parts.items()})
                 yield clip.each(Tensor.pin_memory) if self.pinned else clip
         except WorkerDiedError as death:
             raise WorkerDiedError(f"a process that prepares batches {death}") from death
@@ -214,9 +229,9 @@ class ClipBatches:
     def _answer(self, numbers: Callable[[int], list[int]]) -> Answer:
         """Called in a worker, which hands over arrays: torch's tensors would need /dev/shm."""
 
-        def arrays(step: int) -> tuple[np.ndarray, np.ndarray]:
+        def arrays(step: int) -> dict[str, np.ndarray]:
             clip = self._cut(numbers(step), pinned=False)  # a fork cannot use the GPU
-            return clip.pixels.numpy(), clip.blocks.numpy()
+            return {name: part.numpy() for name, part in vars(clip).items() if part is not None}
 
         torch.set_num_threads(1)
         return arrays
