@@ -120,7 +120,8 @@ def _run_facts(details: RunDetails) -> Table:
                 "best state", f"of all evaluated ones, of equal ones the latest: success {chosen.success} {pairs}"
             )
         facts.add_row("loss", train.objective.explanation)
-        facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
+        if settings := objective_settings(train.objective):
+            facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in settings))
         facts.add_row("seed", str(train.seed))
         facts.add_row("command", provenance.command)
         facts.add_row("finished", provenance.finished)
