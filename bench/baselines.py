@@ -15,7 +15,6 @@ done already is not done again, so that an interrupted bench goes on.
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Pool
