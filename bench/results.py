@@ -397,11 +397,12 @@ Intervals are 95 %: over episodes, and where there are several training seeds ov
 COMPARED = """\
 ## All methods of the release
 
-Measured by `python bench/results.py TASK... --home .results --methods`. Protocol `heldout` again, with a smaller search,
-so that methods that plan on patches can be measured here at all: iCEM with 100 candidates and 5 iterations for all that
-plan; policies act in one forward pass per step. DINO-WM and the policies see with the frozen encoder of LeWorldModel
-(its patch tokens, the same training seed), not with DINOv2: what is compared is what stands on the tokens. [Baselines](baselines.md) says what each method is. The difference to `lewm` is
-pair by pair and seed by seed, and no interval is corrected for how many there are."""
+Measured by `python bench/results.py TASK... --home .results --methods`. Protocol `heldout` again, with a smaller
+search, so that methods that plan on patches can be measured here at all: iCEM with 100 candidates and 5 iterations for
+all that plan; policies act in one forward pass per step. DINO-WM and the policies see with the frozen encoder of
+LeWorldModel (its patch tokens, the same training seed), not with DINOv2: what is compared is what stands on the tokens.
+[Baselines](baselines.md) says what each method is. The difference to `lewm` is pair by pair and seed by seed, and no
+interval is corrected for how many there are."""
 
 KINDS = """\
 Protocol `heldout`: pairs whose start was not solved already, and the groups that each task tells apart
