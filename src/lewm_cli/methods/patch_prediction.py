@@ -62,3 +62,4 @@ class ProprioPatchPrediction(PatchPrediction):
     summary: ClassVar[str] = "Patch tokens of a frozen encoder are predicted, and proprioception with them."
     source: ClassVar[str] = "DINO-WM, arXiv 2411.04983"
     Sizes: ClassVar[type[NetworkConfig]] = DinoWMConfig
+    without_proprio: ClassVar[str | None] = PatchPrediction.name
