@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control.actor import Actions, Frame
+from lewm_cli.control.actor import Actions, Frame, Observation
 from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import checked_frame, read_image
@@ -54,7 +54,7 @@ class Policy:
             LewmError: the goal is no square RGB image.
         """
         frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
-        (self._episode,) = self._actor.begin([frame], [self.seed])
+        (self._episode,) = self._actor.begin([Observation(frame)], [self.seed])
         self._queue = deque[Actions]()
 
     @property
@@ -76,7 +76,7 @@ class Policy:
         """
         checked_frame(frame, "the frame")
         if not self._queue:
-            (actions,) = self._actor.act([self._episode], [frame])
+            (actions,) = self._actor.act([self._episode], [Observation(frame)])
             self._queue.extend(actions[: self._actor.steps])
         return self._queue.popleft()
 
