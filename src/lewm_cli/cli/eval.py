@@ -163,7 +163,7 @@ def command(
     where = early.find_home(home, runs=[run], datasets=[dataset])
     of_protocol = tuple(layer for layer in layers if layer not in about_references)
     if not goal_image:
-        early.check_protocol(where, run, protocol, of_protocol)
+        early.check_protocol(where, run, protocol, of_protocol, references=references)
     from lewm_cli.flows.evaluate import drive_run, evaluate_run
     from lewm_cli.report import VideoFolder, evaluation_tables, goal_image_tables
 

@@ -56,6 +56,7 @@ def fit_head(
     if kind not in KINDS:
         raise UsageError(f"there is no kind of head {kind!r}; --kind takes {' or '.join(KINDS)}")
     run = load_run(home, name, resolve_device(device), external=external, say=say)
+    run.require_world_model()
     run.use_threads()
     recording = home.find_dataset(dataset or run.card.dataset.name, say)
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)

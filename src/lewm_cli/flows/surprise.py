@@ -80,6 +80,7 @@ def surprise_run(
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
     there, recording = resolve_device(device), _find_recording(home, dataset, actions, perturb, say)
     loaded = load_run(home, run or _choose_run(home, recording, say), there, external=external, say=say)
+    loaded.require_world_model()
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC
     refuse_unfit(loaded, task, recording)
