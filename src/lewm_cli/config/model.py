@@ -1,7 +1,7 @@
 """Sizes of a world model and of its parts. The defaults are the released ViT-Tiny model (18,034,478 parameters)."""
 
 from abc import abstractmethod
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -25,8 +25,11 @@ class EncoderConfig(Section):
 
 
 class FrozenEncoderConfig(EncoderConfig):
-    """A vision transformer that was trained before, of which the patch tokens are taken."""
+    """A vision transformer that was trained before, of which the patch tokens are taken; by default DINOv2-small."""
 
+    width: PositiveInt = Field(384, description="token width")
+    heads: PositiveInt = Field(6, description="attention heads")
+    mlp: PositiveInt = Field(1536, description="hidden width of a block's MLP")
     source: str = Field("", description="where its weights are from: a run, or a model on the Hub")
 
 
@@ -43,10 +46,9 @@ class ActionEncoderConfig(Section):
     expansion: PositiveInt = Field(4, description="hidden width of the MLP as a multiple of the latent")
 
 
-class TransformerConfig(Section):
-    """A transformer that a condition modulates (AdaLN-zero)."""
+class BlocksConfig(Section):
+    """The blocks of a transformer, each of attention and an MLP."""
 
-    width: PositiveInt | None = Field(None, description="token width; the latent dimension if not given")
     depth: PositiveInt = Field(6, description="number of blocks")
     heads: PositiveInt = Field(16, description="attention heads")
     head_dim: PositiveInt = Field(64, description="width of one head")
@@ -54,8 +56,20 @@ class TransformerConfig(Section):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the blocks")
 
 
+class TransformerConfig(BlocksConfig):
+    """A transformer that a condition modulates (AdaLN-zero)."""
+
+    width: PositiveInt | None = Field(None, description="token width; the latent dimension if not given")
+
+
 class PredictorConfig(TransformerConfig):
     """The causal transformer that predicts the next latent, modulated by the actions."""
+
+    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="dropout after the position embedding")
+
+
+class PatchPredictorConfig(BlocksConfig):
+    """The frame-causal transformer that predicts the patch tokens of the next frame."""
 
     embedding_dropout: float = Field(0.0, ge=0, lt=1, description="dropout after the position embedding")
 
@@ -107,8 +121,65 @@ class ModelConfig(WorldModelConfig):
 
     @model_validator(mode="after")
     def _patches_tile_the_image(self) -> Self:
-        if self.image_size % self.encoder.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of encoder.patch_size {self.encoder.patch_size}"
-            )
-        return self
+        return _tiled(self, self.encoder)
+
+
+class PatchNetworkConfig(NetworkConfig):
+    """Sizes of a network on the patch tokens of a frozen encoder."""
+
+    encoder: FrozenEncoderConfig = FrozenEncoderConfig()
+
+    @property
+    def patches(self) -> int:
+        """Patch tokens P of a frame."""
+        return int((self.image_size // self.encoder.patch_size) ** 2)
+
+    @model_validator(mode="after")
+    def _patches_tile_the_image(self) -> Self:
+        return _tiled(self, self.encoder)
+
+
+class DinoWMNopropConfig(PatchNetworkConfig, WorldModelConfig):
+    """Sizes of DINO-WM, which predicts patch tokens from patch tokens and actions."""
+
+    predictor: PatchPredictorConfig = PatchPredictorConfig()
+    action_embedding: PositiveInt = Field(10, description="width of the embedding of an action block")
+
+    @property
+    def token_dim(self) -> int:
+        """Width of a token of a latent: what is predicted of a patch."""
+        return self.encoder.width
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimension of the latent of a frame: its patch tokens, one after another."""
+        return self.patches * self.token_dim
+
+    @property
+    def blocks(self) -> str:
+        """Numbers of transformer blocks: of the frozen encoder and of the predictor."""
+        return f"{self.encoder.depth} + {self.predictor.depth}"
+
+
+class DinoWMConfig(DinoWMNopropConfig):
+    """Sizes of DINO-WM with proprioception, whose embedding stands in every token behind the patch."""
+
+    proprio: PositiveInt | None = Field(
+        None, description="dimensions of proprioception; those of the recording if not given"
+    )
+    proprio_embedding: PositiveInt = Field(10, description="width of the embedding of proprioception")
+
+    @property
+    def token_dim(self) -> int:
+        """Width of a token of a latent: what is predicted of a patch, and of proprioception."""
+        return self.encoder.width + self.proprio_embedding
+
+
+Sizes = TypeVar("Sizes", bound=NetworkConfig)
+
+
+def _tiled(sizes: Sizes, encoder: EncoderConfig) -> Sizes:
+    """The sizes; ValueError if frames are not made of whole patches."""
+    if sizes.image_size % encoder.patch_size:
+        raise ValueError(f"image_size {sizes.image_size} is not a multiple of encoder.patch_size {encoder.patch_size}")
+    return sizes

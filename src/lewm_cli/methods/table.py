@@ -4,6 +4,7 @@ from lewm_cli.methods.delta import Delta
 from lewm_cli.methods.inverse import Inverse
 from lewm_cli.methods.lewm import LeWM
 from lewm_cli.methods.objective import Objective
+from lewm_cli.methods.patch_prediction import PatchPrediction, ProprioPatchPrediction
 from lewm_cli.methods.pldm import PLDM
 from lewm_cli.methods.prediction import Prediction
 from lewm_cli.suggestion import nearest
@@ -16,6 +17,8 @@ METHODS: dict[str, type[Objective]] = {
         Delta,
         Inverse,
         Prediction,
+        ProprioPatchPrediction,
+        PatchPrediction,
     )
 }
 

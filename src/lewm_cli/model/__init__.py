@@ -7,7 +7,8 @@ from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
 from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.network import GoalConditionedPolicy, Network
-from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, Predictor, Projector
+from lewm_cli.model.patch_predictor import FrameCausalTransformer, PatchPredictor, VectorEmbedder, frame_causal_mask
+from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, FeedForward, Predictor, Projector
 from lewm_cli.model.products import onednn_is_faster
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.sigreg import SIGReg
@@ -22,18 +23,23 @@ __all__ = [
     "ComponentProfile",
     "ConditionalBlock",
     "DifferenceDecoder",
+    "FeedForward",
+    "FrameCausalTransformer",
     "FrozenEncoder",
     "GoalConditionedPolicy",
     "Imaginer",
     "Network",
+    "PatchPredictor",
     "PlanFlops",
     "PositionHead",
     "Predictor",
     "Projector",
     "ReachHead",
     "SIGReg",
+    "VectorEmbedder",
     "VisionTransformer",
     "WorldModel",
+    "frame_causal_mask",
     "has_bf16",
     "normalize_pixels",
     "onednn_is_faster",

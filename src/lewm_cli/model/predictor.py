@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import ActionEncoderConfig, PredictorConfig, TransformerConfig
+from lewm_cli.config import ActionEncoderConfig, BlocksConfig, PredictorConfig, TransformerConfig
 from lewm_cli.model.products import Linear
 
 
@@ -77,7 +77,7 @@ class ConditionalBlock(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention; in a causal one a step sees itself and the steps before it."""
 
-    def __init__(self, config: TransformerConfig, width: int, *, causal: bool) -> None:
+    def __init__(self, config: BlocksConfig, width: int, *, causal: bool) -> None:
         super().__init__()
         self.causal = causal
         inner = config.heads * config.head_dim
@@ -87,13 +87,13 @@ class Attention(nn.Module):
         self.to_qkv = Linear(width, 3 * inner, bias=False)
         self.to_out = nn.Sequential(Linear(inner, width), nn.Dropout(config.dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, width) to the same."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, T, width) to the same; a mask (T, T) is true where a step sees another."""
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(self.norm(x)).chunk(3, dim=-1)
         )
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout, self.causal)
         output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
         return output
 
@@ -101,7 +101,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """LayerNorm, Linear, GELU, Linear, with dropout."""
 
-    def __init__(self, config: TransformerConfig, width: int) -> None:
+    def __init__(self, config: BlocksConfig, width: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.LayerNorm(width),

@@ -1,0 +1,81 @@
+"""The network of DINO-WM (arXiv 2411.04983), with proprioception or without it."""
+
+import torch
+from torch import Tensor, nn
+
+from lewm_cli.config import DinoWMConfig, DinoWMNopropConfig
+from lewm_cli.errors import LewmError
+from lewm_cli.methods.info_contract import InfoContract
+from lewm_cli.model import FrozenEncoder, PatchPredictor, VectorEmbedder
+
+
+class DinoWM(InfoContract):
+    """Predicts the patch tokens that a frozen encoder makes of the next frame.
+
+    A latent is the tokens of a frame one after another: each is that of a patch, followed by the embedding of
+    proprioception if it is taken. The tokens of a frame hold one embedding of it; those that are predicted may differ.
+    The predictor sees the embedding of the action behind each token, and what it makes of that is left out.
+
+    Args:
+        config: sizes; the defaults are the release's.
+        block_dim: width of an action block, frameskip * action dimensions.
+    """
+
+    def __init__(self, config: DinoWMNopropConfig, block_dim: int) -> None:
+        super().__init__(config, block_dim)
+        self.config: DinoWMNopropConfig = config
+        self.encoder = FrozenEncoder(config.encoder, config.image_size)
+        self.predictor = PatchPredictor(
+            config.predictor, config.token_dim + config.action_embedding, config.patches, config.history
+        )
+        embedders = {"action": VectorEmbedder(block_dim, config.action_embedding)}
+        if isinstance(config, DinoWMConfig):
+            assert config.proprio is not None  # training or reading weights has settled it
+            embedders = {"proprio": VectorEmbedder(config.proprio, config.proprio_embedding)} | embedders
+        self.extra_encoders = nn.ModuleDict(embedders)
+
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
+        """Normalized frames (B, T, 3, H, W) and proprioception (B, T, dimensions) to latents (B, T, D).
+
+        Raises LewmError without proprioception if the network takes it.
+        """
+        tokens: Tensor = self.encoder(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        if "proprio" in self.extra_encoders:
+            if proprio is None:
+                raise LewmError("this network sees proprioception beside frames; give it both")
+            tokens = _beside(tokens, self.extra_encoders["proprio"](proprio))
+        return tokens.flatten(2)
+
+    def embed_actions(self, blocks: Tensor) -> Tensor:
+        """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, E)."""
+        embeddings: Tensor = self.extra_encoders["action"](blocks)
+        return embeddings
+
+    def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
+        """Latents (B, T, D) and action embeddings (B, T, E) to the latents one step later (B, T, D)."""
+        tokens = _beside(self._tokens(emb), act_emb)
+        predicted: Tensor = self.predictor(tokens.flatten(1, 2)).view(tokens.shape)
+        return predicted[..., : self.config.token_dim].flatten(2)
+
+    def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """Cost (...) of the last of latents (..., T, D) for the goal (..., D).
+
+        The mean squared error of patches plus that of the embedding of proprioception, read from the first token.
+        """
+        apart = (self._tokens(latents[..., -1, :]) - self._tokens(goal)).square()
+        patches, proprio = apart.split((self.config.encoder.width, apart.shape[-1] - self.config.encoder.width), dim=-1)
+        cost = patches.mean(dim=(-2, -1))
+        return cost + proprio[..., 0, :].mean(dim=-1) if proprio.shape[-1] else cost
+
+    def summaries(self, latents: Tensor) -> Tensor:
+        """Latents (..., D) to the means of their tokens (..., token_dim)."""
+        return self._tokens(latents).mean(dim=-2)
+
+    def _tokens(self, latents: Tensor) -> Tensor:
+        """(..., D) to (..., P, token_dim)."""
+        return latents.unflatten(-1, (self.config.patches, self.config.token_dim))
+
+
+def _beside(tokens: Tensor, embeddings: Tensor) -> Tensor:
+    """Append embeddings (B, T, E) of frames to each of their tokens (B, T, P, width)."""
+    return torch.cat([tokens, embeddings.unsqueeze(2).expand(-1, -1, tokens.shape[2], -1)], dim=-1)
