@@ -25,7 +25,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, TrainConfig
 from lewm_cli.model import Batch
 from lewm_cli.store import Home, RunFiles, load_run, read_card
-from lewm_cli.train import HeldOut, JsonLog, Warned
+from lewm_cli.train import HeldOut, HeldOutLatents, JsonLog, Warned
 from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
@@ -454,9 +454,11 @@ def tiny_model() -> JEPA:
     return JEPA(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6)
 
 
-def measure(model: JEPA) -> HeldOut:
+def measure(model: JEPA) -> HeldOutLatents:
     objective = TrainConfig.build(tomllib.loads(TINY), "TINY").objective
-    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))[0]
+    measured, _ = HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))
+    assert isinstance(measured, HeldOutLatents)
+    return measured
 
 
 def some_batches(number: int) -> list[Batch]:
@@ -511,5 +513,5 @@ def test_shrunken_latents_are_called_collapsed(scale: float, collapsed: bool):
     ("std", "share", "collapsed"), [(0.09, 0.51, True), (0.11, 0.51, False), (0.09, 0.49, False), (0.0, 1.0, True)]
 )
 def test_small_latents_are_called_collapsed_only_where_little_is_predicted(std: float, share: float, collapsed: bool):
-    held_out = HeldOut(share * std**2, std**2, {}, std, std, effective_rank=3.0, cosine=0.9)
+    held_out = HeldOutLatents({}, share * std**2, std**2, std, std, effective_rank=3.0, cosine=0.9)
     assert held_out.collapsed == collapsed

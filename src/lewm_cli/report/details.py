@@ -10,7 +10,7 @@ from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
-from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
+from lewm_cli.train import HeldOut, HeldOutLatents, RunDetails, TrainingFinished
 
 
 def training_tables(finished: TrainingFinished) -> list[RenderableType]:
@@ -130,10 +130,13 @@ def _run_facts(details: RunDetails) -> Table:
 
 
 def _add_held_out(table: Table, held_out: HeldOut) -> None:
-    ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
-    table.add_row("held-out prediction", f"{number(held_out.prediction)}, {ratio:.2f} x copying the last latent")
+    if isinstance(held_out, HeldOutLatents):
+        ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
+        table.add_row("held-out prediction", f"{number(held_out.prediction)}, {ratio:.2f} x copying the last latent")
     for name, value in held_out.parts.items():
         table.add_row(f"held-out {name}", number(value))
+    if not isinstance(held_out, HeldOutLatents):
+        return
     table.add_row("latent std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; collapsed near 0)")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")

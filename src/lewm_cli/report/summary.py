@@ -17,6 +17,7 @@ from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
 from lewm_cli.surprise import PerturbationResult
 from lewm_cli.tasks import find_task
+from lewm_cli.train import HeldOutLatents
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ def report_tree(report: RunReport, path: Path) -> dict[str, Any]:
 def _lines(report: RunReport) -> Iterator[Line]:
     if report.history.held_out:
         last = report.history.held_out[-1].held_out
-        ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
-        yield Line("held-out prediction", last.prediction, None, None, number(last.prediction), ratio)
-        yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "collapsed near 0")
+        if isinstance(last, HeldOutLatents):
+            ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
+            yield Line("held-out prediction", last.prediction, None, None, number(last.prediction), ratio)
+            yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "collapsed near 0")
+        else:
+            for name, value in last.parts.items():
+                yield Line(f"held-out {name}", value, None, None, number(value), "")
     if report.evaluation:
         yield from planning_lines(report.evaluation)
     if report.probe:
@@ -180,7 +185,7 @@ def _training_sentence(report: RunReport) -> str:
     batch = provenance.train.optimizer.batch_size
     taken = f"{begun} for {provenance.step:,} optimizer steps of {batch} clips on {provenance.device}"
     last = history.held_out[-1].held_out if history.held_out else None
-    if last and last.finite and last.copying > 0:
+    if isinstance(last, HeldOutLatents) and last.finite and last.copying > 0:
         error = f"{percent(last.prediction / last.copying)} of the error of copying the last latent"
         return f"{taken}; on held-out clips its prediction error is then {error}."
     return f"{taken}."

@@ -115,6 +115,11 @@ def _mean(losses: Sequence[Loss]) -> Loss:
     return Loss(
         torch.stack([loss.total for loss in losses]).mean(),
         {name: torch.stack([loss.parts[name] for loss in losses]).mean() for name in losses[0].parts},
-        torch.cat([loss.latents for loss in losses]),
-        torch.cat([loss.predicted for loss in losses]),
+        _joined([loss.latents for loss in losses]),
+        _joined([loss.predicted for loss in losses]),
     )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None

@@ -37,7 +37,7 @@ from lewm_cli.train.events import (
 )
 from lewm_cli.train.learner import Learner, out_of_memory
 from lewm_cli.train.memory import device_peak, process_peak
-from lewm_cli.train.monitor import HeldOut
+from lewm_cli.train.monitor import HeldOut, HeldOutLatents
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
 from lewm_cli.train.transfer import batches_on
@@ -208,9 +208,10 @@ class Trainer:
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
-        rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
-        self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
-        if held_out.collapsed and not self._warned:
+        if latents is not None:
+            rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
+            self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
+        if isinstance(held_out, HeldOutLatents) and held_out.collapsed and not self._warned:
             self._warned = True
             self._tell(
                 Warned(

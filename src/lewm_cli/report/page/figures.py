@@ -1,6 +1,5 @@
 """Draws every figure of the page: planning, training, probes and the latent map, surprise; and compared evaluations."""
 
-import math
 from collections.abc import Sequence
 from itertools import cycle
 
@@ -34,7 +33,7 @@ from lewm_cli.report.page.style import (
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
-from lewm_cli.train import TrainingHistory
+from lewm_cli.train import HeldOutLatents, TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
 PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
@@ -150,19 +149,14 @@ def _points(share: float) -> str:
 
 
 def draw_training(history: TrainingHistory) -> list[Drawing]:
-    """Losses while training, and measurements on held-out clips."""
-    names = tuple(history.steps[-1].parts) if history.steps else ()
-    losses = _curves(
-        [step.step for step in history.steps],
-        {name: [step.parts.get(name, math.nan) for step in history.steps] for name in names},
-    )
-    kept = [measured.held_out for measured in history.held_out]
-    held_out = _curves(
-        [measured.step for measured in history.held_out],
-        {name: [getattr(one, name) for one in kept] for name in HELD_OUT},
-    )
-    drawings = _losses(losses) if len(losses["step"]) else []
-    return drawings + ([_prediction(held_out), _spread(held_out), _cosine(held_out)] if len(held_out["step"]) else [])
+    """Losses while training, and measurements on held-out clips: of a policy those of the same losses."""
+    drawings = _losses("training loss", "", {step.step: step.parts for step in history.steps})
+    spread = {one.step: one.held_out for one in history.held_out if isinstance(one.held_out, HeldOutLatents)}
+    held_out = _curves(list(spread), {name: [getattr(one, name) for one in spread.values()] for name in HELD_OUT})
+    if len(held_out["step"]):
+        return [*drawings, _prediction(held_out), _spread(held_out), _cosine(held_out)]
+    parts = {one.step: one.held_out.parts for one in history.held_out if one.step not in spread}
+    return drawings + _losses("held-out loss", "held-out-", parts)
 
 
 def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.ndarray]:
@@ -172,7 +166,20 @@ def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.nd
     return {name: values[known] for name, values in table.items()}
 
 
-def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
+def _losses(what: str, key: str, logged: dict[int, dict[str, float]]) -> list[Drawing]:
+    """Parts of a loss by step, those of every phase of a training apart: a later one may have others."""
+    phases: dict[tuple[str, ...], list[int]] = {}
+    for step, parts in logged.items():
+        phases.setdefault(tuple(parts), []).append(step)
+    drawings = []
+    for phase, (names, steps) in enumerate(phases.items(), start=1):
+        curves = _curves(steps, {name: [logged[step][name] for step in steps] for name in names})
+        if len(curves["step"]):
+            drawings += _phase(what, key if phase == 1 else f"{key}phase-{phase}-", curves)
+    return drawings
+
+
+def _phase(what: str, key: str, curves: dict[str, np.ndarray]) -> list[Drawing]:
     """Parts of the loss on a logarithmic axis, and those that can be negative on another."""
     parts = {name: values for name, values in curves.items() if name != "step"}
     signed = {name: values for name, values in parts.items() if (values < 0).any()}
@@ -180,13 +187,13 @@ def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
     if positive := {name: values for name, values in parts.items() if name not in signed}:
         low, high = log_limits(np.concatenate(list(positive.values())))
         shown = {name: np.maximum(values, low) for name, values in positive.items()}  # 0 is at the lower edge
-        axes = _parts("training loss (dimensionless, log scale)", curves | shown, list(positive))
+        axes = _parts(f"{what} (dimensionless, log scale)", curves | shown, list(positive))
         axes.set_ylim(low, high)
         log_axis(axes)
-        drawings.append(_named(axes, "losses", positive, shown))
+        drawings.append(_named(axes, f"{key}losses", positive, shown))
     if signed:
-        axes = _parts("training loss (dimensionless)", curves, list(signed))
-        drawings.append(_named(axes, "signed-losses", signed, signed))
+        axes = _parts(f"{what} (dimensionless)", curves, list(signed))
+        drawings.append(_named(axes, f"{key}signed-losses", signed, signed))
     return drawings
 
 
