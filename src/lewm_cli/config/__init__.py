@@ -19,6 +19,7 @@ from lewm_cli.config.model import (
     PatchPredictorConfig,
     PredictorConfig,
     ProjectorConfig,
+    ProprioConfig,
     TransformerConfig,
     WorldModelConfig,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "PlannerConfig",
     "PredictorConfig",
     "ProjectorConfig",
+    "ProprioConfig",
     "ReferencesConfig",
     "ScheduleConfig",
     "Section",
