@@ -1,5 +1,6 @@
 """Validated configuration: sizes of networks, training, planning, protocols of measurements, normalization."""
 
+from lewm_cli.config.goals import ActorGoals, Goals, ValueGoals
 from lewm_cli.config.inputs import ActionStats, DatasetIdentity, Inputs, PixelStats, constant_dimensions
 from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
 from lewm_cli.config.logging import LOGGERS, LogConfig
@@ -10,6 +11,8 @@ from lewm_cli.config.model import (
     DinoWMNopropConfig,
     EncoderConfig,
     FrozenEncoderConfig,
+    GoalPolicyConfig,
+    GoalPredictorConfig,
     ModelConfig,
     NetworkConfig,
     PatchNetworkConfig,
@@ -30,6 +33,7 @@ __all__ = [
     "OWN_FIELDS",
     "ActionEncoderConfig",
     "ActionStats",
+    "ActorGoals",
     "BlocksConfig",
     "DataConfig",
     "DatasetIdentity",
@@ -40,6 +44,9 @@ __all__ = [
     "EvalProtocol",
     "Expectation",
     "FrozenEncoderConfig",
+    "GoalPolicyConfig",
+    "GoalPredictorConfig",
+    "Goals",
     "Inputs",
     "Layer",
     "LogConfig",
@@ -60,6 +67,7 @@ __all__ = [
     "Section",
     "SolverName",
     "TransformerConfig",
+    "ValueGoals",
     "WorldModelConfig",
     "constant_dimensions",
     "merge_layers",
