@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-from lewm_cli.config import ActionStats, Inputs
+from lewm_cli.config import ActionStats, Inputs, ModelConfig
 from lewm_cli.methods import DEFAULT, METHODS, TrainConfig
 from lewm_cli.model import Batch
 from lewm_cli.train import find_preset
@@ -49,8 +49,9 @@ class Contender:
 
     @classmethod
     def all(cls, latent: int) -> list[Self]:
-        """Every method, the default one first, and every addition to that."""
-        found = [cls(f"`{name}`", cls._sized(name, latent, {})) for name in METHODS]
+        """Every method around LeWorldModel's network, the default one first, and every addition to that."""
+        names = (name for name, method in METHODS.items() if method.Sizes is ModelConfig)
+        found = [cls(f"`{name}`", cls._sized(name, latent, {})) for name in names]
         return found + [
             cls(f"`{DEFAULT}` + {term}", cls._sized(DEFAULT, latent, {term: weight})) for term, weight in ADDED.items()
         ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_results_page import generator
 
-from lewm_cli.methods import METHODS
+from families import AROUND_LEWM
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_ratios_are_to_the_first_within_each_round(step: ModuleType):
 
 def test_every_method_and_addition_takes_steps(step: ModuleType):
     contenders = step.Contender.all(latent=4)
-    assert [one.title for one in contenders[: len(METHODS)]] == [f"`{name}`" for name in METHODS]
+    assert [one.title for one in contenders[: len(AROUND_LEWM)]] == [f"`{name}`" for name in AROUND_LEWM]
     assert {one.config.model.latent for one in contenders} == {4}
     for one in contenders:
         running = one.start()

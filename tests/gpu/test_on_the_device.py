@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from commands import lewm_here
+from families import AROUND_LEWM
 from lewm_cli.config import PlannerConfig
 from lewm_cli.data import Clip
-from lewm_cli.methods import JEPA, METHODS, RunCard, TrainConfig
+from lewm_cli.methods import JEPA, RunCard, TrainConfig
 from lewm_cli.model import rollout
 from lewm_cli.plan import LatentCost, Plan, Problem, find_solver
 from lewm_cli.store import Home, RunFiles, load_run
@@ -85,7 +86,7 @@ def learner(model: JEPA, card: RunCard, device: torch.device, method: str = "lew
 # Training
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_float32_loss_and_gradients_are_those_of_a_cpu(
     method: str, small_model: JEPA, small_card: Callable[..., RunCard], directions_of_the_cpu: None
 ):

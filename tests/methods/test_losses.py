@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from families import AROUND_LEWM
 from lewm_cli.config import ActionStats, EncoderConfig, Inputs, ModelConfig
 from lewm_cli.errors import UsageError
 from lewm_cli.methods import JEPA, METHODS, InfoContract, Loss, TrainConfig
@@ -125,7 +126,7 @@ def test_rollout_is_that_of_a_plain_loop(small_model: JEPA):
 
 
 @pytest.mark.parametrize("term", ADDITIONS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_addition_to_a_history_of_one_is_refused(method: str, term: str):
     tree = {"method": method, "objective": {term: 0.1}, "model": {"history": 1}}
     with pytest.raises(UsageError, match=rf"objective\.{term} needs clips of two steps or more, .* set objective"):
@@ -218,7 +219,7 @@ def test_decoders_are_perfect_where_they_decode_the_action(scramble: Callable):
             assert (loss_of(method, batch, heads=heads, **settings).parts[head].item() == 0) is perfect
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_total_is_prediction_and_every_term_by_its_weight(method: str, scramble: Callable):
     settings = SETTINGS.get(method, {}) | ({} if method == "prediction" else {"lambda": 0.25})
     weights = {
@@ -255,7 +256,7 @@ def test_additions_without_a_weight_are_not_computed():
     assert not any(METHODS[method]().heads(model.config, INPUTS) for method in ("lewm", "pldm", "prediction"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_terms_are_float32_where_the_network_is_not(method: str, scramble: Callable):
     """As in training on a GPU; latents of this network are not rounded."""
     settings = SETTINGS.get(method, {}) | {"cosine": 1, "straightness": 1}
@@ -279,7 +280,7 @@ def test_latents_and_predictions_of_a_rounding_network_are_float32(small_model: 
 # Gradients
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_gradients_reach_all_that_is_trained(method: str, small_model: JEPA, scramble: Callable):
     settings = SETTINGS.get(method, {})
     heads = heads_of(method, scramble, latent=small_model.config.latent, **settings)
@@ -329,7 +330,7 @@ def test_delta_reaches_the_encoder_from_its_second_step_on(scramble: Callable):
 
 
 @pytest.mark.parametrize("clips", ["equal frames", "two clips", "one step", "one dimension"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_gradients_are_finite(method: str, clips: str, scramble: Callable):
     latent, frames = 1 if clips == "one dimension" else LATENT, 2 if clips == "one step" else CLIP
     latents = noise(2 if clips == "two clips" else 6, frames, 3)

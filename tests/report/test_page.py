@@ -14,6 +14,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from families import AROUND_LEWM
 from lewm_cli.config import PlannerConfig
 from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
@@ -170,7 +171,7 @@ def test_numbers_stand_beside_their_floor(full):
         assert words in text
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_page_speaks_of_its_own_method(method: str):
     report, train = bare_report(), TrainConfig(method=method, objective={"cosine": 0.5})
     provenance = report.card.provenance.model_copy(update={"train": train})

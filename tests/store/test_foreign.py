@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 
 import lewm_cli
 from commands import flat, lewm, lewm_here
+from families import AROUND_LEWM
 from lewm_cli.config import ActionStats, ModelConfig
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.methods import JEPA, METHODS, RunCard
+from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Home, RunFiles, StoredStatistics, read_card, save_derived, save_run
 from lewm_cli.store.formats import read_checkpoint
 from synthetic import write_recording
@@ -449,11 +450,13 @@ def test_release_of_another_method_goes_by_the_name_of_the_method(home: Path, sm
 
 
 def test_runs_of_every_method_live_in_one_home(home: Path, small_model: JEPA, small_card):
-    for method in METHODS:
+    for method in AROUND_LEWM:
         save_run(RunFiles(home / "tworoom" / method), small_model, small_card(small_model, method))
-    assert {name: run["method"] for name, run in listed(home).items()} == {f"tworoom/{name}": name for name in METHODS}
+    assert {name: run["method"] for name, run in listed(home).items()} == {
+        f"tworoom/{name}": name for name in AROUND_LEWM
+    }
     table = flat(lewm_here(home, "ls").out)
-    for method in METHODS:
+    for method in AROUND_LEWM:
         run = lewm_cli.load(f"tworoom/{method}", cache_dir=home)
         assert (run.method, run.card.method) == (method, method)
         assert shown(home, f"tworoom/{method}")["method"] == method

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from accelerator import DEVICE, Accelerator, attached
 from commands import lewm_here
+from families import AROUND_LEWM
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
-from lewm_cli.methods import JEPA, METHODS, Loss, TrainConfig
+from lewm_cli.methods import JEPA, Loss, TrainConfig
 from lewm_cli.model import products
 from lewm_cli.train import compiled
 from lewm_cli.train.learner import Learner
@@ -111,7 +112,7 @@ def test_blocks_that_are_computed_twice_give_the_same_bits(monkeypatch: pytest.M
 # On a device
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", AROUND_LEWM)
 def test_a_step_on_a_device_is_that_on_the_cpu_and_nothing_of_it_waits(accelerator: Accelerator, method: str):
     config = configured(method, ADDITIONS)
     learner = a_learner(config, DEVICE)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from commands import flat, lewm_here
+from families import AROUND_LEWM
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError
 from lewm_cli.flows.train import train
@@ -26,7 +27,7 @@ ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 ADDED = ("--set", "objective.cosine=0.5", "--set", "objective.straightness=0.1", "--set", "objective.rollout=1")
 SETTINGS = {
-    **{name: (name,) for name in METHODS},
+    **{name: (name,) for name in AROUND_LEWM},
     "delta": ("delta", "--set", "objective.decoder.dropout=0.5", "--set", "monitor.every=4"),
     "pldm, with all that it can have": ("pldm", "--set", "objective.inverse=1", "--set", "objective.cov_t=1", *ADDED),
 }

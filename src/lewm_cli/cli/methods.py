@@ -8,7 +8,7 @@ EXAMPLES = options.examples(
 
 
 def command(json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """List the methods of `lewm train --method`, and what any of them can add, each with its source."""
+    """List the methods of `lewm train --method`, and what can be added to them, each with its source."""
     from lewm_cli.methods import METHODS
     from lewm_cli.report import Output, method_tables, method_tree
 

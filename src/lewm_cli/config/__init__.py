@@ -16,6 +16,7 @@ from lewm_cli.config.model import (
     PatchPredictorConfig,
     PredictorConfig,
     ProjectorConfig,
+    ProprioConfig,
     TransformerConfig,
     WorldModelConfig,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "PlannerConfig",
     "PredictorConfig",
     "ProjectorConfig",
+    "ProprioConfig",
     "ReferencesConfig",
     "ScheduleConfig",
     "Section",

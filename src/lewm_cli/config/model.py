@@ -99,6 +99,14 @@ class NetworkConfig(Section):
         return ""
 
 
+class ProprioConfig(NetworkConfig):
+    """Sizes of a network that takes proprioception beside frames."""
+
+    proprio: PositiveInt | None = Field(
+        None, description="dimensions of proprioception; those of the recording if not given"
+    )
+
+
 class WorldModelConfig(NetworkConfig):
     """Sizes that every world model has."""
 
@@ -169,12 +177,9 @@ class DinoWMNopropConfig(PatchNetworkConfig, WorldModelConfig):
         return f"{self.encoder.depth} + {self.predictor.depth}"
 
 
-class DinoWMConfig(DinoWMNopropConfig):
+class DinoWMConfig(DinoWMNopropConfig, ProprioConfig):
     """Sizes of DINO-WM with proprioception, whose embedding stands in every token behind the patch."""
 
-    proprio: PositiveInt | None = Field(
-        None, description="dimensions of proprioception; those of the recording if not given"
-    )
     proprio_embedding: PositiveInt = Field(10, description="width of the embedding of proprioception")
 
     @property

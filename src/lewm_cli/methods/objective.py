@@ -27,13 +27,15 @@ class Objective(Section):
         name: of the method in configurations and run names, `method = "lewm"`.
         summary: what it does, in a sentence.
         source: where it comes from.
-        Sizes: the section `model` of a configuration.
+        Sizes: the section `model` of a configuration; a `ProprioConfig` if the network takes proprioception.
+        without_proprio: name of the method that is the same without proprioception, if there is one.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     Sizes: ClassVar[type[NetworkConfig]] = ModelConfig
+    without_proprio: ClassVar[str | None] = None
 
     @classmethod
     def network(cls, sizes: NetworkConfig, block_dim: int) -> "Network":

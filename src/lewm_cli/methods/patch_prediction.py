@@ -51,7 +51,7 @@ class PatchPrediction(Objective):
 
     @property
     def collapse_advice(self) -> str:
-        """What is predicted is given, so that only another encoder tells frames apart that this one does not."""
+        """Another encoder is needed where this one tells frames hardly apart: it is never trained."""
         return "its frozen encoder sees hardly a difference between frames: name another --encoder"
 
 
@@ -62,3 +62,4 @@ class ProprioPatchPrediction(PatchPrediction):
     summary: ClassVar[str] = "Patch tokens of a frozen encoder are predicted, and proprioception with them."
     source: ClassVar[str] = "DINO-WM, arXiv 2411.04983"
     Sizes: ClassVar[type[NetworkConfig]] = DinoWMConfig
+    without_proprio: ClassVar[str | None] = PatchPrediction.name

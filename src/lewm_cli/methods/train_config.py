@@ -88,7 +88,7 @@ class TrainConfig(Section):
         if not having:
             return super().unknown(key, tree)
         group = key.partition(".")[0]
-        taken = ", ".join(cls.types(tree)[group].types({}))
+        taken = ", ".join(cls.types(tree)[group].types({})) or "no settings"
         others = ", ".join(having)
         return f"{key} means nothing to the method {method}, whose {group} takes {taken}; it is a setting of {others}"
 

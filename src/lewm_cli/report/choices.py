@@ -25,13 +25,14 @@ class ObjectiveSetting:
 
 
 def method_tables(methods: list[type[Objective]]) -> list[RenderableType]:
-    """One line per method, and one per addition that all of them take."""
+    """One line per method, and one per addition that all around LeWorldModel's network take."""
     table = framed_table("methods", "name", "what it does", "lambda", "source", fold=(1, 2, 3))
     for method in methods:
         weights = (one for one in _settings(method) if one.key == "objective.lambda")
         shown = next((f"{setting(one.default)}: {one.meaning}" for one in weights), "none")
         table.add_row(method.name, method.summary, shown, method.source)
-    added = framed_table("additions, for --set", "setting", "meaning", fold=(1,))
+    taking = ", ".join(method.name for method in methods if issubclass(method, LatentPrediction))
+    added = framed_table(f"additions to {taking}, for --set", "setting", "meaning", fold=(1,))
     for one in _settings(LatentPrediction):
         added.add_row(one.key, one.meaning)
     return [
