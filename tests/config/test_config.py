@@ -232,7 +232,8 @@ def test_last_layer_that_names_a_method_decides_and_others_keep_their_objective_
 
 
 def test_preset_has_an_objective_for_every_method_that_needs_one(tmp_path: Path):
-    toml = '[presets.own]\nmethod = "delta"\nmethods.delta.objective = { lambda = 3 }\nmethods.pldm.objective = { std = 2 }\n'
+    toml = '[presets.own]\nmethod = "delta"\n'
+    toml += "methods.delta.objective = { lambda = 3 }\nmethods.pldm.objective = { std = 2 }\n"
     (tmp_path / "task.toml").write_text(toml, encoding="utf-8")
     preset = Preset(Task("toy", tmp_path, "a toy"), "own")
     assert (preset.config().method, preset.config().objective.lambda_) == ("delta", 3)

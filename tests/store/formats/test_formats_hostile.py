@@ -279,7 +279,7 @@ def test_streams_are_refused(name, container, canary, tmp_path):
 def test_first_foreign_name_is_told(tmp_path, canary):
     path = tmp_path / "lewm_object.ckpt"
     torch.save({"a": torch.ones(2), "b": Call(os.system, SHELL), "c": Call(eval, CODE)}, path)
-    assert "refused: the pickle names posix.system, which no checkpoint of LeWM or PLDM needs" in refusal(path)
+    assert "refused: the pickle names posix.system, which no checkpoint of LeWM, PLDM or DINO-WM needs" in refusal(path)
 
 
 def test_hidden_in_the_state_of_a_real_module(tmp_path, canary):
@@ -295,7 +295,7 @@ def test_source_code_in_a_legacy_file_is_not_looked_at(tmp_path):
     path = tmp_path / "lewm_object.ckpt"
     named = b"ctorch.nn.modules.linear\nLinear\n" + text("/tmp/linear.py") + text("raise SystemExit")
     path.write_bytes(in_legacy(b"\x80\x02(" + text("module") + named + b"tQ."))
-    assert "neither the tensors of a model nor a LeWM or PLDM" in refusal(path)
+    assert "neither the tensors of a model nor a LeWM, PLDM or DINO-WM" in refusal(path)
 
 
 LIES = ["deflated", "overlap", "longer entry", "short storage", "huge storage", "no storage", "two entries", "trailing"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lewm_cli.config import NetworkConfig, Section
 from lewm_cli.methods import DEFAULT, METHODS
+from lewm_cli.store.formats.classes import ALL
 from lewm_cli.store.formats.refused import RefusalError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ModelSpec:
         import torch
 
         if not 1 <= self.block_dim <= LARGEST or _too_large(self.sizes):
-            raise RefusalError("its configuration asks for a model larger than any LeWM or PLDM")
+            raise RefusalError(f"its configuration asks for a model larger than any {ALL}")
         with torch.device("meta"):
             return self.network()
 
