@@ -1,24 +1,16 @@
 """Gets a model of transformers from the Hub, into the cache there that other tools share."""
 
-import re
 from pathlib import Path
 
 import httpx2
 from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store import Say
+from lewm_cli.store.formats.pretrained import CONFIG, WEIGHTS
 from lewm_cli.system_errors import explain, number_of
-
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""The first of them that a repository has is taken."""
-
-
-def is_repository(name: str) -> bool:
-    """Tell whether a word can be the name of a repository with its owner, as `facebook/dinov2-small`."""
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII))
 
 
 def hub_folder(repo: str, say: Say, *, download: bool = True) -> Path:
@@ -38,6 +30,7 @@ def hub_folder(repo: str, say: Say, *, download: bool = True) -> Path:
         if not download:
             raise LewmError(f"{repo} is not in the cache of the Hub, and a dry run downloads nothing; type: {by_hand}")
         say(f"downloading {repo} from {constants.ENDPOINT} to {constants.HF_HUB_CACHE}")
+        disable_progress_bars()  # a line says what comes, and those who asked for quiet get none
         get_hf_file_metadata(hf_hub_url(repo, CONFIG))  # first, for a download tries long where nobody answers
         _file(repo, CONFIG)
         for name in WEIGHTS:
