@@ -1,6 +1,7 @@
 """One frame in, one action out: a run that drives a robot or a simulator towards a goal image."""
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,14 +9,17 @@ import torch
 from lewm_cli.config import PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, Frame, Observation
 from lewm_cli.control.run_actor import find_actor
-from lewm_cli.control.run_planner import PlannedEpisode, Planner
+from lewm_cli.control.run_planner import PlannedEpisode, Planner, embed_observations
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.plan import Plan
 from lewm_cli.store import Run
 from lewm_cli.store.load import load
 
-Goal = Frame | str | Path
-"""A frame (size, size, 3) uint8, or the path of an image file."""
+Seen = Frame | Observation
+"""A frame (size, size, 3) uint8; with proprioception beside it, for a run that takes it."""
+
+Goal = Seen | str | Path
+"""The same, or the path of an image file."""
 
 
 class Policy:
@@ -26,7 +30,8 @@ class Policy:
 
     Args:
         run: name or path of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal: a frame (size, size, 3) uint8, or the path of an image file.
+        goal: a frame (size, size, 3) uint8, or the path of an image file; an `Observation` of a frame and of
+            proprioception for a run that takes both.
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
 
@@ -61,8 +66,8 @@ class Policy:
         Raises:
             LewmError: the goal is no square RGB image.
         """
-        frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
-        (self._episode,) = self._actor.begin([Observation(frame)], [self.seed])
+        seen = read_image(Path(goal)).frame if isinstance(goal, str | Path) else goal
+        (self._episode,) = self._actor.begin([_checked(seen, "the goal")], [self.seed])
         self._queue = deque[Actions]()
 
     @property
@@ -70,11 +75,11 @@ class Policy:
         """The plan whose actions are handed out now; None before the first, and where nothing is planned."""
         return self._episode.plan if isinstance(self._episode, PlannedEpisode) else None
 
-    def act(self, frame: Frame) -> Actions:
+    def act(self, frame: Seen) -> Actions:
         """Choose the action to take now.
 
         Args:
-            frame: (size, size, 3) uint8 of the camera; looked at only when no action is left.
+            frame: (size, size, 3) uint8 of the camera, or an `Observation`; looked at only when no action is left.
 
         Returns:
             (A,) float32, in the units of the recording that the run was trained on.
@@ -82,19 +87,25 @@ class Policy:
         Raises:
             LewmError: it is no square RGB frame, or the planner is to respect bounds that are not known.
         """
-        checked_frame(frame, "the frame")
+        seen = _checked(frame, "the frame")
         if not self._queue:
-            (actions,) = self._actor.act([self._episode], [Observation(frame)])
+            (actions,) = self._actor.act([self._episode], [seen])
             self._queue.extend(actions[: self._actor.steps])
         return self._queue.popleft()
 
     @torch.inference_mode()
-    def distance(self, frame: Frame) -> float:
-        """Latent cost of a frame (size, size, 3) uint8: squared distance to the goal, lower is nearer.
+    def distance(self, frame: Seen) -> float:
+        """Latent cost of a frame (size, size, 3) uint8, or an `Observation`: lower is nearer to the goal.
 
         Raises:
             LewmError: it is no square RGB frame, or the run is a policy, which has no latents.
         """
-        model, latent = self.run.world_model, self.run.embed(checked_frame(frame, "the frame")[None])
+        model, latent = self.run.world_model, embed_observations(self.run, [_checked(frame, "the frame")])
         assert isinstance(self._episode, PlannedEpisode)
         return float(model.latent_cost(latent, self._episode.goal[None]))
+
+
+def _checked(seen: Seen, what: str) -> Observation:
+    """An observation of a square RGB frame; raises LewmError if it is something else."""
+    whole = seen if isinstance(seen, Observation) else Observation(seen)
+    return replace(whole, frame=checked_frame(whole.frame, what))

@@ -162,7 +162,8 @@ class Planner(Actor):
 
 def embed_observations(run: Run, seen: Sequence[Observation]) -> Tensor:
     """Latents (N, D), on the run's device, of at least one observation; frames are of one size."""
-    return run.embed(np.stack([one.frame for one in seen]))
+    proprio = [one.proprio for one in seen if one.proprio is not None]
+    return run.embed(np.stack([one.frame for one in seen]), np.stack(proprio) if proprio else None)
 
 
 def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:

@@ -49,13 +49,13 @@ class EpisodeProgress:
 
 
 def observe(simulator: Simulator) -> Observation:
-    """What a simulator looks like now."""
-    return Observation(np.array(simulator.frame()))
+    """Look at a simulator as it is now."""
+    return Observation(np.array(simulator.frame()), simulator.proprio())
 
 
 def observe_goal(simulator: Simulator) -> Observation:
-    """What it would look like if the goal were reached."""
-    return Observation(np.array(simulator.goal_frame()))
+    """Look at it as it would be if the goal were reached."""
+    return Observation(np.array(simulator.goal_frame()), simulator.goal_proprio())
 
 
 class SimulatedEpisode:
