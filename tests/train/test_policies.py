@@ -202,8 +202,8 @@ def test_state_of_the_value_phase_says_that_its_policy_is_not_trained(tmp_path: 
 @pytest.mark.parametrize(
     ("objective", "said"),
     [
-        ({"value_share": 0}, "0 leaves no value to learn the policy from: the value is learned first"),
-        ({"value_share": 1}, "1 leaves no steps for the policy: the value is learned first"),
+        ({"value_share": 0}, "value_share 0 leaves no value to learn the policy from: the value is learned first"),
+        ({"value_share": 1}, "value_share 1 leaves no steps for the policy: the value is learned first"),
         ({"lambda": 0.1}, "objective.lambda means nothing to the method gciql"),
         ({"straightness": 0.1}, "objective.straightness means nothing to the method gciql"),
         ({"value_goals": {"random": 0.5}}, "must add up to 1, and 0.5 [+] 0.5 [+] 0 [+] 0.2 is 1.2"),
