@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Self, TypeVar
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
 
@@ -30,7 +30,15 @@ class FrozenEncoderConfig(EncoderConfig):
     width: PositiveInt = Field(384, description="token width")
     heads: PositiveInt = Field(6, description="attention heads")
     mlp: PositiveInt = Field(1536, description="hidden width of a block's MLP")
-    source: str = Field("", description="where its weights are from: a run, or a model on the Hub")
+    source: str = Field("", description="where its weights are from: a run, a folder, or a model on the Hub")
+    sha256: str = Field("", description="of the file that its weights are from")
+    layer_scale: bool = Field(False, description="every block scales what it adds, as in DINOv2")
+    epsilon: PositiveFloat = Field(1e-12, description="what norms add to a variance; 1e-6 in DINOv2")
+    grid: PositiveInt | None = Field(
+        None,
+        description="patches per side that its positions were trained for, interpolated to other frames, 37 in "
+        "DINOv2; those of image_size if not given",
+    )
 
 
 class ProjectorConfig(Section):

@@ -1,21 +1,25 @@
 """One frame in, one action out: a run that drives a robot or a simulator towards a goal image."""
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control.actor import Actions, Frame
+from lewm_cli.control.actor import Actions, Frame, Observation
 from lewm_cli.control.planner_settings import task_planner
-from lewm_cli.control.run_planner import Planner
+from lewm_cli.control.run_planner import Planner, embed_observations
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.plan import Plan
 from lewm_cli.store import Run
 from lewm_cli.store.load import load
 
-Goal = Frame | str | Path
-"""A frame (size, size, 3) uint8, or the path of an image file."""
+Seen = Frame | Observation
+"""A frame (size, size, 3) uint8; with proprioception beside it, for a run that takes it."""
+
+Goal = Seen | str | Path
+"""The same, or the path of an image file."""
 
 
 class Policy:
@@ -25,7 +29,8 @@ class Policy:
 
     Args:
         run: name or path of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal: a frame (size, size, 3) uint8, or the path of an image file.
+        goal: a frame (size, size, 3) uint8, or the path of an image file; an `Observation` of a frame and of
+            proprioception for a run that takes both.
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
 
@@ -53,8 +58,8 @@ class Policy:
         Raises:
             LewmError: the goal is no square RGB image.
         """
-        frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
-        (self._episode,) = self._actor.begin([frame], [self.seed])
+        seen = read_image(Path(goal)).frame if isinstance(goal, str | Path) else goal
+        (self._episode,) = self._actor.begin([_checked(seen, "the goal")], [self.seed])
         self._queue = deque[Actions]()
 
     @property
@@ -62,11 +67,11 @@ class Policy:
         """The plan whose actions are handed out now; None before the first."""
         return self._episode.plan
 
-    def act(self, frame: Frame) -> Actions:
+    def act(self, frame: Seen) -> Actions:
         """Choose the action to take now.
 
         Args:
-            frame: (size, size, 3) uint8 of the camera; looked at only when a new plan is made.
+            frame: (size, size, 3) uint8 of the camera, or an `Observation`; looked at only when a new plan is made.
 
         Returns:
             (A,) float32, in the units of the recording that the run was trained on.
@@ -74,18 +79,24 @@ class Policy:
         Raises:
             LewmError: it is no square RGB frame, or the planner is to respect bounds that are not known.
         """
-        checked_frame(frame, "the frame")
+        seen = _checked(frame, "the frame")
         if not self._queue:
-            (actions,) = self._actor.act([self._episode], [frame])
+            (actions,) = self._actor.act([self._episode], [seen])
             self._queue.extend(actions[: self._actor.steps])
         return self._queue.popleft()
 
     @torch.inference_mode()
-    def distance(self, frame: Frame) -> float:
-        """Latent cost of a frame (size, size, 3) uint8: squared distance to the goal, lower is nearer.
+    def distance(self, frame: Seen) -> float:
+        """Latent cost of a frame (size, size, 3) uint8, or an `Observation`: lower is nearer to the goal.
 
         Raises:
             LewmError: it is no square RGB frame.
         """
-        latent = self.run.embed(checked_frame(frame, "the frame")[None])
+        latent = embed_observations(self.run, [_checked(frame, "the frame")])
         return float(self.run.world_model.latent_cost(latent, self._episode.goal[None]))
+
+
+def _checked(seen: Seen, what: str) -> Observation:
+    """An observation of a square RGB frame; raises LewmError if it is something else."""
+    whole = seen if isinstance(seen, Observation) else Observation(seen)
+    return replace(whole, frame=checked_frame(whole.frame, what))

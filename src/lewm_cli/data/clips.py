@@ -177,17 +177,29 @@ class ClipBatches:
 
     Args:
         actions: (N, A) actions of all rows, environment units.
+        proprio: (N, P) proprioception of all rows, environment units; needed if the inputs have its statistics.
         pinned: lay batches where a GPU fetches them from by itself.
     """
 
     _goals: Goals | None = None
 
     def __init__(
-        self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs, *, pinned: bool = False
+        self,
+        index: ClipIndex,
+        frames: Frames,
+        actions: np.ndarray,
+        inputs: Inputs,
+        *,
+        proprio: np.ndarray | None = None,
+        pinned: bool = False,
     ) -> None:
         self.index = index
         self.frames = frames
         self.actions = inputs.actions.normalize(actions)
+        self.proprio = None
+        if inputs.proprio is not None:
+            assert proprio is not None
+            self.proprio = inputs.proprio.normalize(proprio)
         self.pinned = pinned
 
     def toward(self, goals: Goals | None) -> Self:
@@ -218,7 +230,10 @@ class ClipBatches:
         blocks = torch.from_numpy(self.actions[starts + np.arange(index.span)]).reshape(len(clips), index.frames, -1)
         pixels, goals = frames[: frame_rows.size], frames[frame_rows.size :]
         pixels = pixels.reshape(*frame_rows.shape, size, size, 3)
-        return Clip(pixels, blocks.pin_memory() if pinned else blocks, goals=goals if self._goals else None)
+        proprio = None if self.proprio is None else torch.from_numpy(self.proprio[frame_rows])
+        clip = Clip(pixels, blocks, proprio, goals if self._goals else None)
+        # Frames are pinned already, which leaves them as they are.
+        return clip.each(Tensor.pin_memory) if pinned else clip
 
     def _batch(self, batch_size: int, seed: int, pinned: bool, step: int) -> Clip:
         clips = _numbers(len(self), batch_size, seed, step)

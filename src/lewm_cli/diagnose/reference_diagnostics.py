@@ -131,9 +131,9 @@ class ReferenceDiagnostics:
         actor, ranked = Planner(self.run, planner, solver=find_solver(planner, record=True)), []
         for number in self.unsolved:
             pair = self.pairs[number]
-            frame, goal = self.pool.submit(number, Render(pair)).result().frames
+            start, goal = self.pool.submit(number, Render(pair)).result().seen
             (episode,) = actor.begin([goal], [self._seed(pair)])
-            actor.act([episode], [frame])
+            actor.act([episode], [start])
             assert episode.plan is not None
             rollout = TrueRollout.from_start(self.run, self.pool, self.protocol.gate, pair)
             ranked.append(rank_plan(number, episode.plan, rollout))

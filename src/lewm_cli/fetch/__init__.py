@@ -7,7 +7,9 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.fetch.catalog import Entry, Published, read_catalog
     from lewm_cli.fetch.destinations import PlannedFetch, check_space, clear_finished, plan_fetch
+    from lewm_cli.fetch.hub_model import hub_folder, is_repository
     from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
+    from lewm_cli.fetch.recorded import as_recorded
     from lewm_cli.fetch.remote import Advance, Begin, ByteProgress, Transfer
     from lewm_cli.fetch.sources import find_sources
     from lewm_cli.fetch.target import find_targets
@@ -23,13 +25,16 @@ __all__ = [
     "PlannedFetch",
     "Published",
     "Transfer",
+    "as_recorded",
     "check_space",
     "clear_finished",
     "find_archive",
     "find_sources",
     "find_targets",
+    "hub_folder",
     "install_dataset",
     "install_weights",
+    "is_repository",
     "plan_fetch",
     "read_catalog",
 ]

@@ -50,7 +50,7 @@ def probe_run(
     recorded = DecodedFrames(unseen.dataset, run.card.model.image_size)
     begun = time.monotonic()
     with progress("encoding", len(samples.rows), "frames") as advance:
-        features = encode(run, recorded, samples.rows, ~samples.test, seed, advance)
+        features = encode(run, unseen.dataset, recorded, samples, seed, advance)
     with progress("fitting", STAGES, "probes") as advance:
         result = fit_probes(
             run, unseen.dataset, samples, features, held_out=unseen.held_out, begun=begun, seed=seed, advance=advance

@@ -11,37 +11,51 @@ import numpy as np
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers, read_toml
+from lewm_cli.config import (
+    ActionStats,
+    Inputs,
+    Layer,
+    ProprioConfig,
+    ProprioStats,
+    constant_dimensions,
+    merge_layers,
+    read_toml,
+)
 from lewm_cli.data import (
     ClipBatches,
+    ClipIndex,
     Dataset,
     DecodedFrames,
     Frames,
     MemoryFrames,
     Split,
     belongs_in_memory,
+    require_proprio,
     require_usable,
     split_clips,
     used_actions,
+    used_rows,
 )
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.encoder import find_encoder, parents_encoder
 from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_dashboards import dashboards, keep_log_settings
 from lewm_cli.flows.training_request import (
     DEFAULT_PRESETS,
     check_resumption,
-    configure,
+    named_encoder,
     named_recording,
+    read_request,
     run_folder,
     stopped_run,
     task_recording,
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.model import resolve_device
+from lewm_cli.model import FrozenEncoder, resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, names_state
+from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, load_run, names_state
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, largest_batch
@@ -54,6 +68,7 @@ class Job:
     Args:
         name: without one that was chosen, the first of those that are tried until one is free.
         card: of a run that is resumed; None for a new one.
+        encoder: whose weights a new network gets; None for one that trains its own, or starts from those of a run.
     """
 
     name: str
@@ -62,6 +77,7 @@ class Job:
     dataset: Dataset
     config: TrainConfig
     card: RunCard | None = None
+    encoder: StoredEncoder | None = None
 
 
 def train(
@@ -77,6 +93,7 @@ def train(
     settings: tuple[Layer, ...] = (),
     name: str | None = None,
     device: str = "auto",
+    encoder: str | None = None,
     init_from: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -89,6 +106,7 @@ def train(
         dataset: which recording of the task.
         config: a TOML file laid over the preset, under the settings.
         name: the next free `<task>/<method>` if not given.
+        encoder: a run, a folder or a model on the Hub, for a method that looks through a frozen one.
         init_from: a run whose weights are the start.
 
     Raises:
@@ -98,13 +116,24 @@ def train(
     """
     there = resolve_device(device)
     if resume:
-        more = bool(config or preset or init_from or overwrite)
+        more = bool(config or preset or encoder or init_from or overwrite)
         check_resumption(home, what, name=name, settings=settings, more=more)
         job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
         job = new_job(
-            home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
+            home,
+            what,
+            there,
+            say,
+            preset=preset,
+            dataset=dataset,
+            config=config,
+            settings=settings,
+            name=name,
+            encoder=encoder,
+            init_from=init_from,
         )
+    taken_proprio(job)
     require_usable(job.dataset, say)
     if job.card is None:
         require_what_is_learned_from(job)
@@ -139,10 +168,13 @@ def train(
         model = card.new_model()
         if parent:
             model.load_state_dict(parent.model.state_dict(), strict=True)
+        if job.encoder:
+            assert isinstance(model.encoder, FrozenEncoder)
+            model.encoder.backbone.load_state_dict(job.encoder.state, strict=True)
         pinned = there.type == "cuda"
         data = TrainingData(
-            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
-            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs, pinned=pinned),
+            train=clip_batches(job, split.train, frames, card.inputs, pinned=pinned),
+            held_out=clip_batches(job, split.held_out, frames, card.inputs, pinned=pinned),
             held_out_episodes=len(split.held_out_episodes),
         )
         shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
@@ -174,8 +206,14 @@ def new_job(
     config: Path | None,
     settings: tuple[Layer, ...],
     name: str | None,
+    encoder: str | None,
+    init_from: str | None,
+    download: bool = True,
 ) -> Job:
-    """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
+    """Find the recording and the encoder, merge the configuration, choose a name.
+
+    Arguments and errors are those of `train`, and `download` is that of `find_encoder`.
+    """
     task, recording = find_task(what), None
     if task is None:
         recording = named_recording(home, what, dataset, say)
@@ -185,14 +223,22 @@ def new_job(
     if preset is None:
         preset = DEFAULT_PRESETS["cuda" if device.type == "cuda" else "cpu"]
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    merged = configure(task, preset, config, settings, say)
+    request = read_request(task, preset, config, settings, say)
+    found = sizes = None
+    if named := named_encoder(home, what, request, encoder, init_from):
+        found = find_encoder(home, named, say, download=download)
+        sizes = found.config
+        say(f"encoder: {sizes.source}, frozen ({sizes.depth} x {sizes.width}, sha256 {sizes.sha256[:16]}...)")
+    elif init_from and request.takes_encoder:
+        sizes = parents_encoder(home, init_from, what, request.method)
+    merged = request.config(sizes, found.image_size if found else None)
     if recording is None:
         recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and names_state(name):
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without {name[name.rindex('@') :]}")
     name = name or f"{run_folder(what)}/{merged.method}"
-    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
+    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, _sized(merged, recording), encoder=found)
 
 
 @contextmanager
@@ -252,15 +298,42 @@ def refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
         )
 
 
+def taken_proprio(job: Job) -> np.ndarray | None:
+    """The recorded proprioception (N, P) of a network that takes it; None for another.
+
+    Raises:
+        LewmError: it is not recorded.
+    """
+    sizes, method = job.config.model, job.config.method
+    if not isinstance(sizes, ProprioConfig):
+        return None
+    without = type(job.config.objective).without_proprio
+    what = job.dataset.name if job.task is GENERIC else job.task.name
+    other = command("train", what, "--method", without) if without else command("methods")
+    instead = f"name another recording, or train with a method that takes none: {other}"
+    taker = f"the method {method}" + (f" with model.proprio = {sizes.proprio}" if sizes.proprio else "")
+    return require_proprio(job.dataset, sizes.proprio, taker, instead)
+
+
+def clip_batches(job: Job, index: ClipIndex, frames: Frames, inputs: Inputs, *, pinned: bool = False) -> ClipBatches:
+    """Clips of the recording of a job as its network takes them."""
+    return ClipBatches(index, frames, job.dataset.actions, inputs, proprio=taken_proprio(job), pinned=pinned)
+
+
 def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
     """The card of a run that begins; raises LewmError if the weights of its parent do not fit it."""
     config, dataset = job.config, job.dataset
-    frameskip = config.data.frameskip
+    frameskip, proprio = config.data.frameskip, taken_proprio(job)
     # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
     inputs = (
         parent.card.inputs.model_copy(update={"task": job.task.name, "frameskip": frameskip})
         if parent
-        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(used_actions(dataset)))
+        else Inputs(
+            task=job.task.name,
+            frameskip=frameskip,
+            actions=ActionStats.fit(used_actions(dataset)),
+            proprio=None if proprio is None else ProprioStats.fit(used_rows(dataset, proprio)),
+        )
     )
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(
@@ -275,6 +348,8 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
     trained_on = {digest for number, digest in enumerate(dataset.episode_digests) if number not in held_out}
     if parent:
         trained_on |= parent.card.trained_on
+    if job.encoder:
+        trained_on |= job.encoder.trained_on
     provenance = Provenance(
         dataset=dataset.identity,
         held_out=tuple(sorted(held_out)),
@@ -316,6 +391,15 @@ def require_what_is_learned_from(job: Job) -> None:
             f"the actions of {job.dataset.name} never change, and {job.config.method} learns from them ({few(terms)}); "
             f"record others, or choose another objective: {command('methods')}"
         )
+
+
+def _sized(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """The configuration, its network for as many numbers of proprioception as are recorded, where that is not said."""
+    sizes = config.model
+    if not isinstance(sizes, ProprioConfig) or sizes.proprio or dataset.proprio is None:
+        return config
+    sizes = sizes.model_copy(update={"proprio": dataset.proprio.shape[1]})
+    return config.model_copy(update={"model": sizes})
 
 
 def _its_sizes(parent: Run) -> str:

@@ -108,7 +108,7 @@ class ValidationPairs:
         )
         episodes = loop.play(self.pairs, None, begun)
         self.baselines.update(enumerate(one.random_success for one in episodes))
-        probed = score_linear(run, frames, self.probed, SEED) if self.probed else {}
+        probed = score_linear(run, self.dataset, frames, self.probed, SEED) if self.probed else {}
         validated = Validated(
             protocol=self.protocol,
             pairs=tuple((one.episode, one.start_row, one.goal_row) for one in self.pairs),

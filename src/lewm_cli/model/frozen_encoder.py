@@ -14,12 +14,14 @@ class FrozenEncoder(nn.Module):
 
     Args:
         config: sizes of the vision transformer.
-        image_size: side of the frames that it will see, pixels.
+        image_size: side of the frames that it will see, pixels: a multiple of the patch size.
     """
 
     def __init__(self, config: FrozenEncoderConfig, image_size: int) -> None:
         super().__init__()
-        self.backbone = VisionTransformer(config, image_size).requires_grad_(False)
+        trained = config.grid * config.patch_size if config.grid else image_size
+        backbone = VisionTransformer(config, trained, epsilon=config.epsilon, layer_scale=config.layer_scale)
+        self.backbone = backbone.requires_grad_(False)
         self.patches = (image_size // config.patch_size) ** 2
         self.eval()
 

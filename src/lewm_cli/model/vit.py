@@ -1,4 +1,7 @@
-"""The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too)."""
+"""The image encoder: a pre-norm vision transformer in the layout of Hugging Face's ViT (parameter names too).
+
+With layer scales it is DINOv2 (arXiv 2304.07193), whose other parts have the names of ViT here.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,10 @@ class VisionTransformer(nn.Module):
 
     The position embedding is learned for frames of `image_size` x `image_size` pixels.
 
+    Args:
+        epsilon: what the norms add to a variance.
+        layer_scale: every block scales what it adds, feature by feature, as DINOv2 does.
+
     Attributes:
         checkpointing: compute what is inside a block anew for its gradient instead of keeping it, which takes a third
             more time and a fraction of the memory.
@@ -33,11 +40,13 @@ class VisionTransformer(nn.Module):
 
     checkpointing = False
 
-    def __init__(self, config: EncoderConfig, image_size: int) -> None:
+    def __init__(
+        self, config: EncoderConfig, image_size: int, *, epsilon: float = 1e-12, layer_scale: bool = False
+    ) -> None:
         super().__init__()
         self.embeddings = Embeddings(config, image_size)
-        self.layers = nn.ModuleList(EncoderBlock(config) for _ in range(config.depth))
-        self.layernorm = nn.LayerNorm(config.width, eps=1e-12)
+        self.layers = nn.ModuleList(EncoderBlock(config, epsilon, layer_scale) for _ in range(config.depth))
+        self.layernorm = nn.LayerNorm(config.width, eps=epsilon)
         self.apply(_initialize)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -109,19 +118,35 @@ class Embeddings(nn.Module):
 class EncoderBlock(nn.Module):
     """Pre-norm self-attention and MLP, both residual."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, epsilon: float, layer_scale: bool) -> None:
         super().__init__()
-        self.layernorm_before = nn.LayerNorm(config.width, eps=1e-12)
+        self.layernorm_before = nn.LayerNorm(config.width, eps=epsilon)
         self.attention = SelfAttention(config)
-        self.layernorm_after = nn.LayerNorm(config.width, eps=1e-12)
+        # Nothing in place of them: other tools' modules are compared with these one by one.
+        self.layer_scale1 = LayerScale(config.width) if layer_scale else None
+        self.layernorm_after = nn.LayerNorm(config.width, eps=epsilon)
         self.mlp = EncoderMLP(config)
+        self.layer_scale2 = LayerScale(config.width) if layer_scale else None
 
     def forward(self, x: Tensor, wanted: int) -> Tensor:
         """(N, tokens, width) to the first tokens, as many as wanted."""
         normed = self.layernorm_before(x)
-        x = x[:, :wanted] + self.attention(normed[:, :wanted], normed)
-        output: Tensor = x + self.mlp(self.layernorm_after(x))
-        return output
+        seen = self.attention(normed[:, :wanted], normed)
+        x = x[:, :wanted] + (self.layer_scale1(seen) if self.layer_scale1 else seen)
+        found: Tensor = self.mlp(self.layernorm_after(x))
+        return x + (self.layer_scale2(found) if self.layer_scale2 else found)
+
+
+class LayerScale(nn.Module):
+    """A factor per feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.lambda1 = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to the same."""
+        return x * self.lambda1
 
 
 class SelfAttention(nn.Module):

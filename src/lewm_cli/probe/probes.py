@@ -102,14 +102,16 @@ def fit_probes(
     )
 
 
-def score_linear(run: Run, frames: Frames, samples: ProbeSamples, seed: int) -> dict[str, Estimate]:
+def score_linear(run: Run, dataset: Dataset, frames: Frames, samples: ProbeSamples, seed: int) -> dict[str, Estimate]:
     """R2 of every quantity by the linear probe of `fit_probes` on the model's latents alone, which takes no time.
 
     Args:
-        frames: of the recording that the samples were drawn from.
+        dataset: that the samples were drawn from, and its frames.
     """
     parts = np.array_split(samples.rows, range(FRAMES_AT_ONCE, len(samples.rows), FRAMES_AT_ONCE))
-    latents = torch.cat([run.embed(frames.rows(part)) for part in parts]).double().cpu()
+    proprio = run.recorded_proprio(dataset)
+    embedded = [run.embed(frames.rows(part), None if proprio is None else proprio[part]) for part in parts]
+    latents = torch.cat(embedded).double().cpu()
     test, owners = samples.test, samples.episodes[samples.test]
     inputs, actual = _z_score(latents, ~test), _z_score(torch.from_numpy(samples.values), ~test)
     predicted = _fit_linear(inputs, actual[~test], test)

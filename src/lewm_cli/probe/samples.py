@@ -94,14 +94,15 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
 
 
 def encode(
-    run: Run, frames: Frames, rows: np.ndarray, train: np.ndarray, seed: int, advance: Callable[[int], None]
+    run: Run, dataset: Dataset, frames: Frames, samples: ProbeSamples, seed: int, advance: Callable[[int], None]
 ) -> Features:
-    """Encodes the frames of these rows (N,) once, in three ways.
+    """Encodes the frames of samples of a recording once, in three ways.
 
-    Principal components are found in the pixels of at most 2000 rows that `train` (N,) marks; the seed decides which
-    ones, and the untrained model.
+    Principal components are found in the pixels of at most 2000 rows that are not tested; the seed decides which ones,
+    and the untrained model.
     """
-    untrained = run.untrained(seed)
+    untrained, proprio = run.untrained(seed), run.recorded_proprio(dataset)
+    rows, train = samples.rows, ~samples.test
     chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])
     fitted, width = _flat(frames.rows(chosen)), run.world_model.config.latent_dim
     mean = fitted.mean(dim=0)
@@ -111,8 +112,10 @@ def encode(
         _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
     parts = []
     for start in range(0, len(rows), FRAMES_AT_ONCE):
-        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
-        parts.append((run.embed(seen), untrained.embed(seen), (_flat(seen) - mean) @ axes[:, :width]))
+        part = rows[start : start + FRAMES_AT_ONCE]
+        seen, beside = frames.rows(part), None if proprio is None else proprio[part]
+        own = (one.embed(seen, beside) for one in (run, untrained))
+        parts.append((*own, (_flat(seen) - mean) @ axes[:, :width]))
         advance(len(seen))
     return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
 

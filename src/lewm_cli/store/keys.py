@@ -15,8 +15,11 @@ _PARTS = {
 }
 _THEIR_PARTS = {theirs: ours for ours, theirs in _PARTS.items()}
 
+_DINOV2_PARTS = {"norm1": "layernorm_before", "norm2": "layernorm_after"}
+
 _OURS = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(\w+)")
 _THEIRS = re.compile(r"encoder\.encoder\.layer\.(\d+)\.(.+)\.(\w+)")
+_BLOCK = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(\w+)")
 
 
 def released_key(key: str) -> str:
@@ -32,6 +35,14 @@ def our_key(key: str) -> str:
     if match := _THEIRS.fullmatch(key):
         layer, part, tensor = match.groups()
         return f"encoder.layers.{layer}.{_THEIR_PARTS.get(part, part)}.{tensor}"
+    return key
+
+
+def backbone_key(key: str) -> str:
+    """The name of a tensor in a ViT or DINOv2 alone, of either generation, to that in our `VisionTransformer`."""
+    if match := _BLOCK.fullmatch(key):
+        layer, part, tensor = match.groups()
+        return f"layers.{layer}.{(_THEIR_PARTS | _DINOV2_PARTS).get(part, part)}.{tensor}"
     return key
 
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
 import torch
@@ -30,9 +29,6 @@ UNKNOWN_SIZES = (
     ", so it is not the released architecture, and for another one encoder heads, predictor heads, head width and "
     "dropout cannot be read from shapes; put its config.json beside the weights, or name it: --config FILE"
 )
-
-REPEATED = 2
-"""How often the numbers of a file may be used: tied weights are stored once, and one number may not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,7 @@ def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
         where = f"under {printable(best.candidate.place)}, " if best.candidate.place else ""
         raise RefusalError(f"{where}{best.fit.problems}{'' if spec else UNKNOWN_SIZES}")
     for one in whole.values():
-        _check_bytes(one, contents)
+        contents.check_bytes(one.named.entries.values())
     differ: dict[bytes, str] = {}  # copies of one model are one choice
     for place, one in whole.items():
         differ.setdefault(one.digest() if len(whole) > 1 else b"", place)
@@ -224,14 +220,8 @@ def _chosen(places: Sequence[str], copy: str | None) -> str:
     return known[copy]
 
 
-def _check_bytes(one: _Fitted, contents: Contents) -> None:
-    taken = sum(prod(entry.shape) * entry.dtype.itemsize for entry in one.named.entries.values())
-    if taken > REPEATED * contents.bytes:
-        raise RefusalError("its tensors share the same few numbers, and those of a model do not")
-
-
 def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
-    _check_bytes(one, contents)
+    contents.check_bytes(one.named.entries.values())
     state = read_state(one.named, one.spec.blank)
     if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
         said = [*said, "float64 rounded to float32"]
