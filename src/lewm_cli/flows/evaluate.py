@@ -110,6 +110,8 @@ def evaluate_run(
         references=config is not None,
         resume=resume,
     )
+    if run.card.unusable:
+        say(f"note: {run.card.unusable}")
     made = run.card.provenance
     if made and made.chosen_by and made.dataset.fingerprint == planned[0].dataset.identity.fingerprint:
         say(

@@ -113,6 +113,8 @@ def _run_facts(details: RunDetails) -> Table:
         facts.add_row("held out", f"{len(provenance.held_out)} episodes")
         resume = command("train", card.inputs.task, "--name", run.name, "--resume")
         unfinished = f"; stopped, go on with: {resume}"
+        if card.unusable:
+            facts.add_row("phase", card.unusable)
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
         if chosen := provenance.chosen_by:

@@ -195,6 +195,8 @@ def _training_sentence(report: RunReport) -> str:
     begun = "It was trained" if history.seconds is None else f"Training took {duration(history.seconds)}"
     batch = provenance.train.optimizer.batch_size
     taken = f"{begun} for {provenance.step:,} optimizer steps of {batch} clips on {provenance.device}"
+    if report.card.unusable:
+        return f"{taken}; {report.card.unusable}."
     last = history.held_out[-1].held_out if history.held_out else None
     if isinstance(last, HeldOutLatents) and last.finite and last.copying > 0:
         error = f"{percent(last.prediction / last.copying)} of the error of copying the last latent"
