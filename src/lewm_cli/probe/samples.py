@@ -13,6 +13,9 @@ from lewm_cli.heads import read_targets
 from lewm_cli.store import Run
 from lewm_cli.tasks import ProbeTarget, Task
 
+View = Callable[[np.ndarray], Tensor]
+"""Turns frames (N, H, W, 3) uint8 into features (N, D)."""
+
 TEST_SHARE = 0.2
 
 FEWEST_TEST = 5
@@ -21,6 +24,9 @@ FEWEST_TEST = 5
 FRAMES_AT_ONCE = 256
 FITTED_FRAMES = 2000
 """Training frames that principal components are found in."""
+
+WIDEST = 512
+"""Latents of more dimensions, those of patch tokens, are probed through so many of their principal components."""
 
 SPARE = 8
 """Components found and not kept: the last ones of a randomized decomposition are inexact."""
@@ -52,8 +58,8 @@ class Features:
     """The same N frames seen in three ways, float64 on the CPU.
 
     Args:
-        model: (N, D) latents.
-        untrained: (N, D) latents of a model of the same sizes that has learned nothing.
+        model: (N, D) latents, or their coordinates along as many principal components as `probed_width` says.
+        untrained: (N, D) the same of a model of the same sizes that has learned nothing.
         pixels: (N, D) coordinates along the first principal components of raw pixels.
     """
 
@@ -98,23 +104,50 @@ def encode(
 ) -> Features:
     """Encodes the frames of these rows (N,) once, in three ways.
 
-    Principal components are found in the pixels of at most 2000 rows that `train` (N,) marks; the seed decides which
-    ones, and the untrained model.
+    Principal components are found in at most 2000 rows that `train` (N,) marks; the seed decides which ones, and the
+    untrained model.
     """
-    untrained = run.untrained(seed)
-    chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])
-    fitted, width = _flat(frames.rows(chosen)), run.world_model.config.latent_dim
+    views = [
+        latent_view(run, frames, rows[train], seed),
+        latent_view(run.untrained(seed), frames, rows[train], seed),
+        _along_components(_flat, frames, rows[train], probed_width(run), seed),
+    ]
+    parts = []
+    for part in in_parts(rows):
+        seen = frames.rows(part)
+        parts.append([view(seen) for view in views])
+        advance(len(seen))
+    return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
+
+
+def latent_view(run: Run, frames: Frames, train: np.ndarray, seed: int) -> View:
+    """What is probed of a run's latents: themselves, or coordinates along components found in these rows (M,)."""
+    width = probed_width(run)
+    if width == run.world_model.config.latent_dim:
+        return run.embed
+    return _along_components(lambda seen: run.embed(seen).float().cpu(), frames, train, width, seed)
+
+
+def probed_width(run: Run) -> int:
+    """Numbers per frame that probes see."""
+    return min(run.world_model.config.latent_dim, WIDEST)
+
+
+def in_parts(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows (N,) in parts that are encoded at once."""
+    return np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
+
+
+def _along_components(view: View, frames: Frames, train: np.ndarray, width: int, seed: int) -> View:
+    """Coordinates of a view along its first principal components in some of these rows (M,)."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FITTED_FRAMES])
+    fitted = torch.cat([view(frames.rows(part)) for part in in_parts(chosen)])
     mean = fitted.mean(dim=0)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         found = min(width + SPARE, *fitted.shape)
         _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
-    parts = []
-    for start in range(0, len(rows), FRAMES_AT_ONCE):
-        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
-        parts.append((run.embed(seen), untrained.embed(seen), (_flat(seen) - mean) @ axes[:, :width]))
-        advance(len(seen))
-    return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
+    return lambda seen: (view(seen) - mean) @ axes[:, :width]
 
 
 def _flat(frames: np.ndarray) -> Tensor:
