@@ -198,6 +198,7 @@ def _phase(what: str, key: str, curves: dict[str, np.ndarray]) -> list[Drawing]:
         drawings.append(_named(axes, f"{key}losses", positive, shown))
     if signed:
         axes = _parts(f"{what} (dimensionless)", curves, list(signed))
+        axes.set_ylim(*axes.get_ylim())  # until it is asked for, it is not set
         drawings.append(_named(axes, f"{key}signed-losses", signed, signed))
     return drawings
 
