@@ -121,7 +121,7 @@ def encode(
 
 
 def latent_view(run: Run, frames: Frames, train: np.ndarray, seed: int) -> View:
-    """What is probed of a run's latents: themselves, or coordinates along components found in these rows (M,)."""
+    """The latents of a run as they are probed: whole, or along components that are found in these rows (M,)."""
     width = probed_width(run)
     if width == run.world_model.config.latent_dim:
         return run.embed
