@@ -25,7 +25,7 @@ def find_actor(run: Run, planner: PlannerConfig | None = None) -> Actor:
 
 
 def settle_planner(run: Run, planner: PlannerConfig) -> PlannerConfig | None:
-    """The settings that a run plans with, its precision measured if it is `auto`; None for a policy, which has none.
+    """The settings that a run plans with, the precision `auto` measured; None for a policy, which plans nothing.
 
     Raises UsageError: see `resolve_precision`.
     """

@@ -71,6 +71,8 @@ def find_planned(
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     if not isinstance(run.model, WorldModel):
         refuse_planning(run.name, settings, references=references)
+        if seeds > 1:
+            say(f"note: {run.name} draws nothing, so another seed only changes the random actions")
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)

@@ -134,7 +134,7 @@ def profile(model: Network) -> tuple[ComponentProfile, ...]:
 
 
 def _imagining(model: WorldModel) -> dict[str, Callable[[], Tensor]]:
-    """What a world model computes, by unit."""
+    """The computations of a world model, by unit."""
     block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent_dim)
     act_emb = model.embed_actions(_zeros(model, model.history, model.block_dim))
     return {

@@ -33,8 +33,8 @@ def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod
     """
     alignment = {"title_justify": "left", "caption_justify": "left"}
     table = Table(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
-    for number, heading in enumerate(headings):
-        breaks = number in fold
+    for place, heading in enumerate(headings):
+        breaks = place in fold
         table.add_column(heading, justify=justify, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
     return table
 

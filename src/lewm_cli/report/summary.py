@@ -208,11 +208,12 @@ def _success_sentence(report: RunReport) -> str:
     result = report.evaluation
     if result is None:
         return f"Whether it {'can plan' if report.plans else 'reaches goals'} was not measured yet."
+    acting = "Planning with it" if report.plans else "Acting by it"
     seen = "never trained on" if result.held_out else "that it may have been trained on"
     success, protocol = result.overall.success, result.protocol
     reached = f"{success.successes} of {success.trials} goals {protocol.offset} steps ahead"
     return (
-        f"{'Planning with it' if report.plans else 'Acting by it'}{_seeds(result)} reached {reached} within {protocol.budget} steps, in episodes {seen}; "
+        f"{acting}{_seeds(result)} reached {reached} within {protocol.budget} steps, in episodes {seen}; "
         f"random actions from the same starts reached {result.overall.random.successes}."
     )
 

@@ -198,6 +198,7 @@ def _phase(what: str, key: str, curves: dict[str, np.ndarray]) -> list[Drawing]:
         drawings.append(_named(axes, f"{key}losses", positive, shown))
     if signed:
         axes = _parts(f"{what} (dimensionless)", curves, list(signed))
+        axes.set_ylim(*axes.get_ylim())  # until it is asked for, it is not set
         drawings.append(_named(axes, f"{key}signed-losses", signed, signed))
     return drawings
 
@@ -216,13 +217,15 @@ def _named(axes: Axes, key: str, parts: dict[str, np.ndarray], shown: dict[str, 
     label_ends(axes, [(shown[name][-1], name, color) for name, color in colors])
     changes = []
     for name, values in parts.items():
-        moves = (
-            f"{'falls' if values[-1] < values[0] else 'goes'} from {number(values[0], 2)} to {number(values[-1], 2)}"
-        )
+        first, last = number(values[0], 2), number(values[-1], 2)
+        moves = f"{'falls' if values[-1] < values[0] else 'goes'} from {first} to {last}"
+        if first == last:
+            moves = f"stays at {last}"
         changes.append(f"{'Prediction loss' if name == 'prediction' else name} {moves}")
     if len(changes) > TOLD_PARTS:
         changes = [changes[0], f"beside it are {len(changes) - 1} more parts of the loss"]
-    return finish(axes.figure, key, ", ".join(changes))
+    where = "On held-out clips, " if key.startswith("held-out") else ""
+    return finish(axes.figure, key, where + ", ".join(changes))
 
 
 def _prediction(curves: dict[str, np.ndarray]) -> Drawing:
