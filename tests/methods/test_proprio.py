@@ -48,10 +48,12 @@ class Body(InfoContract):
     def __init__(self, config: Sizes, block_dim: int) -> None:
         super().__init__(config, block_dim)
         self.moves = nn.Linear(block_dim, config.latent_dim, bias=False)
+        self.sight = nn.Linear(1, 1, bias=False).requires_grad_(False)
+        nn.init.zeros_(self.sight.weight)
 
     def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
-        # Operations are counted on a frame alone.
-        return pixels.new_zeros(*pixels.shape[:2], self.config.latent_dim) if proprio is None else proprio
+        seen = self.sight(pixels.mean(dim=(2, 3, 4)).unsqueeze(2)).expand(-1, -1, self.config.latent_dim)
+        return seen if proprio is None else seen + proprio  # operations are counted on a frame alone
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
         return self.moves(blocks)
@@ -149,7 +151,8 @@ def test_statistics_of_the_recording_travel_with_the_weights(feeling: Path, conf
     assert card.inputs.proprio.std == pytest.approx([*known.std(axis=0)[:2], 1])
     assert card.model.proprio == card.provenance.train.model.proprio == 3
     for command in (("verify", "robot/toy"), ("show", "robot/toy"), ("ls",)):
-        assert lewm_here(feeling, *command).code == 0
+        done = lewm_here(feeling, *command)
+        assert done.code == 0, done.out
     run = load_run(Home(feeling, (feeling,)), "robot/toy")
     frames = np.zeros((1, 20, 20, 3), np.uint8)
     scores = (felt()[:1] - np.array(card.inputs.proprio.mean)) / np.array(card.inputs.proprio.std)
@@ -196,7 +199,7 @@ def test_training_goes_on_bit_for_bit(feeling: Path, config: Path, workers: int)
     done = lewm_here(feeling, *line)
     assert done.code == 0, done.err
     ours, theirs = (load_file(feeling / "robot" / f"{name}.safetensors") for name in ("parted", "whole"))
-    assert ours.keys() == theirs.keys() == {"moves.weight"}
+    assert ours.keys() == theirs.keys() == {"moves.weight", "sight.weight"}
     assert torch.equal(ours["moves.weight"], theirs["moves.weight"])
     write_recording(feeling / "robot" / "pick.h5", LENGTHS)  # the same frames and actions
     RunFiles(feeling / "robot" / "parted").object.unlink()  # as if it had stopped
@@ -358,3 +361,15 @@ def test_places_are_read_off_it_and_jumps_surprise_it(world: Path, monkeypatch: 
     write_recording(world / "tworoom" / "blind.h5", LENGTHS, dims=2, task="tworoom")
     said = lewm_here(world, "surprise", "tworoom/blind", *line[2:4]).sentence()
     assert "tworoom/blind has no column 'proprio', and tworoom/toy takes proprioception; name another" in said
+
+
+@pytest.mark.slow
+def test_exported_encoder_takes_both(world: Path, run: Run, tmp_path: Path):
+    runtime = pytest.importorskip("onnxruntime")
+    done = lewm_here(world, "convert", "tworoom/toy", "--to", "onnx", "--output", tmp_path / "onnx")
+    assert done.code == 0, done.err  # what it computes has been compared
+    session = runtime.InferenceSession(tmp_path / "onnx" / "encoder.onnx")
+    assert [(taken.name, taken.shape) for taken in session.get_inputs()] == [
+        ("frames", ["batch", 8, 8, 3]),
+        ("proprio", ["batch", 2]),
+    ]
