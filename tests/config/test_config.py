@@ -16,6 +16,7 @@ from lewm_cli.config import (
     Layer,
     ModelConfig,
     PlannerConfig,
+    ProprioStats,
     constant_dimensions,
     merge_layers,
     parse_setting,
@@ -434,6 +435,8 @@ def test_recording_without_any_action_is_refused(rows):
 def test_infinite_action_is_refused(value):
     with pytest.raises(LewmError, match="infinite actions; write NaN"):
         ActionStats.fit(np.array([[1, 2], [value, 3]], np.float32))
+    with pytest.raises(LewmError, match="infinite proprioception; write NaN"):
+        ProprioStats.fit(np.array([[1, 2], [value, 3]], np.float32))
 
 
 @given(st.floats(-100, 100), st.integers(1, 50), st.sampled_from([np.float32, np.float64]))
