@@ -242,7 +242,8 @@ def _chosen(places: Sequence[str], copy: str | None) -> str:
 
 
 def _check_bytes(one: _Fitted, contents: Contents) -> None:
-    taken = sum(prod(entry.shape) * entry.dtype.itemsize for entry in one.named.entries.values())
+    tensors = (*one.named.entries.values(), *one.named.unused.values())
+    taken = sum(prod(entry.shape) * entry.dtype.itemsize for entry in tensors)
     if taken > REPEATED * contents.bytes:
         raise RefusalError("its tensors share the same few numbers, and those of a model do not")
 
@@ -250,6 +251,8 @@ def _check_bytes(one: _Fitted, contents: Contents) -> None:
 def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
     _check_bytes(one, contents)
     state = read_state(one.named, one.spec.blank)
+    if family := family_of(one.spec.sizes):
+        family.check(one.named, one.spec.sizes)
     if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
         said = [*said, "float64 rounded to float32"]
     source = f"{kind} ({'; '.join([', '.join(said), *one.candidate.remarks])})"

@@ -295,7 +295,7 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
     if history != frames:
         raise RefusalError(f"its predictor takes {frames} frames, and its history_size is {printable_value(history)}")
     heads = model.same(("Attention",), "heads", "predictor.")
-    spec = _spec(
+    return _spec(
         encoder | {"layer_norm_eps": EPSILON},
         {
             "depth": sum(module.kind == "Attention" for module in modules.values()),
@@ -310,8 +310,6 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
         proprio=_embedder(model.named, "proprio") if "proprio" in extra else None,
         source="the pickled module",
     )
-    _check_masks(model.named, frames, patches)
-    return spec
 
 
 def _from_shapes(named: "NamedTensors") -> ModelSpec:
@@ -332,7 +330,7 @@ def _from_shapes(named: "NamedTensors") -> ModelSpec:
             "its tensors are those of a DINO-WM of other sizes than published ones, of which heads and history cannot "
             "be read from shapes"
         )
-    spec = _spec(
+    return _spec(
         {
             "patch_size": patch,
             "hidden_size": width,
@@ -352,32 +350,34 @@ def _from_shapes(named: "NamedTensors") -> ModelSpec:
         proprio=_embedder(named, "proprio") if "extra_encoders.proprio.patch_embed.weight" in named.entries else None,
         source="its tensors",
     )
-    _check_masks(named, frames, positions // frames)
-    return spec
 
 
 def _more(sizes: DinoWMNopropConfig) -> "dict[str, Tensor]":
-    """The masks, which are saved there, and a token that is only for training an encoder."""
+    """The masks, which are saved there, and a token that only the training of an encoder needs."""
     import torch
 
+    return _masks(sizes) | {"backbone.embeddings.mask_token": torch.zeros(1, sizes.encoder.width)}
+
+
+def _check(named: "NamedTensors", sizes: DinoWMNopropConfig) -> None:
+    """Compares the masks in a file with ours."""
+    import torch
+
+    masks = _masks(sizes)
+    for key, entry in named.unused.items():
+        mask = masks.get(key)
+        if not key.endswith(".bias"):
+            continue
+        if mask is None or entry.shape != tuple(mask.shape) or not torch.equal(entry.read() == 1, mask == 1):
+            raise RefusalError(f"its mask {key} is not that of {sizes.history} frames of {sizes.patches} patches")
+
+
+def _masks(sizes: DinoWMNopropConfig) -> "dict[str, Tensor]":
+    """By their names in a file: a token sees those of its own frame and of frames before it."""
     from lewm_cli.model import frame_causal_mask
 
     mask = frame_causal_mask(sizes.patches, sizes.history)[None, None].float()
-    masks = {f"predictor.transformer.layers.{layer}.0.bias": mask for layer in range(sizes.predictor.depth)}
-    return masks | {"backbone.embeddings.mask_token": torch.zeros(1, sizes.encoder.width)}
-
-
-def _check_masks(named: "NamedTensors", frames: int, patches: int) -> None:
-    """Compares the masks in a file with ours: a token sees its own frame and those before it."""
-    import torch
-
-    from lewm_cli.model import frame_causal_mask
-
-    for key, entry in named.unused.items():
-        if key.endswith(".bias"):
-            expected = frame_causal_mask(patches, frames)[None, None]
-            if entry.shape != tuple(expected.shape) or not torch.equal(entry.read() == 1, expected):
-                raise RefusalError(f"its mask {key} is not that of {frames} frames of {patches} patches")
+    return {f"predictor.transformer.layers.{layer}.0.bias": mask for layer in range(sizes.predictor.depth)}
 
 
 def _embedder(named: "NamedTensors", name: str) -> tuple[int, int]:
@@ -419,4 +419,5 @@ DINOWM = Family(
         DinoWMConfig.build({"proprio": 4, "encoder": {"layer_scale": True}}, "the release"), 10, "dinowm"
     ),
     more=_more,
+    check=_check,
 )
