@@ -380,6 +380,12 @@ def test_learning_rate_rises_and_falls_to_nothing_where_the_cosine_ends():
     assert rates[200] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_learning_rate_stays_where_it_never_decays():
+    config = build("schedule.stop=100 steps", "schedule.decay=never", "schedule.warmup=0.02", "optimizer.lr=1")
+    schedule = Schedule.of(config, clips=1000)
+    assert [schedule.lr(step) for step in range(100)] == [0.5] + 99 * [1.0]
+
+
 @pytest.mark.parametrize(
     ("tree", "reason"),
     [

@@ -17,8 +17,10 @@ CLEARLY = 1.2
 @torch.inference_mode()
 def fastest_dtype(model: WorldModel) -> torch.dtype:
     """Returns bfloat16 if a model in eval mode imagines clearly faster with products in it, else float32."""
-    emb = torch.zeros(SEQUENCES, 1, model.config.latent_dim, device=model.device)
-    blocks = torch.zeros(SEQUENCES, STEPS, model.block_dim, device=model.device)
+    # As few as one of a model whose sequences are large.
+    sequences = min(SEQUENCES, model.sequences_at_once(STEPS, gradient=True) or SEQUENCES)
+    emb = torch.zeros(sequences, 1, model.config.latent_dim, device=model.device)
+    blocks = torch.zeros(sequences, STEPS, model.block_dim, device=model.device)
     exact, half = (_seconds(model.imaginer(dtype), emb, blocks) for dtype in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if half * CLEARLY < exact else torch.float32
 

@@ -17,6 +17,8 @@ from lewm_cli.config.section import Section
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")]
 """A length of training: "10 epochs" or "1500 steps"."""
 
+Decay = Annotated[str, Field(pattern=r"^([1-9][0-9]* (epochs?|steps?)|never)$")]
+
 
 def _number_of_clips(value: object) -> object:
     if value != "auto" and not (type(value) is int and value >= 2):
@@ -55,7 +57,7 @@ class OptimizerConfig(Section):
 
     lr: PositiveFloat = Field(5e-5, description="peak learning rate")
     weight_decay: NonNegativeFloat = 1e-3
-    clip: PositiveFloat = Field(1.0, description="gradient norm")
+    clip: NonNegativeFloat = Field(1.0, description="largest gradient norm; 0 clips nothing")
     batch_size: BatchSize = Field(128, description="clips per step; `auto`: the largest power of two that fits")
     accumulate: PositiveInt = Field(
         1,
@@ -90,13 +92,15 @@ class OptimizerConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """Linear warm-up, then cosine to 0, stepped per optimizer step.
+    """Linear warm-up, then cosine to 0 or a constant rate, stepped per optimizer step.
 
     Where training stops and where the cosine ends are two settings: the released models stop at a tenth of it.
     """
 
     stop: Duration = Field("10 epochs", description="where training stops, in epochs or steps")
-    decay: Duration | None = Field(None, description="where the cosine reaches 0; the stop if not given")
+    decay: Decay | None = Field(
+        None, description="where the cosine reaches 0, or never: the rate stays; the stop if not given"
+    )
     warmup: float = Field(0.01, ge=0, lt=1, description="share of the scheduled steps")
 
 

@@ -8,6 +8,10 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods.info_contract import InfoContract
 from lewm_cli.model import FrozenEncoder, PatchPredictor, VectorEmbedder
 
+TOKENS_AT_ONCE = {"cpu": 2**14, "cuda": 2**18, "mps": 2**16}
+"""Tokens that go through the predictor together while sequences are imagined, by device: each of them takes about
+40 KB at the release's sizes."""
+
 
 class DinoWM(InfoContract):
     """Predicts the patch tokens that a frozen encoder makes of the next frame.
@@ -56,6 +60,11 @@ class DinoWM(InfoContract):
         tokens = _beside(self._tokens(emb), act_emb)
         predicted: Tensor = self.predictor(tokens.flatten(1, 2)).view(tokens.shape)
         return predicted[..., : self.config.token_dim].flatten(2)
+
+    def sequences_at_once(self, steps: int, *, gradient: bool) -> int | None:
+        """See `WorldModel`; a window of a sequence is as many tokens as its frames have patches."""
+        kept = steps * self.config.predictor.depth if gradient else 1
+        return max(1, TOKENS_AT_ONCE[self.device.type] // (self.history * self.config.patches * kept))
 
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Cost (...) of the last of latents (..., T, D) for the goal (..., D).

@@ -1,7 +1,7 @@
 """Floating-point operations and parameters of a model, counted while one input passes through it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from lewm_cli.config import ProprioConfig
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.world_model import WorldModel
 
@@ -49,10 +50,10 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _count(model: WorldModel, compute: Callable[[], Tensor]) -> Counter[nn.Module | None]:
-    """The FLOPs of every direct child that a computation calls; those of no child stand under None."""
+    """The FLOPs of every part that a computation calls; those of no part stand under None."""
     counter = _FlopCounter()
-    hooks = [child.register_forward_pre_hook(counter.enter) for child in model.children()]
-    hooks += [child.register_forward_hook(counter.leave) for child in model.children()]
+    hooks = [part.register_forward_pre_hook(counter.enter) for _, part in _parts(model)]
+    hooks += [part.register_forward_hook(counter.leave) for _, part in _parts(model)]
     # In inference mode, torch would show whole layers instead of the products that they are made of.
     try:
         with torch.inference_mode(False), torch.no_grad(), counter:
@@ -82,7 +83,7 @@ class PlanFlops:
     def of(cls, model: WorldModel, horizon: int, history: int | None = None) -> Self:
         """Count the FLOPs of planning `horizon` model steps; `history` is as for `rollout`."""
         emb, blocks = _zeros(model, 1, model.config.latent_dim), _zeros(model, horizon, model.block_dim)
-        image = _count(model, lambda: model.embed(_frame(model)))
+        image = _count(model, lambda: _embedded(model))
         candidate = _count(model, lambda: rollout(model, emb, blocks, history))
         return cls(2 * image.total(), candidate.total())
 
@@ -97,7 +98,7 @@ class ComponentProfile:
 
     Args:
         name: of the module.
-        parameters: trainable values.
+        parameters: values, whether they are trained or not.
         flops: floating-point operations (a multiply-add counts two) for the unit in `per`.
         per: the unit: a frame, an action block or a predicted step.
     """
@@ -109,25 +110,41 @@ class ComponentProfile:
 
 
 def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
-    """Parameters and FLOPs of every direct child of a model, in eval mode.
+    """Parameters and FLOPs of every part of a model, in eval mode.
 
     Those of a predicted step are for a window of the model's history length.
     """
     block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent_dim)
     act_emb = model.embed_actions(_zeros(model, model.history, model.block_dim))
     units = {
-        "frame": lambda: model.embed(_frame(model)),
+        "frame": lambda: _embedded(model),
         "action block": lambda: model.embed_actions(block),
         "predicted step": lambda: model.predict(window, act_emb),
     }
     profiles = []
     for per, compute in units.items():
         flops = _count(model, compute)
-        for name, child in model.named_children():
-            if child in flops:
-                parameters = sum(parameter.numel() for parameter in child.parameters())
-                profiles.append(ComponentProfile(name, parameters, flops[child], per))
+        for name, part in _parts(model):
+            if part in flops:
+                parameters = sum(parameter.numel() for parameter in part.parameters())
+                profiles.append(ComponentProfile(name, parameters, flops[part], per))
     return tuple(profiles)
+
+
+def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The direct children of a model, and those of a group of children by group and name."""
+    for name, child in model.named_children():
+        if isinstance(child, nn.ModuleDict):
+            yield from ((f"{name}.{key}", part) for key, part in child.items())
+        else:
+            yield name, child
+
+
+def _embedded(model: WorldModel) -> Tensor:
+    """The latent of an empty frame."""
+    sizes = model.config
+    proprio = _zeros(model, 1, sizes.proprio or 0) if isinstance(sizes, ProprioConfig) else None
+    return model.embed(_frame(model), proprio)
 
 
 def _frame(model: WorldModel) -> Tensor:

@@ -73,6 +73,13 @@ class WorldModel(Network):
 
         return imagine
 
+    def sequences_at_once(self, steps: int, *, gradient: bool) -> int | None:
+        """The most sequences of so many steps that memory should be asked to imagine together; None if any number.
+
+        With a gradient, all that lies between the layers is kept for all steps.
+        """
+        return None
+
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Squared distance (...) of the last of latents (..., T, D) to the goal (..., D): the paper's planning cost."""
         return (latents[..., -1, :] - goal).square().sum(dim=-1)

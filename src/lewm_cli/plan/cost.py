@@ -1,10 +1,12 @@
 """The cost of action sequences: the model imagines where they lead, and an objective rates the imagined latents."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from lewm_cli.model import Imaginer, PositionHead, ReachHead, WorldModel
 
@@ -77,8 +79,17 @@ class LatentCost:
         """Cost (E, S) of candidates (E, S, horizon, block_dim): imagine where they lead, and rate that."""
         sequences = candidates.flatten(0, 1)
         owners = torch.arange(len(sequences), device=candidates.device) // candidates.shape[1]
-        imagined = self._imagine(self.start[owners], sequences)
-        return self.objective(imagined, self.goal[owners]).reshape(candidates.shape[:2])
+        at_once = self.model.sequences_at_once(candidates.shape[2], gradient=candidates.requires_grad)
+        if at_once is None or len(sequences) <= at_once:
+            return self._rated(owners, sequences).reshape(candidates.shape[:2])
+        parts = zip(owners.split(at_once), sequences.split(at_once), strict=True)  # type: ignore[no-untyped-call]
+        # For a gradient each part is imagined again, so that what lies between the layers is there for one at a time.
+        rate = partial(checkpoint, self._rated, use_reentrant=False) if candidates.requires_grad else self._rated
+        return torch.cat([rate(*part) for part in parts]).reshape(candidates.shape[:2])
+
+    def _rated(self, owners: Tensor, sequences: Tensor) -> Tensor:
+        """Cost (N,) of sequences (N, horizon, block_dim) of the environments with these numbers (N,)."""
+        return self.objective(self._imagine(self.start[owners], sequences), self.goal[owners])
 
     def of(self, number: int) -> "LatentCost":
         """The cost for one of the environments."""

@@ -1,5 +1,6 @@
 """One training step: the loss of a batch, its gradient, and the update of the weights."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -60,7 +61,7 @@ class Learner:
         self.heads.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._compiled_gradient(clips) if self._compiling else self._gradient(clips)
-        norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip or math.inf)
         self.optimizer.step()
         return loss, norm
 

@@ -10,10 +10,13 @@ from lewm_cli.methods import TrainConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up to the peak, then cosine to 0 at the end of the decay steps, which may lie beyond the stop."""
+    """Linear warm-up to the peak, then cosine to 0 at the end of the decay steps, which may lie beyond the stop.
+
+    Without decay steps the peak is kept.
+    """
 
     total_steps: int
-    decay_steps: int
+    decay_steps: int | None
     warmup_steps: int
     peak: float
 
@@ -33,6 +36,8 @@ class Schedule:
             )
         plan = config.schedule
         total = _steps(plan.stop, per_epoch)
+        if plan.decay == "never":
+            return cls(total, None, max(1, round(plan.warmup * total)), config.optimizer.lr)
         decay = _steps(plan.decay, per_epoch) if plan.decay else total
         if decay < total:
             raise UsageError(
@@ -45,6 +50,8 @@ class Schedule:
         """Learning rate of the step with this number, counted from 0."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
+        if self.decay_steps is None:
+            return self.peak
         progress = (step - self.warmup_steps) / max(1, self.decay_steps - self.warmup_steps)
         return self.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
