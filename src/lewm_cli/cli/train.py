@@ -110,6 +110,16 @@ def command(
     name: Annotated[
         str | None, typer.Option(help="Run name.", show_default="next free TASK/METHOD", rich_help_panel=NAMED)
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Frozen encoder to look through: of a run, in a folder of transformers, or on the Hub.",
+            show_default=False,
+            rich_help_panel=options.SETTINGS,
+            autocompletion=completion.names(completion.runs),
+        ),
+    ] = None,
     init_from: Annotated[
         str | None,
         typer.Option(
@@ -163,10 +173,19 @@ def command(
     if resume and dry_run:
         raise UsageError("--dry-run is about a run that begins; leave it out, or --resume")
     if resume:
-        more = bool(config or preset or init_from or overwrite)
+        more = bool(config or preset or encoder or init_from or overwrite)
         check_resumption(where, what, name=name, settings=layers, more=more)
     else:
-        check_request(where, what, dataset=dataset, preset=preset, config=config, settings=layers)
+        check_request(
+            where,
+            what,
+            dataset=dataset,
+            preset=preset,
+            config=config,
+            settings=layers,
+            encoder=encoder,
+            init_from=init_from,
+        )
     if dry_run:
         _forecast(
             output,
@@ -178,6 +197,7 @@ def command(
             settings=layers,
             name=name,
             device=device,
+            encoder=encoder,
             init_from=init_from,
             overwrite=overwrite,
         )
@@ -198,6 +218,7 @@ def command(
             settings=layers,
             name=name,
             device=device,
+            encoder=encoder,
             init_from=init_from,
             resume=resume,
             overwrite=overwrite,

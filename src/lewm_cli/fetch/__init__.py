@@ -7,6 +7,7 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.fetch.catalog import Entry, Published, read_catalog
     from lewm_cli.fetch.destinations import PlannedFetch, check_space, clear_finished, plan_fetch
+    from lewm_cli.fetch.hub_model import hub_folder, is_repository
     from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
     from lewm_cli.fetch.remote import Advance, Begin, ByteProgress, Transfer
     from lewm_cli.fetch.sources import find_sources
@@ -28,8 +29,10 @@ __all__ = [
     "find_archive",
     "find_sources",
     "find_targets",
+    "hub_folder",
     "install_dataset",
     "install_weights",
+    "is_repository",
     "plan_fetch",
     "read_catalog",
 ]

@@ -25,6 +25,7 @@ def forecast_training(
     settings: tuple[Layer, ...] = (),
     name: str | None = None,
     device: str = "auto",
+    encoder: str | None = None,
     init_from: str | None = None,
     overwrite: bool = False,
 ) -> Forecast:
@@ -34,7 +35,20 @@ def forecast_training(
         LewmError: memory does not suffice; the error names the batch size that fits.
     """
     there = resolve_device(device)
-    job = new_job(home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name)
+    job = new_job(
+        home,
+        what,
+        there,
+        say,
+        preset=preset,
+        dataset=dataset,
+        config=config,
+        settings=settings,
+        name=name,
+        encoder=encoder,
+        init_from=init_from,
+        download=False,
+    )
     require_usable(job.dataset, say)
     require_what_is_learned_from(job)
     if name:

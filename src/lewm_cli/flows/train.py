@@ -27,21 +27,23 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.encoder import find_encoder, parents_encoder
 from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_dashboards import dashboards, keep_log_settings
 from lewm_cli.flows.training_request import (
     DEFAULT_PRESETS,
     check_resumption,
-    configure,
+    named_encoder,
     named_recording,
+    read_request,
     run_folder,
     stopped_run,
     task_recording,
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.model import resolve_device
+from lewm_cli.model import FrozenEncoder, resolve_device
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, dataset_task, load_run, names_state
+from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, load_run, names_state
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished, largest_batch
@@ -54,6 +56,7 @@ class Job:
     Args:
         name: without one that was chosen, the first of those that are tried until one is free.
         card: of a run that is resumed; None for a new one.
+        encoder: whose weights a new network gets; None for one that trains its own, or starts from those of a run.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Job:
     dataset: Dataset
     config: TrainConfig
     card: RunCard | None = None
+    encoder: StoredEncoder | None = None
 
 
 def train(
@@ -77,6 +81,7 @@ def train(
     settings: tuple[Layer, ...] = (),
     name: str | None = None,
     device: str = "auto",
+    encoder: str | None = None,
     init_from: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -89,6 +94,7 @@ def train(
         dataset: which recording of the task.
         config: a TOML file laid over the preset, under the settings.
         name: the next free `<task>/<method>` if not given.
+        encoder: a run, a folder or a model on the Hub, for a method that looks through a frozen one.
         init_from: a run whose weights are the start.
 
     Raises:
@@ -98,12 +104,22 @@ def train(
     """
     there = resolve_device(device)
     if resume:
-        more = bool(config or preset or init_from or overwrite)
+        more = bool(config or preset or encoder or init_from or overwrite)
         check_resumption(home, what, name=name, settings=settings, more=more)
         job = _resumed_job(home, what, say, dataset=dataset, settings=settings, name=name)
     else:
         job = new_job(
-            home, what, there, say, preset=preset, dataset=dataset, config=config, settings=settings, name=name
+            home,
+            what,
+            there,
+            say,
+            preset=preset,
+            dataset=dataset,
+            config=config,
+            settings=settings,
+            name=name,
+            encoder=encoder,
+            init_from=init_from,
         )
     require_usable(job.dataset, say)
     if job.card is None:
@@ -139,6 +155,9 @@ def train(
         model = card.new_model()
         if parent:
             model.load_state_dict(parent.model.state_dict(), strict=True)
+        if job.encoder:
+            assert isinstance(model.encoder, FrozenEncoder)
+            model.encoder.backbone.load_state_dict(job.encoder.state, strict=True)
         pinned = there.type == "cuda"
         data = TrainingData(
             train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
@@ -174,8 +193,14 @@ def new_job(
     config: Path | None,
     settings: tuple[Layer, ...],
     name: str | None,
+    encoder: str | None,
+    init_from: str | None,
+    download: bool = True,
 ) -> Job:
-    """Find the recording, merge the configuration, choose a name; arguments and errors are those of `train`."""
+    """Find the recording and the encoder, merge the configuration, choose a name.
+
+    Arguments and errors are those of `train`, and `download` is that of `find_encoder`.
+    """
     task, recording = find_task(what), None
     if task is None:
         recording = named_recording(home, what, dataset, say)
@@ -185,14 +210,22 @@ def new_job(
     if preset is None:
         preset = DEFAULT_PRESETS["cuda" if device.type == "cuda" else "cpu"]
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    merged = configure(task, preset, config, settings, say)
+    request = read_request(task, preset, config, settings, say)
+    found = sizes = None
+    if named := named_encoder(home, what, request, encoder, init_from):
+        found = find_encoder(home, named, say, download=download)
+        sizes = found.config
+        say(f"encoder: {sizes.source}, frozen ({sizes.depth} x {sizes.width}, sha256 {sizes.sha256[:16]}...)")
+    elif init_from and request.takes_encoder:
+        sizes = parents_encoder(home, init_from, what, request.method)
+    merged = request.config(sizes, found.image_size if found else None)
     if recording is None:
         recording = task_recording(home, task, dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
     if name and names_state(name):
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without {name[name.rindex('@') :]}")
     name = name or f"{run_folder(what)}/{merged.method}"
-    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged)
+    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged, encoder=found)
 
 
 @contextmanager
@@ -275,6 +308,8 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
     trained_on = {digest for number, digest in enumerate(dataset.episode_digests) if number not in held_out}
     if parent:
         trained_on |= parent.card.trained_on
+    if job.encoder:
+        trained_on |= job.encoder.trained_on
     provenance = Provenance(
         dataset=dataset.identity,
         held_out=tuple(sorted(held_out)),

@@ -1,13 +1,26 @@
 """Finds and checks without torch what a training is asked for: its recording and its configuration."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from lewm_cli.config import Layer, merge_layers, read_toml
+from lewm_cli.config import FrozenEncoderConfig, Layer, NetworkConfig, merge_layers, read_toml
 from lewm_cli.data import Dataset, original_stem
 from lewm_cli.errors import LewmError, MissingError, UsageError
-from lewm_cli.methods import RunCard, TrainConfig
-from lewm_cli.store import Home, RunFiles, Say, dataset_task, is_name, list_runs, newest_run, read_card, silent
+from lewm_cli.methods import METHODS, RunCard, TrainConfig
+from lewm_cli.store import (
+    Home,
+    RunEntry,
+    RunFiles,
+    Say,
+    dataset_task,
+    is_name,
+    list_runs,
+    named_task,
+    newest_run,
+    read_card,
+    silent,
+)
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import TASKS, Task, find_task
 from lewm_cli.train import task_preset
@@ -16,17 +29,86 @@ DEFAULT_PRESETS = {"cpu": "small", "cuda": "release"}
 """The presets by the kind of device, where none is named."""
 
 
-def configure(
-    task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent
-) -> TrainConfig:
+@dataclass(frozen=True)
+class Request:
+    """Settings of a training, of which a frozen encoder may bring some.
+
+    Args:
+        preset: its settings for the method.
+        asked: those laid over it.
+    """
+
+    method: str
+    preset: Layer
+    asked: Layer
+
+    @property
+    def takes_encoder(self) -> bool:
+        """True if the network looks through an encoder that was trained before."""
+        return TrainConfig.types({"method": self.method})["model"].types({}).get("encoder") is FrozenEncoderConfig
+
+    @property
+    def encoder(self) -> str:
+        """The encoder that the settings name, as those of an earlier run do; empty if they name none."""
+        match merge_layers([self.preset, self.asked]).tree:
+            case {"model": {"encoder": {"source": str(source)}}}:
+                return source
+        return ""
+
+    def config(self, encoder: FrozenEncoderConfig | None = None, seen: int | None = None) -> TrainConfig:
+        """The whole configuration.
+
+        Args:
+            encoder: that the network is to look through.
+            seen: side of the frames that this encoder sees, pixels; any multiple of its patches if not given.
+
+        Raises:
+            UsageError: what comes out cannot mean anything, or contradicts the encoder.
+            LewmError: a logger is not installed.
+        """
+        merged = merge_layers([self.preset, self.asked])
+        if encoder:
+            self._check_encoder(encoder)
+            model = merged.tree.get("model", {})
+            _check_frames(encoder, model.get("image_size", NetworkConfig().image_size), seen)
+            merged.tree["model"] = {**model, "encoder": encoder.model_dump(exclude_none=True)}
+        built = TrainConfig.build(merged.tree, merged.source)
+        built.log.check_installed()
+        return built
+
+    def _check_encoder(self, encoder: FrozenEncoderConfig) -> None:
+        has = encoder.model_dump()
+        match self.asked.tree:
+            case {"model": {"encoder": {**asked}}}:
+                for key, value in asked.items():
+                    if value != has.get(str(key)):
+                        raise UsageError(
+                            f"model.encoder.{key} is {value!r} in {self.asked.source}, and {has.get(str(key))!r} of "
+                            f"{encoder.source}; leave it out, for the encoder brings all of model.encoder"
+                        )
+
+
+def _check_frames(encoder: FrozenEncoderConfig, size: object, seen: int | None) -> None:
+    if not isinstance(size, int):
+        return  # which the configuration says
+    patch, fitting = encoder.patch_size, seen or -(-size // encoder.patch_size) * encoder.patch_size
+    if size != fitting:
+        sees = f"frames of {seen} pixels" if seen else f"patches of {patch} pixels"
+        raise UsageError(
+            f"{encoder.source} sees {sees}, which do not fit model.image_size {size}; add: "
+            f"--set model.image_size={fitting}"
+        )
+
+
+def read_request(task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent) -> Request:
     """Lay a TOML file, and settings over it, over a preset of the task.
 
     The last layer that names a method decides which one is trained; what another layer has for the method that it names
     itself is then left out, and it is said.
 
     Raises:
-        UsageError: what comes out cannot mean anything.
-        LewmError: there is no such preset or file, it is no TOML, or a logger is not installed.
+        UsageError: there is no such method.
+        LewmError: there is no such preset or file, or it is no TOML.
     """
     base = task_preset(task, preset)
     above = [*([read_toml(config)] if config else ()), *settings]
@@ -36,10 +118,44 @@ def configure(
         if left_out := layer.tree.keys() - rest.tree.keys():
             own = layer.tree["method"]
             say(f"note: {few(sorted(left_out))} in {layer.source} is for {own}, so it is left out with {method}")
-    layers = merge_layers([base.layer(method), *kept])
-    built = TrainConfig.build(layers.tree, layers.source)
-    built.log.check_installed()
-    return built
+    return Request(method, base.layer(method), merge_layers(kept))
+
+
+def configure(
+    task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent
+) -> TrainConfig:
+    """The configuration of a training whose encoder, if it is frozen, is not known; as of `read_request`."""
+    return read_request(task, preset, config, settings, say).config()
+
+
+def named_encoder(home: Home, what: str, request: Request, encoder: str | None, init_from: str | None) -> str | None:
+    """The name of the frozen encoder that a new training is to use; None for none, or that of the run it starts from.
+
+    Raises UsageError if none is named and the method needs one, or one is named in vain.
+    """
+    method = request.method
+    if not request.takes_encoder:
+        if encoder and method in METHODS:
+            raise UsageError(f"{method} trains an encoder of its own and takes no other; leave out --encoder")
+        return None
+    if init_from:
+        if encoder:
+            raise UsageError(f"the weights of {init_from} hold their encoder; leave out --encoder, or --init-from")
+        return None
+    if name := encoder or request.encoder:
+        return name
+    task = find_task(what)
+    runs = [run.name for run in list_runs(home) if task and not run.problem and task is _task_of(run)]
+    have = f"a run ({few(runs, command('ls'))})" if runs else "a run"
+    example = command("train", what, "--method", method, "--encoder", runs[0] if runs else "facebook/dinov2-small")
+    raise UsageError(
+        f"{method} sees through a frozen encoder; name {have}, a folder that save_pretrained wrote, or a model on the "
+        f"Hub: {example}"
+    )
+
+
+def _task_of(run: RunEntry) -> Task | None:
+    return find_task(run.inputs.task) if run.inputs else named_task(run.name)
 
 
 def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> tuple[str, RunCard]:
@@ -101,7 +217,7 @@ def check_resumption(home: Home, what: str, *, name: str | None, settings: Seque
     merged = merge_layers(list(settings))
     if more or not all(map(_changes_nothing, settings)):
         raise UsageError(
-            "--resume goes on with the run's own configuration; leave out --preset, --config, --init-from, "
+            "--resume goes on with the run's own configuration; leave out --preset, --config, --encoder, --init-from, "
             "--overwrite and every setting but data.workers, data.in_memory and those of log"
         )
     config = TrainConfig.build(merged.tree, merged.source)
@@ -156,7 +272,15 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
 
 
 def check_request(
-    home: Home, what: str, *, dataset: str | None, preset: str | None, config: Path | None, settings: Sequence[Layer]
+    home: Home,
+    what: str,
+    *,
+    dataset: str | None,
+    preset: str | None,
+    config: Path | None,
+    settings: Sequence[Layer],
+    encoder: str | None = None,
+    init_from: str | None = None,
 ) -> None:
     """Raise the error that a new training would end with, if it has one whatever the device; arguments as above."""
     task = find_task(what)
@@ -165,7 +289,10 @@ def check_request(
     presets = [preset] if preset else list(DEFAULT_PRESETS.values())
     for name in presets:
         try:
-            configure(known, name, config, settings)
+            request = read_request(known, name, config, settings)
+            named_encoder(home, what, request, encoder, init_from)
+            if not request.takes_encoder:  # else it is complete when the encoder has been read
+                request.config()
         except UsageError as error:
             wrong.append(error)
     if len(wrong) == len(presets):

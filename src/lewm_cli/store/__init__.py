@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lewm_cli.store.encoders import StoredEncoder, encoder_of_folder, encoder_of_run
     from lewm_cli.store.external import NO_OPTIONS, ExternalWeights, Say, silent
+    from lewm_cli.store.formats.pretrained import is_pretrained
     from lewm_cli.store.header import read_card
     from lewm_cli.store.home import Home
     from lewm_cli.store.inventory import Inventory, RunEntry, list_runs, newest_run, take_inventory
@@ -42,12 +44,16 @@ __all__ = [
     "RunFiles",
     "RunResult",
     "Say",
+    "StoredEncoder",
     "StoredResults",
     "StoredStatistics",
     "check_name",
     "dataset_task",
+    "encoder_of_folder",
+    "encoder_of_run",
     "head_paths",
     "is_name",
+    "is_pretrained",
     "list_runs",
     "load_head",
     "load_run",

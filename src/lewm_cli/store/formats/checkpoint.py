@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
 import torch
@@ -29,9 +28,6 @@ from lewm_cli.system_errors import explain
 
 POLICY_PARTS = ("action_predictor", "value_predictor", "critic_predictor")
 """Modules of stable_worldmodel's goal-conditioned policies."""
-
-REPEATED = 2
-"""How often the numbers of a file may be used: tied weights are stored once, and one number may not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +186,7 @@ def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
         where = f"under {printable(best.candidate.place)}, " if best.candidate.place else ""
         raise RefusalError(f"{where}{best.fit.problems}{'' if spec else family.unknown}")
     for one in whole.values():
-        _check_bytes(one, contents)
+        contents.check_bytes(one.named.everything)
     differ: dict[bytes, str] = {}  # copies of one model are one choice
     for place, one in whole.items():
         differ.setdefault(one.digest() if len(whole) > 1 else b"", place)
@@ -241,15 +237,8 @@ def _chosen(places: Sequence[str], copy: str | None) -> str:
     return known[copy]
 
 
-def _check_bytes(one: _Fitted, contents: Contents) -> None:
-    tensors = (*one.named.entries.values(), *one.named.unused.values())
-    taken = sum(prod(entry.shape) * entry.dtype.itemsize for entry in tensors)
-    if taken > REPEATED * contents.bytes:
-        raise RefusalError("its tensors share the same few numbers, and those of a model do not")
-
-
 def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
-    _check_bytes(one, contents)
+    contents.check_bytes(one.named.everything)
     state = read_state(one.named, one.spec.blank)
     if family := family_of(one.spec.sizes):
         family.check(one.named, one.spec.sizes)

@@ -1,8 +1,9 @@
 """Opens files of weights, one or shards of one, and lists the tensors and modules in them; nothing is made or run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import torch
@@ -16,6 +17,9 @@ from lewm_cli.store.formats.shards import shard_files
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor
 from lewm_cli.store.formats.state import TensorEntry
 from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
+
+REPEATED = 2
+"""How often the numbers of a file may be used: tied weights are stored once, and one number may not fill the memory."""
 
 _SAFETENSORS = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -40,6 +44,11 @@ class Contents:
     bytes: int
     modules: dict[str, "PickledModule"] = field(default_factory=dict)
     method: str | None = None
+
+    def check_bytes(self, taken: Iterable[TensorEntry]) -> None:
+        """Raise RefusalError if tensors share so few numbers that they would fill far more memory than the file."""
+        if sum(prod(entry.shape) * entry.dtype.itemsize for entry in taken) > REPEATED * self.bytes:
+            raise RefusalError("its tensors share the same few numbers, and those of a model do not")
 
 
 @dataclass(frozen=True)
