@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
 
 PACKAGE = "stable_worldmodel.wm.prejepa"
-WIDTH, PATCH, SIDE, TRAINED, HISTORY, BLOCK, PROPRIO = 64, 8, 2, 3, 3, 6, 4
+WIDTH, PATCH, SIDE, TRAINED, HISTORY, BLOCK, PROPRIO = 64, 8, 2, 3, 3, 10, 4
 SIZE = SIDE * PATCH
 
 FOURTH = {"attention.q_proj": "attention.attention.query", "attention.k_proj": "attention.attention.key"}

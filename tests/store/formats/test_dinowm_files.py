@@ -10,18 +10,24 @@ from typing import Any
 import prejepas
 import pytest
 import torch
+import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pickles import FIXTURES, assert_one_sentence, in_zip, little_cpu, mutated, take_apart
 from prejepas import BLOCK, HISTORY, PACKAGE, PATCH, PROPRIO, SIZE, TRAINED, WIDTH
 from safetensors.torch import save_file
+from stable_worldmodel.wm.prejepa import PreJEPA
 from torch import nn
 
 from commands import flat, lewm_here
 from lewm_cli.config import DinoWMConfig, DinoWMNopropConfig
 from lewm_cli.errors import LewmError
+from lewm_cli.methods import METHODS
+from lewm_cli.store import Home, RunFiles, load_weights, read_card, save_derived, save_run
+from lewm_cli.store import conversion as adapter
 from lewm_cli.store.formats import read_checkpoint, read_trusted
 from lewm_cli.store.formats.config_json import read_config_json
+from lewm_cli.store.objects import read_derived
 
 LAYOUTS = {
     "now_object.ckpt": "object checkpoint (stable_worldmodel.wm.prejepa.prejepa.PreJEPA, transformers 5 names)",
@@ -40,7 +46,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "dinowm_noprop": {"proprio": False},
     "single": {"proprio": False, "history": 1},
 }
-METHODS = {"dinowm": "dinowm", "dinowm_noprop": "dinowm_noprop", "single": "dinowm_noprop"}
+TOLD = {"dinowm": "dinowm", "dinowm_noprop": "dinowm_noprop", "single": "dinowm_noprop"}
 
 
 def write(folder: Path, name: str, change: Callable[[Any], object] = id, **sizes: Any) -> Path:
@@ -125,7 +131,7 @@ def test_files_compute_what_the_real_classes_compute_without_those_classes(tmp_p
     command = [sys.executable, "-c", COMPARE, tmp_path / "inputs.safetensors", *files]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines() == [f"{METHODS[name]}: {said}" for name in MODELS for said in LAYOUTS.values()]
+    assert ran.stdout.splitlines() == [f"{TOLD[name]}: {said}" for name in MODELS for said in LAYOUTS.values()]
 
 
 def refusal(path: Path, config: Path | None = None) -> str:
@@ -380,7 +386,7 @@ def test_masks_are_those_of_the_frames(tmp_path: Path):
             "its predictor sees 12288 patches at once, more than any DINO-WM",
         ),
         ({"predictor.transformer.layers.0.0.to_qkv.weight": (96, 84)}, "of other sizes than published ones"),
-        ({"extra_encoders.action.patch_embed.weight": (10, 6, 2)}, "another shape: extra_encoders.action.patch_embed"),
+        ({"extra_encoders.action.patch_embed.weight": (10, 9, 2)}, "another shape: extra_encoders.action.patch_embed"),
         ({"extra_encoders.state.patch_embed.weight": (10, 6, 1)}, "extra: extra_encoders.state.patch_embed.weight"),
         ({"backbone.layernorm.weight": None}, "missing: backbone.layernorm.weight"),
         (
@@ -529,6 +535,88 @@ def test_policies_are_recognized_and_refused(part: str, tmp_path: Path):
     torch.save({"state_dict": {f"model.{key}": value for key, value in state.items()}}, tmp_path / "run.pt")
     told = f"it has {part.partition('.')[0]}, so it is a goal-conditioned policy of stable_worldmodel (GCBC, GCIVL or"
     assert told in refusal(tmp_path / "run.pt")
+
+
+# And back
+
+
+@pytest.fixture(params=["dinowm", "dinowm_noprop"])
+def trained(request: pytest.FixtureRequest, home: Home, small_card: Any) -> RunFiles:
+    """A run of ours, with the weights of one of theirs."""
+    model, files = prejepas.build(**MODELS[request.param]), RunFiles(home.run_stem(f"pusht/{request.param}"))
+    home.write.mkdir()
+    torch.save(model.state_dict(), home.write / "theirs.pt")
+    read = read_checkpoint(home.write / "theirs.pt")
+    (home.write / "theirs.pt").unlink()
+    ours = read.spec.network().eval()
+    ours.load_state_dict(read.state)
+    save_run(files, ours, small_card(ours, request.param))
+    save_derived(files, ours, request.param)
+    return files
+
+
+def converted(home: Home, files: RunFiles, target: str, name: str, *options: object) -> Path:
+    done = lewm_here(
+        home.write, "convert", f"pusht/{files.stem.name}", "--to", target, "--output", home.write / name, *options
+    )
+    assert done.code == 0, done.err
+    return home.write / name
+
+
+def assert_theirs(module: Any, method: str) -> None:
+    """It is the model that the run was made of."""
+    original = prejepas.build(**MODELS[method])
+    assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == {
+        key: tuple(value.shape) for key, value in original.state_dict().items()
+    }
+    found, wanted = (prejepas.expected(model.eval(), prejepas.inputs()) for model in (module, original))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_stable_worldmodel_builds_what_a_hub_folder_describes(home: Home, trained: RunFiles):
+    method, version = trained.stem.name, transformers.__version__.partition(".")[0]
+    folder = converted(home, trained, "hub", "hub", "--names", f"transformers-{version}")
+    module = adapter.build(json.loads((folder / "config.json").read_text()))
+    module.load_state_dict(torch.load(folder / "weights.pt", weights_only=True), strict=True)
+    assert type(module) is PreJEPA
+    assert_theirs(module, method)
+    other = converted(home, trained, "hub", "other")
+    assert torch.load(other / "weights.pt").keys() == prejepas.fourth(module.state_dict()).keys()
+
+
+def test_object_of_stable_worldmodel_computes_the_same(home: Home, trained: RunFiles):
+    module = torch.load(converted(home, trained, "swm-object", "swm_object.ckpt"), weights_only=False)
+    assert type(module) is PreJEPA
+    assert_theirs(module, trained.stem.name)
+
+
+@pytest.mark.parametrize("target", ["hub", "swm-object", "object", "weights", "safetensors"])
+def test_every_format_is_read_again(home: Home, trained: RunFiles, target: str):
+    path = converted(home, trained, target, {"hub": "back", "safetensors": "back.safetensors"}.get(target, "back.pt"))
+    back, run = load_weights(home, "back"), load_weights(home, f"pusht/{trained.stem.name}")
+    assert path.exists()
+    assert back.method == run.method == trained.stem.name
+    assert all(torch.equal(value, run.model.state_dict()[key]) for key, value in back.model.state_dict().items())
+
+
+@pytest.mark.parametrize("which", ["state_dict", "object"])
+def test_derived_files_are_read_and_checked(trained: RunFiles, which: str):
+    path, card = getattr(trained, which), read_card(trained.weights)
+    state = read_derived(path, card)
+    assert state.keys() == card.new_model().state_dict().keys()
+    other = card.model.model_copy(update={"history": 1})
+    with pytest.raises(LewmError, match=r"holds a model of other sizes|tensors fit; another shape"):
+        read_derived(path, card.model_copy(update={"model": other}))
+
+
+def test_another_encoder_than_dinov2_stays_with_lewm(home: Home, small_card: Any):
+    sizes = {"image_size": SIZE, "encoder": {"patch_size": PATCH, "width": 12, "depth": 1, "heads": 3, "mlp": 24}}
+    model = METHODS["dinowm_noprop"].network(DinoWMNopropConfig.model_validate(sizes), BLOCK)
+    save_run(RunFiles(home.run_stem("pusht/own")), model, small_card(model, "dinowm_noprop"))
+    for target in ("hub", "swm-object"):
+        said = lewm_here(home.write, "convert", "pusht/own", "--to", target, "--output", home.write / "out").sentence()
+        assert "(its own) is no DINOv2; --to object keeps the module of lewm" in said
+    assert not (home.write / "out").exists()
 
 
 # Cuts and flips
