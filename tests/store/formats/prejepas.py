@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import transformers.models.dinov2.modeling_dinov2 as dinov2
 from pickles import in_zip, take_apart
@@ -109,6 +110,8 @@ def save_as_released(model: nn.Module, path: Path) -> Path:
     one module.
     """
     encoder = model.backbone
+    for embedder in model.extra_encoders.values():
+        embedder.in_chans = embedder.patch_embed.in_channels = np.int64(embedder.in_chans)  # as numpy counted it
     with _classes() as (wrapper, attention, output):
         for layer in encoder.encoder.layer:
             now = layer.attention

@@ -27,7 +27,7 @@ from lewm_cli.store import Home, RunFiles, load_weights, read_card, save_derived
 from lewm_cli.store import conversion as adapter
 from lewm_cli.store.formats import read_checkpoint, read_trusted
 from lewm_cli.store.formats.config_json import read_config_json
-from lewm_cli.store.objects import read_derived
+from lewm_cli.store.objects import read_derived, restore_model
 
 LAYOUTS = {
     "now_object.ckpt": "object checkpoint (stable_worldmodel.wm.prejepa.prejepa.PreJEPA, transformers 5 names)",
@@ -383,7 +383,7 @@ def test_masks_are_those_of_the_frames(tmp_path: Path):
         ({"predictor.pos_embedding": (1, 15, 84)}, "of other sizes than published ones, of which heads and history"),
         (
             {"predictor.pos_embedding": (1, 3 * 64**2, 84)},
-            "its predictor sees 12288 patches at once, more than any DINO-WM",
+            "larger than any LeWM, PLDM or DINO-WM",
         ),
         ({"predictor.transformer.layers.0.0.to_qkv.weight": (96, 84)}, "of other sizes than published ones"),
         ({"extra_encoders.action.patch_embed.weight": (10, 9, 2)}, "another shape: extra_encoders.action.patch_embed"),
@@ -487,7 +487,6 @@ def test_configuration_of_the_training_script_is_read(root: str, name: str, tmp_
             5,
             "its predictor sees 5 patches of a frame, and those of a square frame are a square",
         ),
-        ("predictor.num_patches", 10**30, "patches at once, more than any DINO-WM"),
         ("predictor.dim", 64, "predictor.dim is 64, but the encoder and extra_encoders make 84"),
         ("predictor.depth", ..., "lacks predictor.depth"),
         ("decoder", {"_target_": "os.system"}, "decoder is a dict"),
@@ -517,6 +516,7 @@ def test_embedders_come_in_the_order_of_the_tokens(tmp_path: Path):
         ("predictor.heads", 3, "another shape: predictor.transformer.layers.0.0.to_qkv.weight"),
         ("encoder.config.image_size", 32, "another shape: backbone.embeddings.position_embeddings"),
         ("encoder.config.num_hidden_layers", 10**9, "larger than any LeWM, PLDM or DINO-WM"),
+        ("predictor.num_patches", 10**30, "larger than any LeWM, PLDM or DINO-WM"),
         ("extra_encoders.modules.action.in_chans", 7, "another shape: extra_encoders.action.patch_embed.weight"),
     ],
 )
@@ -617,6 +617,31 @@ def test_another_encoder_than_dinov2_stays_with_lewm(home: Home, small_card: Any
         said = lewm_here(home.write, "convert", "pusht/own", "--to", target, "--output", home.write / "out").sentence()
         assert "(its own) is no DINOv2; --to object keeps the module of lewm" in said
     assert not (home.write / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"proprio": None}, "does not say how many dimensions of proprioception it takes"),
+        ({"history": 9000}, "larger than any LeWM, PLDM or DINO-WM"),
+        ({"image_size": 60000, "encoder": {"patch_size": 1}}, "larger than any LeWM, PLDM or DINO-WM"),
+    ],
+)
+def test_own_objects_of_impossible_sizes_are_refused(sizes: dict[str, Any], told: str, tmp_path: Path):
+    config = DinoWMConfig.model_validate({"proprio": 4, **sizes})
+    pickled = Calling(restore_model, config.model_dump_json(), BLOCK, {"a": torch.zeros(3)}, "dinowm")
+    torch.save(pickled, tmp_path / "run_object.ckpt")
+    assert told in refusal(tmp_path / "run_object.ckpt")
+
+
+class Calling:
+    """Pickles as a call."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        return self.call[0], self.call[1:]
 
 
 # Cuts and flips

@@ -162,9 +162,9 @@ class _Fitted:
         named = under_our_names(candidate.entries, family.names)
         try:
             spec = spec or family.from_shapes(named)
+            return cls(candidate, named, spec, fit(named, spec.blank))
         except (RefusalError, UsageError) as error:  # the second from sizes that cannot be
             return cls(candidate, named, family.released, Fit(0, str(error)))
-        return cls(candidate, named, spec, fit(named, spec.blank))
 
     def digest(self) -> bytes:
         """Returns the same for copies of one model, and for nothing else."""

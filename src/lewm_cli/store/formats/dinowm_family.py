@@ -32,13 +32,9 @@ DINOV2 = {
 }
 """Sizes of the published encoders; all were trained for 518 pixels."""
 
-MOST_TOKENS = 2**13
-"""Tokens that the predictor sees at once, ten times those of the release: its mask takes their square in memory."""
-
 _ALWAYS = {"hidden_act": "gelu", "layer_norm_eps": EPSILON, "num_channels": 3, "use_swiglu_ffn": False}
 _ATTENTION = ("Dinov2Attention", "Dinov2SelfAttention", "Dinov2SdpaSelfAttention")
 
-BACKBONE = f"{home_of_parts(PREJEPA)}.create_backbone"
 DINOV2_MODEL, DINOV2_CONFIG = "transformers.Dinov2Model", "transformers.Dinov2Config"
 MODULES = "torch.nn.ModuleDict"
 """Targets of what is no class of a world model; see `classes` for the others."""
@@ -47,7 +43,7 @@ MODULES = "torch.nn.ModuleDict"
 
 
 class _Dinov2(Section):
-    target: Literal["transformers.Dinov2Config"] = Field(DINOV2_CONFIG, alias="_target_")
+    target: Literal["transformers.Dinov2Config"] = Field("transformers.Dinov2Config", alias="_target_")
     hidden_size: Integer = 768
     num_hidden_layers: Integer = 12
     num_attention_heads: Integer = 12
@@ -195,8 +191,6 @@ def _spec(
     side, patch = isqrt(patches), encoder["patch_size"]
     if side * side != patches:
         raise RefusalError(f"its predictor sees {patches} patches of a frame, and those of a square frame are a square")
-    if frames * patches > MOST_TOKENS:
-        raise RefusalError(f"its predictor sees {frames * patches} patches at once, more than any DINO-WM")
     tree = {
         "image_size": side * patch,
         "history": frames,
