@@ -41,8 +41,8 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def standins(hub: HubServer, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standins:
-    """TwoRoom, published on a server here."""
+def served(hub: HubServer, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server here stands in for the Hub."""
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     # huggingface_hub has read it already, for commands in this process.
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
@@ -50,6 +50,11 @@ def standins(hub: HubServer, user: Path, tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-home"))  # no token of whoever runs the tests
+
+
+@pytest.fixture
+def standins(hub: HubServer, served: None, user: Path, tmp_path: Path) -> Standins:
+    """TwoRoom, published on a server here."""
     return Standins(hub, user, small_recording(tmp_path / "made" / "tworoom.h5"))
 
 
@@ -103,6 +108,8 @@ def test_dry_run_says_what_and_where_without_a_network(home: Path, user: Path, m
     [
         (("tworom",), 1, "did you mean 'tworoom'?"),
         (("tworoom/pldm",), 1, "PLDM for tworoom cannot be fetched: the authors' Google Drive folder answers 404"),
+        (("pusht/dinowm_noprop",), 1, "and only the one with proprioception is published elsewhere"),
+        (("reacher/dinowm",), 1, "the catalog has no reacher/dinowm; did you mean 'reacher/dinowm_noprop'?"),
         (("tworoom/sac",), 1, "the catalog has no tworoom/sac; there is tworoom/lewm, tworoom/pldm"),
         (("tworoom", "--source", "drive"), 1, "knows no file of tworoom on Google Drive; the authors' folder 1r31"),
         (("tworoom", "--source", "nowhere"), 2, "neither hub, drive, an http, https or file address"),
@@ -384,6 +391,38 @@ def test_other_revision_is_believed_and_the_pinned_one_is_compared(home: Path, s
     assert standins.packed.sha256 in said
     ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--revision", "main"))
     assert (home / "tworoom.h5").read_bytes() == newer.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("pusht/dinowm", "prejepa_pusht_object.ckpt"),
+        ("tworoom/dinowm_noprop", "prejepa_tworoom_object.ckpt"),
+        ("cube/dinowm_noprop", "prejepa_cube_object.ckpt"),
+    ],
+)
+def test_weights_of_unknown_hash_are_compared_with_what_came_first(
+    home: Path, hub: HubServer, served: None, name: str, file: str
+):
+    content = (CHECKPOINTS / "jepa_tf4_object.ckpt").read_bytes()
+    hub.add(ServedRepo("HazelNam/anygoal", {file: ServedFile(content)}))
+    first = ok(lewm_here(home, "fetch", name))
+    assert f"note: {name}-release: published by others than the authors" in first.err
+    assert f"{name}-release: the catalog has no hash of {file}; that of what came is in origin.json" in first.err
+    origin = Origin.read(home / f"{name}-release" / "origin.json")
+    assert [(one.name, one.sha256) for one in origin.published] == [(file, ServedFile(content).sha256)]
+    again = ok(lewm_here(home, "fetch", name, "--force"))
+    assert "the catalog has no hash" not in again.err
+    hub.add(ServedRepo("HazelNam/anygoal", {file: ServedFile((CHECKPOINTS / "tf4_weight.ckpt").read_bytes())}))
+    said = lewm_here(home, "fetch", name, "--force").sentence()
+    assert "is another file than when it was first fetched: its sha256 is " in said
+    assert f"now and was {ServedFile(content).sha256}; nothing was replaced: to take the new one, remove" in said
+    weights = home / f"{name}-release" / "weights.pt"
+    assert weights.read_bytes() == content
+    weights.write_bytes(content[:-1] + b"x")
+    wrong = lewm_here(home, "verify")
+    assert wrong.code == 1
+    assert f"lewm fetch {name}" in " ".join(wrong.out.split())
 
 
 @pytest.mark.slow

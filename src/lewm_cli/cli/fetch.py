@@ -13,6 +13,7 @@ EXAMPLES = options.examples(
     "lewm fetch --list",
     "lewm fetch pusht --pack",
     "lewm fetch tworoom --checkpoint",
+    "lewm fetch pusht/dinowm",
     "lewm fetch cube --dataset --dry-run",
     "lewm fetch robot/pick --dataset --source https://example.org/pick.tar.zst",
 )
@@ -25,7 +26,7 @@ def command(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="A task, or one checkpoint of it, like pusht/lejepa.",
+            help="A task, or one checkpoint of it, like pusht/dinowm.",
             show_default=False,
             autocompletion=completion.names(completion.published),
         ),

@@ -46,6 +46,7 @@ class Published(Section):
     drive: str | None = None  # identifier of a file on Google Drive
     url: str | None = None  # http, https or file
     unavailable: str | None = None  # why there is nothing to fetch, in half a sentence
+    note: str | None = None  # what else to know before it is used, in half a sentence
 
     @model_validator(mode="after")
     def _from_somewhere(self) -> Self:

@@ -26,7 +26,7 @@ class PlannedFetch:
     path: Path  # where it goes, or lies
     there: bool  # it lies there already, and stays
     replaces: bool = False  # a recording that lies there may be replaced
-    origin: Origin | None = None  # where what lies there came from; None if lewm did not fetch it
+    origin: Origin | None = None  # where what lies there, or is fetched again, came from; None if lewm did not fetch it
 
 
 def plan_fetch(home: Home, targets: Sequence[Target], *, force: bool) -> tuple[PlannedFetch, ...]:
@@ -76,7 +76,7 @@ def _plan_weights(home: Home, target: Target, force: bool) -> PlannedFetch:
     others = sorted({path.name for path in folder.iterdir()} - {IN_FOLDER, *(file.name for file in origin.files)})
     if others:
         raise LewmError(f"{folder} holds other files too ({others[0]!r}), so it is not replaced; move them elsewhere")
-    return PlannedFetch(target, folder, there=False)
+    return PlannedFetch(target, folder, there=False, origin=origin)
 
 
 def check_space(missing: Sequence[PlannedFetch], unpacked_from_here: Container[PlannedFetch], *, keep: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx2
 from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
@@ -38,6 +39,7 @@ def hub_folder(repo: str, say: Say, *, download: bool = True) -> Path:
         if not download:
             raise LewmError(f"{repo} is not in the cache of the Hub, and a dry run downloads nothing; type: {by_hand}")
         say(f"downloading {repo} from {constants.ENDPOINT} to {constants.HF_HUB_CACHE}")
+        disable_progress_bars()  # a line says what comes, and those who asked for quiet get none
         get_hf_file_metadata(hf_hub_url(repo, CONFIG))  # first, for a download tries long where nobody answers
         _file(repo, CONFIG)
         for name in WEIGHTS:

@@ -113,6 +113,12 @@ def install_weights(
             raise LewmError(f"what came as {came[0].path.name} of {target.name}: {said}") from error
         files = [LocalFile(file, file.stat().st_size, weights_digest(file)) for file in sorted(folder.iterdir())]
         origin = _origin(target, came, files)
+        unknown = [file.name for file in target.files if file.sha256 is None and file.name != CONFIG]
+        if unknown and target.published.hub and planned.origin is None:
+            say(
+                f"{target.name}: the catalog has no hash of {unknown[0]}; that of what came is in {IN_FOLDER}, and "
+                "lewm verify and later fetches compare with it"
+            )
         origin.write(folder / IN_FOLDER)
         if path.exists() and Origin.read(path / IN_FOLDER) is None:
             raise LewmError(f"{path} has come there meanwhile, and not by lewm fetch, so it is not replaced; move it")

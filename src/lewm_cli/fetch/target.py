@@ -140,7 +140,7 @@ def _published(
     elif source == "hub":
         if not release.hub:
             raise LewmError(f"the catalog knows nothing of {entry.name} on the Hub; leave out --source")
-        release = Published(hub=release.hub)
+        release = Published(hub=release.hub, note=release.note)
     elif source == "drive":
         if not release.drive:
             folder = entry.drive_folder
@@ -158,7 +158,7 @@ def _published(
         return release
     if release.hub is None:
         raise UsageError("--revision is about repositories of the Hub; leave it out")
-    return Published(hub=HubPlace(repo=release.hub.repo, revision=revision))
+    return Published(hub=HubPlace(repo=release.hub.repo, revision=revision), note=release.note)
 
 
 def _address(source: str) -> str | None:

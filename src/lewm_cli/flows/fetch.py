@@ -8,6 +8,7 @@ from lewm_cli.fetch import (
     ByteProgress,
     Installed,
     PlannedFetch,
+    as_recorded,
     check_space,
     clear_finished,
     find_archive,
@@ -45,7 +46,10 @@ def fetch(
     archives = {one: found for one in recordings if (found := find_archive(one, progress))}
     check_space(missing, archives, keep=keep_archive)
     # All of them before the first byte: after hours of one download is no time to learn that the next is not there.
-    sources = {one: find_sources(one.target) for one in missing if one not in archives}
+    sources = {one: as_recorded(one, find_sources(one.target)) for one in missing if one not in archives}
+    for one in missing:
+        if note := one.target.published.note:
+            say(f"note: {one.target.name}: {note}")
     installed = []
     for one in planned:
         if one.there:

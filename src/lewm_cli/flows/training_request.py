@@ -144,8 +144,9 @@ def named_encoder(home: Home, what: str, request: Request, encoder: str | None, 
         return None
     if name := encoder or request.encoder:
         return name
-    task = find_task(what)
-    runs = [run.name for run in list_runs(home) if task and not run.problem and task is _task_of(run)]
+    task, folder = find_task(what), f"{run_folder(what)}/"
+    there = [run for run in list_runs(home) if not run.problem]
+    runs = [run.name for run in there if (task is _task_of(run) if task else run.name.startswith(folder))]
     have = f"a run ({few(runs, command('ls'))})" if runs else "a run"
     example = command("train", what, "--method", method, "--encoder", runs[0] if runs else "facebook/dinov2-small")
     raise UsageError(

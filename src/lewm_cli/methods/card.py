@@ -34,7 +34,8 @@ class Provenance(Section):
     held_out: tuple[int, ...] = Field(description="numbers of the episodes held out; empty for the clip split")
     trained_on: tuple[str, ...] = Field(
         repr=False,
-        description="digests of all episodes ever trained on, those of the run it was initialized from included",
+        description="digests of all episodes ever trained on, those of the run it was initialized from, and of its "
+        "frozen encoder, included",
     )
     train: TrainConfig
     step: int = Field(ge=0, description="optimizer steps taken")

@@ -122,17 +122,19 @@ class EncoderBlock(nn.Module):
         super().__init__()
         self.layernorm_before = nn.LayerNorm(config.width, eps=epsilon)
         self.attention = SelfAttention(config)
-        self.layer_scale1 = LayerScale(config.width) if layer_scale else nn.Identity()
+        # Nothing in place of them: other tools' modules are compared with these one by one.
+        self.layer_scale1 = LayerScale(config.width) if layer_scale else None
         self.layernorm_after = nn.LayerNorm(config.width, eps=epsilon)
         self.mlp = EncoderMLP(config)
-        self.layer_scale2 = LayerScale(config.width) if layer_scale else nn.Identity()
+        self.layer_scale2 = LayerScale(config.width) if layer_scale else None
 
     def forward(self, x: Tensor, wanted: int) -> Tensor:
         """(N, tokens, width) to the first tokens, as many as wanted."""
         normed = self.layernorm_before(x)
-        x = x[:, :wanted] + self.layer_scale1(self.attention(normed[:, :wanted], normed))
-        output: Tensor = x + self.layer_scale2(self.mlp(self.layernorm_after(x)))
-        return output
+        seen = self.attention(normed[:, :wanted], normed)
+        x = x[:, :wanted] + (self.layer_scale1(seen) if self.layer_scale1 else seen)
+        found: Tensor = self.mlp(self.layernorm_after(x))
+        return x + (self.layer_scale2(found) if self.layer_scale2 else found)
 
 
 class LayerScale(nn.Module):

@@ -39,7 +39,13 @@ def catalog_tables(entries: "tuple[Entry, ...]") -> list[RenderableType]:
         for checkpoint in entry.checkpoints.values()
         if checkpoint.unavailable
     )
-    return [table, *(f"\nnot published: {reason}" for reason in reasons)]
+    notes: dict[str, list[str]] = {}
+    for entry in entries:
+        for name, checkpoint in entry.checkpoints.items():
+            if checkpoint.note:
+                notes.setdefault(checkpoint.note, []).append(f"{entry.name}/{name}")
+    said = [f"\n{', '.join(names)}: {note}" for note, names in notes.items()]
+    return [table, *(f"\nnot published: {reason}" for reason in reasons), *said]
 
 
 def plan_tree(planned: "tuple[PlannedFetch, ...]") -> Tree:
@@ -59,6 +65,7 @@ def plan_tables(planned: "tuple[PlannedFetch, ...]") -> list[RenderableType]:
         sizes += [f"unpacked {decimal(target.unpacked)}"] if target.unpacked else []
         lines += [": ".join([target.name, *sizes[:1]]) + "".join(f", {size}" for size in sizes[1:])]
         lines += [f"  from {target.place}", f"  to   {one.path}"]
+        lines += [f"  note {target.published.note}"] if target.published.note else []
     return lines
 
 
@@ -118,6 +125,7 @@ def _planned(one: "PlannedFetch") -> Tree:
         "source": target.place,
         "revision": target.published.hub.revision if target.published.hub else None,
         "files": [file.model_dump() for file in target.files],
+        "note": target.published.note,
         "bytes": target.size,
         "unpacked_bytes": target.unpacked,
     }
