@@ -1,5 +1,7 @@
 """The network of DINO-WM (arXiv 2411.04983), with proprioception or without it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,9 @@ from lewm_cli.model import FrozenEncoder, PatchPredictor, VectorEmbedder
 TOKENS_AT_ONCE = {"cpu": 2**14, "cuda": 2**18, "mps": 2**16}
 """Tokens that go through the predictor together while sequences are imagined, by device: each of them takes about
 40 KB at the release's sizes."""
+
+MONITORED = 2048
+"""Numbers of a latent that are kept for monitoring, at most."""
 
 
 class DinoWM(InfoContract):
@@ -76,9 +81,12 @@ class DinoWM(InfoContract):
         cost = patches.mean(dim=(-2, -1))
         return cost + proprio[..., 0, :].mean(dim=-1) if proprio.shape[-1] else cost
 
-    def summaries(self, latents: Tensor) -> Tensor:
-        """Latents (..., D) to the means of their tokens (..., token_dim)."""
-        return self._tokens(latents).mean(dim=-2)
+    def monitored(self, latents: Tensor) -> Tensor:
+        """Some of the numbers of latents (..., D), spread over patches and features; all of a latent that has few."""
+        every = -(-latents.shape[-1] // MONITORED)
+        while math.gcd(every, self.config.token_dim) > 1:  # else always the same features
+            every += 1
+        return latents[..., ::every]
 
     def _tokens(self, latents: Tensor) -> Tensor:
         """(..., D) to (..., P, token_dim)."""

@@ -32,7 +32,7 @@ class PatchPrediction(Objective):
     def loss(
         self, model: "Network", heads: "nn.ModuleDict", batch: "Batch", generator: "torch.Generator | None" = None
     ) -> "Loss":
-        """The prediction; for monitoring, latents are means over the patches."""
+        """The prediction; of large latents, monitoring gets numbers from all over them."""
         from torch.nn import functional as F
 
         from lewm_cli.methods.dino_wm import DinoWM
@@ -42,7 +42,7 @@ class PatchPrediction(Objective):
         latents = model.embed(batch.pixels, batch.proprio).float()
         predicted = model.predict(latents[:, :-1], model.embed_actions(batch.blocks[:, :-1])).float()
         error = F.mse_loss(predicted, latents[:, 1:].detach())
-        return Loss(error, {"prediction": error}, model.summaries(latents), model.summaries(predicted))
+        return Loss(error, {"prediction": error}, model.monitored(latents), model.monitored(predicted))
 
     @property
     def explanation(self) -> str:

@@ -2,9 +2,11 @@
 
 from torch import nn
 
-from lewm_cli.model import Predictor, VisionTransformer
+from lewm_cli.model import FrozenEncoder, PatchPredictor, Predictor, VisionTransformer
 
 BACKEND = "inductor"
+
+COMPILED = VisionTransformer, Predictor, FrozenEncoder, PatchPredictor
 
 PAYS_AFTER = 2000
 """Steps on a GPU that save more time than compiling takes."""
@@ -26,4 +28,4 @@ def compute_as_is(network: nn.Module) -> None:
 
 
 def _parts(network: nn.Module) -> list[nn.Module]:
-    return [part for part in network.modules() if isinstance(part, VisionTransformer | Predictor)]
+    return [part for part in network.modules() if isinstance(part, COMPILED)]

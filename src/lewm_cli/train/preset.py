@@ -25,11 +25,13 @@ class Preset:
         return str(self.task.presets[self.name].get("method", DEFAULT))
 
     def layer(self, method: str) -> Layer:
-        """Its settings for a method, with those of its table `methods` laid over them."""
+        """Its settings for a method, with those that all tasks have for it, and its own, laid over them."""
         tree = {"method": self.method} | self.task.presets[self.name]
-        own = tree.pop("methods", {}).get(method, {})
+        own = tree.pop("methods", {})
+        everywhere = GENERIC.presets.get(self.name, {}).get("methods", {})
         shared = TrainConfig.of_method(Layer(f"preset {self}", tree), method)
-        return Layer(shared.source, merge_layers([shared, Layer("", own)]).tree)
+        special = [Layer("", methods.get(method, {})) for methods in (everywhere, own)]
+        return Layer(shared.source, merge_layers([shared, *special]).tree)
 
     def config(self, method: str | None = None) -> TrainConfig:
         """The whole configuration, for its own method or another one: its settings, and defaults for the rest.
