@@ -189,6 +189,20 @@ def test_fetched_files_go_by_the_name_of_the_method(name: str, layout: str, tmp_
     assert (checked["method"], checked["problems"]) == (name, [])
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "layout"),
+    [("pusht/dinowm", "dinowm", "released_object.ckpt"), ("cube/dinowm_noprop", "dinowm_noprop", "tf4.pt")],
+)
+def test_published_files_are_fetched_and_read(name: str, method: str, layout: str, home: Home, tmp_path: Path):
+    source = write(tmp_path / "download", layout, **MODELS[method])
+    done = lewm_here(home.write, "fetch", name, "--source", source)
+    assert done.code == 0, done.err
+    count = len(prejepas.build(**MODELS[method]).state_dict()) - 3  # two masks, and a token
+    assert f"{name}-release: method {method}, {count}/{count} tensors" in done.out
+    shown = lewm_here(home.write, "show", name, "--json").json()
+    assert (shown["name"], shown["method"], shown["tensors"]) == (f"{name}-release", method, count)
+
+
 def test_a_name_says_nothing_about_the_network(tmp_path: Path):
     """LeWM's network does not become a DINO-WM by being called so."""
     path = tmp_path / "pusht" / "dinowm_object.ckpt"
