@@ -217,8 +217,8 @@ def _tree(config: DinoWMNopropConfig, block_dim: int, method: str) -> dict[str, 
     encoder, predictor = config.encoder, config.predictor
     if not encoder.layer_scale or encoder.mlp % encoder.width:
         raise LewmError(
-            "stable_worldmodel's DINO-WM is around an encoder of transformers that it has a name for, and the one in "
-            f"this run ({encoder.source or 'its own'}) is no DINOv2; --to object keeps the module of lewm"
+            f"stable_worldmodel's DINO-WM is around DINOv2, and the encoder of this run "
+            f"({encoder.source or 'its own'}) is another; --to object keeps the module of lewm"
         )
     width = config.token_dim + config.action_embedding
     if predictor.heads == 1 and predictor.head_dim == width:
@@ -271,14 +271,16 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
     modules, length = model.modules, model.length
     model.expect(
         {"backbone": "Dinov2Model", "predictor": "CausalPredictor", "predictor.transformer": "Transformer"}
-        | {"extra_encoders": "ModuleDict", "extra_encoders.action": "Embedder"}
+        | {"extra_encoders": "ModuleDict"}
     )
-    extra = [name.removeprefix("extra_encoders.") for name in modules if name.count(".") == 1 and "extra_enc" in name]
+    home = "extra_encoders."
+    extra = [name.removeprefix(home) for name in modules if name.startswith(home) and name.count(".") == 1]
     if extra not in (["proprio", "action"], ["action"]):
         raise RefusalError(
             f"its extra_encoders are {printable(', '.join(extra))}, and a DINO-WM has proprio and action, in this "
             "order, or action alone"
         )
+    model.expect({f"extra_encoders.{name}": "Embedder" for name in extra})
     encoder = model.encoder_sizes("backbone", "Dinov2Config", "mlp_ratio", _ALWAYS, _ATTENTION)
     predictor, block = modules["predictor"], "predictor.transformer.layers.0"
     positions = length("predictor.pos_embedding", 1)
@@ -288,11 +290,11 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
     history = modules[""].state.get("history_size", frames)
     if history != frames:
         raise RefusalError(f"its predictor takes {frames} frames, and its history_size is {printable_value(history)}")
-    heads = model.same(("Attention",), "heads", "predictor.")
+    heads = model.same(("FrameAttention",), "heads")
     return _spec(
         encoder | {"layer_norm_eps": EPSILON},
         {
-            "depth": sum(module.kind == "Attention" for module in modules.values()),
+            "depth": sum(module.kind == "FrameAttention" for module in modules.values()),
             "heads": heads,
             "head_dim": length(f"{block}.0.to_qkv.weight", 0) // (3 * heads),
             "mlp": length(f"{block}.1.net.1.weight", 0),
@@ -407,7 +409,7 @@ DINOWM = Family(
     tree=_tree,
     from_modules=_from_modules,
     from_shapes=_from_shapes,
-    guess=f"sizes from shapes, heads of {HEAD} and dropout 0.1 as published",
+    guess=f"sizes from shapes; heads of {HEAD}, dropout 0.1 and a history of 3 or 1 as published",
     unknown="; put its config.json beside the weights, or name it: --config FILE",
     released=ModelSpec(
         DinoWMConfig.build({"proprio": 4, "encoder": {"layer_scale": True}}, "the release"), 10, "dinowm"
