@@ -162,9 +162,9 @@ class _Fitted:
         named = under_our_names(candidate.entries, family.names)
         try:
             spec = spec or family.from_shapes(named)
+            return cls(candidate, named, spec, fit(named, spec.blank))
         except (RefusalError, UsageError) as error:  # the second from sizes that cannot be
             return cls(candidate, named, family.released, Fit(0, str(error)))
-        return cls(candidate, named, spec, fit(named, spec.blank))
 
     def digest(self) -> bytes:
         """Returns the same for copies of one model, and for nothing else."""
@@ -186,7 +186,7 @@ def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
         where = f"under {printable(best.candidate.place)}, " if best.candidate.place else ""
         raise RefusalError(f"{where}{best.fit.problems}{'' if spec else family.unknown}")
     for one in whole.values():
-        contents.check_bytes(one.named.entries.values())
+        contents.check_bytes(one.named.everything)
     differ: dict[bytes, str] = {}  # copies of one model are one choice
     for place, one in whole.items():
         differ.setdefault(one.digest() if len(whole) > 1 else b"", place)
@@ -238,8 +238,10 @@ def _chosen(places: Sequence[str], copy: str | None) -> str:
 
 
 def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
-    contents.check_bytes(one.named.entries.values())
+    contents.check_bytes(one.named.everything)
     state = read_state(one.named, one.spec.blank)
+    if family := family_of(one.spec.sizes):
+        family.check(one.named, one.spec.sizes)
     if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
         said = [*said, "float64 rounded to float32"]
     source = f"{kind} ({'; '.join([', '.join(said), *one.candidate.remarks])})"

@@ -32,7 +32,8 @@ ALL: Final = "LeWM, PLDM or DINO-WM"
 """The models that are read, for sentences."""
 
 _PARTS = ["Predictor", "Transformer", "ConditionalBlock", "Attention", "FeedForward", "Embedder", "MLP"]
-_PATCH_PARTS = ["CausalPredictor", "Transformer", "Attention", "FeedForward", "Embedder"]
+_PATCH_PARTS = {part: part for part in ("CausalPredictor", "Transformer", "FeedForward", "Embedder")}
+_PATCH_PARTS |= {"Attention": "FrameAttention"}  # with the names of LeWM's, and another mask
 
 
 def home_of_parts(model: str) -> str:
@@ -51,6 +52,6 @@ KINDS: Final = (
     | {f"{home}.{part}": part for home in _HOMES for part in _PARTS}
     | {f"{home}.ARPredictor": "Predictor" for home in _HOMES}  # its old name
     | dict.fromkeys(("stable_worldmodel.wm.PreJEPA", PREJEPA, f"{_PATCH_HOME}.prejepa.PreJEPA"), PATCH_MODEL)
-    | {f"{home}.{part}": part for home in (_PATCH_HOME, home_of_parts(PREJEPA)) for part in _PATCH_PARTS}
+    | {f"{home}.{part}": kind for home in (_PATCH_HOME, home_of_parts(PREJEPA)) for part, kind in _PATCH_PARTS.items()}
 )
 """Full names of models and parts to the kind of each."""

@@ -32,13 +32,9 @@ DINOV2 = {
 }
 """Sizes of the published encoders; all were trained for 518 pixels."""
 
-MOST_TOKENS = 2**13
-"""Tokens that the predictor sees at once, ten times those of the release: its mask takes their square in memory."""
-
 _ALWAYS = {"hidden_act": "gelu", "layer_norm_eps": EPSILON, "num_channels": 3, "use_swiglu_ffn": False}
 _ATTENTION = ("Dinov2Attention", "Dinov2SelfAttention", "Dinov2SdpaSelfAttention")
 
-BACKBONE = f"{home_of_parts(PREJEPA)}.create_backbone"
 DINOV2_MODEL, DINOV2_CONFIG = "transformers.Dinov2Model", "transformers.Dinov2Config"
 MODULES = "torch.nn.ModuleDict"
 """Targets of what is no class of a world model; see `classes` for the others."""
@@ -47,7 +43,7 @@ MODULES = "torch.nn.ModuleDict"
 
 
 class _Dinov2(Section):
-    target: Literal["transformers.Dinov2Config"] = Field(DINOV2_CONFIG, alias="_target_")
+    target: Literal["transformers.Dinov2Config"] = Field("transformers.Dinov2Config", alias="_target_")
     hidden_size: Integer = 768
     num_hidden_layers: Integer = 12
     num_attention_heads: Integer = 12
@@ -195,8 +191,6 @@ def _spec(
     side, patch = isqrt(patches), encoder["patch_size"]
     if side * side != patches:
         raise RefusalError(f"its predictor sees {patches} patches of a frame, and those of a square frame are a square")
-    if frames * patches > MOST_TOKENS:
-        raise RefusalError(f"its predictor sees {frames * patches} patches at once, more than any DINO-WM")
     tree = {
         "image_size": side * patch,
         "history": frames,
@@ -223,8 +217,8 @@ def _tree(config: DinoWMNopropConfig, block_dim: int, method: str) -> dict[str, 
     encoder, predictor = config.encoder, config.predictor
     if not encoder.layer_scale or encoder.mlp % encoder.width:
         raise LewmError(
-            "stable_worldmodel's DINO-WM is around an encoder of transformers that it has a name for, and the one in "
-            f"this run ({encoder.source or 'its own'}) is no DINOv2; --to object keeps the module of lewm"
+            f"stable_worldmodel's DINO-WM is around DINOv2, and the encoder of this run "
+            f"({encoder.source or 'its own'}) is another; --to object keeps the module of lewm"
         )
     width = config.token_dim + config.action_embedding
     if predictor.heads == 1 and predictor.head_dim == width:
@@ -277,14 +271,16 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
     modules, length = model.modules, model.length
     model.expect(
         {"backbone": "Dinov2Model", "predictor": "CausalPredictor", "predictor.transformer": "Transformer"}
-        | {"extra_encoders": "ModuleDict", "extra_encoders.action": "Embedder"}
+        | {"extra_encoders": "ModuleDict"}
     )
-    extra = [name.removeprefix("extra_encoders.") for name in modules if name.count(".") == 1 and "extra_enc" in name]
+    home = "extra_encoders."
+    extra = [name.removeprefix(home) for name in modules if name.startswith(home) and name.count(".") == 1]
     if extra not in (["proprio", "action"], ["action"]):
         raise RefusalError(
             f"its extra_encoders are {printable(', '.join(extra))}, and a DINO-WM has proprio and action, in this "
             "order, or action alone"
         )
+    model.expect({f"extra_encoders.{name}": "Embedder" for name in extra})
     encoder = model.encoder_sizes("backbone", "Dinov2Config", "mlp_ratio", _ALWAYS, _ATTENTION)
     predictor, block = modules["predictor"], "predictor.transformer.layers.0"
     positions = length("predictor.pos_embedding", 1)
@@ -294,11 +290,11 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
     history = modules[""].state.get("history_size", frames)
     if history != frames:
         raise RefusalError(f"its predictor takes {frames} frames, and its history_size is {printable_value(history)}")
-    heads = model.same(("Attention",), "heads", "predictor.")
-    spec = _spec(
+    heads = model.same(("FrameAttention",), "heads")
+    return _spec(
         encoder | {"layer_norm_eps": EPSILON},
         {
-            "depth": sum(module.kind == "Attention" for module in modules.values()),
+            "depth": sum(module.kind == "FrameAttention" for module in modules.values()),
             "heads": heads,
             "head_dim": length(f"{block}.0.to_qkv.weight", 0) // (3 * heads),
             "mlp": length(f"{block}.1.net.1.weight", 0),
@@ -310,8 +306,6 @@ def _from_modules(model: "CapturedModel") -> ModelSpec:
         proprio=_embedder(model.named, "proprio") if "proprio" in extra else None,
         source="the pickled module",
     )
-    _check_masks(model.named, frames, patches)
-    return spec
 
 
 def _from_shapes(named: "NamedTensors") -> ModelSpec:
@@ -332,7 +326,7 @@ def _from_shapes(named: "NamedTensors") -> ModelSpec:
             "its tensors are those of a DINO-WM of other sizes than published ones, of which heads and history cannot "
             "be read from shapes"
         )
-    spec = _spec(
+    return _spec(
         {
             "patch_size": patch,
             "hidden_size": width,
@@ -352,32 +346,34 @@ def _from_shapes(named: "NamedTensors") -> ModelSpec:
         proprio=_embedder(named, "proprio") if "extra_encoders.proprio.patch_embed.weight" in named.entries else None,
         source="its tensors",
     )
-    _check_masks(named, frames, positions // frames)
-    return spec
 
 
 def _more(sizes: DinoWMNopropConfig) -> "dict[str, Tensor]":
-    """The masks, which are saved there, and a token that is only for training an encoder."""
+    """The masks, which are saved there, and a token that only the training of an encoder needs."""
     import torch
 
+    return _masks(sizes) | {"backbone.embeddings.mask_token": torch.zeros(1, sizes.encoder.width)}
+
+
+def _check(named: "NamedTensors", sizes: DinoWMNopropConfig) -> None:
+    """Compares the masks in a file with ours."""
+    import torch
+
+    masks = _masks(sizes)
+    for key, entry in named.unused.items():
+        mask = masks.get(key)
+        if not key.endswith(".bias"):
+            continue
+        if mask is None or entry.shape != tuple(mask.shape) or not torch.equal(entry.read() == 1, mask == 1):
+            raise RefusalError(f"its mask {key} is not that of {sizes.history} frames of {sizes.patches} patches")
+
+
+def _masks(sizes: DinoWMNopropConfig) -> "dict[str, Tensor]":
+    """By their names in a file: a token sees those of its own frame and of frames before it."""
     from lewm_cli.model import frame_causal_mask
 
     mask = frame_causal_mask(sizes.patches, sizes.history)[None, None].float()
-    masks = {f"predictor.transformer.layers.{layer}.0.bias": mask for layer in range(sizes.predictor.depth)}
-    return masks | {"backbone.embeddings.mask_token": torch.zeros(1, sizes.encoder.width)}
-
-
-def _check_masks(named: "NamedTensors", frames: int, patches: int) -> None:
-    """Compares the masks in a file with ours: a token sees its own frame and those before it."""
-    import torch
-
-    from lewm_cli.model import frame_causal_mask
-
-    for key, entry in named.unused.items():
-        if key.endswith(".bias"):
-            expected = frame_causal_mask(patches, frames)[None, None]
-            if entry.shape != tuple(expected.shape) or not torch.equal(entry.read() == 1, expected):
-                raise RefusalError(f"its mask {key} is not that of {frames} frames of {patches} patches")
+    return {f"predictor.transformer.layers.{layer}.0.bias": mask for layer in range(sizes.predictor.depth)}
 
 
 def _embedder(named: "NamedTensors", name: str) -> tuple[int, int]:
@@ -413,10 +409,11 @@ DINOWM = Family(
     tree=_tree,
     from_modules=_from_modules,
     from_shapes=_from_shapes,
-    guess=f"sizes from shapes, heads of {HEAD} and dropout 0.1 as published",
+    guess=f"sizes from shapes; heads of {HEAD}, dropout 0.1 and a history of 3 or 1 as published",
     unknown="; put its config.json beside the weights, or name it: --config FILE",
     released=ModelSpec(
         DinoWMConfig.build({"proprio": 4, "encoder": {"layer_scale": True}}, "the release"), 10, "dinowm"
     ),
     more=_more,
+    check=_check,
 )

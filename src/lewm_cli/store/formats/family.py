@@ -68,6 +68,7 @@ class Family:
         unknown: what to do about tensors that do not fit it, for the end of a sentence.
         released: a model whose tensors have the names to look for.
         more: tensors that stable_worldmodel's network has beside ours, by its names.
+        check: compares those of a file with what they have to be; RefusalError if they are something else.
     """
 
     kind: str
@@ -83,3 +84,4 @@ class Family:
     unknown: str
     released: ModelSpec
     more: "Callable[[Any], dict[str, Tensor]]" = lambda _: {}
+    check: "Callable[[NamedTensors, Any], None]" = lambda *_: None

@@ -107,7 +107,7 @@ class _Model(ModelTable):
 
     @property
     def _vit(self) -> dict[str, int]:
-        written = self.encoder.model_dump(include=VIT_SIZES["tiny"].keys(), exclude_none=True)
+        written = self.encoder.model_dump(include=set(VIT_SIZES["tiny"]), exclude_none=True)
         return VIT_SIZES[self.encoder.size] | written
 
     def spec(self) -> ModelSpec:

@@ -27,6 +27,7 @@ _SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Dropout: ("p",),
     nn.SiLU: (),
     nn.Linear: (),
+    nn.Identity: (),
 }
 """Layers, and the settings that do not show in the shapes of their tensors."""
 

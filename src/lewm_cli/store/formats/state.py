@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from lewm_cli.errors import LewmError
 from lewm_cli.store.formats.refused import RefusalError, printable
-from lewm_cli.store.keys import Naming
+from lewm_cli.store.keys import LEWM_NAMES, Naming
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 COUNTS = (torch.int64, torch.int32, torch.int16)
@@ -34,9 +34,14 @@ class NamedTensors:
     """
 
     entries: Mapping[str, TensorEntry]
-    names: Naming
     generation: int
-    unused: Mapping[str, TensorEntry]
+    names: Naming = LEWM_NAMES
+    unused: Mapping[str, TensorEntry] = field(default_factory=dict)
+
+    @property
+    def everything(self) -> list[TensorEntry]:
+        """All of them."""
+        return [*self.entries.values(), *self.unused.values()]
 
     def their_name(self, key: str) -> str:
         """Our name of a tensor as this file would call it."""
@@ -51,7 +56,7 @@ def under_our_names(entries: Mapping[str, TensorEntry], names: Naming) -> NamedT
         raise RefusalError(str(error)) from error
     unused = {key: entry for key, entry in entries.items() if re.fullmatch(names.unused, key)}
     ours = {names.ours_of(key): entry for key, entry in entries.items() if key not in unused}
-    return NamedTensors(ours, names, generation, unused)
+    return NamedTensors(ours, generation, names, unused)
 
 
 @dataclass(frozen=True)
