@@ -16,7 +16,7 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error, r2_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from commands import flat, lewm_here
 from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
