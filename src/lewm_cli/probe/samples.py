@@ -55,7 +55,7 @@ class ProbeSamples:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run sees of a recording: frames and, if it takes it, proprioception (N, P) of all rows."""
+    """A recording as a run sees it: frames and, if it takes it, proprioception (N, P) of all rows."""
 
     frames: Frames
     proprio: np.ndarray | None
