@@ -1,5 +1,6 @@
 """Validated configuration: sizes of networks, training, planning, protocols of measurements, normalization."""
 
+from lewm_cli.config.goals import ActorGoals, Goals, ValueGoals
 from lewm_cli.config.inputs import (
     ActionStats,
     DatasetIdentity,
@@ -18,6 +19,8 @@ from lewm_cli.config.model import (
     DinoWMNopropConfig,
     EncoderConfig,
     FrozenEncoderConfig,
+    GoalPolicyConfig,
+    GoalPredictorConfig,
     ModelConfig,
     NetworkConfig,
     PatchNetworkConfig,
@@ -38,6 +41,7 @@ __all__ = [
     "OWN_FIELDS",
     "ActionEncoderConfig",
     "ActionStats",
+    "ActorGoals",
     "BlocksConfig",
     "DataConfig",
     "DatasetIdentity",
@@ -48,6 +52,9 @@ __all__ = [
     "EvalProtocol",
     "Expectation",
     "FrozenEncoderConfig",
+    "GoalPolicyConfig",
+    "GoalPredictorConfig",
+    "Goals",
     "Inputs",
     "Layer",
     "LogConfig",
@@ -69,6 +76,7 @@ __all__ = [
     "Section",
     "SolverName",
     "TransformerConfig",
+    "ValueGoals",
     "VectorStats",
     "WorldModelConfig",
     "constant_dimensions",

@@ -77,9 +77,9 @@ class DinoWM(InfoContract):
         The mean squared error of patches plus that of the embedding of proprioception, read from the first token.
         """
         apart = (self._tokens(latents[..., -1, :]) - self._tokens(goal)).square()
-        width = self.config.encoder.width
-        cost = apart[..., :width].mean(dim=(-2, -1))
-        return cost + apart[..., 0, width:].mean(dim=-1) if apart.shape[-1] > width else cost
+        patches, proprio = apart[..., : self.config.encoder.width], apart[..., self.config.encoder.width :]
+        cost = patches.mean(dim=(-2, -1))
+        return cost + proprio[..., 0, :].mean(dim=-1) if proprio.shape[-1] else cost
 
     def monitored(self, latents: Tensor) -> Tensor:
         """Some of the numbers of latents (..., D), spread over patches and features; all of a latent that has few."""

@@ -51,8 +51,7 @@ class FrameCausalTransformer(nn.Module):
         count = tokens.shape[1]
         mask = None if count == self.patches else self.mask[:count, :count]  # one frame sees all of itself
         for layer in self.layers:
-            assert isinstance(layer, nn.ModuleList)
-            attention, mlp = layer
+            attention, mlp = layer.children()
             tokens = tokens + attention(tokens, mask)
             tokens = tokens + mlp(tokens)
         output: Tensor = self.norm(tokens)

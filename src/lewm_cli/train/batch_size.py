@@ -98,4 +98,4 @@ def _random_clips(learner: Learner, count: int) -> Clip:
     blocks, proprio = torch.randn(*shape[:2], inputs.block_dim), None
     if inputs.proprio is not None:
         proprio = torch.randn(*shape[:2], inputs.proprio.dim)
-    return Clip(pixels, blocks, proprio)
+    return Clip(pixels, blocks, proprio, pixels[:, -1] if learner.phase.goals else None)
