@@ -133,6 +133,8 @@ def test_goals_come_with_their_clips_however_those_are_served(batches: ClipBatch
         with closing(aimed.stream(8, 3, 2, workers)) as stream:  # from a later step on: the same
             for clip, other in zip(islice(stream, 4), expected[2:], strict=True):
                 assert all((ours == theirs).all() for ours, theirs in zip(clip.parts, other.parts, strict=True))
+    first, second = (clip.goals for clip in islice(batches.toward(only("random")).stream(8, 3, 0, workers=0), 2))
+    assert not (first == second).all()
     again = next(aimed.stream(8, 4, 0, workers=0))
     assert not (again.goals == expected[0].goals).all()
 
