@@ -71,7 +71,7 @@ def test_kinds_are_drawn_as_often_as_their_shares_say(goals: Goals):
 
 
 @given(
-    lengths=st.lists(st.integers(12, 40), min_size=2, max_size=6),
+    lengths=st.lists(st.integers(14, 40), min_size=2, max_size=6),
     frames=st.integers(2, 4),
     frameskip=st.integers(1, 3),
     split=st.sampled_from(["episode", "clip"]),
