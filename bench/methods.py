@@ -24,7 +24,7 @@ from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.train import HeldOutLatents
-from results import Done, Step, do, done_path, headings, line
+from results import PLANNER, Done, Step, do, done_path, headings, line
 
 TASK = "tworoom"
 LATENTS = (8, 64, 192)
@@ -57,8 +57,6 @@ PICTURED = 8
 
 RECORDINGS = {"demos": (300, 0), "validation": (200, 500), "test": (520, 1000)}
 """Episodes and seed of each."""
-
-PLANNER = ("--solver", "icem", "--set", "planner.candidates=100", "--set", "planner.iterations=5")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error, r2_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from commands import flat, lewm_here
 from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
@@ -194,16 +194,21 @@ def test_map_is_the_principal_plane_of_the_latents(run: Run, dataset: Dataset):
 class Reader(JEPA):
     """Latents that are a fixed linear function of the first pixel's colors."""
 
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, block_dim=10)
+        self.mix = nn.Parameter(torch.randn(3, config.latent, generator=torch.Generator().manual_seed(2)))
+
     def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
-        mix = torch.randn(3, self.config.latent, generator=torch.Generator().manual_seed(2))
-        return pixels[:, :, :, 0, 0] @ mix
+        return pixels[:, :, :, 0, 0] @ self.mix
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("widest", [512, 3])  # three components are all there is in the latents of six numbers
 def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_not(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widest: int
 ):
     monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 400)
+    monkeypatch.setattr("lewm_cli.probe.samples.WIDEST", widest)
     generator = np.random.default_rng(0)
     rows = 12 * 50
     frames = generator.integers(0, 256, (rows, SIZE, SIZE, 3), dtype=np.uint8)
@@ -211,8 +216,11 @@ def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_
     states = colors[:, :2] @ np.array([[0.3, -0.1], [0.2, 0.4]], np.float32) + 7
     path = write_recording(tmp_path / "x.h5", [50] * 12, dims=2, columns={"pixels": frames, "proprio": states})
     dataset = open_dataset(path, "x")
-    reading = replace(run, model=Reader(run.model.config, block_dim=10))
+    reading = replace(run, model=Reader(tiny_config))
     result = measure(reading, dataset, draw(dataset))
+    assert (result.latent, result.recipe.endswith("latents through 3 principal components")) == (6, widest == 3)
+    alone = score_linear(reading, dataset, DecodedFrames(dataset, SIZE), draw(dataset), seed=0)
+    assert all(one.value == pytest.approx(1, abs=1e-6) for one in alone.values())
     for target in result.targets:
         assert target.linear["model"].r2 == pytest.approx(1, abs=1e-6)
         assert target.linear["model"].mse == pytest.approx(0, abs=1e-6)

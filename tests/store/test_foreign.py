@@ -639,7 +639,7 @@ def test_sizes_may_lie_elsewhere(home: Path, tmp_path: Path):
     ("tree", "said"),
     [
         ("{", "sizes.json is no JSON"),
-        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of LeWM or PLDM"),
+        ({**WRITTEN, "_target_": "os.system"}, "'os.system', which is no part of LeWM, PLDM or DINO-WM"),
         ({"_target_": "jepa.JEPA"}, "sizes.json lacks encoder, predictor, action_encoder, projector, pred_proj; add"),
         ({**WRITTEN, "history_size": 9}, "sizes.json contradicts itself: history_size is 9"),
         ({**WRITTEN, "encoder": {**WRITTEN["encoder"], "num_hidden_layers": 9}}, "tensors fit; missing: encoder."),

@@ -522,7 +522,7 @@ def test_strange_pickle_is_refused_and_runs_nothing(home: Path, run: RunFiles, t
     assert f"lewm{suffix}: refused: the pickle names posix.system, which no checkpoint of LeWM" in problems(home)
     assert not (tmp_path / "ran").exists()
     torch.save([1, 2], f"{run.stem}{suffix}")
-    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM or PLDM" in problems(home)
+    assert f"lewm{suffix}: it holds neither the tensors of a model nor a LeWM, PLDM or DINO-WM" in problems(home)
 
 
 def test_derived_files_in_each_others_place(home: Path, run: RunFiles):

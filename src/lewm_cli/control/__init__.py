@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from lewm_cli.control.imagined import ImaginedPlan, imagine_plan
     from lewm_cli.control.planner_settings import nondeterminism, single_planner, task_planner
     from lewm_cli.control.policy import Policy
+    from lewm_cli.control.policy_actor import PolicyActor
     from lewm_cli.control.random_actor import ActionSampler, NoActionActor, RandomActor
+    from lewm_cli.control.run_actor import find_actor, settle_planner
     from lewm_cli.control.run_planner import (
         PlannedEpisode,
         Planner,
@@ -35,15 +37,18 @@ __all__ = [
     "PlannedEpisode",
     "Planner",
     "Policy",
+    "PolicyActor",
     "Proprio",
     "RandomActor",
     "SwmSolver",
     "TimeSplit",
     "embed_observations",
+    "find_actor",
     "find_objective",
     "imagine_plan",
     "nondeterminism",
     "resolve_precision",
+    "settle_planner",
     "single_planner",
     "task_planner",
 ]

@@ -42,7 +42,7 @@ class ActorEpisode:
     iterations: int = 0
     """Those of a solver, spent so far."""
     flops: float = 0.0
-    """Those of the plain rollout, spent so far."""
+    """Those of the plain rollout, or of a policy's forward passes, spent so far."""
 
 
 class Actor(ABC):

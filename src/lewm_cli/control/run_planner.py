@@ -71,6 +71,7 @@ class Planner(Actor):
         objective: rates imagined latents.
 
     Raises:
+        LewmError: the run is a policy.
         UsageError: the configuration looks further back than the run has learned to.
         MissingError, LewmError: see `find_objective`.
     """
@@ -169,16 +170,18 @@ def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:
     """Replace the precision `auto` by the one that imagines fastest with this run on this machine.
 
     Raises:
+        LewmError: the run is a policy.
         UsageError: the planner looks further back than the run has learned to.
     """
-    if (planner.history or 0) > run.model.history:
+    model = run.world_model
+    if (planner.history or 0) > model.history:
         raise UsageError(
-            f"history {planner.history} is more than the {run.model.history} steps that {run.name} has learned to look "
-            f"back at; ask for at most {run.model.history}"
+            f"history {planner.history} is more than the {model.history} steps that {run.name} has learned to look "
+            f"back at; ask for at most {model.history}"
         )
     if planner.precision != "auto":
         return planner
-    fastest = "bfloat16" if fastest_dtype(run.world_model) == torch.bfloat16 else "float32"
+    fastest = "bfloat16" if fastest_dtype(model) == torch.bfloat16 else "float32"
     return planner.model_copy(update={"precision": fastest})
 
 

@@ -108,7 +108,7 @@ def film(
     pool = simulators or InProcess(task)
     begun, protocol = time.monotonic(), evaluation.protocol
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
-    actor, films = _FirstPlans(run, protocol.planner), list[Film]()
+    actor, films = _FirstPlans(run, protocol.planning), list[Film]()
     baselines = {number: one.random_success for number, one in enumerate(chosen)}
     outcomes = EvaluationLoop(protocol, actor, pool, Clock(), advance, films.append, baselines).play(pairs, None, begun)
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}

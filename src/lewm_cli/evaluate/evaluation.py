@@ -61,7 +61,7 @@ def evaluate(
     more, to see whether the goal stays reached; nothing else of the result knows of them.
 
     Args:
-        actor: a `Planner` with the run, or another one that uses it.
+        actor: that of the run, or another one that uses it.
         held_out: none of the episodes was trained on.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         journal: takes every episode as it ends; those that are in it are not done again.

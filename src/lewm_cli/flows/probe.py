@@ -40,6 +40,7 @@ def probe_run(
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
     run = load_run(home, name, resolve_device(device), external=external, say=say)
+    run.require_world_model()
     run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, dataset, say)

@@ -54,6 +54,7 @@ from lewm_cli.flows.training_request import (
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import FrozenEncoder, resolve_device
+from lewm_cli.plural import counted
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, load_run, names_state
 from lewm_cli.suggestion import command, few
@@ -335,6 +336,11 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
             proprio=None if proprio is None else ProprioStats.fit(used_rows(dataset, proprio)),
         )
     )
+    if parent and proprio is not None and inputs.proprio and inputs.proprio.dim != proprio.shape[1]:
+        raise LewmError(
+            f"{parent.name!r} was trained with {counted(inputs.proprio.dim, 'number')} of proprioception, and "
+            f"{dataset.name} has {proprio.shape[1]}; its weights do not fit this recording"
+        )
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(
             f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; " + _its_sizes(parent)

@@ -69,8 +69,8 @@ class GCIVL(Objective):
         if not 0 < self.value_share < 1:
             lacking = "no value to learn the policy from" if self.value_share <= 0 else "no steps for the policy"
             raise ValueError(
-                f"value_share {self.value_share:g} leaves {lacking}: the value is learned first and the policy after "
-                "it, so give a share between 0 and 1"
+                f"value_share {self.value_share:g} leaves {lacking}: the value is learned first and the policy "
+                "after it, so give a share between 0 and 1"
             )
         return self
 

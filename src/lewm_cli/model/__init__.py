@@ -3,7 +3,7 @@
 from lewm_cli.model.batch import Batch
 from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
-from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
+from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile, step_flops
 from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.goal_predictor import Critic, GoalPredictor
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
@@ -50,4 +50,5 @@ __all__ = [
     "profile",
     "resolve_device",
     "rollout",
+    "step_flops",
 ]

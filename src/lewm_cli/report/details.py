@@ -33,15 +33,16 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     parts.add_column("per")
     for part in details.components:
         parts.add_row(part.name, f"{part.parameters:,}", f"{part.flops / 1e6:,.3f}", part.per)
-    parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
+    parts.add_row("all", f"{details.run.model.parameter_count:,}", "", "")
     tables.append(parts)
     if evaluations := details.results.of(EvalResult):
-        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
+        pace = "s per step" if details.run.model.config.latent_dim is None else "s per plan"
+        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", pace)
         results = framed_table("evaluations", *headings, fold=(1, 2))
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             by = (str(result.protocol), str(result.protocol.offset))
-            results.add_row(result.time[:16], result.dataset.name, *by, *rates, f"{result.seconds_per_plan:.3f}")
+            results.add_row(result.time[:16], result.dataset.name, *by, *rates, number(result.seconds_per_plan))
         tables.append(results)
     if details.heads:
         heads = framed_table("heads that plans can be judged by", "fitted", "objective", "file", "tested")
@@ -97,9 +98,9 @@ def _run_facts(details: RunDetails) -> Table:
     actions = f"{run.model.block_dim} numbers per action block"
     if card:
         actions = f"frameskip {card.inputs.frameskip}, {card.inputs.actions.dim} action dimensions"
-    latent = "" if model.latent_dim is None else f"latent {model.latent_dim}, "
+    kind = "a policy" if model.latent_dim is None else f"latent {model.latent_dim:,}"
     frames = f"frames {model.image_size} x {model.image_size}"
-    facts.add_row("model", f"{latent}history {model.history}, {frames}, {actions}")
+    facts.add_row("model", f"{kind}, history {model.history}, {frames}, {actions}")
     if card is None:
         facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:
@@ -122,7 +123,8 @@ def _run_facts(details: RunDetails) -> Table:
                 "best state", f"of all evaluated ones, of equal ones the latest: success {chosen.success} {pairs}"
             )
         facts.add_row("loss", train.objective.explanation)
-        facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
+        if settings := objective_settings(train.objective):
+            facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in settings))
         facts.add_row("seed", str(train.seed))
         facts.add_row("command", provenance.command)
         facts.add_row("finished", provenance.finished)

@@ -14,11 +14,12 @@ from torch import nn
 
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path
-from lewm_cli.methods import DEFAULT, JEPA
+from lewm_cli.methods import DEFAULT
+from lewm_cli.model import Network, WorldModel
 from lewm_cli.store.formats import config_tree
-from lewm_cli.store.formats.classes import STABLE_WORLDMODEL, home_of_parts
-from lewm_cli.store.formats.config_json import BATCH_NORM, VIT, VIT_SIZES
-from lewm_cli.store.keys import released_key
+from lewm_cli.store.formats.classes import KINDS, STABLE_WORLDMODEL, home_of_parts
+from lewm_cli.store.formats.dinowm_family import DINOV2_CONFIG, DINOV2_MODEL, MODULES
+from lewm_cli.store.formats.lewm_family import BATCH_NORM, VIT, VIT_SIZES
 from lewm_cli.store.objects import named_tensors, save_object, save_state_dict, write_torch
 from lewm_cli.store.onnx_export import CARD, ONNX_FILES, card_text, write_onnx
 from lewm_cli.store.runs import Run, save_weights, weights_digest
@@ -49,6 +50,10 @@ HUB_FILES = ("config.json", "weights.pt", CARD)
 
 FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 """The formats that are folders, and their files."""
+
+
+OF_WORLD_MODELS = (Target.HUB, Target.SWM_OBJECT, Target.ONNX)
+"""The formats that have no place for a policy."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,11 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
     Raises LewmError where the format cannot hold the run, a package is missing, or the place cannot be written.
     """
     difference = None
+    if target in OF_WORLD_MODELS and not isinstance(run.model, WorldModel):
+        kept = f"{Target.SAFETENSORS}, {Target.OBJECT} or {Target.WEIGHTS}"
+        raise LewmError(
+            f"{run.name} is a policy ({run.method}), and {target} holds world models only; choose --to {kept}"
+        )
     match target:
         case Target.SAFETENSORS if run.files.external:
             save_weights(path, run.model, run.card)
@@ -100,7 +110,7 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
         case Target.HUB:
             _write_hub(run, path, names)
         case Target.SWM_OBJECT:
-            write_torch(swm_module(_jepa(run), run.method), path)
+            write_torch(swm_module(run.model, run.method), path)
         case Target.ONNX:
             difference = write_onnx(run, path)
     files = [path / name for name in FOLDERS[target]] if target in FOLDERS else [path]
@@ -157,27 +167,19 @@ def _copy(run: Run, path: Path) -> None:
 
 
 def _write_hub(run: Run, path: Path, names: Names) -> None:
-    config = config_tree(_jepa(run).config, run.model.block_dim, run.method)
+    config = config_tree(run.model.config, run.model.block_dim, run.method)
     with atomic_folder(path, replaces=HUB_FILES) as part:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with (part / "weights.pt").open("wb") as file:  # torch does not say that the disk is full where it opens it
-            torch.save(named_tensors(run.model, released=names is Names.RELEASED), file)
+            torch.save(named_tensors(run.model, int(names.rpartition("-")[2])), file)
         (part / CARD).write_text(card_text(run), encoding="utf-8")
 
 
-def _jepa(run: Run) -> JEPA:
-    if not isinstance(run.model, JEPA):
-        raise LewmError(f"{run.name} was trained by {run.method}, whose network stable_worldmodel does not have")
-    return run.model
-
-
-def swm_module(model: JEPA, method: str = DEFAULT) -> nn.Module:
+def swm_module(model: Network, method: str = DEFAULT) -> nn.Module:
     """Build the same model as a module of stable_worldmodel and transformers, in eval mode; both must be installed."""
     module = build(config_tree(model.config, model.block_dim, method))
-    state = model.state_dict()
-    if state.keys() != module.state_dict().keys():  # transformers 4
-        state = {released_key(key): value for key, value in state.items()}
-    module.load_state_dict(state, strict=True)
+    states = [named_tensors(model, version) for version in (4, 5)]  # of transformers
+    module.load_state_dict(next(state for state in states if state.keys() == module.state_dict().keys()), strict=True)
     return module.eval()
 
 
@@ -185,25 +187,28 @@ def build(tree: dict[str, Any]) -> nn.Module:
     """Build the module that a config.json describes, from a fixed table: nothing that it names is imported."""
     try:
         import_stable_worldmodel()
-        models = STABLE_WORLDMODEL.values()
-        parts = [f"{home_of_parts(model)}.{part}" for model in models for part in ("Predictor", "Embedder", "MLP")]
-        places = {path: path.rpartition(".") for path in (*models, *parts)}
+        models, parts = STABLE_WORLDMODEL.values(), ("Predictor", "CausalPredictor", "Embedder", "MLP")
+        paths = (*models, *(f"{home_of_parts(model)}.{part}" for model in models for part in parts))
+        places = {path: path.rpartition(".") for path in paths if path in KINDS}
         table = {path: getattr(import_module(home), name) for path, (home, _, name) in places.items()}
-        from transformers import ViTConfig, ViTModel
+        from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
     except ImportError as error:
         raise LewmError(
-            f"swm-object is made of stable_worldmodel's modules around a transformers ViT, and {error.name} is not "
-            "installed; type: pip install stable-worldmodel==0.1.1 transformers"
+            f"swm-object is made of stable_worldmodel's modules around an encoder of transformers, and {error.name} "
+            "is not installed; type: pip install stable-worldmodel==0.1.1 transformers"
         ) from error
 
     def vit(size: str, use_mask_token: bool, pretrained: bool, **settings: Any) -> Any:
         config = ViTConfig(**{**VIT_SIZES[size], **settings})
         return ViTModel(config, add_pooling_layer=False, use_mask_token=use_mask_token)
 
-    table |= {BATCH_NORM: nn.BatchNorm1d, VIT: vit}
+    table |= {BATCH_NORM: nn.BatchNorm1d, VIT: vit, MODULES: nn.ModuleDict}
+    table |= {DINOV2_CONFIG: Dinov2Config, DINOV2_MODEL: Dinov2Model}
 
     def made(node: dict[str, Any]) -> Any:
         given = {key: made(value) if isinstance(value, dict) else value for key, value in node.items()}
+        if "_target_" not in given:
+            return given
         target = table[given.pop("_target_")]
         return partial(target, **given) if given.pop("_partial_", False) else target(**given)
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.methods import DEFAULT
-from lewm_cli.store.formats.classes import STABLE_WORLDMODEL
+from lewm_cli.store.formats.classes import STABLE_WORLDMODEL, TRAINED_BY
 from lewm_cli.store.run_files import BEST
 from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
@@ -108,13 +108,18 @@ def names_release(name: str) -> bool:
 
 def named_method(name: str) -> str | None:
     """The method of other tools that a run name speaks of: `pusht/pldm`, `pldm_reacher`."""
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((word for word in reversed(words) if word in STABLE_WORLDMODEL), None)
+    longest_first = "|".join(sorted(STABLE_WORLDMODEL, key=len, reverse=True))
+    return next(iter(re.findall(rf"(?<![a-z])(?:{longest_first})(?![a-z])", name.lower())[::-1]), None)
 
 
 def method_of(name: str, said: str | None) -> str:
     """The method of a run that another tool made: what its files say, else its name; else it is taken for a LeWM."""
-    return said or named_method(name) or DEFAULT
+    if said:
+        return said
+    named = named_method(name)
+    return (
+        named if named and named in TRAINED_BY.values() else DEFAULT
+    )  # the network is LeWM's, for others say what they are
 
 
 def is_name(name: str) -> bool:

@@ -11,7 +11,7 @@ from lewm_cli.files import atomic_path
 from lewm_cli.methods import DEFAULT, METHODS, RunCard
 from lewm_cli.model import Network
 from lewm_cli.store.formats import ModelSpec, read_checkpoint
-from lewm_cli.store.keys import released_key
+from lewm_cli.store.formats.families import family_of, names_of
 from lewm_cli.store.run_files import RunFiles
 
 
@@ -47,12 +47,14 @@ def save_object(model: Network, method: str, path: Path) -> None:
 
 def save_state_dict(model: Network, path: Path) -> None:
     """Write a state dict under the names of the released weights."""
-    write_torch(named_tensors(model, released=True), path)
+    write_torch(named_tensors(model, 4), path)
 
 
-def named_tensors(model: Network, *, released: bool) -> dict[str, Tensor]:
-    """The tensors of a model, on the CPU, under the names of the released weights or under ours."""
-    return {released_key(key) if released else key: value.detach().cpu() for key, value in model.state_dict().items()}
+def named_tensors(model: Network, version: int) -> dict[str, Tensor]:
+    """The tensors of a model, on the CPU, under the names of other tools with a major version of transformers."""
+    names, family = names_of(model.config), family_of(model.config)
+    tensors = {names.theirs_of(key, version): value.detach().cpu() for key, value in model.state_dict().items()}
+    return tensors | (family.more(model.config) if family else {})
 
 
 def save_derived(files: RunFiles, model: Network, method: str) -> None:
@@ -69,8 +71,9 @@ def read_derived(path: Path, card: RunCard) -> dict[str, Tensor]:
     """
     check_sums(path)
     found = read_checkpoint(path, ModelSpec(card.model, card.inputs.block_dim, card.method))
-    renamed = any(released_key(key) != key for key in found.state)
-    state_dict = f"state dict (transformers {4 if renamed else 5} names, sizes as given)"
+    names = names_of(card.model)
+    version = names.version([names.theirs_of(key) for key in found.state])
+    state_dict = f"state dict (transformers {version} names, sizes as given)"
     if found.source != ("object checkpoint (lewm)" if path.name.endswith("_object.ckpt") else state_dict):
         raise LewmError(f"{path.name} holds something else than lewm writes: {found.source}")
     return found.state

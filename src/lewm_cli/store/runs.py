@@ -56,7 +56,8 @@ class LoadedWeights:
     def facts(self) -> list[str]:
         """A few words on what it is: task, size, and what it was trained on."""
         facts = [f"method {self.method}", f"{self.model.parameter_count:,} parameters"]
-        facts.append("a policy" if self.model.config.latent_dim is None else f"latent {self.model.config.latent_dim}")
+        latent = self.model.config.latent_dim
+        facts.append("a policy" if latent is None else f"latent {latent:,}")
         if self.card is None:
             return [*facts, "normalization not known"]
         made = self.card.provenance
@@ -65,7 +66,11 @@ class LoadedWeights:
 
     @property
     def world_model(self) -> WorldModel:
-        """The model, if it is one that imagines.
+        """The model, if it is one that imagines; else see `require_world_model`."""
+        return self.require_world_model()
+
+    def require_world_model(self) -> WorldModel:
+        """Returns the model, if it is one that imagines.
 
         Raises:
             LewmError: it is a policy.

@@ -73,7 +73,7 @@ class HeldOutMeasured:
 
 @dataclass(frozen=True)
 class SuccessMeasured:
-    """The weights of a step were evaluated by planning between validation pairs.
+    """The weights of a step were evaluated between validation pairs.
 
     Args:
         random: of random actions on the same pairs.

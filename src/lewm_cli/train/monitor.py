@@ -109,7 +109,7 @@ class HeldOutLatents(HeldOut):
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is kept of a batch whose latents may be very large: those of its first frames, and its errors."""
+    """The little that is kept of a batch, whose latents may be very large."""
 
     first: Tensor
     prediction: float
@@ -117,7 +117,7 @@ class _Seen:
 
     @classmethod
     def of(cls, latents: Tensor, predicted: Tensor) -> "_Seen":
-        """Of latents (B, T, D) and predictions (B, T - 1, D) of all but the first."""
+        """Keeps it of latents (B, T, D) and of predictions (B, T - 1, D) of all but the first."""
         last, following = latents[:, :-1], latents[:, 1:]
         errors = F.mse_loss(predicted, following), F.mse_loss(last, following)
         return cls(latents[:, 0].cpu(), *(error.item() for error in errors))

@@ -1,8 +1,10 @@
 """Building files of torch.save by hand: from a pickle, honest or not, and the bytes of its storages."""
 
 import io
+import itertools
 import pickle
 import pickletools
+import random
 import signal
 import zipfile
 from collections.abc import Iterator
@@ -75,3 +77,28 @@ def with_value(content: bytes, key: str, value: bytes) -> bytes:
     values = (i for i in range(at + 1, len(instructions)) if "PUT" not in instructions[i][0])
     first = next(values)
     return content[: instructions[first][2]] + value + content[instructions[first + 1][2] :]
+
+
+def mutated(content: bytes, seed: int) -> bytes:
+    """A pickle with a few instructions or bytes changed, dropped, doubled, moved or taken from elsewhere in it."""
+    chance = random.Random(seed)
+    starts = [position for _, _, position in pickletools.genops(content)] + [len(content)]
+    pieces = [content[start:end] for start, end in itertools.pairwise(starts)]
+    for _ in range(chance.choice([1, 1, 2, 5, 20])):
+        at, other = chance.randrange(len(pieces)), chance.randrange(len(pieces))
+        kind = chance.randrange(6)
+        if kind == 0:
+            del pieces[at]
+        elif kind == 1:
+            pieces.insert(at, pieces[other])
+        elif kind == 2:
+            pieces[at], pieces[other] = pieces[other], pieces[at]
+        elif kind == 3:
+            pieces[at] = bytes(chance.choices(range(256), k=len(pieces[at])))
+        elif kind == 4:
+            piece = bytearray(pieces[at])
+            piece[chance.randrange(len(piece))] ^= 1 << chance.randrange(8)
+            pieces[at] = bytes(piece)
+        else:
+            pieces.insert(at, chance.choice(pickletools.opcodes).code.encode("latin-1"))
+    return b"".join(pieces)

@@ -114,8 +114,9 @@ def test_predictor_may_be_wider_than_the_latent(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("_target_", "os.system", "_target_ is 'os.system', which is no part of LeWM or PLDM"),
-        ("_target_", "stable_worldmodel.wm.prejepa.PreJEPA", "stable_worldmodel.wm.prejepa.PreJEPA"),
+        ("_target_", "os.system", "_target_ is 'os.system', which is no part of LeWM, PLDM or DINO-WM"),
+        ("_target_", "stable_worldmodel.wm.prejepa.PreJEPA", "encoder._target_ is 'stable_pretraining.backbone.utils"),
+        ("_target_", "stable_worldmodel.wm.tdmpc2.TDMPC2", "_target_ is 'stable_worldmodel.wm.tdmpc2.TDMPC2', which"),
         ("_target_", "stable_worldmodel.wm.pldm.module.MLP", "_target_ is 'stable_worldmodel.wm.pldm.module.MLP'"),
         ("predictor._target_", "stable_worldmodel.wm.pldm.module.MLP", "predictor._target_ is"),
         ("_target_", ..., "lacks _target_"),

@@ -5,11 +5,8 @@ import copyreg
 import functools
 import importlib
 import io
-import itertools
 import os
 import pickle
-import pickletools
-import random
 import struct
 import subprocess
 import sys
@@ -25,7 +22,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence, in_legacy, in_zip, little_cpu, take_apart
+from pickles import FIXTURES, OBJECTS, STATES, assert_one_sentence, in_legacy, in_zip, little_cpu, mutated, take_apart
 
 from commands import PATIENCE
 from lewm_cli.config import ModelConfig
@@ -279,7 +276,7 @@ def test_streams_are_refused(name, container, canary, tmp_path):
 def test_first_foreign_name_is_told(tmp_path, canary):
     path = tmp_path / "lewm_object.ckpt"
     torch.save({"a": torch.ones(2), "b": Call(os.system, SHELL), "c": Call(eval, CODE)}, path)
-    assert "refused: the pickle names posix.system, which no checkpoint of LeWM or PLDM needs" in refusal(path)
+    assert "refused: the pickle names posix.system, which no checkpoint of LeWM, PLDM or DINO-WM needs" in refusal(path)
 
 
 def test_hidden_in_the_state_of_a_real_module(tmp_path, canary):
@@ -295,7 +292,7 @@ def test_source_code_in_a_legacy_file_is_not_looked_at(tmp_path):
     path = tmp_path / "lewm_object.ckpt"
     named = b"ctorch.nn.modules.linear\nLinear\n" + text("/tmp/linear.py") + text("raise SystemExit")
     path.write_bytes(in_legacy(b"\x80\x02(" + text("module") + named + b"tQ."))
-    assert "neither the tensors of a model nor a LeWM or PLDM" in refusal(path)
+    assert "neither the tensors of a model nor a LeWM, PLDM or DINO-WM" in refusal(path)
 
 
 LIES = ["deflated", "overlap", "longer entry", "short storage", "huge storage", "no storage", "two entries", "trailing"]
@@ -357,31 +354,6 @@ def test_files_truncated_anywhere_are_refused(path, tmp_path):
     for percent in range(100):
         (tmp_path / path.name).write_bytes(whole[: len(whole) * percent // 100])
         refusal(tmp_path / path.name)
-
-
-def mutated(content: bytes, seed: int) -> bytes:
-    """A pickle with a few instructions or bytes changed, dropped, doubled, moved or taken from elsewhere in it."""
-    chance = random.Random(seed)
-    starts = [position for _, _, position in pickletools.genops(content)] + [len(content)]
-    pieces = [content[start:end] for start, end in itertools.pairwise(starts)]
-    for _ in range(chance.choice([1, 1, 2, 5, 20])):
-        at, other = chance.randrange(len(pieces)), chance.randrange(len(pieces))
-        kind = chance.randrange(6)
-        if kind == 0:
-            del pieces[at]
-        elif kind == 1:
-            pieces.insert(at, pieces[other])
-        elif kind == 2:
-            pieces[at], pieces[other] = pieces[other], pieces[at]
-        elif kind == 3:
-            pieces[at] = bytes(chance.choices(range(256), k=len(pieces[at])))
-        elif kind == 4:
-            piece = bytearray(pieces[at])
-            piece[chance.randrange(len(piece))] ^= 1 << chance.randrange(8)
-            pieces[at] = bytes(piece)
-        else:
-            pieces.insert(at, chance.choice(pickletools.opcodes).code.encode("latin-1"))
-    return b"".join(pieces)
 
 
 def survives(path: Path, seed: int, folder: Path) -> bool:

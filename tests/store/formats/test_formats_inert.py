@@ -169,5 +169,7 @@ def test_other_names_of_the_same_modules_are_refused(name, tmp_path):
     home, _, last = name.rpartition(".")
     path = tmp_path / "run.ckpt"
     path.write_bytes(in_zip(f"c{home}\n{last}\n)R.".encode()))
-    with pytest.raises(LewmError, match=f"names {name}, which no checkpoint of LeWM or PLDM needs; nothing was run"):
+    with pytest.raises(
+        LewmError, match=f"names {name}, which no checkpoint of LeWM, PLDM or DINO-WM needs; nothing was run"
+    ):
         read_checkpoint(path)

@@ -18,7 +18,7 @@ from lewm_cli.config import EncoderConfig, ModelConfig
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.methods import JEPA
 from lewm_cli.store.formats import ModelSpec, read_checkpoint, read_trusted
-from lewm_cli.store.keys import our_key, released_key, transformers_generation
+from lewm_cli.store.keys import LEWM_NAMES, our_key, released_key
 from lewm_cli.store.objects import save_object
 
 CONFIG = FIXTURES / "config.json"
@@ -296,11 +296,11 @@ def test_names_of_both_generations_convert_back_and_forth(encoder, predictor):
     theirs = [released_key(key) for key in ours]
     assert [our_key(key) for key in theirs] == ours
     assert [our_key(key) for key in ours] == ours
-    assert (transformers_generation(theirs), transformers_generation(ours)) == (4, 5)
+    assert (LEWM_NAMES.version(theirs), LEWM_NAMES.version(ours)) == (4, 5)
     assert len(set(theirs)) == len(ours)
     assert sum(before != after for before, after in zip(ours, theirs, strict=True)) == 16 * encoder
     with pytest.raises(LewmError, match="mixes the names"):
-        transformers_generation([theirs[-1], *theirs, *ours])
+        LEWM_NAMES.version([theirs[-1], *theirs, *ours])
 
 
 def test_released_names_are_those_of_the_release():

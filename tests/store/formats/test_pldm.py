@@ -171,8 +171,12 @@ def test_a_file_of_both_asks_which(build, tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (b"c%s.pldm.pldm\nPLDM\n", b"c%s.pldm.module\nMLP\n", "neither the tensors of a model nor a LeWM or PLDM"),
-        (b"c%s.pldm.pldm\nPLDM\n", b"c%s.prejepa.prejepa\nPreJEPA\n", "names stable_worldmodel.wm.prejepa.prejepa."),
+        (
+            b"c%s.pldm.pldm\nPLDM\n",
+            b"c%s.pldm.module\nMLP\n",
+            "neither the tensors of a model nor a LeWM, PLDM or DINO-WM",
+        ),
+        (b"c%s.pldm.pldm\nPLDM\n", b"c%s.prejepa.prejepa\nPreJEPA\n", "has no Dinov2Model as backbone, which DINO"),
         (b"c%s.pldm.module\nPredictor\n", b"c%s.pldm.module\nEmbedder\n", "has no Predictor as predictor, which LeWM"),
         (b"c%s.pldm.module\nPredictor\n", b"c%s.pldm.pldm\nPLDM\n", "has no Predictor as predictor, which LeWM"),
         (b"c%s.pldm.module\nEmbedder\n", b"cposix\nsystem\n", "names posix.system, which no checkpoint of LeWM"),
@@ -203,7 +207,9 @@ def test_a_configuration_is_read_if_every_class_is_in_its_place(root, parts, tre
     if right:
         assert read_config_json(path).method == ROOTS[root]
         return
-    with pytest.raises(LewmError, match="which is no part of LeWM or PLDM that is known here; it was not imported"):
+    with pytest.raises(
+        LewmError, match="which is no part of LeWM, PLDM or DINO-WM that is known here; it was not imported"
+    ):
         read_config_json(path)
 
 

@@ -72,7 +72,7 @@ def _rates(result: EvalResult) -> Drawing:
         name = "all pairs" if group.name == "all" else group.name
         axes.text(0, y, f"{name}, n = {group.pairs}", color=INK, va="center", fontweight="bold")
         walls = [("clear of walls", group.route_valid, THIRD)] if group.route_valid else []
-        for label, rate, color in [("planning", group.success, MODEL), *walls, ("random", group.random, BASELINE)]:
+        for label, rate, color in [(_way(result), group.success, MODEL), *walls, ("random", group.random, BASELINE)]:
             y -= 1
             mark_interval(axes, y, 100 * rate.low, 100 * rate.rate, 100 * rate.high, color)
             axes.text(104, y, f"{label} {percent(rate.rate)}", color=color if color != BASELINE else MUTED, va="center")
@@ -85,7 +85,8 @@ def _rates(result: EvalResult) -> Drawing:
     axes.set_xlabel("pairs whose goal was reached (%), 95% intervals", loc="left")
     overall = result.overall
     chance = f"random actions {percent(overall.random.rate)}"
-    return finish(figure, "success", f"Planning reaches {percent(overall.success.rate)} of the goals, {chance}")
+    acting = "Planning" if result.protocol.planner else "The policy"
+    return finish(figure, "success", f"{acting} reaches {percent(overall.success.rate)} of the goals, {chance}")
 
 
 def _reached(result: EvalResult) -> Drawing:
@@ -103,12 +104,16 @@ def _reached(result: EvalResult) -> Drawing:
     axes.set_yticks(range(0, 101, 25))
     axes.set_title("pairs whose goal was reached (%)")
     axes.set_xlabel("environment steps since the start", loc="left")
-    label_ends(axes, [(100 * share[-1], "planning", MODEL), (chance, f"random,\nafter {budget}", MUTED)])
+    label_ends(axes, [(100 * share[-1], _way(result), MODEL), (chance, f"random,\nafter {budget}", MUTED)])
     half = np.flatnonzero(share >= 0.5)
     title = f"{percent(share[-1])} of the goals are reached within {budget} environment steps"
     if len(half) and half[0] > 0:
         title = f"Half of the goals are reached within {half[0]} environment steps"
     return finish(figure, "reached", title)
+
+
+def _way(result: EvalResult) -> str:
+    return "planning" if result.protocol.planner else "policy"
 
 
 def draw_comparison(comparison: PairedComparison) -> list[Drawing]:
@@ -193,6 +198,7 @@ def _phase(what: str, key: str, curves: dict[str, np.ndarray]) -> list[Drawing]:
         drawings.append(_named(axes, f"{key}losses", positive, shown))
     if signed:
         axes = _parts(f"{what} (dimensionless)", curves, list(signed))
+        axes.set_ylim(*axes.get_ylim())  # until it is asked for, it is not set
         drawings.append(_named(axes, f"{key}signed-losses", signed, signed))
     return drawings
 
@@ -211,13 +217,15 @@ def _named(axes: Axes, key: str, parts: dict[str, np.ndarray], shown: dict[str, 
     label_ends(axes, [(shown[name][-1], name, color) for name, color in colors])
     changes = []
     for name, values in parts.items():
-        moves = (
-            f"{'falls' if values[-1] < values[0] else 'goes'} from {number(values[0], 2)} to {number(values[-1], 2)}"
-        )
+        first, last = number(values[0], 2), number(values[-1], 2)
+        moves = f"{'falls' if values[-1] < values[0] else 'goes'} from {first} to {last}"
+        if first == last:
+            moves = f"stays at {last}"
         changes.append(f"{'Prediction loss' if name == 'prediction' else name} {moves}")
     if len(changes) > TOLD_PARTS:
         changes = [changes[0], f"beside it are {len(changes) - 1} more parts of the loss"]
-    return finish(axes.figure, key, ", ".join(changes))
+    where = "On held-out clips, " if key.startswith("held-out") else ""
+    return finish(axes.figure, key, where + ", ".join(changes))
 
 
 def _prediction(curves: dict[str, np.ndarray]) -> Drawing:

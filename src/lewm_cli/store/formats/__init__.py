@@ -1,4 +1,4 @@
-"""Checkpoints of every generation of LeWM and PLDM, read without running a stranger's code."""
+"""Checkpoints of every generation of LeWM, PLDM and DINO-WM, read without running a stranger's code."""
 
 from typing import TYPE_CHECKING
 

@@ -10,25 +10,24 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lewm_cli.config import ModelConfig
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import DEFAULT, METHODS
-from lewm_cli.store.formats.candidates import Candidate, branches, find_candidates, named_leaves, words
+from lewm_cli.store.formats.candidates import DEEPEST_NAME, Candidate, branches, find_candidates, named_leaves, words
 from lewm_cli.store.formats.classes import TRAINED_BY
 from lewm_cli.store.formats.config_json import read_config_json
 from lewm_cli.store.formats.contents import Contents, PickledModule, entries, read_contents
+from lewm_cli.store.formats.families import FAMILIES, family_of, family_of_kind, names_of
+from lewm_cli.store.formats.family import Family
+from lewm_cli.store.formats.lewm_family import LEWM
 from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.module_config import read_module_spec, walk
 from lewm_cli.store.formats.refused import ChoiceError, DamagedError, RefusalError, printable
 from lewm_cli.store.formats.standins import StoredTensor
 from lewm_cli.store.formats.state import Fit, NamedTensors, TensorEntry, fit, read_state, under_our_names
-from lewm_cli.store.keys import released_key
 from lewm_cli.system_errors import explain
 
-UNKNOWN_SIZES = (
-    ", so it is not the released architecture, and for another one encoder heads, predictor heads, head width and "
-    "dropout cannot be read from shapes; put its config.json beside the weights, or name it: --config FILE"
-)
+POLICY_PARTS = ("action_predictor", "value_predictor", "critic_predictor")
+"""Modules of stable_worldmodel's goal-conditioned policies."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,10 @@ def _from_module(contents: Contents, asked: _Asked) -> Checkpoint:
 
 def _theirs(pickled: PickledModule) -> tuple[ModelSpec, NamedTensors, str]:
     modules, tensors = walk(pickled.content)
-    named = under_our_names(entries(pickled.file, tensors))
-    return read_module_spec(modules, named), named, f"{pickled.content.name}, transformers {named.generation} names"
+    family = family_of_kind(pickled.content.kind)
+    named = under_our_names(entries(pickled.file, tensors), family.names)
+    spec = read_module_spec(modules, named, family)
+    return spec, named, f"{pickled.content.name}, transformers {named.generation} names"
 
 
 def _ours(pickled: PickledModule) -> tuple[ModelSpec, NamedTensors, str]:
@@ -141,8 +142,8 @@ def _ours(pickled: PickledModule) -> tuple[ModelSpec, NamedTensors, str]:
                 sizes = METHODS[method].Sizes.model_validate_json(written)
             except ValidationError as error:
                 raise DamagedError("the configuration in it is not one of this version of lewm") from error
-            named = under_our_names(entries(pickled.file, named_leaves(state, StoredTensor)))
-            return ModelSpec(sizes, block_dim, method), named, "lewm"
+            tensors = entries(pickled.file, named_leaves(state, StoredTensor))
+            return ModelSpec(sizes, block_dim, method), under_our_names(tensors, names_of(sizes)), "lewm"
     raise DamagedError("its model is of no method that this version of lewm knows, or incomplete")
 
 
@@ -156,11 +157,14 @@ class _Fitted:
     fit: Fit
 
     @classmethod
-    def of(cls, candidate: Candidate, spec: ModelSpec | None) -> "_Fitted":
-        """Compare a candidate with a model; with the released architecture if none is given."""
-        named = under_our_names(candidate.entries)
-        spec = spec or _released_spec(named)
-        return cls(candidate, named, spec, fit(named, spec.blank))
+    def of(cls, candidate: Candidate, family: Family, spec: ModelSpec | None) -> "_Fitted":
+        """Compare a candidate with a model; if none is given, with what its shapes say."""
+        named = under_our_names(candidate.entries, family.names)
+        try:
+            spec = spec or family.from_shapes(named)
+            return cls(candidate, named, spec, fit(named, spec.blank))
+        except (RefusalError, UsageError) as error:  # the second from sizes that cannot be
+            return cls(candidate, named, family.released, Fit(0, str(error)))
 
     def digest(self) -> bytes:
         """Returns the same for copies of one model, and for nothing else."""
@@ -173,39 +177,52 @@ class _Fitted:
 
 def _from_tensors(contents: Contents, asked: _Asked) -> Checkpoint:
     spec, known_by = _spec(asked)
-    names = (spec or ModelSpec(ModelConfig(), 1)).blank.state_dict()
-    candidates = find_candidates(contents.tensors, {*names, *map(released_key, names)})
-    fitted = [_Fitted.of(candidate, spec) for candidate in candidates]
+    family = (family_of(spec.sizes) or LEWM) if spec else _told_family(contents)
+    candidates = find_candidates(contents.tensors, _names(family, spec))
+    fitted = [_Fitted.of(candidate, family, spec) for candidate in candidates]
     whole = {one.candidate.place: one for one in fitted if one.fit.problems is None}
     if not whole:
         best = max(fitted, key=lambda one: one.fit.tensors)
         where = f"under {printable(best.candidate.place)}, " if best.candidate.place else ""
-        raise RefusalError(f"{where}{best.fit.problems}{'' if spec else UNKNOWN_SIZES}")
+        raise RefusalError(f"{where}{best.fit.problems}{'' if spec else family.unknown}")
     for one in whole.values():
-        contents.check_bytes(one.named.entries.values())
+        contents.check_bytes(one.named.everything)
     differ: dict[bytes, str] = {}  # copies of one model are one choice
     for place, one in whole.items():
         differ.setdefault(one.digest() if len(whole) > 1 else b"", place)
     chosen = whole[_chosen([*differ.values()], asked.copy)]
-    said = [f"transformers {chosen.named.generation} names", known_by]
+    said = [f"transformers {chosen.named.generation} names", known_by or family.guess]
     return _checkpoint(chosen, contents.kind, said, contents)
 
 
-def _spec(asked: _Asked) -> tuple[ModelSpec | None, str]:
+def _spec(asked: _Asked) -> tuple[ModelSpec | None, str | None]:
     """The model that the tensors must be, and where its sizes are from; None without any."""
     config, beside = asked.config, asked.path.with_name("config.json")
     if config is None and not beside.is_file():
-        return None, "released architecture"
+        return None, None
     if isinstance(config, ModelSpec):
         return config, "sizes as given"
     file = config or beside
     return read_config_json(file), file.name
 
 
-def _released_spec(named: NamedTensors) -> ModelSpec:
-    """The released architecture, with the width of an action block that these tensors have."""
-    actions = named.entries.get("action_encoder.patch_embed.weight")
-    return ModelSpec(ModelConfig(), actions.shape[1] if actions is not None and len(actions.shape) == 3 else 1)
+def _told_family(contents: Contents) -> Family:
+    """The family that the names of tensors tell."""
+    parts = {part for name in contents.tensors for part in name.split(".")[:DEEPEST_NAME]}
+    family = next((family for family in FAMILIES if family.module in parts), FAMILIES[0])
+    policy = next((part for part in POLICY_PARTS if part in parts), None)
+    if policy and LEWM.module not in parts:
+        raise RefusalError(
+            f"it has {policy}, so it is a goal-conditioned policy of stable_worldmodel (GCBC, GCIVL or GCIQL), and of "
+            "those lewm reads its own runs only; train one with --method gcbc, gcivl or gciql"
+        )
+    return family
+
+
+def _names(family: Family, spec: ModelSpec | None) -> set[str]:
+    """The names that tensors of a model may have elsewhere; of the released one, if it is not known."""
+    ours = (spec or family.released).blank.state_dict()
+    return {family.names.theirs_of(key, version) for key in ours for version in family.names.generations}
 
 
 def _chosen(places: Sequence[str], copy: str | None) -> str:
@@ -221,8 +238,10 @@ def _chosen(places: Sequence[str], copy: str | None) -> str:
 
 
 def _checkpoint(one: _Fitted, kind: str, said: list[str], contents: Contents) -> Checkpoint:
-    contents.check_bytes(one.named.entries.values())
+    contents.check_bytes(one.named.everything)
     state = read_state(one.named, one.spec.blank)
+    if family := family_of(one.spec.sizes):
+        family.check(one.named, one.spec.sizes)
     if any(entry.dtype is torch.float64 for entry in one.named.entries.values()):
         said = [*said, "float64 rounded to float32"]
     source = f"{kind} ({'; '.join([', '.join(said), *one.candidate.remarks])})"

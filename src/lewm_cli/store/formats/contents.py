@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.store.formats.candidates import named_leaves
-from lewm_cli.store.formats.classes import MODEL
+from lewm_cli.store.formats.classes import ALL, MODELS
 from lewm_cli.store.formats.refused import DamagedError, MistakenError, RefusalError, printable
 from lewm_cli.store.formats.shards import shard_files
 from lewm_cli.store.formats.standins import RESTORE, CapturedObject, StoredTensor
@@ -98,10 +98,10 @@ def _read(path: Path) -> Contents:
             raise MistakenError(mistaken(path, kind, "weights")) from error
         raise
     objects = named_leaves(file.content, CapturedObject).items()
-    modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, MODEL)}
+    modules = {name: PickledModule(found, file) for name, found in objects if found.kind in (RESTORE, *MODELS)}
     tensors = entries(file, {name: found for name, found in named_leaves(file.content, StoredTensor).items() if name})
     if not tensors and not modules:
-        raise RefusalError("it holds neither the tensors of a model nor a LeWM or PLDM")
+        raise RefusalError(f"it holds neither the tensors of a model nor a {ALL}")
     lightning = isinstance(file.content, dict) and isinstance(file.content.get("state_dict"), dict)
     stored = sum(storage.nbytes for storage in file.starts)
     return Contents("Lightning checkpoint" if lightning else "state dict", tensors, stored, modules)

@@ -1,6 +1,7 @@
 """Reasons for which a checkpoint is not read; the entry point turns them into one sentence with the file's name."""
 
 from lewm_cli.errors import LewmError
+from lewm_cli.store.formats.classes import ALL
 
 
 class RefusalError(LewmError):
@@ -11,7 +12,7 @@ class ForeignError(RefusalError):
     """The pickle refers to something beyond the fixed list; nothing was run."""
 
     def __init__(self, asks: str) -> None:
-        super().__init__(f"refused: the pickle {asks}, which no checkpoint of LeWM or PLDM needs; nothing was run")
+        super().__init__(f"refused: the pickle {asks}, which no checkpoint of {ALL} needs; nothing was run")
 
 
 class DamagedError(RefusalError):

@@ -80,20 +80,34 @@ STORAGES = {
     "torch.BoolStorage": torch.bool,
 }  # fmt: skip
 
-_VIT = "transformers.models.vit"
-_VIT_PARTS = (
-    "Model Embeddings PatchEmbeddings Encoder Layer MLP Intermediate Output "
-    "Attention SelfAttention SdpaAttention SdpaSelfAttention SelfOutput"
-)
+_ENCODERS = {
+    "vit.modeling_vit.ViT": "Model Embeddings PatchEmbeddings Encoder Layer MLP Intermediate Output "
+    "Attention SelfAttention SdpaAttention SdpaSelfAttention SelfOutput",
+    "vit.configuration_vit.ViT": "Config",
+    "dinov2.modeling_dinov2.Dinov2": "Model Embeddings PatchEmbeddings Encoder Layer LayerScale DropPath MLP "
+    "Attention SelfAttention SdpaAttention SdpaSelfAttention SelfOutput",
+    "dinov2.configuration_dinov2.Dinov2": "Config",
+}
+"""Image encoders of transformers: the beginning of the names of their classes, and the ends."""
+
+WRAPPER = "EvalOnly"
+"""The kind of what keeps a module in eval mode, and is as good as that module."""
+
 _LAYERS = (
-    "activation.GELU activation.SiLU activation.Softmax batchnorm.BatchNorm1d container.ModuleList "
-    "container.Sequential conv.Conv1d conv.Conv2d dropout.Dropout linear.Identity linear.Linear normalization.LayerNorm"
+    "activation.GELU activation.SiLU activation.Softmax batchnorm.BatchNorm1d container.ModuleDict "
+    "container.ModuleList container.Sequential conv.Conv1d conv.Conv2d dropout.Dropout linear.Identity linear.Linear "
+    "normalization.LayerNorm"
 )
 
 MODULES = (
     KINDS
-    | {f"{_VIT}.modeling_vit.ViT{part}": f"ViT{part}" for part in _VIT_PARTS.split()}
-    | {f"{_VIT}.configuration_vit.ViTConfig": "ViTConfig", "transformers.activations.GELUActivation": "GELUActivation"}
+    | {
+        f"transformers.models.{name}{part}": f"{name.rpartition('.')[2]}{part}"
+        for name, parts in _ENCODERS.items()
+        for part in parts.split()
+    }
+    | {"transformers.activations.GELUActivation": "GELUActivation"}
+    | {"stable_pretraining.backbone.utils.EvalOnly": WRAPPER}
     | {f"torch.nn.modules.{name}": name.split(".")[1] for name in _LAYERS.split()}
 )
 """Classes whose objects are captured: full name in the pickle to the kind of the stand-in."""

@@ -1,14 +1,15 @@
 """Turns named tensors of a file into the state of our model: every name, shape and dtype fits, or it is refused."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from lewm_cli.errors import LewmError
 from lewm_cli.store.formats.refused import RefusalError, printable
-from lewm_cli.store.keys import our_key, released_key, transformers_generation
+from lewm_cli.store.keys import LEWM_NAMES, Naming
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 COUNTS = (torch.int64, torch.int32, torch.int16)
@@ -25,23 +26,37 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class NamedTensors:
-    """The tensors of a file by our names; `generation` is the major version of transformers whose names it uses."""
+    """The tensors of a file by our names.
+
+    Args:
+        generation: the major version of transformers whose names the file uses.
+        unused: what the file has beside them and a model of ours does without, by the names there.
+    """
 
     entries: Mapping[str, TensorEntry]
     generation: int
+    names: Naming = LEWM_NAMES
+    unused: Mapping[str, TensorEntry] = field(default_factory=dict)
+
+    @property
+    def everything(self) -> list[TensorEntry]:
+        """All of them."""
+        return [*self.entries.values(), *self.unused.values()]
 
     def their_name(self, key: str) -> str:
         """Our name of a tensor as this file would call it."""
-        return released_key(key) if self.generation == 4 else key
+        return self.names.theirs_of(key, self.generation)
 
 
-def under_our_names(entries: Mapping[str, TensorEntry]) -> NamedTensors:
+def under_our_names(entries: Mapping[str, TensorEntry], names: Naming) -> NamedTensors:
     """Rename the tensors of a state dict of either generation."""
     try:
-        generation = transformers_generation(entries)
+        generation = names.version(entries)
     except LewmError as error:
         raise RefusalError(str(error)) from error
-    return NamedTensors({our_key(key): entry for key, entry in entries.items()}, generation)
+    unused = {key: entry for key, entry in entries.items() if re.fullmatch(names.unused, key)}
+    ours = {names.ours_of(key): entry for key, entry in entries.items() if key not in unused}
+    return NamedTensors(ours, generation, names, unused)
 
 
 @dataclass(frozen=True)
