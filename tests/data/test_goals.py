@@ -71,7 +71,7 @@ def test_kinds_are_drawn_as_often_as_their_shares_say(goals: Goals):
 
 
 @given(
-    lengths=st.lists(st.integers(12, 40), min_size=2, max_size=6),
+    lengths=st.lists(st.integers(14, 40), min_size=2, max_size=6),
     frames=st.integers(2, 4),
     frameskip=st.integers(1, 3),
     split=st.sampled_from(["episode", "clip"]),
@@ -133,6 +133,8 @@ def test_goals_come_with_their_clips_however_those_are_served(batches: ClipBatch
         with closing(aimed.stream(8, 3, 2, workers)) as stream:  # from a later step on: the same
             for clip, other in zip(islice(stream, 4), expected[2:], strict=True):
                 assert all((ours == theirs).all() for ours, theirs in zip(clip.parts, other.parts, strict=True))
+    first, second = (clip.goals for clip in islice(batches.toward(only("random")).stream(8, 3, 0, workers=0), 2))
+    assert not (first == second).all()
     again = next(aimed.stream(8, 4, 0, workers=0))
     assert not (again.goals == expected[0].goals).all()
 
