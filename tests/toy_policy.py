@@ -25,9 +25,10 @@ class ToyPolicy(GoalConditionedPolicy):
         super().__init__(config, block_dim)
         self.eyes = nn.Linear(3 * config.image_size**2, config.hidden)
         self.hand = nn.Sequential(nn.GELU(), nn.Linear(2 * config.hidden, block_dim))
+        self.strength = nn.Parameter(torch.ones(block_dim))
 
     def act(self, pixels: Tensor, goals: Tensor) -> Tensor:
-        return self.hand(torch.cat([self.eyes(pixels.flatten(1)), self.eyes(goals.flatten(1))], dim=-1))
+        return self.strength * self.hand(torch.cat([self.eyes(pixels.flatten(1)), self.eyes(goals.flatten(1))], dim=-1))
 
 
 class Imitation(Objective):

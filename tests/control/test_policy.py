@@ -258,7 +258,7 @@ def test_loop_of_the_page_drives_a_robot(
         Path(f"{home.run_stem(PICK)}{suffix}").write_bytes(Path(f"{home.run_stem(RUN)}{suffix}").read_bytes())
     monkeypatch.chdir(tmp_path)
     imageio.imwrite("goal.png", frames[1])
-    monkeypatch.setattr("lewm_cli.control.policy.task_planner", lambda name: PLANNER)
+    monkeypatch.setattr("lewm_cli.control.run_actor.task_planner", lambda name: PLANNER)
     tworoom.begin(START, GOAL)
     taken: list[np.ndarray] = []
     camera = SimpleNamespace(read=tworoom.frame)

@@ -68,7 +68,7 @@ def test_run_without_log_and_results_is_a_line_and_has_empty_tables(
 def test_model_policy_and_results_are_a_line(run: lewm_cli.StoredRun):
     model = repr(run.model)
     assert model.startswith("JEPA(202,094 parameters: encoder 150,464, predictor 26,824, ")
-    assert model.endswith("; frames of 64 px, latent 8, action blocks of 10)")
+    assert model.endswith("; latent 8, frames of 64 px, action blocks of 10)")
     assert repr(lewm_cli.AutoCostModel(RUN)) == model
     frame = np.zeros((64, 64, 3), np.uint8)
     policy = lewm_cli.Policy(run, frame)
