@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.control import Policy, SwmSolver
+    from lewm_cli.control import Observation, Policy, SwmSolver
     from lewm_cli.flows.stored_run import StoredRun, evaluate, load
     from lewm_cli.store.load import AutoCostModel
 else:
     __getattr__ = lazy_names(__name__)
 
 __version__ = "0.1.0"
-__all__ = ["AutoCostModel", "Policy", "StoredRun", "SwmSolver", "__version__", "evaluate", "load"]
+__all__ = ["AutoCostModel", "Observation", "Policy", "StoredRun", "SwmSolver", "__version__", "evaluate", "load"]
 
 
 def __dir__() -> list[str]:

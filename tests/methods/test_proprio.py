@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import lewm_cli
-from commands import Done, lewm_here
+from commands import Done, flat, lewm_here
 from lewm_cli.config import Layer, NetworkConfig, PlannerConfig, ProprioConfig, WorldModelConfig
 from lewm_cli.control import Observation
 from lewm_cli.errors import LewmError, StoppedError
@@ -153,6 +153,7 @@ def test_statistics_of_the_recording_travel_with_the_weights(feeling: Path, conf
     for command in (("verify", "robot/toy"), ("show", "robot/toy"), ("ls",)):
         done = lewm_here(feeling, *command)
         assert done.code == 0, done.out
+        assert command[0] != "show" or "frameskip 2, 3 action dimensions, 3 of proprioception" in flat(done.out)
     run = load_run(Home(feeling, (feeling,)), "robot/toy")
     frames = np.zeros((1, 20, 20, 3), np.uint8)
     scores = (felt()[:1] - np.array(card.inputs.proprio.mean)) / np.array(card.inputs.proprio.std)

@@ -98,6 +98,8 @@ def _run_facts(details: RunDetails) -> Table:
     actions = f"{run.model.block_dim} numbers per action block"
     if card:
         actions = f"frameskip {card.inputs.frameskip}, {card.inputs.actions.dim} action dimensions"
+        if card.inputs.proprio:
+            actions += f", {card.inputs.proprio.dim} of proprioception"
     kind = "a policy" if model.latent_dim is None else f"latent {model.latent_dim:,}"
     frames = f"frames {model.image_size} x {model.image_size}"
     facts.add_row("model", f"{kind}, history {model.history}, {frames}, {actions}")
