@@ -25,7 +25,7 @@ from gpu import machine
 from gpu_sections import COMPILING, column
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.store import RunFiles
-from lewm_cli.train import find_preset, read_log
+from lewm_cli.train import HeldOutLatents, find_preset, read_log
 
 DATASET, TRIAL, RUN = "tworoom/gpu", "tworoom/trial", "tworoom/gpu-release"
 
@@ -191,8 +191,8 @@ def train(course: Course, device: str, *, tiny: bool, episodes: int) -> Figures:
         rate=rate,
         waiting=waiting,
         loss=history.steps[-1].loss,
-        prediction=held_out and held_out.prediction,
-        copying=held_out and held_out.copying,
+        prediction=held_out.prediction if isinstance(held_out, HeldOutLatents) else None,
+        copying=held_out.copying if isinstance(held_out, HeldOutLatents) else None,
         success=str(result.overall.success),
         random=str(result.overall.random),
         plan_seconds=result.seconds_per_plan,

@@ -23,8 +23,8 @@ import preset_methods
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.statistics import Difference, Rate
-from lewm_cli.train import HeldOut
-from results import Done, Step, do, done_path, headings, line
+from lewm_cli.train import HeldOutLatents
+from results import PLANNER, Done, Step, do, done_path, headings, line
 
 TASK = "tworoom"
 LATENTS = (8, 64, 192)
@@ -57,8 +57,6 @@ PICTURED = 8
 
 RECORDINGS = {"demos": (300, 0), "validation": (200, 500), "test": (520, 1000)}
 """Episodes and seed of each."""
-
-PLANNER = ("--solver", "icem", "--set", "planner.candidates=100", "--set", "planner.iterations=5")
 
 
 @dataclass(frozen=True)
@@ -178,9 +176,9 @@ def choose(home: Path) -> dict[tuple[str, int], float]:
     return chosen
 
 
-def held_out(trained: Done) -> HeldOut:
+def held_out(trained: Done) -> HeldOutLatents:
     """How the latents of held-out clips were when training ended."""
-    return HeldOut(**json.loads(trained.printed)["held_out"])
+    return HeldOutLatents(**json.loads(trained.printed)["held_out"])
 
 
 def results(done: Done) -> list[EvalResult]:
@@ -261,7 +259,7 @@ class Group:
         return [do(self.home, FOLDER, one.training) for one in self.variants]
 
     @property
-    def held_out(self) -> list[HeldOut]:
+    def held_out(self) -> list[HeldOutLatents]:
         """How the latents of held-out clips were when training ended, by seed."""
         return [held_out(one) for one in self.trainings]
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.statistics import Difference, Rate
-from results import ROWS, Row, Step, do, done_path, headings, line, recording
+from results import PLANNER, ROWS, Row, Step, do, done_path, headings, line, recording
 
 WEIGHTS = {"lewm": 0.03, "delta": 10.0, "inverse": 1.0, "pldm": 0.1}
 """Lambda of each method: that of TwoRoom's preset."""
@@ -27,7 +27,6 @@ WEIGHTS = {"lewm": 0.03, "delta": 10.0, "inverse": 1.0, "pldm": 0.1}
 FIRST = "lewm"
 SEEDS = (0, 1, 2)
 VALIDATION_SEED = 500
-PLANNER = ("--solver", "icem", "--set", "planner.candidates=100", "--set", "planner.iterations=5")
 TASKS = {row.task: row for row in ROWS if row.task != "tworoom"}
 
 

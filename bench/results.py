@@ -1,9 +1,11 @@
 """Makes docs/results.md: record, train and evaluate tasks from nothing, through the command.
 
     python bench/results.py TASK... --home .results [--out docs/results.md]
+    python bench/results.py TASK... --home .results --methods
 
 What is done already is not done again, so that an interrupted row goes on; to measure one anew, remove its folder under
-`steps` in the home, and its recordings and runs. The page has every row that is finished in the home.
+`steps` in the home, and its recordings and runs. The page has every row that is finished in the home; `--methods`
+compares the methods of the release's table in a section of their own.
 """
 
 import argparse
@@ -94,6 +96,30 @@ class Row:
             for protocol in PROTOCOLS:
                 yield evaluating(run, protocol, self.pairs if protocol == FIRST else OTHER_PAIRS)
 
+    def compared(self, method: str) -> list[Step]:
+        """What has to be done to compare a method with others, in order; the recordings and LeWorldModel included."""
+        found = [recording(self.task, "demos", self.train, seed=0), recording(self.task, "test", self.test, seed=1000)]
+        for seed, lewm in zip(self.seeds, self.runs, strict=True):
+            run, name = lewm, f"{method}-seed{seed}"
+            found.append(training(self.task, lewm, seed))
+            if method != LEWORLDMODEL:
+                run = f"{self.task}/{name}"
+                encoder = ("--encoder", lewm) if method in ON_PATCHES else ()
+                found.append(training(self.task, run, seed, *encoder, method=method))
+            planner = () if method in POLICIES else PLANNER
+            pairs = ("--dataset", f"{self.task}/test", "--protocol", FIRST, "--episodes", str(self.pairs))
+            found.append(Step(f"{name}-compared", "evaluating", ("eval", run, *pairs, *planner, "--films", "0")))
+        return found
+
+
+LEWORLDMODEL = "lewm"
+POLICIES = ("gcbc", "gcivl", "gciql")
+ON_PATCHES = ("dinowm", "dinowm_noprop", *POLICIES)
+BASELINES = (LEWORLDMODEL, "pldm", *ON_PATCHES)
+"""Methods of the release's table; those on patch tokens see with the frozen encoder of LeWorldModel, seed by seed."""
+
+PLANNER = ("--solver", "icem", "--set", "planner.candidates=100", "--set", "planner.iterations=5")
+"""Where methods are compared, a plan of the protocol's size would take hours with some."""
 
 PROTOCOLS = {
     "heldout": "Goals 25 environment steps ahead, 50 steps allowed; a start that is solved already counts as reached.",
@@ -120,9 +146,9 @@ def recording(task: str, name: str, episodes: int, seed: int) -> Step:
     return Step(name, "recording", command)
 
 
-def training(task: str, run: str, seed: int, *options: str) -> Step:
-    """LeWorldModel at the small preset's size; what an interrupted training left is replaced."""
-    where = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--method", "lewm")
+def training(task: str, run: str, seed: int, *options: str, method: str = LEWORLDMODEL) -> Step:
+    """A method at the small preset's size; what an interrupted training left is replaced."""
+    where = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--method", method)
     how = ("--seed", str(seed), *options, "--name", run, "--overwrite")
     return Step(Path(run).name, "training", (*where, *how))
 
@@ -197,7 +223,7 @@ class Measured:
 
 
 def page(rows: Sequence[Measured]) -> str:
-    """docs/results.md.
+    """The first section of docs/results.md.
 
     Args:
         rows: at least one.
@@ -218,6 +244,34 @@ def _headlines(rows: Sequence[Measured], protocol: str) -> Iterator[str]:
     for measured in rows:
         results = measured.results(protocol)
         yield line(measured.row.task, len(results), *_cells([one.counted() for one in results]))
+
+
+def comparison(home: Path) -> str:
+    """The second section: every method that is finished, beside LeWorldModel."""
+    lines = [COMPARED, ""]
+    lines += headings("task", "method", "training seeds", "success", "random", "beats random", "minus `lewm`, points")
+    for row in ROWS:
+        compared = {method: found for method in BASELINES if (found := _compared(home, row, method))}
+        for method, results in compared.items():
+            _, success, random, _, verdict = _cells([one.counted() for one in results])
+            difference = "" if method == LEWORLDMODEL else _over(results, compared[LEWORLDMODEL])
+            lines.append(line(row.task, f"`{method}`", len(results), success, random, verdict, difference))
+    return "\n".join(lines)
+
+
+def _compared(home: Path, row: Row, method: str) -> list[EvalResult]:
+    """One result of each training seed, if all are finished."""
+    steps = row.compared(method)
+    if not all(done_path(home, row.task, step).exists() for step in steps):
+        return []
+    evaluated = [do(home, row.task, step) for step in steps if step.kind == "evaluating"]
+    return [EvalResult.model_validate_json(one.printed) for one in evaluated]
+
+
+def _over(results: Sequence[EvalResult], others: Sequence[EvalResult]) -> Difference:
+    """The success of one method minus that of another, pair by pair and seed by seed."""
+    mine, theirs = (np.array([[pair.success for pair in one.counted()] for one in each]) for each in (results, others))
+    return Difference.of(mine, theirs, np.array([pair.episode for pair in results[0].counted()]))
 
 
 def _groups(rows: Sequence[Measured]) -> Iterator[str]:
@@ -310,13 +364,17 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASK", choices=[row.task for row in ROWS])
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--methods", action="store_true", help="compare the methods of the release's table instead")
     arguments = parser.parse_args()
     home = arguments.home.absolute()
-    for row in ROWS:
-        if row.task in arguments.tasks:
-            for step in row.steps():
-                do(home, row.task, step)
-    arguments.out.write_text(page(rows_of(home)), encoding="utf-8")
+    for row in (row for row in ROWS if row.task in arguments.tasks):
+        steps = [step for method in BASELINES for step in row.compared(method)] if arguments.methods else row.steps()
+        for step in steps:
+            do(home, row.task, step)
+    if arguments.methods:
+        write_section(arguments.out, "methods", comparison(home))
+    else:
+        write_section(arguments.out, "tasks", page(rows_of(home)))
 
 
 INTRODUCTION = """\
@@ -335,6 +393,16 @@ Recordings to train on (`--seed 0`) and to test on (`--seed 1000`) share no epis
 test recording were looked at to choose a preset: `task.toml` of each task says what was tried, on other recordings. A
 model *beats random* where the interval of its paired difference to the random policy, on the same pairs, lies above 0.
 Intervals are 95 %: over episodes, and where there are several training seeds over seeds and episodes together."""
+
+COMPARED = """\
+## All methods of the release
+
+Measured by `python bench/results.py TASK... --home .results --methods`. Protocol `heldout` again, with a smaller
+search, so that methods that plan on patches can be measured here at all: iCEM with 100 candidates and 5 iterations for
+all that plan; policies act in one forward pass per step. DINO-WM and the policies see with the frozen encoder of
+LeWorldModel (its patch tokens, the same training seed), not with DINOv2: what is compared is what stands on the tokens.
+[Baselines](baselines.md) says what each method is. The difference to `lewm` is pair by pair and seed by seed, and no
+interval is corrected for how many there are."""
 
 KINDS = """\
 Protocol `heldout`: pairs whose start was not solved already, and the groups that each task tells apart

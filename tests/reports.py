@@ -19,7 +19,7 @@ from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
 from lewm_cli.surprise.surprise_result import Curve, DetectorScore, PerturbedEpisode
-from lewm_cli.train import HeldOut, HeldOutMeasured, StepsTaken, TrainingHistory, Warned
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, StepsTaken, TrainingHistory, Warned
 
 SIDE = 32
 NOTHING = TrainingHistory((), (), (), None)
@@ -98,7 +98,7 @@ def history(steps: int = 12, names: tuple[str, ...] = ("prediction", "SIGReg")) 
         for k in range(1, steps + 1)
     )
     measured = tuple(
-        HeldOutMeasured(100 * k, HeldOut(0.1 / k, 0.3, dict.fromkeys(names[1:], 3.0 / k), 0.9, 0.7, 7.0, 0.01))
+        HeldOutMeasured(100 * k, HeldOutLatents(dict.fromkeys(names[1:], 3.0 / k), 0.1 / k, 0.3, 0.9, 0.7, 7.0, 0.01))
         for k in range(1, steps // 4 + 1)
     )
     return TrainingHistory(taken, measured, (Warned(50, "the latent space is <collapsing> & narrow"),), 131.2)

@@ -41,6 +41,11 @@ class ToySimulator:
     def goal_frame(self) -> np.ndarray:
         return np.full((8, 8, 3), int(self._goal.sum()) % 256, np.uint8)
 
+    def proprio(self) -> None:
+        return None
+
+    goal_proprio = proprio
+
     def position(self) -> np.ndarray:
         return self._place.copy()
 

@@ -17,7 +17,7 @@ from commands import LEWM, PATIENCE, environment, flat, lewm, lewm_here
 from families import AROUND_LEWM
 from lewm_cli.methods import JEPA, METHODS, RunCard, TrainConfig
 from lewm_cli.store import RunFiles, read_card, save_derived, save_run
-from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, all_presets, find_preset
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog, all_presets, find_preset
 from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
@@ -194,7 +194,7 @@ def test_show_says_that_a_run_has_stopped(home: Path, run: RunFiles, small_model
 
 
 def test_half_a_line_at_the_end_of_the_log_does_no_harm(home: Path, run: RunFiles):
-    held_out = HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)
+    held_out = HeldOutLatents({"SIGReg": 1.0}, 0.5, 1.0, 1.0, 0.9, 7.5, 0.0)
     JsonLog(run.log)(HeldOutMeasured(250, held_out))
     whole = run.log.read_bytes()
     for kept in (0, 1, len(whole) // 2, len(whole) - 2):

@@ -16,6 +16,7 @@ from lewm_cli.config import (
     Layer,
     ModelConfig,
     PlannerConfig,
+    ProprioStats,
     constant_dimensions,
     merge_layers,
     parse_setting,
@@ -232,7 +233,8 @@ def test_last_layer_that_names_a_method_decides_and_others_keep_their_objective_
 
 
 def test_preset_has_an_objective_for_every_method_that_needs_one(tmp_path: Path):
-    toml = '[presets.own]\nmethod = "delta"\nmethods.delta.objective = { lambda = 3 }\nmethods.pldm.objective = { std = 2 }\n'
+    toml = '[presets.own]\nmethod = "delta"\n'
+    toml += "methods.delta.objective = { lambda = 3 }\nmethods.pldm.objective = { std = 2 }\n"
     (tmp_path / "task.toml").write_text(toml, encoding="utf-8")
     preset = Preset(Task("toy", tmp_path, "a toy"), "own")
     assert (preset.config().method, preset.config().objective.lambda_) == ("delta", 3)
@@ -433,6 +435,8 @@ def test_recording_without_any_action_is_refused(rows):
 def test_infinite_action_is_refused(value):
     with pytest.raises(LewmError, match="infinite actions; write NaN"):
         ActionStats.fit(np.array([[1, 2], [value, 3]], np.float32))
+    with pytest.raises(LewmError, match="infinite proprioception; write NaN"):
+        ProprioStats.fit(np.array([[1, 2], [value, 3]], np.float32))
 
 
 @given(st.floats(-100, 100), st.integers(1, 50), st.sampled_from([np.float32, np.float64]))

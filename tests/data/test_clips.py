@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import PATIENCE
-from lewm_cli.config import ActionStats, DataConfig, Inputs
+from lewm_cli.config import ActionStats, DataConfig, Inputs, ProprioStats
 from lewm_cli.data import (
+    Clip,
     ClipBatches,
     Dataset,
     DecodedFrames,
@@ -71,9 +72,30 @@ def pick(robot: Path) -> Dataset:
     return open_dataset(robot / "robot" / "pick.h5", "robot/pick")
 
 
-def batches_of(pick: Dataset, index: ClipIndex, frames: Frames | None = None) -> ClipBatches:
-    inputs = Inputs(task="generic", frameskip=index.frameskip, actions=ActionStats.fit(pick.actions))
-    return ClipBatches(index, frames or DecodedFrames(pick, 20), pick.actions, inputs)
+def batches_of(
+    pick: Dataset,
+    index: ClipIndex,
+    frames: Frames | None = None,
+    *,
+    felt: np.ndarray | None = None,
+    pinned: bool = False,
+) -> ClipBatches:
+    """Of a network that takes proprioception (N, P), if that is given."""
+    proprio = None if felt is None else ProprioStats.fit(felt)
+    inputs = Inputs(task="generic", frameskip=index.frameskip, actions=ActionStats.fit(pick.actions), proprio=proprio)
+    seen = frames or DecodedFrames(pick, 20)
+    return ClipBatches(index, seen, pick.actions, inputs, proprio=felt, pinned=pinned)
+
+
+def assert_equal_clips(ours: Clip, theirs: Clip) -> None:
+    assert all(map(torch.equal, ours.parts, theirs.parts))
+    assert len(ours.parts) == len(theirs.parts)
+
+
+@pytest.fixture(params=[False, True], ids=["", "felt"])
+def felt(pick: Dataset, request: pytest.FixtureRequest) -> np.ndarray | None:
+    """Proprioception of all rows, or none."""
+    return np.random.default_rng(0).normal(5, 2, (pick.rows, 2)).astype(np.float32) if request.param else None
 
 
 def test_clip_is_every_frame_and_all_actions_between(pick: Dataset):
@@ -86,6 +108,18 @@ def test_clip_is_every_frame_and_all_actions_between(pick: Dataset):
     scores = np.nan_to_num((actions - finite.mean(axis=0)) / finite.std(axis=0)).astype(np.float32)
     assert clip.blocks.shape == (2, 3, 12)
     assert np.allclose(clip.blocks.numpy(), np.stack([scores[s : s + 12].reshape(3, 12) for s in (56, 0)]), atol=1e-5)
+    assert clip.proprio is None
+
+
+def test_proprioception_is_that_of_the_frames(pick: Dataset):
+    felt = np.stack([np.arange(pick.rows), np.full(pick.rows, 3.0)], axis=1)
+    felt[60] = np.nan
+    clip = batches_of(pick, ClipIndex(np.array([0, 31, 56]), frames=3, frameskip=4), felt=felt)[[2, 0]]
+    rows = np.array([[56, 60, 64], [0, 4, 8]])
+    known = np.delete(felt[:, 0], 60)
+    scores = np.where(rows == 60, 0, (rows - known.mean()) / known.std())
+    assert clip.proprio.dtype == torch.float32
+    assert np.allclose(clip.proprio.numpy(), np.stack([scores, np.zeros_like(scores)], axis=2), atol=1e-6)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -112,7 +146,7 @@ def test_order_of_batches_is_a_function_of_seed_and_step(pick: Dataset, workers:
 
 
 @pytest.mark.parametrize("size", [20, 16])
-def test_clips_are_the_same_however_they_are_served(pick: Dataset, tmp_path: Path, size: int):
+def test_clips_are_the_same_however_they_are_served(pick: Dataset, tmp_path: Path, size: int, felt: np.ndarray | None):
     """By HDF5 in processes, around it in threads, and from memory."""
     shutil.copy(pick.path, tmp_path / "chunked.h5")
     with h5py.File(tmp_path / "chunked.h5", "a") as file:
@@ -123,29 +157,28 @@ def test_clips_are_the_same_however_they_are_served(pick: Dataset, tmp_path: Pat
     kept = MemoryFrames.of(plain, pick.rows, lambda done: None)
     assert [frames.in_threads for frames in (plain, chunked, kept)] == [False, True, True]
     index = ClipIndex(np.arange(0, 29), frames=2, frameskip=3)
-    expected = list(islice(batches_of(pick, index, plain).stream(8, 0, 0, workers=0), 7))
+    expected = list(islice(batches_of(pick, index, plain, felt=felt).stream(8, 0, 0, workers=0), 7))
     for frames in (plain, chunked, kept):
         for workers in (0, 1, 3):
-            with closing(batches_of(pick, index, frames).stream(8, 0, 2, workers)) as clips:
+            with closing(batches_of(pick, index, frames, felt=felt).stream(8, 0, 2, workers)) as clips:
                 for clip, other in zip(islice(clips, 5), expected[2:], strict=True):
-                    assert torch.equal(clip.pixels, other.pixels)
-                    assert torch.equal(clip.blocks, other.blocks)
+                    assert_equal_clips(clip, other)
+                    assert (clip.proprio is None) == (felt is None)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_pinned_batches_hold_the_same_clips(pick: Dataset, monkeypatch: pytest.MonkeyPatch, workers: int):
+def test_pinned_batches_hold_the_same_clips(
+    pick: Dataset, monkeypatch: pytest.MonkeyPatch, workers: int, felt: np.ndarray | None
+):
     """Where there is no GPU, memory is only asked to be pinned."""
     empty, asked = torch.empty, []
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **kind: empty(*shape, **kind))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: asked.append(tensor) or tensor.clone())
     index = ClipIndex(np.arange(0, 29), frames=2, frameskip=3)
-    inputs = Inputs(task="generic", frameskip=3, actions=ActionStats.fit(pick.actions))
     for frames in (DecodedFrames(pick, 20), MemoryFrames.of(DecodedFrames(pick, 20), pick.rows, lambda done: None)):
-        expected = next(ClipBatches(index, frames, pick.actions, inputs).stream(8, 0, 0, 0))
-        with closing(ClipBatches(index, frames, pick.actions, inputs, pinned=True).stream(8, 0, 0, workers)) as clips:
-            clip = next(clips)
-        assert torch.equal(clip.pixels, expected.pixels)
-        assert torch.equal(clip.blocks, expected.blocks)
+        expected = next(batches_of(pick, index, frames, felt=felt).stream(8, 0, 0, 0))
+        with closing(batches_of(pick, index, frames, felt=felt, pinned=True).stream(8, 0, 0, workers)) as clips:
+            assert_equal_clips(next(clips), expected)
     assert asked
 
 

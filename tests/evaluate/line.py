@@ -47,6 +47,11 @@ class Line:
 
     goal_frame = frame
 
+    def proprio(self) -> None:
+        return None
+
+    goal_proprio = proprio
+
     def position(self) -> np.ndarray:
         return np.array([self.at, 0.0])
 

@@ -281,7 +281,7 @@ def test_run_with_another_action_width_is_refused_and_another_history_is_not(
     imageio.imwrite(image, np.zeros((64, 64, 3), np.uint8))
     for goals in (("--dataset", "tworoom/test"), ("--goal-image", image)):
         refused = lewm_here(world, "eval", "tworoom/wide", "--set", "planner.iterations=1", *goals).sentence()
-        assert "tworoom/wide plans with 3 action dimensions, and the simulator of tworoom takes 2" in refused
+        assert "tworoom/wide acts with 3 action dimensions, and the simulator of tworoom takes 2" in refused
     done = lewm_here(
         world, "eval", "tworoom/short", *QUICK, "--dataset", "tworoom/test", "--episodes", 2, "--set", "budget=5"
     )

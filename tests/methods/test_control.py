@@ -10,7 +10,7 @@ from torch import nn
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.model import Batch
-from lewm_cli.train.monitor import HeldOut
+from lewm_cli.train.monitor import HeldOut, HeldOutLatents
 from synthetic import TINY
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def clips(seed: int) -> Batch:
 
 
 @cache
-def held_out(method: str) -> HeldOut:
+def held_out(method: str) -> HeldOutLatents:
     """Trains a tiny network, and measures it on clips that it was not trained on."""
     objective = {"objective": {"projections": 64} if method == "lewm" else {}}
     config = TrainConfig.build(tomllib.loads(TINY) | {"method": method} | objective, "TINY")
@@ -46,7 +46,9 @@ def held_out(method: str) -> HeldOut:
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
         optimizer.step()
     published = model.published(clips(step) for step in range(4))
-    return HeldOut.measure(config.objective, published, heads, [clips(10_000), clips(10_001)])[0]
+    measured, _ = HeldOut.measure(config.objective, published, heads, [clips(10_000), clips(10_001)])
+    assert isinstance(measured, HeldOutLatents)
+    return measured
 
 
 def test_prediction_alone_collapses():

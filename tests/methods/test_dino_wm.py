@@ -1,13 +1,16 @@
 """DINO-WM is trained, goes on bit for bit, and plans with latents that are large."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from commands import flat, lewm_here
 from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
@@ -17,10 +20,14 @@ from lewm_cli.methods.dino_wm import DinoWM
 from lewm_cli.model import PlanFlops, profile
 from lewm_cli.plan import LatentCost
 from lewm_cli.plan.cost import cost_and_gradient
-from lewm_cli.train import all_presets, compiled
+from lewm_cli.store import RunFiles, read_card
+from lewm_cli.train import all_presets, compiled, read_log
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.resume import load_state, save_state
 
+pytest_plugins = ("recordings",)
+
+PLANNER = "candidates=6", "elites=2", "iterations=2", "horizon=3", "receding=3"
 METHOD_NAMES = "dinowm", "dinowm_noprop"
 CPU, PROPRIO, WIDTH, PATCHES = torch.device("cpu"), 4, 16, 4
 INPUTS = Inputs(task="generic", frameskip=2, actions=ActionStats(mean=(0.0,) * 3, std=(1.0,) * 3))
@@ -195,3 +202,36 @@ def test_fastest_precision_is_found_with_few_sequences(method: str, monkeypatch:
     monkeypatch.setitem(dino_wm.TOKENS_AT_ONCE, "cpu", 3 * PATCHES * 2 * 4 * 5)
     assert fastest_dtype(a_model(method).eval()) in (torch.float32, torch.bfloat16)
     assert set(seen) == {5}
+
+
+# A run
+
+
+@pytest.mark.slow
+def test_run_is_trained_shown_and_planned_with(trained: Path, tmp_path: Path, method: str):
+    home = shutil.copytree(trained, tmp_path / "home")
+    line = ("train", "tworoom", "--preset", "small", "--method", method, "--steps", 6, "--batch-size", 8)
+    done = lewm_here(home, *line, "--encoder", "tworoom/lewm", "--set", "monitor.every=3", "--set", "monitor.clips=16")
+    assert done.code == 0, done.err
+    files = RunFiles(home / "tworoom" / method)
+    ours, theirs = load_file(files.weights), load_file(home / "tworoom" / "lewm.safetensors")
+    frozen = [name for name in ours if name.startswith("encoder.")]
+    assert all(torch.equal(ours[name], theirs[name.replace("encoder.backbone.", "encoder.")]) for name in frozen)
+    card = read_card(files.weights)
+    assert (card.method, getattr(card.model, "proprio", None)) == (method, 2 if method == "dinowm" else None)
+    history = read_log(files.log)
+    assert history.steps[-1].parts.keys() == {"prediction"}
+    shown = flat(lewm_here(home, "show", f"tworoom/{method}").out)
+    assert f"method {method} " in shown
+    assert "loss Prediction of the next patch tokens" in shown
+    few = ("--episodes", 2, "--films", 0, "--workers", 1, *(f"--set=planner.{one}" for one in PLANNER))
+    found = lewm_here(home, "eval", f"tworoom/{method}", *few, "--json")
+    assert found.code == 0, found.err
+    assert found.json()["flops_per_plan"] > 1e8
+
+
+@pytest.mark.slow
+def test_recording_without_proprioception_is_for_the_other_method(robot: Path, tiny: Path):
+    assert lewm_here(robot, "train", "robot/pick", "--config", tiny, "--steps", 1).code == 0
+    line = ("train", "robot/pick", "--preset", "small", "--encoder", "robot/lewm", "--set", "model.image_size=16")
+    assert "--method dinowm_noprop" in lewm_here(robot, *line, "--method", "dinowm").sentence()

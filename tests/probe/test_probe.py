@@ -87,7 +87,7 @@ def draw(dataset: Dataset, *, frames: int = 10_000, seed: int = 0) -> ProbeSampl
 
 def see(run: Run, dataset: Dataset, samples: ProbeSamples, seed: int = 0) -> Features:
     told: list[int] = []
-    features = encode(run, DecodedFrames(dataset, SIZE), samples.rows, ~samples.test, seed, told.append)
+    features = encode(run, dataset, DecodedFrames(dataset, SIZE), samples, seed, told.append)
     assert sum(told) == len(samples.rows)
     return features
 
@@ -129,7 +129,7 @@ def test_linear_probe_is_least_squares_and_its_scores_are_those_of_scikit_learn(
 
 def test_linear_probe_of_the_model_alone_is_the_same(run: Run, dataset: Dataset):
     samples = draw(dataset)
-    alone = score_linear(run, DecodedFrames(dataset, SIZE), samples, 0)
+    alone = score_linear(run, dataset, DecodedFrames(dataset, SIZE), samples, 0)
     for target in measure(run, dataset, samples).targets:
         beside, found = target.linear["model"], alone[target.name]
         assert (found.value, found.low, found.high) == (beside.r2, beside.r2_low, beside.r2_high)
@@ -191,23 +191,24 @@ def test_map_is_the_principal_plane_of_the_latents(run: Run, dataset: Dataset):
 # What probes can and cannot find
 
 
-class Reader(nn.Module):
+class Reader(JEPA):
     """Latents that are a fixed linear function of the first pixel's colors."""
 
-    def __init__(self, latent: int) -> None:
-        super().__init__()
-        self.mix = nn.Parameter(torch.randn(3, latent, generator=torch.Generator().manual_seed(2)))
-        self.device = self.mix.device
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, block_dim=10)
+        self.mix = nn.Parameter(torch.randn(3, config.latent, generator=torch.Generator().manual_seed(2)))
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         return pixels[:, :, :, 0, 0] @ self.mix
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("widest", [512, 3])  # three components are all there is in the latents of six numbers
 def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_not(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widest: int
 ):
     monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 400)
+    monkeypatch.setattr("lewm_cli.probe.samples.WIDEST", widest)
     generator = np.random.default_rng(0)
     rows = 12 * 50
     frames = generator.integers(0, 256, (rows, SIZE, SIZE, 3), dtype=np.uint8)
@@ -215,8 +216,11 @@ def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_
     states = colors[:, :2] @ np.array([[0.3, -0.1], [0.2, 0.4]], np.float32) + 7
     path = write_recording(tmp_path / "x.h5", [50] * 12, dims=2, columns={"pixels": frames, "proprio": states})
     dataset = open_dataset(path, "x")
-    reading = replace(run, model=Reader(6))
+    reading = replace(run, model=Reader(tiny_config))
     result = measure(reading, dataset, draw(dataset))
+    assert (result.latent, result.recipe.endswith("latents through 3 principal components")) == (6, widest == 3)
+    alone = score_linear(reading, dataset, DecodedFrames(dataset, SIZE), draw(dataset), seed=0)
+    assert all(one.value == pytest.approx(1, abs=1e-6) for one in alone.values())
     for target in result.targets:
         assert target.linear["model"].r2 == pytest.approx(1, abs=1e-6)
         assert target.linear["model"].mse == pytest.approx(0, abs=1e-6)

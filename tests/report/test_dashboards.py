@@ -23,12 +23,12 @@ from lewm_cli.report.dashboard import Dashboard, LoggedRun, wandb_board
 from lewm_cli.report.dashboard import dashboard as boards
 from lewm_cli.report.latent_map import Coloring
 from lewm_cli.store import RunFiles
-from lewm_cli.train import HeldOut, HeldOutMeasured, LatentsMeasured, StepsTaken, TrainingEvent
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, LatentsMeasured, StepsTaken, TrainingEvent
 from lewm_cli.train.events import TrainingFinished, TrainingStarted
 
 pytest_plugins = ("recordings",)
 
-HELD_OUT = HeldOut(0.25, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)
+HELD_OUT = HeldOutLatents({"SIGReg": 1.0}, 0.25, 1.0, 1.0, 0.9, 7.5, 0.0)
 RUN = "robot/run"
 KEY = "0123456789" * 4
 

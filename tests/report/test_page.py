@@ -24,7 +24,7 @@ from lewm_cli.report.page.page import FOLDER
 from lewm_cli.report.page.style import WIDTH, level_colors, log_axis, log_limits
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
-from lewm_cli.train import HeldOut, HeldOutMeasured, TrainingHistory
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, TrainingHistory
 from reports import bare_report, full_report, history
 
 NASTY = """tworoom/<script>alert("1")</script>&'x"""
@@ -214,7 +214,7 @@ def test_part_of_the_loss_that_is_zero_or_negative_is_drawn():
 def test_small_latent_space_is_collapsed_only_if_nothing_is_predicted(
     std: float, least: float, prediction: float, said: str
 ):
-    held_out = HeldOutMeasured(25, HeldOut(prediction, 1.0, {}, std, least, 3.0, 0.1))
+    held_out = HeldOutMeasured(25, HeldOutLatents({}, prediction, 1.0, std, least, 3.0, 0.1))
     html = render_page(replace(bare_report(), history=replace(history(1), held_out=(held_out,))))
     assert f"The latent space {said}" in Page(html).text
     banded = html.count(">collapsed</text>") == 2  # the other one is a cosine of 1
@@ -275,7 +275,7 @@ def test_numbers_that_are_none_of_a_diverged_training_are_left_out():
     diverged = history()
     parts = {"prediction": float("nan"), "SIGReg": 1.0}
     steps = (*diverged.steps[:-1], replace(diverged.steps[-1], parts=parts, loss=float("inf")))
-    last = HeldOutMeasured(400, HeldOut(float("nan"), 0.0, {"SIGReg": float("inf")}, 0.0, 0.0, 1.0, 1.0))
+    last = HeldOutMeasured(400, HeldOutLatents({"SIGReg": float("inf")}, float("nan"), 0.0, 0.0, 0.0, 1.0, 1.0))
     held_out = (*diverged.held_out, last)
     html = render_page(replace(full_report(), history=replace(diverged, steps=steps, held_out=held_out)))
     assert not re.search(r"\b(nan|inf)\b", Page(html).text)

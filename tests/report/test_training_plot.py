@@ -11,7 +11,7 @@ from PIL import Image
 
 from commands import lewm_here
 from lewm_cli.store import RunFiles
-from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, StepsTaken, read_curves
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog, StepsTaken, read_curves
 from lewm_cli.train.events import TrainingEvent, TrainingFinished, TrainingStarted
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ def taken(step: int, loss: float = 1.5, **parts: float) -> StepsTaken:
 
 
 def measured(step: int, prediction: float = 0.25) -> HeldOutMeasured:
-    return HeldOutMeasured(step, HeldOut(prediction, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0))
+    return HeldOutMeasured(step, HeldOutLatents({"SIGReg": 1.0}, prediction, 1.0, 1.0, 0.9, 7.5, 0.0))
 
 
 def write(home: Path, name: str, *events: TrainingEvent) -> Path:

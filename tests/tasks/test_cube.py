@@ -166,6 +166,7 @@ def test_recorded_state_renders_the_recorded_frame(simulator, episode: Episode):
     assert np.array_equal(simulator.frame(), episode.pixels[0])
     # In motion, where bodies lag the joints by a physics step, and at the goal.
     assert np.array_equal(simulator.goal_frame(), episode.pixels[STEPS])
+    assert simulator.proprio() is simulator.goal_proprio() is None  # nor is there one column of it
 
 
 def test_recorded_action_leads_to_the_next_recorded_state(simulator, long_episode: Episode, episode: Episode):

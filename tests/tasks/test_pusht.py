@@ -222,6 +222,7 @@ def test_episode_simulated_again_is_the_recorded_one(simulator, columns: dict[st
         for row in range(first, first + ROWS):
             assert np.array_equal(simulator.frame(), columns["pixels"][row]), row
             assert np.allclose(simulator._state, columns["state"][row], atol=1e-4), row
+            assert np.allclose(simulator.proprio(), columns["proprio"][row], atol=1e-4), row
             simulator.step(columns["action"][row] if row < first + ROWS - 1 else np.zeros(2, np.float32))
 
 
@@ -231,6 +232,8 @@ def test_any_recorded_state_and_goal_are_taken(simulator, columns: dict[str, np.
     for row in np.random.default_rng(0).choice(len(states) - 25, 60, replace=False):
         simulator.begin(states[row], states[row + 25])
         assert np.allclose(simulator._state, states[row], atol=1e-3)
+        assert np.allclose(simulator.proprio(), columns["proprio"][row], atol=1e-3)
+        assert np.array_equal(simulator.goal_proprio(), columns["proprio"][row + 25])
         assert simulator.position() == pytest.approx(states[row, :2] * 224 / 512, abs=1e-3)
         assert simulator.distance() == pytest.approx(gap(states[row], states[row + 25]), abs=1e-2)
         # Recorded in float32, an edge may fall a shade beside where it was.

@@ -119,6 +119,7 @@ def test_recorded_state_renders_the_recorded_frame(simulator, episode: Episode):
         simulator.begin(state(episode, row), state(episode, 0))
         assert np.array_equal(simulator.frame(), episode.pixels[row]), row
         assert np.array_equal(simulator.goal_frame(), episode.pixels[0])
+    assert simulator.proprio() is simulator.goal_proprio() is None  # nor is it recorded
 
 
 def test_recorded_action_leads_to_the_next_recorded_state(simulator, episode: Episode):

@@ -96,6 +96,17 @@ def test_goal_is_reached_within_the_radius_that_the_task_names(simulator: Simula
         assert simulator.solved() is solved
 
 
+@pytest.mark.slow
+def test_proprioception_is_what_is_recorded(simulator: Simulator):
+    episode = simulator.demonstrate(np.random.SeedSequence(1), any_start=True)
+    felt = episode.columns["proprio"]
+    simulator.begin(felt[0], felt[-1])
+    for row, action in enumerate(episode.action):
+        assert np.array_equal(simulator.proprio(), felt[row])
+        assert np.array_equal(simulator.goal_proprio(), felt[-1])
+        simulator.step(np.nan_to_num(action))
+
+
 # Routes
 
 ROUTES = {

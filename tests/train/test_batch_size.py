@@ -44,10 +44,10 @@ def small_device(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     clips, words = getattr(request, "param", (10, "CUDA"))
     embed = JEPA.embed
 
-    def strict(self: JEPA, pixels: Tensor) -> Tensor:
+    def strict(self: JEPA, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         if len(pixels) > clips and torch.is_grad_enabled():
             raise ERRORS[words]
-        return embed(self, pixels)
+        return embed(self, pixels, proprio)
 
     monkeypatch.setattr(JEPA, "embed", strict)
 

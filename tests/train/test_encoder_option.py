@@ -132,6 +132,16 @@ def test_dinov2_of_a_folder_is_looked_through_at_any_size(robot: Path, look, din
     assert verified.code == 0, verified.out
 
 
+@pytest.mark.slow
+def test_encoder_kept_among_runs_goes_by_its_name(robot: Path, look, dinov2: Path):
+    dinov2.rename(robot / "robot" / "dinov2")
+    done = look(robot, "--encoder", "robot/dinov2")
+    assert done.code == 0, done.err
+    encoder = read_card(robot / "robot" / "looking.safetensors").model.encoder
+    assert (encoder.source, encoder.layer_scale) == ("robot/dinov2/model", True)
+    assert look(robot, "--encoder", encoder.source, "--dry-run").code == 0
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize("generation", [4, 5])
 def test_vit_with_a_head_is_read_under_the_names_of_both_generations(
@@ -162,6 +172,11 @@ def describe(folder: Path, **settings: object) -> None:
 def truncate(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def poison(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"embeddings.cls_token": print}, folder / "pytorch_model.bin")
 
 
 def lose(folder: Path) -> None:
@@ -197,6 +212,7 @@ def lose(folder: Path) -> None:
         (lambda folder: BertConfig().save_pretrained(folder), "its model_type is 'bert', and of transformers DINOv2"),
         (lambda folder: describe(folder, model_type=None), "its model_type is None, and of transformers DINOv2"),
         (truncate, "model.safetensors: damaged"),
+        (poison, "pytorch_model.bin: refused: the pickle "),
         (lose, "missing: layers.1.layernorm_after.weight"),
     ],
 )

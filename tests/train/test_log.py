@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lewm_cli.statistics import Estimate, Rate
-from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog, TrainingHistory, read_log
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog, TrainingHistory, read_log
 from lewm_cli.train.events import (
     Best,
     Saved,
@@ -21,7 +21,7 @@ from lewm_cli.train.events import (
     Warned,
 )
 
-HELD_OUT = HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)
+HELD_OUT = HeldOutLatents({"SIGReg": 1.0}, 0.5, 1.0, 1.0, 0.9, 7.5, 0.0)
 EMPTY = TrainingHistory((), (), (), None)
 
 

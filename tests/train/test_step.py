@@ -189,11 +189,11 @@ class Interrupted(JEPA):
 
     steps = 0
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         self.steps += 1
         if self.steps == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return super().embed(pixels)
+        return super().embed(pixels, proprio)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from lewm_cli.data import (
     split_clips,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import JEPA, TrainConfig
+from lewm_cli.methods import JEPA, Loss, TrainConfig
 from lewm_cli.model import Batch
 from lewm_cli.store import Home, RunFiles, load_run, read_card
-from lewm_cli.train import HeldOut, JsonLog, Warned
+from lewm_cli.train import HeldOut, HeldOutLatents, JsonLog, Warned
 from synthetic import TINY, write_recording
 
 pytest_plugins = ("recordings",)
@@ -454,9 +454,11 @@ def tiny_model() -> JEPA:
     return JEPA(TrainConfig.build(tomllib.loads(TINY), "TINY").model, 6)
 
 
-def measure(model: JEPA) -> HeldOut:
+def measure(model: JEPA) -> HeldOutLatents:
     objective = TrainConfig.build(tomllib.loads(TINY), "TINY").objective
-    return HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))[0]
+    measured, _ = HeldOut.measure(objective, model, torch.nn.ModuleDict(), some_batches(2))
+    assert isinstance(measured, HeldOutLatents)
+    return measured
 
 
 def some_batches(number: int) -> list[Batch]:
@@ -511,5 +513,33 @@ def test_shrunken_latents_are_called_collapsed(scale: float, collapsed: bool):
     ("std", "share", "collapsed"), [(0.09, 0.51, True), (0.11, 0.51, False), (0.09, 0.49, False), (0.0, 1.0, True)]
 )
 def test_small_latents_are_called_collapsed_only_where_little_is_predicted(std: float, share: float, collapsed: bool):
-    held_out = HeldOut(share * std**2, std**2, {}, std, std, effective_rank=3.0, cosine=0.9)
+    held_out = HeldOutLatents({}, share * std**2, std**2, std, std, effective_rank=3.0, cosine=0.9)
     assert held_out.collapsed == collapsed
+
+
+class Copied:
+    """An objective whose latents are what stands in the batch, and whose predictions repeat the last one."""
+
+    def loss(self, model: object, heads: object, batch: Batch, generator: torch.Generator) -> Loss:
+        zero = torch.zeros(())
+        return Loss(zero, {"prediction": zero}, batch.blocks, batch.blocks[:, :-1])
+
+
+@pytest.mark.parametrize("dimensions", [5, 300])
+def test_latents_are_measured_over_all_batches_also_where_they_have_more_dimensions_than_there_are_clips(
+    dimensions: int,
+):
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.linspace(0.1, 2, dimensions)
+    batches = [Batch(torch.empty(n), torch.randn(n, 4, dimensions, generator=generator) * scale) for n in (12, 12, 7)]
+    held_out, first = HeldOut.measure(Copied(), tiny_model(), torch.nn.ModuleDict(), batches)
+    assert isinstance(held_out, HeldOutLatents)
+    every = torch.cat([batch.blocks for batch in batches]).double().numpy()
+    assert np.array_equal(first.numpy(), every[:, 0])
+    assert held_out.prediction == held_out.copying == pytest.approx(np.square(np.diff(every, axis=1)).mean(), rel=1e-5)
+    singular = np.linalg.svd(every[:, 0] - every[:, 0].mean(axis=0), compute_uv=False)
+    weights = singular[singular > 1e-9] / singular.sum()
+    assert held_out.effective_rank == pytest.approx(np.exp(-(weights * np.log(weights)).sum()), rel=1e-6)
+    units = every[:, 0] / np.linalg.norm(every[:, 0], axis=1, keepdims=True)
+    cosines = units @ units.T
+    assert held_out.cosine == pytest.approx((cosines.sum() - 31) / (31 * 30), abs=1e-9)

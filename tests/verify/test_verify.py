@@ -27,7 +27,7 @@ from lewm_cli.plural import counted
 from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import HEADER
-from lewm_cli.train import HeldOut, HeldOutMeasured, JsonLog
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog
 from lewm_cli.verify import DatasetCheck, check_dataset
 from lewm_cli.verify.dataset_check import frame_findings
 from synthetic import write_recording
@@ -381,7 +381,7 @@ def run(home: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
     files = RunFiles(home / RUN)
     save_run(files, small_model, small_card(small_model))
     save_derived(files, small_model, "lewm")
-    JsonLog(files.log)(HeldOutMeasured(250, HeldOut(0.5, 1.0, {"SIGReg": 1.0}, 1.0, 0.9, 7.5, 0.0)))
+    JsonLog(files.log)(HeldOutMeasured(250, HeldOutLatents({"SIGReg": 1.0}, 0.5, 1.0, 1.0, 0.9, 7.5, 0.0)))
     files.results.mkdir()
     write_result(files, "surprise-1.json", weights_digest(files.weights))
     write_result(files, "surprise-2.json", "0" * 64)

@@ -1,7 +1,7 @@
 """Errors of a command that can be told before torch is imported, which takes seconds."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,23 @@ def find_home(option: Path | None, *, runs: Iterable[str | None] = (), datasets:
     return home
 
 
-def check_protocol(home: "Home", run: str, protocol: str | None, settings: "Iterable[Layer]") -> None:
-    """Raises UsageError if the task of one of our runs has no such protocol, or settings of it cannot mean anything."""
-    from lewm_cli.evaluate import HELD_OUT, find_protocol
+def check_protocol(
+    home: "Home", run: str, protocol: str | None, settings: "Sequence[Layer]", *, references: bool
+) -> None:
+    """Raises UsageError if one of our runs cannot be measured so.
+
+    Its task has no such protocol, settings of it cannot mean anything, or it is a policy and they are about planning.
+    """
+    from lewm_cli.evaluate import HELD_OUT, find_protocol, refuse_planning
     from lewm_cli.store import read_card
     from lewm_cli.tasks import find_task
 
     found = home.find_run(run)
-    task = find_task(read_card(found.files.weights).inputs.task) if found.own else None
+    if not found.own:
+        return
+    card = read_card(found.files.weights)
+    if card.model.latent_dim is None:
+        refuse_planning(found.name, settings, references=references)
+    task = find_task(card.inputs.task)
     if task and task.protocols:
         find_protocol(task, protocol or HELD_OUT, tuple(settings))

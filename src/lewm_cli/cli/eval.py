@@ -93,7 +93,7 @@ def command(
         int,
         typer.Option(
             min=0,
-            help="Pairs kept as filmstrips for `lewm report`; one failure if there is one.",
+            help="Pairs kept as filmstrips of plans for `lewm report`; one failure if there is one.",
             rich_help_panel=options.RESULTS,
         ),
     ] = 4,
@@ -134,7 +134,8 @@ def command(
     """Plan from recorded starts to recorded goals in the real simulator, and count.
 
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
-    same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says.
+    same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says. A run
+    that is a policy (gcbc) acts in one forward pass per step, and takes no option of the planner.
     """
     from lewm_cli.report import Output
     from lewm_cli.store import ExternalWeights
@@ -163,7 +164,7 @@ def command(
     where = early.find_home(home, runs=[run], datasets=[dataset])
     of_protocol = tuple(layer for layer in layers if layer not in about_references)
     if not goal_image:
-        early.check_protocol(where, run, protocol, of_protocol)
+        early.check_protocol(where, run, protocol, of_protocol, references=references)
     from lewm_cli.flows.evaluate import drive_run, evaluate_run
     from lewm_cli.report import VideoFolder, evaluation_tables, goal_image_tables
 

@@ -1,6 +1,15 @@
 """Validated configuration: sizes of networks, training, planning, protocols of measurements, normalization."""
 
-from lewm_cli.config.inputs import ActionStats, DatasetIdentity, Inputs, PixelStats, constant_dimensions
+from lewm_cli.config.goals import ActorGoals, Goals, ValueGoals
+from lewm_cli.config.inputs import (
+    ActionStats,
+    DatasetIdentity,
+    Inputs,
+    PixelStats,
+    ProprioStats,
+    VectorStats,
+    constant_dimensions,
+)
 from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
 from lewm_cli.config.logging import LOGGERS, LogConfig
 from lewm_cli.config.model import (
@@ -10,6 +19,8 @@ from lewm_cli.config.model import (
     DinoWMNopropConfig,
     EncoderConfig,
     FrozenEncoderConfig,
+    GoalPolicyConfig,
+    GoalPredictorConfig,
     ModelConfig,
     NetworkConfig,
     PatchNetworkConfig,
@@ -30,6 +41,7 @@ __all__ = [
     "OWN_FIELDS",
     "ActionEncoderConfig",
     "ActionStats",
+    "ActorGoals",
     "BlocksConfig",
     "DataConfig",
     "DatasetIdentity",
@@ -40,6 +52,9 @@ __all__ = [
     "EvalProtocol",
     "Expectation",
     "FrozenEncoderConfig",
+    "GoalPolicyConfig",
+    "GoalPredictorConfig",
+    "Goals",
     "Inputs",
     "Layer",
     "LogConfig",
@@ -55,11 +70,14 @@ __all__ = [
     "PredictorConfig",
     "ProjectorConfig",
     "ProprioConfig",
+    "ProprioStats",
     "ReferencesConfig",
     "ScheduleConfig",
     "Section",
     "SolverName",
     "TransformerConfig",
+    "ValueGoals",
+    "VectorStats",
     "WorldModelConfig",
     "constant_dimensions",
     "merge_layers",

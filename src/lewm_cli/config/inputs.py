@@ -1,6 +1,6 @@
-"""The normalization of frames and actions: statistics that travel with the weights."""
+"""The normalization of frames, actions and proprioception: statistics that travel with the weights."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,13 @@ class PixelStats(Section):
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
 
-class ActionStats(Section):
-    """Mean and standard deviation per action dimension, in the environment's units."""
+class VectorStats(Section):
+    """Mean and standard deviation per dimension of recorded vectors, in the environment's units."""
+
+    infinite: ClassVar[str]
+    """Says what is wrong with a recording that holds infinite ones, and what to do about it."""
+    missing: ClassVar[str]
+    """The same of a recording in which none is known."""
 
     mean: tuple[FiniteFloat, ...]
     std: tuple[PositiveFloat, ...]
@@ -35,44 +40,58 @@ class ActionStats(Section):
     @model_validator(mode="after")
     def _one_std_per_mean(self) -> Self:
         if len(self.mean) != len(self.std) or not self.mean:
-            raise ValueError("action mean and std must have the same number of values, at least one")
+            raise ValueError("mean and std must have the same number of values, at least one")
         return self
 
     @classmethod
-    def fit(cls, actions: Array) -> Self:
-        """z-score statistics over all rows (N, A) without NaN; a constant dimension gets standard deviation 1.
+    def fit(cls, vectors: Array) -> Self:
+        """z-score statistics over all rows (N, K) without NaN; a constant dimension gets standard deviation 1.
 
         One that varies by rounding only counts as constant: else other values would be millions of its units away.
 
         Raises:
             LewmError: a value is infinite, or every row has a NaN.
         """
-        if np.isinf(actions).any():
-            raise LewmError("the recording holds infinite actions; write NaN where no action was taken")
-        rows = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
+        if np.isinf(vectors).any():
+            raise LewmError(cls.infinite)
+        rows = vectors[~np.isnan(vectors).any(axis=1)].astype(np.float64)
         if len(rows) == 0:
-            raise LewmError("the recording holds no finite action, and a world model needs actions; record them too")
+            raise LewmError(cls.missing)
         std = np.where(constant_dimensions(rows), 1.0, rows.std(axis=0))
         return cls(mean=tuple(rows.mean(axis=0).tolist()), std=tuple(std.tolist()))
 
     @property
     def dim(self) -> int:
-        """Number of action dimensions A."""
+        """Number of dimensions K."""
         return len(self.mean)
 
-    def normalize(self, actions: Array) -> Array:
-        """Environment units (..., A) to z-scores, float32; NaN (no action) becomes 0, the mean action."""
-        scaled: Array = (actions - np.asarray(self.mean)) / np.asarray(self.std)
+    def normalize(self, vectors: Array) -> Array:
+        """Environment units (..., K) to z-scores, float32; NaN, where nothing is known, becomes 0, the mean."""
+        scaled: Array = (vectors - np.asarray(self.mean)) / np.asarray(self.std)
         return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
 
-    def denormalize(self, actions: Array) -> Array:
-        """z-scores (..., A) to environment units, float32."""
-        scaled: Array = actions * np.asarray(self.std) + np.asarray(self.mean)
+    def denormalize(self, scores: Array) -> Array:
+        """z-scores (..., K) to environment units, float32."""
+        scaled: Array = scores * np.asarray(self.std) + np.asarray(self.mean)
         return scaled.astype(np.float32)
 
 
+class ActionStats(VectorStats):
+    """Mean and standard deviation per action dimension."""
+
+    infinite = "the recording holds infinite actions; write NaN where no action was taken"
+    missing = "the recording holds no finite action, and a world model needs actions; record them too"
+
+
+class ProprioStats(VectorStats):
+    """Mean and standard deviation per dimension of proprioception."""
+
+    infinite = "the recording holds infinite proprioception; write NaN where it is not known"
+    missing = "the recording holds no finite proprioception; record it, or train with a method that takes none"
+
+
 def constant_dimensions(rows: Array) -> npt.NDArray[np.bool_]:
-    """(A,) true for dimensions of known actions (R, A), float64, that never change but for rounding."""
+    """(K,) true for dimensions of known vectors (R, K), float64, that never change but for rounding."""
     std, size = rows.std(axis=0), np.abs(rows).max(axis=0)
     reach = np.quantile(np.abs(rows - np.median(rows, axis=0)), 0.9, axis=0)  # whatever single rows are
     constant: npt.NDArray[np.bool_] = rows.max(axis=0) == rows.min(axis=0)
@@ -81,11 +100,12 @@ def constant_dimensions(rows: Array) -> npt.NDArray[np.bool_]:
 
 
 class Inputs(Section):
-    """The preparation of recorded frames and actions for the model."""
+    """The preparation of what is recorded for the model."""
 
     task: str = Field(description="task name, or 'generic' for a recording without a simulator")
     frameskip: PositiveInt = Field(description="environment steps per model step")
     actions: ActionStats
+    proprio: ProprioStats | None = Field(None, description="of proprioception; None for a network that takes none")
     pixels: PixelStats = PixelStats()
     resize: Literal["area"] = Field("area", description="filter from the recorded size to the model's")
 

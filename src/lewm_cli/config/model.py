@@ -188,6 +188,24 @@ class DinoWMConfig(DinoWMNopropConfig, ProprioConfig):
         return self.encoder.width + self.proprio_embedding
 
 
+class GoalPredictorConfig(BlocksConfig):
+    """A transformer that looks at frames and at a goal in turns."""
+
+    depth: int = Field(6, ge=3, description="number of blocks; the second is the first that looks at the goal")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the blocks")
+
+
+class GoalPolicyConfig(PatchNetworkConfig):
+    """Sizes of a policy on patch tokens, and of the values that teach it."""
+
+    predictor: GoalPredictorConfig = GoalPredictorConfig()
+
+    @property
+    def blocks(self) -> str:
+        """Numbers of transformer blocks: of the frozen encoder and of the policy."""
+        return f"{self.encoder.depth} + {self.predictor.depth}"
+
+
 Sizes = TypeVar("Sizes", bound=NetworkConfig)
 
 

@@ -1,6 +1,7 @@
 """The protocol of an evaluation (pairs, budget, planner, success criterion), and the effort of its references."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -34,7 +35,7 @@ class EvalProtocol(Section):
     only: str | None = Field(None, description="group of pairs to draw from, like 'other room'")
     solved_starts: SolvedStarts = "count"
     gate: Gate = "simulator"
-    planner: PlannerConfig = PlannerConfig()
+    planner: PlannerConfig | None = Field(PlannerConfig(), description="none for a policy, which plans nothing")
 
     @model_validator(mode="after")
     def _pairs_can_be_drawn(self) -> Self:
@@ -48,9 +49,20 @@ class EvalProtocol(Section):
         return self.only is not None or self.solved_starts == "redraw"
 
     @property
+    def planning(self) -> PlannerConfig:
+        """The settings of planning, which every evaluation of a world model has."""
+        assert self.planner is not None
+        return self.planner
+
+    @property
     def drawn_with(self) -> int:
         """Seed of planning and of the random policy."""
         return self.seed if self.planning_seed is None else self.planning_seed
+
+    @classmethod
+    def types(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The types of all fields; what can be set of the planner are its settings."""
+        return super().types(tree) | {"planner": PlannerConfig}
 
     def __str__(self) -> str:
         changed = f" (changed: {', '.join(self.changed)})" if self.changed else ""

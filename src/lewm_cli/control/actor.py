@@ -1,4 +1,4 @@
-"""The seam for what acts: an actor gets frames and goals, and gives actions. A new policy is one module with one class.
+"""The seam for what acts: an actor gets observations and goals, and gives actions. A new one is a module with a class.
 
 The evaluation loop, `lewm_cli.Policy` and the references speak to this class only.
 """
@@ -16,8 +16,23 @@ from lewm_cli.control.clock import Clock
 Frame = npt.NDArray[np.uint8]
 """An image (H, W, 3)."""
 
+Proprio = npt.NDArray[np.floating]
+"""Proprioception (P,), in the units of the environment: what the recorded column `proprio` holds."""
+
 Actions = npt.NDArray[np.floating]
 """Actions (L, A), one per environment step, in the units of the environment."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One view of the world, as it is or as it is to be.
+
+    Args:
+        proprio: the proprioception beside the frame; None where nothing measures it.
+    """
+
+    frame: Frame
+    proprio: Proprio | None = None
 
 
 @dataclass(kw_only=True)
@@ -27,7 +42,7 @@ class ActorEpisode:
     iterations: int = 0
     """Those of a solver, spent so far."""
     flops: float = 0.0
-    """Those of the plain rollout, spent so far."""
+    """Those of the plain rollout, or of a policy's forward passes, spent so far."""
 
 
 class Actor(ABC):
@@ -48,7 +63,7 @@ class Actor(ABC):
         self.clock = Clock()
 
     @abstractmethod
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
+    def begin(self, goals: Sequence[Observation], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
         """Begin episodes.
 
         Args:
@@ -57,12 +72,12 @@ class Actor(ABC):
         """
 
     @abstractmethod
-    def act(self, episodes: Sequence[Any], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[Any], seen: Sequence[Observation]) -> Sequence[Actions]:
         """Choose the next actions of some episodes.
 
         Args:
             episodes: that `begin` gave; the actor changes them.
-            frames: their current frames.
+            seen: what each of them looks like now.
 
         Returns:
             one array (L, A) per episode, L at least `steps`; what is beyond them is only followed to see whether a

@@ -17,7 +17,7 @@ class TimeSplit(Section):
     encoder: NonNegativeFloat = 0.0
     """Frames to latents."""
     planner: NonNegativeFloat = 0.0
-    """Plans found."""
+    """Plans found; of a policy all that it computes."""
     random: NonNegativeFloat = 0.0
     """Waited for the random policy, as far as it did not act while plans were found."""
 

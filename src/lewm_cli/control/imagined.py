@@ -5,6 +5,7 @@ import torch
 from pydantic import PositiveInt
 
 from lewm_cli.config import PlannerConfig
+from lewm_cli.control.actor import Observation
 from lewm_cli.control.run_planner import Planner
 from lewm_cli.data import Image
 from lewm_cli.store import Run, RunResult
@@ -40,7 +41,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         LewmError: bounds are asked for and not known, or the objective needs a head that is not there or does not fit.
     """
     actor, inputs = Planner(run, planner), run.card.inputs
-    latents = actor.embed([start.frame]), actor.embed([goal.frame])
+    latents = actor.embed([Observation(start.frame)]), actor.embed([Observation(goal.frame)])
     problem = actor.problem(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
     plan = actor.solver.solve(problem)
     zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))

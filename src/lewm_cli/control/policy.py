@@ -1,35 +1,45 @@
 """One frame in, one action out: a run that drives a robot or a simulator towards a goal image."""
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control.actor import Actions, Frame
-from lewm_cli.control.planner_settings import task_planner
-from lewm_cli.control.run_planner import Planner
+from lewm_cli.control.actor import Actions, Actor, Frame, Observation
+from lewm_cli.control.run_actor import find_actor
+from lewm_cli.control.run_planner import PlannedEpisode, Planner, embed_observations
 from lewm_cli.data import checked_frame, read_image
 from lewm_cli.plan import Plan
 from lewm_cli.store import Run
 from lewm_cli.store.load import load
 
-Goal = Frame | str | Path
-"""A frame (size, size, 3) uint8, or the path of an image file."""
+Seen = Frame | Observation
+"""A frame (size, size, 3) uint8; with proprioception beside it, for a run that takes it."""
+
+Goal = Seen | str | Path
+"""The same, or the path of an image file."""
 
 
 class Policy:
     """Plans from the frame it is given, hands out the actions one by one, and plans again when they are used up.
 
-    It plans as `lewm eval` does: from one frame, over `horizon` model steps, of which `receding` are executed.
+    It plans as `lewm eval` does: from one frame, over `horizon` model steps, of which `receding` are executed. A run
+    that is a policy itself (`gcbc`) does not plan, but turns the frame and the goal into the next actions directly.
 
     Args:
         run: name or path of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal: a frame (size, size, 3) uint8, or the path of an image file.
+        goal: a frame (size, size, 3) uint8, or the path of an image file; an `Observation` of a frame and of
+            proprioception for a run that takes both.
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
 
+    Attributes:
+        planner: the settings of planning; None for a run that is a policy.
+
     Raises:
+        UsageError: settings of planning for a run that is a policy.
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
             square RGB image, or the planner's objective needs a head that is not there or does not fit.
     """
@@ -38,14 +48,17 @@ class Policy:
         self, run: str | Path | Run, goal: Goal, *, planner: PlannerConfig | None = None, seed: int = 42
     ) -> None:
         self.run = run if isinstance(run, Run) else load(run)
-        self._actor = Planner(self.run, planner or task_planner(self.run.card.inputs.task))
-        self.planner, self.seed = self._actor.config, seed
+        self._actor: Actor = find_actor(self.run, planner)
+        self.planner, self.seed = self._actor.config if isinstance(self._actor, Planner) else None, seed
         self.reset(goal)
 
     def __repr__(self) -> str:
-        plans = f"{self.planner.solver}, {self.planner.candidates} candidates, {self.planner.iterations} iterations"
+        planner, on = self.planner, f"on {self.run.device}"
+        if planner is None:
+            return f"Policy({self.run.name!r}, one forward pass per step, {on})"
+        plans = f"{planner.solver}, {planner.candidates} candidates, {planner.iterations} iterations"
         waiting = f"{len(self._queue)} actions of the plan left" if self.plan else "no plan yet"
-        return f"Policy({self.run.name!r}, {plans}, seed {self.seed}, on {self.run.device}, {waiting})"
+        return f"Policy({self.run.name!r}, {plans}, seed {self.seed}, {on}, {waiting})"
 
     def reset(self, goal: Goal) -> None:
         """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.
@@ -53,20 +66,20 @@ class Policy:
         Raises:
             LewmError: the goal is no square RGB image.
         """
-        frame = read_image(Path(goal)).frame if isinstance(goal, str | Path) else checked_frame(goal, "the goal")
-        (self._episode,) = self._actor.begin([frame], [self.seed])
+        seen = read_image(Path(goal)).frame if isinstance(goal, str | Path) else goal
+        (self._episode,) = self._actor.begin([_checked(seen, "the goal")], [self.seed])
         self._queue = deque[Actions]()
 
     @property
     def plan(self) -> Plan | None:
-        """The plan whose actions are handed out now; None before the first."""
-        return self._episode.plan
+        """The plan whose actions are handed out now; None before the first, and where nothing is planned."""
+        return self._episode.plan if isinstance(self._episode, PlannedEpisode) else None
 
-    def act(self, frame: Frame) -> Actions:
+    def act(self, frame: Seen) -> Actions:
         """Choose the action to take now.
 
         Args:
-            frame: (size, size, 3) uint8 of the camera; looked at only when a new plan is made.
+            frame: (size, size, 3) uint8 of the camera, or an `Observation`; looked at only when no action is left.
 
         Returns:
             (A,) float32, in the units of the recording that the run was trained on.
@@ -74,18 +87,25 @@ class Policy:
         Raises:
             LewmError: it is no square RGB frame, or the planner is to respect bounds that are not known.
         """
-        checked_frame(frame, "the frame")
+        seen = _checked(frame, "the frame")
         if not self._queue:
-            (actions,) = self._actor.act([self._episode], [frame])
+            (actions,) = self._actor.act([self._episode], [seen])
             self._queue.extend(actions[: self._actor.steps])
         return self._queue.popleft()
 
     @torch.inference_mode()
-    def distance(self, frame: Frame) -> float:
-        """Latent cost of a frame (size, size, 3) uint8: squared distance to the goal, lower is nearer.
+    def distance(self, frame: Seen) -> float:
+        """Latent cost of a frame (size, size, 3) uint8, or an `Observation`: lower is nearer to the goal.
 
         Raises:
-            LewmError: it is no square RGB frame.
+            LewmError: it is no square RGB frame, or the run is a policy, which has no latents.
         """
-        latent = self.run.embed(checked_frame(frame, "the frame")[None])
-        return float(self.run.world_model.latent_cost(latent, self._episode.goal[None]))
+        model, latent = self.run.world_model, embed_observations(self.run, [_checked(frame, "the frame")])
+        assert isinstance(self._episode, PlannedEpisode)
+        return float(model.latent_cost(latent, self._episode.goal[None]))
+
+
+def _checked(seen: Seen, what: str) -> Observation:
+    """An observation of a square RGB frame; raises LewmError if it is something else."""
+    whole = seen if isinstance(seen, Observation) else Observation(seen)
+    return replace(whole, frame=checked_frame(whole.frame, what))

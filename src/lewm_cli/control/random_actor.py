@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame
+from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 
 ActionSampler = Callable[[np.random.Generator], Actions]
 """Draws an action (A,) uniformly from an action space."""
@@ -25,11 +25,11 @@ class RandomActor(Actor):
         super().__init__()
         self._sample = sample
 
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
+    def begin(self, goals: Sequence[Observation], seeds: Sequence[int]) -> Sequence[ActorEpisode]:
         """See `Actor`."""
         return [RandomEpisode(generator=np.random.default_rng(seed)) for seed in seeds]
 
-    def act(self, episodes: Sequence[RandomEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[RandomEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
         """See `Actor`."""
         return [self._sample(episode.generator)[None] for episode in episodes]
 
@@ -37,6 +37,6 @@ class RandomActor(Actor):
 class NoActionActor(RandomActor):
     """Takes no action, which is 0 in the units of the environment; the sample is only asked for its shape."""
 
-    def act(self, episodes: Sequence[RandomEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[RandomEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
         """See `Actor`."""
-        return [np.zeros_like(actions) for actions in super().act(episodes, frames)]
+        return [np.zeros_like(actions) for actions in super().act(episodes, seen)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import Inputs, PlannerConfig
-from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame
+from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.heads import FITTED, SHUFFLED, find_head
 from lewm_cli.model import Imaginer, PlanFlops
@@ -71,6 +71,7 @@ class Planner(Actor):
         objective: rates imagined latents.
 
     Raises:
+        LewmError: the run is a policy.
         UsageError: the configuration looks further back than the run has learned to.
         MissingError, LewmError: see `find_objective`.
     """
@@ -86,20 +87,20 @@ class Planner(Actor):
         # Counted here, before a clock runs.
         self._flops = PlanFlops.of(run.world_model, self.config.horizon, self.config.history)
 
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
+    def begin(self, goals: Sequence[Observation], seeds: Sequence[int]) -> list[PlannedEpisode]:
         """See `Actor`."""
         return [
             PlannedEpisode(goal=goal, generator=torch.Generator().manual_seed(seed))
             for goal, seed in zip(self.embed(goals), seeds, strict=True)
         ]
 
-    def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
         """See `Actor`; plans for all episodes in one batch.
 
         Raises:
             LewmError: bounds are asked for and not known, or no candidate has a finite cost.
         """
-        cost = self.cost(episodes, frames)
+        cost = self.cost(episodes, seen)
         with self.clock("planner"):
             problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
             plan = self.solver.solve(problem)
@@ -111,12 +112,12 @@ class Planner(Actor):
                 episode.warm_start = plan.warm_start(number, self.config.receding)
         return list(self.actions_of(plan.actions))
 
-    def cost(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Cost:
-        """Build the cost of candidates for episodes with these current frames."""
-        return self.latent_cost(self.embed(frames), torch.stack([one.goal for one in episodes]))
+    def cost(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Cost:
+        """Build the cost of candidates for episodes that look like this now."""
+        return self.latent_cost(self.embed(seen), torch.stack([one.goal for one in episodes]))
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
-        """Build the cost of candidates from latents (E, D) of current frames and of goals."""
+        """Build the cost of candidates from latents (E, D) of what is seen now and of goals."""
         return LatentCost(self.run.world_model, starts.unsqueeze(1), goals, self.objective, self._imagine)
 
     def problem(
@@ -138,17 +139,15 @@ class Planner(Actor):
             flops=self._flops,
         )
 
-    def embed(self, frames: Sequence[Frame]) -> Tensor:
-        """Latents (N, D) of frames; on a CPU each by itself, so that no other has a say in its rounding."""
+    def embed(self, seen: Sequence[Observation]) -> Tensor:
+        """Latents (N, D) of observations; on a CPU each by itself, so that no other has a say in its rounding."""
         with self.clock("encoder"):
-            if not frames:
+            if not seen:
                 return torch.empty(0)
-            if self.run.device.type != "cpu":
-                return self.run.embed(np.stack(frames))
-            if len(frames) == 1:
-                return self.run.embed(frames[0][None])
+            if self.run.device.type != "cpu" or len(seen) == 1:
+                return embed_observations(self.run, seen)
             with ThreadPoolExecutor(available_cores()) as pool:
-                return torch.cat(list(pool.map(lambda frame: self.run.embed(frame[None]), frames)))
+                return torch.cat(list(pool.map(lambda one: embed_observations(self.run, [one]), seen)))
 
     def actions_of(self, blocks: Tensor) -> Actions:
         """Denormalize action blocks (E, horizon, block_dim) to actions (E, L, A) in the units of the environment."""
@@ -161,20 +160,28 @@ class Planner(Actor):
         return self.run.world_model.imaginer(getattr(torch, self.config.precision), self.config.history)
 
 
+def embed_observations(run: Run, seen: Sequence[Observation]) -> Tensor:
+    """Latents (N, D), on the run's device, of at least one observation; frames are of one size."""
+    proprio = [one.proprio for one in seen if one.proprio is not None]
+    return run.embed(np.stack([one.frame for one in seen]), np.stack(proprio) if proprio else None)
+
+
 def resolve_precision(run: Run, planner: PlannerConfig) -> PlannerConfig:
     """Replace the precision `auto` by the one that imagines fastest with this run on this machine.
 
     Raises:
+        LewmError: the run is a policy.
         UsageError: the planner looks further back than the run has learned to.
     """
-    if (planner.history or 0) > run.model.history:
+    model = run.world_model
+    if (planner.history or 0) > model.history:
         raise UsageError(
-            f"history {planner.history} is more than the {run.model.history} steps that {run.name} has learned to look "
-            f"back at; ask for at most {run.model.history}"
+            f"history {planner.history} is more than the {model.history} steps that {run.name} has learned to look "
+            f"back at; ask for at most {model.history}"
         )
     if planner.precision != "auto":
         return planner
-    fastest = "bfloat16" if fastest_dtype(run.world_model) == torch.bfloat16 else "float32"
+    fastest = "bfloat16" if fastest_dtype(model) == torch.bfloat16 else "float32"
     return planner.model_copy(update={"precision": fastest})
 
 

@@ -10,10 +10,11 @@ from torch import Tensor
 from lewm_cli.config import PlannerConfig
 from lewm_cli.control.planner_settings import task_planner
 from lewm_cli.control.run_planner import Planner
-from lewm_cli.errors import UsageError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.plan import Plan, WarmStart
 from lewm_cli.store import Run
 from lewm_cli.store.load import load
+from lewm_cli.suggestion import few
 
 
 class SwmSolver:
@@ -75,13 +76,16 @@ class SwmSolver:
         """Plan for every environment.
 
         Args:
-            info_dict: `pixels` and `goal`, (E, H, 3, h, w) normalized, of which the last counts.
+            info_dict: `pixels` and `goal`, (E, H, 3, h, w) normalized, of which the last counts; for a run that takes
+                proprioception `proprio` and `goal_proprio` too, (E, H, P), normalized.
             init_action: (E, T, block_dim) normalized, where to begin, T at most the horizon.
 
         Returns:
             `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
         """
-        cost = self._actor.latent_cost(self._embed(info_dict["pixels"]), self._embed(info_dict["goal"]))
+        cost = self._actor.latent_cost(
+            self._embed(info_dict, "pixels", "proprio"), self._embed(info_dict, "goal", "goal_proprio")
+        )
         generators = [
             torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
             for seed in self._sequence.spawn(cost.environments)
@@ -93,9 +97,14 @@ class SwmSolver:
     __call__ = solve
 
     @torch.inference_mode()
-    def _embed(self, frames: Tensor) -> Tensor:
-        """Latents (E, D) of the last of every environment's frames."""
-        return self.run.finite(self.run.world_model.embed(frames[:, -1:].to(self.run.device, torch.float32))[:, 0])
+    def _embed(self, info_dict: dict[str, Any], frames: str, proprio: str) -> Tensor:
+        """Latents (E, D) of the last of every environment's frames, and of its proprioception if the run takes it."""
+        taken = (frames,) if self.run.card.inputs.proprio is None else (frames, proprio)
+        for name in taken:
+            if name not in info_dict:
+                raise LewmError(f"{self.run.name} sees {name}, and what the policy passes has only {few(info_dict)}")
+        last = (info_dict[name][:, -1:].to(self.run.device, torch.float32) for name in taken)
+        return self.run.finite(self.run.world_model.embed(*last)[:, 0])
 
     def _warm_start(self, blocks: Tensor) -> WarmStart:
         mean = torch.zeros(self.horizon, self.action_dim)

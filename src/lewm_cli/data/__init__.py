@@ -6,7 +6,7 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.data.action_file import read_actions
-    from lewm_cli.data.clips import Clip, ClipBatches, Split, split_clips
+    from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
     from lewm_cli.data.frame_writer import Codec, Packing
     from lewm_cli.data.frames import (
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
     from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
     from lewm_cli.data.recording import record
-    from lewm_cli.data.recording_check import Finding, Problem, Remark, require_columns, require_usable, used_actions
+    from lewm_cli.data.recording_check import (
+        Finding,
+        Problem,
+        Remark,
+        require_columns,
+        require_proprio,
+        require_usable,
+        used_actions,
+        used_rows,
+    )
     from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
 else:
     __getattr__ = lazy_names(__name__)
@@ -32,6 +41,7 @@ __all__ = [
     "DATASET_SUFFIXES",
     "Clip",
     "ClipBatches",
+    "ClipIndex",
     "Codec",
     "Dataset",
     "DecodedFrames",
@@ -61,8 +71,10 @@ __all__ = [
     "read_image",
     "record",
     "require_columns",
+    "require_proprio",
     "require_usable",
     "resize",
     "split_clips",
     "used_actions",
+    "used_rows",
 ]

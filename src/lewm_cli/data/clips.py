@@ -6,21 +6,25 @@ The order of batches is a function of seed and step alone, so that a resumed run
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lewm_cli.config import DataConfig, Inputs
+from lewm_cli.config import DataConfig, Goals, Inputs
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.suggestion import command
 from lewm_cli.workers import LOOK_SECONDS, Answer, Waiting, WorkerDiedError, answers
+
+GOALS = 1
+"""Beside seed and step: goals are drawn with numbers of their own, and the order of clips is the same without them."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class ClipIndex:
         starts: (K,) first row of each clip.
         frames: frames per clip (history length plus one).
         frameskip: rows from one frame to the next.
+        episodes: (E, 2) first row and rows of each episode that goals are from, in the order of the rows.
     """
 
     starts: np.ndarray
     frames: int
     frameskip: int
+    episodes: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -44,6 +50,29 @@ class ClipIndex:
     def span(self) -> int:
         """Rows that a clip covers: every frame with the whole action block after it."""
         return self.frames * self.frameskip
+
+    def goals(self, kinds: Goals, clips: list[int], generator: np.random.Generator) -> np.ndarray:
+        """Draw a goal for each of the clips (B,): its row.
+
+        The present is the last frame of the history. Its clip goes on for a frame at least, so there is a later one.
+        """
+        now, many = self.starts[clips] + (self.frames - 2) * self.frameskip, len(clips)
+        firsts, rows = self.episodes.T
+        own = np.searchsorted(firsts, now, side="right") - 1
+        later = (firsts[own] + rows[own] - 1 - now) // self.frameskip
+        ends = rows.cumsum()
+        anywhere = generator.integers(ends[-1], size=many)
+        its = np.searchsorted(ends, anywhere, side="right")
+        steps = np.stack(
+            [
+                np.minimum(generator.geometric(kinds.nearness, size=many), later),
+                generator.integers(1, later + 1),
+                np.zeros(many, np.int64),
+            ]
+        )
+        rows_of_kinds = np.concatenate([[firsts[its] + anywhere - (ends - rows)[its]], now + steps * self.frameskip])
+        drawn: np.ndarray = rows_of_kinds[generator.choice(4, size=many, p=kinds.shares), np.arange(many)]
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -79,6 +108,7 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
         starts = generator.permutation(_starts(dataset, usable, span))
         held_out = max(1, round(config.validation * len(starts)))
         parts, episodes = (np.sort(starts[held_out:]), np.sort(starts[:held_out])), np.array([], np.int64)
+        sides = (usable, usable)
     else:
         if len(usable) < 2:
             raise LewmError(
@@ -88,8 +118,10 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
         count = min(len(usable) - 1, max(1, round(config.validation * len(usable))))
         episodes = np.sort(generator.permutation(usable)[:count])
         train = np.setdiff1d(usable, episodes)
-        parts = (_starts(dataset, train, span), _starts(dataset, episodes, span))
-    train_clips, held_out_clips = (ClipIndex(part, frames, config.frameskip) for part in parts)
+        parts, sides = (_starts(dataset, train, span), _starts(dataset, episodes, span)), (train, episodes)
+    train_clips, held_out_clips = (
+        ClipIndex(part, frames, config.frameskip, _rows(dataset, side)) for part, side in zip(parts, sides, strict=True)
+    )
     if len(held_out_clips) < 2:
         raise LewmError(
             f"{dataset.path}: only {len(held_out_clips)} clip would be held out, too few to measure anything; "
@@ -100,6 +132,11 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
 
 def _starts(dataset: Dataset, episodes: np.ndarray, span: int) -> np.ndarray:
     return np.concatenate([np.arange(dataset.lengths[e] - span + 1) + dataset.offsets[e] for e in episodes])
+
+
+def _rows(dataset: Dataset, episodes: np.ndarray) -> np.ndarray:
+    rows = np.stack([dataset.offsets[episodes], dataset.lengths[episodes]], axis=1)
+    return rows[rows[:, 0].argsort()]
 
 
 @dataclass(frozen=True)
@@ -140,36 +177,67 @@ class ClipBatches:
 
     Args:
         actions: (N, A) actions of all rows, environment units.
+        proprio: (N, P) proprioception of all rows, environment units; needed if the inputs have its statistics.
         pinned: lay batches where a GPU fetches them from by itself.
     """
 
+    _goals: Goals | None = None
+
     def __init__(
-        self, index: ClipIndex, frames: Frames, actions: np.ndarray, inputs: Inputs, *, pinned: bool = False
+        self,
+        index: ClipIndex,
+        frames: Frames,
+        actions: np.ndarray,
+        inputs: Inputs,
+        *,
+        proprio: np.ndarray | None = None,
+        pinned: bool = False,
     ) -> None:
         self.index = index
         self.frames = frames
         self.actions = inputs.actions.normalize(actions)
+        self.proprio = None
+        if inputs.proprio is not None:
+            assert proprio is not None
+            self.proprio = inputs.proprio.normalize(proprio)
         self.pinned = pinned
+
+    def toward(self, goals: Goals | None) -> Self:
+        """The same with goals of these kinds, or without."""
+        aimed = copy(self)
+        aimed._goals = goals
+        return aimed
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, clips: list[int]) -> Clip:
-        """The clips with these numbers as one batch."""
-        return self._cut(clips, self.pinned)
+        """The clips with these numbers as one batch; their goals are the same each time."""
+        return self._cut(clips, np.random.default_rng(clips), self.pinned)
 
-    def _cut(self, clips: list[int], pinned: bool) -> Clip:
+    def _cut(self, clips: list[int], generator: np.random.Generator, pinned: bool) -> Clip:
         index, size = self.index, self.frames.size
         starts = index.starts[clips][:, None]
         frame_rows = starts + np.arange(index.frames) * index.frameskip
+        rows = frame_rows.ravel()
+        if self._goals:
+            rows = np.concatenate([rows, index.goals(self._goals, clips, generator)])
         if pinned:  # torch keeps pinned memory for the next batch
-            pixels = torch.empty((len(frame_rows.ravel()), size, size, 3), dtype=torch.uint8, pin_memory=True)
-            self.frames.read(frame_rows.ravel(), pixels.numpy())
+            frames = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=True)
+            self.frames.read(rows, frames.numpy())
         else:  # NumPy's, for it asks for large pages: torch's costs four times as much to fill
-            pixels = torch.from_numpy(self.frames.rows(frame_rows.ravel()))
+            frames = torch.from_numpy(self.frames.rows(rows))
         blocks = torch.from_numpy(self.actions[starts + np.arange(index.span)]).reshape(len(clips), index.frames, -1)
+        pixels, goals = frames[: frame_rows.size], frames[frame_rows.size :]
         pixels = pixels.reshape(*frame_rows.shape, size, size, 3)
-        return Clip(pixels, blocks.pin_memory() if pinned else blocks)
+        proprio = None if self.proprio is None else torch.from_numpy(self.proprio[frame_rows])
+        clip = Clip(pixels, blocks, proprio, goals if self._goals else None)
+        # Frames are pinned already, which leaves them as they are.
+        return clip.each(Tensor.pin_memory) if pinned else clip
+
+    def _batch(self, batch_size: int, seed: int, pinned: bool, step: int) -> Clip:
+        clips = _numbers(len(self), batch_size, seed, step)
+        return self._cut(clips, np.random.default_rng([seed, step, GOALS]), pinned)
 
     def stream(
         self, batch_size: int, seed: int, first_step: int, workers: int, waiting: Waiting = lambda: None
@@ -183,27 +251,28 @@ class ClipBatches:
             LewmError: the recording is damaged.
             WorkerDiedError: a worker ended, for example because memory ran out.
         """
-        numbers = partial(_batch, len(self), batch_size, seed)
+        batch = partial(self._batch, batch_size, seed, self.pinned)
         if not workers:
-            yield from (self[numbers(step)] for step in count(first_step))
+            yield from map(batch, count(first_step))
             return
         if self.frames.in_threads:
-            yield from self._in_threads(numbers, first_step, workers, waiting)
+            yield from self._in_threads(batch, first_step, workers, waiting)
             return
+        unpinned = partial(self._batch, batch_size, seed, False)  # a fork cannot use the GPU
         try:
-            for pixels, blocks in answers(partial(self._answer, numbers), count(first_step), workers, waiting):
-                clip = Clip(torch.from_numpy(pixels), torch.from_numpy(blocks))
+            for arrays in answers(partial(_answer, unpinned), count(first_step), workers, waiting):
+                clip = Clip(**{name: torch.from_numpy(part) for name, part in arrays.items()})
                 yield clip.each(Tensor.pin_memory) if self.pinned else clip
         except WorkerDiedError as death:
             raise WorkerDiedError(f"a process that prepares batches {death}") from death
 
     def _in_threads(
-        self, numbers: Callable[[int], list[int]], first_step: int, workers: int, waiting: Waiting
+        self, batch: Callable[[int], Clip], first_step: int, workers: int, waiting: Waiting
     ) -> Generator[Clip, None, None]:
         pool, ahead = ThreadPoolExecutor(workers), deque[Future[Clip]]()
         try:
             for step in count(first_step):
-                ahead.append(pool.submit(self.__getitem__, numbers(step)))
+                ahead.append(pool.submit(batch, step))
                 if len(ahead) > workers + 1:
                     while not wait([ahead[0]], LOOK_SECONDS).done:
                         waiting()
@@ -211,18 +280,18 @@ class ClipBatches:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, numbers: Callable[[int], list[int]]) -> Answer:
-        """Called in a worker, which hands over arrays: torch's tensors would need /dev/shm."""
 
-        def arrays(step: int) -> tuple[np.ndarray, np.ndarray]:
-            clip = self._cut(numbers(step), pinned=False)  # a fork cannot use the GPU
-            return clip.pixels.numpy(), clip.blocks.numpy()
+def _answer(batch: Callable[[int], Clip]) -> Answer:
+    """Called in a worker, which hands over arrays: torch's tensors would need /dev/shm."""
 
-        torch.set_num_threads(1)
-        return arrays
+    def arrays(step: int) -> dict[str, np.ndarray]:
+        return {name: part.numpy() for name, part in vars(batch(step)).items() if part is not None}
+
+    torch.set_num_threads(1)
+    return arrays
 
 
-def _batch(clips: int, batch_size: int, seed: int, step: int) -> list[int]:
+def _numbers(clips: int, batch_size: int, seed: int, step: int) -> list[int]:
     """Numbers of the clips of the batch at a step."""
     epoch, within = divmod(step, clips // batch_size)
     numbers: list[int] = _order(clips, seed, epoch)[within * batch_size : (within + 1) * batch_size].tolist()

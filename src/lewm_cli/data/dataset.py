@@ -18,6 +18,10 @@ SAMPLED_FRAMES = 8
 """Frames that go into a fingerprint: recordings of the same actions can look different."""
 
 
+PROPRIO = "proprio"
+"""The column of proprioception: what the controlled thing knows of itself, where it is for example."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A recorded quantity: its name, the shape of one row and its dtype."""
@@ -90,6 +94,17 @@ class Dataset(ABC):
             return self.read("action", slice(None)).astype(np.float32)
 
     @cached_property
+    def proprio(self) -> np.ndarray | None:
+        """All proprioception (N, P), float32; None where no column of numbers has it."""
+        if not any(column.name == PROPRIO for column in self.columns):
+            return None
+        values = self.read(PROPRIO, slice(None))
+        if values.dtype.kind not in "fiub" or not values.size:
+            return None
+        with np.errstate(over="ignore"):
+            return values.reshape(len(values), -1).astype(np.float32)
+
+    @cached_property
     def identity(self) -> DatasetIdentity:
         """The fingerprint of the content (bookkeeping, actions, a sample of frames), the same wherever it lies."""
         sample = self.read("pixels", np.linspace(0, self.rows - 1, SAMPLED_FRAMES).astype(int))
@@ -101,8 +116,8 @@ class Dataset(ABC):
     def episode_digests(self) -> tuple[str, ...]:
         """One digest per episode that identifies it in any recording: of its actions, and its proprioception if any."""
         recorded = [self.actions]
-        if any(column.name == "proprio" for column in self.columns):
-            recorded.append(self.read("proprio", slice(None)))
+        if any(column.name == PROPRIO for column in self.columns):
+            recorded.append(self.read(PROPRIO, slice(None)))
         return tuple(
             hashlib.sha256(b"".join(rows[offset : offset + length].tobytes() for rows in recorded)).hexdigest()[:16]
             for length, offset in zip(self.lengths, self.offsets, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.config import constant_dimensions
-from lewm_cli.data.dataset import Dataset
+from lewm_cli.data.dataset import PROPRIO, Dataset
 from lewm_cli.data.hdf5_dataset import HDF5Dataset
 from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
@@ -81,6 +81,28 @@ def require_columns(dataset: Dataset, columns: Iterable[str]) -> None:
         _refuse_missing(dataset, finding)
 
 
+def require_proprio(dataset: Dataset, dims: int | None, taker: str, instead: str) -> npt.NDArray[np.float32]:
+    """Read all proprioception (N, P) for who takes so many numbers of it; any number where `dims` is None.
+
+    Args:
+        taker: a run or a method, in words.
+        instead: what to do if that is not what is recorded, in words.
+
+    Raises:
+        LewmError: the recording has none, or another number of them, or rows that were never written.
+    """
+    proprio: npt.NDArray[np.float32] | None = dataset.proprio
+    if proprio is None:
+        raise LewmError(f"{dataset.name} has no column {PROPRIO!r}, and {taker} takes proprioception; {instead}")
+    if dims not in (None, proprio.shape[1]):
+        raise LewmError(
+            f"{dataset.name} has {counted(proprio.shape[1], 'number')} of proprioception per row, and {taker} takes "
+            f"{dims}; {instead}"
+        )
+    require_columns(dataset, (PROPRIO,))
+    return proprio
+
+
 def _refuse_missing(dataset: Dataset, finding: Finding) -> None:
     if isinstance(finding, Missing):
         raise LewmError(f"{dataset.path}: {finding.says}; {finding.advice}")
@@ -101,10 +123,15 @@ def episode_of_rows(dataset: Dataset, rows: int) -> npt.NDArray[np.int64]:
     return episodes
 
 
+def used_rows(dataset: Dataset, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Those of all rows (N, K) of a column that belong to an episode, in the order of the file: (R, K)."""
+    used: npt.NDArray[np.float32] = rows[episode_of_rows(dataset, len(rows)) != NOWHERE]
+    return used
+
+
 def used_actions(dataset: Dataset) -> npt.NDArray[np.float32]:
     """Actions (R, A) of the rows that belong to an episode, in the order of the file."""
-    actions: npt.NDArray[np.float32] = dataset.actions[episode_of_rows(dataset, len(dataset.actions)) != NOWHERE]
-    return actions
+    return used_rows(dataset, dataset.actions)
 
 
 def stray_findings(dataset: Dataset) -> Iterator[Finding]:

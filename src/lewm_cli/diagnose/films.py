@@ -12,7 +12,7 @@ import torch
 from pydantic import NonNegativeInt
 
 from lewm_cli.config import EvalProtocol, PlannerConfig, Section
-from lewm_cli.control import Actions, Clock, Frame, PlannedEpisode, Planner
+from lewm_cli.control import Actions, Clock, Frame, Observation, PlannedEpisode, Planner
 from lewm_cli.data import Dataset
 from lewm_cli.diagnose.true_cost import TrueRollout
 from lewm_cli.evaluate import EpisodeResult, EvalResult, EvaluationLoop, Film, pair_seed, recorded_pairs
@@ -108,7 +108,7 @@ def film(
     pool = simulators or InProcess(task)
     begun, protocol = time.monotonic(), evaluation.protocol
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
-    actor, films = _FirstPlans(run, protocol.planner), list[Film]()
+    actor, films = _FirstPlans(run, protocol.planning), list[Film]()
     baselines = {number: one.random_success for number, one in enumerate(chosen)}
     outcomes = EvaluationLoop(protocol, actor, pool, Clock(), advance, films.append, baselines).play(pairs, None, begun)
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
@@ -139,9 +139,9 @@ class _FirstPlans(Planner):
         super().__init__(run, config, solver=find_solver(config, record=True))
         self.first: dict[int, Plan] = {}
 
-    def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
         """See `Planner`."""
-        chosen = super().act(episodes, frames)
+        chosen = super().act(episodes, seen)
         for episode in episodes:
             if episode.plan is not None:
                 self.first.setdefault(episode.generator.initial_seed(), episode.plan)

@@ -94,7 +94,7 @@ class ReferenceDiagnostics:
     def protocol(self) -> EvalProtocol:
         """The protocol of the evaluation, with the planner of the references."""
         protocol = self.evaluation.protocol
-        return protocol.model_copy(update={"planner": reference_planner(protocol.planner, self.config)})
+        return protocol.model_copy(update={"planner": reference_planner(protocol.planning, self.config)})
 
     @property
     def unsolved(self) -> list[int]:
@@ -115,7 +115,7 @@ class ReferenceDiagnostics:
     def plan(self, by: PlansBy, advance: Callable[[int], None], journal: Journal | None = None) -> Reference:
         """Plan by a cost, and act as in the evaluation; see `EvaluationLoop`."""
         begun, clock = resume_clock(journal)
-        planner, criterion = self.protocol.planner, self.protocol.gate
+        planner, criterion = self.protocol.planning, self.protocol.gate
         actor = Planner(self.run, planner)
         if by != "model":
             pairs = {self._seed(pair): pair for pair in self.pairs}
@@ -127,13 +127,13 @@ class ReferenceDiagnostics:
 
     def rank(self, advance: Callable[[int], None]) -> Ranking | None:
         """Follow the candidates of the run's first plan for every pair, to see how well its cost ranks them."""
-        planner = self.protocol.planner
+        planner = self.protocol.planning
         actor, ranked = Planner(self.run, planner, solver=find_solver(planner, record=True)), []
         for number in self.unsolved:
             pair = self.pairs[number]
-            frame, goal = self.pool.submit(number, Render(pair)).result().frames
+            start, goal = self.pool.submit(number, Render(pair)).result().seen
             (episode,) = actor.begin([goal], [self._seed(pair)])
-            actor.act([episode], [frame])
+            actor.act([episode], [start])
             assert episode.plan is not None
             rollout = TrueRollout.from_start(self.run, self.pool, self.protocol.gate, pair)
             ranked.append(rank_plan(number, episode.plan, rollout))
@@ -152,7 +152,7 @@ class ReferenceDiagnostics:
         episodes = self.evaluation.episodes
         model = model or self._reference([one.success for one in episodes], seconds=0)
         return References(
-            planner=self.protocol.planner,
+            planner=self.protocol.planning,
             zero_action=no_action,
             random=self._reference([one.random_success for one in episodes], seconds=0),
             model=model,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.config import Inputs, PlannerConfig
-from lewm_cli.control import Actions, Frame, PlannedEpisode, Planner
+from lewm_cli.control import Actions, Observation, PlannedEpisode, Planner, embed_observations
 from lewm_cli.plan import Cost, Objective
 from lewm_cli.simulate import Pair, Response, RolloutResult, Rollouts, SimulatorPool, gather
 from lewm_cli.store import Run
@@ -115,11 +115,11 @@ class FrameCost(TrueCost):
         return replace(super().of(number), goals=self.goals[number : number + 1])
 
     def _latents(self, responses: "list[Future[Response]]") -> Tensor:
-        """Latents (S, D) of the frames of one environment; on a CPU encoded while others are drawn."""
+        """Latents (S, D) of what is seen of one environment; on a CPU encoded while others are drawn."""
         if self.run.device.type != "cpu":
-            return self.run.embed(np.concatenate([response.result().frames for response in responses]))
+            return embed_observations(self.run, [one for response in responses for one in response.result().seen])
         with ThreadPoolExecutor(available_cores()) as threads:
-            encoded = [threads.submit(self.run.embed, response.result().frames) for response in responses]
+            encoded = [threads.submit(embed_observations, self.run, response.result().seen) for response in responses]
             return torch.cat([one.result() for one in encoded])
 
 
@@ -140,22 +140,22 @@ class TruePlanner(Planner):
         self._by = by
         self._rollouts = {seed: TrueRollout.from_start(run, pool, criterion, pair) for seed, pair in pairs.items()}
 
-    def begin(self, goals: Sequence[Frame], seeds: Sequence[int]) -> list[PlannedEpisode]:
+    def begin(self, goals: Sequence[Observation], seeds: Sequence[int]) -> list[PlannedEpisode]:
         """See `Planner`; the same pair may come twice, one after the other."""
         for seed in seeds:
             self._rollouts[seed] = replace(self._rollouts[seed], before=self._rollouts[seed].before[:0])
         return super().begin(goals, seeds)
 
-    def act(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
         """See `Planner`."""
-        chosen = super().act(episodes, frames)
+        chosen = super().act(episodes, seen)
         for episode, actions in zip(episodes, chosen, strict=True):
             seed = episode.generator.initial_seed()
             before = self._rollouts[seed].before
             self._rollouts[seed] = replace(self._rollouts[seed], before=np.concatenate([before, actions[: self.steps]]))
         return chosen
 
-    def cost(self, episodes: Sequence[PlannedEpisode], frames: Sequence[Frame]) -> Cost:
+    def cost(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Cost:
         """See `Planner`; from where the episodes have come to."""
         rollouts = tuple(self._rollouts[episode.generator.initial_seed()] for episode in episodes)
         if self._by == "true state":

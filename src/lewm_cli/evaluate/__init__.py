@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
     from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
     from lewm_cli.evaluate.pairs import choose_pairs, recorded_pairs
-    from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, remarks, task_protocols
+    from lewm_cli.evaluate.protocols import HELD_OUT, RELEASE, find_protocol, refuse_planning, remarks, task_protocols
     from lewm_cli.evaluate.redrawn import redraw
     from lewm_cli.evaluate.reference_result import RankedPair, Ranking, Reference, References
 else:
@@ -51,6 +51,7 @@ __all__ = [
     "read_manifest",
     "recorded_pairs",
     "redraw",
+    "refuse_planning",
     "remarks",
     "resume_clock",
     "task_protocols",

@@ -39,7 +39,7 @@ class EpisodeResult(Section):
     iterations: int
     """Solver iterations, summed over plans."""
     flops: float
-    """Operations of the plain rollout, summed over plans."""
+    """Operations of the plain rollout, summed over plans, or of a policy's forward passes."""
 
 
 class GroupResult(Section):
@@ -104,11 +104,12 @@ class EvalResult(Measurement):
     groups: tuple[GroupResult, ...]
     """Named subsets of the pairs of the headline."""
     plans: int
+    """Of a policy, which plans nothing, the times that it acted."""
     seconds_per_plan: float
-    iterations_per_plan: float
-    """Solver iterations, mean."""
+    iterations_per_plan: float | None
+    """Solver iterations, mean; None for a policy."""
     flops_per_plan: float
-    """Operations of the plain rollout, mean."""
+    """Operations of the plain rollout, or of a policy's forward pass, mean."""
     seconds_per_episode: float
     """Wall time of the whole evaluation, all pairs side by side."""
     split: TimeSplit
@@ -188,6 +189,7 @@ def summarize(
     seeds = dict.fromkeys(one.seed for one in chosen)
     pairs = first_seed(episodes)
     groups = sorted({name for one in chosen for name in one.groups})
+    iterations = sum(one.iterations for one in episodes)
     return {
         "overall": without if chosen is unsolved else every,
         "success_by_seed": dict(zip(seeds, success.mean(axis=1).tolist(), strict=True)),
@@ -198,7 +200,7 @@ def summarize(
         "groups": tuple(GroupResult.of(name, [one for one in chosen if name in one.groups]) for name in groups),
         "plans": plans,
         "seconds_per_plan": split.planner / max(1, plans),
-        "iterations_per_plan": sum(one.iterations for one in episodes) / max(1, plans),
+        "iterations_per_plan": iterations / max(1, plans) if protocol.planner else None,
         "flops_per_plan": sum(one.flops for one in episodes) / max(1, plans),
         "seconds_per_episode": seconds / len(episodes),
         "split": split,

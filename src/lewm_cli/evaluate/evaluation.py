@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.config import EvalProtocol
-from lewm_cli.control import Actions, Actor, ActorEpisode, Clock, Frame, RandomActor, TimeSplit
+from lewm_cli.control import Actions, Actor, ActorEpisode, Clock, Frame, Observation, RandomActor, TimeSplit
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, summarize
 from lewm_cli.evaluate.journal import Entry, Journal
@@ -61,7 +61,7 @@ def evaluate(
     more, to see whether the goal stays reached; nothing else of the result knows of them.
 
     Args:
-        actor: a `Planner` with the run, or another one that uses it.
+        actor: that of the run, or another one that uses it.
         held_out: none of the episodes was trained on.
         film: takes the frames, pair by pair; every frame is rendered only if it is given.
         journal: takes every episode as it ends; those that are in it are not done again.
@@ -95,7 +95,7 @@ class ActiveEpisode:
 
     Args:
         number: of the pair.
-        frame: the current one.
+        seen: what it looks like now, and `goal` what it is to look like.
         memory: state of the actor in it.
         baseline: success of the random actor from the same start, if it had to be found.
         actions: (K, A) taken so far, in the parts in which they were chosen.
@@ -104,8 +104,8 @@ class ActiveEpisode:
 
     number: int
     pair: Pair
-    frame: Frame
-    goal_frame: Frame
+    seen: Observation
+    goal: Observation
     progress: EpisodeProgress
     memory: ActorEpisode
     baseline: "Future[Response] | None"
@@ -175,15 +175,15 @@ class EvaluationLoop:
                 for number, pair in pairs
                 if number not in self.baselines
             }
-        memories = self.actor.begin([one.frames[1] for one in begun], [pair_seed(seed, pair, 0) for _, pair in pairs])
+        memories = self.actor.begin([one.seen[1] for one in begun], [pair_seed(seed, pair, 0) for _, pair in pairs])
         return [
-            ActiveEpisode(number, pair, one.frames[0], one.frames[1], one.found, memory, baselines.get(number))
+            ActiveEpisode(number, pair, one.seen[0], one.seen[1], one.found, memory, baselines.get(number))
             for (number, pair), one, memory in zip(pairs, begun, memories, strict=True)
         ]
 
     def _act(self, active: list[ActiveEpisode]) -> None:
         """Act once in each of these; what is chosen beyond `steps` only shows whether a reached goal stays so."""
-        every = self.actor.act([one.memory for one in active], [one.frame for one in active])
+        every = self.actor.act([one.memory for one in active], [one.seen for one in active])
         with self.clock("simulator"):
             requests = []
             for one, chosen in zip(active, every, strict=True):
@@ -204,9 +204,9 @@ class EvaluationLoop:
         for one, request, response in zip(active, requests, responses, strict=True):
             before, one.progress = one.steps, response.found
             one.actions.append(request.actions)
-            if len(response.frames):
-                *seen, one.frame = response.frames
-                one.film += seen
+            if response.seen:
+                *before_steps, one.seen = response.seen
+                one.film += [seen.frame for seen in before_steps]
             self.advance(one.steps - before)
 
     def _result(self, one: ActiveEpisode) -> EpisodeResult:
@@ -214,8 +214,8 @@ class EvaluationLoop:
         with self.clock("random"):
             baseline = one.baseline.result().found if one.baseline else self.baselines[one.number]
         if self.film:
-            frames = np.stack([*one.film, one.frame])
-            self.film(Film(one.number, frames, one.goal_frame, found.path, found.first_hit is not None))
+            frames = np.stack([*one.film, one.seen.frame])
+            self.film(Film(one.number, frames, one.goal.frame, found.path, found.first_hit is not None))
         self.advance(self.protocol.budget - one.steps)
         return EpisodeResult(
             seed=self.protocol.drawn_with,

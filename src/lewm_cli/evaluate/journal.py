@@ -42,7 +42,7 @@ class Journaled(Section):
         """Describes an evaluation that is about to begin."""
         return cls(
             weights_sha256=run.sha256,
-            head_sha256=find_objective(run, protocol.planner).head_sha256,
+            head_sha256=find_objective(run, protocol.planner).head_sha256 if protocol.planner else None,
             dataset=dataset.identity,
             protocol=protocol,
             plans_by=plans_by,

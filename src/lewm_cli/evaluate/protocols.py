@@ -1,6 +1,6 @@
 """Finds named protocols, changes them by settings, and remarks on unusual ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lewm_cli.config import OWN_FIELDS, EvalProtocol, Expectation, Layer, merge_layers
@@ -40,6 +40,18 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
     return protocol.model_copy(update={"changed": tuple(key for key in after if after[key] != before[key])})
 
 
+def refuse_planning(run: str, settings: Iterable[Layer], *, references: bool) -> None:
+    """Raises a UsageError if something about planning was typed for a run that is a policy."""
+    typed = [layer.source for layer in settings if "planner" in layer.tree]
+    if references:
+        typed.append("--references")
+    if typed:
+        raise UsageError(
+            f"{run} is a policy: it acts in one forward pass per step and plans nothing, so {typed[0]} means nothing "
+            "to it; leave it out"
+        )
+
+
 def task_protocols(task: Task) -> list[EvalProtocol]:
     """Every protocol of a task, in the order of its file."""
     return [find_protocol(task, name) for name in task.protocols]
@@ -57,6 +69,8 @@ def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]
             f"{protocol.budget} steps are allowed for goals {offset} steps ahead: the recorded way there would not "
             "do; expect little more than what starts near its goal"
         )
+    if planner is None:
+        return
     if remark := nondeterminism(planner):
         yield remark
     reach = planner.horizon * frameskip

@@ -7,7 +7,7 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.fetch.catalog import Entry, Published, read_catalog
     from lewm_cli.fetch.destinations import PlannedFetch, check_space, clear_finished, plan_fetch
-    from lewm_cli.fetch.hub_model import hub_folder, is_repository
+    from lewm_cli.fetch.hub_model import hub_folder
     from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
     from lewm_cli.fetch.recorded import as_recorded
     from lewm_cli.fetch.remote import Advance, Begin, ByteProgress, Transfer
@@ -34,7 +34,6 @@ __all__ = [
     "hub_folder",
     "install_dataset",
     "install_weights",
-    "is_repository",
     "plan_fetch",
     "read_catalog",
 ]

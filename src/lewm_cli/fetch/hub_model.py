@@ -1,6 +1,5 @@
 """Gets a model of transformers from the Hub, into the cache there that other tools share."""
 
-import re
 from pathlib import Path
 
 import httpx2
@@ -10,16 +9,8 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from lewm_cli import __version__
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store import Say
+from lewm_cli.store.formats.pretrained import CONFIG, WEIGHTS
 from lewm_cli.system_errors import explain, number_of
-
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""The first of them that a repository has is taken."""
-
-
-def is_repository(name: str) -> bool:
-    """Tell whether a word can be the name of a repository with its owner, as `facebook/dinov2-small`."""
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII))
 
 
 def hub_folder(repo: str, say: Say, *, download: bool = True) -> Path:

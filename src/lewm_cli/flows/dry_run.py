@@ -5,9 +5,17 @@ import shutil
 from pathlib import Path
 
 from lewm_cli.config import Layer
-from lewm_cli.data import ClipBatches, DecodedFrames, belongs_in_memory, frame_bytes, require_usable, split_clips
+from lewm_cli.data import DecodedFrames, belongs_in_memory, frame_bytes, require_usable, split_clips
 from lewm_cli.errors import LewmError
-from lewm_cli.flows.train import new_card, new_job, refuse_taken, require_what_is_learned_from, with_batch_size
+from lewm_cli.flows.train import (
+    clip_batches,
+    new_card,
+    new_job,
+    refuse_taken,
+    require_what_is_learned_from,
+    taken_proprio,
+    with_batch_size,
+)
 from lewm_cli.model import resolve_device
 from lewm_cli.store import Home, Run, Say, load_weights, stored_card
 from lewm_cli.suggestion import command
@@ -49,6 +57,7 @@ def forecast_training(
         init_from=init_from,
         download=False,
     )
+    taken_proprio(job)
     require_usable(job.dataset, say)
     require_what_is_learned_from(job)
     if name:
@@ -71,7 +80,7 @@ def forecast_training(
         name or next(home.free_names(job.name, "run")),
         settled,
         card,
-        ClipBatches(split.train, frames, job.dataset.actions, card.inputs),
+        clip_batches(job, split.train, frames, card.inputs),
         len(split.held_out),
         there,
         in_memory=in_memory,

@@ -1,11 +1,11 @@
 """Finds the frozen encoder that a training is to use: that of a run, in a folder, or on the Hub."""
 
 import os
+import re
 from pathlib import Path
 
 from lewm_cli.config import FrozenEncoderConfig
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.fetch import hub_folder, is_repository
 from lewm_cli.store import (
     FoundRun,
     Home,
@@ -38,6 +38,8 @@ def find_encoder(home: Home, name: str, say: Say, *, download: bool = True) -> S
     folder = Path(os.path.expanduser(name))
     if os.path.isdir(folder):
         return encoder_of_folder(folder, str(folder.absolute()))
+    from lewm_cli.fetch import hub_folder  # late: what talks to the Hub takes long to import
+
     return encoder_of_folder(hub_folder(name, say, download=download), name)
 
 
@@ -60,7 +62,8 @@ def _found_run(home: Home, name: str) -> FoundRun | None:
     except LewmError as error:
         beside = name.partition("/")[0]
         mistyped = find_task(beside) or any(run.startswith(f"{beside}/") for run, _ in home.run_files())
-        on_hub = isinstance(error, MissingError) and is_repository(name) and not mistyped
+        repository = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII)
+        on_hub = isinstance(error, MissingError) and repository and not mistyped
         if not on_hub and not os.path.isdir(os.path.expanduser(name)):
             raise
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import Layer, ReferencesConfig, merge_layers
-from lewm_cli.control import Planner, find_objective, nondeterminism, resolve_precision
+from lewm_cli.control import find_actor, find_objective, nondeterminism, resolve_precision
 from lewm_cli.data import read_image
 from lewm_cli.diagnose import (
     PlansBy,
@@ -67,7 +67,7 @@ def evaluate_run(
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> list[Evaluated]:
-    """Evaluate by planning in the simulator, and store one result per offset under `<run>.run/results/`.
+    """Evaluate by acting in the simulator, and store one result per offset under `<run>.run/results/`.
 
     Returns every result and its file. The first offset is stored last: pages and tables show the newest result.
 
@@ -78,7 +78,8 @@ def evaluate_run(
         seeds: how often the same pairs are planned for, each time with another seed.
         offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
         references: settings of the references that are measured on the same pairs; None measures none.
-        films: pairs of the first offset and seed kept as filmstrips for the page, candidates of the planner included.
+        films: pairs of the first offset and seed kept as filmstrips for the page, candidates of the planner included;
+            none of a policy, which has no candidates.
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
         resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
@@ -93,7 +94,7 @@ def evaluate_run(
     if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, name, on, external=external, say=say)
-    task = _simulated_task(run, "it cannot be evaluated by planning")
+    task = _simulated_task(run, "it cannot be evaluated")
     config = None if references is None else find_references(task, references)
     planned = find_planned(
         home,
@@ -109,13 +110,16 @@ def evaluate_run(
         references=config is not None,
         resume=resume,
     )
+    if run.card.unusable:
+        say(f"note: {run.card.unusable}")
     made = run.card.provenance
     if made and made.chosen_by and made.dataset.fingerprint == planned[0].dataset.identity.fingerprint:
         say(
             f"note: this state was chosen by its success on {len(made.chosen_by.pairs)} other pairs of these episodes, "
             "so the rate may be a little too good; --dataset with another recording measures without that"
         )
-    find_objective(run, planned[0].protocol.planner)  # a missing head is reported before anything is simulated
+    if planner := planned[0].protocol.planner:
+        find_objective(run, planner)  # a missing head is reported before anything is simulated
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     try_keeping(home, run)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
@@ -128,7 +132,8 @@ def evaluate_run(
         work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
         with stopped_with(lambda: work.kept(planned)):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
-            work.film(planned[0], stored[0].result, films)
+            if planner:
+                work.film(planned[0], stored[0].result, films)
         for journal in work.journals:  # only now: without them, the same command would measure and store anew
             journal.remove()
     return stored
@@ -166,7 +171,7 @@ class _Evaluation:
             # An interrupted evaluation of several offsets may have stored this one.
             episodes = tuple(one for journal in journals for one in journal.episodes)
             stored = find_evaluation(self.home, self.run, pairs.dataset, pairs.protocol, episodes)
-            planner = self._referring(pairs).protocol.planner if self.references else None
+            planner = self._referring(pairs).protocol.planning if self.references else None
             measured = stored.result.references if stored else None
             if stored and (planner is None or (measured and measured.planner == planner)):
                 return stored
@@ -211,7 +216,7 @@ class _Evaluation:
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                Planner(self.run, protocol.planner),
+                find_actor(self.run, protocol.planner),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,
@@ -222,12 +227,12 @@ class _Evaluation:
 
     def _planned_by(self, pairs: Planned) -> tuple[PlansBy, ...]:
         """The costs that references plan by; none without references."""
-        return planned_by(pairs.protocol.planner, self.references) if self.references else ()
+        return planned_by(pairs.protocol.planning, self.references) if self.references else ()
 
     def _referring(self, pairs: Planned) -> Planned:
         """The same pairs as references plan for them."""
         assert self.references is not None
-        planner = reference_planner(pairs.protocol.planner, self.references)
+        planner = reference_planner(pairs.protocol.planning, self.references)
         return replace(pairs, protocol=pairs.protocol.model_copy(update={"planner": planner}))
 
     def _measure_references(
@@ -284,6 +289,7 @@ def drive_run(
     """
     goal = read_image(image)
     run = load_run(home, name, resolve_device(device), external=external, say=say)
+    run.require_world_model()
     instead = f"plan between two images: {command('plan', run.name, '--start', 'IMG', '--goal', 'IMG')}"
     task = _simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None
@@ -309,7 +315,7 @@ def _simulated_task(run: Run, otherwise: str) -> Task:
     width = dict(task.recognized_by).get("action", inputs.actions.dim)
     if width != inputs.actions.dim:
         raise LewmError(
-            f"{run.name} plans with {inputs.actions.dim} action dimensions, and the simulator of {task.name} takes "
+            f"{run.name} acts with {inputs.actions.dim} action dimensions, and the simulator of {task.name} takes "
             f"{width}; it was not trained on a recording of {task.name}: `{command('show', run.name)}` says on which"
         )
     return task

@@ -13,6 +13,7 @@ from lewm_cli.heads import KINDS, HeadFit, LatentEpisodes, LatentSplit, encode_e
 from lewm_cli.model import resolve_device
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task
+from lewm_cli.workers import available_memory
 
 FITTED_FRAMES = 100_000
 TESTED_FRAMES = 25_000
@@ -56,12 +57,14 @@ def fit_head(
     if kind not in KINDS:
         raise UsageError(f"there is no kind of head {kind!r}; --kind takes {' or '.join(KINDS)}")
     run = load_run(home, name, resolve_device(device), external=external, say=say)
+    run.require_world_model()
     run.use_threads()
     recording = home.find_dataset(dataset or run.card.dataset.name, say)
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)
     require_usable(recording, say)
     try_writing(run.places[0].head(kind))
     to_fit, to_test, held_out = _choose(run, recording, seed, say)
+    _require_memory(run, int(recording.lengths[np.concatenate([to_fit, to_test])].sum()))
     frames = DecodedFrames(recording, run.card.model.image_size)
 
     def encoded(numbers: np.ndarray, title: str) -> LatentEpisodes:
@@ -72,6 +75,16 @@ def fit_head(
     with progress("fitting", KINDS[kind].total_steps(steps), "steps") as advance:
         networks, fit = KINDS[kind].fit(split, seed=seed, steps=steps, advance=advance)
     return fit, save_head(run, networks, fit)
+
+
+def _require_memory(run: Run, frames: int) -> None:
+    """Raises LewmError if latents of so many frames do not fit, which may be a hundred thousand numbers each."""
+    needed, available = 4 * frames * run.world_model.config.latent_dim, available_memory()
+    if needed > available:
+        raise LewmError(
+            f"{frames:,} latents of {run.name}, of {run.world_model.config.latent_dim:,} numbers each, take "
+            f"{needed / 1e9:.1f} GB, and {available / 1e9:.1f} GB of memory are free; fit the head where there is more"
+        )
 
 
 def _choose(run: Run, dataset: Dataset, seed: int, say: Say) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -38,6 +38,7 @@ def plan_between(
         try_writing(output)
     images, on = (read_image(start), read_image(goal)), resolve_device(device)
     run = load_run(home, name, on, external=external, say=say)
+    run.require_world_model()
     planner = single_planner(run.card.inputs.task, settings)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")
     if said := nondeterminism(planner):

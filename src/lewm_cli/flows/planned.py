@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from lewm_cli.config import EvalProtocol, Layer
-from lewm_cli.control import resolve_precision
+from lewm_cli.control import settle_planner
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import (
@@ -19,10 +19,12 @@ from lewm_cli.evaluate import (
     find_protocol,
     manifest_pairs,
     read_manifest,
+    refuse_planning,
     write_manifest,
 )
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
+from lewm_cli.model import WorldModel
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, Say
 from lewm_cli.tasks import Task
@@ -67,6 +69,10 @@ def find_planned(
         raise UsageError("--manifest holds pairs of one offset; leave --offsets out, or --manifest")
     if references and seeds > 1:
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
+    if not isinstance(run.model, WorldModel):
+        refuse_planning(run.name, settings, references=references)
+        if seeds > 1:
+            say(f"note: {run.name} draws nothing, so another seed only changes the random actions")
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)
@@ -74,7 +80,7 @@ def find_planned(
     if protocol is None and found.episodes == "unseen" and not among.held_out:
         found = find_protocol(task, RELEASE, settings)
     say(f"protocol: {found}, {found.purpose}")
-    if references and found.planner.objective == "path":
+    if references and found.planning.objective == "path":
         raise UsageError(
             "--references see where plans lead and not the way there, which planner.objective=path is about; leave one "
             "of them out"
@@ -82,21 +88,21 @@ def find_planned(
     ratio = found.budget / found.offset  # steps allowed for each step to the goal
     layers = [Layer("--offsets", {"offset": offset, "budget": max(1, round(ratio * offset))}) for offset in offsets]
     protocols = [find_protocol(task, found.name, (*settings, layer)) for layer in layers] or [found]
-    planner = resolve_precision(run, found.planner)
+    planner = settle_planner(run, found.planning)
     planned = [
         _plan(run, task, among, one.model_copy(update={"planner": planner}), manifest, stored, say) for one in protocols
     ]
-    if resume and found.planner.precision == "auto":
+    if resume and planner and found.planning.precision == "auto":
         return _as_begun(home, run, planned, seeds)
     return planned
 
 
 def _as_begun(home: Home, run: Run, planned: list[Planned], seeds: int) -> list[Planned]:
     """In the precision in which an interrupted evaluation of these has begun: measured again, it might be the other."""
-    measured = planned[0].protocol.planner.precision
+    measured = planned[0].protocol.planning
     folder = results_folder(home, run)
-    for precision in sorted(("float32", "bfloat16"), key=lambda one: one != measured):
-        planner = planned[0].protocol.planner.model_copy(update={"precision": precision})
+    for precision in sorted(("float32", "bfloat16"), key=lambda one: one != measured.precision):
+        planner = measured.model_copy(update={"precision": precision})
         same = [replace(one, protocol=one.protocol.model_copy(update={"planner": planner})) for one in planned]
         every = [one.with_seed(number) for one in same for number in range(seeds)]
         if any(Journal.begun(folder, Journaled.of(run, one.dataset, one.pairs, one.protocol)) for one in every):

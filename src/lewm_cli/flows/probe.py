@@ -40,6 +40,7 @@ def probe_run(
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
     run = load_run(home, name, resolve_device(device), external=external, say=say)
+    run.require_world_model()
     run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, dataset, say)
@@ -50,7 +51,7 @@ def probe_run(
     recorded = DecodedFrames(unseen.dataset, run.card.model.image_size)
     begun = time.monotonic()
     with progress("encoding", len(samples.rows), "frames") as advance:
-        features = encode(run, recorded, samples.rows, ~samples.test, seed, advance)
+        features = encode(run, unseen.dataset, recorded, samples, seed, advance)
     with progress("fitting", STAGES, "probes") as advance:
         result = fit_probes(
             run, unseen.dataset, samples, features, held_out=unseen.held_out, begun=begun, seed=seed, advance=advance

@@ -29,8 +29,9 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
     results = stored_results(home, run)
     if not results.measurements:
         commands = next_commands(RunReport.of(run, results))
-        first = commands.plan or commands.surprise
-        raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; start with: {first}")
+        first = commands.evaluate or commands.surprise
+        start = f"start with: {first}" if first else "a policy of a recording without a simulator cannot be measured"
+        raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; {start}")
     path = output or results_folder(home, run).parent / "report.html"
     try_writing(path)
     return draw_page(run, results, path)

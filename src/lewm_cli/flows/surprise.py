@@ -80,6 +80,7 @@ def surprise_run(
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
     there, recording = resolve_device(device), _find_recording(home, dataset, actions, perturb, say)
     loaded = load_run(home, run or _choose_run(home, recording, say), there, external=external, say=say)
+    loaded.require_world_model()
     loaded.use_threads()
     task = find_task(loaded.card.inputs.task) or GENERIC
     refuse_unfit(loaded, task, recording)
@@ -153,10 +154,10 @@ def _find_recording(home: Home, name: str, actions: Path | None, perturb: str | 
 def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
     """Chooses the newest run of the recording's task; of any task where the recording names none and nothing else fits.
 
-    Runs of lewm come first, then those of other tools that can be fed, then the released weights.
+    Runs of lewm come first, then those of other tools that can be fed, then the released weights; never a policy.
     """
     task, width = dataset_task(dataset), dataset.actions.shape[1]
-    runs = [run for run in list_runs(home) if run.problem is None]
+    runs = [run for run in list_runs(home) if run.problem is None and run.imagines]
     own = [(run, run.card.inputs) for run in runs if run.card]
     measured = [(run, run.statistics) for run in runs if run.statistics]
     others = [(run, known.inputs) for run, known in measured if known.weights_sha256 == weights_digest(run.path)]

@@ -11,18 +11,30 @@ import numpy as np
 import tomli_w
 import torch
 
-from lewm_cli.config import ActionStats, Inputs, Layer, constant_dimensions, merge_layers, read_toml
+from lewm_cli.config import (
+    ActionStats,
+    Inputs,
+    Layer,
+    ProprioConfig,
+    ProprioStats,
+    constant_dimensions,
+    merge_layers,
+    read_toml,
+)
 from lewm_cli.data import (
     ClipBatches,
+    ClipIndex,
     Dataset,
     DecodedFrames,
     Frames,
     MemoryFrames,
     Split,
     belongs_in_memory,
+    require_proprio,
     require_usable,
     split_clips,
     used_actions,
+    used_rows,
 )
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import locked, remove_stale_parts, try_writing, write_text
@@ -42,6 +54,7 @@ from lewm_cli.flows.training_request import (
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import FrozenEncoder, resolve_device
+from lewm_cli.plural import counted
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, load_run, names_state
 from lewm_cli.suggestion import command, few
@@ -121,6 +134,7 @@ def train(
             encoder=encoder,
             init_from=init_from,
         )
+    taken_proprio(job)
     require_usable(job.dataset, say)
     if job.card is None:
         require_what_is_learned_from(job)
@@ -160,8 +174,8 @@ def train(
             model.encoder.backbone.load_state_dict(job.encoder.state, strict=True)
         pinned = there.type == "cuda"
         data = TrainingData(
-            train=ClipBatches(split.train, frames, job.dataset.actions, card.inputs, pinned=pinned),
-            held_out=ClipBatches(split.held_out, frames, job.dataset.actions, card.inputs, pinned=pinned),
+            train=clip_batches(job, split.train, frames, card.inputs, pinned=pinned),
+            held_out=clip_batches(job, split.held_out, frames, card.inputs, pinned=pinned),
             held_out_episodes=len(split.held_out_episodes),
         )
         shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
@@ -225,7 +239,7 @@ def new_job(
     if name and names_state(name):
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without {name[name.rindex('@') :]}")
     name = name or f"{run_folder(what)}/{merged.method}"
-    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, merged, encoder=found)
+    return Job(name, RunFiles(home.new_run_stem(name)), task, recording, _sized(merged, recording), encoder=found)
 
 
 @contextmanager
@@ -285,16 +299,48 @@ def refuse_taken(home: Home, name: str, *, overwrite: bool) -> None:
         )
 
 
+def taken_proprio(job: Job) -> np.ndarray | None:
+    """The recorded proprioception (N, P) of a network that takes it; None for another.
+
+    Raises:
+        LewmError: it is not recorded.
+    """
+    sizes, method = job.config.model, job.config.method
+    if not isinstance(sizes, ProprioConfig):
+        return None
+    without = type(job.config.objective).without_proprio
+    what = job.dataset.name if job.task is GENERIC else job.task.name
+    other = command("train", what, "--method", without) if without else command("methods")
+    instead = f"name another recording, or train with a method that takes none: {other}"
+    taker = f"the method {method}" + (f" with model.proprio = {sizes.proprio}" if sizes.proprio else "")
+    return require_proprio(job.dataset, sizes.proprio, taker, instead)
+
+
+def clip_batches(job: Job, index: ClipIndex, frames: Frames, inputs: Inputs, *, pinned: bool = False) -> ClipBatches:
+    """Clips of the recording of a job as its network takes them."""
+    return ClipBatches(index, frames, job.dataset.actions, inputs, proprio=taken_proprio(job), pinned=pinned)
+
+
 def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:
     """The card of a run that begins; raises LewmError if the weights of its parent do not fit it."""
     config, dataset = job.config, job.dataset
-    frameskip = config.data.frameskip
+    frameskip, proprio = config.data.frameskip, taken_proprio(job)
     # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
     inputs = (
         parent.card.inputs.model_copy(update={"task": job.task.name, "frameskip": frameskip})
         if parent
-        else Inputs(task=job.task.name, frameskip=frameskip, actions=ActionStats.fit(used_actions(dataset)))
+        else Inputs(
+            task=job.task.name,
+            frameskip=frameskip,
+            actions=ActionStats.fit(used_actions(dataset)),
+            proprio=None if proprio is None else ProprioStats.fit(used_rows(dataset, proprio)),
+        )
     )
+    if parent and proprio is not None and inputs.proprio and inputs.proprio.dim != proprio.shape[1]:
+        raise LewmError(
+            f"{parent.name!r} was trained with {counted(inputs.proprio.dim, 'number')} of proprioception, and "
+            f"{dataset.name} has {proprio.shape[1]}; its weights do not fit this recording"
+        )
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(
             f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; " + _its_sizes(parent)
@@ -351,6 +397,15 @@ def require_what_is_learned_from(job: Job) -> None:
             f"the actions of {job.dataset.name} never change, and {job.config.method} learns from them ({few(terms)}); "
             f"record others, or choose another objective: {command('methods')}"
         )
+
+
+def _sized(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """The configuration, its network for as many numbers of proprioception as are recorded, where that is not said."""
+    sizes = config.model
+    if not isinstance(sizes, ProprioConfig) or sizes.proprio or dataset.proprio is None:
+        return config
+    sizes = sizes.model_copy(update={"proprio": dataset.proprio.shape[1]})
+    return config.model_copy(update={"model": sizes})
 
 
 def _its_sizes(parent: Run) -> str:

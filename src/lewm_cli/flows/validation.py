@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lewm_cli.config import EvalConfig, EvalProtocol, Layer
-from lewm_cli.control import Clock, Planner
+from lewm_cli.control import Clock, find_actor
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import HELD_OUT, EvaluationLoop, choose_pairs, find_protocol, rate, redraw
@@ -39,7 +39,7 @@ class ValidationPairs:
 
     Args:
         simulators: in this process.
-        probed: frames whose positions are read; None where the recording has none.
+        probed: frames whose positions are read; None where the recording has none, or the network no latents.
         baselines: success of random actions, by pair, once that is known.
     """
 
@@ -88,6 +88,8 @@ class ValidationPairs:
         protocol = find_protocol(task, HELD_OUT, (_settings(config.eval),))
         pairs, simulators = choose_pairs(dataset, task, episodes, protocol), InProcess(task)
         redraw(simulators, task, dataset, pairs, say)
+        if config.model.latent_dim is None:  # a policy plans nothing, and has no latents to read positions off
+            return cls(task, dataset, protocol.model_copy(update={"planner": None}), pairs, simulators, None)
         return cls(task, dataset, protocol, pairs, simulators, _probed(dataset, task, episodes, say))
 
     def evaluator(self, name: str, files: RunFiles, frames: Frames) -> Evaluator:
@@ -102,13 +104,13 @@ class ValidationPairs:
 
     def _evaluate(self, run: Run, frames: Frames, waiting: Waiting) -> Evaluation:
         begun = time.monotonic()
-        planner = Planner(run, self.protocol.planner)
+        actor = find_actor(run, self.protocol.planner)
         loop = EvaluationLoop(
-            self.protocol, planner, self.simulators, Clock(), lambda _: waiting(), baselines=self.baselines
+            self.protocol, actor, self.simulators, Clock(), lambda _: waiting(), baselines=self.baselines
         )
         episodes = loop.play(self.pairs, None, begun)
         self.baselines.update(enumerate(one.random_success for one in episodes))
-        probed = score_linear(run, frames, self.probed, SEED) if self.probed else {}
+        probed = score_linear(run, self.dataset, frames, self.probed, SEED) if self.probed else {}
         validated = Validated(
             protocol=self.protocol,
             pairs=tuple((one.episode, one.start_row, one.goal_row) for one in self.pairs),

@@ -54,9 +54,10 @@ def encode_episodes(
     """Encodes every frame of some episodes (E,), at least one; `frames` are of the model's image size."""
     lengths = dataset.lengths[numbers]
     rows = np.concatenate([dataset.offsets[number] + np.arange(dataset.lengths[number]) for number in numbers])
-    parts = []
+    proprio, parts = run.recorded_proprio(dataset), []
     for start in range(0, len(rows), FRAMES_AT_ONCE):
-        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
-        parts.append(run.embed(seen).float().cpu())
-        advance(len(seen))
+        together = rows[start : start + FRAMES_AT_ONCE]
+        beside = None if proprio is None else proprio[together]
+        parts.append(run.embed(frames.rows(together), beside).float().cpu())
+        advance(len(together))
     return LatentEpisodes(torch.cat(parts), rows, numbers, np.cumsum(lengths) - lengths, lengths)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lewm_cli.methods.jepa import JEPA
     from lewm_cli.methods.loss import Embedded, Loss, Term
     from lewm_cli.methods.objective import Objective
+    from lewm_cli.methods.phase import Phase
     from lewm_cli.methods.table import DEFAULT, METHODS
     from lewm_cli.methods.train_config import TrainConfig
 else:
@@ -23,6 +24,7 @@ __all__ = [
     "InfoContract",
     "Loss",
     "Objective",
+    "Phase",
     "Provenance",
     "RunCard",
     "Term",

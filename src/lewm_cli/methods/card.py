@@ -44,6 +44,7 @@ class Provenance(Section):
     versions: dict[str, str] = Field(repr=False)
     command: str
     finished: str = Field(description="UTC time of the last step, ISO 8601")
+    phase: str = Field("", description="of the training at the last step; empty where there is one only")
     chosen_by: Validated | None = Field(None, description="of a state that is kept because none before did better")
 
 
@@ -81,6 +82,17 @@ class RunCard(Section):
     def trained_on(self) -> frozenset[str]:
         """Digests of the episodes that it is known to have been trained on."""
         return frozenset(self.provenance.trained_on if self.provenance else ())
+
+    @property
+    def unusable(self) -> str | None:
+        """A clause that says why these weights cannot do yet what they are for; None where they can."""
+        if self.provenance is None:
+            return None
+        now = self.provenance.phase
+        after = {phase.name: phase.usable for phase in self.provenance.train.objective.phases}
+        if after.get(now, True):
+            return None
+        return f"its {list(after)[-1]} is not trained yet: step {self.provenance.step:,} is of the {now} phase"
 
     @property
     def threads(self) -> int | None:

@@ -77,7 +77,7 @@ class DinoWM(InfoContract):
         The mean squared error of patches plus that of the embedding of proprioception, read from the first token.
         """
         apart = (self._tokens(latents[..., -1, :]) - self._tokens(goal)).square()
-        patches, proprio = apart.split((self.config.encoder.width, apart.shape[-1] - self.config.encoder.width), dim=-1)
+        patches, proprio = apart[..., : self.config.encoder.width], apart[..., self.config.encoder.width :]
         cost = patches.mean(dim=(-2, -1))
         return cost + proprio[..., 0, :].mean(dim=-1) if proprio.shape[-1] else cost
 
@@ -90,7 +90,7 @@ class DinoWM(InfoContract):
 
     def _tokens(self, latents: Tensor) -> Tensor:
         """(..., D) to (..., P, token_dim)."""
-        return latents.unflatten(-1, (self.config.patches, self.config.token_dim))
+        return latents.reshape(*latents.shape[:-1], self.config.patches, self.config.token_dim)
 
 
 def _beside(tokens: Tensor, embeddings: Tensor) -> Tensor:

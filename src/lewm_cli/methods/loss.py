@@ -35,12 +35,12 @@ class Loss:
 
     Args:
         total: scalar, to be minimized.
-        parts: scalars that it is made of, before they are weighted, by name; `prediction` is one of them.
-        latents: (B, T, D) for monitoring.
-        predicted: (B, T - 1, D) the predictions of all latents but the first, for monitoring.
+        parts: scalars that it is made of, before they are weighted, by name; `prediction` is one of a world model's.
+        latents: (B, T, D) for monitoring; None for a policy, which has none.
+        predicted: (B, T - 1, D) the predictions of all latents but the first, for monitoring; None without latents.
     """
 
     total: Tensor
     parts: Mapping[str, Tensor]
-    latents: Tensor
-    predicted: Tensor
+    latents: Tensor | None = None
+    predicted: Tensor | None = None

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from lewm_cli.config import Inputs, ModelConfig, NetworkConfig, Section
+from lewm_cli.methods.phase import Phase
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +64,17 @@ class Objective(Section):
         """
 
     @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The parts of a training that minimize a loss of their own, in their order; mostly it is one."""
+        return (Phase(),)
+
+    def begin(self, model: "Network", heads: "nn.ModuleDict") -> None:
+        """Called before the first step, and before a state is resumed."""
+
+    def after_step(self, model: "Network", heads: "nn.ModuleDict", phase: Phase) -> None:
+        """Called after every step, for heads that are not trained by a gradient."""
+
+    @property
     def several_step_terms(self) -> tuple[str, ...]:
         """Terms that need more than one step in a clip, that is a history of two or more."""
         return ()
@@ -78,6 +90,6 @@ class Objective(Section):
         """The loss in words, for the page of a run."""
 
     @property
-    @abstractmethod
     def collapse_advice(self) -> str:
-        """A clause that says what to change when the latent space has collapsed."""
+        """A clause that says what to change when the latent space has collapsed; empty for a policy, which has none."""
+        return ""

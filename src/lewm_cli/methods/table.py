@@ -1,6 +1,9 @@
 """The table of methods: a method is one module beside this one, and one entry here."""
 
 from lewm_cli.methods.delta import Delta
+from lewm_cli.methods.gcbc import GCBC
+from lewm_cli.methods.gciql import GCIQL
+from lewm_cli.methods.gcivl import GCIVL
 from lewm_cli.methods.inverse import Inverse
 from lewm_cli.methods.lewm import LeWM
 from lewm_cli.methods.objective import Objective
@@ -19,6 +22,9 @@ METHODS: dict[str, type[Objective]] = {
         Prediction,
         ProprioPatchPrediction,
         PatchPrediction,
+        GCBC,
+        GCIVL,
+        GCIQL,
     )
 }
 

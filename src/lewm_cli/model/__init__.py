@@ -3,8 +3,9 @@
 from lewm_cli.model.batch import Batch
 from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
-from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile
+from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile, step_flops
 from lewm_cli.model.frozen_encoder import FrozenEncoder
+from lewm_cli.model.goal_predictor import Critic, GoalPredictor
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.network import GoalConditionedPolicy, Network
 from lewm_cli.model.patch_predictor import FrameCausalTransformer, PatchPredictor, VectorEmbedder, frame_causal_mask
@@ -22,11 +23,13 @@ __all__ = [
     "Batch",
     "ComponentProfile",
     "ConditionalBlock",
+    "Critic",
     "DifferenceDecoder",
     "FeedForward",
     "FrameCausalTransformer",
     "FrozenEncoder",
     "GoalConditionedPolicy",
+    "GoalPredictor",
     "Imaginer",
     "Network",
     "PatchPredictor",
@@ -47,4 +50,5 @@ __all__ = [
     "profile",
     "resolve_device",
     "rollout",
+    "step_flops",
 ]

@@ -14,9 +14,11 @@ class Batch:
         blocks: (B, T, block_dim) normalized action blocks.
         proprio: (B, T, P) normalized proprioception; None for a network that does not take it.
         goals: (B, 3, H, W) normalized frames that the clips are to lead to; None for an objective without goals.
+        phase: of the training that the batch is for; empty where there is one only.
     """
 
     pixels: Tensor
     blocks: Tensor
     proprio: Tensor | None = None
     goals: Tensor | None = None
+    phase: str = ""

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from lewm_cli.config import ProprioConfig
+from lewm_cli.model.network import GoalConditionedPolicy, Network
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.world_model import WorldModel
 
@@ -49,7 +50,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.part = None
 
 
-def _count(model: WorldModel, compute: Callable[[], Tensor]) -> Counter[nn.Module | None]:
+def _count(model: Network, compute: Callable[[], Tensor]) -> Counter[nn.Module | None]:
     """The FLOPs of every part that a computation calls; those of no part stand under None."""
     counter = _FlopCounter()
     hooks = [part.register_forward_pre_hook(counter.enter) for _, part in _parts(model)]
@@ -100,7 +101,7 @@ class ComponentProfile:
         name: of the module.
         parameters: values, whether they are trained or not.
         flops: floating-point operations (a multiply-add counts two) for the unit in `per`.
-        per: the unit: a frame, an action block or a predicted step.
+        per: the unit: a frame, an action block or a predicted step; of a policy a step.
     """
 
     name: str
@@ -109,18 +110,19 @@ class ComponentProfile:
     per: str
 
 
-def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
+def step_flops(policy: GoalConditionedPolicy) -> int:
+    """FLOPs of matrix products in acting once, which is all that a policy computes between two frames."""
+    return _count(policy, _acting(policy)).total()
+
+
+def profile(model: Network) -> tuple[ComponentProfile, ...]:
     """Parameters and FLOPs of every part of a model, in eval mode.
 
     Those of a predicted step are for a window of the model's history length.
     """
-    block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent_dim)
-    act_emb = model.embed_actions(_zeros(model, model.history, model.block_dim))
-    units = {
-        "frame": lambda: _embedded(model),
-        "action block": lambda: model.embed_actions(block),
-        "predicted step": lambda: model.predict(window, act_emb),
-    }
+    units = {"step": _acting(model)} if isinstance(model, GoalConditionedPolicy) else {}
+    if isinstance(model, WorldModel):
+        units = _imagining(model)
     profiles = []
     for per, compute in units.items():
         flops = _count(model, compute)
@@ -129,6 +131,22 @@ def profile(model: WorldModel) -> tuple[ComponentProfile, ...]:
                 parameters = sum(parameter.numel() for parameter in part.parameters())
                 profiles.append(ComponentProfile(name, parameters, flops[part], per))
     return tuple(profiles)
+
+
+def _imagining(model: WorldModel) -> dict[str, Callable[[], Tensor]]:
+    """The computations of a world model, by unit."""
+    block, window = _zeros(model, 1, model.block_dim), _zeros(model, model.history, model.config.latent_dim)
+    act_emb = model.embed_actions(_zeros(model, model.history, model.block_dim))
+    return {
+        "frame": lambda: _embedded(model),
+        "action block": lambda: model.embed_actions(block),
+        "predicted step": lambda: model.predict(window, act_emb),
+    }
+
+
+def _acting(policy: GoalConditionedPolicy) -> Callable[[], Tensor]:
+    frames = _frame(policy)[:, 0]
+    return lambda: policy.act(frames, frames)
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -147,9 +165,9 @@ def _embedded(model: WorldModel) -> Tensor:
     return model.embed(_frame(model), proprio)
 
 
-def _frame(model: WorldModel) -> Tensor:
+def _frame(model: Network) -> Tensor:
     return _zeros(model, 1, 3, model.config.image_size, model.config.image_size)
 
 
-def _zeros(model: WorldModel, *shape: int) -> Tensor:
+def _zeros(model: Network, *shape: int) -> Tensor:
     return torch.zeros(1, *shape, device=model.device)

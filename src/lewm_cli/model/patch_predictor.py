@@ -50,7 +50,8 @@ class FrameCausalTransformer(nn.Module):
         """(N, T * P, width) to the same."""
         count = tokens.shape[1]
         mask = None if count == self.patches else self.mask[:count, :count]  # one frame sees all of itself
-        for attention, mlp in self.layers:  # type: ignore[misc]
+        for layer in self.layers:
+            attention, mlp = layer.children()
             tokens = tokens + attention(tokens, mask)
             tokens = tokens + mlp(tokens)
         output: Tensor = self.norm(tokens)

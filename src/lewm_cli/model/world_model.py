@@ -36,7 +36,7 @@ class WorldModel(Network):
 
     @property
     def _sizes(self) -> str:
-        return f"latent {self.config.latent_dim}, {super()._sizes}"
+        return f"latent {self.config.latent_dim:,}, {super()._sizes}"
 
     @abstractmethod
     def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.heads import BATCH, train_mlp
 from lewm_cli.model import HIDDEN
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
-from lewm_cli.probe.samples import FRAMES_AT_ONCE, Features, ProbeSamples
+from lewm_cli.probe.samples import Features, ProbeSamples, Recorded, in_parts, latent_view, probed_width
 from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Run
 
@@ -77,6 +77,7 @@ def fit_probes(
     rounded = (column[shown].round(decimals=3) for column in (*in_units, plane))
     columns = (samples.rows[test][shown], owners[shown], *rounded)
     points = zip(*(column.tolist() for column in columns), strict=True)
+    latent, width = run.world_model.config.latent_dim, probed_width(run)
     return ProbeResult.of(
         run,
         dataset,
@@ -86,8 +87,8 @@ def fit_probes(
         test_frames=int(test.sum()),
         train_episodes=tuple(np.unique(samples.episodes[~test]).tolist()),
         test_episodes=tuple(np.unique(samples.episodes[test]).tolist()),
-        latent=run.world_model.config.latent_dim,
-        recipe=RECIPE,
+        latent=latent,
+        recipe=RECIPE if width == latent else f"{RECIPE}; latents through {width} principal components",
         seed=seed,
         targets=tuple(
             TargetResult(name=target.name, unit=target.unit, linear=scores(linear, k), mlp=scores(mlp, k))
@@ -102,15 +103,16 @@ def fit_probes(
     )
 
 
-def score_linear(run: Run, frames: Frames, samples: ProbeSamples, seed: int) -> dict[str, Estimate]:
+def score_linear(run: Run, dataset: Dataset, frames: Frames, samples: ProbeSamples, seed: int) -> dict[str, Estimate]:
     """R2 of every quantity by the linear probe of `fit_probes` on the model's latents alone, which takes no time.
 
     Args:
-        frames: of the recording that the samples were drawn from.
+        dataset: that the samples were drawn from, and its frames.
     """
-    parts = np.array_split(samples.rows, range(FRAMES_AT_ONCE, len(samples.rows), FRAMES_AT_ONCE))
-    latents = torch.cat([run.embed(frames.rows(part)) for part in parts]).double().cpu()
     test, owners = samples.test, samples.episodes[samples.test]
+    recorded = Recorded(frames, run.recorded_proprio(dataset))
+    view = latent_view(run, recorded, samples.rows[~test], seed)
+    latents = torch.cat([view(*recorded.rows(part)) for part in in_parts(samples.rows)]).double().cpu()
     inputs, actual = _z_score(latents, ~test), _z_score(torch.from_numpy(samples.values), ~test)
     predicted = _fit_linear(inputs, actual[~test], test)
     return {

@@ -13,6 +13,9 @@ from lewm_cli.heads import read_targets
 from lewm_cli.store import Run
 from lewm_cli.tasks import ProbeTarget, Task
 
+View = Callable[[np.ndarray, np.ndarray | None], Tensor]
+"""Turns frames (N, H, W, 3) uint8, and proprioception (N, P) for a run that takes it, into features (N, D)."""
+
 TEST_SHARE = 0.2
 
 FEWEST_TEST = 5
@@ -21,6 +24,9 @@ FEWEST_TEST = 5
 FRAMES_AT_ONCE = 256
 FITTED_FRAMES = 2000
 """Training frames that principal components are found in."""
+
+WIDEST = 512
+"""Latents of more dimensions, those of patch tokens, are probed through so many of their principal components."""
 
 SPARE = 8
 """Components found and not kept: the last ones of a randomized decomposition are inexact."""
@@ -48,12 +54,24 @@ class ProbeSamples:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """A recording as a run sees it: frames and, if it takes it, proprioception (N, P) of all rows."""
+
+    frames: Frames
+    proprio: np.ndarray | None
+
+    def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Frames (K, H, W, 3) and proprioception (K, P) of the given rows."""
+        return self.frames.rows(rows), None if self.proprio is None else self.proprio[rows]
+
+
+@dataclass(frozen=True)
 class Features:
     """The same N frames seen in three ways, float64 on the CPU.
 
     Args:
-        model: (N, D) latents.
-        untrained: (N, D) latents of a model of the same sizes that has learned nothing.
+        model: (N, D) latents, or their coordinates along as many principal components as `probed_width` says.
+        untrained: (N, D) the same of a model of the same sizes that has learned nothing.
         pixels: (N, D) coordinates along the first principal components of raw pixels.
     """
 
@@ -94,28 +112,56 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
 
 
 def encode(
-    run: Run, frames: Frames, rows: np.ndarray, train: np.ndarray, seed: int, advance: Callable[[int], None]
+    run: Run, dataset: Dataset, frames: Frames, samples: ProbeSamples, seed: int, advance: Callable[[int], None]
 ) -> Features:
-    """Encodes the frames of these rows (N,) once, in three ways.
+    """Encodes the frames of samples of a recording once, in three ways.
 
-    Principal components are found in the pixels of at most 2000 rows that `train` (N,) marks; the seed decides which
-    ones, and the untrained model.
+    Principal components are found in at most 2000 rows that are not tested; the seed decides which ones, and the
+    untrained model.
     """
-    untrained = run.untrained(seed)
-    chosen = np.sort(np.random.default_rng(seed).permutation(rows[train])[:FITTED_FRAMES])
-    fitted, width = _flat(frames.rows(chosen)), run.world_model.config.latent_dim
+    recorded, train = Recorded(frames, run.recorded_proprio(dataset)), samples.rows[~samples.test]
+    views = [
+        latent_view(run, recorded, train, seed),
+        latent_view(run.untrained(seed), recorded, train, seed),
+        _along_components(_flat, recorded, train, probed_width(run), seed),
+    ]
+    parts = []
+    for part in in_parts(samples.rows):
+        seen = recorded.rows(part)
+        parts.append([view(*seen) for view in views])
+        advance(len(part))
+    return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
+
+
+def latent_view(run: Run, recorded: Recorded, train: np.ndarray, seed: int) -> View:
+    """The latents of a run as they are probed: whole, or along components that are found in these rows (M,)."""
+    width = probed_width(run)
+    if width == run.world_model.config.latent_dim:
+        return run.embed
+    return _along_components(lambda *seen: run.embed(*seen).float().cpu(), recorded, train, width, seed)
+
+
+def probed_width(run: Run) -> int:
+    """Numbers per frame that probes see."""
+    return min(run.world_model.config.latent_dim, WIDEST)
+
+
+def in_parts(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows (N,) in parts that are encoded at once."""
+    return np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
+
+
+def _along_components(view: View, recorded: Recorded, train: np.ndarray, width: int, seed: int) -> View:
+    """Coordinates of a view along its first principal components in some of these rows (M,)."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FITTED_FRAMES])
+    fitted = torch.cat([view(*recorded.rows(part)) for part in in_parts(chosen)])
     mean = fitted.mean(dim=0)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         found = min(width + SPARE, *fitted.shape)
         _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
-    parts = []
-    for start in range(0, len(rows), FRAMES_AT_ONCE):
-        seen = frames.rows(rows[start : start + FRAMES_AT_ONCE])
-        parts.append((run.embed(seen), untrained.embed(seen), (_flat(seen) - mean) @ axes[:, :width]))
-        advance(len(seen))
-    return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
+    return lambda *seen: (view(*seen) - mean) @ axes[:, :width]
 
 
-def _flat(frames: np.ndarray) -> Tensor:
+def _flat(frames: np.ndarray, proprio: np.ndarray | None) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).flatten(1).float() / 255

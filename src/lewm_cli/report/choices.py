@@ -77,7 +77,7 @@ def preset_tables(presets: list[Preset]) -> list[RenderableType]:
         table.add_row(
             str(preset),
             f"{model.image_size} px",
-            "" if model.latent_dim is None else str(model.latent_dim),
+            "" if model.latent_dim is None else f"{model.latent_dim:,}",
             model.blocks,
             str(optimizer.batch_size),
             config.schedule.stop,

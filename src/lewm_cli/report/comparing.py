@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import ComparedResult, PairedComparison
 from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.pieces import plain_table
@@ -58,8 +59,10 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
         mine, theirs = one.protocol, comparison.baseline.protocol
         if (mine.name, mine.version) != (theirs.name, theirs.version):
             yield f"{one.name}: measured by the protocol {mine}, and {comparison.baseline.name} by {theirs}"
-        planned = ", ".join(_planned_otherwise(one, comparison.baseline))
-        if planned:
+        if None in (mine.planner, theirs.planner):
+            if mine.planner or theirs.planner:
+                yield f"{one.name} {_acts(mine)}, and {comparison.baseline.name} {_acts(theirs)}"
+        elif planned := ", ".join(_planned_otherwise(one, comparison.baseline)):
             yield f"{one.name}: planned otherwise than {comparison.baseline.name}: {planned}"
     if comparison.results[1].above_baseline.p is None:
         yield "Intervals are 95 %, those of differences over seeds and episodes. Gained, lost:"
@@ -71,9 +74,13 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
         yield "Pairs share episodes: the test takes them for independent, the intervals do not."
 
 
+def _acts(protocol: EvalProtocol) -> str:
+    return "plans" if protocol.planner else "acts in one forward pass per step"
+
+
 def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterator[str]:
     """Settings of seed and planner that are not the baseline's, and another head of the same weights."""
-    mine, theirs = ({"seed": of.protocol.drawn_with, **of.protocol.planner.model_dump()} for of in (one, baseline))
+    mine, theirs = ({"seed": of.protocol.drawn_with, **of.protocol.planning.model_dump()} for of in (one, baseline))
     for key, value in mine.items():
         if value != theirs[key]:
             said = ("nothing" if each is None else str(each) for each in (value, theirs[key]))

@@ -10,7 +10,7 @@ from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
-from lewm_cli.train import HeldOut, RunDetails, TrainingFinished
+from lewm_cli.train import HeldOut, HeldOutLatents, RunDetails, TrainingFinished
 
 
 def training_tables(finished: TrainingFinished) -> list[RenderableType]:
@@ -33,15 +33,16 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     parts.add_column("per")
     for part in details.components:
         parts.add_row(part.name, f"{part.parameters:,}", f"{part.flops / 1e6:,.3f}", part.per)
-    parts.add_row("all", f"{sum(part.parameters for part in details.components):,}", "", "")
+    parts.add_row("all", f"{details.run.model.parameter_count:,}", "", "")
     tables.append(parts)
     if evaluations := details.results.of(EvalResult):
-        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", "s per plan")
+        pace = "s per step" if details.run.model.config.latent_dim is None else "s per plan"
+        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", pace)
         results = framed_table("evaluations", *headings, fold=(1, 2))
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             by = (str(result.protocol), str(result.protocol.offset))
-            results.add_row(result.time[:16], result.dataset.name, *by, *rates, f"{result.seconds_per_plan:.3f}")
+            results.add_row(result.time[:16], result.dataset.name, *by, *rates, number(result.seconds_per_plan))
         tables.append(results)
     if details.heads:
         heads = framed_table("heads that plans can be judged by", "fitted", "objective", "file", "tested")
@@ -97,9 +98,9 @@ def _run_facts(details: RunDetails) -> Table:
     actions = f"{run.model.block_dim} numbers per action block"
     if card:
         actions = f"frameskip {card.inputs.frameskip}, {card.inputs.actions.dim} action dimensions"
-    latent = "" if model.latent_dim is None else f"latent {model.latent_dim}, "
+    kind = "a policy" if model.latent_dim is None else f"latent {model.latent_dim:,}"
     frames = f"frames {model.image_size} x {model.image_size}"
-    facts.add_row("model", f"{latent}history {model.history}, {frames}, {actions}")
+    facts.add_row("model", f"{kind}, history {model.history}, {frames}, {actions}")
     if card is None:
         facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:
@@ -112,6 +113,8 @@ def _run_facts(details: RunDetails) -> Table:
         facts.add_row("held out", f"{len(provenance.held_out)} episodes")
         resume = command("train", card.inputs.task, "--name", run.name, "--resume")
         unfinished = f"; stopped, go on with: {resume}"
+        if card.unusable:
+            facts.add_row("phase", card.unusable)
         steps = f"{provenance.step:,} of batch {train.optimizer.batch_size}, {provenance.device}"
         facts.add_row("steps", steps + (unfinished if run.files.stopped else ""))
         if chosen := provenance.chosen_by:
@@ -120,7 +123,8 @@ def _run_facts(details: RunDetails) -> Table:
                 "best state", f"of all evaluated ones, of equal ones the latest: success {chosen.success} {pairs}"
             )
         facts.add_row("loss", train.objective.explanation)
-        facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in objective_settings(train.objective)))
+        if settings := objective_settings(train.objective):
+            facts.add_row("objective", ", ".join(f"{name} {value}" for name, value in settings))
         facts.add_row("seed", str(train.seed))
         facts.add_row("command", provenance.command)
         facts.add_row("finished", provenance.finished)
@@ -130,10 +134,13 @@ def _run_facts(details: RunDetails) -> Table:
 
 
 def _add_held_out(table: Table, held_out: HeldOut) -> None:
-    ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
-    table.add_row("held-out prediction", f"{number(held_out.prediction)}, {ratio:.2f} x copying the last latent")
+    if isinstance(held_out, HeldOutLatents):
+        ratio = held_out.prediction / held_out.copying if held_out.copying else float("nan")
+        table.add_row("held-out prediction", f"{number(held_out.prediction)}, {ratio:.2f} x copying the last latent")
     for name, value in held_out.parts.items():
         table.add_row(f"held-out {name}", number(value))
+    if not isinstance(held_out, HeldOutLatents):
+        return
     table.add_row("latent std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; collapsed near 0)")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")

@@ -40,7 +40,8 @@ def _by_group(result: EvalResult) -> Table:
         f"Above random, same pairs: {result.above_random} points{verdict}.\n"
         f"Held for {HELD_STEPS} steps: {overall.held}.{after} "
         f"{overall.final_distance:.3g} from the goal at the end (median).\n"
-        f"{result.plans} plans on {result.device}: {spent_per_plan(result)}.\n{_time_split(result)}",
+        f"{result.plans} {'plans' if protocol.planner else 'steps'} on {result.device}: {spent_per_plan(result)}.\n"
+        f"{_time_split(result)}",
     )
     for group in groups:
         row = (group.name, str(group.pairs), str(group.success), str(group.random))
@@ -72,7 +73,7 @@ def _by_seed(results: Sequence[EvalResult]) -> Table:
 
 def _references(result: EvalResult) -> list[RenderableType]:
     """Success of the references, and what it shows about what holds the run back."""
-    found, planner = result.references, result.protocol.planner
+    found, planner = result.references, result.protocol.planning
     table = plain_table("by", "success", "above the run, points", title="what holds it back: the same pairs", fold=(0,))
     table.add_row(f"the run, {planner.candidates} x {planner.iterations}", str(result.overall.success), "")
     for by, reference in (
@@ -100,7 +101,7 @@ def _references_by_distance(results: Sequence[EvalResult]) -> list[RenderableTyp
 def _measured_by(result: EvalResult, goals: str) -> str:
     seen = "episodes never trained on" if result.held_out else "EPISODES IT MAY HAVE BEEN TRAINED ON"
     seeds = len(result.success_by_seed)
-    planned = f", {seeds} seeds of planning" if seeds > 1 else ""
+    planned = f", {seeds} seeds{' of planning' if result.protocol.planner else ''}" if seeds > 1 else ""
     return f"{result.run} on {result.dataset.name}, protocol {result.protocol}: {goals}{seen}{planned}"
 
 
@@ -110,7 +111,10 @@ def _intervals(result: EvalResult) -> str:
 
 def _time_split(result: EvalResult) -> str:
     spent = max(result.seconds_per_episode * len(result.episodes), 1e-9)
-    shares = ", ".join(f"{part} {seconds / spent:.0%}" for part, seconds in result.split.model_dump().items())
+    split = result.split.model_dump()
+    if result.protocol.planner is None:  # it embeds nothing by itself
+        split = {"simulator": split["simulator"], "policy": split["planner"], "random": split["random"]}
+    shares = ", ".join(f"{part} {seconds / spent:.0%}" for part, seconds in split.items())
     by = "this process" if result.workers == 1 else f"{result.workers} processes"
     drifted = result.redrawn is not None and not result.redrawn.alike
     warning = "\nTHE SIMULATOR DRAWS RECORDED STATES OTHERWISE." if drifted else ""

@@ -9,7 +9,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 
 from lewm_cli.config import Section
-from lewm_cli.report.numbers import setting
+from lewm_cli.report.numbers import number, setting
 
 if TYPE_CHECKING:
     from lewm_cli.control import ImaginedPlan
@@ -33,8 +33,8 @@ def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod
     """
     alignment = {"title_justify": "left", "caption_justify": "left"}
     table = Table(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
-    for number, heading in enumerate(headings):
-        breaks = number in fold
+    for place, heading in enumerate(headings):
+        breaks = place in fold
         table.add_column(heading, justify=justify, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
     return table
 
@@ -54,10 +54,12 @@ def facts_table(title: str) -> Table:
 
 
 def spent_per_plan(found: "EvalResult | GoalImageResult | ImaginedPlan") -> str:
-    """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan"."""
+    """Says what a plan took on average: "30 iterations, 2.61 GFLOPs and 0.140 s per plan"; or what a policy took."""
     flops = found.flops_per_plan
     unit, size = next(((unit, size) for unit, size in UNITS if flops >= size), UNITS[-1])
     operations = f"{flops / size:.3g} {unit}"
+    if found.iterations_per_plan is None:
+        return f"one forward pass, {operations} and {number(found.seconds_per_plan)} s per step"
     return f"{found.iterations_per_plan:.3g} iterations, {operations} and {found.seconds_per_plan:.3f} s per plan"
 
 

@@ -53,14 +53,19 @@ class RunReport:
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
         )
 
+    @property
+    def plans(self) -> bool:
+        """True for a world model; a policy acts without planning."""
+        return self.card.model.latent_dim is not None
+
 
 @dataclass(frozen=True)
 class Commands:
-    """Command lines; None where the task cannot be measured so, for want of a simulator or of known quantities."""
+    """Command lines; None for what cannot be measured, for want of a simulator, of known quantities, or of latents."""
 
-    plan: str | None
+    evaluate: str | None
     probe: str | None
-    surprise: str
+    surprise: str | None
 
 
 def next_commands(report: RunReport) -> Commands:
@@ -71,7 +76,7 @@ def next_commands(report: RunReport) -> Commands:
     if task and task.perturbations:
         surprise += ["--perturb", task.perturbations[0].name]
     return Commands(
-        plan=command("eval", report.name) if task and task.make_simulator else None,
-        probe=command("probe", report.name) if task and task.probe_targets else None,
-        surprise=command(*surprise),
+        evaluate=command("eval", report.name) if task and task.make_simulator else None,
+        probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
+        surprise=command(*surprise) if report.plans else None,
     )

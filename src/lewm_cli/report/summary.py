@@ -17,6 +17,7 @@ from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
 from lewm_cli.surprise import PerturbationResult
 from lewm_cli.tasks import find_task
+from lewm_cli.train import HeldOutLatents
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ def report_tree(report: RunReport, path: Path) -> dict[str, Any]:
 def _lines(report: RunReport) -> Iterator[Line]:
     if report.history.held_out:
         last = report.history.held_out[-1].held_out
-        ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
-        yield Line("held-out prediction", last.prediction, None, None, number(last.prediction), ratio)
-        yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "collapsed near 0")
+        if isinstance(last, HeldOutLatents):
+            ratio = f"{last.prediction / last.copying:.1%} of copying the last latent" if last.copying else ""
+            yield Line("held-out prediction", last.prediction, None, None, number(last.prediction), ratio)
+            yield Line("latent std per dimension", last.std, None, None, f"{last.std:.2f}", "collapsed near 0")
+        else:
+            for name, value in last.parts.items():
+                yield Line(f"held-out {name}", value, None, None, number(value), "")
     if report.evaluation:
         yield from planning_lines(report.evaluation)
     if report.probe:
@@ -115,7 +120,9 @@ def headlines(report: RunReport) -> list[Headline]:
         overall = report.evaluation.overall
         context = f"of {overall.pairs} goals{_seeds(report.evaluation)}, 95% interval {interval(overall.success)}; "
         context += f"random actions {percent(overall.random.rate)} {interval(overall.random)}"
-        found.append(Headline("Planning success", percent(overall.success.rate), context))
+        found.append(
+            Headline("Planning success" if report.plans else "Success", percent(overall.success.rate), context)
+        )
     if report.probe and report.probe.targets:
         worst = min(report.probe.targets, key=lambda target: target.mlp["model"].r2)
         score, untrained = worst.mlp["model"], worst.mlp["untrained"]
@@ -135,17 +142,17 @@ def headlines(report: RunReport) -> list[Headline]:
     millions = report.parameters / 1e6
     count = f"{report.parameters:,}" if millions < 1 else f"{millions:.{1 if millions < 100 else 0}f} M"
     latent = report.card.model.latent_dim
-    return [*found, Headline("Parameters", count, "a policy" if latent is None else f"latent of {latent} dimensions")]
+    return [*found, Headline("Parameters", count, "a policy" if latent is None else f"latent of {latent:,} dimensions")]
 
 
 def sentences(report: RunReport) -> list[str]:
-    """Data, model, training, planning, and what the latent space knows: one sentence each."""
+    """Data, model, training, success, and what a latent space knows: one sentence each."""
     return [
         _data_sentence(report),
-        _model_sentence(report),
+        _model_sentence(report) if report.plans else _policy_sentence(report),
         _training_sentence(report),
-        _planning_sentence(report.evaluation),
-        _knowledge_sentence(report),
+        _success_sentence(report),
+        *([_knowledge_sentence(report)] if report.plans else []),
     ]
 
 
@@ -172,6 +179,15 @@ def _model_sentence(report: RunReport) -> str:
     )
 
 
+def _policy_sentence(report: RunReport) -> str:
+    side, inputs = report.card.model.image_size, report.card.inputs
+    actions = "the next action" if inputs.frameskip == 1 else f"the next {inputs.frameskip} actions"
+    return (
+        f"A policy of {report.parameters:,} parameters turns the current frame and a goal frame of {side} {TIMES} "
+        f"{side} pixels into {actions} in one forward pass; it imagines nothing."
+    )
+
+
 def _training_sentence(report: RunReport) -> str:
     provenance, history = report.card.provenance, report.history
     if provenance is None:
@@ -179,21 +195,25 @@ def _training_sentence(report: RunReport) -> str:
     begun = "It was trained" if history.seconds is None else f"Training took {duration(history.seconds)}"
     batch = provenance.train.optimizer.batch_size
     taken = f"{begun} for {provenance.step:,} optimizer steps of {batch} clips on {provenance.device}"
+    if report.card.unusable:
+        return f"{taken}; {report.card.unusable}."
     last = history.held_out[-1].held_out if history.held_out else None
-    if last and last.finite and last.copying > 0:
+    if isinstance(last, HeldOutLatents) and last.finite and last.copying > 0:
         error = f"{percent(last.prediction / last.copying)} of the error of copying the last latent"
         return f"{taken}; on held-out clips its prediction error is then {error}."
     return f"{taken}."
 
 
-def _planning_sentence(result: EvalResult | None) -> str:
+def _success_sentence(report: RunReport) -> str:
+    result = report.evaluation
     if result is None:
-        return "Whether it can plan was not measured yet."
+        return f"Whether it {'can plan' if report.plans else 'reaches goals'} was not measured yet."
+    acting = "Planning with it" if report.plans else "Acting by it"
     seen = "never trained on" if result.held_out else "that it may have been trained on"
     success, protocol = result.overall.success, result.protocol
     reached = f"{success.successes} of {success.trials} goals {protocol.offset} steps ahead"
     return (
-        f"Planning with it{_seeds(result)} reached {reached} within {protocol.budget} steps, in episodes {seen}; "
+        f"{acting}{_seeds(result)} reached {reached} within {protocol.budget} steps, in episodes {seen}; "
         f"random actions from the same starts reached {result.overall.random.successes}."
     )
 

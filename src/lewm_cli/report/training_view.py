@@ -12,6 +12,7 @@ from lewm_cli.report.numbers import number
 from lewm_cli.report.output import Output
 from lewm_cli.train import (
     HeldOut,
+    HeldOutLatents,
     HeldOutMeasured,
     Noted,
     StepsTaken,
@@ -82,6 +83,8 @@ def _speed(event: StepsTaken) -> str:
 
 
 def _held_out(held_out: HeldOut) -> str:
+    if not isinstance(held_out, HeldOutLatents):
+        return _parts(held_out.parts).rstrip()
     return (
         f"prediction {number(held_out.prediction)} (copying the last latent {number(held_out.copying)})  "
         f"{_parts(held_out.parts)}latents: std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  "

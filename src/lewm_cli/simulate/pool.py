@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from lewm_cli.errors import LewmError
-from lewm_cli.simulate.requests import NO_FRAMES, OWN_CRITERION, Request, Response, SimulatorSet
+from lewm_cli.simulate.requests import OWN_CRITERION, Request, Response, SimulatorSet
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task
 from lewm_cli.workers import Answer, Worker, WorkerDiedError
@@ -153,6 +153,6 @@ def _simulator(task: Task) -> Answer:
         if request:
             return request.run(simulators)
         simulators.release(simulators.acquire(OWN_CRITERION))
-        return Response(NO_FRAMES)
+        return Response()
 
     return run

@@ -1,27 +1,33 @@
 """Requests to simulators. Each holds all that is needed, so that any process can run it, and run it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from lewm_cli.control import Actions, ActionSampler, Actor, Frame
-from lewm_cli.simulate.simulated_episode import Array, Pair, SimulatedEpisode
+from lewm_cli.control import Actions, ActionSampler, Actor, Frame, Observation
+from lewm_cli.simulate.simulated_episode import Array, Pair, SimulatedEpisode, observe, observe_goal
 from lewm_cli.tasks import Simulator, Task
 
 OWN_CRITERION = "simulator"
 """The success criterion that every simulator has."""
 
-NO_FRAMES = np.empty((0, 1, 1, 3), np.uint8)
+NOTHING = Observation(np.empty((0, 0, 3), np.uint8))
+"""Seen by who looks at nothing."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """The outcome of a request: frames (F, H, W, 3), if some were asked for, and the rest, which is small."""
+    """The outcome of a request: what was seen, if that was asked for, and the rest, which is small."""
 
-    frames: Frame
+    seen: Sequence[Observation] = ()
     found: Any = None
+
+    @property
+    def frames(self) -> Frame:
+        """Those of what was seen: (F, H, W, 3), at least one."""
+        return np.stack([one.frame for one in self.seen])
 
 
 class SimulatorSet:
@@ -46,13 +52,13 @@ class SimulatorSet:
         """Let others use a simulator."""
         self._free.append(simulator)
 
-    def keep(self, number: int, episode: SimulatedEpisode, frames: Frame, *, ended: bool) -> Response:
+    def keep(self, number: int, episode: SimulatedEpisode, seen: Sequence[Observation], *, ended: bool) -> Response:
         """Report an episode; the simulator of an ended one is released."""
         if ended or episode.first_hit is not None:
             self.release(episode.simulator)
         else:
             self.episodes[number] = episode
-        return Response(frames, episode.progress)
+        return Response(seen, episode.progress)
 
 
 class Request(Protocol):
@@ -68,7 +74,7 @@ class Request(Protocol):
 
 @dataclass(frozen=True)
 class Begin:
-    """Begins an episode, judged by a success criterion; the frames are the start and the goal."""
+    """Begins an episode, judged by a success criterion; what is seen is the start and the goal."""
 
     number: int
     pair: Pair
@@ -80,15 +86,15 @@ class Begin:
         if before:
             simulators.release(before.simulator)
         episode = SimulatedEpisode(simulators.acquire(self.criterion), self.pair)
-        frames = np.stack([episode.simulator.frame(), episode.simulator.goal_frame()])
+        seen = observe(episode.simulator), observe_goal(episode.simulator)
         if episode.first_hit == 0:
             episode.hold(())
-        return simulators.keep(self.number, episode, frames, ended=False)
+        return simulators.keep(self.number, episode, seen, ended=False)
 
 
 @dataclass(frozen=True)
 class Follow:
-    """Follows actions until the goal is reached; the frames are those before each step if filming, then the last one.
+    """Follows actions until the goal is reached; what is seen is every step if filming, then the last state.
 
     Args:
         number: of the pair in the evaluation.
@@ -117,11 +123,11 @@ class Follow:
             episode = SimulatedEpisode(simulators.acquire(self.criterion), self.pair)
             episode.follow(self.before, filming=False)
         episode.follow(self.actions, filming=self.filming)
-        seen = self.filming or not (self.last or episode.first_hit is not None)
-        frames = np.stack([*episode.frames, episode.simulator.frame()]) if seen else NO_FRAMES
+        looked_at = self.filming or not (self.last or episode.first_hit is not None)
+        seen = (*episode.seen, observe(episode.simulator)) if looked_at else ()
         if episode.first_hit is not None:
             episode.hold(np.concatenate([self.actions[episode.first_hit - len(self.before) :], self.rest]))
-        return simulators.keep(self.number, episode, frames, ended=self.last)
+        return simulators.keep(self.number, episode, seen, ended=self.last)
 
 
 @dataclass(frozen=True)
@@ -139,13 +145,13 @@ class RunActor:
         simulator, steps = simulators.acquire(self.criterion), 0
         simulator.begin(self.pair.start, self.pair.goal)
         actor = self.actor(simulator.random_action)
-        episodes = actor.begin([NO_FRAMES], [self.seed])
+        episodes = actor.begin([NOTHING], [self.seed])
         while not (reached := simulator.solved()) and steps < self.budget:
-            (actions,) = actor.act(episodes, [NO_FRAMES])
+            (actions,) = actor.act(episodes, [NOTHING])
             simulator.step(actions[0])
             steps += 1
         simulators.release(simulator)
-        return Response(NO_FRAMES, reached)
+        return Response(found=reached)
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class Rollouts:
         criterion: of success, which may define what is in the way, too.
         before: (K, A) actions that lead to where the sequences begin.
         sequences: (S, L, A).
-        rendered: the frames are those at their ends; none otherwise.
+        rendered: their ends are seen; nothing otherwise.
     """
 
     pair: Pair
@@ -175,7 +181,7 @@ class Rollouts:
 
     def run(self, simulators: SimulatorSet) -> Response:
         """Begin anew for each of them."""
-        simulator, paths, distances, frames = simulators.acquire(self.criterion), [], [], []
+        simulator, paths, distances, seen = simulators.acquire(self.criterion), [], [], []
         for actions in self.sequences:
             simulator.begin(self.pair.start, self.pair.goal)
             for action in self.before:
@@ -187,9 +193,9 @@ class Rollouts:
             paths.append(np.stack(path))
             distances.append(simulator.distance())
             if self.rendered:
-                frames.append(simulator.frame())
+                seen.append(observe(simulator))
         simulators.release(simulator)
-        return Response(np.stack(frames) if frames else NO_FRAMES, RolloutResult(np.stack(paths), np.array(distances)))
+        return Response(seen, RolloutResult(np.stack(paths), np.array(distances)))
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,6 @@ class Render:
         """Begin, and draw."""
         simulator = simulators.acquire(OWN_CRITERION)
         simulator.begin(self.pair.start, self.pair.goal)
-        frames = np.stack([simulator.frame(), simulator.goal_frame()])
+        seen = observe(simulator), observe_goal(simulator)
         simulators.release(simulator)
-        return Response(frames)
+        return Response(seen)

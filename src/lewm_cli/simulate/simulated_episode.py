@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.control import Actions, Frame
+from lewm_cli.control import Actions, Observation
 from lewm_cli.tasks import Simulator
 
 HELD_STEPS = 3
@@ -48,23 +48,33 @@ class EpisodeProgress:
     route_valid: bool | None
 
 
+def observe(simulator: Simulator) -> Observation:
+    """Look at a simulator as it is now."""
+    return Observation(np.array(simulator.frame()), simulator.proprio())
+
+
+def observe_goal(simulator: Simulator) -> Observation:
+    """Look at it as it would be if the goal were reached."""
+    return Observation(np.array(simulator.goal_frame()), simulator.goal_proprio())
+
+
 class SimulatedEpisode:
-    """A pair in a simulator of its own; `frames` are those before the steps of the latest request."""
+    """A pair in a simulator of its own; `seen` is what it looked like before the steps of the latest request."""
 
     def __init__(self, simulator: Simulator, pair: Pair) -> None:
         simulator.begin(pair.start, pair.goal)
         self.simulator, self.pair = simulator, pair
-        self.path, self.frames = [simulator.position()], list[Frame]()
+        self.path, self.seen = [simulator.position()], list[Observation]()
         self.first_hit: int | None = 0 if simulator.solved() else None
         self.held: bool | None = None
         self.final_distance = simulator.distance()
 
     def follow(self, actions: Sequence[Array] | Actions, *, filming: bool) -> None:
         """Take actions (A,) until the goal is reached."""
-        self.frames = []
+        self.seen = []
         for action in actions:
             if filming:
-                self.frames.append(self.simulator.frame())
+                self.seen.append(observe(self.simulator))
             self.simulator.step(action)
             self.path.append(self.simulator.position())
             self.final_distance = self.simulator.distance()

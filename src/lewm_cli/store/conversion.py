@@ -15,7 +15,7 @@ from torch import nn
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_folder, atomic_path
 from lewm_cli.methods import DEFAULT
-from lewm_cli.model import Network
+from lewm_cli.model import Network, WorldModel
 from lewm_cli.store.formats import config_tree
 from lewm_cli.store.formats.classes import KINDS, STABLE_WORLDMODEL, home_of_parts
 from lewm_cli.store.formats.dinowm_family import DINOV2_CONFIG, DINOV2_MODEL, MODULES
@@ -50,6 +50,10 @@ HUB_FILES = ("config.json", "weights.pt", CARD)
 
 FOLDERS = {Target.HUB: HUB_FILES, Target.ONNX: ONNX_FILES}
 """The formats that are folders, and their files."""
+
+
+OF_WORLD_MODELS = (Target.HUB, Target.SWM_OBJECT, Target.ONNX)
+"""The formats that have no place for a policy."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,11 @@ def write_as(target: Target, run: Run, path: Path, names: Names = Names.RELEASED
     Raises LewmError where the format cannot hold the run, a package is missing, or the place cannot be written.
     """
     difference = None
+    if target in OF_WORLD_MODELS and not isinstance(run.model, WorldModel):
+        kept = f"{Target.SAFETENSORS}, {Target.OBJECT} or {Target.WEIGHTS}"
+        raise LewmError(
+            f"{run.name} is a policy ({run.method}), and {target} holds world models only; choose --to {kept}"
+        )
     match target:
         case Target.SAFETENSORS if run.files.external:
             save_weights(path, run.model, run.card)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lewm_cli.config import Inputs
+from lewm_cli.config import Inputs, WorldModelConfig
 from lewm_cli.data import Dataset
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import RunCard
+from lewm_cli.methods import METHODS, RunCard
 from lewm_cli.store.external import Say
 from lewm_cli.store.formats import shard_files
 from lewm_cli.store.formats.config_json import read_config_json
@@ -56,6 +56,12 @@ class RunEntry:
     card: RunCard | None
     statistics: StoredStatistics | None = None
     problem: str | None = None
+
+    @property
+    def imagines(self) -> bool:
+        """False if it is known to be a policy, which imagines nothing that could be measured."""
+        method = METHODS.get(self.method or "")
+        return method is None or issubclass(method.Sizes, WorldModelConfig)
 
     @property
     def inputs(self) -> Inputs | None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from lewm_cli.config import ActionStats, Inputs
-from lewm_cli.data import Dataset
+from lewm_cli.config import ActionStats, Inputs, ProprioConfig, ProprioStats
+from lewm_cli.data import Dataset, require_proprio
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.methods import DEFAULT, RunCard
@@ -94,7 +94,7 @@ def with_statistics(home: Home, loaded: LoadedWeights, stats_from: str | None, s
     card = stored_card(home, loaded) if stats_from is None else None
     if card is None:
         dataset = home.find_dataset(stats_from or _released_recording(home, loaded))
-        inputs = _fitted(loaded.name, dataset, loaded.model.block_dim)
+        inputs = _fitted(loaded, dataset)
         statistics = StoredStatistics(weights_sha256=loaded.sha256, dataset=dataset.identity, inputs=inputs)
         write_text(notes.statistics, statistics.model_dump_json())
         say(f"statistics: computed from {dataset.name} ({dataset.path}) and stored in {notes.statistics}")
@@ -108,7 +108,7 @@ def stored_card(home: Home, loaded: LoadedWeights) -> RunCard | None:
         return loaded.card
     for stored in stored_statistics(home, loaded.name, loaded.files):
         # Those of other weights that had the name before are passed over.
-        if stored.weights_sha256 == loaded.sha256 and stored.inputs.block_dim == loaded.model.block_dim:
+        if stored.weights_sha256 == loaded.sha256 and _fit(stored.inputs, loaded):
             return _card_of_external(loaded, stored)
     return None
 
@@ -163,18 +163,30 @@ def _read(found: FoundRun, external: ExternalWeights) -> Checkpoint:
         raise
 
 
-def _fitted(name: str, dataset: Dataset, block_dim: int) -> Inputs:
-    """Fit them to the actions of a recording; the name of the run tells the task where the recording does not."""
+def _fit(inputs: Inputs, loaded: LoadedWeights) -> bool:
+    """Tell whether stored statistics are of what the network takes."""
+    sizes, known = loaded.model.config, inputs.proprio.dim if inputs.proprio else None
+    taken = sizes.proprio if isinstance(sizes, ProprioConfig) else None
+    return (inputs.block_dim, known) == (loaded.model.block_dim, taken)
+
+
+def _fitted(loaded: LoadedWeights, dataset: Dataset) -> Inputs:
+    """Fit them to what a recording holds; the name of the run tells the task where the recording does not."""
+    name, block_dim, sizes, proprio = loaded.name, loaded.model.block_dim, loaded.model.config, None
     dims = dataset.actions.shape[1]
     if block_dim % dims:
         raise LewmError(
             f"{name} takes {block_dim} numbers per action block, which is no whole number of the {dims} action "
             f"dimensions of {dataset.name}; name the recording that it was trained on with --stats-from"
         )
+    if isinstance(sizes, ProprioConfig):
+        instead = "name the recording that it was trained on with --stats-from"
+        proprio = ProprioStats.fit(require_proprio(dataset, sizes.proprio, name, instead))
     task = dataset_task(dataset)
     if task is GENERIC:
         task = named_task(name) or GENERIC
-    return Inputs(task=task.name, frameskip=block_dim // dims, actions=ActionStats.fit(dataset.actions))
+    actions = ActionStats.fit(dataset.actions)
+    return Inputs(task=task.name, frameskip=block_dim // dims, actions=actions, proprio=proprio)
 
 
 def _card_of_external(loaded: LoadedWeights, statistics: StoredStatistics) -> RunCard:

@@ -1,4 +1,4 @@
-"""Writes a run as ONNX models, one per part of it, with the normalization of frames and actions inside."""
+"""Writes a run as ONNX models, one per part of it, with the normalization of what they take inside."""
 
 import logging
 import warnings
@@ -98,20 +98,24 @@ def _parts(run: Run) -> tuple[Part, ...]:
     model, inputs = run.world_model, run.card.inputs
     mean, std = torch.tensor(inputs.actions.mean), torch.tensor(inputs.actions.std)
 
-    def latents(frames: Tensor) -> Tensor:  # (B, S, S, 3) uint8 as recorded to (B, D)
-        return model.embed(normalize_pixels(frames, inputs.pixels).unsqueeze(1))[:, 0]
+    def latents(frames: Tensor, *beside: Tensor) -> Tensor:  # (B, S, S, 3) uint8, (B, P), as recorded, to (B, D)
+        scaled = [((proprio - center) / spread).unsqueeze(1) for proprio in beside]
+        return model.embed(normalize_pixels(frames, inputs.pixels).unsqueeze(1), *scaled)[:, 0]
 
     def action_embeddings(actions: Tensor) -> Tensor:  # (B, T, frameskip, A) in the environment's units to (B, T, D)
         return model.embed_actions(((actions - mean) / std).flatten(2))
 
     size = model.config.image_size
-    frames = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    seen = {"frames": torch.zeros(2, size, size, 3, dtype=torch.uint8)}
+    if inputs.proprio:
+        center, spread = torch.tensor(inputs.proprio.mean), torch.tensor(inputs.proprio.std)
+        seen["proprio"] = torch.zeros(2, inputs.proprio.dim)
     actions = torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)
     # The exporter takes an axis of length 1 for one that is always so, which it is if the model sees one step only.
     window = torch.zeros(2, min(2, model.history), model.config.latent_dim)
     steps = {"latents": window, "action_embeddings": window.clone()}
     return (
-        Part("encoder", Function(model, latents), {"frames": frames}, "latents", timed=False),
+        Part("encoder", Function(model, latents), seen, "latents", timed=False),
         Part(
             "action_encoder", Function(model, action_embeddings), {"actions": actions}, "action_embeddings", timed=True
         ),
@@ -163,12 +167,14 @@ def _differences(run: Run, folder: Path) -> Iterator[float]:
         apart = np.abs(found - run.finite(expected).numpy())
         return float(np.nan_to_num(apart, nan=np.inf).max())  # NaN is not larger than anything
 
-    model, actions = run.world_model, run.card.inputs.actions
+    model, actions, proprio = run.world_model, run.card.inputs.actions, run.card.inputs.proprio
     size = model.config.image_size
     draw = np.random.default_rng(0)
     for batch in BATCHES:
         frames = draw.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-        yield difference(encoder, run.embed(frames), frames=frames)
+        felt = None if proprio is None else proprio.denormalize(draw.standard_normal((batch, proprio.dim)))
+        beside = {} if felt is None else {"proprio": felt}
+        yield difference(encoder, run.embed(frames, felt), frames=frames, **beside)
         for steps in range(1, model.history + 1):
             normal = draw.standard_normal((batch, steps, run.card.inputs.frameskip, actions.dim))
             taken = actions.denormalize(normal)

@@ -11,11 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lewm_cli.data import resize
+from lewm_cli.data import Dataset, require_proprio, resize
 from lewm_cli.errors import LewmError
 from lewm_cli.files import atomic_path, locked, remove_stale_parts
 from lewm_cli.methods import RunCard
 from lewm_cli.model import Network, WorldModel, normalize_pixels
+from lewm_cli.plural import counted
 from lewm_cli.store.formats import shard_files
 from lewm_cli.store.header import damaged
 from lewm_cli.store.run_files import HEADER, RunFiles
@@ -55,7 +56,8 @@ class LoadedWeights:
     def facts(self) -> list[str]:
         """A few words on what it is: task, size, and what it was trained on."""
         facts = [f"method {self.method}", f"{self.model.parameter_count:,} parameters"]
-        facts.append("a policy" if self.model.config.latent_dim is None else f"latent {self.model.config.latent_dim}")
+        latent = self.model.config.latent_dim
+        facts.append("a policy" if latent is None else f"latent {latent:,}")
         if self.card is None:
             return [*facts, "normalization not known"]
         made = self.card.provenance
@@ -64,7 +66,11 @@ class LoadedWeights:
 
     @property
     def world_model(self) -> WorldModel:
-        """The model, if it is one that imagines.
+        """The model, if it is one that imagines; else see `require_world_model`."""
+        return self.require_world_model()
+
+    def require_world_model(self) -> WorldModel:
+        """Returns the model, if it is one that imagines.
 
         Raises:
             LewmError: it is a policy.
@@ -115,11 +121,50 @@ class Run(LoadedWeights):
         small = torch.from_numpy(np.ascontiguousarray(resize(frames, self.card.model.image_size)))
         return normalize_pixels(small.to(self.device), self.card.inputs.pixels)
 
+    def prepare_proprio(self, proprio: npt.NDArray[np.floating] | None) -> Tensor | None:
+        """Proprioception (..., P), environment units, as the model takes it, on the run's device; None if it does not.
+
+        Raises:
+            LewmError: the run takes it, and there is none, or other numbers of it.
+        """
+        taken = self.card.inputs.proprio
+        if taken is None:
+            return None
+        if proprio is None or proprio.shape[-1] != taken.dim:
+            given = "only a frame" if proprio is None else counted(proprio.shape[-1], "number")
+            raise LewmError(
+                f"{self.name} sees {counted(taken.dim, 'number')} of proprioception beside every frame, and here is "
+                f"{given}; measure it where that is recorded or simulated: {command('eval', self.name)}"
+            )
+        return torch.from_numpy(taken.normalize(proprio)).to(self.device)
+
     @torch.inference_mode()
-    def embed(self, frames: npt.NDArray[np.uint8]) -> Tensor:
-        """Latents (N, D), on the run's device, of frames (N, H, W, 3) uint8 of any square size."""
-        parts = (frames[start : start + EMBEDDED_AT_ONCE] for start in range(0, len(frames), EMBEDDED_AT_ONCE))
-        return self.finite(torch.cat([self.world_model.embed(self.prepare(part).unsqueeze(1))[:, 0] for part in parts]))
+    def embed(self, frames: npt.NDArray[np.uint8], proprio: npt.NDArray[np.floating] | None = None) -> Tensor:
+        """Latents (N, D), on the run's device, of frames (N, H, W, 3) uint8 of any square size.
+
+        Args:
+            proprio: (N, P) beside them, environment units; it counts for a run that takes it.
+
+        Raises:
+            LewmError: the run takes proprioception, and there is none.
+        """
+        beside, parts = self.prepare_proprio(proprio), []
+        for start in range(0, len(frames), EMBEDDED_AT_ONCE):
+            part = slice(start, start + EMBEDDED_AT_ONCE)
+            own = None if beside is None else beside[part].unsqueeze(1)
+            parts.append(self.world_model.embed(self.prepare(frames[part]).unsqueeze(1), own)[:, 0])
+        return self.finite(torch.cat(parts))
+
+    def recorded_proprio(self, dataset: Dataset) -> npt.NDArray[np.floating] | None:
+        """Proprioception (N, P) of all rows of a recording, if the run takes it.
+
+        Raises:
+            LewmError: it takes it, and it is not recorded.
+        """
+        taken = self.card.inputs.proprio
+        if taken is None:
+            return None
+        return require_proprio(dataset, taken.dim, self.name, "name another recording")
 
     def finite(self, computed: Tensor) -> Tensor:
         """Returns a tensor that the model computed, if every number is finite; else raises LewmError."""

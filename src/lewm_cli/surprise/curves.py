@@ -21,7 +21,9 @@ def model_steps(rows: int, frameskip: int) -> int:
     return (rows - 1) // frameskip
 
 
-def detect(run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray) -> dict[Detector, Curve]:
+def detect(
+    run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None
+) -> dict[Detector, Curve]:
     """Runs every detector over an episode.
 
     Args:
@@ -29,11 +31,12 @@ def detect(run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray) ->
         reference: the same run, untrained.
         frames: (K + 1, H, W, 3) uint8, every frameskip-th frame of the episode.
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
+        proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
     """
     steps, window = len(frames) - 1, run.model.history
     recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
     blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
-    latents = run.embed(frames)
+    latents = run.embed(frames, proprio)
     scaled = frames.astype(np.float32) / 255
 
     def known(values: Tensor) -> Curve:
@@ -43,7 +46,7 @@ def detect(run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray) ->
 
     return {
         "model": known(surprise(run, latents, blocks)),
-        "untrained": known(surprise(reference, reference.embed(frames), blocks)),
+        "untrained": known(surprise(reference, reference.embed(frames, proprio), blocks)),
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
@@ -83,15 +86,21 @@ def untrained_reference(run: Run, dataset: Dataset, frames: Frames, seed: int) -
 
 def _clips(run: Run, dataset: Dataset, frames: Frames) -> Iterator[Batch]:
     """Windows of every episode: pixels (B, T, 3, H, W) and the blocks between and after them (B, T, block_dim)."""
-    inputs = run.card.inputs
+    inputs, proprio = run.card.inputs, run.recorded_proprio(dataset)
     episodes = zip(dataset.offsets, dataset.lengths, strict=True)
     every = ((first, model_steps(rows, inputs.frameskip)) for first, rows in episodes)
     usable = ((first, steps) for first, steps in every if steps >= 2)  # one prediction has no statistics
     for first, steps in islice(usable, CALIBRATION_EPISODES):
-        seen = frames.rows(first + inputs.frameskip * np.arange(steps + 1))
+        rows = first + inputs.frameskip * np.arange(steps + 1)
+        seen = frames.rows(rows)
         pixels = normalize_pixels(torch.from_numpy(seen).to(run.device), inputs.pixels)
         taken = inputs.actions.normalize(dataset.actions[first : first + inputs.frameskip * steps])
         blocks = torch.from_numpy(taken.reshape(steps, -1)).to(run.device)
         blocks = torch.cat([blocks, torch.zeros_like(blocks[:1])])  # after the last frame; predicts nothing
         window = min(run.model.history, int(steps)) + 1
-        yield Batch(pixels.unfold(0, window, 1).movedim(-1, 1), blocks.unfold(0, window, 1).movedim(-1, 1))
+        beside = run.prepare_proprio(None if proprio is None else proprio[rows])
+        yield Batch(
+            pixels.unfold(0, window, 1).movedim(-1, 1),
+            blocks.unfold(0, window, 1).movedim(-1, 1),
+            None if beside is None else beside.unfold(0, window, 1).movedim(-1, 1),
+        )

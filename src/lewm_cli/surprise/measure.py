@@ -5,6 +5,7 @@ The second is the violation of expectation: the actions stay the same, and no ac
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,12 +54,13 @@ def measure_surprise(
             f"{dataset.path}: the longest episode has {dataset.lengths[list(episodes)].max()} rows, but one step of "
             f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
         )
-    reference = untrained_reference(run, dataset, frames, seed)
+    proprio, reference = run.recorded_proprio(dataset), untrained_reference(run, dataset, frames, seed)
     found = []
     for episode in long_enough:
         first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
-        seen = frames.rows(first + skip * np.arange(steps + 1))
-        curves = detect(run, reference, seen, dataset.actions[first : first + skip * steps])
+        rows = first + skip * np.arange(steps + 1)
+        beside = None if proprio is None else proprio[rows]
+        curves = detect(run, reference, frames.rows(rows), dataset.actions[first : first + skip * steps], beside)
         found.append(EpisodeCurves(episode=episode, curves=curves))
         advance(1)
     return SurpriseResult.of(
@@ -132,16 +134,16 @@ def measure_perturbation(
             for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
         )
         simulator.begin(start, goal)
-        untouched, _ = _simulate(simulator, blocks, event, None, np.random.default_rng())
+        untouched = _simulate(simulator, blocks, event, None, np.random.default_rng())
         simulator.begin(start, goal)
-        changed, size = _simulate(simulator, blocks, event, perturbation, np.random.default_rng([seed, episode]))
+        changed = _simulate(simulator, blocks, event, perturbation, np.random.default_rng([seed, episode]))
         found.append(
             PerturbedEpisode(
                 episode=episode,
                 event=event - 1,  # of the curves, whose first value is about the second frame
-                size=size,
-                untouched=detect(run, reference, untouched, actions),
-                perturbed=detect(run, reference, changed, actions),
+                size=changed.size,
+                untouched=detect(run, reference, untouched.frames, actions, untouched.proprio),
+                perturbed=detect(run, reference, changed.frames, actions, changed.proprio),
             )
         )
         advance(1)
@@ -159,26 +161,32 @@ def measure_perturbation(
     )
 
 
+class _Simulated(NamedTuple):
+    """Frames (K + 1, H, W, 3) and proprioception (K + 1, P), if any, at every model step; the size of the change."""
+
+    frames: np.ndarray
+    proprio: np.ndarray | None
+    size: float
+
+
 def _simulate(
     simulator: Simulator,
     blocks: np.ndarray,
     event: int,
     perturbation: Perturbation | None,
     generator: np.random.Generator,
-) -> tuple[np.ndarray, float]:
-    """Takes the action blocks (K, frameskip, A), with a change after the block `event`, counted from 1.
-
-    Returns:
-        frames (K + 1, H, W, 3) at every model step, and the size of the change.
-    """
-    frames, size = [simulator.frame()], 0.0
+) -> _Simulated:
+    """Takes the action blocks (K, frameskip, A), with a change after the block `event`, counted from 1."""
+    frames, proprio, size = [simulator.frame()], [simulator.proprio()], 0.0
     for step, block in enumerate(blocks, start=1):
         for action in block:
             simulator.step(action)
         if step == event and perturbation is not None:
             size = simulator.perturb(perturbation.name, generator)
         frames.append(simulator.frame())
-    return np.stack(frames), size
+        proprio.append(simulator.proprio())
+    known = [one for one in proprio if one is not None]
+    return _Simulated(np.stack(frames), np.stack(known) if known else None, size)
 
 
 def _score(episodes: list[PerturbedEpisode], detector: Detector, history: int, seed: int) -> DetectorScore:

@@ -41,6 +41,14 @@ class SwmSimulator(Simulator):
         """The camera's frame: (224, 224, 3) uint8."""
         return np.asarray(self._environment.render())
 
+    def proprio(self) -> np.ndarray | None:
+        """None: recordings of most tasks have no column of it."""
+        return None
+
+    def goal_proprio(self) -> np.ndarray | None:
+        """None: recordings of most tasks have no column of it."""
+        return None
+
     def perturb(self, name: str, generator: np.random.Generator) -> float:
         """Stage `teleport` or `color` now, until the next `begin`; returns how large the change is."""
         return {"teleport": self._teleport, "color": self._recolor}[name](generator)

@@ -77,6 +77,14 @@ class Simulator(Protocol):
         """The camera's frame if the goal were reached: (H, W, 3) uint8."""
         ...
 
+    def proprio(self) -> np.ndarray | None:
+        """The recorded column `proprio` as it is now: (P,); None where the task's recordings have none."""
+        ...
+
+    def goal_proprio(self) -> np.ndarray | None:
+        """The same as it would be if the goal were reached."""
+        ...
+
     def perturb(self, name: str, generator: np.random.Generator) -> float:
         """Stage one of the task's perturbations until the next `begin`; returns how large it is, in its unit."""
         ...

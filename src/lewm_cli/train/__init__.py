@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lewm_cli.train.log import JsonLog, TrainingHistory, read_log
     from lewm_cli.train.logged_numbers import Curve, numbers, read_curves
     from lewm_cli.train.loop import Trainer, TrainingData
-    from lewm_cli.train.monitor import HeldOut
+    from lewm_cli.train.monitor import HeldOut, HeldOutLatents
     from lewm_cli.train.preset import Preset, all_presets, find_preset, task_preset
     from lewm_cli.train.run_details import RunDetails
 else:
@@ -36,6 +36,7 @@ __all__ = [
     "Evaluator",
     "Forecast",
     "HeldOut",
+    "HeldOutLatents",
     "HeldOutMeasured",
     "JsonLog",
     "LatentsMeasured",

@@ -94,4 +94,8 @@ def _less_memory(device: torch.device) -> Iterator[None]:
 def _random_clips(learner: Learner, count: int) -> Clip:
     model, inputs = learner.model.config, learner.inputs
     shape = (count, model.history + 1, model.image_size, model.image_size, 3)
-    return Clip(torch.randint(256, shape, dtype=torch.uint8), torch.randn(*shape[:2], inputs.block_dim))
+    pixels = torch.randint(256, shape, dtype=torch.uint8)
+    blocks, proprio = torch.randn(*shape[:2], inputs.block_dim), None
+    if inputs.proprio is not None:
+        proprio = torch.randn(*shape[:2], inputs.proprio.dim)
+    return Clip(pixels, blocks, proprio, pixels[:, -1] if learner.phase.goals else None)

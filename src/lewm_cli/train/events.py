@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from lewm_cli.statistics import Estimate, Rate
-from lewm_cli.train.monitor import HeldOut
+from lewm_cli.train.monitor import HeldOut, HeldOutLatents
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,12 @@ class HeldOutMeasured:
     """The held-out clips were measured."""
 
     step: int
-    held_out: HeldOut
+    held_out: Annotated[HeldOutLatents | HeldOut, Field(union_mode="left_to_right")]
 
 
 @dataclass(frozen=True)
 class SuccessMeasured:
-    """The weights of a step were evaluated by planning between validation pairs.
+    """The weights of a step were evaluated between validation pairs.
 
     Args:
         random: of random actions on the same pairs.

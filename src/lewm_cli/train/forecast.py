@@ -124,7 +124,7 @@ def measure_forecast(
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     learner = Learner(config, card.inputs, card.new_model(), device)
-    rows = len(clips.actions)
+    rows, clips = len(clips.actions), clips.toward(learner.phase.goals)
     memory = StepMemory.measure(
         learner,
         clips[[number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]],

@@ -18,6 +18,9 @@ class Learner:
 
     Args:
         say: told in a sentence what a user should know of how steps are computed.
+
+    Attributes:
+        phase: of the training, which decides the loss.
     """
 
     def __init__(
@@ -32,7 +35,10 @@ class Learner:
         self.objective = config.objective
         # After the network, so that the random weights of heads change nothing about it.
         self.heads = nn.ModuleDict(self.objective.heads(config.model, inputs)).to(device)
-        self.trained = [*self.model.parameters(), *self.heads.parameters()]
+        self.objective.begin(self.model, self.heads)
+        self.phase = self.objective.phases[0]
+        parts = nn.ModuleList([self.model, self.heads])
+        self.trained = [weights for weights in parts.parameters() if weights.requires_grad]
         self.settings = settings = config.optimizer
         self.autocast = settings.precision == "bf16" and has_bf16(device)
         self._say, self._compiling = say, False
@@ -63,6 +69,7 @@ class Learner:
         loss = self._compiled_gradient(clips) if self._compiling else self._gradient(clips)
         norm = nn.utils.clip_grad_norm_(self.trained, self.settings.clip or math.inf)
         self.optimizer.step()
+        self.objective.after_step(self.model, self.heads, self.phase)
         return loss, norm
 
     @property
@@ -98,7 +105,8 @@ class Learner:
         """Clips as the network takes them, on its device."""
         here = clips.each(lambda part: part.to(self.device))
         goals = None if here.goals is None else normalize_pixels(here.goals, self.inputs.pixels)
-        return Batch(normalize_pixels(here.pixels, self.inputs.pixels), here.blocks, here.proprio, goals)
+        pixels = normalize_pixels(here.pixels, self.inputs.pixels)
+        return Batch(pixels, here.blocks, here.proprio, goals, self.phase.name)
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -115,6 +123,11 @@ def _mean(losses: Sequence[Loss]) -> Loss:
     return Loss(
         torch.stack([loss.total for loss in losses]).mean(),
         {name: torch.stack([loss.parts[name] for loss in losses]).mean() for name in losses[0].parts},
-        torch.cat([loss.latents for loss in losses]),
-        torch.cat([loss.predicted for loss in losses]),
+        _joined([loss.latents for loss in losses]),
+        _joined([loss.predicted for loss in losses]),
     )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None

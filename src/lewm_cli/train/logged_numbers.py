@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lewm_cli.train.events import HeldOutMeasured, StepsTaken, SuccessMeasured, TrainingEvent
 from lewm_cli.train.log import read_entries
+from lewm_cli.train.monitor import HeldOut, HeldOutLatents
 
 GIGABYTE = 1e9
 
@@ -26,16 +27,18 @@ def numbers(event: TrainingEvent) -> Mapping[str, float]:
                 "speed/update_ms": 1e3 * event.update_seconds,
                 **{f"memory/{name}": taken / GIGABYTE for name, taken in memory.items() if taken is not None},
             }
-        case HeldOutMeasured(held_out=held_out):
+        case HeldOutMeasured(held_out=HeldOutLatents() as held_out):
             return {
                 "held_out/prediction": held_out.prediction,
                 "held_out/copying": held_out.copying,
-                **{f"held_out/{name}": value for name, value in held_out.parts.items()},
+                **_parts(held_out),
                 "latents/std": held_out.std,
                 "latents/std_min": held_out.std_min,
                 "latents/effective_rank": held_out.effective_rank,
                 "latents/cosine": held_out.cosine,
             }
+        case HeldOutMeasured(held_out=held_out):
+            return _parts(held_out)
         case SuccessMeasured():
             return {
                 "eval/success": event.success.rate,
@@ -44,6 +47,10 @@ def numbers(event: TrainingEvent) -> Mapping[str, float]:
             }
         case _:
             return {}
+
+
+def _parts(held_out: HeldOut) -> dict[str, float]:
+    return {f"held_out/{name}": value for name, value in held_out.parts.items()}
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 import math
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.methods import Loss, RunCard, TrainConfig
+from lewm_cli.methods import Loss, Phase, RunCard, TrainConfig
 from lewm_cli.model import Batch, Network
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
@@ -37,7 +38,7 @@ from lewm_cli.train.events import (
 )
 from lewm_cli.train.learner import Learner, out_of_memory
 from lewm_cli.train.memory import device_peak, process_peak
-from lewm_cli.train.monitor import HeldOut
+from lewm_cli.train.monitor import HeldOut, HeldOutLatents
 from lewm_cli.train.resume import load_state, save_state
 from lewm_cli.train.schedule import Schedule
 from lewm_cli.train.transfer import batches_on
@@ -114,11 +115,8 @@ class Trainer:
         self.learner.begin(self.schedule.total_steps - first)
         stop = StopRequest()
         workers = min(self.config.data.workers, available_cores())
-        stream = self.data.train.stream(
-            self.config.optimizer.clips, self.config.seed, first, workers, waiting=stop.check
-        )
         try:
-            with stop, closing(stream) as clips:
+            with stop, closing(self._clips(first, workers, stop)) as clips:
                 published, held_out = self._train(batches_on(self.device, clips), first, stop)
             save_derived(self.files, published, self.card.method)
         except (Exception, StoppedError) as error:
@@ -138,14 +136,34 @@ class Trainer:
         self._tell(finished)
         return finished
 
+    def _clips(self, first: int, workers: int, stop: StopRequest) -> Generator[Clip, None, None]:
+        """Those of all steps from the first on, with the goals of each phase."""
+        batch_size, seed = self.config.optimizer.clips, self.config.seed
+        for phase in self.schedule.phases:
+            end = self.schedule.end(phase)
+            stream = self.data.train.toward(phase.goals).stream(batch_size, seed, first, workers, waiting=stop.check)
+            with closing(stream) as clips:
+                yield from islice(clips, max(0, end - first))
+            first = max(first, end)
+
+    def _enter(self, phase: Phase, step: int) -> None:
+        """Begin a phase, or go on with it, from a step on that is counted from 0; say so where there are several."""
+        self.learner.phase = phase
+        if phase.name:
+            self._note(f"phase {phase.name}: from step {step:,} to {self.schedule.end(phase):,}")
+
     def _train(self, clips: Iterator[Clip], first: int, stop: StopRequest) -> tuple[Network, HeldOut]:
         """Take all steps from the first on; returns the model as it is published, and its measurement."""
         last, every = self.schedule.total_steps, self.config.monitor.every
         saved, kept, self._taken = None, first, first
+        self.learner.phase = self.schedule.phase(max(0, first - 1))
         if first and self._evaluates(first):  # what a resumed run was stopped in, if it was; else it is done over
             self._evaluate(self._publish(), first, stop)
         window = _Window(first, time.monotonic())
         for step in range(first, last):
+            phase = self.schedule.phase(step)
+            if step == first or phase != self.learner.phase:
+                self._enter(phase, step)
             asked = time.monotonic()
             try:
                 clip = next(clips)
@@ -163,7 +181,8 @@ class Trainer:
             stopping = stop.signal_number
             evaluating = self._evaluates(done) and stopping is None
             saving = done > kept and (done % every == 0 or done == last or evaluating or stopping is not None)
-            logging = done > window.first and (saving or done % self.config.monitor.log_every == 0)
+            ending = done % self.config.monitor.log_every == 0 or done == self.schedule.end(phase)
+            logging = done > window.first and (saving or ending)
             if logging:
                 self._tell(self._mean(window, done))
             if saving:
@@ -192,8 +211,9 @@ class Trainer:
 
     def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
         chosen = self._chosen(batches, count)
+        aimed = batches.toward(self.learner.phase.goals)
         for start in range(0, len(chosen), MEASURED_TOGETHER):
-            yield self.learner.batch(batches[chosen[start : start + MEASURED_TOGETHER]])
+            yield self.learner.batch(aimed[chosen[start : start + MEASURED_TOGETHER]])
 
     def _publish(self) -> Network:
         return self.model.published(self._spread(self.data.train, CALIBRATION_CLIPS))
@@ -208,9 +228,10 @@ class Trainer:
         if not held_out.finite:
             raise self._diverged(step)
         self._tell(HeldOutMeasured(step, held_out))
-        rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
-        self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
-        if held_out.collapsed and not self._warned:
+        if latents is not None:
+            rows = self.data.held_out.index.starts[self._chosen(self.data.held_out, self.config.monitor.clips)]
+            self._tell(LatentsMeasured(step, latents.float().numpy(), rows[: len(latents)]))
+        if isinstance(held_out, HeldOutLatents) and held_out.collapsed and not self._warned:
             self._warned = True
             self._tell(
                 Warned(
@@ -229,6 +250,9 @@ class Trainer:
         """Evaluate the weights that were saved at a step; raises StoppedError if that was asked for meanwhile."""
         assert self.evaluator is not None
         card = self._card_at(step)
+        if card.unusable:
+            self._note(f"not evaluated at step {step:,}: {card.unusable}")
+            return
         try:
             found = self.evaluator(published, card, stop.check)
         except LewmError as error:  # no reason to lose the training
@@ -245,7 +269,8 @@ class Trainer:
     def _card_at(self, step: int) -> RunCard:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         assert self.card.provenance is not None
-        provenance = self.card.provenance.model_copy(update={"step": step, "finished": now})
+        phase = self.schedule.phase(max(0, step - 1)).name
+        provenance = self.card.provenance.model_copy(update={"step": step, "finished": now, "phase": phase})
         return self.card.model_copy(update={"provenance": provenance})
 
     def _measure_and_save(self, step: int) -> tuple[Network, HeldOut]:

@@ -1,9 +1,8 @@
-"""The measurement of held-out clips during training: its predictions, and the spread of the latent space."""
+"""The measurement of held-out clips during training: the loss, and of a world model its latent space."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +20,56 @@ the deviation near 1; where actions are decoded it may be any, and a small space
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Losses and spread of the latents on held-out clips, all dimensionless.
+    """Losses on held-out clips: all that can be measured of a policy.
 
     Args:
+        parts: of the loss by name, means over batches; dimensionless.
+    """
+
+    parts: dict[str, float]
+
+    @classmethod
+    def measure(
+        cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]
+    ) -> "tuple[HeldOut, Tensor | None]":
+        """Measure a model as it is published; its loss draws other random numbers than training does.
+
+        Batches are always of the same size: regularizers may depend on it. A last one of a single clip is left out: it
+        has no variance.
+
+        Returns:
+            the measurement, and the latents (N, D) of the first frames of all clips, in their order, of a world model.
+        """
+        generator = torch.Generator(model.device).manual_seed(0)
+        parts, seen = [], []
+        with torch.inference_mode():
+            for batch in batches:
+                if len(batch.blocks) > 1:
+                    loss = objective.loss(model, heads, batch, generator)
+                    parts.append(loss.parts)
+                    if loss.latents is not None and loss.predicted is not None:
+                        seen.append(_Seen.of(loss.latents, loss.predicted))
+            means = {name: torch.stack([one[name] for one in parts]).mean().item() for name in parts[0]}
+        if not seen:
+            return HeldOut(means), None
+        means.pop("prediction", None)  # measured over all clips, not as a mean over batches
+        return HeldOutLatents.found(means, seen)
+
+    @property
+    def finite(self) -> bool:
+        """True if no number is NaN or infinite."""
+        numbers = vars(self) | self.parts
+        return all(math.isfinite(value) for name, value in numbers.items() if name != "parts")
+
+
+@dataclass(frozen=True)
+class HeldOutLatents(HeldOut):
+    """Losses of a world model and the spread of its latents on held-out clips, all dimensionless.
+
+    Args:
+        parts: the other parts of the loss by name, means over batches.
         prediction: mean squared error of the predicted next latent.
         copying: the same for a predictor that repeats the last latent.
-        parts: the other parts of the loss by name, means over batches.
         std: mean over dimensions of the standard deviation over clips; near 0 when collapsed.
         std_min: of the narrowest dimension.
         effective_rank: exponential of the entropy of the latents' normalized singular values.
@@ -35,57 +78,59 @@ class HeldOut:
 
     prediction: float
     copying: float
-    parts: dict[str, float]
     std: float
     std_min: float
     effective_rank: float
     cosine: float
 
     @classmethod
-    def measure(
-        cls, objective: Objective, model: Network, heads: nn.ModuleDict, batches: Iterable[Batch]
-    ) -> tuple[Self, Tensor]:
-        """Measure a model as it is published; its loss draws other random numbers than training does.
-
-        Batches are always of the same size: regularizers may depend on it. A last one of a single clip is left out: it
-        has no variance.
-
-        Returns:
-            the measurement, and the latents (N, D) of the first frames of all clips, in their order.
-        """
-        generator = torch.Generator(model.device).manual_seed(0)
-        with torch.inference_mode():
-            losses = [objective.loss(model, heads, batch, generator) for batch in batches if len(batch.blocks) > 1]
-            latents = torch.cat([loss.latents for loss in losses])
-            predicted = torch.cat([loss.predicted for loss in losses])
-            names = (name for name in losses[0].parts if name != "prediction")
-            parts = {name: torch.stack([loss.parts[name] for loss in losses]).mean().item() for name in names}
-        first = latents[:, 0].cpu().double()
+    def found(cls, parts: dict[str, float], seen: "Sequence[_Seen]") -> "tuple[HeldOutLatents, Tensor]":
+        """The measurement of batches that were seen, and the latents (N, D) of their clips' first frames."""
+        first = torch.cat([batch.first for batch in seen]).double()
         std = first.std(dim=0)
-        centered = first - first.mean(dim=0)
-        # It raises where a number is not finite; `finite` says so below.
-        singular = torch.linalg.svdvals(centered) if centered.isfinite().all() else centered.new_full((1,), math.nan)
-        weights = singular / singular.sum().clamp_min(1e-30)
-        units = F.normalize(first, dim=1)
-        count = len(units)
+        unit_sum = (1 / first.norm(dim=1).clamp_min(1e-12)) @ first
+        count, clips = len(first), [len(batch.first) for batch in seen]
         measured = cls(
-            prediction=F.mse_loss(predicted, latents[:, 1:]).item(),
-            copying=F.mse_loss(latents[:, :-1], latents[:, 1:]).item(),
             parts=parts,
+            prediction=math.fsum(batch.prediction * n for batch, n in zip(seen, clips, strict=True)) / count,
+            copying=math.fsum(batch.copying * n for batch, n in zip(seen, clips, strict=True)) / count,
             std=std.mean().item(),
             std_min=std.min().item(),
-            effective_rank=math.exp(torch.special.entr(weights).sum().item()),
-            cosine=((units.sum(dim=0).square().sum() - count) / (count * (count - 1))).item(),
+            effective_rank=_effective_rank(first - first.mean(dim=0)),
+            cosine=((unit_sum.square().sum() - count) / (count * (count - 1))).item(),
         )
         return measured, first
-
-    @property
-    def finite(self) -> bool:
-        """True if no number is NaN or infinite."""
-        numbers = vars(self) | self.parts
-        return all(math.isfinite(value) for name, value in numbers.items() if name != "parts")
 
     @property
     def collapsed(self) -> bool:
         """True if the latents have shrunk together. Effective rank does not show it: noise has full rank."""
         return self.std < COLLAPSED_STD and self.prediction >= COLLAPSED_SHARE * self.copying
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The little that is kept of a batch, whose latents may be very large."""
+
+    first: Tensor
+    prediction: float
+    copying: float
+
+    @classmethod
+    def of(cls, latents: Tensor, predicted: Tensor) -> "_Seen":
+        """Keeps it of latents (B, T, D) and of predictions (B, T - 1, D) of all but the first."""
+        last, following = latents[:, :-1], latents[:, 1:]
+        errors = F.mse_loss(predicted, following), F.mse_loss(last, following)
+        return cls(latents[:, 0].cpu(), *(error.item() for error in errors))
+
+
+def _effective_rank(centered: Tensor) -> float:
+    """That of vectors (N, D) in float64, whose mean is 0; NaN where one is not finite, of which none is computed."""
+    if not centered.isfinite().all():
+        return math.nan
+    clips, dimensions = centered.shape
+    if dimensions > clips:  # the same numbers from a far smaller matrix
+        singular = torch.linalg.eigvalsh(centered @ centered.T).clamp_min(0).sqrt()
+    else:
+        singular = torch.linalg.svdvals(centered)
+    weights = singular / singular.sum().clamp_min(1e-30)
+    return math.exp(torch.special.entr(weights).sum().item())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lewm_cli.errors import LewmError
 from lewm_cli.heads import KINDS, HeadFit, fit_command, read_head
-from lewm_cli.model import ComponentProfile, WorldModel, profile
+from lewm_cli.model import ComponentProfile, profile
 from lewm_cli.store import Home, LoadedWeights, StoredResults, head_paths
 from lewm_cli.train.log import read_log
 from lewm_cli.train.monitor import HeldOut
@@ -52,8 +52,7 @@ def run_details(home: Home, run: LoadedWeights, results: StoredResults) -> RunDe
     """Collect the details of a run, of which the home may hold files too; the results are those of its weights."""
     measured = read_log(run.files.log).held_out
     held_out = measured[-1].held_out if measured else None
-    components = profile(run.model) if isinstance(run.model, WorldModel) else ()
-    return RunDetails(run, components, held_out, results, tuple(_heads(home, run)))
+    return RunDetails(run, profile(run.model), held_out, results, tuple(_heads(home, run)))
 
 
 def _heads(home: Home, run: LoadedWeights) -> Iterator[HeadDetails]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.methods import TrainConfig
+from lewm_cli.methods import Phase, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Schedule:
     decay_steps: int | None
     warmup_steps: int
     peak: float
+    phases: tuple[Phase, ...] = (Phase(),)
 
     @classmethod
     def of(cls, config: TrainConfig, clips: int) -> Self:
@@ -34,17 +35,30 @@ class Schedule:
                 f"a batch takes {config.optimizer.clips} clips but there are only {clips} to train on; "
                 "record more episodes or lower --batch-size"
             )
-        plan = config.schedule
+        plan, phases = config.schedule, config.objective.phases
         total = _steps(plan.stop, per_epoch)
+        if total < len(phases):
+            names = " and ".join(phase.name for phase in phases)
+            raise UsageError(f"{config.method} is trained in phases ({names}), and {plan.stop} is too short for all")
         if plan.decay == "never":
-            return cls(total, None, max(1, round(plan.warmup * total)), config.optimizer.lr)
+            return cls(total, None, max(1, round(plan.warmup * total)), config.optimizer.lr, phases)
         decay = _steps(plan.decay, per_epoch) if plan.decay else total
         if decay < total:
             raise UsageError(
                 f"the cosine reaches 0 at schedule.decay = {plan.decay!r} ({decay:,} steps), before training stops at "
                 f"{plan.stop!r} ({total:,} steps); give a longer --set schedule.decay"
             )
-        return cls(total, decay, max(1, round(plan.warmup * decay)), config.optimizer.lr)
+        return cls(total, decay, max(1, round(plan.warmup * decay)), config.optimizer.lr, phases)
+
+    def end(self, phase: Phase) -> int:
+        """The steps after which a phase ends; every phase has one at least."""
+        place = self.phases.index(phase) + 1
+        after = len(self.phases) - place
+        return min(max(place, round(phase.until * self.total_steps)), self.total_steps - after)
+
+    def phase(self, step: int) -> Phase:
+        """The phase of the step with this number, counted from 0."""
+        return next((phase for phase in self.phases if step < self.end(phase)), self.phases[-1])
 
     def lr(self, step: int) -> float:
         """Learning rate of the step with this number, counted from 0."""

@@ -1,6 +1,5 @@
 """Draws every figure of the page: planning, training, probes and the latent map, surprise; and compared evaluations."""
 
-import math
 from collections.abc import Sequence
 from itertools import cycle
 
@@ -34,7 +33,7 @@ from lewm_cli.report.page.style import (
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
-from lewm_cli.train import TrainingHistory
+from lewm_cli.train import HeldOutLatents, TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
 PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
@@ -73,7 +72,7 @@ def _rates(result: EvalResult) -> Drawing:
         name = "all pairs" if group.name == "all" else group.name
         axes.text(0, y, f"{name}, n = {group.pairs}", color=INK, va="center", fontweight="bold")
         walls = [("clear of walls", group.route_valid, THIRD)] if group.route_valid else []
-        for label, rate, color in [("planning", group.success, MODEL), *walls, ("random", group.random, BASELINE)]:
+        for label, rate, color in [(_way(result), group.success, MODEL), *walls, ("random", group.random, BASELINE)]:
             y -= 1
             mark_interval(axes, y, 100 * rate.low, 100 * rate.rate, 100 * rate.high, color)
             axes.text(104, y, f"{label} {percent(rate.rate)}", color=color if color != BASELINE else MUTED, va="center")
@@ -86,7 +85,8 @@ def _rates(result: EvalResult) -> Drawing:
     axes.set_xlabel("pairs whose goal was reached (%), 95% intervals", loc="left")
     overall = result.overall
     chance = f"random actions {percent(overall.random.rate)}"
-    return finish(figure, "success", f"Planning reaches {percent(overall.success.rate)} of the goals, {chance}")
+    acting = "Planning" if result.protocol.planner else "The policy"
+    return finish(figure, "success", f"{acting} reaches {percent(overall.success.rate)} of the goals, {chance}")
 
 
 def _reached(result: EvalResult) -> Drawing:
@@ -104,12 +104,16 @@ def _reached(result: EvalResult) -> Drawing:
     axes.set_yticks(range(0, 101, 25))
     axes.set_title("pairs whose goal was reached (%)")
     axes.set_xlabel("environment steps since the start", loc="left")
-    label_ends(axes, [(100 * share[-1], "planning", MODEL), (chance, f"random,\nafter {budget}", MUTED)])
+    label_ends(axes, [(100 * share[-1], _way(result), MODEL), (chance, f"random,\nafter {budget}", MUTED)])
     half = np.flatnonzero(share >= 0.5)
     title = f"{percent(share[-1])} of the goals are reached within {budget} environment steps"
     if len(half) and half[0] > 0:
         title = f"Half of the goals are reached within {half[0]} environment steps"
     return finish(figure, "reached", title)
+
+
+def _way(result: EvalResult) -> str:
+    return "planning" if result.protocol.planner else "policy"
 
 
 def draw_comparison(comparison: PairedComparison) -> list[Drawing]:
@@ -150,19 +154,14 @@ def _points(share: float) -> str:
 
 
 def draw_training(history: TrainingHistory) -> list[Drawing]:
-    """Losses while training, and measurements on held-out clips."""
-    names = tuple(history.steps[-1].parts) if history.steps else ()
-    losses = _curves(
-        [step.step for step in history.steps],
-        {name: [step.parts.get(name, math.nan) for step in history.steps] for name in names},
-    )
-    kept = [measured.held_out for measured in history.held_out]
-    held_out = _curves(
-        [measured.step for measured in history.held_out],
-        {name: [getattr(one, name) for one in kept] for name in HELD_OUT},
-    )
-    drawings = _losses(losses) if len(losses["step"]) else []
-    return drawings + ([_prediction(held_out), _spread(held_out), _cosine(held_out)] if len(held_out["step"]) else [])
+    """Losses while training, and measurements on held-out clips: of a policy those of the same losses."""
+    drawings = _losses("training loss", "", {step.step: step.parts for step in history.steps})
+    spread = {one.step: one.held_out for one in history.held_out if isinstance(one.held_out, HeldOutLatents)}
+    held_out = _curves(list(spread), {name: [getattr(one, name) for one in spread.values()] for name in HELD_OUT})
+    if len(held_out["step"]):
+        return [*drawings, _prediction(held_out), _spread(held_out), _cosine(held_out)]
+    parts = {one.step: one.held_out.parts for one in history.held_out if one.step not in spread}
+    return drawings + _losses("held-out loss", "held-out-", parts)
 
 
 def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.ndarray]:
@@ -172,7 +171,20 @@ def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.nd
     return {name: values[known] for name, values in table.items()}
 
 
-def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
+def _losses(what: str, key: str, logged: dict[int, dict[str, float]]) -> list[Drawing]:
+    """Parts of a loss by step, those of every phase of a training apart: a later one may have others."""
+    phases: dict[tuple[str, ...], list[int]] = {}
+    for step, parts in logged.items():
+        phases.setdefault(tuple(parts), []).append(step)
+    drawings = []
+    for phase, (names, steps) in enumerate(phases.items(), start=1):
+        curves = _curves(steps, {name: [logged[step][name] for step in steps] for name in names})
+        if len(curves["step"]):
+            drawings += _phase(what, key if phase == 1 else f"{key}phase-{phase}-", curves)
+    return drawings
+
+
+def _phase(what: str, key: str, curves: dict[str, np.ndarray]) -> list[Drawing]:
     """Parts of the loss on a logarithmic axis, and those that can be negative on another."""
     parts = {name: values for name, values in curves.items() if name != "step"}
     signed = {name: values for name, values in parts.items() if (values < 0).any()}
@@ -180,13 +192,14 @@ def _losses(curves: dict[str, np.ndarray]) -> list[Drawing]:
     if positive := {name: values for name, values in parts.items() if name not in signed}:
         low, high = log_limits(np.concatenate(list(positive.values())))
         shown = {name: np.maximum(values, low) for name, values in positive.items()}  # 0 is at the lower edge
-        axes = _parts("training loss (dimensionless, log scale)", curves | shown, list(positive))
+        axes = _parts(f"{what} (dimensionless, log scale)", curves | shown, list(positive))
         axes.set_ylim(low, high)
         log_axis(axes)
-        drawings.append(_named(axes, "losses", positive, shown))
+        drawings.append(_named(axes, f"{key}losses", positive, shown))
     if signed:
-        axes = _parts("training loss (dimensionless)", curves, list(signed))
-        drawings.append(_named(axes, "signed-losses", signed, signed))
+        axes = _parts(f"{what} (dimensionless)", curves, list(signed))
+        axes.set_ylim(*axes.get_ylim())  # until it is asked for, it is not set
+        drawings.append(_named(axes, f"{key}signed-losses", signed, signed))
     return drawings
 
 
@@ -204,13 +217,15 @@ def _named(axes: Axes, key: str, parts: dict[str, np.ndarray], shown: dict[str, 
     label_ends(axes, [(shown[name][-1], name, color) for name, color in colors])
     changes = []
     for name, values in parts.items():
-        moves = (
-            f"{'falls' if values[-1] < values[0] else 'goes'} from {number(values[0], 2)} to {number(values[-1], 2)}"
-        )
+        first, last = number(values[0], 2), number(values[-1], 2)
+        moves = f"{'falls' if values[-1] < values[0] else 'goes'} from {first} to {last}"
+        if first == last:
+            moves = f"stays at {last}"
         changes.append(f"{'Prediction loss' if name == 'prediction' else name} {moves}")
     if len(changes) > TOLD_PARTS:
         changes = [changes[0], f"beside it are {len(changes) - 1} more parts of the loss"]
-    return finish(axes.figure, key, ", ".join(changes))
+    where = "On held-out clips, " if key.startswith("held-out") else ""
+    return finish(axes.figure, key, where + ", ".join(changes))
 
 
 def _prediction(curves: dict[str, np.ndarray]) -> Drawing:

@@ -87,7 +87,7 @@ def render_page(report: RunReport) -> str:
 def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
     """The measurements on the page, in its order: name, measurement, and the seed it had."""
     one_each = {
-        "planning": report.evaluation,
+        "planning" if report.plans else "success": report.evaluation,
         "films": report.films,
         "probes": report.probe,
         "surprise": report.surprise,

@@ -88,8 +88,9 @@ def find_candidates(tensors: Mapping[str, TensorEntry], known: Collection[str]) 
     places: dict[Path, dict[str, Path]] = {}
     for name in tensors:
         path = tuple(name.split("."))
-        for at in range(len(path) - 1 if len(path) <= DEEPEST_NAME else 0):
-            if path[at] in parts:
+        for at in range(len(path) if len(path) <= DEEPEST_NAME else 0):
+            # A part may be a tensor, not a module: the logarithms of a policy's standard deviations.
+            if path[at] in (parts if at < len(path) - 1 else known):
                 places.setdefault(path[:at], {})[name] = path[at:]
         if len(places) > MOST_PLACES:
             raise DamagedError("its tensors lie in more places than those of any checkpoint")

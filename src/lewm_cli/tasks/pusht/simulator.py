@@ -84,6 +84,14 @@ class PushTSimulator(SwmSimulator):
         """The same world with agent and block at the goal: (224, 224, 3) uint8."""
         return np.asarray(self._environment._goal)
 
+    def proprio(self) -> np.ndarray:
+        """The agent's place and velocity (4,); at a start they are the recorded ones."""
+        return _proprio(self._state)
+
+    def goal_proprio(self) -> np.ndarray:
+        """Those of the recorded goal state (4,), in which the agent may move."""
+        return _proprio(self._goal)
+
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels of the frame."""
         environment = self._environment
@@ -126,7 +134,7 @@ class PushTSimulator(SwmSimulator):
 
     def _row(self) -> dict[str, np.ndarray]:
         state = _rounded(self._state)
-        return {"pixels": self.frame(), "proprio": state[[0, 1, 5, 6]], "state": state}
+        return {"pixels": self.frame(), "proprio": _proprio(state), "state": state}
 
     def _is_free(self, state: np.ndarray) -> bool:
         """Enter a state, and tell if nothing touches in it."""
@@ -172,6 +180,11 @@ def block_has_to_move(state: np.ndarray, goal: np.ndarray, tolerance: float = 1.
     """Tell if the block is farther from its goal than the simulator's rule allows, times `tolerance`."""
     away = float(np.linalg.norm(state[2:4] - goal[2:4]))
     return away >= tolerance * REACH or turn(state, goal) >= tolerance * TURN
+
+
+def _proprio(state: np.ndarray) -> np.ndarray:
+    """The agent's place and velocity (4,) in a state (7,), float32."""
+    return state[[0, 1, 5, 6]].astype(np.float32)
 
 
 def _rounded(state: np.ndarray) -> np.ndarray:

@@ -75,6 +75,14 @@ class TwoRoomSimulator(SwmSimulator):
         """The same world with the agent at the target: (224, 224, 3) uint8."""
         return np.asarray(self._environment._target_img.numpy().transpose(1, 2, 0))
 
+    def proprio(self) -> np.ndarray:
+        """The agent's center (2,), pixels."""
+        return self.position()
+
+    def goal_proprio(self) -> np.ndarray:
+        """The target's center (2,), pixels."""
+        return np.array(self._environment.target_position.numpy())
+
     def position(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
         return np.array(self._environment.agent_position.numpy())
