@@ -116,10 +116,8 @@ def method_of(name: str, said: str | None) -> str:
     """The method of a run that another tool made: what its files say, else its name; else it is taken for a LeWM."""
     if said:
         return said
-    named = named_method(name)
-    return (
-        named if named and named in TRAINED_BY.values() else DEFAULT
-    )  # the network is LeWM's, for others say what they are
+    named = named_method(name)  # files that say nothing hold the network of LeWM, which not every method trains
+    return named if named and named in TRAINED_BY.values() else DEFAULT
 
 
 def is_name(name: str) -> bool:
