@@ -172,7 +172,7 @@ def _differences(run: Run, folder: Path) -> Iterator[float]:
     draw = np.random.default_rng(0)
     for batch in BATCHES:
         frames = draw.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-        felt = proprio and proprio.denormalize(draw.standard_normal((batch, proprio.dim)))
+        felt = proprio.denormalize(draw.standard_normal((batch, proprio.dim))) if proprio else None
         beside = {} if felt is None else {"proprio": felt}
         yield difference(encoder, run.embed(frames, felt), frames=frames, **beside)
         for steps in range(1, model.history + 1):
