@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from lewm_cli.config import ActionStats, EvalConfig, Inputs, ScheduleConfig
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError, UsageError
+from lewm_cli.flows.encoder import parents_encoder
 from lewm_cli.flows.train import Job, require_what_is_learned_from
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.model import GoalConditionedPolicy
-from lewm_cli.store import RunFiles, read_card
+from lewm_cli.store import Home, RunFiles, read_card
 from lewm_cli.tasks import GENERIC
 from lewm_cli.train import HeldOut, JsonLog, StepsTaken, Trainer, TrainingData, TrainingEvent, read_log
 from lewm_cli.train.batch_size import largest_batch
@@ -179,6 +180,11 @@ def test_losses_and_phases_are_logged_and_policies_published(tmp_path: Path, met
     card = read_card(training.files.weights)
     assert card.unusable is None
     assert card.provenance.phase == ("" if method == "gcbc" else "policy")
+    home = Home(tmp_path, (tmp_path,))
+    assert parents_encoder(home, method, "robot/pick", method) == card.model.encoder
+    for other in {*POLICIES} - {method}:  # of the same sizes, but not of the same parts
+        with pytest.raises(LewmError, match=f"another network \\({method}\\), whose weights do not fit {other}; take"):
+            parents_encoder(home, method, "robot/pick", other)
     policy = card.new_model()
     policy.load_state_dict(load_file(training.files.weights), strict=True)
     assert isinstance(policy, GoalConditionedPolicy)

@@ -44,13 +44,13 @@ class PolicyActor(Actor):
         """See `Actor`."""
         return [PolicyEpisode(goal=self.run.prepare(goal.frame[None])) for goal in goals]
 
-    def act(self, episodes: Sequence[PolicyEpisode], observations: Sequence[Observation]) -> Sequence[Actions]:
+    def act(self, episodes: Sequence[PolicyEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
         """See `Actor`; on a CPU each episode by itself, so that no other has a say in its rounding.
 
         Raises:
             LewmError: the policy computes numbers that are not finite.
         """
-        goals, frames = [one.goal for one in episodes], [one.frame[None] for one in observations]
+        goals, frames = [one.goal for one in episodes], [one.frame[None] for one in seen]
         with self.clock("planner"):
             if self.run.device.type != "cpu":
                 blocks = self._blocks(torch.cat(goals), np.concatenate(frames))

@@ -4,8 +4,11 @@ import os
 import re
 from pathlib import Path
 
+import torch
+
 from lewm_cli.config import FrozenEncoderConfig
 from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.methods import METHODS
 from lewm_cli.store import (
     FoundRun,
     Home,
@@ -44,10 +47,14 @@ def find_encoder(home: Home, name: str, say: Say, *, download: bool = True) -> S
 
 
 def parents_encoder(home: Home, parent: str, what: str, method: str) -> FrozenEncoderConfig:
-    """The sizes of the encoder in the weights that a training starts from; LewmError if none is frozen in them."""
-    loaded = load_weights(home, parent)
-    config = getattr(loaded.model.config, "encoder", None)
-    if not isinstance(config, FrozenEncoderConfig):
+    """The sizes of the encoder in the weights that a training starts from; LewmError if they are of another network."""
+    loaded, objective = load_weights(home, parent), METHODS[method]
+    sizes, network = loaded.model.config, None
+    if type(sizes) is objective.Sizes:
+        with torch.device("meta"):
+            network = objective.network(sizes, loaded.model.block_dim)
+    config = getattr(sizes, "encoder", None)
+    if not isinstance(config, FrozenEncoderConfig) or type(network) is not type(loaded.model):
         raise LewmError(
             f"{loaded.name} has another network ({loaded.method}), whose weights do not fit {method}; take its encoder "
             f"alone: {command('train', what, '--method', method, '--encoder', loaded.name)}"
