@@ -117,17 +117,8 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def _mean(losses: Sequence[Loss]) -> Loss:
-    """The mean loss of parts of the same size, whose latents are joined again."""
-    if len(losses) == 1:
-        return losses[0]
+    """The mean loss of parts of the same size, without latents: they are measured on held-out clips."""
     return Loss(
-        torch.stack([loss.total for loss in losses]).mean(),
-        {name: torch.stack([loss.parts[name] for loss in losses]).mean() for name in losses[0].parts},
-        _joined([loss.latents for loss in losses]),
-        _joined([loss.predicted for loss in losses]),
+        torch.stack([loss.total.detach() for loss in losses]).mean(),
+        {name: torch.stack([loss.parts[name].detach() for loss in losses]).mean() for name in losses[0].parts},
     )
-
-
-def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
-    known = [part for part in parts if part is not None]
-    return torch.cat(known) if known else None
