@@ -182,9 +182,10 @@ def test_loss_and_gradient_are_theirs(scramble: Callable, batch: Batch, method: 
     ours = scramble(objective.network(SMALL, BLOCK))
     heads = nn.ModuleDict(objective.heads(SMALL, INPUTS))
     scramble(heads)
-    if phase == "policy":  # gains so large that some weights are cut
+    if phase == "policy":  # gains so large that some weights are cut, and deviations beyond what is allowed
         with torch.no_grad():
             ours.value_predictor.out_proj.weight.mul_(20)
+            ours.log_stds[:2] = torch.tensor([-5.5, 2.5])
     whole = their_policy(ours)
     loss = objective.loss(ours, heads, Batch(**vars(batch) | {"phase": phase}))
     expected = their_losses(ours, heads, batch, whole)[phase]
@@ -194,7 +195,8 @@ def test_loss_and_gradient_are_theirs(scramble: Callable, batch: Batch, method: 
     gradients = dict(whole.named_parameters())
     trained = {name: weights.grad for name, weights in ours.named_parameters() if weights.grad is not None}
     for name, gradient in trained.items():
-        torch.testing.assert_close(gradient, gradients[name].grad, rtol=1e-4, atol=1e-5)
+        largest = max(1, gradient.abs().max().item())
+        torch.testing.assert_close(gradient, gradients[name].grad, rtol=1e-4, atol=1e-5 * largest)
     networks = {"gcbc": {"action_predictor"}, "policy": {"action_predictor", "log_stds"}, "value": {"value_predictor"}}
     learning = networks[phase] | ({"critic_predictor"} if (method, phase) == ("gciql", "value") else set())
     assert {name.partition(".")[0] for name in trained} == learning

@@ -10,17 +10,28 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from lewm_cli.config import ActionStats, EvalConfig, Inputs, ScheduleConfig
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError, UsageError
 from lewm_cli.flows.encoder import parents_encoder
 from lewm_cli.flows.train import Job, require_what_is_learned_from
-from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.model import GoalConditionedPolicy
+from lewm_cli.methods import Loss, Provenance, RunCard, TrainConfig
+from lewm_cli.methods.gcivl import GCIVL
+from lewm_cli.model import Batch, GoalConditionedPolicy, Network
 from lewm_cli.store import Home, RunFiles, read_card
 from lewm_cli.tasks import GENERIC
-from lewm_cli.train import HeldOut, JsonLog, StepsTaken, Trainer, TrainingData, TrainingEvent, read_log
+from lewm_cli.train import (
+    HeldOut,
+    JsonLog,
+    StepsTaken,
+    Trainer,
+    TrainingData,
+    TrainingEvent,
+    all_presets,
+    read_log,
+)
 from lewm_cli.train.batch_size import largest_batch
 from lewm_cli.train.events import Noted
 from lewm_cli.train.schedule import Schedule
@@ -156,6 +167,37 @@ def test_each_phase_trains_its_own_networks(tmp_path: Path, method: str):
         teacher = f"heads.{name.replace('_predictor', '')}"
         expected = 0.995 * seen[3][teacher] + 0.005 * seen[4][name]
         torch.testing.assert_close(seen[4][teacher], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_each_phase_has_goals_of_its_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loss, present = GCIVL.loss, dict[tuple[str, bool], set[bool]]()
+
+    def looked_at(objective: GCIVL, model: Network, heads: nn.ModuleDict, batch: Batch, *generator: object) -> Loss:
+        there = (batch.goals == batch.pixels[:, -2]).flatten(1).all(dim=1)
+        present.setdefault((batch.phase, model.training), set()).update(there.tolist())
+        return loss(objective, model, heads, batch, *generator)
+
+    monkeypatch.setattr(GCIVL, "loss", looked_at)
+    none = {"random": 0, "geometric": 0, "uniform": 0, "current": 0}
+    goals = {"value_goals": none | {"current": 1}, "policy_goals": none | {"uniform": 1}}
+    trainer(tmp_path, "gcivl", **goals).run(resume=False)
+    assert present == {(phase, training): {phase == "value"} for phase in ("value", "policy") for training in (0, 1)}
+
+
+def test_presets_train_policies_as_stable_worldmodel_does():
+    for preset in all_presets():
+        if preset.name == "release":
+            for method, lr, clip, batch_size, stop in (
+                ("gcbc", 1e-4, 0, 128, "100 epochs"),
+                ("gcivl", 3e-4, 1, 128, "200 epochs"),
+                ("gciql", 3e-4, 1, 32, "200 epochs"),
+            ):
+                config = preset.config(method)
+                optimizer, schedule = config.optimizer, config.schedule
+                found = optimizer.lr, optimizer.weight_decay, optimizer.clip, optimizer.clips, schedule.stop
+                assert found == (lr, 0.01, clip, batch_size, stop), str(preset)
+                falling = ("100 epochs", 0.01) if method == "gcbc" else ("never", 0)
+                assert (schedule.decay, schedule.warmup, config.data.frameskip) == (*falling, 1), str(preset)
 
 
 @pytest.mark.parametrize("method", POLICIES)
