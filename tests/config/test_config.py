@@ -246,6 +246,14 @@ def test_preset_has_an_objective_for_every_method_that_needs_one(tmp_path: Path)
     assert configure(preset.task, "own", file, [parse_setting("method=delta")]).objective.lambda_ == 3
 
 
+def test_settings_of_a_task_for_a_method_are_laid_over_those_of_all_tasks(tmp_path: Path):
+    toml = '[presets.small]\nmethods.gcbc.schedule.stop = "7 steps"\n'
+    (tmp_path / "task.toml").write_text(toml, encoding="utf-8")
+    own, everywhere = (Preset(task, "small").config("gcbc") for task in (Task("toy", tmp_path, "a toy"), GENERIC))
+    assert (own.schedule.stop, everywhere.schedule.stop) == ("7 steps", "3000 steps")
+    assert (own.data.frameskip, own.model) == (1, everywhere.model)
+
+
 # Layers and --set
 
 
