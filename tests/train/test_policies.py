@@ -175,7 +175,9 @@ def test_each_phase_has_goals_of_its_kinds(tmp_path: Path, monkeypatch: pytest.M
     def looked_at(objective: GCIVL, model: Network, heads: nn.ModuleDict, batch: Batch, *generator: object) -> Loss:
         there = (batch.goals == batch.pixels[:, -2]).flatten(1).all(dim=1)
         present.setdefault((batch.phase, model.training), set()).update(there.tolist())
-        return loss(objective, model, heads, batch, *generator)
+        found = loss(objective, model, heads, batch, *generator)
+        assert model.value_predictor.training == (model.training and batch.phase == "value")  # no dropout later
+        return found
 
     monkeypatch.setattr(GCIVL, "loss", looked_at)
     none = {"random": 0, "geometric": 0, "uniform": 0, "current": 0}

@@ -138,6 +138,7 @@ class GCIVL(Objective):
         """Negative log likelihood of the actions, weighted by the exponential of what they gained."""
         import torch
 
+        model.value_predictor.eval()  # no dropout: it only judges now
         with torch.no_grad():
             before, after = (model.value_predictor(frames, steps.goal).float() for frames in (steps.now, steps.later))
             weights = (self.alpha * (after - before)).exp().clamp(max=HEAVIEST)
