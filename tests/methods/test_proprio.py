@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
-import imageio.v3 as imageio
 import h5py
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch

@@ -7,7 +7,6 @@ from lewm_cli.config.inputs import (
     Inputs,
     PixelStats,
     ProprioStats,
-    VectorStats,
     constant_dimensions,
 )
 from lewm_cli.config.layers import Layer, merge_layers, parse_setting, read_toml
@@ -20,7 +19,6 @@ from lewm_cli.config.model import (
     EncoderConfig,
     FrozenEncoderConfig,
     GoalPolicyConfig,
-    GoalPredictorConfig,
     ModelConfig,
     NetworkConfig,
     PatchNetworkConfig,
@@ -53,7 +51,6 @@ __all__ = [
     "Expectation",
     "FrozenEncoderConfig",
     "GoalPolicyConfig",
-    "GoalPredictorConfig",
     "Goals",
     "Inputs",
     "Layer",
@@ -77,7 +74,6 @@ __all__ = [
     "SolverName",
     "TransformerConfig",
     "ValueGoals",
-    "VectorStats",
     "WorldModelConfig",
     "constant_dimensions",
     "merge_layers",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame, Observation, Proprio
+    from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Frame, Observation
     from lewm_cli.control.clock import Clock, TimeSplit
     from lewm_cli.control.imagined import ImaginedPlan, imagine_plan
     from lewm_cli.control.planner_settings import nondeterminism, single_planner, task_planner
@@ -38,7 +38,6 @@ __all__ = [
     "Planner",
     "Policy",
     "PolicyActor",
-    "Proprio",
     "RandomActor",
     "SwmSolver",
     "TimeSplit",

@@ -8,7 +8,7 @@ from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.goal_predictor import Critic, GoalPredictor
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
 from lewm_cli.model.network import GoalConditionedPolicy, Network
-from lewm_cli.model.patch_predictor import FrameCausalTransformer, PatchPredictor, VectorEmbedder, frame_causal_mask
+from lewm_cli.model.patch_predictor import PatchPredictor, VectorEmbedder, frame_causal_mask
 from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, FeedForward, Predictor, Projector
 from lewm_cli.model.products import onednn_is_faster
 from lewm_cli.model.rollout import rollout
@@ -26,7 +26,6 @@ __all__ = [
     "Critic",
     "DifferenceDecoder",
     "FeedForward",
-    "FrameCausalTransformer",
     "FrozenEncoder",
     "GoalConditionedPolicy",
     "GoalPredictor",

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 from lewm_cli.config import DinoWMConfig, DinoWMNopropConfig, Section
 from lewm_cli.errors import LewmError
 from lewm_cli.store.formats.classes import PATCH_MODEL, PREJEPA, home_of_parts
-from lewm_cli.store.formats.family import ClassTable, Family, Integer, ModelTable, Rate
+from lewm_cli.store.formats.family import ClassTable, Family, Integer, ModelTable, Rate, refuse_one_wide_head
 from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.refused import RefusalError, printable, printable_value
 from lewm_cli.store.keys import DINOWM_NAMES
@@ -221,12 +221,7 @@ def _tree(config: DinoWMNopropConfig, block_dim: int, method: str) -> dict[str, 
             f"({encoder.source or 'its own'}) is another; --to object keeps the module of lewm"
         )
     width = config.token_dim + config.action_embedding
-    if predictor.heads == 1 and predictor.head_dim == width:
-        raise LewmError(
-            f"stable_worldmodel leaves out the output projection of attention with one head as wide as its tokens "
-            f"(predictor.heads 1, predictor.head_dim {width}), so it cannot hold these weights; "
-            "--to object keeps the module of lewm"
-        )
+    refuse_one_wide_head(predictor, width)
     home = home_of_parts(PREJEPA)
     embedders = {"action": (block_dim, config.action_embedding)}
     if isinstance(config, DinoWMConfig):

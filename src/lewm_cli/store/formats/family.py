@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator
 
-from lewm_cli.config import NetworkConfig, Section
+from lewm_cli.config import BlocksConfig, NetworkConfig, Section
+from lewm_cli.errors import LewmError
 from lewm_cli.store.formats.classes import KINDS
 from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.keys import Naming
@@ -85,3 +86,13 @@ class Family:
     released: ModelSpec
     more: "Callable[[Any], dict[str, Tensor]]" = lambda _: {}
     check: "Callable[[NamedTensors, Any], None]" = lambda *_: None
+
+
+def refuse_one_wide_head(blocks: BlocksConfig, width: int) -> None:
+    """Raises LewmError if stable_worldmodel's attention, on tokens of this width, would lack what ours has."""
+    if blocks.heads == 1 and blocks.head_dim == width:
+        raise LewmError(
+            f"stable_worldmodel leaves out the output projection of attention with one head as wide as its tokens "
+            f"(predictor.heads 1, predictor.head_dim {width}), so it cannot hold these weights; "
+            "--to object keeps the module of lewm"
+        )

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from lewm_cli.config import ModelConfig, Section
-from lewm_cli.errors import LewmError
 from lewm_cli.methods import DEFAULT
 from lewm_cli.store.formats.classes import MODEL, STABLE_WORLDMODEL, TRAINED_BY, home_of_parts
-from lewm_cli.store.formats.family import ClassTable, Family, Integer, ModelTable, Rate
+from lewm_cli.store.formats.family import ClassTable, Family, Integer, ModelTable, Rate, refuse_one_wide_head
 from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.refused import RefusalError, printable_value
 from lewm_cli.store.keys import LEWM_NAMES
@@ -167,12 +166,7 @@ def _tree(config: ModelConfig, block_dim: int, method: str) -> dict[str, Any]:
     parts = home_of_parts(model)
     encoder, actions, predictor, latent = config.encoder, config.action_encoder, config.predictor, config.latent
     width = predictor.width or latent
-    if predictor.heads == 1 and predictor.head_dim == width:
-        raise LewmError(
-            f"stable_worldmodel leaves out the output projection of attention with one head as wide as its tokens "
-            f"(predictor.heads 1, predictor.head_dim {width}), so it cannot hold these weights; "
-            "--to object keeps the module of lewm"
-        )
+    refuse_one_wide_head(predictor, width)
     settings = {
         "hidden_size": encoder.width,
         "num_hidden_layers": encoder.depth,
