@@ -75,10 +75,10 @@ class GoalTransformer(nn.Module):
     def __init__(self, config: BlocksConfig, width: int, patches: int, frames: int, *, queries: bool) -> None:
         super().__init__()
         attentions: list[GoalAttention] = [
-            (AmongFrames, ToGoal)[block % 2](config, width) for block in range(config.depth)
+            (FrameSelfAttention, GoalCrossAttention)[block % 2](config, width) for block in range(config.depth)
         ]
         if queries:
-            attentions[-1] = FrameQueries(config, width, patches, frames)
+            attentions[-1] = FrameAggregation(config, width, patches, frames)
         self.layers = nn.ModuleList(GoalBlock([attention, FeedForward(config, width)]) for attention in attentions)
         self.norm = nn.LayerNorm(width)
         self.mask: Tensor
@@ -105,7 +105,7 @@ class GoalBlock(nn.ModuleList):
         attention, mlp = self
         mixed: Tensor = attention(tokens, goal, mask)
         output: Tensor
-        if isinstance(attention, FrameQueries):
+        if isinstance(attention, FrameAggregation):
             output = mlp(mixed)
         else:
             tokens = tokens + mixed
@@ -136,7 +136,7 @@ class GoalAttention(nn.Module):
         return output
 
 
-class AmongFrames(GoalAttention):
+class FrameSelfAttention(GoalAttention):
     """Tokens look at those of their own frame and of frames before it."""
 
     def forward(self, tokens: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class AmongFrames(GoalAttention):
         return self.mix(tokens, tokens, mask)
 
 
-class ToGoal(GoalAttention):
+class GoalCrossAttention(GoalAttention):
     """Tokens look at all of the goal's."""
 
     def __init__(self, config: BlocksConfig, width: int) -> None:
@@ -157,7 +157,7 @@ class ToGoal(GoalAttention):
         return self.mix(self.norm(tokens), self.norm_c(goal))
 
 
-class FrameQueries(GoalAttention):
+class FrameAggregation(GoalAttention):
     """One learned query per frame looks at the tokens of this frame and of frames before it."""
 
     def __init__(self, config: BlocksConfig, width: int, patches: int, frames: int) -> None:
