@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, Dinov2Config, Dinov2Model, ViTConfig, ViTForImageClassification
 
-from commands import lewm_here
+from commands import flat, lewm_here
 from lewm_cli.errors import StoppedError
 from lewm_cli.flows.train import train
 from lewm_cli.store import Home, RunFiles, encoder_of_folder, load_run, read_card, save_run, weights_digest
@@ -63,6 +63,7 @@ def test_encoder_of_a_run_stays_as_it_is_and_its_origin_is_known(home: Path, loo
     assert card.provenance.held_out != before.provenance.held_out
     assert len(before.trained_on) == 5
     assert len(card.trained_on) == 6
+    assert "note: 1 of 1 held-out episode had been trained on in the run that the encoder" in flat(done.err)
     assert card.provenance.train.model == card.model
 
     # What was frozen in a run keeps its origin in the next one, whose start may be all of the weights.
@@ -89,7 +90,9 @@ def test_training_goes_on_bit_for_bit_without_its_encoder(home: Path, look, look
         if isinstance(event, StepsTaken) and event.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert look(home, "--encoder", "robot/lewm", "--name", "robot/whole").code == 0
+    whole = look(home, "--encoder", "robot/lewm", "--name", "robot/whole")
+    assert whole.code == 0
+    assert "had been trained on" not in whole.err  # of the same seed, it holds out the same episodes
     with pytest.raises(StoppedError):
         train(
             Home(home, (home,)),

@@ -156,6 +156,11 @@ def train(
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
         card = _resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
+        if (parent or job.encoder) and (seen := _seen_before(card, job.dataset)):
+            say(
+                f"note: {seen} of {counted(len(split.held_out_episodes), 'held-out episode')} had been trained on in "
+                "the run that the encoder or the start is from, so what is measured on them may be too good"
+            )
         rows, size = len(job.dataset.actions), job.config.model.image_size
         frames: Frames = DecodedFrames(job.dataset, size)
         if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
@@ -418,6 +423,13 @@ def _its_sizes(parent: Run) -> str:
         f"set {latent}model.image_size={model.image_size}, data.frameskip={inputs.frameskip} and "
         f"the others that `{command('show', parent.name, '--json')}` has"
     )
+
+
+def _seen_before(card: RunCard, dataset: Dataset) -> int:
+    """The number of held-out episodes that have been trained on nevertheless, in an earlier run."""
+    assert card.provenance is not None
+    trained_on = set(card.provenance.trained_on)
+    return sum(dataset.episode_digests[number] in trained_on for number in card.provenance.held_out)
 
 
 def _resumed_card(card: RunCard, device: torch.device) -> RunCard:
