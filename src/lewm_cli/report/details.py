@@ -4,6 +4,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import RenderableType
 from rich.table import Table
 
+from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
@@ -103,6 +104,8 @@ def _run_facts(details: RunDetails) -> Table:
     kind = "a policy" if model.latent_dim is None else f"latent {model.latent_dim:,}"
     frames = f"frames {model.image_size} x {model.image_size}"
     facts.add_row("model", f"{kind}, history {model.history}, {frames}, {actions}")
+    if isinstance(model, PatchNetworkConfig) and model.encoder.source:
+        facts.add_row("encoder", f"{model.encoder.source}, frozen (sha256 {model.encoder.sha256[:16]}...)")
     if card is None:
         facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:
