@@ -199,7 +199,8 @@ def test_policy_is_listed_shown_verified_converted_and_reported(world: Path, res
         said[command[0]] = flat(done.out)
     assert "model a policy, history 3, frames 16 x 16, frameskip 1, 2 action dimensions" in said["show"]
     assert "eyes 6,152 0.025 step" in said["show"].replace("┃", "").replace("  ", " ")
-    assert "s per step" in said["show"]
+    assert "pairs from" in said["show"]  # not a letter per line
+    assert "s/step" in said["show"]
     assert "held-out imitation" in said["report"]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for words in ("Policy run", "Reaching goals", "acts in one forward pass per step", "it imagines nothing"):
