@@ -51,6 +51,7 @@ def test_signal_that_came_too_late_to_stop_anything_is_passed_on():
     with StopRequest():
         os.kill(os.getpid(), signal.SIGTERM)
     assert heard == [signal.SIGTERM]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever was there before
     with pytest.raises(KeyboardInterrupt), StopRequest():
         os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(ValueError, match="this one"), StopRequest() as stop:

@@ -52,7 +52,7 @@ def shelf(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) 
         ("lewm train tworoom --log t", ["tensorboard", "trackio"]),
         ("lewm plot two", ["tworoom/lewm"]),
         ("lewm plot tworoom/lewm --term s", ["speed"]),
-        ("lewm presets tworoom/small --method d", ["delta"]),
+        ("lewm presets tworoom/small --method de", ["delta"]),
         ("lewm me", ["methods"]),
         ("lewm eval tworoom/lewm --protocol stri", ["strict"]),
         ("lewm eval tworoom/lewm --solver c", ["cem", "cem-gd"]),

@@ -87,5 +87,5 @@ def test_seed_is_compared_with_seed():
 
 def test_other_numbers_of_seeds_are_not_compared():
     named = [NamedResult("one", "one.json", FIRST), NamedResult("two", "two.json", BOTH)]
-    with pytest.raises(LewmError, match="1 and 2 seeds of planning"):
+    with pytest.raises(LewmError, match="1 and 2 seeds;"):
         compare(named)

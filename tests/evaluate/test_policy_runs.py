@@ -12,7 +12,7 @@ import torch
 import lewm_cli
 from commands import Done, flat, lewm_here
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control import PolicyActor, find_actor
+from lewm_cli.control import Observation, PolicyActor, find_actor
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.report.page.figures import draw_training
@@ -199,7 +199,8 @@ def test_policy_is_listed_shown_verified_converted_and_reported(world: Path, res
         said[command[0]] = flat(done.out)
     assert "model a policy, history 3, frames 16 x 16, frameskip 1, 2 action dimensions" in said["show"]
     assert "eyes 6,152 0.025 step" in said["show"].replace("┃", "").replace("  ", " ")
-    assert "s per step" in said["show"]
+    assert "pairs from" in said["show"]  # not a letter per line
+    assert "s/step" in said["show"]
     assert "held-out imitation" in said["report"]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for words in ("Policy run", "Reaching goals", "acts in one forward pass per step", "it imagines nothing"):
@@ -236,7 +237,8 @@ def test_actions_are_those_of_the_policy_whatever_else_is_asked(world: Path, tmp
     actor = find_actor(run)
     assert isinstance(actor, PolicyActor)
     assert actor.steps == frameskip
-    together = actor.act(actor.begin(frames[3:], [1, 2, 3]), frames[:3])
+    seen = [Observation(frame) for frame in frames]
+    together = actor.act(actor.begin(seen[3:], [1, 2, 3]), seen[:3])
     with torch.inference_mode():
         blocks = run.model.act(run.prepare(np.stack(frames[:3])), run.prepare(np.stack(frames[3:])))
     stats = run.card.inputs.actions
@@ -244,7 +246,7 @@ def test_actions_are_those_of_the_policy_whatever_else_is_asked(world: Path, tmp
         assert chosen.shape == (frameskip, 2)
         wanted = block.numpy().reshape(frameskip, 2) * np.array(stats.std) + np.array(stats.mean)
         np.testing.assert_allclose(chosen, wanted, rtol=1e-4, atol=1e-5)
-        (alone,) = actor.act(actor.begin([goal], [4]), [frame])
+        (alone,) = actor.act(actor.begin([Observation(goal)], [4]), [Observation(frame)])
         assert np.array_equal(alone, chosen)
         policy = lewm_cli.Policy(run, goal)
         assert all(np.array_equal(policy.act(frame), action) for action in chosen)

@@ -225,10 +225,14 @@ def test_run_is_trained_shown_and_planned_with(trained: Path, tmp_path: Path, me
     assert f"method {method} " in shown
     assert "encoder tworoom/lewm, frozen (sha256 " in shown
     assert "loss Prediction of the next patch tokens" in shown
+    assert "encoder frozen, of tworoom/lewm: " in shown
     few = ("--episodes", 2, "--films", 0, "--workers", 1, *(f"--set=planner.{one}" for one in PLANNER))
     found = lewm_here(home, "eval", f"tworoom/{method}", *few, "--json")
     assert found.code == 0, found.err
     assert found.json()["flops_per_plan"] > 1e8
+    # Embeddings of actions are narrower than latents.
+    converted = lewm_here(home, "convert", f"tworoom/{method}", "--to", "onnx", "--output", tmp_path / "onnx")
+    assert converted.code == 0, converted.err
 
 
 @pytest.mark.slow

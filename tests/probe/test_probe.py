@@ -25,6 +25,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.probe import FEATURES, STAGES, ProbeResult, draw_samples, encode, fit_probes, score_linear
 from lewm_cli.probe.probe_result import ProbeScore
+from lewm_cli.probe.probes import _z_score
 from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
@@ -448,3 +449,15 @@ def test_quantity_that_is_left_out_is_said(world: World):
 def test_what_cannot_be_probed_is_refused(world: World, arguments: list, code: int, said: str):
     assert said in world.probe(*arguments).sentence(code)
     assert not (world.home / "tworoom" / "lewm.run" / "results").exists()
+
+
+def test_rounding_of_a_constant_dimension_is_not_blown_up():
+    seen = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    seen[:, 1] = 5 + 1e-9 * seen[:, 1]
+    seen[39, 1] = 5.1  # a test row in which a patch changes that never did before
+    seen[:, 2] = 3
+    train = np.arange(40) < 30
+    scored = _z_score(seen, train)
+    torch.testing.assert_close(scored[train][:, 0].std(unbiased=False), torch.tensor(1.0, dtype=torch.float64))
+    assert scored[:, 1].abs().max() < 1
+    assert not scored[:, 2].any()

@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from families import AROUND_LEWM
-from lewm_cli.config import PlannerConfig
+from lewm_cli.config import DinoWMNopropConfig, PlannerConfig
 from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
@@ -219,6 +219,16 @@ def test_small_latent_space_is_collapsed_only_if_nothing_is_predicted(
     assert f"The latent space {said}" in Page(html).text
     banded = html.count(">collapsed</text>") == 2  # the other one is a cosine of 1
     assert banded == (std == 1 or "has collapsed" in said)
+
+
+def test_spread_of_a_frozen_encoder_is_no_finding():
+    held_out = HeldOutMeasured(25, HeldOutLatents({}, 0.1, 1.0, 1.0, 0.01, 3.0, 0.9))
+    report = replace(bare_report(), history=replace(history(1), held_out=(held_out,)))
+    card = report.card.model_copy(update={"method": "dinowm_noprop", "model": DinoWMNopropConfig()})
+    text = Page(render_page(replace(report, card=card))).text
+    assert "Held-out prediction error ends at 10.0%" in text
+    for words in ("lost a dimension", "mean cosine", "Collapsed:"):
+        assert words not in text
 
 
 def test_page_without_measurements_names_the_commands():

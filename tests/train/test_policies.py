@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from commands import lewm_here
 from lewm_cli.config import ActionStats, EvalConfig, Inputs, ScheduleConfig
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError, UsageError
@@ -289,6 +290,24 @@ def test_memory_of_a_step_is_tried_with_goals(tmp_path: Path, method: str):
     config = configured(method)
     inputs = Inputs(task="generic", frameskip=2, actions=ActionStats(mean=(0,), std=(1,)))
     assert largest_batch(config, inputs, torch.device("cpu"), most=8) == 8
+
+
+def test_weights_of_another_kind_of_policy_are_refused(robot: Path):
+    trainer(robot / "robot", "gcbc").run(resume=False)
+    (robot / "settings.toml").write_text(SETTINGS)
+    line = (
+        "train",
+        "robot/pick",
+        "--config",
+        robot / "settings.toml",
+        "--method",
+        "gcivl",
+        "--init-from",
+        "robot/gcbc",
+    )
+    said = "robot/gcbc has another network (gcbc), whose weights do not fit gcivl; take its encoder alone: "
+    for option in ("--quiet", "--dry-run"):
+        assert said in lewm_here(robot, *line, "--init-from", "robot/gcbc", option).sentence()
 
 
 def test_constant_actions_are_refused(robot: Path):

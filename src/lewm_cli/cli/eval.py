@@ -131,7 +131,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Plan from recorded starts to recorded goals in the real simulator, and count.
+    """Go from recorded starts to recorded goals in the real simulator, and count.
 
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
     same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says. A run

@@ -144,7 +144,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a world model from pixels: predict the next latent.
+    """Train a world model or a policy on recorded frames and actions.
 
     Ctrl-C saves; --resume goes on exactly where it stopped. `lewm presets TASK/PRESET` shows every setting for --set.
     """

@@ -220,5 +220,6 @@ def _columns(file: h5py.File, pixels: PixelFormat, action: ActionFormat, rows: i
             except LewmError:  # a link that leads nowhere, and that nobody needs
                 continue
             if item is not None and item.ndim and len(item) == rows:
-                found.append(Column(name, tuple(item.shape[1:]), str(item.dtype)))
+                # A type may itself be an array, which is read as further axes.
+                found.append(Column(name, (*item.shape[1:], *item.dtype.shape), str(item.dtype.base)))
     return (*found, *own.values())

@@ -137,7 +137,7 @@ def _differences(one: EvalResult, other: EvalResult) -> Iterator[str]:
             yield f"{setting} {mine} and {theirs} ({what})"
     seeds = len(one.success_by_seed), len(other.success_by_seed)
     if seeds[0] != seeds[1]:
-        yield f"{seeds[0]} and {seeds[1]} seeds of planning"
+        yield f"{seeds[0]} and {seeds[1]} seeds"
     mine, theirs = (Counter(map(_pair, result.episodes)) for result in (one, other))
     if mine != theirs:
         yield f"{mine.total()} and {theirs.total()} pairs, {(mine & theirs).total()} of them shared"

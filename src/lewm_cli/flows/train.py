@@ -15,6 +15,7 @@ from lewm_cli.config import (
     ActionStats,
     Inputs,
     Layer,
+    PatchNetworkConfig,
     ProprioConfig,
     ProprioStats,
     constant_dimensions,
@@ -153,9 +154,9 @@ def train(
         if short:
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
         parent = load_run(home, init_from, say=say) if init_from else None
+        card = _resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
         if parent and parent.method != job.config.method:
             say(f"{parent.name} was trained with {parent.method}; its weights go on with {job.config.method}")
-        card = _resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
         if (parent or job.encoder) and (seen := _seen_before(card, job.dataset)):
             say(
                 f"note: {seen} of {counted(len(split.held_out_episodes), 'held-out episode')} had been trained on in "
@@ -346,6 +347,8 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
             f"{parent.name!r} was trained with {counted(inputs.proprio.dim, 'number')} of proprioception, and "
             f"{dataset.name} has {proprio.shape[1]}; its weights do not fit this recording"
         )
+    if parent:
+        _require_same_network(parent, config)
     if parent and (parent.card.model != config.model or parent.card.inputs.frameskip != frameskip):
         raise LewmError(
             f"{parent.name!r} has other sizes than this configuration, so its weights do not fit; " + _its_sizes(parent)
@@ -411,6 +414,20 @@ def _sized(config: TrainConfig, dataset: Dataset) -> TrainConfig:
         return config
     sizes = sizes.model_copy(update={"proprio": dataset.proprio.shape[1]})
     return config.model_copy(update={"model": sizes})
+
+
+def _require_same_network(parent: Run, config: TrainConfig) -> None:
+    """Raise LewmError if a run is of another kind of network than the one to train, whatever their sizes are."""
+    with torch.device("meta"):
+        network = type(config.objective).network(config.model, parent.card.inputs.block_dim)
+    if (type(network), type(config.model)) == (type(parent.model), type(parent.card.model)):
+        return
+    own = f"train with --method {parent.method}, or without --init-from"
+    if isinstance(config.model, PatchNetworkConfig):
+        own = f"take its encoder alone: leave out --init-from, and add --encoder {parent.name}"
+    raise LewmError(
+        f"{parent.name} has another network ({parent.method}), whose weights do not fit {config.method}; {own}"
+    )
 
 
 def _its_sizes(parent: Run) -> str:

@@ -27,6 +27,9 @@ SHOWN_POINTS = 600
 STAGES = 2 * len(FEATURES)
 """Probes fitted, for progress."""
 
+ROUNDING = 1e-5
+"""Share of the widest dimension's standard deviation below which that of another is rounding."""
+
 
 def fit_probes(
     run: Run,
@@ -130,10 +133,15 @@ def _fit_linear(inputs: Tensor, targets: Tensor, test: np.ndarray) -> Tensor:
 
 
 def _z_score(values: Tensor, train: np.ndarray) -> Tensor:
-    """Standardizes (N, D) by mean and standard deviation of the training rows; a constant dimension becomes 0."""
+    """Standardizes (N, D) by mean and standard deviation of the training rows.
+
+    Of a dimension that is constant but for rounding (a patch that never changes, a principal component more than there
+    are directions) hardly anything is left: divided by such a deviation, it would be all that a probe sees.
+    """
     fitted = values[train]
     std = fitted.std(dim=0, unbiased=False)
-    return (values - fitted.mean(dim=0)) / torch.where(std > 0, std, torch.ones_like(std))
+    widest = std.max() if std.any() else torch.ones_like(std.max())
+    return (values - fitted.mean(dim=0)) / torch.where(std > ROUNDING * widest, std, widest)
 
 
 def _plane(fitted: Tensor, shown: Tensor) -> tuple[tuple[float, float], Tensor]:

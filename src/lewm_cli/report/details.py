@@ -37,13 +37,15 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     parts.add_row("all", f"{details.run.model.parameter_count:,}", "", "")
     tables.append(parts)
     if evaluations := details.results.of(EvalResult):
-        pace = "s per step" if details.run.model.config.latent_dim is None else "s per plan"
-        headings = ("time, UTC", "pairs from", "protocol", "ahead", "success", "random", pace)
-        results = framed_table("evaluations", *headings, fold=(1, 2))
+        pace = "s/step" if details.run.model.config.latent_dim is None else "s/plan"
+        headings = ("time, UTC", "pairs from", "ahead", "success", "random", pace)
+        results = framed_table("evaluations", *headings, fold=(1,))
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
-            by = (str(result.protocol), str(result.protocol.offset))
-            results.add_row(result.time[:16], result.dataset.name, *by, *rates, number(result.seconds_per_plan))
+            day, clock = result.time[:16].split("T")
+            pairs = f"{result.dataset.name}\n{result.protocol}"  # 80 columns have no room for one more
+            ahead, took = str(result.protocol.offset), number(result.seconds_per_plan)
+            results.add_row(f"{day}\n{clock}", pairs, ahead, *rates, took)
         tables.append(results)
     if details.heads:
         heads = framed_table("heads that plans can be judged by", "fitted", "objective", "file", "tested")
@@ -104,8 +106,10 @@ def _run_facts(details: RunDetails) -> Table:
     kind = "a policy" if model.latent_dim is None else f"latent {model.latent_dim:,}"
     frames = f"frames {model.image_size} x {model.image_size}"
     facts.add_row("model", f"{kind}, history {model.history}, {frames}, {actions}")
-    if isinstance(model, PatchNetworkConfig) and model.encoder.source:
-        facts.add_row("encoder", f"{model.encoder.source}, frozen (sha256 {model.encoder.sha256[:16]}...)")
+    if isinstance(model, PatchNetworkConfig):
+        encoder = model.encoder
+        origin = f"of {encoder.source} (sha256 {encoder.sha256[:16]}...)" if encoder.source else "of unknown origin"
+        facts.add_row("encoder", f"frozen, {origin}: {encoder.depth} x {encoder.width}")
     if card is None:
         facts.add_row("statistics", f"none yet; compute them: {command('show', run.name, '--stats-from', 'DATASET')}")
     elif card.provenance is None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import RunCard
@@ -57,6 +58,11 @@ class RunReport:
     def plans(self) -> bool:
         """True for a world model; a policy acts without planning."""
         return self.card.model.latent_dim is not None
+
+    @property
+    def frozen(self) -> bool:
+        """True for a network on the patch tokens of an encoder that it does not train."""
+        return isinstance(self.card.model, PatchNetworkConfig)
 
 
 @dataclass(frozen=True)

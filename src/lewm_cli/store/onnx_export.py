@@ -113,7 +113,8 @@ def _parts(run: Run) -> tuple[Part, ...]:
     actions = torch.zeros(2, 2, inputs.frameskip, inputs.actions.dim)
     # The exporter takes an axis of length 1 for one that is always so, which it is if the model sees one step only.
     window = torch.zeros(2, min(2, model.history), model.config.latent_dim)
-    steps = {"latents": window, "action_embeddings": window.clone()}
+    embedded = model.embed_actions(torch.zeros(*window.shape[:2], model.block_dim))
+    steps = {"latents": window, "action_embeddings": embedded}
     return (
         Part("encoder", Function(model, latents), seen, "latents", timed=False),
         Part(

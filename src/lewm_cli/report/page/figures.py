@@ -153,13 +153,18 @@ def _points(share: float) -> str:
     return f"{'+' if share > 0 else ''}{decimals(100 * share, 1)}"
 
 
-def draw_training(history: TrainingHistory) -> list[Drawing]:
-    """Losses while training, and measurements on held-out clips: of a policy those of the same losses."""
+def draw_training(history: TrainingHistory, *, frozen: bool = False) -> list[Drawing]:
+    """Losses while training, and measurements on held-out clips: of a policy those of the same losses.
+
+    Args:
+        history: what was logged.
+        frozen: latents are those of an encoder that is not trained, of which their spread tells nothing.
+    """
     drawings = _losses("training loss", "", {step.step: step.parts for step in history.steps})
     spread = {one.step: one.held_out for one in history.held_out if isinstance(one.held_out, HeldOutLatents)}
     held_out = _curves(list(spread), {name: [getattr(one, name) for one in spread.values()] for name in HELD_OUT})
     if len(held_out["step"]):
-        return [*drawings, _prediction(held_out), _spread(held_out), _cosine(held_out)]
+        return [*drawings, _prediction(held_out), *([] if frozen else [_spread(held_out), _cosine(held_out)])]
     parts = {one.step: one.held_out.parts for one in history.held_out if one.step not in spread}
     return drawings + _losses("held-out loss", "held-out-", parts)
 

@@ -49,7 +49,7 @@ def render_page(report: RunReport) -> str:
     with house_style():
         drawings = {
             "planning": draw_planning(report.evaluation) if report.evaluation else [],
-            "training": draw_training(report.history),
+            "training": draw_training(report.history, frozen=report.frozen),
             "map": draw_latent_map(report.probe) if report.probe else [],
             "probes": draw_probes(report.probe) if report.probe else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
