@@ -151,7 +151,7 @@ def test_method_is_trained_stored_read_and_planned_with(robot: Path, toy: type[T
     resumed = lewm_here(robot, "train", "robot/pick", "--config", settings, "--init-from", "robot/toy", "--steps", 20)
     assert resumed.code == 0, resumed.err
     other = lewm_here(robot, "train", "robot/pick", "--init-from", "robot/toy", "--set", "method=lewm")
-    assert "has other sizes" in other.sentence()
+    assert "robot/toy has another network (toy)" in other.sentence()
     refused = lewm_here(robot, "convert", "robot/toy", "--to", "hub")
     assert "the network of toy cannot be written as stable_worldmodel has it" in refused.sentence()
 
