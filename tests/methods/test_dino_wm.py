@@ -223,9 +223,8 @@ def test_run_is_trained_shown_and_planned_with(trained: Path, tmp_path: Path, me
     assert history.steps[-1].parts.keys() == {"prediction"}
     shown = flat(lewm_here(home, "show", f"tworoom/{method}").out)
     assert f"method {method} " in shown
-    assert "encoder tworoom/lewm, frozen (sha256 " in shown
+    assert "encoder frozen, of tworoom/lewm (sha256 " in shown
     assert "loss Prediction of the next patch tokens" in shown
-    assert "encoder frozen, of tworoom/lewm: " in shown
     few = ("--episodes", 2, "--films", 0, "--workers", 1, *(f"--set=planner.{one}" for one in PLANNER))
     found = lewm_here(home, "eval", f"tworoom/{method}", *few, "--json")
     assert found.code == 0, found.err
