@@ -23,7 +23,7 @@ from lewm_cli.config import (
     read_toml,
 )
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.flows.training_request import configure
+from lewm_cli.flows.training_request import read_settings
 from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.methods.pldm import PLDM
 from lewm_cli.report import preset_text
@@ -160,7 +160,7 @@ def test_every_listed_key_can_be_set(method, key):
 def test_unknown_method_is_refused_with_the_nearest_one(name: object, said: str):
     for objective in ({}, {"objective": {"std": 1}}):
         with pytest.raises(UsageError) as caught:
-            configure(GENERIC, "small", None, [Layer("a file", {"method": name} | objective)])
+            read_settings(GENERIC, "small", None, [Layer("a file", {"method": name} | objective)]).config()
         assert said in str(caught.value)
 
 
@@ -178,7 +178,7 @@ def test_setting_of_another_method_is_said_to_be_that(method: str, key: str, tak
     settings = parse_setting(f"method={method}"), parse_setting(f"objective.{key}=2")
     for layers in (settings, settings[::-1]):
         with pytest.raises(UsageError) as caught:
-            configure(GENERIC, "small", None, layers)
+            read_settings(GENERIC, "small", None, layers).config()
         group = key.partition(".")[0]
         said = f"objective.{group} means nothing to the method {method}, whose objective takes {takes}"
         assert said in str(caught.value)
@@ -203,9 +203,9 @@ def test_printed_preset_of_any_method_goes_back_in_over_any_preset(method: str, 
         assert printed.method == method
         file = tmp_path / "mine.toml"
         file.write_text(preset_text(printed), encoding="utf-8")
-        again = configure(GENERIC, preset.name, file, [])
+        again = read_settings(GENERIC, preset.name, file, []).config()
         assert again == printed
-        over = configure(TASKS[0], "release", file, [])
+        over = read_settings(TASKS[0], "release", file, []).config()
         assert (over.model, over.objective) == (printed.model, printed.objective)
 
 
@@ -215,7 +215,8 @@ def test_last_layer_that_names_a_method_decides_and_others_keep_their_objective_
     said: list[str] = []
 
     def configured(*settings: str) -> TrainConfig:
-        return configure(GENERIC, "small", file, [parse_setting(one) for one in settings], said.append)
+        above = [parse_setting(one) for one in settings]
+        return read_settings(GENERIC, "small", file, above, said.append).config()
 
     objective = configured("objective.lambda=2").objective
     assert objective.model_dump(by_alias=True) == PLDM(std=3, cosine=0.5, **{"lambda": 2}).model_dump(by_alias=True)
@@ -242,8 +243,8 @@ def test_preset_has_an_objective_for_every_method_that_needs_one(tmp_path: Path)
     assert preset.config("lewm").objective == METHODS["lewm"]()
     file = tmp_path / "own.toml"
     file.write_text('method = "pldm"\n', encoding="utf-8")
-    assert configure(preset.task, "own", file, [parse_setting("objective.cov=1")]).objective.std == 2
-    assert configure(preset.task, "own", file, [parse_setting("method=delta")]).objective.lambda_ == 3
+    assert read_settings(preset.task, "own", file, [parse_setting("objective.cov=1")]).config().objective.std == 2
+    assert read_settings(preset.task, "own", file, [parse_setting("method=delta")]).config().objective.lambda_ == 3
 
 
 def test_settings_of_a_task_for_a_method_are_laid_over_those_of_all_tasks(tmp_path: Path):

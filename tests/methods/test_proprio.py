@@ -23,6 +23,7 @@ from lewm_cli.config import Layer, NetworkConfig, PlannerConfig, ProprioConfig, 
 from lewm_cli.control import Observation
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.flows.train import train
+from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.methods import METHODS, InfoContract, Loss, Objective
 from lewm_cli.model import Batch, Network
 from lewm_cli.store import Home, LoadedWeights, Run, RunFiles, load_run, read_card, with_statistics
@@ -188,16 +189,14 @@ def stop(event: TrainingEvent) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_training_goes_on_bit_for_bit(feeling: Path, config: Path, workers: int):
     assert trained(feeling, config, "--name", "robot/whole").code == 0
+    layer = Layer.of("the test", "schedule.stop", "12 steps")
     with pytest.raises(StoppedError, match="stopped after step 6 of 12"):
         train(
             Home(feeling, (feeling,)),
-            "robot/pick",
+            TrainingRequest("robot/pick", config=config, settings=(layer,), name="robot/parted"),
             listeners=(stop,),
             say=lambda message: None,
             progress=lambda *_: nullcontext(lambda done: None),
-            config=config,
-            settings=(Layer.of("the test", "schedule.stop", "12 steps"),),
-            name="robot/parted",
         )
     line = ("train", "robot/pick", "--name", "robot/parted", "--resume", "--set", f"data.workers={workers}")
     done = lewm_here(feeling, *line)

@@ -14,6 +14,7 @@ from transformers import BertConfig, Dinov2Config, Dinov2Model, ViTConfig, ViTFo
 from commands import flat, lewm_here
 from lewm_cli.errors import StoppedError
 from lewm_cli.flows.train import train
+from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.store import Home, RunFiles, encoder_of_folder, load_run, read_card, save_run, weights_digest
 from lewm_cli.train import StepsTaken, TrainingEvent
 
@@ -96,13 +97,10 @@ def test_training_goes_on_bit_for_bit_without_its_encoder(home: Path, look, look
     with pytest.raises(StoppedError):
         train(
             Home(home, (home,)),
-            "robot/pick",
+            TrainingRequest("robot/pick", config=looking, encoder="robot/lewm", name="robot/parted"),
             listeners=(stop,),
             say=lambda message: None,
             progress=lambda *_: nullcontext(lambda done: None),
-            config=looking,
-            encoder="robot/lewm",
-            name="robot/parted",
         )
     assert lewm_here(home, "rm", "robot/lewm", "--yes").code == 0
     resume = ("train", "robot/pick", "--name", "robot/parted", "--resume")

@@ -17,7 +17,7 @@ from lewm_cli.config import ActionStats, EvalConfig, Inputs, ScheduleConfig
 from lewm_cli.data import ClipBatches, DecodedFrames, open_dataset, split_clips
 from lewm_cli.errors import LewmError, StoppedError, UsageError
 from lewm_cli.flows.encoder import parents_encoder
-from lewm_cli.flows.train import Job, require_what_is_learned_from
+from lewm_cli.flows.training_job import Job, require_what_is_learned_from
 from lewm_cli.methods import Loss, Provenance, RunCard, TrainConfig
 from lewm_cli.methods.gcivl import GCIVL
 from lewm_cli.model import Batch, GoalConditionedPolicy, Network

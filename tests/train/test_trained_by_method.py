@@ -16,6 +16,7 @@ from families import AROUND_LEWM
 from lewm_cli.config import Layer
 from lewm_cli.errors import StoppedError
 from lewm_cli.flows.train import train
+from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.methods import METHODS
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import StepsTaken, TrainingEvent, read_log
@@ -64,12 +65,10 @@ def test_every_method_goes_on_bit_for_bit(robot: Path, tiny: Path, which: str):
     with pytest.raises(StoppedError, match="stopped after step 6 of 12"):
         train(
             Home(robot, (robot,)),
-            "robot/pick",
+            TrainingRequest("robot/pick", config=tiny, settings=tuple(layers)),
             listeners=(stop,),
             say=lambda message: None,
             progress=lambda *_: nullcontext(lambda done: None),
-            config=tiny,
-            settings=tuple(layers),
         )
     parted = RunFiles(robot / "robot" / f"{method}-2")
     before = heads(parted)

@@ -1,16 +1,12 @@
 """`lewm train`: train a world model from a recording."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
-
-if TYPE_CHECKING:
-    from lewm_cli.report import Output
-    from lewm_cli.store import Home
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
@@ -151,7 +147,7 @@ def command(
     from pydantic_core import to_jsonable_python
 
     from lewm_cli.errors import UsageError
-    from lewm_cli.flows.training_request import check_request, check_resumption
+    from lewm_cli.flows.training_request import TrainingRequest, check_request, check_resumption
     from lewm_cli.report import Output
     from lewm_cli.tasks import find_task
 
@@ -170,70 +166,38 @@ def command(
         ("--log", "log.to", log or None),
     )
     where = early.find_home(home, runs=[init_from])
+    request = TrainingRequest(
+        what=what,
+        preset=preset,
+        dataset=dataset,
+        config=config,
+        settings=layers,
+        name=name,
+        device=device,
+        encoder=encoder,
+        init_from=init_from,
+        resume=resume,
+        overwrite=overwrite,
+    )
     if resume and dry_run:
         raise UsageError("--dry-run is about a run that begins; leave it out, or --resume")
     if resume:
-        more = bool(config or preset or encoder or init_from or overwrite)
-        check_resumption(where, what, name=name, settings=layers, more=more)
+        check_resumption(where, request)
     else:
-        check_request(
-            where,
-            what,
-            dataset=dataset,
-            preset=preset,
-            config=config,
-            settings=layers,
-            encoder=encoder,
-            init_from=init_from,
-        )
+        check_request(where, request)
     if dry_run:
-        _forecast(
-            output,
-            where,
-            what,
-            preset=preset,
-            dataset=dataset,
-            config=config,
-            settings=layers,
-            name=name,
-            device=device,
-            encoder=encoder,
-            init_from=init_from,
-            overwrite=overwrite,
-        )
+        from lewm_cli.flows.dry_run import forecast_training
+        from lewm_cli.report import forecast_tables
+
+        found = forecast_training(where, request, say=output.say)
+        output.result(to_jsonable_python(found, by_alias=True), lambda: forecast_tables(found))
         return
     from lewm_cli.flows.train import train
     from lewm_cli.report import TrainingView, training_tables
 
     with TrainingView(output) as view:
-        finished = train(
-            where,
-            what,
-            listeners=(view,),
-            say=output.say,
-            progress=output.progress,
-            preset=preset,
-            dataset=dataset,
-            config=config,
-            settings=layers,
-            name=name,
-            device=device,
-            encoder=encoder,
-            init_from=init_from,
-            resume=resume,
-            overwrite=overwrite,
-        )
+        finished = train(where, request, listeners=(view,), say=output.say, progress=output.progress)
     output.result(to_jsonable_python(finished), lambda: training_tables(finished))
     simulated = find_task(finished.task)
     next_one = "eval" if simulated and simulated.make_simulator else "show"
     output.say(f"next: {suggestion.command(next_one, finished.best.run if finished.best else finished.run)}")
-
-
-def _forecast(output: "Output", home: "Home", what: str, **asked: Any) -> None:
-    from pydantic_core import to_jsonable_python
-
-    from lewm_cli.flows.dry_run import forecast_training
-    from lewm_cli.report import forecast_tables
-
-    found = forecast_training(home, what, say=output.say, **asked)
-    output.result(to_jsonable_python(found, by_alias=True), lambda: forecast_tables(found))

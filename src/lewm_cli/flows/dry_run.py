@@ -2,73 +2,35 @@
 
 import os
 import shutil
-from pathlib import Path
 
-from lewm_cli.config import Layer
-from lewm_cli.data import DecodedFrames, belongs_in_memory, frame_bytes, require_usable, split_clips
+from lewm_cli.data import DecodedFrames, belongs_in_memory, frame_bytes, split_clips
 from lewm_cli.errors import LewmError
-from lewm_cli.flows.train import (
-    clip_batches,
-    new_card,
-    new_job,
-    refuse_taken,
-    require_what_is_learned_from,
-    taken_proprio,
-    with_batch_size,
-)
+from lewm_cli.flows.training_job import check_recording, clip_batches, new_card, new_job, refuse_taken, with_batch_size
+from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.model import resolve_device
 from lewm_cli.store import Home, Run, Say, load_weights, stored_card
 from lewm_cli.suggestion import command
 from lewm_cli.train import Forecast, measure_forecast
 
 
-def forecast_training(
-    home: Home,
-    what: str,
-    *,
-    say: Say,
-    preset: str | None = None,
-    dataset: str | None = None,
-    config: Path | None = None,
-    settings: tuple[Layer, ...] = (),
-    name: str | None = None,
-    device: str = "auto",
-    encoder: str | None = None,
-    init_from: str | None = None,
-    overwrite: bool = False,
-) -> Forecast:
-    """Find all that a training needs, and take a few of its steps; arguments and errors are those of `train`.
+def forecast_training(home: Home, request: TrainingRequest, *, say: Say) -> Forecast:
+    """Find all that a training needs, and take a few of its steps; errors are those of `train`.
 
     Raises:
         LewmError: memory does not suffice; the error names the batch size that fits.
     """
-    there = resolve_device(device)
-    job = new_job(
-        home,
-        what,
-        there,
-        say,
-        preset=preset,
-        dataset=dataset,
-        config=config,
-        settings=settings,
-        name=name,
-        encoder=encoder,
-        init_from=init_from,
-        download=False,
-    )
-    taken_proprio(job)
-    require_usable(job.dataset, say)
-    require_what_is_learned_from(job)
-    if name:
-        refuse_taken(home, name, overwrite=overwrite)
+    there = resolve_device(request.device)
+    job = new_job(home, request, there, say, download=False)
+    check_recording(job, say)
+    if request.name:
+        refuse_taken(home, request.name, overwrite=request.overwrite)
     settled, size = job.config, job.config.model.image_size
     split = split_clips(job.dataset, settled.data, settled.model.history + 1, settled.seed)
     if settled.eval.every:
         from lewm_cli.flows.validation import ValidationPairs  # late: what plans and simulates takes long to import
 
         ValidationPairs.find(job.task, job.dataset, settled, split.held_out_episodes, say)
-    card = new_card(job, split, there, _parent(home, init_from))
+    card = new_card(job, split, there, _parent(home, request.init_from))
     in_memory = belongs_in_memory(job.dataset, size, settled.data.in_memory)
     if settled.optimizer.batch_size == "auto":
         kept = in_memory * frame_bytes(len(job.dataset.actions), size)
@@ -77,7 +39,7 @@ def forecast_training(
     frames = DecodedFrames(job.dataset, size)
     say(f"measuring memory and time with a few steps on {job.dataset.name}; nothing is written")
     return measure_forecast(
-        name or next(home.free_names(job.name, "run")),
+        request.name or next(home.free_names(job.name, "run")),
         settled,
         card,
         clip_batches(job, split.train, frames, card.inputs),

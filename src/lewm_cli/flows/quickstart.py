@@ -1,6 +1,6 @@
 """From nothing to a report: record, train, evaluate, probe, surprise; what is there already is not done again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
 from lewm_cli.flows.surprise import PERTURBED_EPISODES, surprise_run
 from lewm_cli.flows.train import train
+from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, Measurement, RunFiles, Say, StoredResults, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
@@ -71,13 +72,14 @@ def quickstart(
     files = RunFiles(home.run_stem(RUN))
     if not files.object.exists():  # written after the last step
         say("training a world model")
-        begin = partial(train, home, listeners=listeners, say=say, progress=progress, name=RUN, device=device)
         steps = (Layer("the quickstart", {"schedule": {"stop": f"{size.steps} steps"}}),) if size.steps else ()
         if files.stopped:
-            begin(RUN, resume=True)
+            request = TrainingRequest(RUN, name=RUN, device=device, resume=True)
         else:
             # A training that was killed early may have left weights, and nothing to go on from.
-            begin(TWOROOM.name, preset=PRESET.name, dataset=DEMOS, settings=steps, overwrite=True)
+            begun = TrainingRequest(TWOROOM.name, preset=PRESET.name, dataset=DEMOS, settings=steps)
+            request = replace(begun, name=RUN, device=device, overwrite=True)
+        train(home, request, listeners=listeners, say=say, progress=progress)
     _measure(home, size, device, say, progress)
     return draw_page(load_run(home, RUN), _measured(home, size), folder / "report.html")
 

@@ -1,4 +1,4 @@
-"""Finds and checks without torch what a training is asked for: its recording and its configuration."""
+"""What a training is asked for, and what can be found and checked of it without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,36 @@ DEFAULT_PRESETS = {"cpu": "small", "cuda": "release"}
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingRequest:
+    """What to train, from what, and as what, as the options of `lewm train` say it.
+
+    Args:
+        what: a task, or a dataset by name or path.
+        preset: `release` on CUDA, else `small`, if not given.
+        dataset: which recording of the task.
+        config: a TOML file laid over the preset, under the settings.
+        name: the next free `<task>/<method>` if not given.
+        encoder: a run, a folder or a model on the Hub, for a method that looks through a frozen one.
+        init_from: a run whose weights are the start.
+        resume: go on with a run that stopped.
+        overwrite: replace the run of this name.
+    """
+
+    what: str
+    preset: str | None = None
+    dataset: str | None = None
+    config: Path | None = None
+    settings: tuple[Layer, ...] = ()
+    name: str | None = None
+    device: str = "auto"
+    encoder: str | None = None
+    init_from: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class MethodSettings:
     """Settings of a training, of which a frozen encoder may bring some.
 
     Args:
@@ -100,7 +129,9 @@ def _check_frames(encoder: FrozenEncoderConfig, size: object, seen: int | None) 
         )
 
 
-def read_request(task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent) -> Request:
+def read_settings(
+    task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent
+) -> MethodSettings:
     """Lay a TOML file, and settings over it, over a preset of the task.
 
     The last layer that names a method decides which one is trained; what another layer has for the method that it names
@@ -118,31 +149,26 @@ def read_request(task: Task, preset: str, config: Path | None, settings: Sequenc
         if left_out := layer.tree.keys() - rest.tree.keys():
             own = layer.tree["method"]
             say(f"note: {few(sorted(left_out))} in {layer.source} is for {own}, so it is left out with {method}")
-    return Request(method, base.layer(method), merge_layers(kept))
+    return MethodSettings(method, base.layer(method), merge_layers(kept))
 
 
-def configure(
-    task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent
-) -> TrainConfig:
-    """The configuration of a training whose encoder, if it is frozen, is not known; as of `read_request`."""
-    return read_request(task, preset, config, settings, say).config()
-
-
-def named_encoder(home: Home, what: str, request: Request, encoder: str | None, init_from: str | None) -> str | None:
+def named_encoder(home: Home, request: TrainingRequest, settings: MethodSettings) -> str | None:
     """The name of the frozen encoder that a new training is to use; None for none, or that of the run it starts from.
 
     Raises UsageError if none is named and the method needs one, or one is named in vain.
     """
-    method = request.method
-    if not request.takes_encoder:
-        if encoder and method in METHODS:
+    method, what = settings.method, request.what
+    if not settings.takes_encoder:
+        if request.encoder and method in METHODS:
             raise UsageError(f"{method} trains an encoder of its own and takes no other; leave out --encoder")
         return None
-    if init_from:
-        if encoder:
-            raise UsageError(f"the weights of {init_from} hold their encoder; leave out --encoder, or --init-from")
+    if request.init_from:
+        if request.encoder:
+            raise UsageError(
+                f"the weights of {request.init_from} hold their encoder; leave out --encoder, or --init-from"
+            )
         return None
-    if name := encoder or request.encoder:
+    if name := request.encoder or settings.encoder:
         return name
     task, folder = find_task(what), f"{run_folder(what)}/"
     there = [run for run in list_runs(home) if not run.problem]
@@ -159,7 +185,7 @@ def _task_of(run: RunEntry) -> Task | None:
     return find_task(run.inputs.task) if run.inputs else named_task(run.name)
 
 
-def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> tuple[str, RunCard]:
+def stopped_run(home: Home, request: TrainingRequest, say: Say = silent) -> tuple[str, RunCard]:
     """Find the run to go on with: the newest of this task that stopped, if none is named.
 
     Returns:
@@ -168,7 +194,7 @@ def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> t
     Raises:
         LewmError: there is none, or another tool trained it.
     """
-    name = name or _newest_stopped(home, what, say)
+    name = request.name or _newest_stopped(home, request.what, say)
     files = RunFiles(home.run_stem(name))
     external = any(run.name == name and not run.own for run in home.runs())
     if not external and not files.weights.exists():
@@ -177,7 +203,7 @@ def stopped_run(home: Home, what: str, name: str | None, say: Say = silent) -> t
     if card is None or card.provenance is None:
         raise LewmError(
             f"{name} was trained by another tool, which left nothing to resume; "
-            f"start a run from its weights: {command('train', what, '--init-from', name)}"
+            f"start a run from its weights: {command('train', request.what, '--init-from', name)}"
         )
     return name, card
 
@@ -207,30 +233,28 @@ def run_folder(what: str) -> str:
     return path.parts[0] if len(path.parts) > 1 and is_name(what) and not path.suffix else path.stem
 
 
-def check_resumption(home: Home, what: str, *, name: str | None, settings: Sequence[Layer], more: bool) -> None:
+def check_resumption(home: Home, request: TrainingRequest) -> None:
     """Raise the error of a training that is to be resumed, if its run can be found and its options are wrong.
 
-    Args:
-        settings: none but how batches are served and what is logged to changes no result, and the method may be said
-            again.
-        more: whether options were given that begin a run.
+    No setting but how batches are served and what is logged leaves the result as it is; the method may be said again.
     """
-    merged = merge_layers(list(settings))
-    if more or not all(map(_changes_nothing, settings)):
+    begins = request.config or request.preset or request.encoder or request.init_from or request.overwrite
+    if begins or not all(map(_changes_nothing, request.settings)):
         raise UsageError(
             "--resume goes on with the run's own configuration; leave out --preset, --config, --encoder, --init-from, "
             "--overwrite and every setting but data.workers, data.in_memory and those of log"
         )
+    merged = merge_layers(list(request.settings))
     config = TrainConfig.build(merged.tree, merged.source)
     config.log.check_installed()
     if "method" not in merged.tree:
         return
     method = config.method
-    name, card = stopped_run(home, what, name)
+    name, card = stopped_run(home, request)
     if card.method != method:
         raise UsageError(
             f"{name} is trained with {card.method}, and --resume keeps the method; "
-            f"train another run with {method}: {command('train', what, '--method', method)}"
+            f"train another run with {method}: {command('train', request.what, '--method', method)}"
         )
 
 
@@ -243,13 +267,12 @@ def _changes_nothing(setting: Layer) -> bool:
     return False
 
 
-def named_recording(home: Home, what: str, dataset: str | None, say: Say = silent) -> Dataset:
+def named_recording(home: Home, request: TrainingRequest, say: Say = silent) -> Dataset:
     """Find the recording that stands in the place of a task; raises LewmError if it is neither."""
-    tasks = ", ".join(task.name for task in TASKS)
-    if dataset:
-        raise LewmError(
-            f"there is no task {what!r} (there is {tasks}); name the recording alone: {command('train', dataset)}"
-        )
+    what, tasks = request.what, ", ".join(task.name for task in TASKS)
+    if request.dataset:
+        alone = command("train", request.dataset)
+        raise LewmError(f"there is no task {what!r} (there is {tasks}); name the recording alone: {alone}")
     try:
         return home.find_dataset(what, say)
     except MissingError as error:
@@ -272,31 +295,21 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
     return found[0]
 
 
-def check_request(
-    home: Home,
-    what: str,
-    *,
-    dataset: str | None,
-    preset: str | None,
-    config: Path | None,
-    settings: Sequence[Layer],
-    encoder: str | None = None,
-    init_from: str | None = None,
-) -> None:
-    """Raise the error that a new training would end with, if it has one whatever the device; arguments as above."""
-    task = find_task(what)
-    known = task or dataset_task(named_recording(home, what, dataset))
+def check_request(home: Home, request: TrainingRequest) -> None:
+    """Raise the error that a new training would end with, if it has one whatever the device."""
+    task = find_task(request.what)
+    known = task or dataset_task(named_recording(home, request))
     wrong: list[UsageError] = []
-    presets = [preset] if preset else list(DEFAULT_PRESETS.values())
-    for name in presets:
+    presets = [request.preset] if request.preset else list(DEFAULT_PRESETS.values())
+    for preset in presets:
         try:
-            request = read_request(known, name, config, settings)
-            named_encoder(home, what, request, encoder, init_from)
-            if not request.takes_encoder:  # else it is complete when the encoder has been read
-                request.config()
+            settings = read_settings(known, preset, request.config, request.settings)
+            named_encoder(home, request, settings)
+            if not settings.takes_encoder:  # else it is complete when the encoder has been read
+                settings.config()
         except UsageError as error:
             wrong.append(error)
     if len(wrong) == len(presets):
         raise wrong[0]
     if task:
-        task_recording(home, task, dataset)
+        task_recording(home, task, request.dataset)
