@@ -25,12 +25,17 @@ class Preset:
         return str(self.task.presets[self.name].get("method", DEFAULT))
 
     def layer(self, method: str) -> Layer:
-        """Its settings for a method, with those that all tasks have for it, and its own, laid over them."""
+        """Its settings for a method, with those that all tasks have for it, and its own, laid over them.
+
+        A method with another network takes the sizes that this network has too.
+        """
         tree = {"method": self.method} | self.task.presets[self.name]
         own = tree.pop("methods", {})
         everywhere = GENERIC.presets.get(self.name, {}).get("methods", {})
         shared = TrainConfig.of_method(Layer(f"preset {self}", tree), method)
-        special = [Layer("", methods.get(method, {})) for methods in (everywhere, own)]
+        known = TrainConfig.types({"method": method})["model"].types({})
+        sizes = {"model": {key: value for key, value in tree.get("model", {}).items() if key in known}}
+        special = [Layer("", part) for part in (sizes, everywhere.get(method, {}), own.get(method, {}))]
         return Layer(shared.source, merge_layers([shared, *special]).tree)
 
     def config(self, method: str | None = None) -> TrainConfig:
