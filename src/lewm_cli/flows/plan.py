@@ -31,7 +31,7 @@ def plan_between(
 
     Raises:
         UsageError: settings or a file name that cannot mean anything.
-        LewmError: no such run, or an image that cannot stand for a frame.
+        LewmError: no such run, one that takes proprioception, or an image that cannot stand for a frame.
     """
     if output:
         check_plan_file(output)
@@ -39,6 +39,7 @@ def plan_between(
     images, on = (read_image(start), read_image(goal)), resolve_device(device)
     run = load_run(home, name, on, external=external, say=say)
     run.require_world_model()
+    run.prepare_proprio(None)  # refuses a run that sees more than an image
     planner = single_planner(run.card.inputs.task, settings)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")
     if said := nondeterminism(planner):
