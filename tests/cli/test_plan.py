@@ -117,6 +117,7 @@ def test_table_puts_standing_still_beside_the_plan(plan: Plan, images: Images):
     expected = [result.standing_still, *result.costs], [result.standing_still, *result.zero_action_costs]
     np.testing.assert_allclose([[float(row[2]) for row in rows], [float(row[3]) for row in rows]], expected, rtol=1e-3)
     assert f"{RUN}: from {images[0]} to {images[1]}" in done.out
+    assert f"the {result.distance} to the goal" in flat(done.out)
     assert ("of standing still" in flat(done.out)) == (result.costs[-1] < result.standing_still)
     assert "NO NEARER than standing still" in flat(plan(goal=images[0]).out)  # it is there already
     assert max(map(len, done.out.splitlines()[1:])) <= 81

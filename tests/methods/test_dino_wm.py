@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -229,6 +231,15 @@ def test_run_is_trained_shown_and_planned_with(trained: Path, tmp_path: Path, me
     found = lewm_here(home, "eval", f"tworoom/{method}", *few, "--json")
     assert found.code == 0, found.err
     assert found.json()["flops_per_plan"] > 1e8
+    image = tmp_path / "image.png"
+    imageio.imwrite(image, np.zeros((64, 64, 3), np.uint8))
+    line = ("plan", f"tworoom/{method}", "--start", image, "--goal", image, *few[6:-1])  # without receding
+    drawn = lewm_here(home, *line)
+    if method == "dinowm":
+        assert "here is only a frame" in drawn.sentence()
+        assert "planning:" not in drawn.err
+    else:
+        assert "Imagined cost, the mean squared distance of patch tokens to the goal: lower" in flat(drawn.out)
     # Embeddings of actions are narrower than latents.
     converted = lewm_here(home, "convert", f"tworoom/{method}", "--to", "onnx", "--output", tmp_path / "onnx")
     assert converted.code == 0, converted.err

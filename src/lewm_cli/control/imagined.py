@@ -18,6 +18,8 @@ class ImaginedPlan(RunResult):
     goal: str
     frameskip: PositiveInt
     planner: PlannerConfig
+    distance: str
+    """The latent cost of the model in words, which the objectives `last` and `path` are about."""
     seed: int
     actions: tuple[tuple[float, ...], ...]
     """(horizon * frameskip, A), in the environment's units."""
@@ -54,6 +56,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         goal=goal.name,
         frameskip=inputs.frameskip,
         planner=actor.config,
+        distance=run.world_model.distance,
         seed=seed,
         actions=tuple(map(tuple, actor.actions_of(plan.actions)[0].tolist())),
         standing_still=standing_still,

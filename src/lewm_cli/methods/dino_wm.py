@@ -71,6 +71,12 @@ class DinoWM(InfoContract):
         kept = steps * self.config.predictor.depth if gradient else 1
         return max(1, TOKENS_AT_ONCE[self.device.type] // (self.history * self.config.patches * kept))
 
+    @property
+    def distance(self) -> str:
+        """The planning cost in words."""
+        beside = " plus that of proprioception" if "proprio" in self.extra_encoders else ""
+        return f"mean squared distance of patch tokens{beside}"
+
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Cost (...) of the last of latents (..., T, D) for the goal (..., D).
 

@@ -80,6 +80,11 @@ class WorldModel(Network):
         """
         return None
 
+    @property
+    def distance(self) -> str:
+        """The planning cost in words."""
+        return "squared latent distance"
+
     def latent_cost(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Squared distance (...) of the last of latents (..., T, D) to the goal (..., D): the paper's planning cost."""
         return (latents[..., -1, :] - goal).square().sum(dim=-1)

@@ -16,8 +16,8 @@ ROWS = 11
 """The largest number of rows in the table of distances, without the last step."""
 
 _MEANING: dict[ObjectiveName, str] = {
-    "last": "the squared latent distance to the goal",
-    "path": "the squared latent distance to the goal, mean of the way there",
+    "last": "the {distance} to the goal",
+    "path": "the {distance} to the goal, mean of the way there",
     "probe": "the squared distance of the positions read off the latents",
     "reach": "the model steps that a reachability head counts to the goal",
     "reach-shuffled": "the steps that a head counts that has learned from shuffled labels",
@@ -34,10 +34,11 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     actions.add_column("action", overflow="fold")
     for step, action in enumerate(plan.actions):
         actions.add_row(str(step), " ".join(f"{value:9.4f}" for value in action))
+    meaning = _MEANING[plan.planner.objective].format(distance=plan.distance)
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
-        f"Imagined cost, {_MEANING[plan.planner.objective]}: lower is nearer.\n{_verdict(plan)}\n"
+        f"Imagined cost, {meaning}: lower is nearer.\n{_verdict(plan)}\n"
         f"One plan on {plan.device}: {spent_per_plan(plan)}.\n",
         "Actions, in the units of the recording that the run was trained on",
         actions,
