@@ -177,6 +177,8 @@ def test_what_needs_latents_refuses_a_policy_in_a_sentence(world: Path, typed: t
     before = files(world)
     sentence = lewm_here(world, *(word.format(image=image, home=world) for word in typed)).sentence()
     assert f"{RUN} is a policy (imitation)" in sentence
+    if typed[0] == "plan":
+        assert sentence.endswith(f"lewm_cli.Policy('{RUN}', '{image}').act(frame)")
     assert files(world) == before
 
 

@@ -38,7 +38,8 @@ def plan_between(
         try_writing(output)
     images, on = (read_image(start), read_image(goal)), resolve_device(device)
     run = load_run(home, name, on, external=external, say=say)
-    run.require_world_model()
+    acting = f"lewm_cli.Policy({run.name!r}, {str(goal)!r}).act(frame)"
+    run.require_world_model(f"there is no plan to show; Python has its next action for a frame: {acting}")
     run.prepare_proprio(None)  # refuses a run that sees more than an image
     planner = single_planner(run.card.inputs.task, settings)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")

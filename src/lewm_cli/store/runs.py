@@ -69,17 +69,18 @@ class LoadedWeights:
         """The model, if it is one that imagines; else see `require_world_model`."""
         return self.require_world_model()
 
-    def require_world_model(self) -> WorldModel:
+    def require_world_model(self, instead: str = "") -> WorldModel:
         """Returns the model, if it is one that imagines.
+
+        Args:
+            instead: a clause that says what to do with a policy; to measure its success if not given.
 
         Raises:
             LewmError: it is a policy.
         """
         if not isinstance(self.model, WorldModel):
-            raise LewmError(
-                f"{self.name} is a policy ({self.method}): it acts and imagines nothing, so only its success can be "
-                f"measured: {command('eval', self.name)}"
-            )
+            instead = instead or f"only its success can be measured: {command('eval', self.name)}"
+            raise LewmError(f"{self.name} is a policy ({self.method}): it acts and imagines nothing, so {instead}")
         return self.model
 
     @property
