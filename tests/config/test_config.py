@@ -249,7 +249,9 @@ def test_preset_has_an_objective_for_every_method_that_needs_one(tmp_path: Path)
 
 def test_settings_of_a_task_for_a_method_are_laid_over_those_of_all_tasks(tmp_path: Path):
     toml = '[presets.small]\nmethods.gcbc.schedule.stop = "7 steps"\n'
-    toml += "model = { latent = 8, image_size = 48, encoder = { patch_size = 8 }, predictor = { depth = 5, heads = 2 } }\n"
+    toml += (
+        "model = { latent = 8, image_size = 48, encoder = { patch_size = 8 }, predictor = { depth = 5, heads = 2 } }\n"
+    )
     (tmp_path / "task.toml").write_text(toml, encoding="utf-8")
     own, everywhere = (Preset(task, "small").config("gcbc") for task in (Task("toy", tmp_path, "a toy"), GENERIC))
     assert (own.schedule.stop, everywhere.schedule.stop) == ("7 steps", "3000 steps")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from commands import PATIENCE, lewm_here
+from commands import PATIENCE, flat, lewm_here
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
 from lewm_cli.methods import TrainConfig
-from lewm_cli.store import RunFiles, read_card
+from lewm_cli.store import RunFiles, read_card, save_run
 from lewm_cli.train import find_preset, forecast
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.step_memory import StepMemory
@@ -50,9 +50,26 @@ def test_what_is_foretold_comes_true(robot: Path, tiny: Path):
     assert found["disk"]["weights"] == pytest.approx(weights, rel=0.4)  # of so small a model names are a part
     assert found["disk"]["resume"] == pytest.approx(files.resume.stat().st_size, rel=0.4)
     assert found["disk"]["log"] == pytest.approx(files.log.stat().st_size, rel=0.5)
-    assert found["duration"]["whole"] > 40 * found["step"]["update"]
+    assert found["duration"]["whole"] > 40 * found["phases"][0]["update"]
     toml = shown.out[shown.out.index('method = "inverse"') :]
     assert TrainConfig.build(tomllib.loads(toml), "printed") == read_card(files.weights).provenance.train
+
+
+def test_time_of_all_phases_is_added_up(robot: Path, small_model, small_card, monkeypatch: pytest.MonkeyPatch):
+    seconds = {"value": 2.0, "policy": 3.0}
+    monkeypatch.setattr(forecast, "_time_step", lambda learner, *_: (0.0, seconds[learner.phase.name]))
+    save_run(RunFiles(robot / "robot" / "lewm"), small_model, small_card(small_model))
+    line = ("train", "robot/pick", "--preset", "small", "--method", "gcivl", "--encoder", "robot/lewm", "--dry-run")
+    line += ("--steps", 100, "--batch-size", 8, "--set", "objective.value_share=0.25", "--set", "monitor.every=1000")
+    done = lewm_here(robot, *line, "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    phases = [(one["phase"], one["steps"], one["update"]) for one in found["phases"]]
+    assert phases == [("value", 25, 2), ("policy", 75, 3)]
+    assert found["duration"]["steps"] == 25 * 2 + 75 * 3
+    shown = flat(lewm_here(robot, *line).out)
+    assert "a step of value update 2000.0 ms" in shown
+    assert "0:03:45 for all 75" in shown
 
 
 def test_batch_that_cannot_fit_is_refused_with_one_that_does(robot: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):

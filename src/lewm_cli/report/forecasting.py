@@ -14,14 +14,17 @@ from lewm_cli.train.step_memory import MEASURED
 
 def forecast_tables(found: Forecast) -> list[RenderableType]:
     """Sizes, time, disk and memory, and the settled configuration as TOML."""
-    config, step, duration, disk, memory = found.config, found.step, found.duration, found.disk, found.memory
+    config, duration, disk, memory = found.config, found.duration, found.disk, found.memory
     facts = facts_table(f"{found.run}, not trained: a forecast")
     beside = f" and {found.loss_parameters:,} that only the loss needs" if found.loss_parameters else ""
     facts.add_row("parameters", f"{found.parameters:,}{beside}")
     facts.add_row("clips", f"{found.train_clips:,} of {found.dataset}, {found.held_out_clips:,} more held out")
     facts.add_row("steps", f"{found.steps:,} of batch {config.optimizer.clips} ({number(found.epochs)} epochs)")
-    waiting = f"data {1e3 * step.data:.1f} ms" if step.data else "no wait for data: frames are read before"
-    facts.add_row("a step", f"update {1e3 * step.update:.1f} ms, {waiting}; on {found.device}, {step.steps} steps")
+    for phase in found.phases:
+        waiting = f"data {1e3 * phase.data:.1f} ms" if phase.data else "no wait for data: frames are read before"
+        taken = f"update {1e3 * phase.update:.1f} ms, {waiting}; on {found.device}, {phase.measured} steps"
+        whole = f"{taken}; {_time(phase.seconds)} for all {phase.steps:,}" if phase.phase else taken
+        facts.add_row(f"a step of {phase.phase}" if phase.phase else "a step", whole)
     parts = f"steps {_time(duration.steps)}, held-out measurements {_time(duration.held_out)}"
     reading = f"reading frames into memory {_time(duration.reading)}, " if duration.reading else ""
     facts.add_row("time", f"{_time(duration.whole)}: {reading}{parts}")

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import torch
 
 from lewm_cli.data import Clip, ClipBatches, frame_bytes
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import RunCard, TrainConfig
+from lewm_cli.methods import Phase, RunCard, TrainConfig
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.loop import CALIBRATION_CLIPS
 from lewm_cli.train.schedule import Schedule
@@ -32,18 +32,27 @@ LOG_LINE = 400
 
 
 @dataclass(frozen=True)
-class StepTime:
-    """Seconds of a step, means over the steps that were measured.
+class PhaseTime:
+    """Seconds of a step in one phase of a training, means over the steps that were measured.
 
     Args:
-        steps: measured.
+        phase: its name; empty if it is the only one.
+        steps: in the training.
+        measured: of these.
         data: waiting for clips; 0 where frames would be read into memory first.
         update: computing.
     """
 
+    phase: str
     steps: int
+    measured: int
     data: float
     update: float
+
+    @property
+    def seconds(self) -> float:
+        """Those of the whole phase."""
+        return self.steps * (self.data + self.update)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Forecast:
     epochs: float
     memory: StepMemory
     batches: dict[int, int]
-    step: StepTime
+    phases: tuple[PhaseTime, ...]
     duration: Duration
     disk: DiskSpace
     free: int
@@ -124,17 +133,19 @@ def measure_forecast(
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     learner = Learner(config, card.inputs, card.new_model(), device)
-    rows, clips = len(clips.actions), clips.toward(learner.phase.goals)
+    rows, few = len(clips.actions), [number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]
     memory = StepMemory.measure(
         learner,
-        clips[[number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]],
+        clips.toward(learner.phase.goals)[few],
         in_memory * frame_bytes(rows, clips.frames.size),
     )
     batch, steps = config.optimizer.clips, schedule.total_steps
     _require_room(batch, memory)
-    step = _time_steps(learner, clips, config, schedule.lr(0), in_memory=in_memory)
+    phases = tuple(
+        _time_phase(phase, learner, clips, config, schedule, in_memory=in_memory) for phase in schedule.phases
+    )
     read = _read_seconds(clips, rows) if in_memory else 0.0
-    computed, held_out = steps * (step.data + step.update), _held_out_seconds(config, steps, step)
+    computed, held_out = sum(phase.seconds for phase in phases), _held_out_seconds(config, phases)
     return Forecast(
         run=run,
         dataset=card.provenance.dataset.name,
@@ -147,7 +158,7 @@ def measure_forecast(
         epochs=steps * batch / len(clips),
         memory=memory,
         batches={size: memory.of(size) for size in sorted({max(2, batch // 4), max(2, batch // 2), batch, 2 * batch})},
-        step=step,
+        phases=phases,
         duration=Duration(read + computed + held_out, read, computed, held_out),
         disk=_disk_space(learner, config, card, steps),
         free=free,
@@ -167,21 +178,24 @@ def _require_room(batch: int, memory: StepMemory) -> None:
     )
 
 
-def _time_steps(learner: Learner, clips: ClipBatches, config: TrainConfig, lr: float, *, in_memory: bool) -> StepTime:
+def _time_phase(
+    phase: Phase, learner: Learner, clips: ClipBatches, config: TrainConfig, schedule: Schedule, *, in_memory: bool
+) -> PhaseTime:
     """Take steps for some seconds, the first of which is not counted, on clips that are served as in training.
 
     Args:
         in_memory: there is no wait to measure, for frames would be read before.
     """
-    workers = 0 if in_memory else min(config.data.workers, available_cores())
-    with closing(clips.stream(config.optimizer.clips, config.seed, 0, workers)) as stream:
+    workers, learner.phase = 0 if in_memory else min(config.data.workers, available_cores()), phase
+    first = schedule.begin(phase)
+    with closing(clips.toward(phase.goals).stream(config.optimizer.clips, config.seed, 0, workers)) as stream:
         batches: Iterator[Clip] = itertools.cycle([next(stream)]) if in_memory else stream
-        _time_step(learner, batches, lr)
+        _time_step(learner, batches, schedule.lr(first))
         begun, times = time.perf_counter(), list[tuple[float, float]]()
         while len(times) < FEWEST or (len(times) < MOST and time.perf_counter() - begun < SECONDS):
-            times.append(_time_step(learner, batches, lr))
+            times.append(_time_step(learner, batches, schedule.lr(first)))
     waited, computed = np.mean(times, axis=0).tolist()
-    return StepTime(len(times), 0.0 if in_memory else waited, computed)
+    return PhaseTime(phase.name, schedule.end(phase) - first, len(times), 0.0 if in_memory else waited, computed)
 
 
 def _time_step(learner: Learner, batches: Iterator[Clip], lr: float) -> tuple[float, float]:
@@ -202,10 +216,10 @@ def _read_seconds(clips: ClipBatches, rows: int) -> float:
     return (time.perf_counter() - begun) * rows / count
 
 
-def _held_out_seconds(config: TrainConfig, steps: int, step: StepTime) -> float:
+def _held_out_seconds(config: TrainConfig, phases: Sequence[PhaseTime]) -> float:
     """Seconds of all measurements of held-out clips; to look at a clip takes a third of training on it."""
-    looked_at = -(-steps // config.monitor.every) * (CALIBRATION_CLIPS + config.monitor.clips)
-    return looked_at / config.optimizer.clips * step.update / 3
+    batches = (CALIBRATION_CLIPS + config.monitor.clips) / config.optimizer.clips
+    return sum(-(-phase.steps // config.monitor.every) * batches * phase.update / 3 for phase in phases)
 
 
 def _disk_space(learner: Learner, config: TrainConfig, card: RunCard, steps: int) -> DiskSpace:

@@ -50,6 +50,11 @@ class Schedule:
             )
         return cls(total, decay, max(1, round(plan.warmup * decay)), config.optimizer.lr, phases)
 
+    def begin(self, phase: Phase) -> int:
+        """The number of the first step of a phase, counted from 0."""
+        place = self.phases.index(phase)
+        return self.end(self.phases[place - 1]) if place else 0
+
     def end(self, phase: Phase) -> int:
         """The steps after which a phase ends; every phase has one at least."""
         place = self.phases.index(phase) + 1
