@@ -17,6 +17,7 @@ from lewm_cli.flows.train import train
 from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.store import Home, RunFiles, encoder_of_folder, load_run, read_card, save_run, weights_digest
 from lewm_cli.train import StepsTaken, TrainingEvent
+from looking import LookingNetwork, LookingSizes
 
 pytest_plugins = ("looking", "recordings")
 
@@ -252,8 +253,10 @@ def test_encoder_that_cannot_be_is_refused_in_one_sentence(
     assert said in look(home, *words).sentence(code)
 
 
-def test_runs_of_the_task_are_offered(tmp_path: Path, looking: Path, small_model, small_card):
-    save_run(RunFiles(tmp_path / "home" / "robot" / "door"), small_model, small_card(small_model))
+def test_runs_of_the_task_that_trained_an_encoder_are_offered(tmp_path: Path, looking: Path, small_model, small_card):
+    looker = LookingNetwork(LookingSizes(image_size=14, encoder={"depth": 1}), block_dim=10)
+    for name, model, method in (("arm", looker, "looking"), ("door", small_model, "lewm")):
+        save_run(RunFiles(tmp_path / "home" / "robot" / name), model, small_card(model, method))
     done = lewm_here(tmp_path / "home", "train", "tworoom", "--config", looking)
     assert "name a run (robot/door), a folder that save_pretrained wrote, or a model on the Hub: " in done.sentence(2)
     assert "lewm train tworoom --method looking --encoder robot/door" in done.err

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from lewm_cli.config import FrozenEncoderConfig, Layer, NetworkConfig, merge_layers, read_toml
+from lewm_cli.config import EncoderConfig, FrozenEncoderConfig, Layer, NetworkConfig, merge_layers, read_toml
 from lewm_cli.data import Dataset, original_stem
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.methods import METHODS, RunCard, TrainConfig
@@ -74,7 +74,7 @@ class MethodSettings:
     @property
     def takes_encoder(self) -> bool:
         """True if the network looks through an encoder that was trained before."""
-        return TrainConfig.types({"method": self.method})["model"].types({}).get("encoder") is FrozenEncoderConfig
+        return _encoder_type(self.method) is FrozenEncoderConfig
 
     @property
     def encoder(self) -> str:
@@ -171,7 +171,8 @@ def named_encoder(home: Home, request: TrainingRequest, settings: MethodSettings
     if name := request.encoder or settings.encoder:
         return name
     task, folder = find_task(what), f"{run_folder(what)}/"
-    there = [run for run in list_runs(home) if not run.problem]
+    # Runs that look through an encoder have it from elsewhere.
+    there = [run for run in list_runs(home) if not run.problem and _encoder_type(run.method) is EncoderConfig]
     runs = [run.name for run in there if (task is _task_of(run) if task else run.name.startswith(folder))]
     have = f"a run ({few(runs, command('ls'))})" if runs else "a run"
     example = command("train", what, "--method", method, "--encoder", runs[0] if runs else "facebook/dinov2-small")
@@ -179,6 +180,11 @@ def named_encoder(home: Home, request: TrainingRequest, settings: MethodSettings
         f"{method} sees through a frozen encoder; name {have}, a folder that save_pretrained wrote, or a model on the "
         f"Hub: {example}"
     )
+
+
+def _encoder_type(method: str | None) -> object:
+    """The type of the section `model.encoder` of a method, the default one if it is not known."""
+    return TrainConfig.types({"method": method})["model"].types({}).get("encoder")
 
 
 def _task_of(run: RunEntry) -> Task | None:
