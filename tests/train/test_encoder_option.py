@@ -237,6 +237,18 @@ def test_folder_of_something_else_is_refused(robot: Path, look, dinov2: Path, sp
         (["--encoder", "robot/lwem"], 1, "there is no run 'robot/lwem'"),
         (["--encoder", "tworoom/lwem"], 1, "there is no run 'tworoom/lwem'"),
         (["--encoder", "lwem"], 1, "there is no run 'lwem'"),
+        (
+            ["--encoder", "robot/pick.h5"],
+            1,
+            "robot/pick.h5 is a recording, no encoder; name a run as `lewm ls` has it, a",
+        ),
+        (["--encoder", "away/no.h5"], 1, "away/no.h5 is a recording, no encoder"),
+        (["--encoder", __file__], 1, f"{__file__} is a file, no encoder; name a run"),
+        (
+            ["--encoder", "facebook/dinov2.safetensors"],
+            1,
+            "facebook/dinov2.safetensors is a file, no encoder; name a run",
+        ),
         (["--encoder", "robot/lewm", "--init-from", "robot/lewm"], 2, "the weights of robot/lewm hold their encoder"),
         (["--init-from", "robot/lewm"], 1, "take its encoder alone: lewm train robot/pick --method looking --encoder"),
         (["--encoder", "robot/lewm", "--set", "model.image_size=24"], 2, "add: --set model.image_size=16"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import FrozenEncoderConfig
+from lewm_cli.data import names_recording
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.methods import METHODS
 from lewm_cli.store import (
@@ -21,6 +22,9 @@ from lewm_cli.store import (
 )
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
+
+WEIGHTS = (".safetensors", ".ckpt", ".bin")
+"""Endings of files of weights, which models on the Hub do not have in their names."""
 
 
 def find_encoder(home: Home, name: str, say: Say, *, download: bool = True) -> StoredEncoder:
@@ -71,6 +75,13 @@ def _found_run(home: Home, name: str) -> FoundRun | None:
         mistyped = find_task(beside) or any(run.startswith(f"{beside}/") for run, _ in home.run_files())
         repository = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII)
         on_hub = isinstance(error, MissingError) and repository and not mistyped
+        file = os.path.isfile(os.path.expanduser(name)) or (on_hub and name.endswith(WEIGHTS))
+        what = "a recording" if names_recording(name) else "a file" if file else ""
+        if what and isinstance(error, MissingError):
+            raise LewmError(
+                f"{name} is {what}, no encoder; name a run as `{command('ls')}` has it, a folder that save_pretrained "
+                "wrote, or a model on the Hub"
+            ) from error
         if not on_hub and not os.path.isdir(os.path.expanduser(name)):
             raise
         return None
