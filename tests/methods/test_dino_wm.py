@@ -249,4 +249,6 @@ def test_run_is_trained_shown_and_planned_with(trained: Path, tmp_path: Path, me
 def test_recording_without_proprioception_is_for_the_other_method(robot: Path, tiny: Path):
     assert lewm_here(robot, "train", "robot/pick", "--config", tiny, "--steps", 1).code == 0
     line = ("train", "robot/pick", "--preset", "small", "--encoder", "robot/lewm", "--set", "model.image_size=16")
-    assert "--method dinowm_noprop" in lewm_here(robot, *line, "--method", "dinowm").sentence()
+    refused = lewm_here(robot, *line, "--method", "dinowm").sentence()
+    assert refused.endswith("the same command with --method dinowm_noprop")
+    assert lewm_here(robot, *line, "--method", "dinowm_noprop", "--dry-run").code == 0

@@ -233,7 +233,7 @@ def test_recording_that_does_not_tell_it_is_refused(
     refused = trained(home, config, *settings, *how).sentence()
     assert said in refused
     if "the method toy" in said:
-        assert "train with a method that takes none: lewm train robot/pick --method prediction" in refused
+        assert "train with a method that takes none: the same command with --method prediction" in refused
     assert not (home / "robot" / "toy.safetensors").exists()
 
 

@@ -148,8 +148,7 @@ def taken_proprio(job: Job) -> np.ndarray | None:
     if not isinstance(sizes, ProprioConfig):
         return None
     without = type(job.config.objective).without_proprio
-    what = job.dataset.name if job.task is GENERIC else job.task.name
-    other = command("train", what, "--method", without) if without else command("methods")
+    other = f"the same command with --method {without}" if without else command("methods")
     instead = f"name another recording, or train with a method that takes none: {other}"
     taker = f"the method {method}" + (f" with model.proprio = {sizes.proprio}" if sizes.proprio else "")
     return require_proprio(job.dataset, sizes.proprio, taker, instead)
