@@ -14,15 +14,15 @@ from torch import Tensor
 
 from commands import flat, lewm_here
 from lewm_cli.accelerate import fastest_dtype
-from lewm_cli.config import ActionStats, Inputs
+from lewm_cli.config import ActionStats, DatasetIdentity, Inputs
 from lewm_cli.data import Clip
 from lewm_cli.errors import UsageError
-from lewm_cli.methods import METHODS, TrainConfig, dino_wm
+from lewm_cli.methods import METHODS, RunCard, TrainConfig, dino_wm
 from lewm_cli.methods.dino_wm import DinoWM
 from lewm_cli.model import PlanFlops, profile
 from lewm_cli.plan import LatentCost
 from lewm_cli.plan.cost import cost_and_gradient
-from lewm_cli.store import RunFiles, read_card
+from lewm_cli.store import Run, RunFiles, read_card
 from lewm_cli.train import all_presets, compiled, read_log
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.resume import load_state, save_state
@@ -149,6 +149,17 @@ def test_every_preset_trains_it_at_a_rate_that_stays():
             release = preset.name == "release"
             assert (config.model.image_size, config.model.patches) == ((224, 256) if release else (64, 16))
             assert config.model.predictor.dropout == (0.1 if release else 0)
+
+
+def test_untrained_reference_keeps_the_frozen_encoder(method: str, scramble: Callable, tmp_path: Path):
+    model = scramble(a_model(method))
+    recording = DatasetIdentity(name="x", episodes=1, rows=9, fingerprint="0" * 64)
+    card = RunCard(method=method, model=model.config, inputs=INPUTS, statistics_from=recording)
+    run = Run("x", RunFiles(tmp_path / "x"), model, method, card, tensors=1, sha256="")
+    before, fresh = model.state_dict(), run.untrained(3).model.state_dict()
+    for name, value in fresh.items():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+    assert not run.untrained(3).model.training
 
 
 # Planning

@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Read physical quantities out of frozen latents with a linear and an MLP probe.
 
-    Beside the model: an untrained encoder, principal components of raw pixels, and shuffled labels. Training and
+    Beside the model: an untrained one, principal components of raw pixels, and shuffled labels. Training and
     test frames never share an episode.
     """
     where = early.find_home(home, runs=[run], datasets=[dataset])

@@ -11,7 +11,7 @@ from lewm_cli.store import Measurement
 
 Feature = Literal["model", "untrained", "pixels", "shuffled"]
 FEATURES: tuple[Feature, ...] = ("model", "untrained", "pixels", "shuffled")
-"""The model's latents; an untrained encoder's; the first principal components of raw pixels, as many as are probed of
+"""The model's latents; an untrained model's; the first principal components of raw pixels, as many as are probed of
 the latent; the model's latents with the targets shuffled."""
 
 

@@ -71,7 +71,7 @@ class Features:
 
     Args:
         model: (N, D) latents, or their coordinates along as many principal components as `probed_width` says.
-        untrained: (N, D) the same of a model of the same sizes that has learned nothing.
+        untrained: (N, D) the same of a model of the same sizes that has learned nothing, its frozen encoder the same.
         pixels: (N, D) coordinates along the first principal components of raw pixels.
     """
 

@@ -37,7 +37,7 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
         table,
         f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, {result.test_frames:,} of "
         f"{len(result.test_episodes)} others to test. MSE of z-scored\n"
-        "quantities; 95 % intervals over test episodes. Untrained: the same encoder before\n"
+        "quantities; 95 % intervals over test episodes. Untrained: the same model before\n"
         "training; pixel PCA: as many principal components as the latent has dimensions.",
     ]
 

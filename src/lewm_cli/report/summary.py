@@ -127,7 +127,7 @@ def headlines(report: RunReport) -> list[Headline]:
         worst = min(report.probe.targets, key=lambda target: target.mlp["model"].r2)
         score, untrained = worst.mlp["model"], worst.mlp["untrained"]
         context = f"{worst.name} {brackets(decimals(score.r2_low), decimals(score.r2_high))}; "
-        context += f"untrained encoder {decimals(untrained.r2, 2)}"
+        context += f"untrained model {decimals(untrained.r2, 2)}"
         several = len(report.probe.targets) > 1
         found.append(Headline("Lowest probe R²" if several else "Probe R²", decimals(score.r2), context))
     event = _event(report)
@@ -225,7 +225,7 @@ def _knowledge_sentence(report: RunReport) -> str:
         least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
         beside = "not always more than without the model"
         if all(target.beats_references for target in report.probe.targets):
-            beside = "more than in an untrained encoder or in pixels"
+            beside = "more than in an untrained model or in pixels"
         parts.append(f"a small network finds {names} in the latent with R² of {least} or more, {beside}")
     event = _event(report)
     if event:

@@ -177,10 +177,13 @@ class Run(LoadedWeights):
         return computed
 
     def untrained(self, seed: int) -> "Run":
-        """The same run with random weights."""
+        """The same run with random weights, except for what is never trained: a frozen encoder."""
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             fresh = self.card.new_model()
+        frozen = {name for name, weights in fresh.named_parameters() if not weights.requires_grad}
+        kept = {name: value for name, value in self.model.state_dict().items() if name in frozen}
+        fresh.load_state_dict(kept, strict=False)
         return replace(self, model=fresh.to(self.device).eval())
 
 
