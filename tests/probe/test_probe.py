@@ -19,7 +19,7 @@ from sklearn.metrics import mean_squared_error, r2_score
 from torch import Tensor, nn
 
 from commands import flat, lewm_here
-from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig, ProprioStats
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, RunCard
@@ -27,6 +27,7 @@ from lewm_cli.probe import FEATURES, STAGES, ProbeResult, draw_samples, encode, 
 from lewm_cli.probe.probe_result import ProbeScore
 from lewm_cli.probe.probes import _z_score
 from lewm_cli.probe.samples import Features, ProbeSamples
+from lewm_cli.report import probe_tables
 from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
 from lewm_cli.tasks import GENERIC, TWOROOM
@@ -418,6 +419,13 @@ def test_table_names_every_quantity_and_reference(world: World):
         assert words in flat(done.out)
     assert "episodes never trained on" in flat(done.out)
     assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 110
+
+
+def test_proprioception_that_a_run_is_given_is_said(run: Run, dataset: Dataset):
+    inputs = run.card.inputs.model_copy(update={"proprio": ProprioStats(mean=(8.0, 8.0), std=(3.0, 3.0))})
+    given = replace(run, card=run.card.model_copy(update={"inputs": inputs}))
+    said = ["given proprioception" in probe_tables(measure(one, dataset, draw(dataset)))[-1] for one in (run, given)]
+    assert said == [False, True]
 
 
 def test_quantity_that_is_left_out_is_said(world: World):

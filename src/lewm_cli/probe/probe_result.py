@@ -78,6 +78,8 @@ class ProbeResult(Measurement):
     train_episodes: tuple[int, ...]
     test_episodes: tuple[int, ...]
     latent: PositiveInt
+    proprio: bool = False
+    """True if the run is given proprioception beside frames."""
     recipe: str
     seed: int
     targets: tuple[TargetResult, ...]

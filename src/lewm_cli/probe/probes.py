@@ -91,6 +91,7 @@ def fit_probes(
         train_episodes=tuple(np.unique(samples.episodes[~test]).tolist()),
         test_episodes=tuple(np.unique(samples.episodes[test]).tolist()),
         latent=latent,
+        proprio=run.card.inputs.proprio is not None,
         recipe=RECIPE if width == latent else f"{RECIPE}; latents through {width} principal components",
         seed=seed,
         targets=tuple(

@@ -33,12 +33,13 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
                     str(score),
                     end_section=feature == FEATURES[-1] and probe == "MLP",
                 )
+    given = "\nThis run is given proprioception, so an R2 of that is handed back, not learned."
     return [
         table,
         f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, {result.test_frames:,} of "
         f"{len(result.test_episodes)} others to test. MSE of z-scored\n"
         "quantities; 95 % intervals over test episodes. Untrained: the same model before\n"
-        "training; pixel PCA: as many principal components as the latent has dimensions.",
+        "training; pixel PCA: as many principal components as the latent has dimensions." + given * result.proprio,
     ]
 
 
