@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_charts_name_the_runs_and_hold_every_point(home: Path):
     assert chart[0].count("b") == 1
     assert chart[-1].endswith("20 steps")
     assert done.err.splitlines() == [f"plot: {home}/robot/lewm.run/curves.png"]
+
+
+def test_losses_of_phases_share_no_panel(home: Path):
+    losses = ((10, "value", 8.0), (20, "value", 4.0), (30, "policy", -1.0), (40, "policy", -2.0))
+    write(home, "robot/gcivl", started(0), *(replace(taken(at, loss), parts={of: loss}) for at, of, loss in losses))
+    done = lewm_here(home, "plot", "robot/gcivl", "robot/lewm", "--term", "loss")
+    first, _, second = done.out.partition("\nloss, phase 2\n")
+    chart = first.partition("\nloss (log scale)\n")[2]
+    assert (chart.count("a"), chart.count("b")) == (2, 2)
+    assert (second.count("a"), second.count("b")) == (2, 0)
+    assert second.startswith("\N{MINUS SIGN}1.00 │")
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG", "svg", "pdf"])

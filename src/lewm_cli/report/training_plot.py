@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +61,14 @@ class PlottedRun:
     log: Path
     curves: dict[str, Curve]
 
+    def parts(self, name: str) -> list[Curve]:
+        """A curve as it is drawn: a loss in one part for each phase of the training, which minimize something else."""
+        curve = self.curves[name]
+        losses = [other.steps for key, other in self.curves.items() if key.startswith("train/")]
+        begins = sorted({steps[0] for steps in losses}) if name.startswith("train/") else []
+        cuts = [0, *(curve.steps.index(step) for step in begins if step in curve.steps[1:]), len(curve.steps)]
+        return [Curve(curve.steps[a:b], curve.seconds[a:b], curve.values[a:b]) for a, b in pairwise(cuts)]
+
 
 @dataclass(frozen=True)
 class Line:
@@ -107,8 +116,10 @@ class TrainingPlot:
         """One for each quantity, in the order of the curves."""
         grouped: dict[str, list[Line]] = {}
         for name in self.terms:
-            lines = [Line(k, name, run.curves[name]) for k, run in enumerate(self.runs) if name in run.curves]
-            grouped.setdefault(_panel_of(name), []).extend(lines)
+            for k, run in enumerate(self.runs):
+                for phase, part in enumerate(run.parts(name) if name in run.curves else [], start=1):
+                    key = _panel_of(name) + (f", phase {phase}" if phase > 1 else "")
+                    grouped.setdefault(key, []).append(Line(k, name, part))
         return [_panel(key, lines) for key, lines in grouped.items()]
 
 
