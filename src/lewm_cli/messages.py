@@ -22,7 +22,7 @@ ALIGNMENT = 64
 """Arrays begin at multiples of so many bytes."""
 
 WITH_MEMORY, ALONE = b"M", b"-"
-"""What comes before a message."""
+"""The first byte of a message says whether arrays in shared memory come with it."""
 
 
 def send(connection: "Connection[Any, Any]", message: Any) -> None:

@@ -57,7 +57,7 @@ NO_NUMBER = {
     "cannot allocate memory in static TLS block": errno.ENOMEM,
     "can't start new thread": errno.EAGAIN,
 }
-"""What the loader of libraries and Python say without the error number."""
+"""Errors that the loader of libraries and Python tell in words, without their number."""
 
 _NUMBER = re.compile(r"(?:errno|os error)\W{1,3}(\d+)", re.IGNORECASE)
 

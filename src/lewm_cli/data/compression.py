@@ -172,4 +172,4 @@ def _zstandard(packed: bytes, size: int) -> bytes:
 
 
 _own = local()
-"""Of each thread: decompressors are for one at a time."""
+"""Decompressors of this thread: one serves only one thread at a time."""

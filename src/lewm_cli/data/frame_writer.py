@@ -26,7 +26,7 @@ from lewm_cli.data.hdf5_file import filters_of
 
 ZSTD_LEVEL = 3
 LZ4_LEVEL = 4
-"""Of LZ4-HC, whose blocks any LZ4 unpacks."""
+"""The level of LZ4-HC, whose blocks any LZ4 unpacks."""
 
 COPIED_FROM = ("packed_from", "packed_name")
 """Attributes of frames that were packed from another recording: its fingerprint, and its file without suffix."""

@@ -24,7 +24,7 @@ COMFORTABLE = 0.5
 """Share of the available memory that frames are kept in unasked."""
 
 Placement = Literal["auto"] | bool
-"""Whether frames are kept in memory; `auto`: if they fit comfortably."""
+"""True if frames are kept in memory; `auto` keeps them there if they fit comfortably."""
 
 
 class Frames(ABC):

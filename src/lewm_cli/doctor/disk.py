@@ -149,7 +149,7 @@ SERVICES = (
     _Service("exchange of folders", _exchange, State.NONE, "a folder is replaced in two steps"),
     _Service("permissions", _permit, State.NONE, "files have those that the disk is mounted with"),
 )
-"""What is tried."""
+"""The services of a file system that are tried."""
 
 
 def compression() -> Iterator[Finding]:

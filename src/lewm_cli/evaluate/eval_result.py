@@ -104,7 +104,7 @@ class EvalResult(Measurement):
     groups: tuple[GroupResult, ...]
     """Named subsets of the pairs of the headline."""
     plans: int
-    """Of a policy, which plans nothing, the times that it acted."""
+    """Plans that were made; a policy plans nothing, and the times that it acted are counted."""
     seconds_per_plan: float
     iterations_per_plan: float | None
     """Solver iterations, mean; None for a policy."""

@@ -1,4 +1,4 @@
-"""What a training is asked for, and what can be found and checked of it without torch."""
+"""The request for a training, and all that can be found and checked of it without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ DEFAULT_PRESETS = {"cpu": "small", "cuda": "release"}
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What to train, from what, and as what, as the options of `lewm train` say it.
+    """A training that is asked for, as the options of `lewm train` say it.
 
     Args:
         what: a task, or a dataset by name or path.

@@ -24,7 +24,7 @@ from lewm_cli.train import Evaluation, Evaluator
 from lewm_cli.workers import Waiting
 
 SEED = 7
-"""Of validation pairs and of planning between them; `lewm eval` draws others, which nothing was chosen by."""
+"""The seed of validation pairs and of planning between them; `lewm eval` draws others, which nothing was chosen by."""
 
 FEWEST_EPISODES = 5
 """Held out: fewer make no interval."""

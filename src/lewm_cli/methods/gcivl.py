@@ -109,7 +109,7 @@ class GCIVL(Objective):
     def loss(
         self, model: "Network", heads: "nn.ModuleDict", batch: "Batch", generator: "torch.Generator | None" = None
     ) -> "Loss":
-        """That of the phase which the batch is for."""
+        """The loss of the phase which the batch is for."""
         import torch
 
         from lewm_cli.methods.goal_policy import ValuePolicy

@@ -108,7 +108,7 @@ class Regularized(LatentPrediction):
     """Prediction of the next latent + lambda * what the method keeps latents apart with."""
 
     regularizer: ClassVar[str]
-    """What lambda is the weight of."""
+    """The term that lambda weights, in words."""
 
     lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="weight of the method's regularizer")
 

@@ -15,7 +15,7 @@ WIDTH, HEIGHT, DPI = 4.6, 2.7, 160
 """Inches of a panel, and pixels per inch."""
 
 COLORS = ("model", "other", "third", "ink", "baseline")
-"""Of runs, by the names of the page's style sheet; more runs than these get shades of one color map."""
+"""Colors of runs, by the names of the page's style sheet; more runs than these get shades of one color map."""
 
 FEW_POINTS = 3
 """A line of fewer is drawn as points too."""

@@ -51,7 +51,7 @@ class PhaseTime:
 
     @property
     def seconds(self) -> float:
-        """Those of the whole phase."""
+        """Seconds of the whole phase."""
         return self.steps * (self.data + self.update)
 
 

@@ -137,7 +137,7 @@ class Trainer:
         return finished
 
     def _clips(self, first: int, workers: int, stop: StopRequest) -> Generator[Clip, None, None]:
-        """Those of all steps from the first on, with the goals of each phase."""
+        """The clips of all steps from the first on, with the goals of each phase."""
         batch_size, seed = self.config.optimizer.clips, self.config.seed
         for phase in self.schedule.phases:
             end = self.schedule.end(phase)

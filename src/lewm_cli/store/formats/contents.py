@@ -19,7 +19,7 @@ from lewm_cli.store.formats.state import TensorEntry
 from lewm_cli.store.formats.torch_file import TorchFile, read_torch_file
 
 REPEATED = 2
-"""How often the numbers of a file may be used: tied weights are stored once, and one number may not fill the memory."""
+"""Uses that numbers of a file may have: tied weights are stored once, and one number may not fill the memory."""
 
 _SAFETENSORS = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lewm_cli.store.formats.state import NamedTensors
 
 EPSILON = 1e-6
-"""What the norms of DINOv2 add to a variance."""
+"""The norms of DINOv2 add it to a variance."""
 
 HEAD = 64
 """Width of an attention head in every published DINOv2 and DINO-WM."""
