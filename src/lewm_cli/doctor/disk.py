@@ -18,6 +18,7 @@ from rich.filesize import decimal
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.files import exchanged, sync
 from lewm_cli.store import Home
+from lewm_cli.system_errors import in_the_way
 
 LITTLE_SPACE = 20e9
 """Bytes: the small task fits many times, but the largest released recording unpacks to 46 GB."""
@@ -173,7 +174,7 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
     inside = Home(write=folder, read=(folder,))
     ground = _ground(folder)
     exists = ground == folder
-    problem = _unreadable(ground) if exists else None
+    problem = _unreadable(ground) if exists else in_the_way(folder)
     unwritable = problem or _unwritable(ground)
     datasets, runs = len(list(inside.dataset_files())), len(list(inside.run_files()))
     free = shutil.disk_usage(ground).free
@@ -208,7 +209,7 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
 
 def _ground(folder: Path) -> Path:
     """The folder, or the one that it would be made in."""
-    return next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+    return next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))
 
 
 def _elsewhere(folder: Path, option: Path | None) -> str:

@@ -24,7 +24,7 @@ from lewm_cli.store.names import (
 )
 from lewm_cli.store.run_files import BEST, RunFiles
 from lewm_cli.suggestion import command, offer
-from lewm_cli.system_errors import explain
+from lewm_cli.system_errors import explain, in_the_way
 from lewm_cli.tasks import Task
 
 
@@ -65,8 +65,8 @@ class Home:
             try:
                 os.listdir(folder)
             except FileNotFoundError:
-                if folder.is_symlink():
-                    yield f"{folder} is a link that leads nowhere"
+                if obstacle := in_the_way(folder):
+                    yield obstacle
             except OSError as error:
                 yield str(explain(error, folder, "read"))
 
@@ -117,10 +117,10 @@ class Home:
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
-        """The path of a recording of this name, in any folder or layout; None if there is none."""
+        """The path of a recording of this name, in any folder or layout, or of a link that leads nowhere; or None."""
         check_name(name, "dataset")
         files = (f"{base}{suffix}" for base in self._candidates("datasets", name) for suffix in DATASET_SUFFIXES)
-        return next((Path(file) for file in files if os.path.exists(file)), None)
+        return next((Path(file) for file in files if os.path.lexists(file)), None)
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name; packed copies stand for sources."""
