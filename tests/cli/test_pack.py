@@ -325,7 +325,7 @@ def test_half_a_pack_that_was_damaged_is_noticed(home: Path, small_steps: None):
     with (half / "copy.h5").open("r+b") as file:
         file.seek(place + 40)
         file.write(bytes(30))
-    assert "frame 0 of the copy is not that of" in pack(home).sentence()
+    assert "one of the frames 0 to 9 of the copy is not that of" in pack(home).sentence()
     assert pack(home).code == 0
     assert lewm_here(home, "verify", COPY).code == 0
 
