@@ -14,6 +14,8 @@ import pytest
 from commands import Done, ended, left_behind, lewm, lewm_here, running, wait_until
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.data import open_dataset, packed_copy, packing_of
+from lewm_cli.doctor import State, disk
+from lewm_cli.files import locked
 from lewm_cli.flows import pack as packing
 from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_request import task_recording
@@ -299,6 +301,27 @@ def half_packed(home: Path) -> None:
     (home / f"{COPY}.h5").unlink()
     assert killed_at_byte(count, lambda: pack(home)) == -signal.SIGXFSZ
     assert halves(home)
+
+
+def test_half_a_pack_that_nobody_goes_on_with_is_named_until_it_goes(home: Path, small_steps: None):
+    half_packed(home)
+    [half] = halves(home)
+    said = f"if it is not to: rm -r {half}"
+    assert said in pack(home, "--name", "other").err
+    with locked(home / f"{COPY}.h5", "busy"):  # somebody goes on with it
+        assert said not in pack(home, "--name", "another").err
+        assert list(disk.half_copies(home)) == []
+    [found] = disk.half_copies(home)
+    assert (found.state, str(half) in found.advice) == (State.WARNING, True)
+    assert said not in pack(home).err
+    assert halves(home) == list(disk.half_copies(home)) == []
+
+
+def test_half_a_pack_goes_with_the_recording_that_it_would_have_replaced(home: Path, small_steps: None):
+    assert killed_at_byte(5000, lambda: pack(home, "--replace")) == -signal.SIGXFSZ
+    assert halves(home)
+    assert lewm_here(home, "rm", DATA, "--yes").code == 0
+    assert halves(home) == []
 
 
 @pytest.mark.parametrize("change", ["recording", "codec", "size", "damage"])

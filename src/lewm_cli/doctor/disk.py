@@ -18,6 +18,7 @@ from rich.filesize import decimal
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.files import exchanged, sync
 from lewm_cli.store import Home
+from lewm_cli.suggestion import quote
 from lewm_cli.system_errors import in_the_way
 
 LITTLE_SPACE = 20e9
@@ -52,6 +53,14 @@ def homes(option: Path | None) -> Iterator[FolderFinding]:
     home = Home.locate(option)
     for folder in home.read:
         yield _home(folder, takes_writes=folder == home.write, advice=_elsewhere(folder, option))
+
+
+def half_copies(option: Path | None) -> Iterator[Finding]:
+    """Name what packs that were stopped have left."""
+    for half in Home.locate(option).half_copies():
+        says = f"{decimal(sum(file.stat().st_size for file in half.iterdir()))} of a pack that was stopped"
+        advice = f"rm -r {quote(str(half))} (or the same lewm pack, which goes on with it)"
+        yield Finding(name="half a copy", state=State.WARNING, says=says, advice=advice)
 
 
 def shared_memory() -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.files import is_locked
 from lewm_cli.store.locate import FoundRun, checkpoint_files, find_in, names_of_path, run_names, walk
 from lewm_cli.store.names import (
     RESERVED,
@@ -26,6 +27,9 @@ from lewm_cli.store.run_files import BEST, RunFiles
 from lewm_cli.suggestion import command, offer
 from lewm_cli.system_errors import explain, in_the_way
 from lewm_cli.tasks import Task
+
+HALF_COPY = ".packing-"
+"""Begins the name of a folder in which a packed copy comes together."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,11 @@ class Home:
                 if name.partition("/")[0] not in RESERVED and name not in seen:
                     seen.add(name)
                     yield name, path
+
+    def half_copies(self) -> list[Path]:
+        """Folders of packed copies that were begun, and that no process goes on with, where new files go."""
+        found = self.write.rglob(f"{HALF_COPY}*")
+        return sorted(half for half in found if not is_locked(half.with_name(half.name.removeprefix(HALF_COPY))))
 
     # Runs
 
@@ -284,6 +293,11 @@ class Home:
 
     def _places(self) -> str:
         return " or ".join(str(folder) for folder in self.read)
+
+
+def half_copy(path: Path) -> Path:
+    """The hidden folder in which the packed copy comes together that is to be at a path."""
+    return path.with_name(f"{HALF_COPY}{path.name}")
 
 
 def _expanded(folder: str | Path) -> Path | None:
