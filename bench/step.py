@@ -2,10 +2,10 @@
 
     python bench/step.py [--rounds 15] [--latents 8 192] [--json FILE]
 
-The network, batch and optimizer are those of TwoRoom's preset `small`, on random frames, one thread. A step is the
-loss, its gradient, clipping and AdamW, as in training. All take turns, so that they see the same machine; the first
-round warms up and is not counted. Processor seconds are counted, which depend less on what else the machine does, and
-ratios are within rounds: their median, with a 95 % interval over the rounds (bootstrap).
+The network, batch and optimizer are those of TwoRoom's preset `small`, on random frames, one thread. A step is that
+of training: frames made normal, loss, gradient, clipping and AdamW. All take turns, so that they see the same machine;
+the first round warms up and is not counted. Processor seconds are counted, which depend less on what else the machine
+does, and ratios are within rounds: their median, with a 95 % interval over the rounds (bootstrap).
 """
 
 import argparse
@@ -17,12 +17,12 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import nn, optim
 
 from lewm_cli.config import ActionStats, Inputs, ModelConfig
+from lewm_cli.data import Clip
 from lewm_cli.methods import DEFAULT, METHODS, TrainConfig
-from lewm_cli.model import Batch
 from lewm_cli.train import find_preset
+from lewm_cli.train.learner import Learner
 
 ADDED = {"cosine": 0.5, "straightness": 0.1, "rollout": 1.0}
 """Additions to the default method; what they cost does not depend on their weight."""
@@ -72,30 +72,22 @@ class Contender:
 
 
 class Steps:
-    """What a training holds, without its data."""
+    """A training without its data: the same random clips in every step."""
 
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
         inputs = Inputs(task="tworoom", frameskip=5, actions=ActionStats(mean=(0.0, 0.0), std=(1.0, 1.0)))
-        self.config, self.objective = config, config.objective
-        self.model = type(self.objective).network(config.model, inputs.block_dim).train()
-        self.heads = nn.ModuleDict(self.objective.heads(config.model, inputs))
-        self.trained = [*self.model.parameters(), *self.heads.parameters()]
-        settings = config.optimizer
-        self.optimizer = optim.AdamW(self.trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-        shape = settings.batch_size, config.model.history + 1
-        size = config.model.image_size
-        self.batch = Batch(torch.randn(*shape, 3, size, size), torch.randn(*shape, inputs.block_dim))
+        model = config.objective.network(config.model, inputs.block_dim)
+        self.learner = Learner(config, inputs, model, torch.device("cpu"))
+        shape, size = (config.optimizer.batch_size, config.model.history + 1), config.model.image_size
+        frames = torch.randint(256, (*shape, size, size, 3), dtype=torch.uint8)
+        self.clips = Clip(frames, torch.randn(*shape, inputs.block_dim))
 
     def timed(self) -> float:
         """Processor seconds of a step."""
         begun = time.process_time()
         for _ in range(STEPS):
-            loss = self.objective.loss(self.model, self.heads, self.batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-            nn.utils.clip_grad_norm_(self.trained, self.config.optimizer.clip)
-            self.optimizer.step()
+            self.learner.step(self.clips, self.learner.settings.lr)
         return (time.process_time() - begun) / STEPS
 
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from commands import left_behind, lewm_here
 from lewm_cli.data import open_dataset, recording
 from lewm_cli.data.unwritten import find_gaps
+from lewm_cli.doctor import State, disk
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.files import atomic_folder, is_locked, locked, try_writing, write_text
 from lewm_cli.flows import results
@@ -282,8 +284,20 @@ def test_user_without_a_home_names_one(nobody: None, tmp_path: Path, monkeypatch
 def test_home_that_cannot_be_searched_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("nowhere")
-    for name, said in (("file", "cannot be read (Not a directory)"), ("link", "is a link that leads nowhere")):
+    for name, said in (("file", "cannot be read (Not a directory)"), ("link", "is a link that leads nowhere (to n")):
         assert f"{tmp_path / name} {said}" in lewm_here(tmp_path / name, "ls").err
+    own = next(disk.homes(tmp_path / "link" / "below"))
+    assert (own.state, own.writable) == (State.BROKEN, False)
+    assert f"cannot be made: {tmp_path / 'link'} is a link that leads nowhere (to nowhere)" in own.says
+
+
+@pytest.mark.parametrize("command", [("show", "lost"), ("train", "lost"), ("show", "robot/lost")])
+def test_link_that_leads_nowhere_is_said_with_where_it_leads(tmp_path: Path, command: tuple[str, str]):
+    (tmp_path / "lost.h5").symlink_to("/gone/away.h5")
+    (tmp_path / "robot").mkdir()
+    (tmp_path / "robot" / "lost.safetensors").symlink_to("/gone/away.safetensors")
+    said = lewm_here(tmp_path, *command).sentence()
+    assert re.search(r"lost\.\w+ is a link that leads nowhere \(to /gone/away", said)
 
 
 # Jobs that begin at once

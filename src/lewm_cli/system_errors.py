@@ -91,7 +91,7 @@ def explain(error: BaseException, path: str | Path | None = None, doing: str = "
         cause = WRITING.get(number or 0, cause)
     if what:
         if number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
-            obstacle = _in_the_way(Path(what))
+            obstacle = in_the_way(Path(what))
             cause = f"{obstacle}; {_ELSEWHERE if doing == 'written' else 'check the path'}" if obstacle else cause
         return LewmError(f"{what} cannot be {doing} ({said}): {cause}")
     if isinstance(error, OSError) and error.strerror and error.strerror != said:
@@ -154,13 +154,13 @@ def _named(error: BaseException, which: str = "filename") -> str | None:
     return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else None  # or a number, or nothing
 
 
-def _in_the_way(path: Path) -> str | None:
-    """Says what stands on the way to a path and is no folder."""
-    for parent in path.parents:
-        if os.path.islink(parent) and not os.path.exists(parent):
-            return f"{parent} is a link that leads nowhere"
-        if os.path.exists(parent) and not os.path.isdir(parent):
-            return f"{parent} is a file, not a folder"
+def in_the_way(path: Path) -> str | None:
+    """Says what on the way to a path is no folder, or that the path itself is a link that leads nowhere."""
+    for place in (path, *path.parents):
+        if os.path.islink(place) and not os.path.exists(place):
+            return f"{place} is a link that leads nowhere (to {os.readlink(place)})"
+        if place != path and os.path.exists(place) and not os.path.isdir(place):
+            return f"{place} is a file, not a folder"
     return None
 
 

@@ -32,10 +32,11 @@ def test_every_method_and_addition_takes_steps(step: ModuleType):
     assert {one.config.model.latent for one in contenders} == {4}
     for one in contenders:
         running = one.start()
-        before = [parameter.clone() for parameter in running.trained]
-        running.batch = step.Batch(running.batch.pixels[:4], running.batch.blocks[:4])
+        trained = running.learner.trained
+        before = [parameter.clone() for parameter in trained]
+        running.clips = running.clips.each(lambda part: part[:4])
         assert running.timed() >= 0
-        changed = [bool((old != new).any()) for old, new in zip(before, running.trained, strict=True)]
+        changed = [bool((old != new).any()) for old, new in zip(before, trained, strict=True)]
         assert np.mean(changed) > 0.5, one.title
     for term in step.ADDED:
         (added,) = (one for one in contenders if one.title == f"`lewm` + {term}")

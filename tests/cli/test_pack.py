@@ -14,10 +14,13 @@ import pytest
 from commands import Done, ended, left_behind, lewm, lewm_here, running, wait_until
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.data import open_dataset, packed_copy, packing_of
+from lewm_cli.doctor import State, disk
+from lewm_cli.files import locked
 from lewm_cli.flows import pack as packing
 from lewm_cli.flows.pack import packing_advice
 from lewm_cli.flows.training_request import task_recording
-from lewm_cli.store import Home
+from lewm_cli.store import Home, weights_digest
+from lewm_cli.store.origin import FetchedFile, Origin, dataset_origin
 from lewm_cli.tasks import TWOROOM
 from synthetic import write_recording
 
@@ -165,9 +168,16 @@ def test_recording_by_path_is_packed_into_the_home(home: Path, tmp_path: Path):
 # Replaced, or beside
 
 
-def test_copy_replaces_the_recording_only_if_asked_to(home: Path):
+def test_copy_replaces_the_recording_only_if_asked_to(home: Path, monkeypatch: pytest.MonkeyPatch):
     before = open_dataset(home / f"{DATA}.h5", DATA).identity
+    flushed: list[tuple[str, bool]] = []
+
+    def note(path: Path) -> None:
+        flushed.append((path.name, packing_of(open_dataset(home / f"{DATA}.h5", DATA)) is not None))
+
+    monkeypatch.setattr(packing, "sync", note)
     made = packed(home, "--replace")
+    assert flushed == [("copy.h5", False), ("robot", True)]
     assert (made["name"], made["path"]) == (DATA, str(home / f"{DATA}.h5"))
     after = open_dataset(home / f"{DATA}.h5", DATA)
     assert after.identity == before
@@ -255,27 +265,34 @@ def test_killed_pack_goes_on_where_it_was(home: Path, small_steps: None):
     assert {f"going on at frame {row} of {ROWS}" for row in (20, 40, 60, 80)} & went_on
 
 
-@pytest.mark.parametrize("every", [17, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("replace", [True, False])
 def test_pack_killed_around_any_step_never_leaves_a_broken_file(
     home: Path, small_steps: None, tmp_path: Path, every: int, replace: bool
 ):
     path = home / f"{DATA if replace else COPY}.h5"
     arguments = ["--replace"] if replace else []
+    recorded = home / f"{DATA}.h5"
+    arrived = FetchedFile(name=recorded.name, size=recorded.stat().st_size, sha256=weights_digest(recorded))
+    origin = Origin(source="a hub", published=(arrived,), files=(arrived,), fetched="2026-11-01", version="1")
+    origin.write(dataset_origin(recorded))
     shutil.copytree(home, tmp_path / "before")
     expected = open_dataset(home / f"{DATA}.h5", DATA).identity.fingerprint
     points = kill_points(path, lambda: pack(home, *arguments))
     assert len(points) >= 16
-    for step, calls in points[::every]:
+    for step, calls in points[::-every]:
         shutil.rmtree(home)
         shutil.copytree(tmp_path / "before", home)
         killed_at_step(step, calls, path, lambda: pack(home, *arguments))
-        for entry in lewm_here(home, "ls", "--json").json()["datasets"]:
-            assert open_dataset(Path(entry["path"]), entry["name"]).identity.fingerprint == expected, (step, calls)
+        there = {entry["name"]: Path(entry["path"]) for entry in lewm_here(home, "ls", "--json").json()["datasets"]}
+        assert {DATA} <= there.keys() <= {DATA, COPY}
+        for name, file in there.items():
+            assert open_dataset(file, name).identity.fingerprint == expected, (step, calls)
         done = pack(home, *arguments)
         assert done.code == 0, (step, calls, done.err)
         assert packing_of(open_dataset(path, "x")) is not None
-        assert halves(home) == []
+        assert lewm_here(home, "verify", DATA).code == 0  # its origin says of what is there now what it is
+        assert halves(home) == left_behind(home) == []
 
 
 @pytest.mark.slow
@@ -299,6 +316,27 @@ def half_packed(home: Path) -> None:
     (home / f"{COPY}.h5").unlink()
     assert killed_at_byte(count, lambda: pack(home)) == -signal.SIGXFSZ
     assert halves(home)
+
+
+def test_half_a_pack_that_nobody_goes_on_with_is_named_until_it_goes(home: Path, small_steps: None):
+    half_packed(home)
+    [half] = halves(home)
+    said = f"if it is not to: rm -r {half}"
+    assert said in pack(home, "--name", "other").err
+    with locked(home / f"{COPY}.h5", "busy"):  # somebody goes on with it
+        assert said not in pack(home, "--name", "another").err
+        assert list(disk.half_copies(home)) == []
+    [found] = disk.half_copies(home)
+    assert (found.state, str(half) in found.advice) == (State.WARNING, True)
+    assert said not in pack(home).err
+    assert halves(home) == list(disk.half_copies(home)) == []
+
+
+def test_half_a_pack_goes_with_the_recording_that_it_would_have_replaced(home: Path, small_steps: None):
+    assert killed_at_byte(5000, lambda: pack(home, "--replace")) == -signal.SIGXFSZ
+    assert halves(home)
+    assert lewm_here(home, "rm", DATA, "--yes").code == 0
+    assert halves(home) == []
 
 
 @pytest.mark.parametrize("change", ["recording", "codec", "size", "damage"])
@@ -325,7 +363,7 @@ def test_half_a_pack_that_was_damaged_is_noticed(home: Path, small_steps: None):
     with (half / "copy.h5").open("r+b") as file:
         file.seek(place + 40)
         file.write(bytes(30))
-    assert "frame 0 of the copy is not that of" in pack(home).sentence()
+    assert "one of the frames 0 to 9 of the copy is not that of" in pack(home).sentence()
     assert pack(home).code == 0
     assert lewm_here(home, "verify", COPY).code == 0
 

@@ -213,7 +213,7 @@ def test_missing_files_and_impossible_names(tmp_path: Path, monkeypatch: pytest.
     long = "n" * 300
     for typed, said in (
         ("round.h5", "links lead round in a circle"),
-        ("lost.h5", "there is no recording"),
+        ("lost.h5", "lost.h5 is a link that leads nowhere (to nowhere.h5)"),
         ("folder.h5", "folder.h5 is a folder (empty), and a recording is one HDF5 file"),
         (f"{long}.h5", "there is no file nnn"),
         ("lost.h5/x.h5", "there is no file lost.h5/x.h5"),

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,8 @@ class OnePretendedGpu:
         self.failure = failure
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
+        patch.setattr(torch.cuda, "device", nullcontext)
+        patch.setattr(torch.cuda, "current_device", lambda: 0)
         patch.setattr(torch.cuda, "get_device_properties", lambda number: self)
         patch.setattr(torch.cuda, "mem_get_info", lambda number: (70 * 10**9, 80 * 10**9))
         ones = torch.ones
@@ -290,7 +293,10 @@ class OnePretendedGpu:
     ("capability", "failure", "state", "says"),
     [
         ((9, 0), "", State.OK, "Pretended GPU, 80 GB (70 free), compute capability 9.0"),
-        ((7, 5), "", State.WARNING, "Pretended GPU, 80 GB (70 free), compute capability 7.5; no bf16"),
+        (
+            *((7, 5), "", State.OK),
+            "Pretended GPU, 80 GB (70 free), compute capability 7.5; no bf16, so training computes in float32",
+        ),
         ((9, 0), "CUDA error: no kernel image\nis there", State.BROKEN, "fails: CUDA error: no kernel image"),
     ],
 )

@@ -24,7 +24,7 @@ from lewm_cli.report.dashboard import dashboard as boards
 from lewm_cli.report.latent_map import Coloring
 from lewm_cli.store import RunFiles
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, LatentsMeasured, StepsTaken, TrainingEvent
-from lewm_cli.train.events import TrainingFinished, TrainingStarted
+from lewm_cli.train.events import TrainingFinished, TrainingStarted, TrainingStopped
 
 pytest_plugins = ("recordings",)
 
@@ -273,6 +273,27 @@ def test_wandb_without_a_network_is_offline(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 # What fails
+
+
+@pytest.mark.usefixtures("fresh_wandb")
+def test_run_that_the_server_does_not_take_to_the_end_is_kept_offline(
+    server: type[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import wandb
+
+    monkeypatch.setattr(wandb_board, "UPLOAD_SECONDS", 0.5)
+    said: list[str] = []
+    board = Dashboard(
+        "wandb", LogConfig.model_validate({"to": "wandb"}), LoggedRun(RUN, tmp_path, {}), list, said.append
+    )
+    board(started(0))
+    limits = wandb.run.settings
+    assert (limits.init_timeout, limits.finish_timeout) == (wandb_board.ANSWER_SECONDS, 0.5)
+    monkeypatch.setattr(server, "do_POST", lambda request: request.send_error(503))  # which is asked again and again
+    board(taken(5))
+    board(TrainingStopped(5, "by Ctrl-C"))
+    kept = f"so the run is kept offline; upload later with: wandb sync {tmp_path}/wandb/run-"
+    assert (len(said), kept in said[-1]) == (2, True)
 
 
 @pytest.mark.usefixtures("fresh_wandb")

@@ -24,7 +24,8 @@ from lewm_cli.report.page.page import FOLDER
 from lewm_cli.report.page.style import WIDTH, level_colors, log_axis, log_limits
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
-from lewm_cli.train import HeldOutLatents, HeldOutMeasured, TrainingHistory
+from lewm_cli.statistics import Rate
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, SuccessMeasured, TrainingHistory
 from reports import bare_report, full_report, history
 
 NASTY = """tworoom/<script>alert("1")</script>&'x"""
@@ -189,6 +190,18 @@ def test_page_speaks_of_its_own_method(method: str):
     assert ("decoder.depth 3" in said) == (method == "delta")
     assert all(f">{name}</text>" in html for name in names)
     assert "Prediction loss falls from 0.30 to 0.025, beside it are 8 more parts of the loss" in page.text
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_success_while_training_is_drawn_with_its_intervals(times: int):
+    rates = [Rate(successes=2 * k, trials=10, rate=k / 5, low=k / 9, high=k / 4) for k in range(times + 1)]
+    evaluated = tuple(SuccessMeasured(100 * k, rates[k], rates[0], {}, 1.0, best=True) for k in range(1, times + 1))
+    html = render_page(replace(bare_report(), history=replace(history(), evaluated=evaluated)))
+    best = {1: "20.0%", 3: "60.0%"}[times]
+    assert f"The most validation goals, {best}, are reached at step {times}00" in Page(html).text
+    drawn = html[html.index("validated-") :]
+    assert drawn[: drawn.index("</svg>")].count("LineCollection") == 1
+    assert "validated-" not in render_page(replace(bare_report(), history=history()))
 
 
 def test_part_of_the_loss_that_is_zero_or_negative_is_drawn():

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from commands import lewm_here
+from lewm_cli.statistics import Rate
 from lewm_cli.store import RunFiles
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog, StepsTaken, read_curves
-from lewm_cli.train.events import TrainingEvent, TrainingFinished, TrainingStarted
+from lewm_cli.train.events import SuccessMeasured, TrainingEvent, TrainingFinished, TrainingStarted
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -145,10 +146,13 @@ def test_runs_without_a_log_are_left_out_and_said(home: Path):
         (["robot/lewm", "--output", "curves.jpg"], "'curves.jpg' does not end in .png, .svg, .pdf", 2),
         (["robot/lewm", "--output", "/proc/curves.png"], "/proc/curves.png cannot be written", 1),
         (["robot/begun"], "nothing has been logged yet of robot/begun", 1),
+        (["robot/tried"], "neither losses nor latents are logged, but eval/success, eval/random; draw them with", 1),
     ],
 )
 def test_wrong_requests_get_a_sentence(home: Path, arguments: list[str], said: str, code: int):
     write(home, "robot/begun", started(0))
+    rate = Rate(successes=3, trials=4, rate=0.75, low=0.3, high=0.95)
+    write(home, "robot/tried", started(0), SuccessMeasured(10, rate, rate, {}, 1.0, best=True))
     assert said in lewm_here(home, "plot", *arguments).sentence(code)
     assert not list(home.rglob("*.png*"))
 

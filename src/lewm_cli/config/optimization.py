@@ -39,7 +39,8 @@ class DataConfig(Section):
     validation: float = Field(0.1, gt=0, lt=1, description="share held out")
     in_memory: Literal["auto", True, False] = Field(
         "auto",
-        description="read all frames once, at the model's image size, and keep them in memory; auto: if they fit",
+        description="read all frames once, at the model's image size, and keep them in memory; "
+        "auto: if they take at most half of what is free",
     )
     workers: NonNegativeInt = Field(
         4, description="threads or processes that prepare batches, at most one per core; 0 prepares them in place"

@@ -73,7 +73,7 @@ def open_file(path: Path) -> h5py.File:
 
 def unreadable(path: Path, error: Exception) -> LewmError:
     """Returns the sentence for a file that cannot be opened, or not be read to the end."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not path.is_symlink():
         return MissingError(f"there is no recording {path}; `{command('ls')}` lists what there is")
     if isinstance(error, OSError) and error.errno is not None:
         said = explain(error, path, "read")

@@ -153,8 +153,8 @@ class PackedCopy:
         compared = partial(_comparer, self.dataset, copy, self.size)
         with closing(self._answered(compared, 0, workers, waiting)) as found:
             for done, differing in found:
-                if differing is not None:
-                    return f"frame {differing:,} of the copy is not that of {self.dataset.path}"
+                if differing:
+                    return f"{differing} of the copy is not that of {self.dataset.path}"
                 advance(done)
         for name in (column.name for column in self.dataset.columns if column.name != "pixels"):
             step = self.rows if name == "action" else KEPT_ROWS
@@ -301,15 +301,15 @@ def _packer(dataset: HDF5Dataset, codec: Codec, size: int) -> Answer:
 
 
 def _comparer(dataset: HDF5Dataset, copy: HDF5Dataset, size: int) -> Answer:
-    """Make the function that compares a block of frames: their number, and the first row that differs, or None."""
+    """Make the function that compares a block of frames: their number, and in words what differs, or None."""
 
-    def compared(block: Block) -> tuple[int, int | None]:
+    def compared(block: Block) -> tuple[int, str | None]:
         frames = resize(dataset.read("pixels", slice(*block)), size)
         try:
             differing = np.flatnonzero((frames != copy.read("pixels", slice(*block))).any(axis=(1, 2, 3)))
         except LewmError:  # damaged on the disk
-            differing = np.zeros(1, int)
-        return len(frames), block[0] + int(differing[0]) if len(differing) else None
+            return len(frames), f"one of the frames {block[0]:,} to {block[1] - 1:,}"
+        return len(frames), f"frame {block[0] + int(differing[0]):,}" if len(differing) else None
 
     return compared
 

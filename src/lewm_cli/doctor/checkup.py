@@ -52,7 +52,7 @@ def check_machine(home: Path | None, say: Callable[[str], None]) -> Checkup:
     """Check this machine; nothing that is found, or fails, is an error here. `home` is the folder of `--home`."""
     # Late: check_imports has to be told before torch and h5py are imported.
     from lewm_cli.doctor.devices import devices
-    from lewm_cli.doctor.disk import compression, file_system, homes, shared_memory
+    from lewm_cli.doctor.disk import compression, file_system, half_copies, homes, shared_memory
 
     return Checkup(
         versions=guarded("versions", packages),
@@ -60,6 +60,7 @@ def check_machine(home: Path | None, say: Callable[[str], None]) -> Checkup:
         rendering=guarded("rendering", lambda: drawing(say)),
         storage=(
             *guarded("home", lambda: homes(home)),
+            *guarded("half a copy", lambda: half_copies(home)),
             *guarded("file system", lambda: file_system(home)),
             *guarded("shared memory", shared_memory),
             *guarded("HDF5 Blosc filter", compression),

@@ -13,7 +13,7 @@ import torch
 
 from lewm_cli.cgroup import cpu_quota
 from lewm_cli.doctor.finding import Finding, State
-from lewm_cli.model import resolve_device
+from lewm_cli.model import has_bf16, resolve_device
 from lewm_cli.workers import available_cores
 
 
@@ -106,13 +106,11 @@ def _gpu(number: int) -> DeviceFinding:
             advice="nvidia-smi (what uses it? which driver?); meanwhile: --device cpu",
         )
     capability = f"{properties.major}.{properties.minor}"
-    has_bf16 = properties.major >= 8 or torch.version.hip is not None
     says = f"{properties.name}, {memory / 1e9:.0f} GB ({free / 1e9:.0f} free), compute capability {capability}"
     return DeviceFinding(
         name=name,
-        state=State.OK if has_bf16 else State.WARNING,
-        advice=None if has_bf16 else "lewm train ... --set optimizer.precision=float32",
-        says=says if has_bf16 else f"{says}; no bf16",
+        state=State.OK,
+        says=says if has_bf16(torch.device(name)) else f"{says}; no bf16, so training computes in float32",
         memory_bytes=memory,
         free_bytes=free,
         capability=capability,

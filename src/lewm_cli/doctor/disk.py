@@ -18,6 +18,8 @@ from rich.filesize import decimal
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.files import exchanged, sync
 from lewm_cli.store import Home
+from lewm_cli.suggestion import quote
+from lewm_cli.system_errors import in_the_way
 
 LITTLE_SPACE = 20e9
 """Bytes: the small task fits many times, but the largest released recording unpacks to 46 GB."""
@@ -51,6 +53,14 @@ def homes(option: Path | None) -> Iterator[FolderFinding]:
     home = Home.locate(option)
     for folder in home.read:
         yield _home(folder, takes_writes=folder == home.write, advice=_elsewhere(folder, option))
+
+
+def half_copies(option: Path | None) -> Iterator[Finding]:
+    """Name what packs that were stopped have left."""
+    for half in Home.locate(option).half_copies():
+        says = f"{decimal(sum(file.stat().st_size for file in half.iterdir()))} of a pack that was stopped"
+        advice = f"rm -r {quote(str(half))} (or the same lewm pack, which goes on with it)"
+        yield Finding(name="half a copy", state=State.WARNING, says=says, advice=advice)
 
 
 def shared_memory() -> Iterator[Finding]:
@@ -173,7 +183,7 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
     inside = Home(write=folder, read=(folder,))
     ground = _ground(folder)
     exists = ground == folder
-    problem = _unreadable(ground) if exists else None
+    problem = _unreadable(ground) if exists else in_the_way(folder)
     unwritable = problem or _unwritable(ground)
     datasets, runs = len(list(inside.dataset_files())), len(list(inside.run_files()))
     free = shutil.disk_usage(ground).free
@@ -208,7 +218,7 @@ def _home(folder: Path, *, takes_writes: bool, advice: str) -> FolderFinding:
 
 def _ground(folder: Path) -> Path:
     """The folder, or the one that it would be made in."""
-    return next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+    return next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))
 
 
 def _elsewhere(folder: Path, option: Path | None) -> str:

@@ -10,12 +10,13 @@ from lewm_cli.data.frame_writer import USUAL
 from lewm_cli.errors import LewmError, TakenError, UsageError
 from lewm_cli.fetch.archive_checks import gigabytes
 from lewm_cli.fetch.destinations import free_bytes
-from lewm_cli.files import locked, sync, try_writing
+from lewm_cli.files import locked, remove_stale_parts, sync, try_writing
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home, Say, dataset_task, is_name, weights_digest
+from lewm_cli.store.home import half_copy
 from lewm_cli.store.origin import FetchedFile, Origin, dataset_origin
-from lewm_cli.suggestion import command
+from lewm_cli.suggestion import command, quote
 from lewm_cli.system_errors import explained
 from lewm_cli.tasks import GENERIC, TASKS
 
@@ -36,7 +37,7 @@ class _Plan:
     @property
     def folder(self) -> Path:
         """The hidden folder in which the copy comes together."""
-        return self.path.with_name(f".packing-{self.path.name}")
+        return half_copy(self.path)
 
     def result(self, before: int, *, there: bool = False) -> PackedRecording:
         """The packed recording, which is in place."""
@@ -81,10 +82,13 @@ def pack(
     plan = _planned(home, what, say, size=size, codec=codec, name=name, replace=replace)
     before = plan.dataset.path.stat().st_size
     with locked(plan.path, f"another process is packing {plan.path.name}; wait for its end"):
+        remove_stale_parts(plan.path)  # of a pack that was killed
         if _is_there(plan):
             shutil.rmtree(plan.folder, ignore_errors=True)  # of a call that was killed at its end
             say(f"{plan.name} is there already, packed ({plan.packing}); nothing was done")
             return plan.result(before, there=True)
+        for half in home.half_copies():
+            say(f"note: a pack that was stopped goes on with {half}; if it is not to: rm -r {quote(str(half))}")
         try_writing(plan.path)
         task = dataset_task(plan.dataset)
         named = None if task is GENERIC else task.name
@@ -93,6 +97,7 @@ def pack(
         with explained(plan.path):
             if plan.path.exists() and not plan.replace:
                 raise TakenError(f"{plan.path} has come there meanwhile; choose another --name")
+            sync(copy.path)  # whole on the disk before the recording goes
             if plan.replace:
                 _note_in_origin(plan.path, copy.path)
             os.replace(copy.path, plan.path)

@@ -10,10 +10,10 @@ from typing import Literal
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from lewm_cli.errors import UsageError
+from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.report.numbers import duration, number
 from lewm_cli.report.pieces import Tree
-from lewm_cli.suggestion import offer
+from lewm_cli.suggestion import few, offer
 from lewm_cli.train import Curve
 
 Axis = Literal["step", "time"]
@@ -128,6 +128,7 @@ def choose_terms(known: Sequence[str], typed: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         UsageError: one of them means none.
+        LewmError: none is typed, and there are only others than those that are drawn then.
     """
     chosen: set[str] = set()
     for term in typed or DEFAULT_TERMS:
@@ -135,6 +136,10 @@ def choose_terms(known: Sequence[str], typed: Sequence[str]) -> tuple[str, ...]:
         if not meant and typed:
             raise UsageError(f"no curve of these runs is called {term!r}; {offer(term, known, 'lewm plot RUN --json')}")
         chosen |= meant
+    if not chosen:
+        raise LewmError(
+            f"neither losses nor latents are logged, but {few(known)}; draw them with --term, like: --term {known[0]}"
+        )
     return tuple(sorted((name for name in known if name in chosen), key=lambda name: name.split("/")[0] not in LOSSES))
 
 

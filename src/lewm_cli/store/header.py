@@ -9,6 +9,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.methods import RunCard
 from lewm_cli.store.run_files import HEADER
+from lewm_cli.system_errors import explain
 
 
 def read_card(path: Path) -> RunCard:
@@ -27,6 +28,8 @@ def read_card(path: Path) -> RunCard:
 
 def damaged(path: Path, error: Exception) -> LewmError:
     """Returns the error of a weight file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return explain(error, path, "read")
     kind = look(path) if path.is_file() else None
     if kind not in (None, FileKind.SAFETENSORS, FileKind.UNKNOWN):
         return LewmError(f"{path}: {mistaken(path, kind, 'weights')}")

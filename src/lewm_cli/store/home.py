@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
 from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.files import is_locked
 from lewm_cli.store.locate import FoundRun, checkpoint_files, find_in, names_of_path, run_names, walk
 from lewm_cli.store.names import (
     RESERVED,
@@ -24,8 +25,11 @@ from lewm_cli.store.names import (
 )
 from lewm_cli.store.run_files import BEST, RunFiles
 from lewm_cli.suggestion import command, offer
-from lewm_cli.system_errors import explain
+from lewm_cli.system_errors import explain, in_the_way
 from lewm_cli.tasks import Task
+
+HALF_COPY = ".packing-"
+"""Begins the name of a folder in which a packed copy comes together."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ class Home:
             try:
                 os.listdir(folder)
             except FileNotFoundError:
-                if folder.is_symlink():
-                    yield f"{folder} is a link that leads nowhere"
+                if obstacle := in_the_way(folder):
+                    yield obstacle
             except OSError as error:
                 yield str(explain(error, folder, "read"))
 
@@ -117,10 +121,10 @@ class Home:
         return open_dataset(path, check_name(name, "dataset"))
 
     def dataset_file(self, name: str) -> Path | None:
-        """The path of a recording of this name, in any folder or layout; None if there is none."""
+        """The path of a recording of this name, in any folder or layout, or of a link that leads nowhere; or None."""
         check_name(name, "dataset")
         files = (f"{base}{suffix}" for base in self._candidates("datasets", name) for suffix in DATASET_SUFFIXES)
-        return next((Path(file) for file in files if os.path.exists(file)), None)
+        return next((Path(file) for file in files if os.path.lexists(file)), None)
 
     def datasets_of(self, task: Task) -> list[Dataset]:
         """Every readable recording of a task, the released one first, then by name; packed copies stand for sources."""
@@ -147,6 +151,11 @@ class Home:
                 if name.partition("/")[0] not in RESERVED and name not in seen:
                     seen.add(name)
                     yield name, path
+
+    def half_copies(self) -> list[Path]:
+        """Folders of packed copies that were begun, and that no process goes on with, where new files go."""
+        found = self.write.rglob(f"{HALF_COPY}*")
+        return sorted(half for half in found if not is_locked(half.with_name(half.name.removeprefix(HALF_COPY))))
 
     # Runs
 
@@ -284,6 +293,11 @@ class Home:
 
     def _places(self) -> str:
         return " or ".join(str(folder) for folder in self.read)
+
+
+def half_copy(path: Path) -> Path:
+    """The hidden folder in which the packed copy comes together that is to be at a path."""
+    return path.with_name(f"{HALF_COPY}{path.name}")
 
 
 def _expanded(folder: str | Path) -> Path | None:

@@ -11,10 +11,10 @@ from lewm_cli.files import write_text
 from lewm_cli.report.dashboard.board import LoggedRun, Say
 from lewm_cli.suggestion import quote
 
-ANSWER_SECONDS = 30.0
-"""Waited for the first answer of the server; without one the run is logged offline."""
+ANSWER_SECONDS = 15.0
+"""Waited for the first answer of the server, by whoever types Ctrl-C too; without one the run is logged offline."""
 
-UPLOAD_SECONDS = 120.0
+UPLOAD_SECONDS = 20.0
 """Waited at the end for what is not uploaded yet; it stays on disk."""
 
 
@@ -59,8 +59,8 @@ class WandbBoard:
                 wandb.teardown()  # it still holds the run that could not begin
         if mode != "online":
             self._run = begin(mode)
-        self._files = quote(str(self._run.settings.sync_dir))
-        later = f"{why}; upload later with: wandb sync {self._files}"
+        self._say, self._later = say, f"upload later with: wandb sync {quote(str(self._run.settings.sync_dir))}"
+        later = f"{why}; {self._later}"
         say(f"wandb: {later if self._run.offline else self._run.url or mode}")
         # Its own count of steps only grows; what is done over after a kill is shown at its place all the same.
         self._run.define_metric("*", step_metric="step")
@@ -78,7 +78,7 @@ class WandbBoard:
 
         try:
             self._run.finish()
-        except TimeoutError as error:
-            raise TimeoutError(f"the upload is not done; finish it with: wandb sync {self._files}") from error
+        except TimeoutError:
+            self._say(f"wandb: the server has not taken everything, so the run is kept offline; {self._later}")
         finally:
             wandb.teardown()  # its process, which would otherwise be missed at exit if it has died

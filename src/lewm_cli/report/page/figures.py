@@ -33,7 +33,7 @@ from lewm_cli.report.page.style import (
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
-from lewm_cli.train import HeldOutLatents, TrainingHistory
+from lewm_cli.train import HeldOutLatents, SuccessMeasured, TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
 PART_COLORS = (MODEL, OTHER, THIRD, MUTED)
@@ -154,19 +154,37 @@ def _points(share: float) -> str:
 
 
 def draw_training(history: TrainingHistory, *, frozen: bool = False) -> list[Drawing]:
-    """Losses while training, and measurements on held-out clips: of a policy those of the same losses.
+    """Losses while training, success between validation pairs, and measurements on held-out clips.
+
+    Of a policy these are of the same losses.
 
     Args:
         history: what was logged.
         frozen: latents are those of an encoder that is not trained, of which their spread tells nothing.
     """
     drawings = _losses("training loss", "", {step.step: step.parts for step in history.steps})
+    drawings += [_validated(history.evaluated)] if history.evaluated else []
     spread = {one.step: one.held_out for one in history.held_out if isinstance(one.held_out, HeldOutLatents)}
     held_out = _curves(list(spread), {name: [getattr(one, name) for one in spread.values()] for name in HELD_OUT})
     if len(held_out["step"]):
         return [*drawings, _prediction(held_out), *([] if frozen else [_spread(held_out), _cosine(held_out)])]
     parts = {one.step: one.held_out.parts for one in history.held_out if one.step not in spread}
     return drawings + _losses("held-out loss", "held-out-", parts)
+
+
+def _validated(evaluated: Sequence[SuccessMeasured]) -> Drawing:
+    """Success at every step that was evaluated, with its interval, and that of random actions on the same pairs."""
+    rates, chance = [one.success for one in evaluated], 100 * evaluated[-1].random.rate
+    curves = _curves([one.step for one in evaluated], {"success": [100 * rate.rate for rate in rates]})
+    axes = _over_steps("validation goals reached (%), 95% intervals", curves, {"success": MODEL}, {chance: BASELINE})
+    low, high = ([100 * getattr(rate, end) for rate in rates] for end in ("low", "high"))
+    axes.vlines(curves["step"], low, high, color=MODEL, lw=2.4, alpha=0.45, clip_on=False)
+    axes.set_ylim(0, 103)
+    axes.set_yticks(range(0, 101, 25))
+    label_ends(axes, [(curves["success"][-1], "model", MODEL), (chance, "random", MUTED)])
+    best = max(reversed(evaluated), key=lambda one: one.success.rate)
+    title = f"The most validation goals, {percent(best.success.rate)}, are reached at step {best.step:,}"
+    return finish(axes.figure, "validated", title)
 
 
 def _curves(steps: list[int], curves: dict[str, list[float]]) -> dict[str, np.ndarray]:
