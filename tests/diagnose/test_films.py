@@ -260,13 +260,13 @@ def test_evaluation_without_films_keeps_none(filmed: Filmed):
     folder = filmed.run.files.results
     before = set(folder.iterdir())
     settings = ("--set", "planner.candidates=8", "--set", "planner.elites=2", "--set", "planner.iterations=1")
-    arguments = ("--dataset", "tworoom/test", "--episodes", 2, "--films", 0, *settings)
+    arguments = ("--dataset", "tworoom/test", "--episodes", 2, "--record", 0, *settings)
     done = lewm_here(filmed.home.write, "eval", RUN, *arguments, "--json")
     assert done.code == 0, done.err
     (added,) = set(folder.iterdir()) - before
     assert added.name.startswith("eval-")
     assert "filming" not in done.err
-    assert "--films" in lewm_here(filmed.home.write, "eval", RUN, "--films", -1).sentence(code=2)
+    assert "--record" in lewm_here(filmed.home.write, "eval", RUN, "--record", -1).sentence(code=2)
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def test_python_measures_the_same(world: Path, result: EvalResult):
     run = lewm_cli.load(RUN, cache_dir=world)
     settings = {f"planner.{key}": value for key, value in QUICK.items()}
     torch.set_num_threads(2)
-    mine = lewm_cli.evaluate(run, 8, dataset="tworoom/test", settings=settings, films=0, quiet=True)
+    mine = lewm_cli.evaluate(run, 8, dataset="tworoom/test", settings=settings, record=0, quiet=True)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
     for name in ("episodes", "overall", "protocol", "weights_sha256", "dataset", "held_out"):

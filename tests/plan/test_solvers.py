@@ -700,7 +700,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     settings |= {"elites": 4} if "cem" in solver else {}
     words = [word for key, value in settings.items() for word in ("--set", f"planner.{key}={value}")]
     line = ("eval", "tworoom/lewm", "--episodes", 4, *words, "--solver", solver, "--receding", 2, "--workers", 1)
-    done = lewm_here(home, *line, "--films", 1, "--json")
+    done = lewm_here(home, *line, "--record", 1, "--json")
     assert done.code == 0, done.err
     result = EvalResult.model_validate(done.json())
     assert result.protocol.planner.solver == solver
@@ -710,7 +710,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     refined = told.tried(4, gradient=True) * 10 if solver == "cem-gd" else 0
     assert result.flops_per_plan == told.images + 3 * told.tried(12, gradient=gradient) + refined
     assert sum(one.iterations for one in result.episodes) == result.plans * result.iterations_per_plan
-    again = lewm_here(home, *line, "--films", 0)
+    again = lewm_here(home, *line, "--record", 0)
     assert f"{result.plans} plans on cpu: {result.iterations_per_plan:g} iterations, " in flat(again.out)
     stored = sorted(home.glob("tworoom/lewm.run/results/eval-*.json"))
     first, second = (EvalResult.model_validate_json(path.read_text()) for path in stored[-2:])
