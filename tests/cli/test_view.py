@@ -1,4 +1,4 @@
-"""`lewm view`: the newest films of a run, two runs on the pairs that both have, and what to type where there are none."""
+"""`lewm view`: the newest films of a run, two runs on the pairs that both have, and what to type without any."""
 
 import json
 import shutil

@@ -219,15 +219,15 @@ def test_path_is_what_the_episode_did_and_every_plan_begins_where_it_had_come_to
 
 
 @pytest.mark.slow
-def test_candidates_are_ordered_by_cost_and_approach_the_plan(filmed: Filmed):
+def test_candidates_are_ordered_by_cost_which_falls_by_the_iteration(filmed: Filmed):
     for film in filmed.films.films:
         path = film.path.array()
         for plan in film.plans:
             assert len(plan.lowest) == len(plan.mean) == 4
             assert all(low < mean for low, mean in zip(plan.lowest, plan.mean, strict=True))
+            assert plan.mean[-1] < plan.mean[0]
             numbers = [tried.iteration for tried in plan.iterations]
             assert numbers == [1, 3, 4]  # several plans, so that fewer of each are kept
-            spreads = []
             for tried in plan.iterations:
                 places = tried.paths.array()
                 assert places.shape == (24, 6, 2)
@@ -235,8 +235,6 @@ def test_candidates_are_ordered_by_cost_and_approach_the_plan(filmed: Filmed):
                 assert list(tried.costs) == sorted(tried.costs)
                 assert tried.costs[0] == plan.lowest[tried.iteration - 1]
                 assert tried.elites == 6  # of 24 that are spread over 128, those among the first 32
-                spreads.append(places[:, -1].std(axis=0).mean())
-            assert plan.step > 0 or spreads[-1] < spreads[0]
 
 
 @pytest.mark.slow
