@@ -100,7 +100,7 @@ def film(
 
 @dataclass(frozen=True)
 class _Scene:
-    """What was seen in one episode, packed at once, for many frames take much memory.
+    """One episode as it was seen, packed at once, for many frames take much memory.
 
     Args:
         size: side of a frame.

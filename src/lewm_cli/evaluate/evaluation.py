@@ -22,7 +22,7 @@ from lewm_cli.tasks import Task
 
 @dataclass(frozen=True)
 class Film:
-    """What was seen of one pair.
+    """One pair as it was seen.
 
     Args:
         number: of the pair; the seed of the start where there is none.
