@@ -1,6 +1,6 @@
 """The plane that latents are drawn in: the first two principal components of latents of recorded frames."""
 
-from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from lewm_cli.control import Observation
 from lewm_cli.data import Dataset, DecodedFrames
 from lewm_cli.diagnose.film_result import LatentMap, Points
 from lewm_cli.store import Run
+from lewm_cli.workers import available_cores
 
 FRAMES = 1000
 """Recorded frames that span the plane, at most."""
@@ -42,11 +42,8 @@ class LatentPlane:
     map: LatentMap
 
     @classmethod
-    def of(cls, run: Run, dataset: Dataset, embed: Callable[[Sequence[Observation]], Tensor]) -> Self:
+    def of(cls, run: Run, dataset: Dataset) -> Self:
         """Find the plane of a run's latents of evenly spaced frames of a recording.
-
-        Args:
-            embed: latents (N, D) of observations.
 
         Raises:
             LewmError: the recording is damaged, or lacks the proprioception that the run takes.
@@ -54,11 +51,13 @@ class LatentPlane:
         frames, proprio = DecodedFrames(dataset, run.card.model.image_size), run.recorded_proprio(dataset)
         most = max(FRAMES_AT_ONCE, min(FRAMES, NUMBERS // run.world_model.config.latent_dim))
         rows = np.unique(np.linspace(0, dataset.rows - 1, most).astype(int))
-        parts = []
-        for part in np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE)):
-            beside = [None] * len(part) if proprio is None else proprio[part]
-            parts.append(_array(embed(list(map(Observation, frames.rows(part), beside)))))
-        latents = np.concatenate(parts)
+
+        def embed(part: npt.NDArray[np.int_]) -> npt.NDArray[np.floating]:
+            return _array(run.embed(frames.rows(part), None if proprio is None else proprio[part]))
+
+        with ThreadPoolExecutor(available_cores()) as threads:
+            parts = np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
+            latents = np.concatenate(list(threads.map(embed, parts)))
         mean = latents.mean(axis=0)
         _, spread, axes = np.linalg.svd(latents - mean, full_matrices=False)
         axes = np.pad(axes[:2], ((0, max(0, 2 - len(axes))), (0, 0)))

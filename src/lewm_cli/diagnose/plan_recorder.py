@@ -92,7 +92,7 @@ class PlanRecorder(Planner):
 
     def __init__(self, run: Run, config: PlannerConfig, dataset: Dataset, budget: int) -> None:
         super().__init__(run, config, solver=find_solver(config, record=True))
-        self.plane = LatentPlane.of(run, dataset, self.embed)
+        self.plane = LatentPlane.of(run, dataset)
         self.plans: dict[int, list[KeptPlan]] = defaultdict(list)
         self._taken: dict[int, list[Actions]] = defaultdict(list)
         plans = -(-budget // self.steps)
