@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
     from lewm_cli.report.video import VideoFolder
+    from lewm_cli.report.viewer import Viewed, render_view
 else:
     __getattr__ = lazy_names(__name__)
 
@@ -38,6 +39,7 @@ __all__ = [
     "Table",
     "TrainingView",
     "VideoFolder",
+    "Viewed",
     "check_plan_file",
     "checkup_tables",
     "checkup_tree",
@@ -70,6 +72,7 @@ __all__ = [
     "removal_tables",
     "removal_text",
     "removal_tree",
+    "render_view",
     "report_tables",
     "report_tree",
     "result_rows",
