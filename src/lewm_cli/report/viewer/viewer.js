@@ -61,37 +61,41 @@ class Plan {
 
 /** One pair, decoded: its frames come a little later than the rest. */
 class Film {
-  constructor(stored, loaded) {
-    this.stored = stored;
+  constructor(stored, size, loaded) {
+    Object.assign(this, { stored, size });
     this.last = stored.frames.count - 1;
     this.path = decoded(stored.path);
     this.latents = decoded(stored.latents);
     this.goalLatent = decoded(stored.goal_latent);
     this.plans = stored.plans.map((plan) => new Plan(plan));
-    this.sheet = null;
+    /** @type {ImageBitmap[]} */
+    this.frames = [];
     this.dropped = false;
     this.load(loaded);
   }
 
+  /** Cuts the sheet into frames: drawn as parts of it they would blend into their neighbors at the edges. */
   async load(loaded) {
+    const { count, columns, sheet } = this.stored.frames;
     const image = new Image();
-    image.src = source(this.stored.frames.sheet);
+    image.src = source(sheet);
     try {
       await image.decode();
-      const sheet = await createImageBitmap(image);
-      if (this.dropped) sheet.close();
-      else this.sheet = sheet;
     } catch {
-      return; // a picture that cannot be read leaves the frame dark
+      return; // what is no picture leaves the frames dark
     }
+    const place = (k) => [(k % columns) * this.size, Math.floor(k / columns) * this.size, this.size, this.size];
+    const cut = Array.from({ length: count }, (_, k) => createImageBitmap(image, ...place(k)));
+    this.frames = await Promise.all(cut);
+    if (this.dropped) this.drop();
     loaded();
   }
 
   /** Gives the memory of the frames back. */
   drop() {
     this.dropped = true;
-    this.sheet?.close();
-    this.sheet = null;
+    for (const frame of this.frames) frame.close();
+    this.frames = [];
   }
 
   /** The plan in force at a step: the last one made until then. */
@@ -200,14 +204,10 @@ class Scene {
     dot(context, here, 5.5 * unit, MARKS.way);
   }
 
-  drawFrame({ sheet, stored }, step, width, look) {
+  drawFrame({ frames }, step, width, look) {
     const { context } = this.surface;
-    if (sheet) {
-      const { columns } = stored.frames;
-      const size = this.frameSize;
-      context.drawImage(sheet, (step % columns) * size, Math.floor(step / columns) * size, size, size, 0, 0, width, width);
-    }
-    context.globalAlpha = look.dimmed || !sheet ? MARKS.opacity : 0;
+    if (frames[step]) context.drawImage(frames[step], 0, 0, width, width);
+    context.globalAlpha = look.dimmed || !frames[step] ? MARKS.opacity : 0;
     context.fillStyle = MARKS.veil;
     context.fillRect(0, 0, width, width);
     context.globalAlpha = 1;
@@ -401,7 +401,7 @@ class Side {
 
   choose(index, loaded) {
     this.film?.drop();
-    this.film = new Film(this.films[index], loaded);
+    this.film = new Film(this.films[index], this.scene.frameSize, loaded);
     this.map.choose(this.film);
     const told = this.picture.querySelector(".verdict");
     told.textContent = verdict(this.film.stored, this.budget);
