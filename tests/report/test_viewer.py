@@ -259,10 +259,10 @@ def test_address_follows_and_is_followed(open_page: OpenPage):
 
 
 def crossing() -> FilmResult:
-    """A film whose elite goes right along y = 8 and whose dear candidate along y = 24; the agent stays in a corner."""
+    """A film whose elite goes right along y = 8, the dearest candidate along y = 24, and one down through both."""
     film = FILMS.films[0]
-    paths = [[(2, y), (30, y)] for y in (8, 24)]
-    candidates = Candidates(iteration=1, costs=(1.0, 5.0), elites=1, paths=Points.of(paths, 0.01))
+    paths = [[(2, 8), (30, 8)], [(8, 2), (8, 28)], [(2, 24), (30, 24)]]
+    candidates = Candidates(iteration=1, costs=(1.0, 5.0, 9.0), elites=1, paths=Points.of(paths, 0.01))
     corner = Points.of(np.full((film.frames.count, 2), 30.0), 0.01)
     plan = film.plans[0].model_copy(update={"iterations": (candidates,), "lowest": (1.0,), "mean": (3.0,)})
     plan = plan.model_copy(update={"path": Points.of([(30, 30)], 0.01)})
@@ -278,20 +278,23 @@ def pixels(page: Any, x: float) -> np.ndarray:
     return scene[:, round(x / SIDE * scene.shape[1])]
 
 
+def is_like(column: np.ndarray, color: str) -> np.ndarray:
+    """True for the pixels (H, 3) of a color."""
+    return (abs(column - 255 * np.array(to_rgb(color))) < 8).all(axis=1)
+
+
 @pytest.mark.slow
 def test_candidates_are_drawn_where_they_lead_in_the_color_of_their_cost_and_elites_bold(open_page: OpenPage):
-    page = open_page(one(crossing()))
+    page = open_page(one(crossing()), device_scale_factor=2)
     page.wait_for_function("document.querySelector('.viewer').viewer.sides[0].film.frames.length")
     for blind, (cheap, dear) in [(False, ("#2bd9c4", "#ff6a5c")), (True, ("#fde725", "#22a884"))]:
         page.get_by_label("color-blind-safe colors").set_checked(blind)
         column = pixels(page, 16)
-        rows = {
-            color: np.flatnonzero((abs(column - 255 * np.array(to_rgb(color))) < 8).all(axis=1))
-            for color in (cheap, dear)
-        }
-        assert rows[cheap].mean() == pytest.approx(len(column) * 8 / SIDE, abs=2)
-        assert rows[dear].mean() == pytest.approx(len(column) * 24 / SIDE, abs=2)
-        assert len(rows[cheap]) > len(rows[dear]) > 0
+        bold, thin = (np.flatnonzero(is_like(column, color)) for color in (cheap, dear))
+        assert bold.mean() == pytest.approx(len(column) * 8 / SIDE, abs=2)
+        assert thin.mean() == pytest.approx(len(column) * 24 / SIDE, abs=2)
+        assert len(bold) > len(thin) > 0
+        assert is_like(pixels(page, 8), cheap).sum() == len(bold)  # the cheaper one lies on top
 
 
 @pytest.mark.slow
