@@ -7,17 +7,17 @@
  *     candidates of one iteration, the cheapest first; ranks are from 0 (cheapest of the plan) to 1
  *
  * Paths are flat: x, y, x, y, ... in pixels of the frame, or in units of the latent map.
- * Python reads the colors below too: keep them plain lists.
+ * A test reads the colors below, and viewer.css repeats those of the legend.
  */
 
 /** Colors of candidates from cheap to dear; both scales can be told apart on the dimmed frame. */
 const SCALES = {
-  "teal-red": ["#2bd9c4", "#e6d27a", "#ff6a5c"],
-  "color-blind": ["#fde725", "#a0da39", "#4ac16d", "#22a884"],
+  "teal-red": ["#2bd9c4", "#e6d27a", "#ff7b6b"],
+  "color-blind": ["#fde725", "#b5de2b", "#6ece58", "#35b779"],
 };
 
 /** What else is drawn on a frame. */
-const MARKS = { veil: "#0d0f15", opacity: 0.8, way: "#3aaef0", plan: "#ffffff", goal: "#ffffff", start: "#ffffff" };
+const MARKS = { veil: "#0d0f15", opacity: 0.72, way: "#3aaef0", plan: "#ffffff", goal: "#ffffff", start: "#ffffff" };
 
 /** Steps of environment and iterations of the solver per second, at speed 1. */
 const STEPS_PER_SECOND = 10;
@@ -351,7 +351,7 @@ class CostChart {
     let [low, high] = [Math.min(...costs), Math.max(...costs)];
     const logarithmic = low > 0 && high / low >= 100;
     if (!logarithmic) [low, high] = [Math.min(0, low), high > low || high > 0 ? high : low + 1];
-    const height01 = (cost) =>
+    const share = (cost) =>
       logarithmic ? Math.log(cost / low) / Math.log(high / low) : (cost - low) / (high - low || 1);
     context.font = look.font;
     const marks = ticks(low, high, logarithmic);
@@ -359,7 +359,7 @@ class CostChart {
     const [right, top, bottom] = [58, 10, 36];
     const x = (iteration) =>
       left + 6 + ((iteration - 1) / Math.max(1, plan.lowest.length - 1)) * (width - left - right - 12);
-    const y = (cost) => height - bottom - height01(cost) * (height - top - bottom);
+    const y = (cost) => height - bottom - share(cost) * (height - top - bottom);
     const text = (words, at, align, color = muted) => {
       context.fillStyle = color;
       context.textAlign = align;
@@ -465,7 +465,7 @@ class PairList {
       part.className = kind;
       part.textContent = words;
     };
-    item.role = "option";
+    item.setAttribute("role", "option");
     add("number", `pair ${sides[0].films[index].number}`);
     for (const side of sides) {
       const film = side.films[index];
@@ -528,7 +528,7 @@ class Viewer {
     root.hidden = false; // sizes are known from here on
     this.sides = given.map((one, k) => new Side(one, pictures[k], details[k], () => this.redraw()));
     this.controls = Object.fromEntries([...root.querySelectorAll("[name]")].map((one) => [one.name, one]));
-    this.list = new PairList(root, this.sides, (index) => this.choosePair(index));
+    this.list = new PairList(root, this.sides, (index) => this.by(() => this.choosePair(index)));
     this.playing = this.waiting = false;
     this.listen();
     this.restyle();
@@ -648,10 +648,6 @@ class Viewer {
     this.redraw();
   }
 
-  stop() {
-    this.playing = false;
-  }
-
   /** Milliseconds until the next change. */
   pause() {
     const iterating = this.step === this.newest && !this.lastIteration;
@@ -676,7 +672,7 @@ class Viewer {
       this.goTo(this.step + 1, reached ? 0 : Infinity);
     }
     if (this.step === this.last && (this.lastIteration || this.step !== this.newest)) {
-      this.stop();
+      this.playing = false;
       this.redraw();
     }
   }
@@ -689,8 +685,8 @@ class Viewer {
     on(play, "click", () => this.toggle());
     on(back, "click", () => this.press("ArrowLeft"));
     on(forth, "click", () => this.press("ArrowRight"));
-    on(steps, "input", () => (this.stop(), this.goTo(Number(steps.value))));
-    on(iterations, "input", () => (this.stop(), this.goTo(this.step, Number(iterations.value))));
+    on(steps, "input", () => this.by(() => this.goTo(Number(steps.value))));
+    on(iterations, "input", () => this.by(() => this.goTo(this.step, Number(iterations.value))));
     on(blind, "change", () => this.restyle());
     on(dim, "change", () => this.restyle());
     on(help, "click", () => this.press("?"));
@@ -713,21 +709,28 @@ class Viewer {
 
   /** Does what a key asks for; false if it means nothing here. */
   press(key) {
-    const acts = {
-      " ": () => this.toggle(),
-      ArrowLeft: () => (this.stop(), this.moveBy(-1)),
-      ArrowRight: () => (this.stop(), this.moveBy(1)),
-      ArrowUp: () => (this.stop(), this.goTo(this.step, this.iteration + 1)),
-      ArrowDown: () => (this.stop(), this.goTo(this.step, this.iteration - 1)),
-      Home: () => (this.stop(), this.goTo(0)),
-      End: () => (this.stop(), this.goTo(this.last)),
-      PageUp: () => (this.stop(), this.choosePair(this.list.neighbor(-1))),
-      PageDown: () => (this.stop(), this.choosePair(this.list.neighbor(1))),
-      "?": () => this.root.querySelector("dialog").showModal(),
+    const name = { "[": "PageUp", "]": "PageDown" }[key] ?? key;
+    const moves = {
+      ArrowLeft: () => this.moveBy(-1),
+      ArrowRight: () => this.moveBy(1),
+      ArrowUp: () => this.goTo(this.step, this.iteration + 1),
+      ArrowDown: () => this.goTo(this.step, this.iteration - 1),
+      Home: () => this.goTo(0),
+      End: () => this.goTo(this.last),
+      PageUp: () => this.choosePair(this.list.neighbor(-1)),
+      PageDown: () => this.choosePair(this.list.neighbor(1)),
     };
-    const act = acts[{ "[": "PageUp", "]": "PageDown" }[key] ?? key];
-    act?.();
-    return Boolean(act);
+    if (name === " ") this.toggle();
+    else if (name === "?") this.root.querySelector("dialog").showModal();
+    else if (name in moves) this.by(moves[name]);
+    else return false;
+    return true;
+  }
+
+  /** Moves because the user wants it, which ends playing. */
+  by(move) {
+    this.playing = false;
+    move();
   }
 
   // The address
@@ -739,7 +742,7 @@ class Viewer {
     const pair = this.sides[0].films.findIndex((film) => film.number === number("pair"));
     this.settled = false; // what comes from the address is not written there again
     if (pair >= 0 && number("step") < Math.max(...this.sides.map(({ films }) => films[pair].frames.count))) {
-      this.stop();
+      this.playing = false;
       this.choosePair(pair);
       this.goTo(number("step"));
       const iteration = this.leading.findIndex((one) => one.number === number("iteration"));
