@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
     from lewm_cli.report.video import VideoFolder
-    from lewm_cli.report.viewer import Viewed, render_view
+    from lewm_cli.report.viewer.viewer import Viewed, render_view
 else:
     __getattr__ = lazy_names(__name__)
 
