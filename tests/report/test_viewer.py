@@ -414,7 +414,10 @@ def test_every_control_has_a_name_and_is_reached_by_tab(open_page: OpenPage):
 
 @pytest.mark.slow
 def test_in_the_report_keys_are_the_players_only_while_the_focus_is_in_it(open_page: OpenPage):
-    page = open_page(render_page(replace(bare_report(), films=FILMS)))
+    html = render_page(replace(bare_report(), films=FILMS))
+    assert shown(open_page(html, "#planning")) == (3, 0, 30)
+    page = open_page(html, "#pair=3&step=0")
+    assert page.evaluate("scrollY") == page.evaluate("document.querySelector('.viewer').offsetTop")
     page.keyboard.press("ArrowRight")
     assert shown(page) == (3, 0, 30)
     page.locator(".scene").click()

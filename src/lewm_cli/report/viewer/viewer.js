@@ -522,6 +522,7 @@ function groups(films) {
 class Viewer {
   constructor(root) {
     this.root = root;
+    this.alone = "alone" in root.dataset;
     const given = JSON.parse(root.querySelector(".given").textContent);
     const pictures = root.querySelectorAll(".picture");
     const details = root.querySelectorAll(".details");
@@ -694,7 +695,7 @@ class Viewer {
     on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.restyle());
     on(window, "hashchange", () => this.readAddress());
     // On a page with more than the viewer, keys are the viewer's only while the focus is in it.
-    on("alone" in this.root.dataset ? document : this.root, "keydown", (event) => this.key(event));
+    on(this.alone ? document : this.root, "keydown", (event) => this.key(event));
   }
 
   key(event) {
@@ -747,6 +748,7 @@ class Viewer {
       this.goTo(number("step"));
       const iteration = this.leading.findIndex((one) => one.number === number("iteration"));
       if (iteration >= 0) this.goTo(this.step, iteration);
+      if (!this.alone) this.root.scrollIntoView();
     }
     this.settled = true;
   }
