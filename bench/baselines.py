@@ -203,7 +203,7 @@ class Trained:
         search = {"candidates": candidates, "iterations": iterations, "elites": max(2, candidates // 10)}
         settings = (word for key, value in search.items() for word in ("--set", f"planner.{key}={value}"))
         pairs = ("--dataset", f"{TASK}/test", "--protocol", "heldout", "--episodes", str(PAIRS))
-        how = ("--films", "0", "--workers", "1")
+        how = ("--record", "0", "--workers", "1")
         name = f"{self.method}-seed{self.seed}-{candidates}x{iterations}"
         return Step(name, "evaluating", ("eval", self.run, *pairs, *settings, *how))
 

@@ -109,7 +109,7 @@ class Variant:
         """Success on a recording, by what plans are judged by."""
         where = ("eval", self.run, "--dataset", f"{TASK}/{dataset}", "--protocol", "heldout", "--episodes", str(pairs))
         how = ("--offsets", ",".join(map(str, OFFSETS)), *PLANNER, "--set", f"planner.objective={objective}")
-        return self._step(f"-{dataset}-{objective}", "evaluating", *where, *how, "--films", "0", "--workers", "1")
+        return self._step(f"-{dataset}-{objective}", "evaluating", *where, *how, "--record", "0", "--workers", "1")
 
     def _step(self, suffix: str, kind: str, *command: str) -> Step:
         return Step(f"{self.run.removeprefix(f'{TASK}/')}{suffix}", kind, command)

@@ -83,7 +83,7 @@ class Bench:
         where = ("--dataset", self.dataset, "--protocol", "heldout", "--episodes", str(self.pairs))
         offsets = ("--offsets", ",".join(map(str, OFFSETS)))
         settings = ("--set", f"planner.iterations={ITERATIONS}", "--set", f"planner.objective={objective}")
-        command = ("eval", run, *where, *offsets, *settings, "--films", "0")
+        command = ("eval", run, *where, *offsets, *settings, "--record", "0")
         return Step(f"{run}-{objective}", "evaluating", command)
 
 

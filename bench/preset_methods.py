@@ -45,7 +45,7 @@ class Entry:
         where = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--seed", str(self.seed))
         what = ("--method", self.method, "--lambda", f"{WEIGHTS[self.method]:g}", "--name", f"{task}/{name}")
         pairs = ("--dataset", f"{task}/validation", "--protocol", "heldout", "--episodes", str(self.row.pairs))
-        how = (*PLANNER, "--films", "0", "--workers", "1")
+        how = (*PLANNER, "--record", "0", "--workers", "1")
         return (
             Step(name, "training", (*where, *what, "--overwrite")),
             Step(f"{name}-validation", "evaluating", ("eval", f"{task}/{name}", *pairs, *how)),

@@ -108,7 +108,7 @@ class Row:
                 found.append(training(self.task, run, seed, *encoder, method=method))
             planner = () if method in POLICIES else PLANNER
             pairs = ("--dataset", f"{self.task}/test", "--protocol", FIRST, "--episodes", str(self.pairs))
-            found.append(Step(f"{name}-compared", "evaluating", ("eval", run, *pairs, *planner, "--films", "0")))
+            found.append(Step(f"{name}-compared", "evaluating", ("eval", run, *pairs, *planner, "--record", "0")))
         return found
 
 
@@ -157,7 +157,7 @@ def evaluating(run: str, protocol: str, pairs: int) -> Step:
     """Planning on the test recording, without films."""
     task, name = run.split("/")
     command = ("eval", run, "--dataset", f"{task}/test", "--protocol", protocol, "--episodes", str(pairs))
-    return Step(f"{name}-{protocol}", "evaluating", (*command, "--films", "0"))
+    return Step(f"{name}-{protocol}", "evaluating", (*command, "--record", "0"))
 
 
 def do(home: Path, task: str, step: Step) -> Done:

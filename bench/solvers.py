@@ -276,16 +276,18 @@ def _candidates(bench: Bench, result: EvalResult) -> bytes:
     """Candidates of a plan drawn over the start frame by cost, iteration by iteration."""
     crossing = [one for one in result.episodes if "other room" in one.groups and one.success]
     chosen = max(crossing, key=lambda one: one.first_hit or 0)
-    (filmed,) = film(bench.run, bench.task, bench.dataset, result, [chosen], lambda done: None).films
-    costs = [cost for tried in filmed.candidates for cost in tried.costs]
-    figure = Figure(figsize=(2.4 * len(filmed.candidates), 2.75), layout="constrained")
-    frame = imageio.imread(base64.b64decode(filmed.start))
-    drawn = np.array([point for tried in filmed.candidates for path in tried.paths for point in path])
+    films = film(bench.run, bench.task, bench.dataset, result, [chosen], lambda done: None)
+    (filmed,) = films.films
+    kept = [filmed.plans[0].iterations[place] for place in (0, 1, 2, -1)]
+    costs = [cost for tried in kept for cost in tried.costs]
+    figure = Figure(figsize=(2.4 * len(kept), 2.75), layout="constrained")
+    frame = imageio.imread(base64.b64decode(filmed.frames.sheet))[: films.frame_size, : films.frame_size]
+    drawn = np.concatenate([tried.paths.array().reshape(-1, 2) for tried in kept])
     side = min(float(len(frame)), np.ptp(drawn, axis=0).max() + 2 * MARGIN_PIXELS)
     left, top = ((drawn.min(axis=0) + drawn.max(axis=0) - side) / 2).clip(0, len(frame) - side)
-    for axes, tried in zip(figure.subplots(1, len(filmed.candidates)), filmed.candidates, strict=True):
+    for axes, tried in zip(figure.subplots(1, len(kept)), kept, strict=True):
         axes.imshow(frame, alpha=0.6)
-        for cost, path in sorted(zip(tried.costs, tried.paths, strict=True), reverse=True):
+        for cost, path in sorted(zip(tried.costs, tried.paths.array().tolist(), strict=True), reverse=True):
             rank = np.searchsorted(np.sort(costs), cost) / len(costs)
             axes.plot(*np.array(path).T, color=colormaps["plasma"](0.9 * rank), lw=1.2, alpha=1 - 0.5 * rank)
         axes.plot(*filmed.goal_position, "x", color="black", ms=8, mew=2)

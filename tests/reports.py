@@ -5,12 +5,12 @@ import io
 from dataclasses import replace
 from typing import Any
 
-import imageio.v3 as imageio
 import numpy as np
+from PIL import Image
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
-from lewm_cli.diagnose import Candidates, FilmResult, PlanFilm
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, LatentMap, PlanFilm, Points
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
@@ -46,7 +46,7 @@ def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frame
     Args:
         name: of the run.
         dataset: name of what it was measured on.
-        frames: base64 PNG to take instead of gray frames.
+        frames: base64 WebP to take instead of gray frames.
     """
     generator = np.random.default_rng(0)
     made = _made(name, dataset)
@@ -54,7 +54,7 @@ def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frame
         bare_report(name),
         history=history(),
         evaluation=evaluation(made),
-        films=films(made, generator, frames or _gray()),
+        films=films(made, generator, frames),
         probe=probe(made, generator),
         surprise=surprise(made, generator),
         perturbations=tuple(perturbation(made, generator, kind) for kind in ("teleport", "color")),
@@ -137,43 +137,69 @@ def evaluation(made: dict[str, Any]) -> EvalResult:
     )
 
 
-def films(made: dict[str, Any], generator: np.random.Generator, frame: str) -> FilmResult:
-    """One pair that was reached and one that was missed; the second holds no candidates."""
-
-    def path(scale: float) -> tuple[tuple[float, float], ...]:
-        steps = generator.normal(scale=scale, size=(25, 2)).cumsum(axis=0) + SIDE / 2
-        return ((SIDE / 2, SIDE / 2), *map(tuple, steps.round(1).tolist()))
-
-    cloud = tuple(
-        Candidates(
-            iteration=iteration,
-            costs=tuple(sorted(generator.uniform(0, 9 / iteration, 6).tolist())),
-            paths=tuple(path(2 / iteration) for _ in range(6)),
-        )
-        for iteration in (1, 3, 30)
-    )
+def films(made: dict[str, Any], generator: np.random.Generator, frames: str | None = None) -> FilmResult:
+    """Three pairs: reached with two plans, missed with two, and reached with none; frames grow darker by the step."""
     pairs = tuple(
         PlanFilm(
             number=number,
             episode=number,
             start_row=number,
             goal_row=number + 25,
-            groups=("other room",),
+            groups=groups,
             success=success,
-            first_hit=20 if success else None,
-            frame_size=SIDE,
-            start=frame,
-            goal=frame,
+            first_hit=steps if success else None,
+            goal=frames or _webp(np.full((SIDE, SIDE), 90)),
             goal_position=(20.0, 8.0),
-            candidates=candidates,
-            plan=path(0.5),
-            path=path(0.5),
-            steps=(0, 10, 20),
-            frames=(frame,) * 3,
+            frames=_sheet(steps + 1, frames),
+            path=Points.of(_walk(generator, steps + 1), 0.01),
+            latents=Points.of(_walk(generator, steps + 1), 0.01),
+            goal_latent=Points.of([[4.0, -3.0]], 0.01),
+            plans=tuple(_plan(generator, step) for step in planned),
         )
-        for number, success, candidates in ((3, True, cloud), (7, False, ()))
+        for number, success, steps, planned, groups in (
+            (3, True, 20, (0, 10), ("other room",)),
+            (7, False, 50, (0, 25), ("at least 32 px apart", "other room")),
+            (9, True, 4, (), ()),
+        )
     )
-    return FilmResult(protocol=EvalProtocol(pairs=40), films=pairs, **made)
+    cloud = LatentMap(shares=(0.37, 0.2), points=Points.of(SIDE / 2 + 5 * generator.normal(size=(50, 2)), 0.01))
+    return FilmResult(
+        protocol=EvalProtocol(pairs=40), frame_size=SIDE, frameskip=5, latent_map=cloud, films=pairs, **made
+    )
+
+
+def _plan(generator: np.random.Generator, step: int) -> FilmedPlan:
+    """A plan of 30 iterations, of which three are kept: six candidates, two of them elites."""
+    return FilmedPlan(
+        step=step,
+        seconds=0.42,
+        lowest=tuple((1 / np.arange(1, 31)).tolist()),
+        mean=tuple((500 / np.arange(1, 31)).tolist()),
+        iterations=tuple(
+            Candidates(
+                iteration=iteration,
+                costs=tuple(sorted(generator.uniform(0, 9 / iteration, 6).tolist())),
+                elites=2,
+                paths=Points.of([_walk(generator, 6) for _ in range(6)], 0.01),
+            )
+            for iteration in (1, 3, 30)
+        ),
+        path=Points.of(_walk(generator, 26), 0.01),
+        imagined=Points.of(_walk(generator, 6), 0.01),
+    )
+
+
+def _walk(generator: np.random.Generator, length: int) -> np.ndarray:
+    """A path from the middle of the frame, which does not leave it."""
+    steps = generator.normal(size=(length, 2)).cumsum(axis=0)
+    return (SIDE / 2 + steps - steps[0]).clip(1, SIDE - 1)
+
+
+def _sheet(count: int, sheet: str | None) -> Frames:
+    columns = 8
+    rows = -(-count // columns)
+    levels = (250 - 4 * np.arange(rows * columns)).reshape(rows, columns)
+    return Frames(count=count, columns=columns, sheet=sheet or _webp(np.kron(levels, np.ones((SIDE, SIDE)))))
 
 
 def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
@@ -293,7 +319,7 @@ def _curve(generator: np.random.Generator, length: int) -> Curve:
     return tuple((0.01 * np.exp(generator.normal(scale=0.7, size=length))).tolist())
 
 
-def _gray() -> str:
+def _webp(gray: np.ndarray) -> str:
     file = io.BytesIO()
-    imageio.imwrite(file, np.full((SIDE, SIDE, 3), 200, np.uint8), extension=".png")
+    Image.fromarray(gray.astype(np.uint8)).convert("RGB").save(file, "WEBP", lossless=True)
     return base64.b64encode(file.getvalue()).decode()

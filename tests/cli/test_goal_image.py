@@ -126,7 +126,7 @@ def test_video_shows_the_way_beside_the_goal(
     [
         (["--episodes", 3], 2, "--episodes does not go with --goal-image"),
         (["--dataset", "tworoom/test"], 2, "--dataset does not go with --goal-image"),
-        (["--films", 4], 2, "--films does not go with --goal-image"),
+        (["--record", 4], 2, "--record does not go with --goal-image"),
         (["--set", "pairs=3"], 2, "unknown setting 'pairs'"),
         (["--set", "offset=3"], 2, "unknown setting 'offset'"),
         (["--set", "planner.elites=99"], 2, "elites 99"),

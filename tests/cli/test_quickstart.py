@@ -213,7 +213,7 @@ def test_what_else_was_measured_on_the_run_is_not_taken_for_its_own(
     source, page, _ = whole
     home = tmp_path / "home"
     shutil.copytree(source, home)
-    settings = ("--set", "planner.iterations=2", "--films", 0, "--dataset", "tworoom/test")
+    settings = ("--set", "planner.iterations=2", "--record", 0, "--dataset", "tworoom/test")
     assert lewm_here(home, "eval", "tworoom/delta", "--episodes", 2, *settings).code == 0
     assert lewm_here(home, "probe", "tworoom/delta", "--dataset", "tworoom/test", "--frames", 200).code == 0
     assert lewm_here(home, "surprise", "tworoom/test", "--episodes", 2, "--perturb", "color").code == 0

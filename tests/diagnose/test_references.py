@@ -394,7 +394,7 @@ def world(home: Home, tworoom_run: Run, other_demos: Path) -> Path:
 
 
 PLAIN = (
-    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, "--set", "budget=30"),
+    *("eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--record", 0, "--set", "budget=30"),
     *("--set", "planner.candidates=16", "--set", "planner.elites=4", "--set", "planner.iterations=2"),
 )
 ARGUMENTS = (*PLAIN, "--references", "--set", "references.elites=4")

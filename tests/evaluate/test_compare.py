@@ -368,7 +368,7 @@ def test_refusal_leaves_no_plot(home: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_real_evaluations_are_compared(trained: Path, tmp_path: Path):
     home = shutil.copytree(trained, tmp_path / "home")
-    quick = ["--set", "budget=10", "--films", 0, "--set", "planner.candidates=16", "--set", "planner.elites=4"]
+    quick = ["--set", "budget=10", "--record", 0, "--set", "planner.candidates=16", "--set", "planner.elites=4"]
     for iterations in (1, 2):
         done = lewm_here(
             home, "eval", "tworoom/lewm", "--episodes", 1, *quick, "--set", f"planner.iterations={iterations}"

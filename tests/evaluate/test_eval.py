@@ -13,7 +13,7 @@ import torch
 import lewm_cli
 from commands import Done, flat, lewm, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
-from lewm_cli.control import Planner
+from lewm_cli.control import Observation, Planner
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import EvalResult, Film, choose_pairs, evaluate
@@ -122,7 +122,7 @@ def test_python_measures_the_same(world: Path, result: EvalResult):
     run = lewm_cli.load(RUN, cache_dir=world)
     settings = {f"planner.{key}": value for key, value in QUICK.items()}
     torch.set_num_threads(2)
-    mine = lewm_cli.evaluate(run, 8, dataset="tworoom/test", settings=settings, films=0, quiet=True)
+    mine = lewm_cli.evaluate(run, 8, dataset="tworoom/test", settings=settings, record=0, quiet=True)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
     for name in ("episodes", "overall", "protocol", "weights_sha256", "dataset", "held_out"):
@@ -311,8 +311,8 @@ def test_video_that_cannot_be_written_is_said_and_left_out(tmp_path: Path, monke
         monkeypatch.setattr("imageio.v3.imwrite", fail)
     film = VideoFolder(folder, said.append)
     for number in range(2):
-        seen = np.zeros((2, 8, 8, 3), np.uint8)
-        film(Film(number, seen, seen[0], np.zeros((2, 2)), success=True))
+        seen = Observation(np.zeros((8, 8, 3), np.uint8))
+        film(Film(number, [seen, seen], seen, np.zeros((2, 2)), success=True))
     assert [line.partition(":")[0] for line in said] == ["no video of pair 0", "no video of pair 1"]
     assert ("cannot be written" if where == "file" else "is full") in said[0]
     assert [path for path in tmp_path.rglob("*") if path != folder] == []

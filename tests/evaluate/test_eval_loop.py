@@ -279,7 +279,7 @@ def test_simulator_that_always_dies_is_named_and_what_it_raises_is_passed_on(fle
 @pytest.mark.parametrize(("how", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_interrupted_evaluation_goes_on_to_the_same_result(apart: Path, how: signal.Signals, workers: int):
     folder = apart / "tworoom" / "lewm.run" / "results"
-    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--films", 0, *SETTINGS]
+    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--record", 0, *SETTINGS]
     # Slow enough to be hit in the middle.
     arguments += ["--set", "planner.iterations=20"]
     with running(apart, *arguments, "--workers", workers) as process:
@@ -312,7 +312,7 @@ def test_interrupted_evaluation_goes_on_to_the_same_result(apart: Path, how: sig
 def test_precision_that_is_measured_stays_what_it_was(
     apart: Path, monkeypatch: pytest.MonkeyPatch, several: tuple[str, object]
 ):
-    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--films", 0, *SETTINGS, *several]
+    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--record", 0, *SETTINGS, *several]
     arguments += ["--set", "planner.precision=auto", "--workers", 1]
 
     def stop(*_: object) -> None:
@@ -337,7 +337,7 @@ def test_precision_that_is_measured_stays_what_it_was(
 @pytest.mark.parametrize("several", [("--seeds", 2), ("--offsets", "5,10")])
 def test_interrupted_series_goes_on_and_stores_nothing_twice(apart: Path, several: tuple[str, object]):
     folder = apart / "tworoom" / "lewm.run" / "results"
-    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--films", 0, *SETTINGS]
+    arguments = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", EPISODES, "--record", 0, *SETTINGS]
     arguments += [*several, "--workers", 1, "--set", "planner.iterations=10"]
 
     def lengths() -> list[int]:
@@ -476,7 +476,7 @@ def smaller(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA) for frame in frames])
 
 
-EVAL = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--set", "budget=5", "--films", 0, "--workers", 1]
+EVAL = ["eval", RUN, "--dataset", "tworoom/test", "--episodes", 3, "--set", "budget=5", "--record", 0, "--workers", 1]
 
 
 @pytest.mark.slow

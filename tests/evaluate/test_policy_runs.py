@@ -25,7 +25,7 @@ pytest_plugins = ("recordings",)
 
 RUN = "tworoom/imitation"
 PAIRS = ("--dataset", "tworoom/demos", "--episodes", 4, "--workers", 1)
-QUICK = ("--set", "planner.candidates=8", "--set", "planner.elites=2", "--set", "planner.iterations=1", "--films", 0)
+QUICK = ("--set", "planner.candidates=8", "--set", "planner.elites=2", "--set", "planner.iterations=1", "--record", 0)
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def recording(path: Path, lengths: Sequence[int]) -> Dataset:
 
 # The command
 
-QUICK = ("--set", "planner.candidates=32", "--set", "planner.elites=8", "--set", "planner.iterations=3", "--films", 0)
+QUICK = ("--set", "planner.candidates=32", "--set", "planner.elites=8", "--set", "planner.iterations=3", "--record", 0)
 
 
 @pytest.fixture(scope="module")

@@ -424,7 +424,7 @@ def test_fitted_on_a_real_recording_plans_are_judged_by_it(trained: Path, tmp_pa
     seen = {}
     for objective in ("last", "reach", "probe"):
         setting = ("--set", f"planner.objective={objective}", "--protocol", "release")
-        done = lewm(home, "eval", RUN, "--episodes", 2, "--films", 1, *setting, *QUICK, "--json")
+        done = lewm(home, "eval", RUN, "--episodes", 2, "--record", 1, *setting, *QUICK, "--json")
         assert done.code == 0, done.err
         seen[objective] = EvalResult.model_validate(done.json())
     assert seen["last"].head_sha256 is None

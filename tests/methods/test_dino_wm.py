@@ -238,9 +238,10 @@ def test_run_is_trained_shown_and_planned_with(trained: Path, tmp_path: Path, me
     assert f"method {method} " in shown
     assert "encoder frozen, of tworoom/lewm (sha256 " in shown
     assert "loss Prediction of the next patch tokens" in shown
-    few = ("--episodes", 2, "--films", 0, "--workers", 1, *(f"--set=planner.{one}" for one in PLANNER))
+    few = ("--episodes", 2, "--record", 1, "--workers", 1, *(f"--set=planner.{one}" for one in PLANNER))
     found = lewm_here(home, "eval", f"tworoom/{method}", *few, "--json")
     assert found.code == 0, found.err
+    assert len(list(files.results.glob("films-*.json"))) == 1
     assert found.json()["flops_per_plan"] > 1e8
     image = tmp_path / "image.png"
     imageio.imwrite(image, np.zeros((64, 64, 3), np.uint8))

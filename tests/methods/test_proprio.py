@@ -289,7 +289,7 @@ QUICK = [word for key in ("candidates=64", "elites=8", "iterations=4") for word 
 @pytest.mark.slow
 def test_success_depends_on_what_the_simulator_tells(world: Path, monkeypatch: pytest.MonkeyPatch):
     def success(*more: object) -> tuple[float, float]:
-        line = ("eval", "tworoom/toy", "--episodes", 8, "--workers", 1, "--films", 0, *QUICK, *more, "--json")
+        line = ("eval", "tworoom/toy", "--episodes", 8, "--workers", 1, "--record", 0, *QUICK, *more, "--json")
         done = lewm_here(world, *line)
         assert done.code == 0, done.err
         return done.json()["overall"]["success"]["rate"], done.json()["overall"]["random"]["rate"]

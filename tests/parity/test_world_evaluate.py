@@ -251,7 +251,7 @@ def test_their_world_ends_after_a_hundred_steps_unless_told_otherwise(rooms: Rec
 def test_same_planner_solves_as_many(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home = tmp_path / "home"
     shutil.copytree(demos, home)
-    settings = ("--set", "planner.iterations=10", "--episodes", 40, "--films", 0, "--json")
+    settings = ("--set", "planner.iterations=10", "--episodes", 40, "--record", 0, "--json")
     for command in (
         ("collect", "tworoom", "--name", "tworoom/test", "--episodes", 40, "--seed", 2),
         ("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--method", "lewm", "--steps", 100),

@@ -19,6 +19,7 @@ import lewm_cli
 from commands import flat, lewm_here
 from lewm_cli.config import Layer, ModelConfig, PlannerConfig
 from lewm_cli.control import ImaginedPlan, Planner, task_planner
+from lewm_cli.diagnose import FilmResult
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import JEPA
@@ -700,7 +701,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     settings |= {"elites": 4} if "cem" in solver else {}
     words = [word for key, value in settings.items() for word in ("--set", f"planner.{key}={value}")]
     line = ("eval", "tworoom/lewm", "--episodes", 4, *words, "--solver", solver, "--receding", 2, "--workers", 1)
-    done = lewm_here(home, *line, "--films", 1, "--json")
+    done = lewm_here(home, *line, "--record", 1, "--json")
     assert done.code == 0, done.err
     result = EvalResult.model_validate(done.json())
     assert result.protocol.planner.solver == solver
@@ -710,11 +711,35 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     refined = told.tried(4, gradient=True) * 10 if solver == "cem-gd" else 0
     assert result.flops_per_plan == told.images + 3 * told.tried(12, gradient=gradient) + refined
     assert sum(one.iterations for one in result.episodes) == result.plans * result.iterations_per_plan
-    again = lewm_here(home, *line, "--films", 0)
+    assert " MB); look at them: lewm view tworoom/lewm" in done.err
+    check_film(home, result)
+    again = lewm_here(home, *line, "--record", 0)
     assert f"{result.plans} plans on cpu: {result.iterations_per_plan:g} iterations, " in flat(again.out)
     stored = sorted(home.glob("tworoom/lewm.run/results/eval-*.json"))
     first, second = (EvalResult.model_validate_json(path.read_text()) for path in stored[-2:])
     assert first.episodes == second.episodes
+
+
+def check_film(home: Path, result: EvalResult) -> None:
+    """Whatever the solver, a film holds every plan, some of its iterations, and their candidates by cost."""
+    planner = result.protocol.planner
+    (path,) = home.glob("tworoom/lewm.run/results/films-*.json")
+    (film,) = FilmResult.model_validate_json(path.read_text()).films
+    assert film.first_hit == result.episodes[film.number].first_hit
+    taken = len(film.path.array()) - 1
+    assert [plan.step for plan in film.plans] == list(range(0, taken, 10))
+    for plan in film.plans:
+        went = film.path.array()[plan.step :][:11]
+        assert plan.path.array()[: len(went)] == pytest.approx(went, abs=0.1)
+        made = 13 if planner.solver == "cem-gd" else 3
+        assert len(plan.lowest) == len(plan.mean) == made
+        assert (plan.iterations[0].iteration, plan.iterations[-1].iteration) == (1, made)
+        for tried in plan.iterations:
+            count = 4 if tried.iteration > 3 else 12
+            elites = {"cem": 4, "icem": 4, "cem-gd": 4, "random-shooting": 1}.get(planner.solver, count)
+            assert (len(tried.costs), tried.elites, tried.paths.shape) == (count, elites, (count, 6, 2))
+            assert list(tried.costs) == sorted(tried.costs)
+            assert tried.costs[0] == plan.lowest[tried.iteration - 1]
 
 
 def lewm_model(home: Path) -> ModelConfig:

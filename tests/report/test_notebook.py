@@ -190,7 +190,7 @@ def test_run_whose_tensors_were_changed_is_not_measured(run: lewm_cli.StoredRun)
         ({"settings": ["planner.horizon=3"]}, "settings is no dictionary; give one like"),
         ({"seeds": 0}, "seeds=0 means nothing; give 1 or more"),
         ({"workers": 0}, "workers=0 means nothing; give 1 or more"),
-        ({"films": -1}, "films=-1 means nothing; give 0 or more"),
+        ({"record": -1}, "record=-1 means nothing; give 0 or more"),
     ],
 )
 def test_evaluation_that_means_nothing_is_a_sentence(run: lewm_cli.StoredRun, asked: dict[str, object], said: str):

@@ -1,17 +1,13 @@
 """The page of a run: everything that was measured, nothing that was not, and no request for anything."""
 
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from families import AROUND_LEWM
@@ -19,8 +15,6 @@ from lewm_cli.config import DinoWMNopropConfig, PlannerConfig
 from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
-from lewm_cli.report.page.filmstrip import crop, panels, ramp
-from lewm_cli.report.page.page import FOLDER
 from lewm_cli.report.page.style import WIDTH, level_colors, log_axis, log_limits
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
@@ -84,9 +78,8 @@ def test_page_with_everything_has_every_section(full):
     for heading in ("Planning", "Training", "Latent map", "Probes", "Surprise", "Teleport", "Color", "Provenance"):
         assert re.search(rf"<h[23][^>]*>{heading}</h", full)
     assert full.count('class="figure"') == 2 + 4 + 2 + 2 + 1 + 2 + 2
-    assert full.count("candidate plans of iteration") == 3
-    assert "goal reached after 20 steps" in full
-    assert "goal not reached within 50 steps" in full
+    assert full.count('<div class="viewer"') == 1
+    assert "A new plan is made after 25 steps." in full
     assert "the distance between the latent it predicts and the latent of the goal, keeps the best, and draws" in full
 
 
@@ -99,67 +92,7 @@ def test_page_says_how_it_was_planned_where_that_is_not_the_papers_way():
     said = Page(render_page(replace(report, evaluation=evaluation, films=films))).text
     assert "Planner: gradient, 16 candidates, 30 iterations, 5 model steps ahead, objective reach;" in said
     assert "it ranks candidates by what it imagines of them, by the objective reach." in said
-    assert "latent cost" not in said
-
-
-# Films
-
-
-def contrast(first: str, second: str) -> float:
-    """Contrast of two colors as WCAG 2 defines it."""
-
-    def luminance(color: str) -> float:
-        levels = np.array(to_rgb(color))
-        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    dark, bright = sorted((luminance(first), luminance(second)))
-    return (bright + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("frame", [0.0, 0.5, 1.0], ids=["black", "gray", "white"])
-def test_whatever_is_drawn_on_a_frame_can_be_seen(frame: float):
-    """Shapes need a contrast of 3 (WCAG 2, 1.4.11)."""
-    style = (FOLDER / "page.css").read_text(encoding="utf-8")
-    veil, opacity = re.search(r"\.veil { fill: (#\w+); opacity: ([0-9.]+); }", style).groups()
-    background = to_hex(float(opacity) * np.array(to_rgb(veil)) + (1 - float(opacity)) * frame)
-    marks = [re.search(rf"\.{mark} {{[^}}]*(#\w+); }}", style)[1] for mark in ("path", "plan", "goal", "begin")]
-    for color in [*ramp(16), *marks]:
-        assert contrast(color, background) >= 3, color
-    assert contrast(ramp()[0], ramp()[-1]) >= 2  # by lightness alone, for color-blind eyes and in print
-
-
-def test_elites_are_drawn_thick_and_last_and_the_rest_thin():
-    film = full_report().films.films[0]
-    kept = PlannerConfig(candidates=6, elites=2)
-    for planner, expected in ((kept, [False] * 4 + [True] * 2), (PlannerConfig(solver="mppi"), [False] * 6)):
-        for _, lines in panels(film, planner):
-            assert [line.elite for line in lines] == expected
-    refined = PlannerConfig(solver="cem-gd", iterations=3)  # the gradient steps after them keep no elites
-    assert [any(line.elite for line in lines) for _, lines in panels(film, refined)] == [True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("task", "ring", "said"), [("tworoom", True, "goal, reached within 16 px"), ("pusht", False, "goal\n")]
-)
-def test_ring_is_the_distance_that_counts_as_reached(task: str, ring: bool, said: str):
-    page = render_page(replace(bare_report(task=task), films=full_report().films))
-    assert ('r="16.0" class="goal"' in page) is ring
-    assert said in Page(page).text
-
-
-def test_panel_holds_the_whole_ring():
-    film = (
-        full_report()
-        .films.films[0]
-        .model_copy(
-            update={"frame_size": 224, "goal_position": (150.0, 100.0), "candidates": (), "plan": (), "path": ()}
-        )
-    )
-    left, top, side = crop(film, 60.0)
-    assert left <= 90
-    assert top <= 40
-    assert min(left, top) + side >= 160
+    assert "the distance between" not in said
 
 
 def test_numbers_stand_beside_their_floor(full):
@@ -324,7 +257,7 @@ def test_results_without_points_episodes_or_scores():
             perturbations=(first.model_copy(update={"episodes": (), "scores": {}}), *others),
         )
     )
-    assert "Latent map" not in html
+    assert ">Latent map<" not in html
 
 
 @pytest.mark.slow
@@ -352,8 +285,7 @@ def test_constant_quantity_and_zero_surprise():
 def test_names_are_text():
     html = render_page(full_report(NASTY, NASTY))
     page = Page(html)
-    assert page.tags["script"] == 0
-    assert "<script" not in html
+    assert page.tags["script"] == html.count("<script") == 2  # films, and what plays them
     assert page.text.count('<script>alert("1")</script>') > 3
 
 
@@ -366,12 +298,6 @@ def test_names_in_figures_are_no_formulas_and_no_colors():
     probe = report.probe.model_copy(update={"targets": targets})
     page = Page(render_page(replace(report, probe=probe, perturbations=events)))
     assert page.text.count(strange) > 5
-
-
-def test_frames_that_are_no_base64_stay_inside_their_attribute():
-    films = full_report(frames='"><script>alert(1)</script>').films
-    html = render_page(replace(bare_report(), films=films))
-    assert Page(html).tags["script"] == 0
 
 
 def test_everything_is_inside(full):
@@ -468,23 +394,6 @@ def test_every_power_of_ten_is_a_number():
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """A headless Chromium that is installed on this machine."""
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is on PATH")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with sync.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=found, args=[*quiet, "--disable-component-update", "--disable-sync"]
-        )
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
 def pages(full: str) -> dict[str, str]:
     """Pages that may be hard to lay out."""
     name = "tworoom/" + "a_very_long_name" * 8
@@ -495,24 +404,10 @@ def pages(full: str) -> dict[str, str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("kind", ["full", "bare", "long name"])
-def test_page_opens_offline_without_a_word_and_fits(browser, tmp_path: Path, pages, kind: str, width: int, theme: str):
-    path = tmp_path / "report.html"
-    path.write_text(pages[kind], encoding="utf-8")
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
-    context.set_offline(True)
-    page = context.new_page()
-    said: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(path.as_uri())
-    page.wait_for_load_state("load")
-    assert said == []
-    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+def test_page_opens_offline_without_a_word_and_fits(open_page, pages, kind: str, width: int, theme: str):
+    page = open_page(pages[kind], viewport={"width": width, "height": 844}, color_scheme=theme)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert _unreadable(page) == []
-    context.close()
 
 
 def _unreadable(page) -> list[str]:

@@ -955,7 +955,7 @@ def test_copies_of_our_run_plan_the_same(trained: Path, other_demos: Path, tmp_p
     shutil.copy(other_demos / "tworoom" / "demos.h5", home / "tworoom" / "test.h5")
     theirs = as_another_tool_has_it(RunFiles(home / "tworoom" / "lewm"))
     # Without a protocol, weights that nobody knows the training of are measured as released ones are.
-    arguments = ("--protocol", "release", "--dataset", "tworoom/test", "--episodes", 4, "--films", 0)
+    arguments = ("--protocol", "release", "--dataset", "tworoom/test", "--episodes", 4, "--record", 0)
     arguments += ("--set", "planner.iterations=3")
 
     def planned(name: str, said: str, *options: object) -> tuple[Any, Any]:

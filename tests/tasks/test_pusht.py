@@ -360,7 +360,7 @@ RUN = "pusht/lewm"
 def test_run_can_be_evaluated(world: Path, tmp_path: Path):
     assert read_card(world / "pusht" / "lewm.safetensors").inputs.task == "pusht"
     settings = ["--set", "planner.candidates=16", "--set", "planner.elites=4", "--set", "planner.iterations=2"]
-    done = lewm_here(world, "eval", RUN, "--episodes", 4, "--films", 1, "--video", tmp_path / "videos", *settings)
+    done = lewm_here(world, "eval", RUN, "--episodes", 4, "--record", 1, "--video", tmp_path / "videos", *settings)
     assert done.code == 0, done.err
     assert "route valid" not in done.out
     assert "block has to move" in flat(done.out)

@@ -103,7 +103,7 @@ def test_commands_take_the_best_state_for_a_run_of_its_own(evaluated: Path, tmp_
     home = tmp_path / "home"
     shutil.copytree(evaluated, home)
     best = f"{RUN}@best"
-    quick = ["--episodes", 2, "--set", "planner.candidates=4", "--set", "planner.elites=2", "--films", 0]
+    quick = ["--episodes", 2, "--set", "planner.candidates=4", "--set", "planner.elites=2", "--record", 0]
     done = lewm_here(home, "eval", best, *quick, "--set", "planner.iterations=1", "--workers", 1)
     assert done.code == 0, done.err
     assert "this state was chosen by its success on 6 other pairs" in done.err

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
@@ -19,7 +20,7 @@ EXAMPLES = options.examples(
 
 ABOUT_PAIRS = (
     *("episodes", "dataset", "protocol", "manifest", "seeds", "offsets", "exclude_solved"),
-    *("references", "films", "workers", "resume"),
+    *("references", "record", "workers", "resume"),
 )
 """Options that --goal-image cannot use, which plans from a reset."""
 
@@ -89,11 +90,11 @@ def command(
         Path | None,
         options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR", rich_help_panel=options.RESULTS),
     ] = None,
-    films: Annotated[
+    record: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Pairs kept as filmstrips of plans for `lewm report`; one failure if there is one.",
+            help="Pairs whose plans are kept for `lewm view` and the report, a failure first if there is one.",
             rich_help_panel=options.RESULTS,
         ),
     ] = 4,
@@ -197,7 +198,7 @@ def command(
             seeds=seeds,
             offsets=ahead,
             references=about_references if references else None,
-            films=films,
+            record=record,
             video=videos,
             workers=workers,
             resume=resume,
@@ -209,6 +210,9 @@ def command(
         output.result(trees if len(trees) > 1 else trees[0], lambda: evaluation_tables(results))
         for one in evaluated:
             output.say(f"stored: {one.path}")
+            if one.films:
+                look = suggestion.command("view", one.result.run)
+                output.say(f"films: {one.films} ({one.films.stat().st_size / 1e6:.1f} MB); look at them: {look}")
     if video:
         output.say(f"videos: {video}")
 

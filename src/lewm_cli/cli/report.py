@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lewm_cli import suggestion
 from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
@@ -37,3 +38,5 @@ def command(
     page = write_report(where, run, output)
     terminal.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
     terminal.page(page.path, opened=opened)
+    if page.report.films:
+        terminal.say(f"next: {suggestion.command('view', page.report.name)}")

@@ -1,90 +1,48 @@
-"""Films of an evaluation: some pairs planned for again, with the candidates of the plans followed in simulators."""
+"""Films of an evaluation: some pairs planned for again, with the candidates of every plan followed in simulators."""
 
 import base64
+import io
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-import imageio.v3 as imageio
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import NonNegativeInt
+from PIL import Image
+from torch import Tensor
 
-from lewm_cli.config import EvalProtocol, PlannerConfig, Section
-from lewm_cli.control import Actions, Clock, Frame, Observation, PlannedEpisode, Planner
-from lewm_cli.data import Dataset
+from lewm_cli.control import Clock, Frame
+from lewm_cli.data import Dataset, resize
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, Picture, PlanFilm, Points
+from lewm_cli.diagnose.plan_recorder import KeptPlan, PlanRecorder
 from lewm_cli.diagnose.true_cost import TrueRollout
 from lewm_cli.evaluate import EpisodeResult, EvalResult, EvaluationLoop, Film, pair_seed, recorded_pairs
-from lewm_cli.plan import Iteration, Plan, find_solver
 from lewm_cli.simulate import InProcess, SimulatorPool
-from lewm_cli.store import Measurement, Run
+from lewm_cli.store import Run
 from lewm_cli.tasks import Task
 
-FRAMES = 8
-"""Pictures per film, evenly spaced."""
+HOW: tuple[Mapping[str, int], ...] = ({"lossless": True}, {"quality": 80})
+"""Ways to pack a picture; without loss is smaller for very flat ones."""
 
-DRAWN = 40
-"""Candidates followed per iteration, evenly spaced by rank of cost."""
+WIDEST = 2**14 - 1
+"""Pixels of the side of a WebP picture, at most."""
 
-ITERATIONS = (1, 3, 10)
-"""Iterations shown, and the last."""
-
-Picture = str
-"""A frame as a base64 PNG."""
-
-Path = tuple[tuple[float, float], ...]
-"""Positions x, y in pixels of the frame, one per environment step, the first one included."""
-
-
-class Candidates(Section):
-    """Some candidates of one iteration of the planner, by latent cost, each followed in the simulator."""
-
-    iteration: NonNegativeInt
-    """From 1."""
-    costs: tuple[float, ...]
-    paths: tuple[Path, ...]
-
-
-class PlanFilm(Section):
-    """One pair: its first plan as it came to be, then how the episode went."""
-
-    number: NonNegativeInt
-    """Number of the pair in the evaluation."""
-    episode: int
-    start_row: int
-    goal_row: int
-    groups: tuple[str, ...]
-    success: bool
-    first_hit: int | None
-    frame_size: int
-    """Side of a frame, pixels, which positions refer to."""
-    start: Picture
-    goal: Picture
-    goal_position: tuple[float, float]
-    candidates: tuple[Candidates, ...]
-    plan: Path
-    """The way that the chosen plan leads in the simulator."""
-    path: Path
-    """The way of the agent until the goal was reached or the budget was used up."""
-    steps: tuple[int, ...]
-    frames: tuple[Picture, ...]
-    """The view of the camera at these environment steps."""
-
-
-class FilmResult(Measurement):
-    """Some pairs of an evaluation, filmed."""
-
-    protocol: EvalProtocol
-    films: tuple[PlanFilm, ...]
+UNITS = 2**13
+"""Positions are stored in units of the frame's side by this: whole numbers of 16 bits reach four sides far."""
 
 
 def choose_episodes(evaluation: EvalResult, count: int) -> list[EpisodeResult]:
-    """Choose the pairs worth seeing: one failure if there is one, and the longest successes; in their order."""
+    """Choose the pairs worth seeing: a failure if there is one, the longest successes, other failures; by their rows.
+
+    None of them was solved at the start.
+    """
     failures = [one for one in evaluation.episodes if not one.success]
     successes = [one for one in evaluation.episodes if one.success and not one.solved_at_start]
     longest = sorted(successes, key=lambda one: one.first_hit or 0, reverse=True)
-    chosen = [*failures[:1], *longest][:count]
+    chosen = [*failures[:1], *longest, *failures[1:]][:count]
     return sorted(chosen, key=lambda one: one.start_row)
 
 
@@ -97,61 +55,80 @@ def film(
     advance: Callable[[int], None],
     simulators: SimulatorPool | None = None,
 ) -> FilmResult:
-    """Plan again for some pairs of an evaluation, and keep frames and candidates.
+    """Plan again for some pairs of an evaluation, and keep frames and plans with their candidates.
 
     Args:
         run: the model that was evaluated, in eval mode on its device.
         chosen: pairs of the evaluation, none of them solved at the start.
-        advance: gets the number of environment steps done since the last call, all pairs together.
+        advance: gets the number of environment steps done since the last call, all pairs together; then those of every
+            pair once more, when its candidates have been followed.
         simulators: of the task; in this process if not given.
+
+    Raises:
+        LewmError: the recording is damaged, or lacks the proprioception that the run takes.
     """
     pool = simulators or InProcess(task)
     begun, protocol = time.monotonic(), evaluation.protocol
     pairs = recorded_pairs(dataset, task, [(one.episode, one.start_row, one.goal_row) for one in chosen])
-    actor, films = _FirstPlans(run, protocol.planning), list[Film]()
+    actor, scenes = PlanRecorder(run, protocol.planning, dataset, protocol.budget), dict[int, _Scene]()
+
+    def keep(seen: Film) -> None:
+        scenes[seen.number] = _Scene.of(seen, actor)
+
     baselines = {number: one.random_success for number, one in enumerate(chosen)}
-    outcomes = EvaluationLoop(protocol, actor, pool, Clock(), advance, films.append, baselines).play(pairs, None, begun)
+    outcomes = EvaluationLoop(protocol, actor, pool, Clock(), advance, keep, baselines).play(pairs, None, begun)
     numbers = {(one.start_row, one.goal_row): k for k, one in enumerate(evaluation.episodes)}
-    films.sort(key=lambda one: one.number)
+    films = []
+    for number, (pair, outcome) in enumerate(zip(pairs, outcomes, strict=True)):
+        rollout = TrueRollout.from_start(run, pool, protocol.gate, pair)
+        plans = actor.plans[pair_seed(protocol.drawn_with, pair, stream=0)]
+        place = numbers[outcome.start_row, outcome.goal_row]
+        films.append(_plan_film(rollout, outcome, scenes[number], plans, place))
+        advance(protocol.budget)
     return FilmResult.of(
         run,
         dataset,
         held_out=evaluation.held_out,
         begun=begun,
         protocol=protocol,
-        films=tuple(
-            _plan_film(
-                TrueRollout.from_start(run, pool, protocol.gate, pair),
-                outcome,
-                seen,
-                actor.first[pair_seed(protocol.drawn_with, pair, stream=0)],
-                numbers[outcome.start_row, outcome.goal_row],
-            )
-            for pair, outcome, seen in zip(pairs, outcomes, films, strict=True)
-        ),
+        frame_size=max(scene.size for scene in scenes.values()),
+        frameskip=run.card.inputs.frameskip,
+        latent_map=actor.plane.map,
+        films=tuple(films),
     )
 
 
-class _FirstPlans(Planner):
-    """A planner that keeps the first plan of every episode, by its seed."""
+@dataclass(frozen=True)
+class _Scene:
+    """One episode as it was seen, packed at once, for many frames take much memory.
 
-    def __init__(self, run: Run, config: PlannerConfig) -> None:
-        super().__init__(run, config, solver=find_solver(config, record=True))
-        self.first: dict[int, Plan] = {}
+    Args:
+        size: side of a frame.
+        path: (T, 2) positions in pixels.
+        latents, goal_latent: places on the latent map, (T, 2) and (1, 2).
+    """
 
-    def act(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Sequence[Actions]:
-        """See `Planner`."""
-        chosen = super().act(episodes, seen)
-        for episode in episodes:
-            if episode.plan is not None:
-                self.first.setdefault(episode.generator.initial_seed(), episode.plan)
-        return chosen
+    size: int
+    goal: Picture
+    frames: Frames
+    path: npt.NDArray[np.floating]
+    latents: Points
+    goal_latent: Points
+
+    @classmethod
+    def of(cls, film: Film, actor: PlanRecorder) -> Self:
+        latents, goal_latent = (actor.plane.places(actor.embed(seen)) for seen in (film.seen, [film.goal]))
+        # Tried with one frame, for many take a while.
+        goal, how = min(((_picture(film.goal.frame, how), how) for how in HOW), key=lambda tried: len(tried[0]))
+        return cls(len(film.goal.frame), goal, _sheet(film.frames, how), film.path, latents, goal_latent)
 
 
-def _plan_film(rollout: TrueRollout, outcome: EpisodeResult, seen: Film, plan: Plan, number: int) -> PlanFilm:
+def _plan_film(
+    rollout: TrueRollout, outcome: EpisodeResult, scene: _Scene, plans: Sequence[KeptPlan], number: int
+) -> PlanFilm:
     at_goal = replace(rollout, pair=replace(rollout.pair, start=rollout.pair.goal))
-    iterations = len(plan.history)
-    steps = np.unique(np.linspace(0, len(seen.frames) - 1, FRAMES).astype(int))
+    x, y = _paths(at_goal, plans[0].blocks[:, :0])[0, 0].round(2).tolist()
+    unit = scene.size / UNITS
     return PlanFilm(
         number=number,
         episode=outcome.episode,
@@ -160,38 +137,64 @@ def _plan_film(rollout: TrueRollout, outcome: EpisodeResult, seen: Film, plan: P
         groups=outcome.groups,
         success=outcome.success,
         first_hit=outcome.first_hit,
-        frame_size=seen.goal.shape[0],
-        start=_picture(seen.frames[0]),
-        goal=_picture(seen.goal),
-        goal_position=_paths(at_goal, plan.actions[:, :0])[0][0],
-        candidates=tuple(
-            _candidates(rollout, plan.history[shown - 1], shown)
-            for shown in sorted({min(iteration, iterations) for iteration in (*ITERATIONS, iterations)})
-        ),
-        plan=_paths(rollout, plan.actions)[0],
-        path=_path(seen.path),
-        steps=tuple(steps.tolist()),
-        frames=tuple(_picture(seen.frames[step]) for step in steps),
+        goal=scene.goal,
+        goal_position=(x, y),
+        frames=scene.frames,
+        path=Points.of(scene.path, unit),
+        latents=scene.latents,
+        goal_latent=scene.goal_latent,
+        plans=tuple(_filmed(replace(rollout, before=plan.before), plan, unit) for plan in plans),
     )
 
 
-def _candidates(rollout: TrueRollout, iteration: Iteration, number: int) -> Candidates:
-    """Some candidates of an iteration, cheapest first."""
-    costs, actions = iteration.cost[0], iteration.actions[0]
-    order = costs.argsort()
-    ranks = np.unique(np.linspace(0, len(order) - 1, DRAWN).astype(int))
-    drawn = order[torch.from_numpy(ranks)]
-    return Candidates(iteration=number, costs=tuple(costs[drawn].tolist()), paths=_paths(rollout, actions[drawn]))
+def _filmed(rollout: TrueRollout, plan: KeptPlan, unit: float) -> FilmedPlan:
+    """Follow the candidates of a plan, and the plan that was chosen."""
+    ends = np.cumsum([len(one.blocks) for one in plan.iterations])
+    paths = _paths(rollout, torch.cat([*(one.blocks for one in plan.iterations), plan.blocks]))
+    *tried, chosen = np.split(paths, ends)
+    return FilmedPlan(
+        step=len(plan.before),
+        seconds=plan.seconds,
+        lowest=_shortened(plan.lowest),
+        mean=_shortened(plan.mean),
+        iterations=tuple(
+            Candidates(
+                iteration=one.number,
+                costs=_shortened(one.costs.tolist()),
+                elites=one.elites,
+                paths=Points.of(part[:, :: rollout.inputs.frameskip], unit),
+            )
+            for one, part in zip(plan.iterations, tried, strict=True)
+        ),
+        path=Points.of(chosen[0], unit),
+        imagined=plan.imagined,
+    )
 
 
-def _paths(rollout: TrueRollout, blocks: torch.Tensor) -> tuple[Path, ...]:
-    """Paths of sequences of normalized blocks (S, horizon, block_dim)."""
-    return tuple(map(_path, rollout.follow(blocks).paths))
+def _paths(rollout: TrueRollout, blocks: Tensor) -> npt.NDArray[np.floating]:
+    """Positions (S, L + 1, 2) on the way of sequences of normalized blocks (S, horizon, block_dim)."""
+    return rollout.follow(blocks).paths
 
 
-def _path(positions: npt.NDArray[np.floating]) -> Path:
-    return tuple((round(float(x), 1), round(float(y), 1)) for x, y in positions)
+def _shortened(costs: Sequence[float]) -> tuple[float, ...]:
+    """Costs with as many digits as can be told apart in a picture."""
+    return tuple(float(f"{cost:.5g}") for cost in costs)
 
 
-def _picture(frame: Frame) -> Picture:
-    return base64.b64encode(imageio.imwrite("<bytes>", frame, extension=".png")).decode()
+def _sheet(frames: Frame, how: Mapping[str, int]) -> Frames:
+    """Frames (T, H, W, 3) in one picture, nearly square; smaller ones if there are very many."""
+    columns = math.isqrt(len(frames) - 1) + 1
+    frames = resize(frames, min(frames.shape[1], WIDEST // columns))
+    rows = -(-len(frames) // columns)
+    sheet = np.zeros((rows * columns, *frames.shape[1:]), np.uint8)
+    sheet[: len(frames)] = frames
+    side = frames.shape[1]
+    sheet = sheet.reshape(rows, columns, side, side, 3).swapaxes(1, 2).reshape(rows * side, columns * side, 3)
+    return Frames(count=len(frames), columns=columns, sheet=_picture(sheet, how))
+
+
+def _picture(frame: Frame, how: Mapping[str, int]) -> Picture:
+    """A WebP file, base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "webp", **how)
+    return base64.b64encode(buffer.getvalue()).decode()

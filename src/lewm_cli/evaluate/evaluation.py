@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -22,20 +22,25 @@ from lewm_cli.tasks import Task
 
 @dataclass(frozen=True)
 class Film:
-    """The frames of one pair.
+    """One pair as it was seen.
 
     Args:
         number: of the pair; the seed of the start where there is none.
-        frames: (T, H, W, 3) uint8, from the start on.
+        seen: at every environment step (T), from the start on.
         path: (T, 2) positions, in pixels of the frame.
         success: the goal was reached; None where that is not known.
     """
 
     number: int
-    frames: Frame
-    goal: Frame
+    seen: Sequence[Observation]
+    goal: Observation
     path: npt.NDArray[np.floating]
     success: bool | None
+
+    @property
+    def frames(self) -> Frame:
+        """Those of what was seen: (T, H, W, 3) uint8."""
+        return np.stack([one.frame for one in self.seen])
 
 
 def evaluate(
@@ -99,7 +104,7 @@ class ActiveEpisode:
         memory: state of the actor in it.
         baseline: success of the random actor from the same start, if it had to be found.
         actions: (K, A) taken so far, in the parts in which they were chosen.
-        film: frames before each step, if it is filmed.
+        film: what was seen before each step, if it is filmed.
     """
 
     number: int
@@ -110,7 +115,7 @@ class ActiveEpisode:
     memory: ActorEpisode
     baseline: "Future[Response] | None"
     actions: list[Actions] = field(default_factory=list)
-    film: list[Frame] = field(default_factory=list)
+    film: list[Observation] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -206,7 +211,7 @@ class EvaluationLoop:
             one.actions.append(request.actions)
             if response.seen:
                 *before_steps, one.seen = response.seen
-                one.film += [seen.frame for seen in before_steps]
+                one.film += before_steps
             self.advance(one.steps - before)
 
     def _result(self, one: ActiveEpisode) -> EpisodeResult:
@@ -214,8 +219,8 @@ class EvaluationLoop:
         with self.clock("random"):
             baseline = one.baseline.result().found if one.baseline else self.baselines[one.number]
         if self.film:
-            frames = np.stack([*one.film, one.seen.frame])
-            self.film(Film(one.number, frames, one.goal.frame, found.path, found.first_hit is not None))
+            seen = (*one.film, one.seen)
+            self.film(Film(one.number, seen, one.goal, found.path, found.first_hit is not None))
         self.advance(self.protocol.budget - one.steps)
         return EpisodeResult(
             seed=self.protocol.drawn_with,

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from lewm_cli.config import PlannerConfig, Section
-from lewm_cli.control import Policy
+from lewm_cli.control import Observation, Policy
 from lewm_cli.data import Image, resize
 from lewm_cli.evaluate.evaluation import Film
 from lewm_cli.plan import Plan
@@ -82,8 +82,8 @@ def drive_to_image(
             path.append(simulator.position())
         advance(1)
     if film:
-        seen = np.stack(frames)
-        film(Film(start_seed, seen, resize(goal.frame[None], seen.shape[1])[0], np.stack(path), success=None))
+        wanted = Observation(resize(goal.frame[None], len(frame))[0])
+        film(Film(start_seed, list(map(Observation, frames)), wanted, np.stack(path), success=None))
     return GoalImageResult.now(
         run,
         goal=goal.name,

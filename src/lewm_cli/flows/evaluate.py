@@ -60,7 +60,7 @@ def evaluate_run(
     seeds: int = 1,
     offsets: tuple[int, ...] = (),
     references: tuple[Layer, ...] | None = None,
-    films: int = 4,
+    record: int = 4,
     video: Callable[[Film], None] | None = None,
     workers: int | None = None,
     resume: bool = False,
@@ -78,8 +78,8 @@ def evaluate_run(
         seeds: how often the same pairs are planned for, each time with another seed.
         offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
         references: settings of the references that are measured on the same pairs; None measures none.
-        films: pairs of the first offset and seed kept as filmstrips for the page, candidates of the planner included;
-            none of a policy, which has no candidates.
+        record: pairs of the first offset and seed whose frames and plans are kept for `lewm view` and the page; none of
+            a policy, which has no plans.
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
         resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
@@ -120,6 +120,8 @@ def evaluate_run(
         )
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)  # a missing head is reported before anything is simulated
+        if record:
+            run.recorded_proprio(planned[0].dataset)  # and so is what the latent map needs
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
     try_keeping(home, run)
     for remark in remarks(task, farthest, run.card.inputs.frameskip):
@@ -133,7 +135,7 @@ def evaluate_run(
         with stopped_with(lambda: work.kept(planned)):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
             if planner:
-                work.film(planned[0], stored[0].result, films)
+                stored[0] = stored[0]._replace(films=work.film(planned[0], stored[0].result, record))
         for journal in work.journals:  # only now: without them, the same command would measure and store anew
             journal.remove()
     return stored
@@ -197,14 +199,15 @@ class _Evaluation:
         every = sum(len(pairs.pairs) * (self.seeds + len(self._planned_by(pairs))) for pairs in planned)
         return f"stopped; {finished} of {every} episodes are kept, and the same command with --resume goes on"
 
-    def film(self, pairs: Planned, result: EvalResult, count: int) -> None:
-        """Film some pairs of a result under its first seed, and store that."""
+    def film(self, pairs: Planned, result: EvalResult, count: int) -> Path | None:
+        """Film some pairs of a result under its first seed, and store that; returns the file, None if there is none."""
         result = result.model_copy(update={"episodes": tuple(first_seed(result.episodes))})
         chosen = choose_episodes(result, count)
-        if chosen:
-            with self.progress("filming", len(chosen) * result.protocol.budget, "steps") as advance:
-                filmed = film(self.run, self.task, pairs.dataset, result, chosen, advance, self.pool)
-            keep_result(self.home, self.run, "films", filmed)
+        if not chosen:
+            return None
+        with self.progress("filming", 2 * len(chosen) * result.protocol.budget, "steps") as advance:
+            filmed = film(self.run, self.task, pairs.dataset, result, chosen, advance, self.pool)
+        return keep_result(self.home, self.run, "films", filmed)
 
     def _evaluate(self, planned: Planned, journal: Journal, video: Callable[[Film], None] | None) -> EvalResult:
         protocol = planned.protocol

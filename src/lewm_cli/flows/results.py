@@ -32,10 +32,11 @@ KINDS: dict[str, type[Measurement]] = {
 
 
 class Evaluated(NamedTuple):
-    """A result, which is of one distance of the goals, and the file that it was stored in."""
+    """A result, which is of one distance of the goals, and the file that it was stored in; that of films, if any."""
 
     result: EvalResult
     path: Path
+    films: Path | None = None
 
 
 def results_folder(home: Home, run: Run) -> Path:

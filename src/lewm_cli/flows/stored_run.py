@@ -118,7 +118,7 @@ def evaluate(
     plan_ms: float | None = None,
     plan_flops: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    films: int = 4,
+    record: int = 4,
     workers: int = 1,
     resume: bool = False,
     device: str = "auto",
@@ -147,7 +147,7 @@ def evaluate(
     if not isinstance(run, StoredRun):
         run = load(run)
     _refuse_changed(run)
-    for name, count, least in (("seeds", seeds, 1), ("workers", workers, 1), ("films", films, 0)):
+    for name, count, least in (("seeds", seeds, 1), ("workers", workers, 1), ("record", record, 0)):
         if count < least:
             raise UsageError(f"{name}={count} means nothing; give {least} or more")
     if settings is not None and not isinstance(settings, Mapping):
@@ -176,7 +176,7 @@ def evaluate(
             protocol=protocol,
             manifest=Path(manifest) if manifest else None,
             seeds=seeds,
-            films=films,
+            record=record,
             workers=workers,
             resume=resume,
             device=device,

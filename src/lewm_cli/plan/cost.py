@@ -97,13 +97,22 @@ class LatentCost:
         return LatentCost(self.model, self.start[one], self.goal[one], self.objective, self._imagine)
 
     @torch.inference_mode()
+    def imagined(self, blocks: Tensor) -> Tensor:
+        """Latents of the current frame, then after every model step of one plan per environment, (E, horizon + 1, D).
+
+        Args:
+            blocks: (E, horizon, block_dim) normalized.
+        """
+        return self._imagine(self.start, blocks.to(self.start.device))
+
+    @torch.inference_mode()
     def along(self, blocks: Tensor) -> Tensor:
         """Cost of standing still, then after every model step of one plan per environment, (E, horizon + 1) on the CPU.
 
         Args:
             blocks: (E, horizon, block_dim) normalized.
         """
-        imagined = self._imagine(self.start, blocks.to(self.start.device))
+        imagined = self.imagined(blocks)
         steps = range(1, imagined.shape[1] + 1)
         return torch.stack([self.objective(imagined[:, :end], self.goal) for end in steps], dim=1).cpu()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
     from lewm_cli.report.video import VideoFolder
+    from lewm_cli.report.viewer.viewer import Viewed, render_view
+    from lewm_cli.report.viewing import view_tables, view_tree
 else:
     __getattr__ = lazy_names(__name__)
 
@@ -38,6 +40,7 @@ __all__ = [
     "Table",
     "TrainingView",
     "VideoFolder",
+    "Viewed",
     "check_plan_file",
     "checkup_tables",
     "checkup_tree",
@@ -70,6 +73,7 @@ __all__ = [
     "removal_tables",
     "removal_text",
     "removal_tree",
+    "render_view",
     "report_tables",
     "report_tree",
     "result_rows",
@@ -79,4 +83,6 @@ __all__ = [
     "training_tables",
     "verification_tables",
     "verification_tree",
+    "view_tables",
+    "view_tree",
 ]

@@ -53,11 +53,11 @@ class Output:
         """Print a remark for the person, on stderr."""
         self.notes.print(message, markup=False, soft_wrap=True)
 
-    def page(self, path: Path, *, opened: bool = False) -> None:
+    def page(self, path: Path, *, opened: bool = False, what: str = "report") -> None:
         """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible."""
         linked = self.notes.is_terminal and self.notes.file.isatty() and not self.as_json  # FORCE_COLOR is no terminal
         link = Style(link=path.absolute().as_uri()) if linked else ""
-        self.notes.print(Text.assemble("report: ", (str(path), link)), soft_wrap=True)
+        self.notes.print(Text.assemble(f"{what}: ", (str(path), link)), soft_wrap=True)
         if opened and not open_in_browser(path):
             self.say("there is no browser or no screen here to open it; open this file where there is one")
 

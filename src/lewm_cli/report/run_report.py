@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from lewm_cli.config import PatchNetworkConfig
-from lewm_cli.diagnose import FilmResult
+from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import RunCard
 from lewm_cli.probe import ProbeResult
@@ -72,10 +72,11 @@ class Commands:
     evaluate: str | None
     probe: str | None
     surprise: str | None
+    view: str
 
 
 def next_commands(report: RunReport) -> Commands:
-    """Write the commands that would fill the page of a run."""
+    """Write the commands that would fill the page of a run, and the one that shows its films on a page of their own."""
     task = find_task(report.card.inputs.task)
     dataset = report.evaluation.dataset if report.evaluation else report.card.dataset
     surprise = ["surprise", dataset.name, "--run", report.name]
@@ -85,4 +86,5 @@ def next_commands(report: RunReport) -> Commands:
         evaluate=command("eval", report.name) if task and task.make_simulator else None,
         probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
         surprise=command(*surprise) if report.plans else None,
+        view=command("view", report.name),
     )

@@ -27,8 +27,9 @@ class VideoFolder:
     def __call__(self, film: Film) -> None:
         outcome = "success" if film.success else "failure"
         name = f"start-{film.number:03}" if film.success is None else f"pair-{film.number:03}-{outcome}"
-        gap = np.full((len(film.frames), film.goal.shape[0], GAP, 3), 255, np.uint8)
-        frames = np.concatenate([film.frames, gap, np.broadcast_to(film.goal, film.frames.shape)], axis=2)
+        frames, goal = film.frames, film.goal.frame
+        gap = np.full((len(frames), len(goal), GAP, 3), 255, np.uint8)
+        frames = np.concatenate([frames, gap, np.broadcast_to(goal, frames.shape)], axis=2)
         # The last frame is held for a second, so that the end can be seen.
         frames = np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
         try:

@@ -6,7 +6,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lewm_cli.diagnose import FilmResult
+from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
@@ -19,13 +19,13 @@ from lewm_cli.report.page.figures import (
     draw_surprise,
     draw_training,
 )
-from lewm_cli.report.page.filmstrip import crop, goal_radius, panels, points, ramp, shots, verdict
 from lewm_cli.report.page.style import house_style, level_colors
 from lewm_cli.report.pieces import objective_settings
 from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
+from lewm_cli.report.viewer import Viewed, player, player_style
 from lewm_cli.store import Measurement
 from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
 
@@ -64,7 +64,7 @@ def render_page(report: RunReport) -> str:
     )
     filters = (
         *(day, decimals, duration, interval, listed, number, objective_settings, p_value, percent, setting, times),
-        *(crop, goal_radius, panels, points, shots, verdict, highest_peaks, median_size, remark, what_happens),
+        *(highest_peaks, median_size, remark, what_happens),
     )
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("page.html.j2").render(
@@ -73,7 +73,8 @@ def render_page(report: RunReport) -> str:
         sentences=sentences(report),
         drawings=drawings,
         events=events,
-        ramp=ramp(),
+        player=player([Viewed(report.name, report.films)]) if report.films and report.films.films else None,
+        player_style=player_style(),
         shown_episodes=SHOWN_EPISODES,
         commands=next_commands(report),
         origins=_origins(report),

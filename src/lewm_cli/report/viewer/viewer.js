@@ -1,0 +1,764 @@
+"use strict";
+/*
+ * The planning viewer. Its page holds films as JSON, as lewm_cli/diagnose/film_result.py describes them:
+ *
+ * @typedef {{shape: number[], unit: number, data: string}} Points  places of a plane: base64 of int16, times a unit
+ * @typedef {{number: number, elites: number, paths: Float32Array[], ranks: number[]}} Iteration
+ *     candidates of one iteration, the cheapest first; ranks are from 0 (cheapest of the plan) to 1
+ *
+ * Paths are flat: x, y, x, y, ... in pixels of the frame, or in units of the latent map.
+ * A test reads the colors below, and viewer.css repeats those of the legend.
+ */
+
+/** Colors of candidates from cheap to dear; both scales can be told apart on the dimmed frame. */
+const SCALES = {
+  "teal-red": ["#2bd9c4", "#e6d27a", "#ff7b6b"],
+  "color-blind": ["#fde725", "#b5de2b", "#6ece58", "#35b779"],
+};
+
+/** What else is drawn on a frame. */
+const MARKS = { veil: "#0d0f15", opacity: 0.72, way: "#3aaef0", plan: "#ffffff", goal: "#ffffff", start: "#ffffff" };
+
+/** Steps of environment and iterations of the solver per second, at speed 1. */
+const STEPS_PER_SECOND = 10;
+const ITERATIONS_PER_SECOND = 5;
+
+/** Milliseconds without a change before the address tells it: browsers allow few changes of it per second. */
+const SETTLED = 300;
+
+// Reading films
+
+/** @param {Points} points  @returns {Float32Array} x, y, x, y, ... */
+function decoded({ unit, data }) {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  return Float32Array.from(new Int16Array(bytes.buffer), (whole) => whole * unit);
+}
+
+/** @param {Points} points (S, K, 2)  @returns {Float32Array[]} S paths */
+function decodedPaths(points) {
+  const [count, length] = points.shape;
+  const flat = decoded(points);
+  return Array.from({ length: count }, (_, k) => flat.subarray(2 * length * k, 2 * length * (k + 1)));
+}
+
+/** Places of costs among all costs in order, from 0 to 1. */
+function ranked(costs, ordered) {
+  return costs.map((cost) => ordered.findIndex((one) => one >= cost) / Math.max(1, ordered.length - 1));
+}
+
+/** One plan of an episode. */
+class Plan {
+  constructor({ step, seconds, lowest, mean, iterations, path, imagined }) {
+    Object.assign(this, { step, seconds, lowest, mean, path: decoded(path), imagined: decoded(imagined) });
+    // By rank over all iterations: costs span decades, and what matters is that they fall.
+    const ordered = iterations.flatMap(({ costs }) => costs).sort((one, other) => one - other);
+    /** @type {Iteration[]} */
+    this.iterations = iterations.map(({ iteration, elites, costs, paths }) => {
+      return { number: iteration, elites, paths: decodedPaths(paths), ranks: ranked(costs, ordered) };
+    });
+  }
+}
+
+/** One pair, decoded: its frames come a little later than the rest. */
+class Film {
+  constructor(stored, size, loaded) {
+    Object.assign(this, { stored, size });
+    this.last = stored.frames.count - 1;
+    this.path = decoded(stored.path);
+    this.latents = decoded(stored.latents);
+    this.goalLatent = decoded(stored.goal_latent);
+    this.plans = stored.plans.map((plan) => new Plan(plan));
+    /** @type {ImageBitmap[]} */
+    this.frames = [];
+    this.dropped = false;
+    this.load(loaded);
+  }
+
+  /** Cuts the sheet into frames: drawn as parts of it they would blend into their neighbors at the edges. */
+  async load(loaded) {
+    const { count, columns, sheet } = this.stored.frames;
+    const image = new Image();
+    image.src = source(sheet);
+    try {
+      await image.decode();
+    } catch {
+      return; // what is no picture leaves the frames dark
+    }
+    const place = (k) => [(k % columns) * this.size, Math.floor(k / columns) * this.size, this.size, this.size];
+    const cut = Array.from({ length: count }, (_, k) => createImageBitmap(image, ...place(k)));
+    this.frames = await Promise.all(cut);
+    if (this.dropped) this.drop();
+    loaded();
+  }
+
+  /** Gives the memory of the frames back. */
+  drop() {
+    this.dropped = true;
+    for (const frame of this.frames) frame.close();
+    this.frames = [];
+  }
+
+  /** The plan in force at a step: the last one made until then. */
+  planAt(step) {
+    return this.plans.findLast((plan) => plan.step <= step);
+  }
+}
+
+function source(picture) {
+  return `data:image/webp;base64,${picture}`;
+}
+
+/** @param {PlanFilm} film  @param {number} budget  environment steps that were allowed */
+function verdict({ success, first_hit: hit }, budget) {
+  if (!success) return `goal not reached within ${budget} steps`;
+  if (hit === null) return "goal reached";
+  return hit === 0 ? "goal reached at the start" : `goal reached after ${hit} step${hit === 1 ? "" : "s"}`;
+}
+
+// Drawing
+
+/** A canvas that is sharp on every screen; its sizes are CSS pixels. */
+class Surface {
+  constructor(canvas, resized) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.width = this.height = 0;
+    new ResizeObserver(([{ contentRect }]) => {
+      this.width = contentRect.width;
+      this.height = contentRect.height;
+      resized();
+    }).observe(canvas);
+  }
+
+  /** Clears the canvas; false if it is not shown. */
+  begin() {
+    const width = Math.round(this.width * devicePixelRatio);
+    const height = Math.round(this.height * devicePixelRatio);
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    this.context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    this.context.clearRect(0, 0, this.width, this.height);
+    this.context.lineJoin = this.context.lineCap = "round";
+    return width > 0 && height > 0;
+  }
+}
+
+/** Strokes a flat path, or its first points, after `place` put every point on the canvas. */
+function stroke(context, path, place, color, width, points = path.length / 2) {
+  context.beginPath();
+  for (let k = 0; k < points; k++) context.lineTo(...place(path[2 * k], path[2 * k + 1]));
+  context.strokeStyle = color;
+  context.lineWidth = width;
+  context.stroke();
+}
+
+function dot(context, [x, y], radius, color) {
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fillStyle = color;
+  context.fill();
+}
+
+function cross(context, [x, y], reach, color, width) {
+  context.beginPath();
+  context.moveTo(x - reach, y);
+  context.lineTo(x + reach, y);
+  context.moveTo(x, y - reach);
+  context.lineTo(x, y + reach);
+  context.strokeStyle = color;
+  context.lineWidth = width;
+  context.stroke();
+}
+
+/** A color between stops, for a share from 0 to 1. */
+function between(stops, share) {
+  const place = share * (stops.length - 1);
+  const k = Math.min(Math.floor(place), stops.length - 2);
+  const channel = (color, at) => parseInt(color.slice(at, at + 2), 16);
+  const mix = (at) => Math.round(channel(stops[k], at) * (k + 1 - place) + channel(stops[k + 1], at) * (place - k));
+  return `rgb(${mix(1)} ${mix(3)} ${mix(5)})`;
+}
+
+/** The frame of a step, and over it the candidates of an iteration and the ways. */
+class Scene {
+  constructor(canvas, resized, frameSize, radius) {
+    Object.assign(this, { surface: new Surface(canvas, resized), frameSize, radius });
+  }
+
+  draw(film, step, plan, iteration, look) {
+    if (!this.surface.begin()) return;
+    const { context, width } = this.surface;
+    const scale = width / this.frameSize;
+    const unit = Math.max(0.6, width / 450); // lines keep their weight beside the frame
+    const place = (x, y) => [x * scale, y * scale];
+    this.drawFrame(film, step, width, look);
+    if (iteration) this.drawCandidates(iteration, place, unit, look);
+    stroke(context, film.path, place, MARKS.way, 6 * unit, step + 1);
+    if (plan) {
+      stroke(context, plan.path, place, MARKS.veil, 4.5 * unit);
+      stroke(context, plan.path, place, MARKS.plan, 2.2 * unit);
+    }
+    dot(context, place(film.path[0], film.path[1]), 4.5 * unit, MARKS.start);
+    this.drawGoal(place(...film.stored.goal_position), scale, unit);
+    const here = place(film.path[2 * step], film.path[2 * step + 1]);
+    dot(context, here, 7 * unit, MARKS.veil);
+    dot(context, here, 5.5 * unit, MARKS.way);
+  }
+
+  drawFrame({ frames }, step, width, look) {
+    const { context } = this.surface;
+    if (frames[step]) context.drawImage(frames[step], 0, 0, width, width);
+    context.globalAlpha = look.dimmed || !frames[step] ? MARKS.opacity : 0;
+    context.fillStyle = MARKS.veil;
+    context.fillRect(0, 0, width, width);
+    context.globalAlpha = 1;
+  }
+
+  /** Dear ones first, so that cheap ones show. */
+  drawCandidates({ elites, paths, ranks }, place, unit, look) {
+    for (let k = paths.length - 1; k >= 0; k--) {
+      const color = look.colors[Math.round(ranks[k] * (look.colors.length - 1))];
+      stroke(this.surface.context, paths[k], place, color, (k < elites ? 2.8 : 1.1) * unit);
+    }
+  }
+
+  drawGoal(place, scale, unit) {
+    const { context } = this.surface;
+    for (const [color, width] of [[MARKS.veil, 4.5], [MARKS.goal, 2.2]]) {
+      if (this.radius === null) {
+        cross(context, place, 10 * unit, color, width * unit);
+        continue;
+      }
+      context.beginPath();
+      context.arc(...place, this.radius * scale, 0, 2 * Math.PI);
+      context.strokeStyle = color;
+      context.lineWidth = width * unit;
+      context.stroke();
+    }
+  }
+}
+
+/** Where the episode and the plan are among latents of the recording. */
+class LatentMap {
+  constructor(canvas, resized, { shares, points }) {
+    this.surface = new Surface(canvas, resized);
+    this.points = decoded(points);
+    this.labels = shares.map((share, k) => `component ${k + 1} (${Math.round(100 * share)}% of variance)`);
+    this.cloud = document.createElement("canvas");
+    this.drawn = ""; // for which film, size and theme the cloud was drawn
+  }
+
+  /** Fits the map around everything that a film will show. */
+  choose(film) {
+    const all = [this.points, film.latents, film.goalLatent, ...film.plans.map((plan) => plan.imagined)];
+    const low = [Infinity, Infinity];
+    const high = [-Infinity, -Infinity];
+    for (const points of all) {
+      points.forEach((value, k) => {
+        low[k % 2] = Math.min(low[k % 2], value);
+        high[k % 2] = Math.max(high[k % 2], value);
+      });
+    }
+    Object.assign(this, { low, high, drawn: "" });
+  }
+
+  draw(film, step, plan, look) {
+    if (!this.surface.begin()) return;
+    const { context, width, height } = this.surface;
+    const { ink, muted, model, other, card } = look.theme;
+    const [left, bottom, room] = [20, 20, 8];
+    const [across, along] = [width - left - 2 * room, height - bottom - 2 * room];
+    const [wide, high] = [this.high[0] - this.low[0] || 1, this.high[1] - this.low[1] || 1];
+    const scale = Math.min(across / wide, along / high); // the same for both components
+    const place = (x, y) => [
+      left + room + across / 2 + (x - this.low[0] - wide / 2) * scale,
+      room + along / 2 - (y - this.low[1] - high / 2) * scale,
+    ];
+    this.drawCloud(place, muted);
+    context.fillStyle = muted;
+    context.font = look.font;
+    context.textAlign = "center";
+    context.fillText(this.labels[0], left + (width - left) / 2, height - 5, width - left);
+    context.save();
+    context.translate(12, (height - bottom) / 2);
+    context.rotate(-Math.PI / 2);
+    context.fillText(this.labels[1], 0, 0, height - bottom);
+    context.restore();
+    stroke(context, film.latents, place, model, 3, step + 1);
+    cross(context, place(...film.goalLatent), 7, card, 5);
+    cross(context, place(...film.goalLatent), 7, ink, 2.5);
+    if (plan) {
+      stroke(context, plan.imagined, place, other, 1.8);
+      for (let k = 1; k < plan.imagined.length / 2; k++) {
+        dot(context, place(plan.imagined[2 * k], plan.imagined[2 * k + 1]), 3, other);
+      }
+    }
+    const here = place(film.latents[2 * step], film.latents[2 * step + 1]);
+    dot(context, here, 6.5, card);
+    dot(context, here, 5, model);
+  }
+
+  /** Thousands of points, drawn once into a picture of their own. */
+  drawCloud(place, color) {
+    const { canvas, context, width, height } = this.surface;
+    const drawn = [canvas.width, canvas.height, color].join();
+    if (this.drawn !== drawn) {
+      this.drawn = drawn;
+      this.cloud.width = canvas.width;
+      this.cloud.height = canvas.height;
+      const own = this.cloud.getContext("2d");
+      own.scale(devicePixelRatio, devicePixelRatio);
+      own.globalAlpha = 0.28;
+      for (let k = 0; k < this.points.length; k += 2) dot(own, place(this.points[k], this.points[k + 1]), 1.4, color);
+    }
+    context.drawImage(this.cloud, 0, 0, width, height);
+  }
+}
+
+/** A few round numbers within limits: powers of ten on a logarithmic axis. */
+function ticks(low, high, logarithmic) {
+  if (logarithmic) {
+    const first = Math.ceil(Math.log10(low));
+    const count = Math.floor(Math.log10(high)) - first + 1;
+    const every = Math.ceil(count / 4);
+    return Array.from({ length: Math.ceil(count / every) }, (_, k) => 10 ** (first + k * every));
+  }
+  const rough = (high - low) / 3;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, k) => (first + k) * step);
+}
+
+/** A number of few digits, as people write it. */
+function short(value) {
+  if (value === 0 || (Math.abs(value) >= 0.001 && Math.abs(value) < 100_000)) return String(+value.toPrecision(3));
+  const [lead, exponent] = value.toExponential(1).split("e");
+  const raised = [...String(+exponent)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
+  return lead === "1.0" ? `10${raised}` : `${+lead} × 10${raised}`;
+}
+
+/** Lowest and mean cost of every iteration of a plan. */
+class CostChart {
+  constructor(canvas, resized) {
+    this.surface = new Surface(canvas, resized);
+  }
+
+  draw(plan, number, look) {
+    if (!this.surface.begin() || !plan.lowest.length) return;
+    const { context, width, height } = this.surface;
+    const { ink, muted, line, model, baseline, card } = look.theme;
+    const costs = [...plan.lowest, ...plan.mean];
+    let [low, high] = [Math.min(...costs), Math.max(...costs)];
+    const logarithmic = low > 0 && high / low >= 100;
+    if (!logarithmic) [low, high] = [Math.min(0, low), high > low || high > 0 ? high : low + 1];
+    const share = (cost) =>
+      logarithmic ? Math.log(cost / low) / Math.log(high / low) : (cost - low) / (high - low || 1);
+    context.font = look.font;
+    const marks = ticks(low, high, logarithmic);
+    const left = Math.max(...marks.map((value) => context.measureText(short(value)).width)) + 8;
+    const [right, top, bottom] = [58, 10, 36];
+    const x = (iteration) =>
+      left + 6 + ((iteration - 1) / Math.max(1, plan.lowest.length - 1)) * (width - left - right - 12);
+    const y = (cost) => height - bottom - share(cost) * (height - top - bottom);
+    const text = (words, at, align, color = muted) => {
+      context.fillStyle = color;
+      context.textAlign = align;
+      context.fillText(words, ...at);
+    };
+    for (const value of marks) {
+      stroke(context, [left, y(value), width - right, y(value)], (...at) => at, line, 1);
+      text(short(value), [left - 6, y(value) + 4], "right");
+    }
+    const last = plan.lowest.length;
+    text("1", [x(1), height - bottom + 16], "center");
+    if (last > 1) text(String(last), [x(last), height - bottom + 16], "center");
+    text(`iteration${logarithmic ? "; cost on a log scale" : ""}`, [left, height - 4], "left");
+    stroke(context, [x(number), top - 6, x(number), height - bottom], (...at) => at, muted, 1);
+    const ends = { mean: y(plan.mean[last - 1]), lowest: y(plan.lowest[last - 1]) };
+    const apart = Math.max(0, 14 - (ends.lowest - ends.mean)) / 2; // names keep clear of each other
+    for (const [name, color, shift] of [["mean", baseline, -apart], ["lowest", model, apart]]) {
+      const curve = plan[name].flatMap((cost, k) => [x(k + 1), y(cost)]);
+      stroke(context, curve, (...at) => at, color, 2);
+      dot(context, [x(number), y(plan[name][number - 1])], 5, card);
+      dot(context, [x(number), y(plan[name][number - 1])], 3.5, color);
+      const at = Math.min(ends[name] + shift + 4, height - bottom + (name === "mean" ? -10 : 4));
+      text(name, [width - right + 8, at], "left", name === "mean" ? muted : ink);
+    }
+  }
+}
+
+// The page
+
+/** One side of the viewer: everything that shows films of one run. */
+class Side {
+  constructor({ name, budget, radius, result }, picture, details, resized) {
+    Object.assign(this, { name, budget, films: result.films, picture, details });
+    this.scene = new Scene(picture.querySelector(".scene"), resized, result.frame_size, radius);
+    this.map = new LatentMap(details.querySelector(".map"), resized, result.latent_map);
+    this.costs = new CostChart(details.querySelector(".costs"), resized);
+    this.film = null;
+  }
+
+  choose(index, loaded) {
+    this.film?.drop();
+    this.film = new Film(this.films[index], this.scene.frameSize, loaded);
+    this.map.choose(this.film);
+    const told = this.picture.querySelector(".verdict");
+    told.textContent = verdict(this.film.stored, this.budget);
+    told.className = `verdict ${this.film.stored.success ? "reached" : "missed"}`;
+    this.details.querySelector(".goal").src = source(this.film.stored.goal);
+    for (const part of this.details.querySelectorAll(".planned")) part.hidden = !this.film.plans.length;
+  }
+
+  /** What is shown at a step; `share` is how far through the iterations of a plan made at step `newest`. */
+  view(step, newest, share) {
+    const at = Math.min(step, this.film.last);
+    const plan = this.film.planAt(at);
+    const last = plan ? plan.iterations.length - 1 : -1;
+    const iteration = plan?.iterations[plan.step === newest ? Math.round(share * last) : last];
+    return { at, plan, iteration };
+  }
+
+  draw({ at, plan, iteration }, look) {
+    const { film } = this;
+    this.scene.draw(film, at, plan, iteration, look);
+    this.map.draw(film, at, plan, look);
+    const count = iteration ? `, ${iteration.paths.length} candidates of iteration ${iteration.number}` : "";
+    this.scene.surface.canvas.setAttribute("aria-label", `Frame at step ${at}${count}`);
+    this.tell("step", `${at} of ${film.last}`);
+    if (!plan) return;
+    const number = iteration?.number ?? plan.lowest.length;
+    this.costs.draw(plan, number, look);
+    this.tell("plan", `${film.plans.indexOf(plan) + 1} of ${film.plans.length}`);
+    this.tell("iteration", `${number} of ${plan.lowest.length}`);
+    this.tell("time", `${short(+(1000 * plan.seconds).toPrecision(3))} ms`);
+  }
+
+  tell(what, words) {
+    this.details.querySelector(`.told-${what}`).textContent = words;
+  }
+}
+
+/** Pairs to choose from, all of them or those of one kind. */
+class PairList {
+  constructor(root, sides, choose) {
+    this.list = root.querySelector(".list");
+    this.filter = root.querySelector(".filter");
+    this.items = sides[0].films.map((_, index) => this.item(sides, index, choose));
+    this.list.append(...this.items);
+    this.kinds = new Map([["all", () => true], ...outcomes(sides), ...groups(sides[0].films)]);
+    for (const [name, holds] of this.kinds) {
+      const count = this.items.filter((_, index) => holds(index)).length;
+      if (count) this.filter.add(new Option(`${name} (${count})`, name));
+    }
+    this.filter.addEventListener("change", () => {
+      const holds = this.kinds.get(this.filter.value);
+      this.items.forEach((item, index) => (item.hidden = !holds(index)));
+      if (this.items[this.chosen].hidden) choose(this.items.findIndex((item) => !item.hidden));
+    });
+  }
+
+  item(sides, index, choose) {
+    const item = document.createElement("div");
+    const add = (kind, words) => {
+      const part = item.appendChild(document.createElement("span"));
+      part.className = kind;
+      part.textContent = words;
+    };
+    item.setAttribute("role", "option");
+    add("number", `pair ${sides[0].films[index].number}`);
+    for (const side of sides) {
+      const film = side.films[index];
+      add(`outcome ${film.success ? "reached" : "missed"}`, verdict(film, side.budget).replace(/^goal | within.*/g, ""));
+    }
+    add("groups", sides[0].films[index].groups.join(", "));
+    item.addEventListener("click", () => choose(index));
+    return item;
+  }
+
+  mark(index) {
+    this.chosen = index;
+    this.items.forEach((item, k) => {
+      item.setAttribute("aria-selected", k === index);
+      item.tabIndex = k === index ? 0 : -1;
+    });
+    const { offsetTop, offsetLeft, offsetHeight, offsetWidth } = this.items[index];
+    // Only the list moves, never the page.
+    this.list.scrollTo({
+      top: offsetTop - (this.list.clientHeight - offsetHeight) / 2,
+      left: offsetLeft - (this.list.clientWidth - offsetWidth) / 2,
+      behavior: "instant",
+    });
+    if (this.list.contains(document.activeElement)) this.items[index].focus({ preventScroll: true });
+  }
+
+  /** The pair so many places further in the list, or the last one there. */
+  neighbor(by) {
+    const shown = this.items.flatMap((item, index) => (item.hidden ? [] : [index]));
+    const place = Math.min(Math.max(shown.indexOf(this.chosen) + by, 0), shown.length - 1);
+    return shown[place];
+  }
+}
+
+/** Kinds of pairs by whether their goals were reached. */
+function outcomes(sides) {
+  const [first, second] = sides.map(({ films }) => (index) => films[index].success);
+  if (!second) return [["reached", first], ["not reached", (index) => !first(index)]];
+  return [
+    ["reached by both", (index) => first(index) && second(index)],
+    ["reached by the left only", (index) => first(index) && !second(index)],
+    ["reached by the right only", (index) => !first(index) && second(index)],
+    ["reached by neither", (index) => !first(index) && !second(index)],
+  ];
+}
+
+/** Kinds of pairs by the groups of the evaluation. */
+function groups(films) {
+  const names = new Set(films.flatMap((film) => film.groups));
+  return [...names].map((name) => [`group: ${name}`, (index) => films[index].groups.includes(name)]);
+}
+
+/** The whole viewer: which pair, step and iteration is shown, and what changes it. */
+class Viewer {
+  constructor(root) {
+    this.root = root;
+    this.alone = "alone" in root.dataset;
+    const given = JSON.parse(root.querySelector(".given").textContent);
+    const pictures = root.querySelectorAll(".picture");
+    const details = root.querySelectorAll(".details");
+    root.hidden = false; // sizes are known from here on
+    this.sides = given.map((one, k) => new Side(one, pictures[k], details[k], () => this.redraw()));
+    this.controls = Object.fromEntries([...root.querySelectorAll("[name]")].map((one) => [one.name, one]));
+    this.list = new PairList(root, this.sides, (index) => this.by(() => this.choosePair(index)));
+    this.playing = this.waiting = false;
+    this.listen();
+    this.restyle();
+    const films = this.sides[0].films;
+    this.choosePair(Math.max(0, films.findIndex((film) => film.plans.length)));
+    this.readAddress();
+  }
+
+  // What is shown
+
+  choosePair(index) {
+    this.pair = index;
+    for (const side of this.sides) side.choose(index, () => this.redraw());
+    this.list.mark(index);
+    this.last = Math.max(...this.sides.map((side) => side.film.last));
+    this.plannedSteps = new Set(this.sides.flatMap((side) => side.film.plans.map((plan) => plan.step)));
+    this.root.querySelector(".iterating").hidden = !this.plannedSteps.size;
+    for (const part of this.root.querySelectorAll(".of-plans")) part.hidden = !this.plannedSteps.size;
+    this.controls.steps.max = this.last;
+    this.drawMarks();
+    this.goTo(0);
+  }
+
+  /** Shows a step, at the last iteration of its plan unless another is given. */
+  goTo(step, iteration = Infinity) {
+    this.step = Math.min(Math.max(step, 0), this.last);
+    const plans = this.sides.map((side) => side.film.planAt(Math.min(this.step, side.film.last)));
+    this.newest = Math.max(...plans.map((plan) => plan?.step ?? -1));
+    const newest = plans.filter((plan) => plan?.step === this.newest).map((plan) => plan.iterations);
+    this.leading = newest.reduce((most, one) => (one.length > most.length ? one : most), []);
+    this.iteration = Math.max(0, Math.min(iteration, this.leading.length - 1));
+    this.redraw();
+    clearTimeout(this.settling);
+    if (this.settled) this.settling = setTimeout(() => this.writeAddress(), SETTLED);
+  }
+
+  /** Moves by environment steps, staying at the iteration while the plan in force stays. */
+  moveBy(steps) {
+    const before = this.newest;
+    const { iteration } = this;
+    this.goTo(this.step + steps);
+    if (this.newest === before) this.goTo(this.step, iteration);
+  }
+
+  get lastIteration() {
+    return this.iteration >= this.leading.length - 1;
+  }
+
+  // Drawing
+
+  redraw() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.waiting = false;
+    const share = this.leading.length > 1 ? this.iteration / (this.leading.length - 1) : 1;
+    for (const side of this.sides) side.draw(side.view(this.step, this.newest, share), this.look);
+    const { steps, iterations, play } = this.controls;
+    const step = `step ${this.step} of ${this.last}`;
+    this.show(steps, this.step, this.newest < 0 ? step : `${step}, plan of step ${this.newest}`);
+    this.root.querySelector(".step-now").textContent = step;
+    iterations.max = Math.max(0, this.leading.length - 1);
+    const iteration = `iteration ${this.leading[this.iteration]?.number ?? "unknown"}`;
+    this.show(iterations, this.iteration, iteration);
+    this.root.querySelector(".iteration-now").textContent = iteration;
+    play.textContent = this.playing ? "Pause" : "Play";
+  }
+
+  show(bar, value, words) {
+    bar.value = value;
+    bar.style.setProperty("--share", bar.max > 0 ? value / bar.max : 1);
+    bar.setAttribute("aria-valuetext", words);
+  }
+
+  /** Marks the steps where plans are made, those of a second side below. */
+  drawMarks() {
+    const marks = this.sides.flatMap((side, k) =>
+      side.film.plans.map(({ step }) => {
+        const mark = document.createElement("i");
+        mark.className = `mark-${k}`;
+        mark.style.setProperty("--share", this.last ? step / this.last : 0);
+        return mark;
+      }),
+    );
+    this.root.querySelector(".marks").replaceChildren(...marks);
+  }
+
+  /** Takes the colors from the theme and the switches. */
+  restyle() {
+    const style = getComputedStyle(this.root);
+    const names = ["ink", "muted", "line", "model", "other", "baseline", "card"];
+    const stops = SCALES[this.controls.blind.checked ? "color-blind" : "teal-red"];
+    this.look = {
+      theme: Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()])),
+      font: `12.5px ${style.fontFamily}`,
+      colors: Array.from({ length: 64 }, (_, k) => between(stops, k / 63)),
+      dimmed: this.controls.dim.checked,
+    };
+    this.root.style.setProperty("--scale", stops.join(", "));
+    this.root.style.setProperty("--cheap", stops[0]);
+    if (this.step !== undefined) this.redraw();
+  }
+
+  // Playing
+
+  toggle() {
+    this.playing = !this.playing;
+    if (this.playing) {
+      if (this.step === this.last) this.goTo(0);
+      if (this.controls.through.checked && this.step === this.newest) this.goTo(this.step, 0);
+      this.due = performance.now() + this.pause();
+      requestAnimationFrame((now) => this.tick(now));
+    }
+    this.redraw();
+  }
+
+  /** Milliseconds until the next change. */
+  pause() {
+    const iterating = this.step === this.newest && !this.lastIteration;
+    return 1000 / (iterating ? ITERATIONS_PER_SECOND : STEPS_PER_SECOND) / Number(this.controls.speed.value);
+  }
+
+  tick(now) {
+    if (!this.playing) return;
+    if (now >= this.due) {
+      this.advance();
+      this.due = now + this.pause();
+    }
+    requestAnimationFrame((next) => this.tick(next));
+  }
+
+  /** The next iteration of a plan that is just being made, else the next step. */
+  advance() {
+    if (this.step === this.newest && !this.lastIteration) {
+      this.goTo(this.step, this.iteration + 1);
+    } else if (this.step < this.last) {
+      const reached = this.plannedSteps.has(this.step + 1) && this.controls.through.checked;
+      this.goTo(this.step + 1, reached ? 0 : Infinity);
+    }
+    if (this.step === this.last && (this.lastIteration || this.step !== this.newest)) {
+      this.playing = false;
+      this.redraw();
+    }
+  }
+
+  // What the user does
+
+  listen() {
+    const { steps, iterations, play, back, forth, blind, dim, help, close } = this.controls;
+    const on = (control, event, act) => control.addEventListener(event, act);
+    on(play, "click", () => this.toggle());
+    on(back, "click", () => this.press("ArrowLeft"));
+    on(forth, "click", () => this.press("ArrowRight"));
+    on(steps, "input", () => this.by(() => this.goTo(Number(steps.value))));
+    on(iterations, "input", () => this.by(() => this.goTo(this.step, Number(iterations.value))));
+    on(blind, "change", () => this.restyle());
+    on(dim, "change", () => this.restyle());
+    on(help, "click", () => this.press("?"));
+    on(close, "click", () => this.root.querySelector("dialog").close());
+    on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.restyle());
+    on(window, "hashchange", () => this.readAddress());
+    // On a page with more than the viewer, keys are the viewer's only while the focus is in it.
+    on(this.alone ? document : this.root, "keydown", (event) => this.key(event));
+  }
+
+  key(event) {
+    const { target, key } = event;
+    if (event.ctrlKey || event.altKey || event.metaKey || this.root.querySelector("dialog").open) return;
+    const kind = target.closest("select, button, input, .list");
+    if (kind?.matches("select, [name=iterations]")) return; // they have own uses for these keys
+    if (kind?.matches("button, [type=checkbox]") && key === " ") return;
+    const inList = kind?.matches(".list") && { ArrowUp: "PageUp", ArrowDown: "PageDown" }[key];
+    if (this.press(inList || key)) event.preventDefault();
+  }
+
+  /** Does what a key asks for; false if it means nothing here. */
+  press(key) {
+    const name = { "[": "PageUp", "]": "PageDown" }[key] ?? key;
+    const moves = {
+      ArrowLeft: () => this.moveBy(-1),
+      ArrowRight: () => this.moveBy(1),
+      ArrowUp: () => this.goTo(this.step, this.iteration + 1),
+      ArrowDown: () => this.goTo(this.step, this.iteration - 1),
+      Home: () => this.goTo(0),
+      End: () => this.goTo(this.last),
+      PageUp: () => this.choosePair(this.list.neighbor(-1)),
+      PageDown: () => this.choosePair(this.list.neighbor(1)),
+    };
+    if (name === " ") this.toggle();
+    else if (name === "?") this.root.querySelector("dialog").showModal();
+    else if (name in moves) this.by(moves[name]);
+    else return false;
+    return true;
+  }
+
+  /** Moves because the user wants it, which ends playing. */
+  by(move) {
+    this.playing = false;
+    move();
+  }
+
+  // The address
+
+  /** Shows what the address tells, if it makes sense. */
+  readAddress() {
+    const told = new URLSearchParams(location.hash.slice(1));
+    const number = (name) => (/^\d{1,9}$/.test(told.get(name) ?? "") ? Number(told.get(name)) : NaN);
+    const pair = this.sides[0].films.findIndex((film) => film.number === number("pair"));
+    this.settled = false; // what comes from the address is not written there again
+    if (pair >= 0 && number("step") < Math.max(...this.sides.map(({ films }) => films[pair].frames.count))) {
+      this.playing = false;
+      this.choosePair(pair);
+      this.goTo(number("step"));
+      const iteration = this.leading.findIndex((one) => one.number === number("iteration"));
+      if (iteration >= 0) this.goTo(this.step, iteration);
+      if (!this.alone) this.root.scrollIntoView();
+    }
+    this.settled = true;
+  }
+
+  writeAddress() {
+    const told = new URLSearchParams({ pair: this.sides[0].films[this.pair].number, step: this.step });
+    const iteration = this.leading[this.iteration];
+    if (iteration) told.set("iteration", iteration.number);
+    history.replaceState(null, "", `#${told}`);
+  }
+}
+
+for (const root of document.querySelectorAll(".viewer")) root.viewer = new Viewer(root);
