@@ -281,7 +281,8 @@ def _candidates(bench: Bench, result: EvalResult) -> bytes:
     kept = [filmed.plans[0].iterations[place] for place in (0, 1, 2, -1)]
     costs = [cost for tried in kept for cost in tried.costs]
     figure = Figure(figsize=(2.4 * len(kept), 2.75), layout="constrained")
-    frame = imageio.imread(base64.b64decode(filmed.frames.sheet))[: films.frame_size, : films.frame_size]
+    sheet = imageio.imread(base64.b64decode(filmed.frames.sheet), extension=".webp")
+    frame = sheet[: films.frame_size, : films.frame_size]
     drawn = np.concatenate([tried.paths.array().reshape(-1, 2) for tried in kept])
     side = min(float(len(frame)), np.ptp(drawn, axis=0).max() + 2 * MARGIN_PIXELS)
     left, top = ((drawn.min(axis=0) + drawn.max(axis=0) - side) / 2).clip(0, len(frame) - side)
