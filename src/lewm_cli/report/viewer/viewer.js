@@ -307,7 +307,7 @@ class LatentMap {
       this.cloud.height = canvas.height;
       const own = this.cloud.getContext("2d");
       own.scale(devicePixelRatio, devicePixelRatio);
-      own.globalAlpha = 0.28;
+      own.globalAlpha = 0.4;
       for (let k = 0; k < this.points.length; k += 2) dot(own, place(this.points[k], this.points[k + 1]), 1.4, color);
     }
     context.drawImage(this.cloud, 0, 0, width, height);
