@@ -51,9 +51,14 @@ def kept(plan: FilmedPlan) -> tuple[Candidates, ...]:
     return tuple(plan.iterations[k].model_copy(update={"iteration": k // 2 + 1}) for k in (0, 2))
 
 
+def wait_for_drawing(page: Any) -> None:
+    """Wait until a page shows what was asked of it: it draws with the next frame of the screen."""
+    page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def shown(page: Any) -> tuple[int, int, int]:
     """Number of the pair, step and number of the iteration that a page shows, read from what it says."""
-    page.evaluate("new Promise(requestAnimationFrame)")
+    wait_for_drawing(page)
     said = page.locator(".step-now").inner_text(), page.locator(".iteration-now").text_content()
     pair = page.locator("[aria-selected=true] .number").text_content()
     return tuple(int(re.search(r"\d+", text)[0]) for text in (pair, *said))
@@ -226,6 +231,7 @@ def test_bars_and_the_list_choose_what_is_shown(open_page: OpenPage):
     for part in (".iterating", ".costs", ".scale", ".told-time", ".note"):
         assert not page.locator(part).is_visible(), part
     page.keyboard.press("End")
+    wait_for_drawing(page)
     assert page.locator(".step-now").inner_text() == "step 4 of 4"
 
 
@@ -327,7 +333,7 @@ def test_two_sides_stay_in_step(open_page: OpenPage):
     assert page.locator(".verdict").all_inner_texts() == ["goal reached after 20 steps", "goal reached after 4 steps"]
 
     def told(what: str) -> list[str]:
-        page.evaluate("new Promise(requestAnimationFrame)")
+        wait_for_drawing(page)
         return page.locator(f".told-{what}").all_inner_texts()
 
     assert told("iteration") == ["30 of 30", "2 of 2"]
@@ -356,8 +362,8 @@ def test_nothing_overlaps_at_any_width(open_page: OpenPage, sides: Callable[...,
     page = open_page(sides(name="tworoom/" + "a_long_name" * 4), **look)
     for width in (320, 768, 1280, 1920):
         page.set_viewport_size({"width": width, "height": 900})
-        page.evaluate("new Promise(requestAnimationFrame)")
-        page.evaluate("new Promise(requestAnimationFrame)")
+        wait_for_drawing(page)
+        wait_for_drawing(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
         assert covered(page) == [], width
         sharp = "one => Math.abs(one.width - 2 * one.getBoundingClientRect().width) <= 1"

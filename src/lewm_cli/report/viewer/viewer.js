@@ -61,8 +61,8 @@ class Plan {
 
 /** One pair, decoded: its frames come a little later than the rest. */
 class Film {
-  constructor(stored, size, loaded) {
-    Object.assign(this, { stored, size });
+  constructor(stored, loaded) {
+    this.stored = stored;
     this.last = stored.frames.count - 1;
     this.path = decoded(stored.path);
     this.latents = decoded(stored.latents);
@@ -84,7 +84,8 @@ class Film {
     } catch {
       return; // what is no picture leaves the frames dark
     }
-    const place = (k) => [(k % columns) * this.size, Math.floor(k / columns) * this.size, this.size, this.size];
+    const side = image.width / columns; // very many frames are smaller than the one that positions refer to
+    const place = (k) => [(k % columns) * side, Math.floor(k / columns) * side, side, side];
     const cut = Array.from({ length: count }, (_, k) => createImageBitmap(image, ...place(k)));
     this.frames = await Promise.all(cut);
     if (this.dropped) this.drop();
@@ -401,7 +402,7 @@ class Side {
 
   choose(index, loaded) {
     this.film?.drop();
-    this.film = new Film(this.films[index], this.scene.frameSize, loaded);
+    this.film = new Film(this.films[index], loaded);
     this.map.choose(this.film);
     const told = this.picture.querySelector(".verdict");
     told.textContent = verdict(this.film.stored, this.budget);
