@@ -297,9 +297,20 @@ def test_candidates_are_drawn_where_they_lead_in_the_color_of_their_cost_and_eli
         assert is_like(pixels(page, 8), cheap).sum() == len(bold)  # the cheaper one lies on top
 
 
+def with_sheet(films: FilmResult, shrunk: int) -> FilmResult:
+    """The same films, the frames of the first so much smaller, as those of very long episodes are."""
+    (film,) = films.films
+    sheet = Image.open(io.BytesIO(base64.b64decode(film.frames.sheet)))
+    buffer = io.BytesIO()
+    sheet.reduce(shrunk).save(buffer, "webp", lossless=True)
+    frames = film.frames.model_copy(update={"sheet": base64.b64encode(buffer.getvalue()).decode()})
+    return films.model_copy(update={"films": (film.model_copy(update={"frames": frames}),)})
+
+
 @pytest.mark.slow
-def test_frame_is_that_of_the_step(open_page: OpenPage):
-    page = open_page(one(crossing()))
+@pytest.mark.parametrize("shrunk", [1, 4])
+def test_frame_is_that_of_the_step(open_page: OpenPage, shrunk: int):
+    page = open_page(one(with_sheet(crossing(), shrunk)))
     page.wait_for_function("document.querySelector('.viewer').viewer.sides[0].film.frames.length")
     dimmed = pixels(page, 3)[4]
     page.get_by_label("dim the frame").uncheck()
