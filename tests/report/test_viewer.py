@@ -182,15 +182,21 @@ def test_playing_runs_through_the_iterations_of_a_plan_before_the_episode_goes_o
             const viewer = document.querySelector(".viewer").viewer;
             const goTo = viewer.goTo.bind(viewer);
             window.way = [];
-            viewer.goTo = (...at) => { goTo(...at); way.push([viewer.step, viewer.iteration]); };
+            window.named = new Set();
+            viewer.goTo = (...at) => {
+                goTo(...at);
+                way.push([viewer.step, viewer.iteration]);
+                named.add(viewer.controls.play.textContent);
+            };
         }"""
     )
     planned = [[0, 0], [0, 1], [0, 2], *([k, 2] for k in range(1, 10)), [10, 0], [10, 1], [10, 2]]
     through = [*planned, *([k, 2] for k in range(11, 21))]
     page.keyboard.press("Space")
-    page.get_by_role("button", name="Pause").wait_for()
+    page.wait_for_function(f"way.length >= {len(through)}")
     page.get_by_role("button", name="Play").wait_for()  # it ends by itself
     assert page.evaluate("way") == through
+    assert page.evaluate("[...named]") == ["Play", "Pause"]
     page.get_by_label("play iterations").uncheck()
     page.evaluate("way.length = 0")
     page.get_by_role("button", name="Play").click()
@@ -226,7 +232,7 @@ def test_bars_and_the_list_choose_what_is_shown(open_page: OpenPage):
     for part in (".iterating", ".costs", ".scale", ".told-time", ".note"):
         assert not page.locator(part).is_visible(), part
     page.keyboard.press("End")
-    assert page.locator(".step-now").inner_text() == "step 4 of 4"
+    page.wait_for_function("document.querySelector('.step-now').textContent === 'step 4 of 4'")
 
 
 @pytest.mark.slow
