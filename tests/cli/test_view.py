@@ -18,7 +18,7 @@ from toy_policy import ToyPolicy, ToySizes, add_imitation
 
 REPORT = full_report()
 FILMS = REPORT.films
-EVERY = "lewm eval RUN --manifest pairs.json --record 50"
+EVERY = f"lewm eval RUN --dataset {FILMS.dataset.name} --manifest pairs.json --record 50"
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,8 @@ def test_files_of_films_stand_for_two_solvers_of_one_run(home: Path, shown: list
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "RUN [RUN]"),
-        (["tworoom/one"] * 3, 2, "a page shows one run, or two side by side, and here are 3"),
+        ([], 2, "Missing argument 'RUN'"),
+        (["tworoom/ones"] * 3, 2, "a page shows one run, or two side by side, and here are 3"),
         (["tworoom/ones"], 1, "there is no run 'tworoom/ones' under"),
         (["nothing.json"], 1, "there is no file nothing.json; stored films lie in <run>.run/results"),
         (
@@ -152,6 +152,7 @@ def test_files_of_films_stand_for_two_solvers_of_one_run(home: Path, shown: list
             1,
             "was evaluated without keeping plans; evaluate it once more: lewm eval tworoom/evaluated --record 4",
         ),
+        (["tworoom/one", "--output", "films.json"], 2, "films.json ends in .json, as files of films do"),
         (["tworoom/one", "--output", "."], 1, "it is a folder; name a file"),
     ],
 )
@@ -201,9 +202,9 @@ def test_policy_makes_no_plans(home: Path, monkeypatch: pytest.MonkeyPatch, smal
 def test_two_without_a_common_pair_are_told_how_to_get_some(home: Path, changes: dict, films: Sequence, said: str):
     keep(home, "one", films, **changes)
     refused = view(home, "tworoom/one", "tworoom/other").sentence()
-    assert (
-        f"tworoom/one and tworoom/other were not filmed on the same pairs: {said}; film both with: {EVERY}" in refused
-    )
+    assert f"tworoom/one and tworoom/other were not filmed on the same pairs: {said}; film both with: " in refused
+    dataset = changes.get("dataset", FILMS.dataset).name
+    assert refused.endswith(f"lewm eval RUN --dataset {dataset} --manifest pairs.json --record 50")
 
 
 @pytest.mark.parametrize(

@@ -317,17 +317,21 @@ def test_points_are_kept_to_half_a_unit_and_clipped():
 
 
 @pytest.mark.slow
-def test_evaluation_without_films_keeps_none(filmed: Filmed):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--record", 0), []), (("--offsets", 1), ["films: none, for every goal was reached at the start"])],
+)
+def test_evaluation_without_films_keeps_none(filmed: Filmed, options: tuple, said: list[str]):
     folder = filmed.run.files.results
     before = set(folder.iterdir())
     settings = ("--set", "planner.candidates=8", "--set", "planner.elites=2", "--set", "planner.iterations=1")
-    arguments = ("--dataset", "tworoom/test", "--episodes", 2, "--record", 0, *settings)
+    arguments = ("--dataset", "tworoom/test", "--episodes", 2, *options, *settings)
     done = lewm_here(filmed.home.write, "eval", RUN, *arguments, "--json")
     assert done.code == 0, done.err
     (added,) = set(folder.iterdir()) - before
     assert added.name.startswith("eval-")
     assert "filming" not in done.err
-    assert "films: " not in done.err
+    assert [line for line in done.err.splitlines() if line.startswith("films: ")] == said
     assert "--record" in lewm_here(filmed.home.write, "eval", RUN, "--record", -1).sentence(code=2)
 
 

@@ -72,6 +72,14 @@ def test_manifest_with_rows_that_are_no_pairs_is_refused(
         manifest_pairs(path, read_manifest(path), TWOROOM, dataset, protocol, print)
 
 
+def test_manifest_that_names_a_pair_twice_is_refused(frozen: tuple[Path, Dataset, EvalProtocol]):
+    path, _, _ = frozen
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps(tree | {"pairs": [*tree["pairs"], tree["pairs"][0]]}))
+    with pytest.raises(LewmError, match="names a pair twice"):
+        read_manifest(path)
+
+
 @given(content=st.one_of(st.text(max_size=20), st.just('{"format": 2, "pairs": []}')))
 def test_what_is_no_manifest_is_refused(tmp_path_factory: pytest.TempPathFactory, content: str):
     path = tmp_path_factory.mktemp("manifest") / "pairs.json"

@@ -711,7 +711,7 @@ def test_evaluation_with_every_solver(trained: Path, tmp_path: Path, solver: str
     refined = told.tried(4, gradient=True) * 10 if solver == "cem-gd" else 0
     assert result.flops_per_plan == told.images + 3 * told.tried(12, gradient=gradient) + refined
     assert sum(one.iterations for one in result.episodes) == result.plans * result.iterations_per_plan
-    assert " MB); look at them: lewm view tworoom/lewm" in done.err
+    assert " kB); look at them: lewm view tworoom/lewm" in done.err
     check_film(home, result)
     again = lewm_here(home, *line, "--record", 0)
     assert f"{result.plans} plans on cpu: {result.iterations_per_plan:g} iterations, " in flat(again.out)

@@ -187,15 +187,21 @@ def test_playing_runs_through_the_iterations_of_a_plan_before_the_episode_goes_o
             const viewer = document.querySelector(".viewer").viewer;
             const goTo = viewer.goTo.bind(viewer);
             window.way = [];
-            viewer.goTo = (...at) => { goTo(...at); way.push([viewer.step, viewer.iteration]); };
+            window.named = new Set();
+            viewer.goTo = (...at) => {
+                goTo(...at);
+                way.push([viewer.step, viewer.iteration]);
+                named.add(viewer.controls.play.textContent);
+            };
         }"""
     )
     planned = [[0, 0], [0, 1], [0, 2], *([k, 2] for k in range(1, 10)), [10, 0], [10, 1], [10, 2]]
     through = [*planned, *([k, 2] for k in range(11, 21))]
     page.keyboard.press("Space")
-    page.get_by_role("button", name="Pause").wait_for()
+    page.wait_for_function(f"way.length >= {len(through)}")
     page.get_by_role("button", name="Play").wait_for()  # it ends by itself
     assert page.evaluate("way") == through
+    assert page.evaluate("[...named]") == ["Play", "Pause"]
     page.get_by_label("play iterations").uncheck()
     page.evaluate("way.length = 0")
     page.get_by_role("button", name="Play").click()
@@ -303,9 +309,20 @@ def test_candidates_are_drawn_where_they_lead_in_the_color_of_their_cost_and_eli
         assert is_like(pixels(page, 8), cheap).sum() == len(bold)  # the cheaper one lies on top
 
 
+def with_sheet(films: FilmResult, shrunk: int) -> FilmResult:
+    """The same films, the frames of the first so much smaller, as those of very long episodes are."""
+    (film,) = films.films
+    sheet = Image.open(io.BytesIO(base64.b64decode(film.frames.sheet)))
+    buffer = io.BytesIO()
+    sheet.reduce(shrunk).save(buffer, "webp", lossless=True)
+    frames = film.frames.model_copy(update={"sheet": base64.b64encode(buffer.getvalue()).decode()})
+    return films.model_copy(update={"films": (film.model_copy(update={"frames": frames}),)})
+
+
 @pytest.mark.slow
-def test_frame_is_that_of_the_step(open_page: OpenPage):
-    page = open_page(one(crossing()))
+@pytest.mark.parametrize("shrunk", [1, 4])
+def test_frame_is_that_of_the_step(open_page: OpenPage, shrunk: int):
+    page = open_page(one(with_sheet(crossing(), shrunk)))
     page.wait_for_function("document.querySelector('.viewer').viewer.sides[0].film.frames.length")
     dimmed = pixels(page, 3)[4]
     page.get_by_label("dim the frame").uncheck()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
@@ -212,7 +213,7 @@ def command(
             output.say(f"stored: {one.path}")
             if one.films:
                 look = suggestion.command("view", one.result.run)
-                output.say(f"films: {one.films} ({one.films.stat().st_size / 1e6:.1f} MB); look at them: {look}")
+                output.say(f"films: {one.films} ({decimal(one.films.stat().st_size)}); look at them: {look}")
     if video:
         output.say(f"videos: {video}")
 

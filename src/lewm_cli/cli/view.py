@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lewm_cli.cli import completion, early, options
+from lewm_cli.errors import UsageError
 
 EXAMPLES = options.examples(
     "lewm view tworoom/delta",
@@ -18,7 +19,7 @@ def command(
     films: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN [RUN]",
+            metavar="RUN",
             help="A run, of which the newest films are taken, or a file of films; a second one goes beside it.",
             show_default=False,
             autocompletion=completion.names(completion.runs),
@@ -39,6 +40,8 @@ def command(
     a map of the latents. lewm eval --record N says of how many pairs plans are kept. Two runs, or two solvers as files
     of films, are shown side by side on the pairs that both have.
     """
+    if len(films) > 2:
+        raise UsageError(f"a page shows one run, or two side by side, and here are {len(films)}; name one or two")
     where = early.find_home(home, runs=(one for one in films if not one.endswith(".json")))
     from lewm_cli.flows.view import write_view
     from lewm_cli.report import Output, view_tables, view_tree

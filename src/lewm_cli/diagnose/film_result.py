@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.store import Measurement
@@ -116,4 +116,4 @@ class FilmResult(Measurement):
     frameskip: PositiveInt
     """Environment steps per model step."""
     latent_map: LatentMap
-    films: tuple[PlanFilm, ...]
+    films: tuple[PlanFilm, ...] = Field(min_length=1)

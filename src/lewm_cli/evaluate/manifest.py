@@ -72,6 +72,8 @@ def read_manifest(path: Path) -> PairManifest:
         ) from error
     if not manifest.pairs:
         raise LewmError(f"the manifest {path} holds no pairs; remove it, and it will be written again")
+    if len(set(manifest.pairs)) < len(manifest.pairs):
+        raise LewmError(f"the manifest {path} names a pair twice, and a pair counts once; name each once in it")
     return manifest
 
 

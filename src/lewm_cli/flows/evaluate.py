@@ -204,6 +204,8 @@ class _Evaluation:
         result = result.model_copy(update={"episodes": tuple(first_seed(result.episodes))})
         chosen = choose_episodes(result, count)
         if not chosen:
+            if count:
+                self.say("films: none, for every goal was reached at the start")
             return None
         with self.progress("filming", 2 * len(chosen) * result.protocol.budget, "steps") as advance:
             filmed = film(self.run, self.task, pairs.dataset, result, chosen, advance, self.pool)

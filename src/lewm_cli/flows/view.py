@@ -36,12 +36,12 @@ def write_view(home: Home, typed: Sequence[str], output: Path | None, say: Say) 
             films are taken.
 
     Raises:
-        UsageError: none, or more than two.
+        UsageError: the page would be named like a file of films.
         LewmError: there are no films, they are of other weights, or two have no pair in common; or the page cannot be
             written.
     """
-    if not 0 < len(typed) <= 2:
-        raise UsageError(f"a page shows one run, or two side by side, and here are {len(typed)}; name one or two")
+    if output and output.suffix == ".json":
+        raise UsageError(f"{output} ends in .json, as files of films do, and the page is HTML; name it page.html")
     path = output or _place(home, typed[0])
     try_writing(path)
     films = [FILMS.read(Path(one)) if one.endswith(".json") else _newest(home, one, say) for one in typed]
@@ -96,7 +96,7 @@ def _on_the_same_pairs(one: Viewed, other: Viewed, say: Say) -> tuple[Viewed, ..
         shared, why = set(), f"the recordings differ ({recordings[0].name} and {recordings[1].name})"
     else:
         why = f"{counts[0]} and {counts[1]} pairs, none of them shared"
-    all_of_them = command("eval", "RUN", *EVERY)
+    all_of_them = command("eval", "RUN", "--dataset", recordings[0].name, *EVERY)
     if not shared:
         raise LewmError(
             f"{one.name} and {other.name} were not filmed on the same pairs: {why}; film both with: {all_of_them}"
@@ -106,8 +106,9 @@ def _on_the_same_pairs(one: Viewed, other: Viewed, say: Say) -> tuple[Viewed, ..
         say(f"{both}; to see more, film both with: {all_of_them}")
     found = []
     for side in sides:
-        films = sorted((film for film in side.films.films if _pair(film) in shared), key=_pair)
-        found.append(Viewed(side.name, side.films.model_copy(update={"films": tuple(films)})))
+        films = {_pair(film): film for film in side.films.films}
+        kept = tuple(films[pair] for pair in sorted(shared))
+        found.append(Viewed(side.name, side.films.model_copy(update={"films": kept})))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@
  * A test reads the colors below, and viewer.css repeats those of the legend.
  */
 
-/** Colors of candidates from cheap to dear; both scales can be told apart on the dimmed frame. */
+/** Colors of candidates from cheap to expensive; both scales can be told apart on the dimmed frame. */
 const SCALES = {
   "teal-red": ["#2bd9c4", "#e6d27a", "#ff7b6b"],
   "color-blind": ["#fde725", "#b5de2b", "#6ece58", "#35b779"],
@@ -84,7 +84,7 @@ class Film {
     } catch {
       return; // what is no picture leaves the frames dark
     }
-    const side = image.width / columns; // very many frames are smaller than the one that positions refer to
+    const side = image.naturalWidth / columns; // of very many frames, smaller than the frame
     const place = (k) => [(k % columns) * side, Math.floor(k / columns) * side, side, side];
     const cut = Array.from({ length: count }, (_, k) => createImageBitmap(image, ...place(k)));
     this.frames = await Promise.all(cut);
@@ -214,7 +214,7 @@ class Scene {
     context.globalAlpha = 1;
   }
 
-  /** Dear ones first, so that cheap ones show. */
+  /** Expensive ones first, so that cheap ones show. */
   drawCandidates({ elites, paths, ranks }, place, unit, look) {
     for (let k = paths.length - 1; k >= 0; k--) {
       const color = look.colors[Math.round(ranks[k] * (look.colors.length - 1))];
