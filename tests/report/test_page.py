@@ -22,6 +22,8 @@ from lewm_cli.statistics import Rate
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, SuccessMeasured, TrainingHistory
 from reports import bare_report, full_report, history
 
+pytest_plugins = ("headless",)
+
 NASTY = """tworoom/<script>alert("1")</script>&'x"""
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -18,6 +18,8 @@ from lewm_cli.report.page import render_page
 from lewm_cli.report.viewer.viewer import FOLDER
 from reports import SIDE, bare_report, full_report
 
+pytest_plugins = ("headless",)
+
 HOSTILE = """a/</script><script>alert("1")</script><!--'&""" + "_very_long" * 20
 
 FILMS: FilmResult = full_report().films
