@@ -20,7 +20,7 @@ class Points(Section):
     shape: tuple[NonNegativeInt, ...]
     """(..., 2)."""
     unit: PositiveFloat
-    """What the number 1 stands for."""
+    """The length that the number 1 stands for."""
     data: str
     """Little-endian int16, row by row, base64."""
 

@@ -22,7 +22,7 @@ NUMBERS = 2**24
 FRAMES_AT_ONCE = 64
 
 BEYOND = 4.0
-"""What is imagined may lie so many times as far out as the farthest frame; beyond, it is drawn at the border."""
+"""Imagined places may lie so many times as far out as the farthest frame; those beyond are drawn at the border."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lewm_cli.diagnose.film_result import FilmResult
@@ -25,7 +24,7 @@ from lewm_cli.report.probing import TITLES
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
-from lewm_cli.report.viewer import Viewed, player, player_style
+from lewm_cli.report.viewer import Viewed, player, player_style, templates
 from lewm_cli.store import Measurement
 from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
 
@@ -55,13 +54,7 @@ def render_page(report: RunReport) -> str:
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(FOLDER)
     filters = (
         *(day, decimals, duration, interval, listed, number, objective_settings, p_value, percent, setting, times),
         *(highest_peaks, median_size, remark, what_happens),

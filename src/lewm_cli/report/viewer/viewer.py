@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,8 @@ def render_view(sides: Sequence[Viewed]) -> str:
         sides: one, or two whose films are of the same pairs in the same order.
     """
     style = Markup(PAGE_STYLE.read_text(encoding="utf-8")) + player_style()
-    return _template("viewer.html.j2").render(sides=sides, style=style, player=player(sides, alone=True))
+    template = templates(FOLDER).get_template("viewer.html.j2")
+    return template.render(sides=sides, style=style, player=player(sides, alone=True))
 
 
 def player(sides: Sequence[Viewed], *, alone: bool = False) -> Markup:
@@ -54,11 +54,9 @@ def player(sides: Sequence[Viewed], *, alone: bool = False) -> Markup:
     """
     given = _json([_given(side) for side in sides])
     script = Markup((FOLDER / "viewer.js").read_text(encoding="utf-8"))
-    return Markup(
-        _template("player.html.j2").render(
-            sides=sides, radius=sides[0].goal_radius, alone=alone, given=given, script=script
-        )
-    )
+    template = templates(FOLDER).get_template("player.html.j2")
+    radius = sides[0].goal_radius
+    return Markup(template.render(sides=sides, radius=radius, alone=alone, given=given, script=script))
 
 
 def player_style() -> Markup:
@@ -77,14 +75,14 @@ def _json(tree: object) -> Markup:
     return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))
 
 
-@cache
-def _template(name: str) -> Any:
+def templates(folder: Path) -> Environment:
+    """The templates in a folder, in which a name that is not given is an error."""
     environment = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["setting"] = setting
-    return environment.get_template(name)
+    return environment
