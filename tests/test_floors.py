@@ -28,6 +28,7 @@ FLOORS = (
     {"probe", "surprise", "fetch", "train", "verify", "doctor"},
     {"evaluate"},
     {"diagnose"},
+    {"demo"},
     {"report"},
     {"flows"},
     {"cli"},

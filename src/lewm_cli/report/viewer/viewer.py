@@ -52,7 +52,7 @@ def player(sides: Sequence[Viewed], *, alone: bool = False) -> Markup:
         sides: one, or two whose films are of the same pairs in the same order.
         alone: there is nothing else on the page, so that all keys are the player's.
     """
-    given = _json([_given(side) for side in sides])
+    given = as_json([_given(side) for side in sides])
     script = Markup((FOLDER / "viewer.js").read_text(encoding="utf-8"))
     template = templates(FOLDER).get_template("player.html.j2")
     radius = sides[0].goal_radius
@@ -69,7 +69,7 @@ def _given(side: Viewed) -> dict[str, Any]:
     return {"name": side.name, "budget": side.films.protocol.budget, "radius": side.goal_radius, "result": result}
 
 
-def _json(tree: object) -> Markup:
+def as_json(tree: object) -> Markup:
     """JSON that ends no script element and opens no comment, whatever its texts say."""
     text = json.dumps(tree, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))

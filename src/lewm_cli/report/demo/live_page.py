@@ -1,0 +1,48 @@
+"""Puts the page together in which a run plans: model, runtime and scripts in one HTML file."""
+
+import base64
+import gzip
+from dataclasses import fields
+from pathlib import Path
+
+from markupsafe import Markup
+
+from lewm_cli.demo import LiveModel, ModelParts
+from lewm_cli.report.viewer.viewer import PAGE_STYLE, as_json, templates
+
+FOLDER = Path(__file__).parent
+
+RUNTIME = FOLDER / "runtime"
+"""ONNX Runtime Web, which `scripts/runtime` puts there when lewm-cli is built."""
+
+RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+
+SCRIPTS = ("tworoom.js", "remote.js", "model.js", "demo.js")
+"""One after another they are one module; `worker.js` becomes a worker of its own."""
+
+
+def render_demo(model: LiveModel, parts: ModelParts) -> str:
+    """The page: one HTML file that loads nothing, the same bytes for the same run."""
+    script, library = (RUNTIME / name for name in RUNTIME_FILES)
+    packed = {
+        "runtime": script.read_bytes(),
+        "library": library.read_bytes(),
+        "worker": (FOLDER / "worker.js").read_bytes(),
+        **{field.name: getattr(parts, field.name) for field in fields(parts)},
+    }
+    return (
+        templates(FOLDER)
+        .get_template("demo.html.j2")
+        .render(
+            model=model,
+            given=as_json(model.model_dump(mode="json")),
+            packed={name: _packed(content) for name, content in packed.items()},
+            style=Markup(PAGE_STYLE.read_text(encoding="utf-8") + (FOLDER / "demo.css").read_text(encoding="utf-8")),
+            script=Markup("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)),
+        )
+    )
+
+
+def _packed(content: bytes) -> str:
+    """Base64 of gzip, which the page unpacks with DecompressionStream."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
