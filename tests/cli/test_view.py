@@ -18,6 +18,7 @@ from toy_policy import ToyPolicy, ToySizes, add_imitation
 
 REPORT = full_report()
 FILMS = REPORT.films
+AGAIN = f"lewm eval tworoom/evaluated --dataset {REPORT.evaluation.dataset.name} --record 4"
 EVERY = f"lewm eval RUN --dataset {FILMS.dataset.name} --manifest pairs.json --record 50"
 
 
@@ -150,7 +151,7 @@ def test_files_of_films_stand_for_two_solvers_of_one_run(home: Path, shown: list
         (
             ["tworoom/evaluated"],
             1,
-            "was evaluated without keeping plans; evaluate it once more: lewm eval tworoom/evaluated --record 4",
+            f"evaluated without keeping plans; evaluate it once more: {AGAIN}",
         ),
         (["tworoom/one", "--output", "films.json"], 2, "films.json ends in .json, as files of films do"),
         (["tworoom/one", "--output", "."], 1, "it is a folder; name a file"),
@@ -175,7 +176,7 @@ def test_films_of_other_weights_are_refused(home: Path):
     keep(home, "evaluated", weights_sha256="0" * 64)
     said = view(home, "tworoom/evaluated").sentence()
     assert "no films of tworoom/evaluated are of the weights it has now" in said
-    assert said.endswith("lewm eval tworoom/evaluated --record 4")
+    assert said.endswith(AGAIN)
     assert not (home / "tworoom" / "evaluated.run" / "view.html").exists()
 
 

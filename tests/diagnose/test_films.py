@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from commands import lewm_here
 from lewm_cli.config import Layer, PlannerConfig
@@ -314,6 +315,13 @@ def test_points_are_kept_to_half_a_unit_and_clipped():
     kept = Points.of(points, 0.01)
     assert kept.array() == pytest.approx(points, abs=0.005 + 1e-9)
     assert Points.of([[1e9, -1e9]], 0.5).array().tolist() == [[16383.5, -16384.0]]
+
+
+@pytest.mark.parametrize("changed", [{"shape": (3, 2)}, {"shape": (8,)}, {"data": "AAAA"}, {"data": "?"}])
+def test_points_that_do_not_fill_their_shape_are_refused(changed: dict[str, object]):
+    kept = Points.of(np.zeros((4, 2)), 0.01).model_dump()
+    with pytest.raises(ValidationError):
+        Points.model_validate(kept | changed)
 
 
 @pytest.mark.slow

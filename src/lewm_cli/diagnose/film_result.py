@@ -1,11 +1,12 @@
 """Films of an evaluation: frames, plans with their candidates, and latents of some pairs, as they are stored."""
 
 import base64
+import math
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config import EvalProtocol, Section
 from lewm_cli.store import Measurement
@@ -29,6 +30,12 @@ class Points(Section):
         """Store points (..., 2), each number rounded to the unit and clipped to what 16 bits hold."""
         whole = (np.asarray(points, float) / unit).round().clip(-(2**15), 2**15 - 1).astype("<i2")
         return cls(shape=whole.shape, unit=unit, data=base64.b64encode(whole.tobytes()).decode())
+
+    @model_validator(mode="after")
+    def _data_fills_the_shape(self) -> Self:
+        if self.shape[-1:] != (2,) or len(base64.b64decode(self.data)) != 2 * math.prod(self.shape):
+            raise ValueError(f"data does not hold the points of shape {self.shape}")
+        return self
 
     def array(self) -> npt.NDArray[np.float64]:
         """The points (..., 2)."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from lewm_cli.diagnose import FilmResult, PlanFilm
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing, write_text
+from lewm_cli.flows.compare import EVALUATIONS
 from lewm_cli.flows.named_result import NamedKind, numbered
 from lewm_cli.flows.results import result_paths, results_folders
 from lewm_cli.plural import counted
 from lewm_cli.report import Viewed, render_view
-from lewm_cli.store import FoundRun, Home, Say, read_card
+from lewm_cli.store import FoundRun, Home, Say, read_card, silent
 from lewm_cli.suggestion import command
 
 FILMS = NamedKind("films", FilmResult, "film", "films can be viewed", ("eval", "RUN", "--record", "4"))
@@ -81,7 +82,8 @@ def _why_there_are_none(home: Home, run: FoundRun) -> str:
     if not result_paths(folders, ["eval"]):
         first = command("eval", run.name)
         return f"{run.name} was never evaluated, so there are no plans to look at; start with: {first}"
-    again = command("eval", run.name, "--record", 4)
+    last = EVALUATIONS.newest(home, run, silent)
+    again = command("eval", run.name, *(("--dataset", last[1].dataset.name) if last else ()), "--record", 4)
     if result_paths(folders, [FILMS.word]):
         return f"no films of {run.name} are of the weights it has now; make new ones: {again}"
     return f"{run.name} was evaluated without keeping plans; evaluate it once more: {again}"
