@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lewm_cli.demo import LiveModel, ModelParts
+from lewm_cli.errors import LewmError
 from lewm_cli.report.viewer.viewer import PAGE_STYLE, as_json, templates
 
 FOLDER = Path(__file__).parent
@@ -19,6 +20,15 @@ RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 
 SCRIPTS = ("tworoom.js", "remote.js", "model.js", "demo.js")
 """One after another they are one module; `worker.js` becomes a worker of its own."""
+
+
+def require_runtime() -> None:
+    """Raises LewmError if ONNX Runtime Web is not there."""
+    if not all((RUNTIME / name).is_file() for name in RUNTIME_FILES):
+        raise LewmError(
+            "the page needs ONNX Runtime Web, and lewm-cli was installed here without it; in the folder of its "
+            "repository type: scripts/runtime && pip install ."
+        )
 
 
 def render_demo(model: LiveModel, parts: ModelParts) -> str:
