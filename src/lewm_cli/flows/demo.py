@@ -1,6 +1,5 @@
 """The page in which a run plans, as a file or served on this machine."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +42,8 @@ def write_demo(
     if task is not TWOROOM:
         serve = command("demo", run.name, "--serve")
         raise LewmError(
-            f"the simulator of {task.name} runs in Python only, and a file of its own has none; serve the page: {serve}"
+            f"the simulator of {task.name} runs in Python and not in a page, so there is no file of it; serve the page: "
+            f"{serve}"
         )
     path = output or results_folder(home, run).parent / "demo.html"
     try_writing(path)
@@ -61,9 +61,9 @@ def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[R
     run.require_world_model(f"there are no plans to watch; see what it does in videos: {videos}")
     task = simulated_task(run, "there is no world for it to act in, here or in a page")
     if isinstance(run.card.model, PatchNetworkConfig) or run.card.inputs.proprio:
-        films = f"{command('eval', run.name, '--record', 4)}, then {command('view', run.name)}"
+        films = f"{command('eval', run.name, '--record', 4)} && {command('view', run.name)}"
         raise LewmError(
-            f"{run.name} ({run.method}) sees more than one latent vector per frame, and a page plans with that alone; "
+            f"{run.name} ({run.method}) plans by more than one latent vector per frame, and a page by exactly that; "
             f"look at its plans instead: {films}"
         )
     return run, task

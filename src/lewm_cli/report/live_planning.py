@@ -16,11 +16,11 @@ LARGE = 25e6
 def demo_tables(model: LiveModel, path: Path) -> list[RenderableType]:
     """A line on what the page is, and lines on what to do next."""
     size = path.stat().st_size
-    serve = f"{command('demo', model.run, '--serve')}, in a page that plans with several threads"
+    serve = command("demo", model.run, "--serve")
     return [
         f"{model.run} in a page of {decimal(size)}, which needs no network and can be given to anybody",
         "in it: click where it should go, and press play",
-        f"a file so large takes a while to open; rather: {serve}" if size > LARGE else f"faster: {serve}",
+        f"{'so large a file takes a while to open; rather' if size > LARGE else 'faster, with more threads'}: {serve}",
     ]
 
 

@@ -491,7 +491,7 @@ class Demo {
   /** There is nothing to do without a model: one sentence in place of the controls. */
   giveUp(error) {
     const { root } = this;
-    for (const part of root.querySelectorAll(".controls, .settings, .phases")) part.hidden = true;
+    for (const part of root.querySelectorAll(".controls, .details, .settings, .phases")) part.hidden = true;
     const trouble = root.querySelector(".trouble");
     trouble.hidden = false;
     trouble.textContent = error.message;

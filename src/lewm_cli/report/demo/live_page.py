@@ -53,7 +53,7 @@ def render_demo(model: LiveModel, parts: ModelParts) -> str:
         .render(
             model=model,
             given=as_json(model.model_dump(mode="json")),
-            packed={name: _packed(content) for name, content in packed.items()},
+            packed={name: pack(content) for name, content in packed.items()},
             style=Markup(PAGE_STYLE.read_text(encoding="utf-8"))
             + player_style()
             + Markup((FOLDER / "demo.css").read_text(encoding="utf-8")),
@@ -63,6 +63,6 @@ def render_demo(model: LiveModel, parts: ModelParts) -> str:
     )
 
 
-def _packed(content: bytes) -> str:
-    """Base64 of gzip, which the page unpacks with DecompressionStream."""
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+def pack(content: bytes) -> Markup:
+    """Base 85 of gzip, which model.js unpacks: 6 % shorter than base 64. A comma stands for "<", which opens tags."""
+    return Markup(base64.b85encode(gzip.compress(content, 9, mtime=0)).replace(b"<", b",").decode())

@@ -17,6 +17,9 @@
 
 const BROWSERS = "open this page in a current Chromium, Firefox or Safari";
 
+/** Of base 85 as Python has it, except that a comma stands for "<". */
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+
 class Model {
   /** @param {Worker} worker */
   constructor(worker) {
@@ -42,7 +45,7 @@ class Model {
    * Resolves when the networks answer.
    *
    * @param {LiveModel} given
-   * @param {Object<string, string>} packed  base64 of gzip by name: runtime, library, worker, and the networks
+   * @param {Object<string, string>} packed  by name: runtime, library, worker, and the networks
    * @throws {Error} whose message is a sentence for the user
    */
   static async load(given, packed) {
@@ -91,13 +94,25 @@ class Model {
   }
 }
 
-/** @param {string} text  base64 of gzip  @returns {Promise<Uint8Array>} */
+/** @param {string} text  as live_page.py packs it  @returns {Promise<Uint8Array>} */
 async function unpacked(text) {
-  const characters = atob(text);
-  const bytes = new Uint8Array(characters.length);
-  for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([ofBase85(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Five digits are four bytes; the last ones may be fewer. */
+function ofBase85(text) {
+  const values = new Uint8Array(128);
+  for (let k = 0; k < DIGITS.length; k++) values[DIGITS.charCodeAt(k)] = k;
+  const bytes = new DataView(new ArrayBuffer(4 * Math.ceil(text.length / 5)));
+  for (let k = 0; 5 * k < text.length; k++) {
+    let four = 0;
+    for (let digit = 5 * k; digit < 5 * k + 5; digit++) {
+      four = 85 * four + (digit < text.length ? values[text.charCodeAt(digit)] : 84);
+    }
+    bytes.setUint32(4 * k, four);
+  }
+  return bytes.buffer.slice(0, Math.floor((4 * text.length) / 5));
 }
 
 /** @param {Uint8Array} script  @returns {string} an address for workers; those of ONNX Runtime can share memory */

@@ -57,7 +57,7 @@ class TwoRoom {
   constructor({ image_size: imageSize, goal_radius: goalRadius }) {
     this.goalRadius = goalRadius;
     this.shrink = new Resizing(ROOMS.size, imageSize);
-    this.scenery = scenery(this.walls);
+    this.scenery = rooms();
   }
 
   /** A start and a goal in different rooms, drawn as for recordings; drawn walls stay, and none lies on either. */
@@ -129,16 +129,15 @@ class TwoRoom {
       if (covered) parts = parts.flatMap((part) => cutOut(part, covered));
     }
     const at = (t) => from.map((start, axis) => start + t * (to[axis] - start));
-    this.setWalls([...this.walls, ...parts.map((part) => part.map(at))]);
+    const strokes = parts.map((part) => part.map(at));
+    this.walls = [...this.walls, ...strokes];
+    this.scenery = strokes.reduce(withStroke, this.scenery);
+    this.set(this.now.position, this.goal.position);
   }
 
   clearWalls() {
-    this.setWalls([]);
-  }
-
-  setWalls(walls) {
-    this.walls = walls;
-    this.scenery = scenery(walls);
+    this.walls = [];
+    this.scenery = rooms();
     this.set(this.now.position, this.goal.position);
   }
 
@@ -165,9 +164,7 @@ class TwoRoom {
   /** Where one action leads to. */
   step(from, x, y) {
     const to = ruled(from, [moved(from[0], x), moved(from[1], y)]);
-    if (this.walls.length === 0) return to;
-    const near = this.walls.filter((wall) => isNear(wall, from));
-    return near.length === 0 ? to : slid(near, from, to);
+    return this.walls.length === 0 ? to : slid(this.walls, from, to);
   }
 }
 
@@ -220,73 +217,77 @@ function seededUniform(seed) {
 function slid(walls, from, to) {
   let [at, wanted] = [from, to];
   for (let leg = 0; leg < 3; leg++) {
-    const reached = advanced(walls, at, wanted);
-    at = reached;
-    if (reached === wanted) break;
-    const touched = walls.map((wall) => nearestPoint(at, ...wall)).sort((one, other) => one.away - other.away)[0];
-    const [outX, outY] = [at[0] - touched.point[0], at[1] - touched.point[1]];
-    const rest = (outX * (wanted[1] - at[1]) - outY * (wanted[0] - at[0])) / touched.away ** 2;
+    const { end, touched } = advanced(walls, at, wanted);
+    at = end;
+    if (!touched) break;
+    const near = nearestPoint(at, ...touched);
+    const [outX, outY] = [at[0] - near[0], at[1] - near[1]];
+    const rest = (outX * (wanted[1] - at[1]) - outY * (wanted[0] - at[0])) / (outX ** 2 + outY ** 2);
     wanted = ruled(at, [at[0] - rest * outY, at[1] + rest * outX]);
   }
+  if (at === to) return to;
   const end = at.map(Math.fround);
   return clearance(walls, end, end) >= TOUCHING ? end : from;
 }
 
-/** The last place on a straight way before a stroke; the end itself, the same array, if none is in the way. */
+/** The last place on a straight way before a stroke, and that stroke; the way's end if none is in the way. */
 function advanced(walls, from, to) {
+  const near = walls.filter((wall) => isNear(wall, from, to));
   // What touches already may go along it and away.
-  const enough = Math.min(TOUCHING + BEFORE_TOUCHING, clearance(walls, from, from) - 1e-9);
-  if (clearance(walls, from, to) >= enough) return to;
+  const enough = Math.min(TOUCHING + BEFORE_TOUCHING, clearance(near, from, from) - 1e-9);
+  const inTheWay = near.filter((wall) => distanceOfLines(from, to, ...wall) < enough);
+  if (inTheWay.length === 0) return { end: to, touched: null };
   let [free, blocked] = [0, 1];
   const at = (t) => [from[0] + t * (to[0] - from[0]), from[1] + t * (to[1] - from[1])];
   for (let k = 0; k < HALVINGS; k++) {
     const middle = (free + blocked) / 2;
-    if (clearance(walls, from, at(middle)) >= enough) free = middle;
+    if (clearance(inTheWay, from, at(middle)) >= enough) free = middle;
     else blocked = middle;
   }
-  return at(free);
+  const touched = inTheWay.find((wall) => distanceOfLines(from, at(blocked), ...wall) < enough);
+  return { end: at(free), touched };
 }
 
 /** Least distance between a straight way and the middle lines of strokes. */
 function clearance(walls, from, to) {
-  let least = Infinity;
-  for (const [start, end] of walls) {
-    if (crosses(from, to, start, end)) return 0;
-    least = Math.min(
-      least,
-      nearestPoint(from, start, end).away,
-      nearestPoint(to, start, end).away,
-      nearestPoint(start, from, to).away,
-      nearestPoint(end, from, to).away,
-    );
+  return walls.reduce((least, wall) => Math.min(least, distanceOfLines(from, to, ...wall)), Infinity);
+}
+
+/** Whether a stroke's disk-wide surroundings may meet a straight way: told by boxes, for most strokes are far away. */
+function isNear([start, end], from, to) {
+  const reach = TOUCHING + 2 * BEFORE_TOUCHING;
+  for (let axis = 0; axis < 2; axis++) {
+    if (Math.min(from[axis], to[axis]) - reach > Math.max(start[axis], end[axis])) return false;
+    if (Math.max(from[axis], to[axis]) + reach < Math.min(start[axis], end[axis])) return false;
   }
-  return least;
+  return true;
 }
 
-/** Whether a disk could touch a stroke within one step: with what the simulator puts it back, it is shorter than this. */
-function isNear([[x1, y1], [x2, y2]], [x, y]) {
-  const reach = TOUCHING + 8 * ROOMS.speed;
-  return (
-    x >= Math.min(x1, x2) - reach &&
-    x <= Math.max(x1, x2) + reach &&
-    y >= Math.min(y1, y2) - reach &&
-    y <= Math.max(y1, y2) + reach
-  );
+/** Distance of two straight lines, each between two places. */
+function distanceOfLines(a, b, c, d) {
+  if (sideOf(a, b, c) * sideOf(a, b, d) < 0 && sideOf(c, d, a) * sideOf(c, d, b) < 0) return 0; // they cross
+  return Math.min(distance(a, c, d), distance(b, c, d), distance(c, a, b), distance(d, a, b));
 }
 
-/** The point of the line from a start to an end that is nearest to a place, and how far away it is. */
-function nearestPoint([x, y], [x1, y1], [x2, y2]) {
-  const [dx, dy] = [x2 - x1, y2 - y1];
+/** Positive on one side of the line from a to b, negative on the other. */
+function sideOf(a, b, place) {
+  return (b[0] - a[0]) * (place[1] - a[1]) - (b[1] - a[1]) * (place[0] - a[0]);
+}
+
+/** Distance of a place from the line between two places. */
+function distance(place, start, end) {
+  const [x, y] = nearestPoint(place, start, end);
+  return Math.sqrt((place[0] - x) ** 2 + (place[1] - y) ** 2);
+}
+
+/** The point of the line between two places that is nearest to a place. */
+function nearestPoint(place, start, end) {
+  const dx = end[0] - start[0];
+  const dy = end[1] - start[1];
   const squared = dx * dx + dy * dy;
-  const t = squared === 0 ? 0 : Math.min(Math.max(((x - x1) * dx + (y - y1) * dy) / squared, 0), 1);
-  const point = [x1 + t * dx, y1 + t * dy];
-  return { point, away: Math.sqrt((x - point[0]) ** 2 + (y - point[1]) ** 2) };
-}
-
-/** Whether two lines cross; that they only touch is told by distances. */
-function crosses(a, b, c, d) {
-  const side = (p, q, r) => (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]);
-  return side(a, b, c) * side(a, b, d) < 0 && side(c, d, a) * side(c, d, b) < 0;
+  const share = ((place[0] - start[0]) * dx + (place[1] - start[1]) * dy) / (squared || 1);
+  const t = Math.min(Math.max(share, 0), 1);
+  return [start[0] + t * dx, start[1] + t * dy];
 }
 
 /** The part of the line from a start (0) to an end (1) inside a circle; null if none is. */
@@ -310,7 +311,7 @@ function cutOut([start, end], [from, to]) {
 // Frames
 
 /** The world without the agent: one byte per pixel, for all is black or white. */
-function scenery(walls) {
+function rooms() {
   const { size, border, line, wall, halfWall, door, halfDoor } = ROOMS;
   const pixels = new Uint8Array(size * size).fill(255);
   const inLine = (k) => (k >= border - line && k < border) || (k >= size - border && k < size - border + line);
@@ -320,15 +321,19 @@ function scenery(walls) {
       if (inWall || inLine(x) || inLine(y)) pixels[y * size + x] = 0;
     }
   }
-  for (const [start, end] of walls) {
-    const [[left, right], [top, bottom]] = [0, 1].map((axis) => [
-      Math.max(0, Math.floor(Math.min(start[axis], end[axis]) - HALF_STROKE)),
-      Math.min(size - 1, Math.ceil(Math.max(start[axis], end[axis]) + HALF_STROKE)),
-    ]);
-    for (let y = top; y <= bottom; y++) {
-      for (let x = left; x <= right; x++) {
-        if (nearestPoint([x, y], start, end).away <= HALF_STROKE) pixels[y * size + x] = 0;
-      }
+  return pixels;
+}
+
+/** Scenery with one more stroke, black like the walls. */
+function withStroke(scenery, [start, end]) {
+  const [[left, right], [top, bottom]] = [0, 1].map((axis) => [
+    Math.max(0, Math.floor(Math.min(start[axis], end[axis]) - HALF_STROKE)),
+    Math.min(ROOMS.size - 1, Math.ceil(Math.max(start[axis], end[axis]) + HALF_STROKE)),
+  ]);
+  const pixels = scenery.slice();
+  for (let y = top; y <= bottom; y++) {
+    for (let x = left; x <= right; x++) {
+      if (distance([x, y], start, end) <= HALF_STROKE) pixels[y * ROOMS.size + x] = 0;
     }
   }
   return pixels;
