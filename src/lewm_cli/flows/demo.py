@@ -1,0 +1,89 @@
+"""The page in which a run plans, as a file or served on this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lewm_cli.config import PatchNetworkConfig
+from lewm_cli.data import Dataset
+from lewm_cli.demo import LiveModel, export_parts, tworoom_frames
+from lewm_cli.diagnose.latent_plane import LatentPlane
+from lewm_cli.errors import LewmError
+from lewm_cli.files import try_writing, write_text
+from lewm_cli.flows.evaluate import simulated_task
+from lewm_cli.flows.results import results_folder
+from lewm_cli.flows.unseen import refuse_unfit
+from lewm_cli.report.demo.live_page import render_demo, require_runtime
+from lewm_cli.store import ExternalWeights, Home, Run, Say, load_run
+from lewm_cli.suggestion import command
+from lewm_cli.tasks import TWOROOM, Task
+
+
+@dataclass(frozen=True)
+class DemoPage:
+    """A page that was written, and its file."""
+
+    model: LiveModel
+    path: Path
+
+
+def write_demo(
+    home: Home, name: str, output: Path | None, say: Say, *, dataset: str | None, external: ExternalWeights
+) -> DemoPage:
+    """Write the page of a run of TwoRoom, whose simulator is in it, at `<run>.run/demo.html` if no file is given.
+
+    Args:
+        dataset: a recording for the latent map; the simulator's own frames if not given.
+
+    Raises:
+        LewmError: no such run or recording, a run that a page cannot plan with, a package is missing, or the file
+            cannot be written.
+    """
+    run, task = _find(home, name, external, say)
+    if task is not TWOROOM:
+        serve = command("demo", run.name, "--serve")
+        raise LewmError(
+            f"the simulator of {task.name} runs in Python and not in a page, so there is no file of it; serve the page: "
+            f"{serve}"
+        )
+    path = output or results_folder(home, run).parent / "demo.html"
+    try_writing(path)
+    recording = _recording(home, run, task, dataset, say) if dataset else None
+    model, page = _render(run, task, recording, say, served=False)
+    write_text(path, page)
+    return DemoPage(model, path)
+
+
+def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[Run, Task]:
+    """Load a run that a page can plan with; raises LewmError for others."""
+    require_runtime()
+    run = load_run(home, name, external=external, say=say)
+    videos = command("eval", run.name, "--video", "videos")
+    run.require_world_model(f"there are no plans to watch; see what it does in videos: {videos}")
+    task = simulated_task(run, "there is no world for it to act in, here or in a page")
+    if isinstance(run.card.model, PatchNetworkConfig) or run.card.inputs.proprio:
+        films = f"{command('eval', run.name, '--record', 4)} && {command('view', run.name)}"
+        raise LewmError(
+            f"{run.name} ({run.method}) plans by more than one latent vector per frame, and a page by exactly that; "
+            f"look at its plans instead: {films}"
+        )
+    return run, task
+
+
+def _recording(home: Home, run: Run, task: Task, name: str | None, say: Say) -> Dataset:
+    """The recording that was named, or that the run was trained on; raises LewmError if it does not fit."""
+    dataset = home.find_dataset(name or run.card.dataset.name, say)
+    refuse_unfit(run, task, dataset)
+    return dataset
+
+
+def _render(run: Run, task: Task, recording: Dataset | None, say: Say, *, served: bool) -> tuple[LiveModel, str]:
+    """The page of a run; its latent map is of a recording, or of TwoRoom's frames."""
+    run.use_threads()
+    parts, _ = export_parts(run)
+    if recording:
+        plane = LatentPlane.of(run, recording)
+    else:
+        assert task.make_simulator is not None
+        plane = LatentPlane.spanned_by(run.embed(tworoom_frames(task.make_simulator())).numpy())
+    model = LiveModel.of(run, task, plane, served=served)
+    return model, render_demo(model, parts)
