@@ -263,9 +263,9 @@ class Demo {
     const kinematics = byHand ? { ...world.kinematics, position: world.now.position, goal: world.goal.position } : null;
     const warm = settings.warm_start ? this.warm : null;
     const planner = world.plan && this.chosen("place") === "python" ? world : model;
-    const where = planner === world ? "in Python" : String(model.threads);
+    const threads = planner === world ? "in Python" : String(model.threads);
     const request = { latent, goal, settings, seed: this.planned++, warm, kinematics, draws: null };
-    return { found: await planner.plan(request), settings, where };
+    return { found: await planner.plan(request), settings, threads };
   }
 
   /** Plans once, and acts on it. False if something changed meanwhile, so that it came to nothing. */
@@ -276,9 +276,9 @@ class Demo {
     const { situation } = this;
     const stale = () => situation !== this.situation;
     this.enter("imagine");
-    const { found, settings, where } = await this.search();
+    const { found, settings, threads } = await this.search();
     this.times = [...this.times, found.milliseconds].slice(-RECENT);
-    this.where = where;
+    this.threads = threads;
     if (stale()) return false;
     this.trip.plans++;
     if (this.trip.plans === MANY && this.playing) this.tell("On the way to the goal", "running", this.sentence());
@@ -548,7 +548,7 @@ class Demo {
     const mean = times.reduce((sum, one) => sum + one, 0) / times.length;
     this.note("time", `${short(+mean.toPrecision(2))} ms`);
     this.note("rate", short(+(1000 / mean).toPrecision(2)));
-    this.note("where", this.where);
+    this.note("threads", this.threads);
   }
 
   // What the user does
