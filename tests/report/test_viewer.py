@@ -118,7 +118,7 @@ def contrast(first: str, second: str) -> float:
 @pytest.mark.parametrize("frame", [0.0, 0.5, 1.0], ids=["black", "gray", "white"])
 def test_whatever_is_drawn_on_a_dimmed_frame_can_be_seen(frame: float):
     """Shapes need a contrast of 3 (WCAG 2, 1.4.11)."""
-    script = (FOLDER / "viewer.js").read_text(encoding="utf-8")
+    script = (FOLDER / "drawing.js").read_text(encoding="utf-8")
     scales = [re.findall(r"#\w{6}", colors) for colors in re.findall(r'^  "[a-z-]+": \[(.*)\],$', script, re.MULTILINE)]
     marks = re.search(r"^const MARKS = .*$", script, re.MULTILINE)[0]
     veil, *drawn = re.findall(r"#\w{6}", marks)
