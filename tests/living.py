@@ -30,7 +30,9 @@ def live_episode(
         task, simulator = find_task(name), drawing_simulator(name)
         generator, states = np.random.default_rng(0), []
         simulator.reset(np.random.SeedSequence([0, 0]))
-        for _ in range(STARTS[-1] + OFFSET + 1):
+        for row in range(STARTS[-1] + OFFSET + 1):
+            if row == STARTS[-1] + 1:
+                simulator.perturb("teleport", generator)  # walking at random does not bring a block far from its goal
             states.append(simulator._state)
             simulator.step(simulator.random_action(generator))
         model = JEPA(small_config, block_dim=FRAMESKIP * len(task.action_bounds))

@@ -1,5 +1,6 @@
 """The server of a demo: it answers the page and nobody else, and goes on after errors."""
 
+import base64
 import gzip
 import http.client
 import json
@@ -22,9 +23,10 @@ from lewm_cli.demo import LiveEpisode
 from lewm_cli.demo.live_episode import PlanRequest
 from lewm_cli.demo.server import MOST_BYTES, DemoServer
 from lewm_cli.errors import LewmError
-from living import Build
 
 pytest_plugins = ("headless", "living")
+
+Build = Callable[[str], LiveEpisode]
 
 PAGE = '<!doctype html><title>Plans</title><link rel="icon" href="data:,"><p>Grüße</p>'
 CEM = {"candidates": 40, "elites": 8, "iterations": 2, "horizon": 3, "receding": 1, "warm_start": True}
@@ -218,7 +220,7 @@ def test_a_port_that_is_taken(bare: DemoServer) -> None:
         DemoServer(PAGE, None, 99999)
 
 
-def test_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it() -> None:
     program = "from lewm_cli.demo import serve\nserve('page', None, 0, lambda url: print(url, flush=True))"
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -260,7 +262,6 @@ def test_a_page_drives_the_simulator(browser: Any, live_episode: Build) -> None:
         goal = episode._simulator.goal_frame()
         assert np.array_equal(rgba.reshape(224, 224, 4)[..., :3], goal)
         assert (rgba.reshape(224, 224, 4)[..., 3] == 255).all()
-        import base64
 
         assert opened.evaluate(read % "world.now.seen").encode("latin-1") == base64.b64decode(begun.now.seen)
         moments = opened.evaluate(
