@@ -42,8 +42,8 @@ def write_demo(
     if task is not TWOROOM:
         serve = command("demo", run.name, "--serve")
         raise LewmError(
-            f"the simulator of {task.name} runs in Python and not in a page, so there is no file of it; serve the page: "
-            f"{serve}"
+            f"the simulator of {task.name} runs in Python and not in a page, so there is no file of it; serve the "
+            f"page: {serve}"
         )
     path = output or results_folder(home, run).parent / "demo.html"
     try_writing(path)
