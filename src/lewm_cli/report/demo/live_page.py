@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from lewm_cli.demo import LiveModel, ModelParts
 from lewm_cli.errors import LewmError
-from lewm_cli.report.viewer.viewer import PAGE_STYLE, as_json, templates
+from lewm_cli.report.viewer.viewer import PAGE_STYLE, as_json, player_style, templates
 
 FOLDER = Path(__file__).parent
 
@@ -20,7 +20,7 @@ RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 LICENSE = "LICENSE"
 """Of the runtime, a copy of which is in every page."""
 
-SCRIPTS = ("tworoom.js", "remote.js", "model.js", "demo.js")
+SCRIPTS = ("../viewer/drawing.js", "tworoom.js", "remote.js", "model.js", "demo.js")
 """One after another they are one module; `worker.js` becomes a worker of its own."""
 
 
@@ -54,7 +54,9 @@ def render_demo(model: LiveModel, parts: ModelParts) -> str:
             model=model,
             given=as_json(model.model_dump(mode="json")),
             packed={name: pack(content) for name, content in packed.items()},
-            style=Markup(PAGE_STYLE.read_text(encoding="utf-8") + (FOLDER / "demo.css").read_text(encoding="utf-8")),
+            style=Markup(PAGE_STYLE.read_text(encoding="utf-8"))
+            + player_style()
+            + Markup((FOLDER / "demo.css").read_text(encoding="utf-8")),
             script=Markup(f"/* ONNX Runtime Web:\n{license}*/\n")
             + Markup("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)),
         )

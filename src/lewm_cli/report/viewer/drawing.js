@@ -38,7 +38,7 @@ function styled(root, blind, dimmed) {
   root.style.setProperty("--cheap", stops[0]);
   return {
     theme,
-    map: { cloud: theme.muted, way: theme.model },
+    map: { cloud: theme.muted, way: theme.model, imagined: theme.other },
     font: `12.5px ${style.fontFamily}`,
     colors: Array.from({ length: 64 }, (_, k) => between(stops, k / 63)),
     dimmed,
@@ -198,7 +198,8 @@ class LatentMap {
   draw({ latents, goal, plan }, look) {
     if (!this.surface.begin()) return;
     const { context, width, height } = this.surface;
-    const { ink, muted, other, card } = look.theme;
+    const { ink, muted, card } = look.theme;
+    const { cloud, way, imagined } = look.map;
     const [left, bottom, room] = [20, 20, 8];
     const [across, along] = [width - left - 2 * room, height - bottom - 2 * room];
     const [wide, high] = [this.high[0] - this.low[0] || 1, this.high[1] - this.low[1] || 1];
@@ -207,7 +208,7 @@ class LatentMap {
       left + room + across / 2 + (x - this.low[0] - wide / 2) * scale,
       room + along / 2 - (y - this.low[1] - high / 2) * scale,
     ];
-    this.drawCloud(place, look.map.cloud);
+    this.drawCloud(place, cloud);
     context.fillStyle = muted;
     context.font = look.font;
     context.textAlign = "center";
@@ -217,18 +218,18 @@ class LatentMap {
     context.rotate(-Math.PI / 2);
     context.fillText(this.labels[1], 0, 0, height - bottom);
     context.restore();
-    stroke(context, latents, place, look.map.way, 3);
+    stroke(context, latents, place, way, 3);
     cross(context, place(...goal), 7, card, 5);
     cross(context, place(...goal), 7, ink, 2.5);
     if (plan) {
-      stroke(context, plan.imagined, place, other, 1.8);
+      stroke(context, plan.imagined, place, imagined, 1.8);
       for (let k = 1; k < plan.imagined.length / 2; k++) {
-        dot(context, place(plan.imagined[2 * k], plan.imagined[2 * k + 1]), 3, other);
+        dot(context, place(plan.imagined[2 * k], plan.imagined[2 * k + 1]), 3, imagined);
       }
     }
     const here = place(...latents.slice(-2));
     dot(context, here, 6.5, card);
-    dot(context, here, 5, look.map.way);
+    dot(context, here, 5, way);
   }
 
   /** Thousands of points, drawn once into a picture of their own. */
