@@ -158,7 +158,11 @@ class Demo {
     show(".editable", world.editable);
     show(".kinematic", world.kinematics);
     show(".places", world.plan);
-    root.querySelector(".scene").classList.toggle("fixed", !world.editable);
+    const frame = root.querySelector(".scene");
+    frame.ariaLabel = world.editable ? "The frame: arrow keys move the goal, with Shift the agent" : "The frame";
+    if (!world.editable) frame.role = "img";
+    if (!world.editable) frame.removeAttribute("tabindex");
+    frame.classList.toggle("fixed", !world.editable);
     controls.anew.textContent = world.editable ? "New start" : "Another pair";
     root.querySelector("dd.anew").textContent = world.editable ? "a new start and goal" : "another pair";
     root.querySelector(".told-first").textContent = counted(given.planner.receding * given.frameskip, "step");
@@ -272,7 +276,7 @@ class Demo {
   async advance() {
     while (this.hands.hold("agent")) await this.pause(100);
     this.enter("look");
-    await this.look();
+    while (this.seen !== this.world.now || this.aim !== this.world.goal) await this.look();
     const { situation } = this;
     const stale = () => situation !== this.situation;
     this.enter("imagine");
@@ -286,12 +290,14 @@ class Demo {
     await this.showIterations(stale);
     if (stale()) return false;
     this.enter("act");
+    this.fanned = !this.playing || !this.pace.iteration;
     if (!(await this.act(found.actions, settings.receding, stale))) return false;
     this.warm = found;
     return true;
   }
 
   async showIterations(stale) {
+    this.fanned = true;
     const last = this.plan.lowest.length;
     const { iteration: time } = this.pace;
     for (this.iteration = time ? 1 : last; this.iteration < last && !stale(); this.iteration++) {
@@ -436,7 +442,7 @@ class Demo {
   moved() {
     this.setOff();
     this.look().catch((error) => this.giveUp(error));
-    if (this.running) return;
+    if (this.running || !this.model) return;
     if (this.world.now.reached) this.tell("The agent is at the goal already", "reached", "Choose a goal farther away.");
     else this.tell("Press Play", "", "The model then plans the way to the goal.");
   }
@@ -527,8 +533,9 @@ class Demo {
     canvases.now.showSeen(world.now.seen);
     canvases.goal.showSeen(world.goal.seen);
     const path = Float32Array.from(trip.path);
-    const iteration = this.phase === "act" ? null : plan?.iterations?.[this.iteration - 1];
-    this.scene.draw({ frame, path, goal: world.goal.position, plan: plan?.path && plan, iteration }, this.colors);
+    const iteration = this.fanned && plan?.iterations?.[this.iteration - 1];
+    const chosen = plan?.path && this.iteration === plan.lowest.length && plan; // it is what the iterations lead to
+    this.scene.draw({ frame, path, goal: world.goal.position, plan: chosen, iteration }, this.colors);
     this.hands.draw(this.scene);
     if (trip.latents.length && this.goalPlace) {
       this.map.draw({ latents: Float32Array.from(trip.latents), goal: this.goalPlace, plan }, this.colors);
