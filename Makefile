@@ -11,10 +11,12 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test lint fast soak results methods gpu clean
 
 demo: $(STAMP)
+	scripts/runtime $(BIN)/python || true
 	env -u OMP_NUM_THREADS $(BIN)/lewm quickstart --home $(DEMO)
 
 test: lint
 	scripts/browser
+	scripts/runtime $(BIN)/python || true
 	scripts/rendering $(BIN)/python
 	LEWM_TEST_DEVICE=cpu $(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 

@@ -33,7 +33,7 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     path = tmp_path / "page.html"
 
     def asked(request: Any) -> None:
-        if not request.url.startswith(("data:", path.as_uri())):
+        if not request.url.startswith(("data:", "blob:", path.as_uri())):
             said.append(f"asked for {request.url}")
 
     def opened(html: str, anchor: str = "", **options: Any) -> Any:

@@ -230,4 +230,4 @@ def test_report_says_what_to_look_at_next(home: Path):
     assert evaluation.exists()
     done = lewm_here(home, "report", "tworoom/one")
     assert done.code == 0, done.err
-    assert done.err.splitlines()[-1] == "next: lewm view tworoom/one"
+    assert done.err.splitlines()[-2:] == ["next: lewm view tworoom/one", "next: lewm demo tworoom/one"]

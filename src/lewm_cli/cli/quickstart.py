@@ -40,6 +40,7 @@ def command(
     name = page.report.name
     other = next(method for method in METHODS if method != PRESET.method)
     for line in (
+        suggestion.command("demo", name),
         suggestion.command("eval", name, "--dataset", "tworoom/test", "--video", "videos"),
         suggestion.command("train", "tworoom", "--dataset", "tworoom/demos", "--preset", "small", "--method", other),
         suggestion.command("fit", name),

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lewm_cli import suggestion
 from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
@@ -32,11 +31,13 @@ def command(
     """
     where = early.find_home(home, runs=[run])
     from lewm_cli.flows.report import write_report
-    from lewm_cli.report import Output, report_tables, report_tree
+    from lewm_cli.report import Output, next_commands, report_tables, report_tree
 
     terminal = Output(as_json=json, quiet=quiet)
     page = write_report(where, run, output)
     terminal.result(report_tree(page.report, page.path), lambda: report_tables(page.report))
     terminal.page(page.path, opened=opened)
-    if page.report.films:
-        terminal.say(f"next: {suggestion.command('view', page.report.name)}")
+    commands = next_commands(page.report)
+    for line in (commands.view if page.report.films else None, commands.demo):
+        if line:
+            terminal.say(f"next: {line}")

@@ -1,11 +1,22 @@
-"""What a page is given of a run, so that it plans by itself."""
+"""The facts on a run that a page needs to plan by itself."""
 
-from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import PositiveFloat, PositiveInt
 
 from lewm_cli.config import ActionStats, PlannerConfig, Section
-from lewm_cli.diagnose import LatentMap
+from lewm_cli.diagnose.film_result import LatentMap
+from lewm_cli.diagnose.latent_plane import LatentPlane
+from lewm_cli.store import Run
+from lewm_cli.tasks import Simulator, Task
+
+PLANNER = PlannerConfig(candidates=100, elites=10, iterations=5, receding=1, warm_start=True)
+"""Fast enough for a page: a new plan after every model step, which begins at what is left of the one before."""
+
+PLACES = np.linspace(21, 203, 20, dtype=np.float32)
+"""Columns and rows of TwoRoom's frame, from where the disk touches one outer wall to where it touches the other."""
 
 
 class LatentAxes(Section):
@@ -16,6 +27,12 @@ class LatentAxes(Section):
     axes: tuple[tuple[float, ...], tuple[float, ...]]
     """(2, D) directions of length 1."""
     map: LatentMap
+
+    @classmethod
+    def of(cls, plane: LatentPlane) -> Self:
+        """The plane as a page computes with it."""
+        first, second = plane.axes.tolist()
+        return cls(mean=tuple(plane.mean.tolist()), axes=(tuple(first), tuple(second)), map=plane.map)
 
 
 class LiveModel(Section):
@@ -40,11 +57,31 @@ class LiveModel(Section):
     served: bool
     """The page comes from `lewm demo --serve`, which steps a simulator for it."""
 
+    @classmethod
+    def of(cls, run: Run, task: Task, plane: LatentPlane, *, served: bool) -> Self:
+        """Describes a world model of a task to a page, which draws its latents in a plane."""
+        model, inputs = run.world_model, run.card.inputs
+        return cls(
+            run=run.name,
+            task=task.name,
+            title=task.title,
+            image_size=model.config.image_size,
+            latent=model.config.latent_dim,
+            history=model.history,
+            frameskip=inputs.frameskip,
+            actions=inputs.actions,
+            planner=PLANNER,
+            plane=LatentAxes.of(plane),
+            goal_radius=task.goal_radius,
+            served=served,
+        )
 
-@dataclass(frozen=True)
-class ModelParts:
-    """The networks as ONNX files: normalization of frames and actions is inside."""
 
-    encoder: bytes
-    action_encoder: bytes
-    predictor: bytes
+def tworoom_frames(simulator: Simulator) -> npt.NDArray[np.uint8]:
+    """Frames (N, H, W, 3) of TwoRoom with the disk at places all over both rooms, those free of walls."""
+    frames = []
+    for place in np.stack(np.meshgrid(PLACES, PLACES), axis=-1).reshape(-1, 2):
+        if simulator.route_valid(place[None]):
+            simulator.begin(place, place)
+            frames.append(simulator.frame())
+    return np.stack(frames)

@@ -58,6 +58,11 @@ class LatentPlane:
         with ThreadPoolExecutor(available_cores()) as threads:
             parts = np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
             latents = np.concatenate(list(threads.map(embed, parts)))
+        return cls.spanned_by(latents)
+
+    @classmethod
+    def spanned_by(cls, latents: npt.NDArray[np.floating]) -> Self:
+        """Find the plane of latents (N, D), which become the points of its map."""
         mean = latents.mean(axis=0)
         _, spread, axes = np.linalg.svd(latents - mean, full_matrices=False)
         axes = np.pad(axes[:2], ((0, max(0, 2 - len(axes))), (0, 0)))

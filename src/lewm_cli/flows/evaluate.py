@@ -94,7 +94,7 @@ def evaluate_run(
     if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, name, on, external=external, say=say)
-    task = _simulated_task(run, "it cannot be evaluated")
+    task = simulated_task(run, "it cannot be evaluated")
     config = None if references is None else find_references(task, references)
     planned = find_planned(
         home,
@@ -296,7 +296,7 @@ def drive_run(
     run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.require_world_model()
     instead = f"plan between two images: {command('plan', run.name, '--start', 'IMG', '--goal', 'IMG')}"
-    task = _simulated_task(run, f"there is nothing to drive; {instead}")
+    task = simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
     merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
@@ -308,7 +308,7 @@ def drive_run(
         return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
 
 
-def _simulated_task(run: Run, otherwise: str) -> Task:
+def simulated_task(run: Run, otherwise: str) -> Task:
     """Returns the task of a run, in whose simulator its actions can be taken.
 
     Raises LewmError if there is no such simulator; `otherwise` says what cannot be done then.

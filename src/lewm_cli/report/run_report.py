@@ -11,7 +11,7 @@ from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
-from lewm_cli.tasks import find_task
+from lewm_cli.tasks import TWOROOM, Task, find_task
 from lewm_cli.train import TrainingHistory, read_log
 
 
@@ -73,10 +73,11 @@ class Commands:
     probe: str | None
     surprise: str | None
     view: str
+    demo: str | None
 
 
 def next_commands(report: RunReport) -> Commands:
-    """Write the commands that would fill the page of a run, and the one that shows its films on a page of their own."""
+    """Write the commands that would fill the page of a run, and those of pages that show its films, and it planning."""
     task = find_task(report.card.inputs.task)
     dataset = report.evaluation.dataset if report.evaluation else report.card.dataset
     surprise = ["surprise", dataset.name, "--run", report.name]
@@ -87,4 +88,11 @@ def next_commands(report: RunReport) -> Commands:
         probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
         surprise=command(*surprise) if report.plans else None,
         view=command("view", report.name),
+        demo=_demo(report, task),
     )
+
+
+def _demo(report: RunReport, task: Task | None) -> str | None:
+    if not (task and task.make_simulator and report.plans) or report.frozen or report.card.inputs.proprio:
+        return None
+    return command("demo", report.name, *([] if task is TWOROOM else ["--serve"]))

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ OPSET = 18
 
 TOLERANCE = 1e-4
 BATCHES = (1, 2, 7)
-"""The most that a number from onnxruntime may differ from torch's, and the sizes of a batch that are compared."""
+"""The most that a number from onnxruntime may differ from torch's, as a share of the largest where that is above 1, and
+the sizes of a batch that are compared."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,38 @@ class Function(nn.Module):
         return self.function(*inputs)
 
 
+@dataclass(frozen=True)
+class ModelParts:
+    """The networks as ONNX files: normalization of frames and actions is inside."""
+
+    encoder: bytes
+    action_encoder: bytes
+    predictor: bytes
+
+
 def write_onnx(run: Run, path: Path) -> float:
-    """Write a folder of ONNX models, and compare them with the run (on the CPU) before it is put in place.
+    """Write a folder of ONNX models, as `export_parts` makes them.
 
     Returns:
         the largest difference of a number that onnxruntime computes from what torch computes.
+    """
+    with atomic_folder(path, replaces=ONNX_FILES) as folder:
+        parts, difference = export_parts(run)
+        for field in fields(parts):
+            (folder / f"{field.name}.onnx").write_bytes(getattr(parts, field.name))
+        (folder / CARD).write_text(card_text(run), encoding="utf-8")
+    return difference
+
+
+def export_parts(run: Run) -> tuple[ModelParts, float]:
+    """Export the networks of a run (on the CPU), and compare them with it.
+
+    Returns:
+        the networks, and the largest difference of a number that onnxruntime computes from what torch computes; where
+        numbers are larger than 1, as a share of the largest.
+
+    Raises:
+        LewmError: a package is missing, or the difference is too large.
     """
     try:
         import onnx  # noqa: F401
@@ -75,18 +103,15 @@ def write_onnx(run: Run, path: Path) -> float:
             f'onnx models are written with {error.name}, which is not installed; type: pip install "lewm-cli[onnx]"'
         ) from error
 
-    with atomic_folder(path, replaces=ONNX_FILES) as folder:
-        for part in _parts(run):
-            (folder / f"{part.name}.onnx").write_bytes(_exported(part, run))
-        (folder / CARD).write_text(card_text(run), encoding="utf-8")
-        difference = max(_differences(run, folder))
-        if difference > TOLERANCE:
-            raise LewmError(
-                f"onnxruntime computes numbers of {run.name} that differ by {difference:.1e} from torch's, and "
-                f"{TOLERANCE:.0e} is the most allowed, so nothing was written; other versions may be closer: "
-                "pip install --upgrade onnx onnxruntime onnxscript"
-            )
-    return difference
+    parts = ModelParts(**{part.name: _exported(part, run) for part in _parts(run)})
+    difference = max(_differences(run, parts))
+    if difference > TOLERANCE:
+        raise LewmError(
+            f"onnxruntime computes numbers of {run.name} that differ by {difference:.1e} from torch's, and "
+            f"{TOLERANCE:.0e} is the most allowed, so nothing was written; other versions may be closer: "
+            "pip install --upgrade onnx onnxruntime onnxscript"
+        )
+    return parts, difference
 
 
 def card_text(run: Run) -> str:
@@ -152,21 +177,21 @@ def _exported(part: Part, run: Run) -> bytes:
 
 
 @torch.inference_mode()
-def _differences(run: Run, folder: Path) -> Iterator[float]:
+def _differences(run: Run, parts: ModelParts) -> Iterator[float]:
     """Differences of every part at several sizes of a batch and all lengths of a window, for random input."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.log_severity_level = 4
     encoder, action_encoder, predictor = (
-        InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
-        for name in ("encoder", "action_encoder", "predictor")
+        InferenceSession(getattr(parts, field.name), options, providers=["CPUExecutionProvider"])
+        for field in fields(parts)
     )
 
     def difference(session: Any, expected: Tensor, **inputs: npt.NDArray[Any]) -> float:
-        (found,) = session.run(None, inputs)
-        apart = np.abs(found - run.finite(expected).numpy())
-        return float(np.nan_to_num(apart, nan=np.inf).max())  # NaN is not larger than anything
+        (found,), known = session.run(None, inputs), run.finite(expected).numpy()
+        apart = np.nan_to_num(np.abs(found - known), nan=np.inf)  # NaN is not larger than anything
+        return float(apart.max() / max(1.0, np.abs(known).max()))
 
     model, actions, proprio = run.world_model, run.card.inputs.actions, run.card.inputs.proprio
     size = model.config.image_size

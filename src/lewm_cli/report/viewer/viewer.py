@@ -53,7 +53,7 @@ def player(sides: Sequence[Viewed], *, alone: bool = False) -> Markup:
         alone: there is nothing else on the page, so that all keys are the player's.
     """
     given = as_json([_given(side) for side in sides])
-    script = Markup((FOLDER / "viewer.js").read_text(encoding="utf-8"))
+    script = Markup("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("drawing.js", "viewer.js")))
     template = templates(FOLDER).get_template("player.html.j2")
     radius = sides[0].goal_radius
     return Markup(template.render(sides=sides, radius=radius, alone=alone, given=given, script=script))
