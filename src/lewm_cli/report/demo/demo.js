@@ -156,6 +156,8 @@ class Demo {
       for (const one of root.querySelectorAll(selector)) one.hidden = !shown;
     };
     show(".editable", world.editable);
+    show(".followed", world.editable);
+    controls.dim.checked = world.editable; // candidates need a dark ground
     show(".kinematic", world.kinematics);
     show(".places", world.plan);
     const frame = root.querySelector(".scene");
@@ -221,6 +223,7 @@ class Demo {
       ? "A person wrote these rules: position plus action times speed, from the true position. They know no walls, so plans run straight into them."
       : "It knows frames and actions only, and imagines in its own latent space. The rules of the world are learned.";
     this.warm = null;
+    this.times = [];
     if (this.playing) this.tell("On the way to the goal", "running", this.sentence());
   }
 
@@ -480,7 +483,13 @@ class Demo {
 
   toggle() {
     if (this.playing) this.halt();
-    else this.play();
+    else this.onward(() => this.play());
+  }
+
+  /** Goes on; where the goal is reached already, from a new start. */
+  async onward(act) {
+    if (this.world.now.reached) await this.begin();
+    await act();
   }
 
   // What the page says
@@ -570,7 +579,7 @@ class Demo {
     const { controls, root } = this;
     const on = (control, event, act) => control.addEventListener(event, act);
     on(controls.play, "click", () => this.toggle());
-    on(controls.once, "click", () => this.stepOnce());
+    on(controls.once, "click", () => this.onward(() => this.stepOnce()));
     on(controls.anew, "click", () => this.begin());
     on(controls.clear, "click", () => this.clearWalls());
     on(controls.help, "click", () => this.press("?"));
@@ -599,7 +608,7 @@ class Demo {
     const { controls, world } = this;
     const acts = {
       " ": () => this.toggle(),
-      s: () => this.stepOnce(),
+      s: () => this.onward(() => this.stepOnce()),
       n: () => this.begin(),
       "?": () => this.root.querySelector("dialog").showModal(),
     };
