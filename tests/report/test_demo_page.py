@@ -126,8 +126,8 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     assert "imagines 100 action sequences, keeps the best 10" in page.locator(".sentence").inner_text()
     page.mouse.click(*at(page, 190, 180))
+    page.wait_for_function("asked.length === 2 && demo.phase === 'imagine' && demo.iteration === 1")
     assert (place(page, "goal"), place(page, "now")) == ([190, 180], [40, 60])  # the old plan moved nothing
-    page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     for name, value in {"candidates": "40", "iterations": "2", "horizon": "3"}.items():
         page.locator(f"[name={name}]").fill(value)
     page.get_by_label("solver").select_option("icem")
