@@ -77,7 +77,7 @@ def given(html: str) -> LiveModel:
 
 def packed(html: str) -> dict[str, bytes]:
     found = re.findall(r'<script type="text/plain" class="packed" data-name="(\w+)">(.*?)</script>', html, re.DOTALL)
-    return {name: gzip.decompress(base64.b64decode(content)) for name, content in found}
+    return {name: gzip.decompress(base64.b85decode(content.replace(",", "<"))) for name, content in found}
 
 
 @pytest.fixture(scope="module")

@@ -151,6 +151,16 @@ def test_release_computes_the_same(build: Build, tmp_path: Path):
     assert_computes_the_same(tmp_path / "release", run, batches=(1, 2, 7))
 
 
+def test_large_latents_are_compared_by_their_size(run: Run, small_config: ModelConfig, tmp_path: Path):
+    model = JEPA(small_config, run.model.block_dim)
+    model.load_state_dict(run.model.state_dict())
+    *_, last = (value for name, value in model.named_parameters() if name.startswith("projector") and value.ndim == 2)
+    with torch.no_grad():
+        last *= 1e4
+    written = write_as(Target.ONNX, replace(run, model=model.eval()), tmp_path / "onnx")
+    assert 0 < written.largest_difference < 1e-4
+
+
 @pytest.mark.parametrize(("history", "width", "frameskip", "dims"), [(1, None, 1, 1), (6, 24, 2, 7)], ids=str)
 def test_other_sizes_compute_the_same(build: Build, small_config, tmp_path: Path, history, width, frameskip, dims):
     predictor = small_config.predictor.model_copy(update={"width": width, "dropout": 0.1})

@@ -1,15 +1,21 @@
 """`lewm demo`: a page in which a run plans, live."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lewm_cli.cli import completion, early, options
+from lewm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from lewm_cli.demo import LiveModel
 
 EXAMPLES = options.examples(
     "lewm demo tworoom/delta",
     "lewm demo tworoom/delta --output page.html",
+    "lewm demo tworoom/delta --serve",
+    "lewm demo pusht/lewm --serve --port 8000 --dataset pusht/test",
 )
 
 
@@ -20,11 +26,17 @@ def command(
         typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/demo.html, opened"),
     ] = None,
     opened: options.Open = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine until Ctrl-C: faster, and for every task.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Where --serve listens.", show_default="any that is free")
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Recording whose frames are on the latent map.",
-            show_default="TwoRoom: places all over both rooms; else what the run was trained on",
+            help="Recording for the latent map, and for starts and goals that are served.",
+            show_default="what the run was trained on; for TwoRoom none is needed",
             autocompletion=completion.names(completion.recordings),
         ),
     ] = None,
@@ -37,15 +49,28 @@ def command(
 ) -> None:
     """Make a page in which a run plans, live: click a goal, press play, and watch plan after plan.
 
-    One file that needs no network.
+    For TwoRoom it is one file that needs no network, simulator included. For other tasks --serve steps the simulator
+    here, and the page plans.
     """
+    if serve and output:
+        raise UsageError("--output names the file of a page, and --serve writes none; leave one of them out")
+    if port and not serve:
+        raise UsageError("--port says where a page is served; add --serve")
     where = early.find_home(home, runs=[run], datasets=[dataset])
-    from lewm_cli.flows.demo import write_demo
-    from lewm_cli.report import Output, demo_tables, demo_tree
+    from lewm_cli.flows.demo import serve_demo, write_demo
+    from lewm_cli.report import Output, demo_tables, demo_tree, served_tables
     from lewm_cli.store import ExternalWeights
 
     terminal = Output(as_json=json, quiet=quiet)
     external = ExternalWeights(stats_from, trust, sizes)
+
+    def started(model: "LiveModel", address: str) -> None:
+        terminal.result(demo_tree(model, demo=address), lambda: served_tables(model))
+        terminal.page(address, opened=opened or not json, what="demo")
+
+    if serve:
+        serve_demo(where, run, port or 0, terminal.say, started, dataset=dataset, external=external)
+        return
     page = write_demo(where, run, output, terminal.say, dataset=dataset, external=external)
     terminal.result(
         demo_tree(page.model, demo=str(page.path), bytes=page.path.stat().st_size),

@@ -1,4 +1,4 @@
-"""What a page is given of a run, so that it plans by itself."""
+"""The facts on a run that a page needs to plan by itself."""
 
 from typing import Self
 
@@ -59,7 +59,7 @@ class LiveModel(Section):
 
     @classmethod
     def of(cls, run: Run, task: Task, plane: LatentPlane, *, served: bool) -> Self:
-        """What a page is given of a world model of a task, whose latents are drawn in a plane."""
+        """Describes a world model of a task to a page, which draws its latents in a plane."""
         model, inputs = run.world_model, run.card.inputs
         return cls(
             run=run.name,

@@ -1,18 +1,25 @@
 """The page in which a run plans, as a file or served on this machine."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lewm_cli.config import PatchNetworkConfig
-from lewm_cli.data import Dataset
-from lewm_cli.demo import LiveModel, export_parts, tworoom_frames
+from lewm_cli.data import Dataset, require_usable
+from lewm_cli.demo import LiveEpisode, LiveModel, export_parts, serve, tworoom_frames
 from lewm_cli.diagnose.latent_plane import LatentPlane
 from lewm_cli.errors import LewmError
+from lewm_cli.evaluate import HELD_OUT, choose_pairs, find_protocol
+from lewm_cli.evaluate.pairs import PairFilter
 from lewm_cli.files import try_writing, write_text
+from lewm_cli.flows import stopped_with
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.results import results_folder
-from lewm_cli.flows.unseen import refuse_unfit
+from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, refuse_unfit
 from lewm_cli.report.demo.live_page import render_demo, require_runtime
+from lewm_cli.simulate import Pair
 from lewm_cli.store import ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import TWOROOM, Task
@@ -47,10 +54,43 @@ def write_demo(
         )
     path = output or results_folder(home, run).parent / "demo.html"
     try_writing(path)
-    recording = _recording(home, run, task, dataset, say) if dataset else None
-    model, page = _render(run, task, recording, say, served=False)
+    model, page = _render(run, task, _drawn_recording(home, run, task, dataset, say), served=False)
     write_text(path, page)
     return DemoPage(model, path)
+
+
+def serve_demo(
+    home: Home,
+    name: str,
+    port: int,
+    say: Say,
+    started: Callable[[LiveModel, str], None],
+    *,
+    dataset: str | None,
+    external: ExternalWeights,
+) -> None:
+    """Serve the page of a run on this machine until Ctrl-C; but for TwoRoom the simulator runs here.
+
+    Args:
+        port: 0 for any that is free.
+        started: gets what the page is given, and its address, once it can be opened.
+        dataset: a recording for starts and goals and for the latent map; the one that the run was trained on if not
+            given, and for TwoRoom none.
+
+    Raises:
+        LewmError: no such run or recording, a run that a page cannot plan with, a package is missing, or the port
+            cannot be had.
+        StoppedError: Ctrl-C or SIGTERM.
+    """
+    run, task = _find(home, name, external, say)
+    if task is TWOROOM:
+        recording, episode = _drawn_recording(home, run, task, dataset, say), None
+    else:
+        unseen = find_unseen(home, run, task, dataset, say)
+        recording, episode = unseen.dataset, LiveEpisode(run, task, _pairs(task, unseen))
+    model, page = _render(run, task, recording, served=episode is not None)
+    with stopped_with(lambda: "stopped; the page is served no longer"):
+        serve(page, episode, port, lambda address: started(model, address))
 
 
 def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[Run, Task]:
@@ -69,14 +109,36 @@ def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[R
     return run, task
 
 
-def _recording(home: Home, run: Run, task: Task, name: str | None, say: Say) -> Dataset:
-    """The recording that was named, or that the run was trained on; raises LewmError if it does not fit."""
-    dataset = home.find_dataset(name or run.card.dataset.name, say)
+def _drawn_recording(home: Home, run: Run, task: Task, name: str | None, say: Say) -> Dataset | None:
+    """The recording for a latent map of TwoRoom, if one was named; raises LewmError if it does not fit."""
+    if name is None:
+        return None
+    dataset = home.find_dataset(name, say)
     refuse_unfit(run, task, dataset)
+    require_usable(dataset, say)
     return dataset
 
 
-def _render(run: Run, task: Task, recording: Dataset | None, say: Say, *, served: bool) -> tuple[LiveModel, str]:
+def _pairs(task: Task, unseen: UnseenEpisodes) -> list[Pair]:
+    """Starts and goals, as `lewm eval` takes them; without those solved at the start, if there are others.
+
+    Raises LewmError if no episode is long enough, or the recording holds no states.
+    """
+    protocol = find_protocol(task, HELD_OUT)
+    lengths = unseen.dataset.lengths[unseen.episodes]
+    starts = int(np.maximum(0, lengths - protocol.offset).sum())
+    if not starts:
+        raise LewmError(
+            f"goals lie {protocol.offset} steps ahead, and no episode of {unseen.dataset.name} that may be used is "
+            f"longer (the longest has {lengths.max()} rows); name another recording with --dataset"
+        )
+    protocol = protocol.model_copy(update={"pairs": min(protocol.pairs, starts)})
+    pairs = choose_pairs(unseen.dataset, task, unseen.episodes, protocol)
+    unsolved = PairFilter(task, protocol.model_copy(update={"solved_starts": "redraw"}))
+    return list(filter(unsolved, pairs)) or pairs
+
+
+def _render(run: Run, task: Task, recording: Dataset | None, *, served: bool) -> tuple[LiveModel, str]:
     """The page of a run; its latent map is of a recording, or of TwoRoom's frames."""
     run.use_threads()
     parts, _ = export_parts(run)

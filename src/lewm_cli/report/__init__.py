@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
     from lewm_cli.report.forecasting import forecast_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
-    from lewm_cli.report.live_planning import demo_tables, demo_tree
+    from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
     from lewm_cli.report.output import Output
     from lewm_cli.report.packing import packed_tables, packed_tree
     from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
@@ -82,6 +82,7 @@ __all__ = [
     "result_rows",
     "run_html",
     "save_plan",
+    "served_tables",
     "surprise_tables",
     "training_tables",
     "verification_tables",

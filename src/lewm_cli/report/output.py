@@ -1,6 +1,7 @@
 """Output of a command: results on stdout, everything else on stderr; progress as a bar or as plain lines."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,13 +54,18 @@ class Output:
         """Print a remark for the person, on stderr."""
         self.notes.print(message, markup=False, soft_wrap=True)
 
-    def page(self, path: Path, *, opened: bool = False, what: str = "report") -> None:
-        """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible."""
+    def page(self, page: Path | str, *, opened: bool = False, what: str = "report") -> None:
+        """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible.
+
+        Args:
+            page: a file, or an address.
+        """
         linked = self.notes.is_terminal and self.notes.file.isatty() and not self.as_json  # FORCE_COLOR is no terminal
-        link = Style(link=path.absolute().as_uri()) if linked else ""
-        self.notes.print(Text.assemble(f"{what}: ", (str(path), link)), soft_wrap=True)
-        if opened and not open_in_browser(path):
-            self.say("there is no browser or no screen here to open it; open this file where there is one")
+        address, kind = (page, "address") if isinstance(page, str) else (page.absolute().as_uri(), "file")
+        link = Style(link=address) if linked else ""
+        self.notes.print(Text.assemble(f"{what}: ", (str(page), link)), soft_wrap=True)
+        if opened and not open_in_browser(page):
+            self.say(f"there is no browser or no screen here to open it; open this {kind} where there is one")
 
     def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:
         """Print the result: JSON of a tree of plain values, or tables."""
@@ -70,6 +76,7 @@ class Output:
                     print(table)  # text is not wrapped to the width of a terminal
                 else:
                     self.results.print(table)
+            sys.stdout.flush()  # whatever comes next may last
 
     @contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
