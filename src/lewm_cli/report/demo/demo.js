@@ -227,10 +227,16 @@ class Demo {
   /** Says in one sentence what the planner does. */
   sentence() {
     const { candidates, elites, iterations, receding } = this.settings();
-    const who = this.chosen("imagining") === "kinematics" ? "Hand-written kinematics try" : "The model imagines";
-    const repeats = iterations > 1 ? `, keeps the best ${elites}, and repeats that ${iterations} times` : ` and keeps the best ${elites}`;
+    const byHand = this.chosen("imagining") === "kinematics";
+    if (this.trip.plans >= MANY) {
+      const help = byHand
+        ? "These rules know no walls; let the model imagine, which does."
+        : "A longer horizon, more candidates or another goal may help.";
+      return `It has not got there yet. ${help}`;
+    }
+    const [who, s] = byHand ? ["Hand-written rules try", ""] : ["The model imagines", "s"];
+    const repeats = iterations > 1 ? `, keep${s} the best ${elites}, and repeat${s} that ${iterations} times` : ` and keep${s} the best ${elites}`;
     const steps = receding * this.given.frameskip;
-    if (this.trip.plans >= MANY) return "It does not get there. A longer horizon, more candidates or another goal may help.";
     return `${who} ${candidates} action sequences${repeats}. Then the agent takes ${steps > 1 ? `the first ${steps} steps` : "the first step"}.`;
   }
 
