@@ -158,7 +158,11 @@ class Demo {
     show(".editable", world.editable);
     show(".kinematic", world.kinematics);
     show(".places", world.plan);
-    root.querySelector(".scene").classList.toggle("fixed", !world.editable);
+    const frame = root.querySelector(".scene");
+    frame.ariaLabel = world.editable ? "The frame: arrow keys move the goal, with Shift the agent" : "The frame";
+    if (!world.editable) frame.role = "img";
+    if (!world.editable) frame.removeAttribute("tabindex");
+    frame.classList.toggle("fixed", !world.editable);
     controls.anew.textContent = world.editable ? "New start" : "Another pair";
     root.querySelector("dd.anew").textContent = world.editable ? "a new start and goal" : "another pair";
     root.querySelector(".told-first").textContent = counted(given.planner.receding * given.frameskip, "step");
@@ -223,10 +227,16 @@ class Demo {
   /** Says in one sentence what the planner does. */
   sentence() {
     const { candidates, elites, iterations, receding } = this.settings();
-    const who = this.chosen("imagining") === "kinematics" ? "Hand-written kinematics try" : "The model imagines";
-    const repeats = iterations > 1 ? `, keeps the best ${elites}, and repeats that ${iterations} times` : ` and keeps the best ${elites}`;
+    const byHand = this.chosen("imagining") === "kinematics";
+    if (this.trip.plans >= MANY) {
+      const help = byHand
+        ? "These rules know no walls; let the model imagine, which does."
+        : "A longer horizon, more candidates or another goal may help.";
+      return `It has not got there yet. ${help}`;
+    }
+    const [who, s] = byHand ? ["Hand-written rules try", ""] : ["The model imagines", "s"];
+    const repeats = iterations > 1 ? `, keep${s} the best ${elites}, and repeat${s} that ${iterations} times` : ` and keep${s} the best ${elites}`;
     const steps = receding * this.given.frameskip;
-    if (this.trip.plans >= MANY) return "It does not get there. A longer horizon, more candidates or another goal may help.";
     return `${who} ${candidates} action sequences${repeats}. Then the agent takes ${steps > 1 ? `the first ${steps} steps` : "the first step"}.`;
   }
 
@@ -263,22 +273,22 @@ class Demo {
     const kinematics = byHand ? { ...world.kinematics, position: world.now.position, goal: world.goal.position } : null;
     const warm = settings.warm_start ? this.warm : null;
     const planner = world.plan && this.chosen("place") === "python" ? world : model;
-    const where = planner === world ? "in Python" : String(model.threads);
+    const threads = planner === world ? "in Python" : String(model.threads);
     const request = { latent, goal, settings, seed: this.planned++, warm, kinematics, draws: null };
-    return { found: await planner.plan(request), settings, where };
+    return { found: await planner.plan(request), settings, threads };
   }
 
   /** Plans once, and acts on it. False if something changed meanwhile, so that it came to nothing. */
   async advance() {
     while (this.hands.hold("agent")) await this.pause(100);
     this.enter("look");
-    await this.look();
+    while (this.seen !== this.world.now || this.aim !== this.world.goal) await this.look();
     const { situation } = this;
     const stale = () => situation !== this.situation;
     this.enter("imagine");
-    const { found, settings, where } = await this.search();
+    const { found, settings, threads } = await this.search();
     this.times = [...this.times, found.milliseconds].slice(-RECENT);
-    this.where = where;
+    this.threads = threads;
     if (stale()) return false;
     this.trip.plans++;
     if (this.trip.plans === MANY && this.playing) this.tell("On the way to the goal", "running", this.sentence());
@@ -286,12 +296,14 @@ class Demo {
     await this.showIterations(stale);
     if (stale()) return false;
     this.enter("act");
+    this.fanned = !this.playing || !this.pace.iteration;
     if (!(await this.act(found.actions, settings.receding, stale))) return false;
     this.warm = found;
     return true;
   }
 
   async showIterations(stale) {
+    this.fanned = true;
     const last = this.plan.lowest.length;
     const { iteration: time } = this.pace;
     for (this.iteration = time ? 1 : last; this.iteration < last && !stale(); this.iteration++) {
@@ -436,7 +448,7 @@ class Demo {
   moved() {
     this.setOff();
     this.look().catch((error) => this.giveUp(error));
-    if (this.running) return;
+    if (this.running || !this.model) return;
     if (this.world.now.reached) this.tell("The agent is at the goal already", "reached", "Choose a goal farther away.");
     else this.tell("Press Play", "", "The model then plans the way to the goal.");
   }
@@ -527,8 +539,9 @@ class Demo {
     canvases.now.showSeen(world.now.seen);
     canvases.goal.showSeen(world.goal.seen);
     const path = Float32Array.from(trip.path);
-    const iteration = this.phase === "act" ? null : plan?.iterations?.[this.iteration - 1];
-    this.scene.draw({ frame, path, goal: world.goal.position, plan: plan?.path && plan, iteration }, this.colors);
+    const iteration = this.fanned && plan?.iterations?.[this.iteration - 1];
+    const chosen = plan?.path && this.iteration === plan.lowest.length && plan; // it is what the iterations lead to
+    this.scene.draw({ frame, path, goal: world.goal.position, plan: chosen, iteration }, this.colors);
     this.hands.draw(this.scene);
     if (trip.latents.length && this.goalPlace) {
       this.map.draw({ latents: Float32Array.from(trip.latents), goal: this.goalPlace, plan }, this.colors);
@@ -548,7 +561,7 @@ class Demo {
     const mean = times.reduce((sum, one) => sum + one, 0) / times.length;
     this.note("time", `${short(+mean.toPrecision(2))} ms`);
     this.note("rate", short(+(1000 / mean).toPrecision(2)));
-    this.note("where", this.where);
+    this.note("threads", this.threads);
   }
 
   // What the user does
