@@ -1,5 +1,7 @@
 """`scripts/install`: says what it does first, uses uv where it is, and keeps a torch that is there already.
 
+And `scripts/runtime`, which puts ONNX Runtime Web into the package, that one and no other.
+
 Its packages are stand-ins that weigh nothing, with the names, versions and needs of the real ones.
 """
 
@@ -211,3 +213,55 @@ def test_make_installs_once_and_by_the_script():
         check=True,
     )
     assert said.stdout.splitlines() == ["scripts/install python3 .venv", "touch .venv/.installed"]
+
+
+# scripts/runtime
+
+
+@pytest.fixture
+def runtime(project: Project) -> Path:
+    """The place of ONNX Runtime Web in a project with our script."""
+    shutil.copy(ROOT / "scripts" / "runtime", project.folder / "scripts")
+    return project.folder / "src" / "lewm_cli" / "report" / "demo" / "runtime"
+
+
+def get_runtime(project: Project) -> subprocess.CompletedProcess[str]:
+    words = ["scripts/runtime", sys.executable]
+    return subprocess.run(words, cwd=project.folder, env=project.settings, capture_output=True, text=True, check=False)
+
+
+def test_runtime_of_this_version_stays_as_it_is(project: Project, runtime: Path):
+    runtime.mkdir(parents=True)
+    script = runtime / "ort.wasm.bundle.min.mjs"
+    script.write_text("/*!\n * ONNX Runtime Web v1.30.0\n */")
+    project.stand_in("npm", "echo asked >&2")
+    done = get_runtime(project)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("npm", "why"),
+    [
+        (["echo nothing here >&2", "exit 1"], "npm could not get onnxruntime-web"),
+        (["echo other >onnxruntime-web-1.30.0.tgz"], "what npm brought is not what was expected"),
+    ],
+    ids=["npm that fails", "another archive"],
+)
+def test_runtime_that_cannot_be_had_is_a_sentence(project: Project, runtime: Path, npm: list[str], why: str):
+    runtime.mkdir(parents=True)
+    script = runtime / "ort.wasm.bundle.min.mjs"
+    script.write_text("/*!\n * ONNX Runtime Web v1.0.0\n */")
+    project.stand_in("npm", *npm)
+    done = get_runtime(project)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"no ONNX Runtime Web here: {why}" in done.stdout.splitlines()[-1]
+    assert [path.name for path in runtime.iterdir()] == [script.name]
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_goes_on_without_the_runtime(target: str):
+    apart = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))}
+    said = subprocess.run(
+        ["make", "--dry-run", target], cwd=ROOT, env=apart, capture_output=True, text=True, check=True
+    )
+    assert "scripts/runtime .venv/bin/python || true" in said.stdout.splitlines()

@@ -44,6 +44,8 @@ def shelf(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) 
         ("lewm eval rob", []),
         ("lewm report two", ["tworoom/lewm"]),
         ("lewm view tworoom/lewm two", ["tworoom/lewm"]),
+        ("lewm demo two", ["tworoom/lewm"]),
+        ("lewm demo tworoom/lewm --dataset robot/pl", ["robot/place"]),
         ("lewm eval tworoom/lewm --dataset ", ["robot/pick", "robot/place"]),
         ("lewm show ", ["tworoom/lewm", "robot/pick", "robot/place"]),
         ("lewm rm robot/pick robot/pl", ["robot/place"]),

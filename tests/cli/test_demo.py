@@ -6,7 +6,11 @@ import json
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from commands import Done, left_behind, lewm_here
+from commands import PATIENCE, Done, ended, left_behind, lewm_here, running
 from conftest import Scramble
 from faults import killed_at_byte
 from lewm_cli.config import (
@@ -33,6 +37,7 @@ from lewm_cli.tasks import TWOROOM
 from synthetic import write_recording
 from toy_policy import ToyPolicy, ToySizes, add_imitation
 
+pytest_plugins = ("recordings",)
 pytestmark = [
     pytest.mark.slow,  # exports networks
     pytest.mark.skipif(
@@ -176,6 +181,107 @@ def test_large_page_is_not_recommended(home: Home, exported: None, monkeypatch: 
     assert done.out.splitlines()[-1] == f"so large a file takes a while to open; rather: lewm demo {RUN} --serve"
 
 
+# Served
+
+
+def served(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Waits for the JSON that a command prints before it ends."""
+    lines = list(iter(process.stdout.readline, "}\n"))
+    return json.loads("".join([*lines, "}"]))
+
+
+def test_served_page_is_that_of_the_file_until_ctrl_c(page: tuple[Done, str], home: Home):
+    with running(home.write, "demo", RUN, "--serve", "--json", "-q") as process:
+        found = served(process)
+        assert (found["run"], found["task"]) == (RUN, "tworoom")
+        assert found["demo"].startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(found["demo"], timeout=PATIENCE) as answer:
+            assert answer.read().decode() == page[1]
+            assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    assert (done.code, done.err) == (130, "lewm: stopped; the page is served no longer\n")
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(found["demo"], timeout=PATIENCE)
+    assert [path.name for path in home.write.rglob("*") if path.suffix != ".safetensors"] == [
+        *("tworoom", "lewm.run", "demo.html")
+    ]
+
+
+def test_simulator_of_another_task_is_stepped_here(home: Home, pushes: Path, tmp_path: Path):
+    place = shutil.copytree(pushes, tmp_path / "home")
+    world_model = load_run(home, RUN)
+    inputs = world_model.card.inputs.model_copy(update={"task": "pusht"})
+    card = world_model.card.model_copy(update={"inputs": inputs})
+    save_run(RunFiles(place / "pusht" / "lewm"), world_model.model, card)
+
+    def ask(path: str, **content: Any) -> Any:
+        request = urllib.request.Request(
+            address + path, json.dumps(content).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    with running(place, "demo", "pusht/lewm", "--serve", "--dataset", "pusht/demos", "--json") as process:
+        address = served(process)["demo"]
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+            model = given(answer.read().decode())
+        assert (model.task, model.served, model.goal_radius) == ("pusht", True, None)
+        dataset = Home(place, (place,)).find_dataset("pusht/demos")
+        assert len(model.plane.map.points.array()) == min(1000, dataset.rows)
+        begun = ask("begin", seed=0)
+        assert begun["now"]["frame"] != begun["goal"]["frame"]
+        assert not begun["now"]["reached"]
+        plan = ask(
+            "plan", settings={"candidates": 4, "elites": 2, "iterations": 1, "horizon": 2, "receding": 1}, seed=0
+        )
+        actions = np.frombuffer(base64.b64decode(plan["actions"]), "<f4")
+        assert len(actions) == 2 * 5 * 2
+        acted = ask("act", actions=actions[:10].tolist())
+        assert 1 <= len(acted["moments"]) <= 5
+        process.send_signal(signal.SIGTERM)
+        done = ended(process)
+    assert done.code == 143, done.err
+    assert done.err.splitlines()[-1] == "lewm: stopped; the page is served no longer"
+    assert "the run was trained on none of them" in done.err
+
+
+def test_port_is_taken_or_refused(home: Home, exported: None):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = demo(home, RUN, "--serve", "--port", port).sentence()
+    assert f"port {port} of this machine cannot be had" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "opens"), [(["--port", "8000"], True), (["--json"], False), (["--json", "--open"], True)]
+)
+def test_served_page_is_opened(
+    home: Home,
+    exported: None,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: list[Path | str],
+    options: list[str],
+    opens: bool,
+):
+    def serve(page: str, episode: object, port: int, started: Callable[[str], None]) -> None:
+        started(f"http://127.0.0.1:{port}/")
+
+    monkeypatch.setattr("lewm_cli.flows.demo.serve", serve)
+    done = demo(home, RUN, "--serve", *options)
+    assert done.code == 0, done.err
+    address = f"http://127.0.0.1:{8000 if '--port' in options else 0}/"
+    assert shown == [address] * opens
+    assert f"demo: {address}" in done.err
+    assert ("open this address where there is one" in done.err) == opens
+    if "--json" not in options:
+        assert (
+            done.out.splitlines()[0]
+            == f"{RUN} plans in a page, and this command gives it several threads, until Ctrl-C"
+        )
+
+
 # What is refused
 
 
@@ -208,6 +314,11 @@ def others(home: Home, small_card: Callable[..., RunCard], monkeypatch: pytest.M
         (["tworoom/lewms"], 1, "there is no run 'tworoom/lewms' under"),
         ([RUN, "--dataset", "tworoom/demos"], 1, "there is no dataset 'tworoom/demos' under"),
         ([RUN, "--output", "."], 1, "it is a folder; name a file"),
+        ([RUN, "--output", "page.html", "--serve"], 2, "--output names the file of a page, and --serve writes none"),
+        ([RUN, "--port", "8000"], 2, "--port says where a page is served; add --serve"),
+        ([RUN, "--serve", "--port", "65536"], 2, "should be less than or equal to 65535"),
+        (["pusht/lewm", "--serve"], 1, "there is no dataset 'tworoom/demo' under"),
+        (["generic/lewm", "--serve"], 1, "so there is no world for it to act in"),
         (
             ["tworoom/policy"],
             1,

@@ -57,8 +57,11 @@ class Model {
       const parts = await Promise.all(Object.entries(packed).map(async ([name, text]) => [name, await unpacked(text)]));
       const { worker, runtime, library, ...files } = Object.fromEntries(parts);
       model = new Model(new Worker(blobAddress(worker)));
+      // Threads share memory, which browsers give isolated pages alone. Half the cores: with all, threads of the page
+      // and of others would have to wait for each other at every layer.
+      const threads = crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
       const address = crossOriginIsolated ? blobAddress(runtime) : dataAddress(runtime);
-      model.threads = await model.ask("load", { given, runtime: address, library, files });
+      model.threads = await model.ask("load", { given, runtime: address, library, threads, files });
       return model;
     } catch (error) {
       model?.worker.terminate();
@@ -75,8 +78,8 @@ class Model {
   /**
    * @param {{latent: Float32Array, goal: Float32Array, settings: Settings, seed: number, warm: ?PlanFound,
    *     kinematics: ?Kinematics, draws: ?Float32Array}} request
-   *     latent, goal: D; warm: the plan before, whose rest the search begins at if the settings say so; kinematics: what
-   *     candidates cost then, instead of what the model imagines; draws: standard normal numbers for a test
+   *     latent, goal: D; warm: the plan before, whose rest the search begins at if the settings say so; kinematics:
+   *     what candidates cost by, instead of what the model imagines; draws: standard normal numbers for a test
    * @returns {Promise<PlanFound>}
    */
   plan(request) {

@@ -18,15 +18,14 @@ class Networks {
   }
 
   /**
-   * @param {LiveModel} given
-   * @param {string} runtime  where ONNX Runtime can be imported from
-   * @param {Uint8Array} library  its WebAssembly
-   * @param {Object<string, Uint8Array>} files  of the networks by name
+   * @param {{given: LiveModel, runtime: string, library: Uint8Array, threads: number,
+   *     files: Object<string, Uint8Array>}} request
+   *     runtime: where ONNX Runtime can be imported from; library: its WebAssembly; files: of the networks by name
    */
-  static async load(given, runtime, library, files) {
+  static async load({ given, runtime, library, threads, files }) {
     const ort = await import(runtime);
     ort.env.logLevel = "error";
-    Object.assign(ort.env.wasm, { numThreads: threads(), wasmBinary: library });
+    Object.assign(ort.env.wasm, { numThreads: threads, wasmBinary: library });
     const sessions = {};
     for (const [name, file] of Object.entries(files)) sessions[name] = await ort.InferenceSession.create(file);
     return new Networks(given, ort, sessions);
@@ -84,11 +83,6 @@ class Networks {
     }
     return latents;
   }
-}
-
-/** Threads need memory that is shared, which browsers give to isolated pages alone: those of `lewm demo --serve`. */
-function threads() {
-  return self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
 }
 
 /** Turns normalized numbers into actions in the units of the environment. */
@@ -308,9 +302,8 @@ let answered = Promise.resolve();
 async function answer({ kind, request }) {
   if (kind === "encode") return networks.encode(request);
   if (kind === "plan") return plan(networks, request);
-  const { given, runtime, library, files } = request;
-  networks = await Networks.load(given, runtime, library, files);
-  await networks.encode(new Uint8Array(3 * given.image_size ** 2));
+  networks = await Networks.load(request);
+  await networks.encode(new Uint8Array(3 * request.given.image_size ** 2));
   return networks.ort.env.wasm.numThreads; // it falls back to one by itself
 }
 
