@@ -466,7 +466,6 @@ class Demo {
 
   /** Walls do not end what is going on: the next look shows them. */
   rebuilt() {
-    this.controls.clear.hidden = !this.world.walls.length;
     this.look().catch((error) => this.giveUp(error));
     this.redraw();
   }
@@ -544,6 +543,7 @@ class Demo {
     const plan = world.now?.reached && !this.running ? null : this.plan;
     controls.play.textContent = this.playing ? "Pause" : "Play";
     if (!trip) return;
+    controls.clear.hidden = !world.walls.length;
     const frame = canvases.frame.show(world.now.frame);
     canvases.now.showSeen(world.now.seen);
     canvases.goal.showSeen(world.goal.seen);
@@ -581,7 +581,10 @@ class Demo {
     on(controls.play, "click", () => this.toggle());
     on(controls.once, "click", () => this.onward(() => this.stepOnce()));
     on(controls.anew, "click", () => this.begin());
-    on(controls.clear, "click", () => this.clearWalls());
+    on(controls.clear, "click", () => {
+      this.clearWalls();
+      root.querySelector("[name=pointer]:checked").focus(); // the button goes away
+    });
     on(controls.help, "click", () => this.press("?"));
     on(controls.close, "click", () => root.querySelector("dialog").close());
     on(controls.reset, "click", () => this.reset());
