@@ -113,6 +113,8 @@ def test_a_click_sets_the_goal_play_goes_there_and_a_second_click_goes_on(opened
     page.wait_for_function("demo.trip.steps >= 15 && demo.world.now.reached")
     page.get_by_text("Goal reached after").wait_for()
     assert page.get_by_role("button", name="Play").is_visible()
+    page.get_by_role("button", name="One plan").click()  # from a new start
+    page.get_by_text("Paused after 5 steps").wait_for()
     assert page.evaluate("together") == 1
 
 
@@ -124,8 +126,8 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     assert "imagines 100 action sequences, keeps the best 10" in page.locator(".sentence").inner_text()
     page.mouse.click(*at(page, 190, 180))
+    page.wait_for_function("asked.length === 2 && demo.phase === 'imagine' && demo.iteration === 1")
     assert (place(page, "goal"), place(page, "now")) == ([190, 180], [40, 60])  # the old plan moved nothing
-    page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     for name, value in {"candidates": "40", "iterations": "2", "horizon": "3"}.items():
         page.locator(f"[name={name}]").fill(value)
     page.get_by_label("solver").select_option("icem")
@@ -239,6 +241,7 @@ def test_what_cannot_be_done_is_said_or_not_offered(open_page: OpenPage, html: s
     page.get_by_role("button", name="Another pair").click()
     page.mouse.click(*at(page, 60, 100))
     assert place(page, "goal") != [60, 100]
+    assert not page.get_by_text("candidates from cheap").is_visible()
     page.get_by_label("Python").check()
     page.evaluate("demo.stepOnce()")
     assert told(page, "threads") == "in Python"

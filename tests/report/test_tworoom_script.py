@@ -128,7 +128,9 @@ def test_frames_are_the_simulators(world: World, simulator: TwoRoomSimulator, si
         assert (rgba[..., 3] == 255).all()
         assert np.abs(rgba[..., :3] - simulator.frame().astype(int)).max() <= 1
         expected = resize(simulator.frame()[None], size)[0].astype(int)
-        assert np.abs(bytes_of(world, "now.seen").reshape(size, size, 3) - expected).max() <= 1
+        difference = np.abs(bytes_of(world, "now.seen").reshape(size, size, 3) - expected)
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < (1e-3 if size <= 224 else 1e-2)  # OpenCV enlarges with rounded weights
     goal_frame = bytes_of(world, "goal.frame.data").reshape(224, 224, 4)[..., :3]
     assert np.abs(goal_frame - simulator.goal_frame().astype(int)).max() <= 1
 
@@ -239,3 +241,9 @@ def test_walls_are_drawn_black_and_never_on_agent_or_goal(world: World) -> None:
     world("world.drawWall([60, 150], [60, 150]), world.drawWall([65, 155], [55, 145])")
     assert len(world("world.walls")) == 3
     assert world("world.begin(3).then(() => clearance(world.walls, world.now.position, world.now.position))") > TOUCHING
+
+
+def test_a_world_full_of_walls_begins_without_them(world: World) -> None:
+    world("() => { for (let y = 0; y < 224; y += 8) world.drawWall([0, y], [224, y]); }")
+    assert world("world.begin(1).then(() => world.walls.length)") == 0
+    assert (bytes_of(world, "goal.frame.data").reshape(224, 224, 4)[:, 30, 0] == 0).sum() == 8

@@ -60,7 +60,7 @@ class Acted(Section):
 
 
 class PlanBefore(Section):
-    """What the next plan can begin at: numbers of normalized sequences."""
+    """The normalized sequences that the next plan can begin at."""
 
     blocks: tuple[float, ...]
     """(horizon * block_dim)."""
@@ -232,7 +232,7 @@ class LiveEpisode:
         return self._latest[1]
 
     def _warm_start(self, before: PlanBefore, config: PlannerConfig) -> WarmStart:
-        """What is left of the plan before; the mean action follows."""
+        """Shift the plan before by the blocks that were executed; the mean action follows."""
         width = self.run.card.inputs.block_dim
 
         def rest(numbers: Sequence[float]) -> torch.Tensor:

@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
         return tree
 
     def _work(self, tree: dict[str, Any]) -> Callable[[], Section]:
-        """What is to be done."""
+        """The work that a request asks for; raises RefusedError or LewmError if it asks for none."""
         episode, path = self.server.episode, self._asked_for
         if episode and path == "/begin":
             begin = BeginRequest.build(tree, path)

@@ -1,7 +1,7 @@
 /*
- * The page in which a run plans: a world (tworoom.js or remote.js), a model (model.js), and what shows both with what
- * the viewer draws with (drawing.js). `window.demo` is the one instance; tests and benches await `demo.ready`,
- * `demo.begin(seed)`, `demo.stepOnce()` and `demo.play()`.
+ * The page in which a run plans: a world (tworoom.js or remote.js), a model (model.js), hands on the frame (hands.js),
+ * and what shows them, drawn as in the viewer (drawing.js). `window.demo` is the one instance; tests and benches await
+ * `demo.ready`, `demo.begin(seed)`, `demo.stepOnce()` and `demo.play()`.
  */
 
 /** Milliseconds that an iteration of the solver and an environment step are shown. */
@@ -23,11 +23,6 @@ const SOLVERS = {
 
 /** What can be chosen of the search: from, to, step. */
 const RANGES = { candidates: [20, 500, 10], iterations: [1, 20, 1], horizon: [1, 12, 1] };
-
-/** Pixels of the frame: of a press of an arrow key, around the agent where it is taken, and between ends of a wall. */
-const NUDGE = 4;
-const GRIP = 14;
-const STROKE = 4;
 
 /** Plans after which the page says what may help. */
 const MANY = 25;
@@ -156,6 +151,8 @@ class Demo {
       for (const one of root.querySelectorAll(selector)) one.hidden = !shown;
     };
     show(".editable", world.editable);
+    show(".followed", world.editable);
+    controls.dim.checked = world.editable; // candidates need a dark ground
     show(".kinematic", world.kinematics);
     show(".places", world.plan);
     const frame = root.querySelector(".scene");
@@ -199,7 +196,8 @@ class Demo {
     const { planner } = this.given;
     const [candidates, iterations, horizon] = Object.keys(RANGES).map((name) => Number(this.controls[name].value));
     const solver = this.controls.solver.value;
-    const { receding, std, result, color, kept } = { ...planner, ...(solver === planner.solver ? {} : SOLVERS[solver]) };
+    const own = solver === planner.solver ? planner : SOLVERS[solver];
+    const { receding, std, result, color, kept } = { ...planner, ...own };
     const elites = Math.max(2, Math.round((candidates * planner.elites) / planner.candidates));
     const warm = planner.warm_start && receding < horizon;
     return { solver, candidates, elites, iterations, horizon, receding, std, result, color, kept, warm_start: warm };
@@ -218,9 +216,10 @@ class Demo {
     }
     const byHand = this.chosen("imagining") === "kinematics";
     this.root.querySelector(".difference").textContent = byHand
-      ? "A person wrote these rules: position plus action times speed, from the true position. They know no walls, so plans run straight into them."
+      ? "A person wrote these rules: position plus action times speed, from the true position. They know no walls, " +
+        "so plans run straight into them."
       : "It knows frames and actions only, and imagines in its own latent space. The rules of the world are learned.";
-    this.warm = null;
+    this.times = [];
     if (this.playing) this.tell("On the way to the goal", "running", this.sentence());
   }
 
@@ -230,14 +229,16 @@ class Demo {
     const byHand = this.chosen("imagining") === "kinematics";
     if (this.trip.plans >= MANY) {
       const help = byHand
-        ? "These rules know no walls; let the model imagine, which does."
+        ? "These rules know no walls: let the model imagine instead."
         : "A longer horizon, more candidates or another goal may help.";
       return `It has not got there yet. ${help}`;
     }
     const [who, s] = byHand ? ["Hand-written rules try", ""] : ["The model imagines", "s"];
-    const repeats = iterations > 1 ? `, keep${s} the best ${elites}, and repeat${s} that ${iterations} times` : ` and keep${s} the best ${elites}`;
+    const keeps = `keep${s} the best ${elites}`;
+    const search = iterations > 1 ? `, ${keeps}, and repeat${s} that ${iterations} times` : ` and ${keeps}`;
     const steps = receding * this.given.frameskip;
-    return `${who} ${candidates} action sequences${repeats}. Then the agent takes ${steps > 1 ? `the first ${steps} steps` : "the first step"}.`;
+    const taken = steps > 1 ? `the first ${steps} steps` : "the first step";
+    return `${who} ${candidates} action sequences${search}. Then the agent takes ${taken}.`;
   }
 
   // Looking, imagining, acting
@@ -271,7 +272,8 @@ class Demo {
     const settings = this.settings();
     const byHand = world.kinematics && this.chosen("imagining") === "kinematics";
     const kinematics = byHand ? { ...world.kinematics, position: world.now.position, goal: world.goal.position } : null;
-    const warm = settings.warm_start ? this.warm : null;
+    const fits = settings.warm_start && this.warm?.settings.horizon === settings.horizon;
+    const warm = fits && this.warm.settings.solver === settings.solver ? this.warm.found : null;
     const planner = world.plan && this.chosen("place") === "python" ? world : model;
     const threads = planner === world ? "in Python" : String(model.threads);
     const request = { latent, goal, settings, seed: this.planned++, warm, kinematics, draws: null };
@@ -292,13 +294,13 @@ class Demo {
     if (stale()) return false;
     this.trip.plans++;
     if (this.trip.plans === MANY && this.playing) this.tell("On the way to the goal", "running", this.sentence());
-    this.plan = new DrawnPlan(found, this.world, this.plane);
+    this.plan = this.charted = new DrawnPlan(found, this.world, this.plane);
     await this.showIterations(stale);
     if (stale()) return false;
     this.enter("act");
     this.fanned = !this.playing || !this.pace.iteration;
     if (!(await this.act(found.actions, settings.receding, stale))) return false;
-    this.warm = found;
+    this.warm = { found, settings };
     return true;
   }
 
@@ -402,7 +404,6 @@ class Demo {
     const after = `after ${counted(steps, "step")}`;
     if (!reached) return this.tell(`Paused ${after}`, "", this.sentence());
     const next = this.world.editable ? "Click a new goal" : "Choose another pair";
-    this.plan = null;
     return this.tell(`Goal reached ${after}`, "reached", `It took ${counted(plans, "plan")}. ${next} to go on.`);
   }
 
@@ -449,7 +450,7 @@ class Demo {
     this.setOff();
     this.look().catch((error) => this.giveUp(error));
     if (this.running || !this.model) return;
-    if (this.world.now.reached) this.tell("The agent is at the goal already", "reached", "Choose a goal farther away.");
+    if (this.world.now.reached) this.tell("Already at the goal", "reached", "Choose a goal farther away.");
     else this.tell("Press Play", "", "The model then plans the way to the goal.");
   }
 
@@ -465,7 +466,6 @@ class Demo {
 
   /** Walls do not end what is going on: the next look shows them. */
   rebuilt() {
-    this.controls.clear.hidden = !this.world.walls.length;
     this.look().catch((error) => this.giveUp(error));
     this.redraw();
   }
@@ -473,14 +473,21 @@ class Demo {
   /** Says what the pointer does now. */
   point() {
     if (!this.running && this.hands.drawing) {
-      this.tell("Draw on the frame", "", "What you draw is solid. The model has never seen such walls: watch what it makes of them.");
+      const unseen = "The model has never seen such walls: watch what it makes of them.";
+      this.tell("Draw on the frame", "", `What you draw is solid. ${unseen}`);
     } else if (!this.running) this.tell("Press Play", "", "Or click another goal first, or drag the agent.");
     this.redraw();
   }
 
   toggle() {
     if (this.playing) this.halt();
-    else this.play();
+    else this.onward(() => this.play());
+  }
+
+  /** Goes on; where the goal is reached already, from a new start. */
+  async onward(act) {
+    if (this.world.now.reached) await this.begin();
+    await act();
   }
 
   // What the page says
@@ -532,9 +539,11 @@ class Demo {
 
   draw() {
     this.waiting = false;
-    const { trip, plan, world, controls, canvases } = this;
+    const { trip, world, controls, canvases } = this;
+    const plan = world.now?.reached && !this.running ? null : this.plan;
     controls.play.textContent = this.playing ? "Pause" : "Play";
     if (!trip) return;
+    controls.clear.hidden = !world.walls.length;
     const frame = canvases.frame.show(world.now.frame);
     canvases.now.showSeen(world.now.seen);
     canvases.goal.showSeen(world.goal.seen);
@@ -550,12 +559,12 @@ class Demo {
   }
 
   drawNumbers() {
-    const { trip, plan, times } = this;
+    const { trip, charted, times } = this;
     this.note("steps", String(trip.steps));
     this.note("plans", String(trip.plans));
-    if (plan) {
-      this.costs.draw(plan, this.iteration, this.colors);
-      this.note("iteration", `${this.iteration} of ${plan.lowest.length}`);
+    if (charted) {
+      this.costs.draw(charted, this.iteration, this.colors);
+      this.note("iteration", `${this.iteration} of ${charted.lowest.length}`);
     }
     if (!times.length) return;
     const mean = times.reduce((sum, one) => sum + one, 0) / times.length;
@@ -570,9 +579,12 @@ class Demo {
     const { controls, root } = this;
     const on = (control, event, act) => control.addEventListener(event, act);
     on(controls.play, "click", () => this.toggle());
-    on(controls.once, "click", () => this.stepOnce());
+    on(controls.once, "click", () => this.onward(() => this.stepOnce()));
     on(controls.anew, "click", () => this.begin());
-    on(controls.clear, "click", () => this.clearWalls());
+    on(controls.clear, "click", () => {
+      this.clearWalls();
+      root.querySelector("[name=pointer]:checked").focus(); // the button goes away
+    });
     on(controls.help, "click", () => this.press("?"));
     on(controls.close, "click", () => root.querySelector("dialog").close());
     on(controls.reset, "click", () => this.reset());
@@ -599,7 +611,7 @@ class Demo {
     const { controls, world } = this;
     const acts = {
       " ": () => this.toggle(),
-      s: () => this.stepOnce(),
+      s: () => this.onward(() => this.stepOnce()),
       n: () => this.begin(),
       "?": () => this.root.querySelector("dialog").showModal(),
     };
@@ -644,144 +656,12 @@ class Picture {
   }
 }
 
-/** What pointer and arrow keys do on the frame: set the goal, drag the agent, draw walls. */
-class Hands {
-  constructor(demo, canvas) {
-    Object.assign(this, { demo, canvas, held: null, pen: null, begun: null });
-    const on = (event, act, options) => canvas.addEventListener(event, act, options);
-    on("pointerdown", (event) => this.down(event));
-    on("pointermove", (event) => this.move(event));
-    on("pointerup", (event) => this.up(event));
-    on("pointercancel", () => this.release());
-    // A finger scrolls the page unless it takes the agent or draws.
-    on("touchstart", (event) => this.held && this.held.kind !== "goal" && event.preventDefault(), { passive: false });
-    on("focus", () => demo.redraw());
-    on("blur", () => demo.redraw());
-  }
-
-  /** Whether the pointer holds a thing. */
-  hold(kind) {
-    return this.held?.kind === kind;
-  }
-
-  get drawing() {
-    return this.demo.chosen("pointer") === "wall";
-  }
-
-  place({ offsetX, offsetY }) {
-    const scale = this.demo.world.size / this.canvas.clientWidth;
-    return [offsetX * scale, offsetY * scale];
-  }
-
-  onAgent(at, touch) {
-    const { now, size } = this.demo.world;
-    const grip = touch ? Math.max(GRIP, (22 * size) / this.canvas.clientWidth) : GRIP;
-    return apart(at, now.position) <= grip;
-  }
-
-  down(event) {
-    if (!this.demo.world.editable || !this.demo.trip || event.button !== 0) return;
-    const at = this.place(event);
-    const touch = event.pointerType === "touch";
-    const kind = this.drawing ? "wall" : this.onAgent(at, touch) ? "agent" : "goal";
-    this.held = { kind, at, touch };
-    this.canvas.setPointerCapture(event.pointerId);
-    this.canvas.classList.toggle("held", kind === "agent");
-    if (kind === "goal" && !touch) this.aim(at);
-  }
-
-  move(event) {
-    const { demo, held, canvas } = this;
-    if (!demo.world.editable || !demo.trip) return;
-    const at = this.place(event);
-    canvas.classList.toggle("grab", !held && !this.drawing && this.onAgent(at, false));
-    if (this.hold("agent")) demo.setAgent(at);
-    else if (this.hold("goal") && !held.touch) this.aim(at);
-    else if (this.hold("wall") && apart(at, held.at) >= STROKE) {
-      demo.drawWall(held.at, at);
-      held.at = at;
-    }
-  }
-
-  up(event) {
-    const { demo, held } = this;
-    if (!held) return;
-    if (held.kind === "goal" && held.touch) this.aim(this.place(event));
-    this.release();
-    if (held.kind === "goal" && demo.arrived && !demo.world.now.reached) demo.play();
-  }
-
-  release() {
-    this.held = null;
-    this.canvas.classList.remove("held");
-    this.demo.wake?.();
-  }
-
-  /** Sets the goal where it was asked for, or at the nearest free place. */
-  aim(at) {
-    for (let away = 0; away <= 24; away += 2) {
-      for (let turn = 0; turn < 16; turn++) {
-        const angle = (turn * Math.PI) / 8;
-        if (this.demo.setGoal([at[0] + away * Math.cos(angle), at[1] + away * Math.sin(angle)])) return;
-      }
-    }
-  }
-
-  // Keys on the frame
-
-  key({ key, shiftKey }) {
-    const { demo } = this;
-    if (!demo.world.editable || !demo.trip) return false;
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
-    if (way) this.nudge(way, shiftKey);
-    else if (key === "Enter" && this.drawing) this.mark();
-    else return false;
-    demo.redraw();
-    return true;
-  }
-
-  nudge(way, agent) {
-    const { demo } = this;
-    const { world } = demo;
-    if (this.drawing) {
-      const from = this.pen ?? [world.size / 2, world.size / 2];
-      this.pen = way.map((by, axis) => Math.min(Math.max(from[axis] + by * NUDGE, 0), world.size));
-      return;
-    }
-    const { position } = agent ? world.now : world.goal;
-    const set = (place) => (agent ? demo.setAgent(place) : demo.setGoal(place));
-    // Over a wall, if there is one.
-    for (let steps = 1; steps <= 10; steps++) {
-      if (set(way.map((by, axis) => position[axis] + steps * by * NUDGE))) return;
-    }
-  }
-
-  /** Begins or ends a wall at the pen. */
-  mark() {
-    this.pen ??= [this.demo.world.size / 2, this.demo.world.size / 2];
-    if (this.begun) this.demo.drawWall(this.begun, this.pen);
-    this.begun = this.begun ? null : this.pen;
-  }
-
-  /** The pen of those who draw by keys. */
-  draw({ surface: { context, width } }) {
-    if (!this.drawing || !this.pen || document.activeElement !== this.canvas) return;
-    const place = (x, y) => [x, y].map((length) => (length * width) / this.demo.world.size);
-    if (this.begun) stroke(context, [...this.begun, ...this.pen], place, MARKS.goal, 3);
-    cross(context, place(...this.pen), 9, MARKS.veil, 5);
-    cross(context, place(...this.pen), 9, MARKS.goal, 2.5);
-  }
-}
-
-function apart([x, y], [otherX, otherY]) {
-  return Math.hypot(x - otherX, y - otherY);
-}
-
 /** A number and a word in singular or plural. */
 function counted(number, word) {
   return `${number} ${word}${number === 1 ? "" : "s"}`;
 }
 
-const packed = Object.fromEntries([...document.querySelectorAll(".packed")].map((one) => [one.dataset.name, one.textContent]));
+const elements = [...document.querySelectorAll(".packed")];
+const packed = Object.fromEntries(elements.map((one) => [one.dataset.name, one.textContent]));
 const given = JSON.parse(document.querySelector(".given").textContent);
 window.demo = new Demo(document.querySelector(".demo"), given, packed);

@@ -20,7 +20,7 @@ RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 LICENSE = "LICENSE"
 """Of the runtime, a copy of which is in every page."""
 
-SCRIPTS = ("../viewer/drawing.js", "tworoom.js", "remote.js", "model.js", "demo.js")
+SCRIPTS = ("../viewer/drawing.js", "tworoom.js", "remote.js", "model.js", "hands.js", "demo.js")
 """One after another they are one module; `worker.js` becomes a worker of its own."""
 
 

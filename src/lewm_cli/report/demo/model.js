@@ -78,8 +78,8 @@ class Model {
   /**
    * @param {{latent: Float32Array, goal: Float32Array, settings: Settings, seed: number, warm: ?PlanFound,
    *     kinematics: ?Kinematics, draws: ?Float32Array}} request
-   *     latent, goal: D; warm: the plan before, whose rest the search begins at if the settings say so; kinematics: what
-   *     candidates cost then, instead of what the model imagines; draws: standard normal numbers for a test
+   *     latent, goal: D; warm: the plan before, whose rest the search begins at if the settings say so; kinematics:
+   *     what candidates cost by, instead of what the model imagines; draws: standard normal numbers for a test
    * @returns {Promise<PlanFound>}
    */
   plan(request) {

@@ -38,6 +38,9 @@ const BEFORE_TOUCHING = 1e-3;
 /** Halvings of a step, to find its end at a stroke to less than a thousandth of a pixel. */
 const HALVINGS = 16;
 
+/** Starts and goals that are tried before the walls in their way are taken away. */
+const MOST_TRIES = 10000;
+
 /** Pixels around the agent in which the dot changes a frame, given the rounding of float32. */
 const DOT_REACH = 42;
 
@@ -63,19 +66,14 @@ class TwoRoom {
   /** A start and a goal in different rooms, drawn as for recordings; drawn walls stay, and none lies on either. */
   async begin(seed) {
     const uniform = seededUniform(seed);
-    const place = () => {
-      for (;;) {
-        const drawn = [0, 1].map(() => Math.fround(lowest + (highest - lowest) * uniform()));
-        if (!besideWall(drawn) && this.isFree(drawn)) return drawn;
-      }
-    };
     const [lowest, highest] = startRange();
-    for (;;) {
+    const place = () => [0, 1].map(() => Math.fround(lowest + (highest - lowest) * uniform()));
+    const fits = (at) => !besideWall(at) && this.isFree(at);
+    for (let tries = 0; ; tries++) {
+      if (tries === MOST_TRIES) this.removeWalls(); // they leave no room
       const [start, goal] = [place(), place()];
-      const apart = start[0] < ROOMS.wall !== goal[0] < ROOMS.wall;
-      if (!apart || throughDoor(start, goal) < ROOMS.leastWay) continue;
-      this.set(start, goal);
-      return;
+      const apart = start[0] < ROOMS.wall !== goal[0] < ROOMS.wall && throughDoor(start, goal) >= ROOMS.leastWay;
+      if (apart && fits(start) && fits(goal)) return this.set(start, goal);
     }
   }
 
@@ -136,9 +134,13 @@ class TwoRoom {
   }
 
   clearWalls() {
+    this.removeWalls();
+    this.set(this.now.position, this.goal.position);
+  }
+
+  removeWalls() {
     this.walls = [];
     this.scenery = rooms();
-    this.set(this.now.position, this.goal.position);
   }
 
   set(agent, goal) {

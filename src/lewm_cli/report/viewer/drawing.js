@@ -7,7 +7,8 @@
  *     candidates of one iteration, the cheapest first; ranks are from 0 (cheapest of the plan) to 1
  * @typedef {{frame: CanvasImageSource?, path: Float32Array, goal: number[], plan: {path: Float32Array}?,
  *     iteration: Iteration?}} Shot  what is on the frame; the path is the way so far
- * @typedef {{latents: Float32Array, goal: Float32Array, plan: {imagined: Float32Array}?}} Whereabouts  on the latent map
+ * @typedef {{latents: Float32Array, goal: Float32Array, plan: {imagined: Float32Array}?}} Whereabouts
+ *     what is on the latent map
  *
  * Paths are flat: x, y, x, y, ... in pixels of the frame, or in units of the latent map.
  * A test reads the colors below, and viewer.css repeats those of the legend.
