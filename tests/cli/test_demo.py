@@ -175,6 +175,18 @@ def test_latent_map_can_be_of_a_recording(home: Home, exported: None, tmp_path: 
     assert recording.exists()
 
 
+def test_weights_of_another_tool_plan_too(tmp_path: Path, shown: list[Any]):
+    place = tmp_path / "home" / "tworoom"
+    place.mkdir(parents=True)
+    fixture = Path(__file__).parents[1] / "fixtures" / "checkpoints" / "jepa_tf4_object.ckpt"
+    shutil.copy(fixture, place / "lejepa_object.ckpt")
+    write_recording(place / "demos.h5", dims=2, size=16, task="tworoom")
+    done = lewm_here(place.parent, "demo", "tworoom/lejepa", "--stats-from", "tworoom/demos")
+    assert done.code == 0, done.err
+    assert shown == [place / "lejepa.run" / "demo.html"]
+    assert given(shown[0].read_text(encoding="utf-8")).run == "tworoom/lejepa"
+
+
 def test_large_page_is_not_recommended(home: Home, exported: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr("lewm_cli.report.live_planning.LARGE", 1e6)
     done = demo(home, RUN, "--output", tmp_path / "page.html")

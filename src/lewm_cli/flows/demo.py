@@ -54,7 +54,7 @@ def write_demo(
         )
     path = output or results_folder(home, run).parent / "demo.html"
     try_writing(path)
-    model, page = _render(run, task, _drawn_recording(home, run, task, dataset, say), served=False)
+    model, page = _render(run, task, _drawn_recording(home, run, task, dataset, say), say, served=False)
     write_text(path, page)
     return DemoPage(model, path)
 
@@ -88,7 +88,7 @@ def serve_demo(
     else:
         unseen = find_unseen(home, run, task, dataset, say)
         recording, episode = unseen.dataset, LiveEpisode(run, task, _pairs(task, unseen))
-    model, page = _render(run, task, recording, served=episode is not None)
+    model, page = _render(run, task, recording, say, served=episode is not None)
     with stopped_with(lambda: "stopped; the page is served no longer"):
         serve(page, episode, port, lambda address: started(model, address))
 
@@ -138,9 +138,10 @@ def _pairs(task: Task, unseen: UnseenEpisodes) -> list[Pair]:
     return list(filter(unsolved, pairs)) or pairs
 
 
-def _render(run: Run, task: Task, recording: Dataset | None, *, served: bool) -> tuple[LiveModel, str]:
+def _render(run: Run, task: Task, recording: Dataset | None, say: Say, *, served: bool) -> tuple[LiveModel, str]:
     """The page of a run; its latent map is of a recording, or of TwoRoom's frames."""
     run.use_threads()
+    say("making the page: the networks are exported, and compared with the run")
     parts, _ = export_parts(run)
     if recording:
         plane = LatentPlane.of(run, recording)
