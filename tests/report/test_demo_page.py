@@ -219,6 +219,25 @@ def test_nothing_overlaps_at_any_width(opened: OpenPage, theme: str):
         assert covered(page) == [], width
 
 
+def test_the_frame_stays_where_it_is_whatever_the_page_says(opened: OpenPage):
+    page = opened()
+    for name in ("candidates", "iterations"):
+        page.locator(f"[name={name}]").fill(page.locator(f"[name={name}]").get_attribute("max"))
+    for width, height in ((320, 900), (414, 900), (768, 900), (1024, 600), (1280, 720), (1920, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        places = page.evaluate(
+            """() => {
+                const place = () => document.querySelector(".scene").getBoundingClientRect().top;
+                demo.tell("Paused", "", "Short.");
+                const idle = place();
+                demo.tell("On the way to the goal", "running", demo.sentence());
+                demo.enter("imagine");
+                return [idle, place(), demo.enter(null)];
+            }"""
+        )
+        assert places[0] == places[1], (width, height)
+
+
 def test_what_cannot_be_done_is_said_or_not_offered(open_page: OpenPage, html: str):
     page = open_page(html.replace("<main", "<script>delete globalThis.WebAssembly</script><main", 1))
     page.evaluate("demo.ready")

@@ -216,8 +216,7 @@ class Demo {
     }
     const byHand = this.chosen("imagining") === "kinematics";
     this.root.querySelector(".difference").textContent = byHand
-      ? "A person wrote these rules: position plus action times speed, from the true position. They know no walls, " +
-        "so plans run straight into them."
+      ? "Rules that a person wrote, from the true position. They know no walls, so plans run straight into them."
       : "It knows frames and actions only, and imagines in its own latent space. The rules of the world are learned.";
     this.times = [];
     if (this.playing) this.tell("On the way to the goal", "running", this.sentence());
