@@ -146,6 +146,64 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     assert page.evaluate("asked.at(-1).settings.solver") == "cem"
 
 
+def test_what_is_asked_for_between_plans_is_not_lost(opened: OpenPage):
+    page = opened()
+    asked(page)
+    page.get_by_label("speed").select_option("full")
+    page.get_by_label("hand-written kinematics").check()
+    page.evaluate(
+        """() => {
+            const encode = demo.model.encode.bind(demo.model);
+            window.close = () => (window.gate = new Promise((open) => (window.open = open)));
+            demo.model.encode = (seen) => Promise.resolve(window.gate).then(() => encode(seen));
+            close();
+            demo.setGoal([40, 90]);
+            demo.play();
+        }"""
+    )
+    page.get_by_role("button", name="Pause").click()  # while it looks
+    page.evaluate("open(), demo.running")
+    assert page.evaluate("[asked.length, demo.trip.steps]") == [0, 0]
+    page.evaluate(
+        """() => {
+            const act = demo.world.act.bind(demo.world);
+            demo.world.act = (actions) => act(actions).finally(() => demo.world.now.reached && close());
+            demo.play();
+        }"""
+    )
+    page.wait_for_function("demo.world.now.reached")
+    page.evaluate("demo.setGoal([40, 180]), open()")  # while it looks for the last time
+    page.wait_for_function("demo.world.now.reached && demo.world.now.position[1] > 150")
+    page.evaluate("open(), demo.running")
+    assert page.locator(".verdict").inner_text().startswith("Goal reached after")
+
+
+def test_a_key_that_is_held_counts_once_and_a_new_start_waits_for_play(opened: OpenPage):
+    page = opened()
+    page.evaluate(
+        """() => {
+            window.begun = 0;
+            const begin = demo.world.begin.bind(demo.world);
+            demo.world.begin = (seed) => (begun++, begin(seed));
+            demo.arrived = true;
+        }"""
+    )
+    for _ in range(3):
+        page.keyboard.down("n")
+    page.keyboard.up("n")
+    page.get_by_text("A new start and a new goal").wait_for()
+    assert page.evaluate("begun") == 1
+    page.mouse.click(*at(page, 60, 100))
+    assert page.evaluate("[demo.playing, demo.running ?? null]") == [False, None]
+
+
+def test_a_worker_that_fails_stops_the_run_and_its_late_answers_are_ignored(opened: OpenPage):
+    page = opened()
+    page.evaluate("demo.play(), demo.look().then(() => demo.model.worker.onerror(new Event('error')))")
+    page.get_by_text("It stopped").wait_for()
+    assert page.evaluate("demo.model.encode(demo.world.now.seen).then((latent) => latent.length)") > 0
+
+
 def test_the_agent_is_dragged_and_walls_are_drawn_and_cleared(opened: OpenPage):
     page = opened()
     page.mouse.move(*at(page, 42, 62))
