@@ -125,7 +125,10 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.get_by_role("button", name="Play").click()
     page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     assert "imagines 100 action sequences, keeps the best 10" in page.locator(".sentence").inner_text()
+    page.evaluate("demo.trip.plans = 40, demo.rearrange()")
+    assert "not got there yet" in page.locator(".sentence").inner_text()
     page.mouse.click(*at(page, 190, 180))
+    assert "imagines 100" in page.locator(".sentence").inner_text()  # it counts anew
     page.wait_for_function("asked.length === 2 && demo.phase === 'imagine' && demo.iteration === 1")
     assert (place(page, "goal"), place(page, "now")) == ([190, 180], [40, 60])  # the old plan moved nothing
     for name, value in {"candidates": "40", "iterations": "2", "horizon": "3"}.items():

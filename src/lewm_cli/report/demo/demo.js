@@ -222,7 +222,7 @@ class Demo {
       ? "Rules that a person wrote, from the true position. They know no walls, so plans run straight into them."
       : "It knows frames and actions only, and imagines in its own latent space. The rules of the world are learned.";
     this.times = [];
-    if (this.playing) this.tell("On the way to the goal", "running", this.sentence());
+    if (this.playing) this.tellPlans();
   }
 
   /** Says in one sentence what the planner does. */
@@ -296,7 +296,7 @@ class Demo {
     this.threads = threads;
     if (stale()) return false;
     this.trip.plans++;
-    if (this.trip.plans === MANY && this.playing) this.tell("On the way to the goal", "running", this.sentence());
+    if (this.trip.plans === MANY && this.playing) this.tellPlans();
     this.plan = this.charted = new DrawnPlan(found, this.world, this.plane);
     await this.showIterations(stale);
     if (stale()) return false;
@@ -380,7 +380,7 @@ class Demo {
   run() {
     this.arrived = false;
     this.enough = this.trip.plans + ENOUGH;
-    this.tell("On the way to the goal", "running", this.sentence());
+    this.tellPlans();
     this.running ??= this.loop().finally(() => (this.running = null));
     this.redraw();
     return this.running;
@@ -461,8 +461,10 @@ class Demo {
   moved() {
     this.setOff();
     this.look().catch((error) => this.giveUp(error));
-    if (this.running || !this.model) return;
-    if (this.world.now.reached) this.tell("Already at the goal", "reached", "Choose a goal farther away.");
+    if (!this.model) return;
+    if (this.playing) this.tellPlans();
+    else if (this.running) return;
+    else if (this.world.now.reached) this.tell("Already at the goal", "reached", "Choose a goal farther away.");
     else this.tell("Press Play", "", "The model then plans the way to the goal.");
   }
 
@@ -512,6 +514,10 @@ class Demo {
     if (verdict.textContent !== words) verdict.textContent = words;
     if (more.textContent !== sentence) more.textContent = sentence;
     verdict.className = `verdict ${kind}`;
+  }
+
+  tellPlans() {
+    this.tell("On the way to the goal", "running", this.sentence());
   }
 
   /** What goes on now: look, imagine or act; null if nothing does, or too fast for eyes. */
