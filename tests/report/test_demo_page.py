@@ -316,7 +316,7 @@ def test_what_cannot_be_done_is_said_or_not_offered(open_page: OpenPage, html: s
         html.replace("new TwoRoom(given)", "new ServedWorld(given)").replace("\nwindow.demo", "\n" + world)
     )
     page.evaluate("demo.ready")
-    for name in ("goal and agent", "hand-written kinematics"):
+    for name in ("goal and agent", "hand-written kinematics", "color-blind-safe colors"):
         assert not page.get_by_label(name).is_visible()
     page.get_by_role("button", name="Another pair").click()
     page.mouse.click(*at(page, 60, 100))
