@@ -200,6 +200,17 @@ def test_a_key_that_is_held_counts_once_and_a_new_start_waits_for_play(opened: O
     assert page.evaluate("[demo.playing, demo.running ?? null]") == [False, None]
 
 
+def test_a_run_that_gets_nowhere_pauses_and_says_so(opened: OpenPage):
+    page = opened()
+    page.get_by_label("speed").select_option("full")
+    page.evaluate("() => { demo.setGoal([200, 200]); demo.trip.plans = 24; demo.play(); demo.enough = 26; }")
+    page.get_by_text("Paused after").wait_for()
+    assert page.evaluate("demo.trip.plans") == 26
+    assert "not got there yet" in page.locator(".sentence").inner_text()
+    page.evaluate("demo.times = [0], demo.redraw()")
+    assert (told(page, "time"), told(page, "rate")) == ("0 ms", "–")
+
+
 def test_a_worker_that_fails_stops_the_run_and_its_late_answers_are_ignored(opened: OpenPage):
     page = opened()
     page.evaluate("demo.play(), demo.look().then(() => demo.model.worker.onerror(new Event('error')))")

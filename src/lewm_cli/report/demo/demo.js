@@ -591,7 +591,7 @@ class Demo {
     if (!times.length) return;
     const mean = times.reduce((sum, one) => sum + one, 0) / times.length;
     this.note("time", `${short(+mean.toPrecision(2))} ms`);
-    this.note("rate", short(+(1000 / mean).toPrecision(2)));
+    this.note("rate", mean ? short(+(1000 / mean).toPrecision(2)) : "–"); // clocks of browsers are coarse
     this.note("threads", this.threads);
   }
 
