@@ -227,12 +227,12 @@ class Demo {
 
   /** Says in one sentence what the planner does. */
   sentence() {
-    const { candidates, elites, iterations, receding } = this.settings();
+    const { solver, candidates, elites, iterations, receding } = this.settings();
     const byHand = this.chosen("imagining") === "kinematics";
     if (this.trip.plans >= MANY) {
       const help = byHand
         ? "These rules know no walls: let the model imagine instead."
-        : "A longer horizon, more candidates or another goal may help.";
+        : `${solver === "cem" ? "The solver iCEM" : "Another start"} or another goal may help.`;
       return `It has not got there yet. ${help}`;
     }
     const [who, s] = byHand ? ["Hand-written rules try", ""] : ["The model imagines", "s"];
