@@ -208,7 +208,7 @@ def test_a_run_that_gets_nowhere_pauses_and_says_so(opened: OpenPage):
     assert page.evaluate("demo.trip.plans") == 26
     assert "not got there yet" in page.locator(".sentence").inner_text()
     page.evaluate("demo.times = [0], demo.redraw()")
-    assert (told(page, "time"), told(page, "rate")) == ("0 ms", "–")
+    assert (told(page, "time"), told(page, "rate")) == ("0 ms", "\u2013")
 
 
 def test_a_worker_that_fails_stops_the_run_and_its_late_answers_are_ignored(opened: OpenPage):
