@@ -152,8 +152,8 @@ def films(made: dict[str, Any], generator: np.random.Generator, frames: str | No
             goal_position=(20.0, 8.0),
             frames=_sheet(steps + 1, frames),
             path=Points.of(_walk(generator, steps + 1), 0.01),
-            latents=Points.of(_walk(generator, steps + 1), 0.01),
-            goal_latent=Points.of([[4.0, -3.0]], 0.01),
+            latents=(Points.of(_walk(generator, steps + 1), 0.01),),
+            goal_latent=(Points.of([[4.0, -3.0]], 0.01),),
             plans=tuple(_plan(generator, step) for step in planned),
         )
         for number, success, steps, planned, groups in (
@@ -162,9 +162,10 @@ def films(made: dict[str, Any], generator: np.random.Generator, frames: str | No
             (9, True, 4, (), ()),
         )
     )
-    cloud = LatentMap(shares=(0.37, 0.2), points=Points.of(SIDE / 2 + 5 * generator.normal(size=(50, 2)), 0.01))
+    points = Points.of(SIDE / 2 + 5 * generator.normal(size=(50, 2)), 0.01)
+    cloud = LatentMap(method="PCA", shares=(0.37, 0.2), points=points)
     return FilmResult(
-        protocol=EvalProtocol(pairs=40), frame_size=SIDE, frameskip=5, latent_map=cloud, films=pairs, **made
+        protocol=EvalProtocol(pairs=40), frame_size=SIDE, frameskip=5, latent_maps=(cloud,), films=pairs, **made
     )
 
 
@@ -185,7 +186,7 @@ def _plan(generator: np.random.Generator, step: int) -> FilmedPlan:
             for iteration in (1, 3, 30)
         ),
         path=Points.of(_walk(generator, 26), 0.01),
-        imagined=Points.of(_walk(generator, 6), 0.01),
+        imagined=(Points.of(_walk(generator, 6), 0.01),),
     )
 
 

@@ -212,7 +212,7 @@ def test_two_without_a_common_pair_are_told_how_to_get_some(home: Path, changes:
     ("content", "said"),
     [
         ("{", "no film as this version stores it (invalid JSON"),
-        (json.dumps(FILMS.model_dump(mode="json", exclude={"latent_map"})), "(latent_map: field required)"),
+        (json.dumps(FILMS.model_dump(mode="json", exclude={"latent_maps"})), "(latent_maps: field required)"),
         (REPORT.probe.model_dump_json(), "a stored probe result, and only films can be viewed"),
     ],
 )

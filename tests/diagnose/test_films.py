@@ -3,10 +3,14 @@
 import base64
 import json
 import shutil
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio.v3 as imageio
 import numpy as np
@@ -17,11 +21,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from commands import lewm_here
+from lewm_cli import diagnose
 from lewm_cli.config import Layer, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.diagnose import FilmResult, PlanFilm, choose_episodes
 from lewm_cli.diagnose.film_result import Frames, Points
-from lewm_cli.diagnose.plan_recorder import spread
+from lewm_cli.diagnose.plan_recorder import PlanRecorder, spread
+from lewm_cli.diagnose.umap_embedding import UmapEmbedding
 from lewm_cli.evaluate import EpisodeResult, EvalResult, pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.plan import LatentCost, Problem
@@ -158,7 +164,9 @@ def filmed(world: Home) -> Filmed:
     said: list[str] = []
     settings = (Layer("the test", {"planner": PLANNER, "pairs": 6}),)
     given = {"dataset": "tworoom/test", "settings": settings, "device": "cpu", "record": 3}
-    (done,) = evaluate_run(world, RUN, said.append, silent, **given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "umap", None)
+        (done,) = evaluate_run(world, RUN, said.append, silent, **given)
     (path,) = done.path.parent.glob("films-*.json")
     assert path == done.films
     films = FilmResult.model_validate_json(path.read_text(encoding="utf-8"))
@@ -255,25 +263,66 @@ def test_plan_is_the_one_that_the_planner_finds_for_this_pair_alone(filmed: Film
             simulator.step(action)
             path.append(simulator.position())
         assert film.plans[0].path.array() == pytest.approx(np.stack(path), abs=PIXEL)
-        near = 3 * filmed.films.latent_map.points.unit
-        assert film.latents.array()[0] == pytest.approx(place(latents[0]), abs=near)
-        assert film.goal_latent.array()[0] == pytest.approx(place(latents[1]), abs=near)
-        assert film.plans[0].imagined.array() == pytest.approx(place(cost.imagined(plan.actions)[0]), abs=near)
+        near = 3 * filmed.films.latent_maps[0].points.unit
+        assert film.latents[0].array()[0] == pytest.approx(place(latents[0]), abs=near)
+        assert film.goal_latent[0].array()[0] == pytest.approx(place(latents[1]), abs=near)
+        assert film.plans[0].imagined[0].array() == pytest.approx(place(cost.imagined(plan.actions)[0]), abs=near)
 
 
 @pytest.mark.slow
 def test_latents_on_the_map_are_those_of_the_frames(filmed: Filmed):
-    shares = filmed.films.latent_map.shares
+    shares = filmed.films.latent_maps[0].shares
+    assert [one.method for one in filmed.films.latent_maps] == ["PCA"]
     assert 1 >= sum(shares) > shares[0] > shares[1] > 0
-    recorded = filmed.films.latent_map.points.array()
-    assert recorded.mean(axis=0) == pytest.approx(0, abs=filmed.films.latent_map.points.unit)
+    recorded = filmed.films.latent_maps[0].points.array()
+    assert recorded.mean(axis=0) == pytest.approx(0, abs=filmed.films.latent_maps[0].points.unit)
     for film in filmed.films.films:
-        latents = film.latents.array()
+        latents = film.latents[0].array()
         assert len(latents) == len(film.path.array()) == film.frames.count
         for plan in film.plans:
-            imagined = plan.imagined.array()
+            imagined = plan.imagined[0].array()
             assert imagined.shape == (6, 2)
-            assert imagined[0] == pytest.approx(latents[plan.step], abs=film.latents.unit)
+            assert imagined[0] == pytest.approx(latents[plan.step], abs=film.latents[0].unit)
+
+
+class Cut:
+    """Stands in for UMAP: places are the first two numbers of latents."""
+
+    def __init__(self, **settings: int) -> None:
+        self.settings = settings
+
+    def fit_transform(self, latents: np.ndarray) -> np.ndarray:
+        warnings.warn("one thread is slow", UserWarning, stacklevel=1)
+        return latents[:, :2]
+
+    transform = fit_transform
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Cut))
+
+
+@pytest.mark.slow
+def test_with_umap_the_films_have_a_second_map_and_are_else_the_same(filmed: Filmed, cut: None):
+    plane = PlanRecorder(filmed.run, filmed.films.protocol.planning, filmed.dataset, 50).embeddings[0]
+    chosen = choose_episodes(filmed.result, 1)
+    films = diagnose.film(filmed.run, find_task("tworoom"), filmed.dataset, filmed.result, chosen, id)
+    assert FilmResult.model_validate_json(films.model_dump_json()) == films
+    assert [one.method for one in films.latent_maps] == ["PCA", "UMAP"]
+    assert films.latent_maps[0] == filmed.films.latent_maps[0] == plane.map
+    (found,) = films.films
+    (alone,) = (one for one in filmed.films.films if one.number == found.number)
+    every = [(found.latents, alone.latents), (found.goal_latent, alone.goal_latent)]
+    every += [(two.imagined, one.imagined) for two, one in zip(found.plans, alone.plans, strict=True)]
+    for (pca, umap), (only,) in every:
+        assert (pca.data, umap.shape) == (only.data, only.shape)
+    start, goal = filmed.run.embed(filmed.dataset.read("pixels", np.array([found.start_row, found.goal_row])))[:, :2]
+    near = 0.02  # frames were stored as pictures
+    assert found.latents[1].array()[0] == pytest.approx(start.numpy(), abs=near)
+    assert found.goal_latent[1].array()[0] == pytest.approx(goal.numpy(), abs=near)
+    for plan in found.plans:
+        assert plan.imagined[1].array()[0] == pytest.approx(found.latents[1].array()[plan.step], abs=near)
 
 
 @pytest.mark.slow
@@ -298,9 +347,53 @@ def on_the_map(filmed: Filmed) -> Callable[[torch.Tensor], np.ndarray]:
     """Where latents lie on the map: read from its points, which are of evenly spaced rows."""
     rows = np.unique(np.linspace(0, filmed.dataset.rows - 1, 1000).astype(int))
     latents = filmed.run.embed(filmed.dataset.read("pixels", rows)).numpy()
-    points = filmed.films.latent_map.points.array()
+    points = filmed.films.latent_maps[0].points.array()
     axes, *_ = np.linalg.lstsq(latents - latents.mean(axis=0), points, rcond=None)
     return lambda some: (some.numpy() - latents.mean(axis=0)) @ axes
+
+
+def test_umap_has_a_seed_and_one_thread_and_its_warnings_are_not_heard(cut: None, recwarn: pytest.WarningsRecorder):
+    latents = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    found = UmapEmbedding.of(latents)
+    assert found.reducer.settings.items() >= {"random_state": 0, "transform_seed": 0, "n_jobs": 1}.items()
+    assert (found.map.method, found.map.shares) == ("UMAP", None)
+    assert found.map.points.array() == pytest.approx(latents[:, :2], abs=found.unit)
+    assert found.places(torch.tensor([[np.nan, 0.0], [np.inf, 1.0]])).array().tolist()[0] == [0, 0]
+    assert recwarn.list == []
+
+
+@pytest.mark.parametrize(
+    ("package", "frames"),
+    [(None, 40), (SimpleNamespace(), 40), (SimpleNamespace(UMAP=Cut), 15)],
+    ids=["missing", "damaged", "few frames"],
+)
+def test_without_umap_there_is_no_second_map(monkeypatch: pytest.MonkeyPatch, package: object, frames: int):
+    monkeypatch.setitem(sys.modules, "umap", package)
+    assert UmapEmbedding.of(np.zeros((frames, 8), np.float32)) is None
+
+
+@pytest.mark.slow
+def test_umap_maps_the_same_latents_always_the_same_way(recwarn: pytest.WarningsRecorder):
+    if find_spec("umap") is None:
+        pytest.skip("umap-learn is not installed")
+    generator = np.random.default_rng(0)
+    rooms = np.arange(300)[:, None] % 2
+    places = generator.uniform(size=(300, 2)) + 3 * rooms
+    latents = np.cos(places @ generator.normal(size=(2, 16))).astype(np.float32) + 2 * rooms.astype(np.float32)
+    first, second = (UmapEmbedding.of(latents) for _ in range(2))
+    assert first.map == second.map
+    some = torch.from_numpy(latents[:20])
+    assert first.places(some) == second.places(some)
+    points = first.map.points.array()
+    size = np.ptp(points, axis=0).max()
+    assert first.places(some).array() == pytest.approx(points[:20], abs=size / 20)
+    even, odd = points[::2], points[1::2]
+    apart = np.linalg.norm(even[:, None] - odd, axis=-1).min(axis=1)
+    nearest = np.sort(np.linalg.norm(even[:, None] - even, axis=-1), axis=1)[:, 1]
+    assert np.median(apart) > 3 * np.median(nearest)  # the two rooms are two clouds
+    wild = torch.full((2, 16), torch.inf)
+    assert np.isfinite(first.places(wild).array()).all()
+    assert recwarn.list == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 300])

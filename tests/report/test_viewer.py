@@ -12,7 +12,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
-from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, PlanFilm, Points
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, LatentMap, Places, PlanFilm, Points
 from lewm_cli.report import Viewed, render_view
 from lewm_cli.report.page import render_page
 from lewm_cli.report.viewer.viewer import FOLDER
@@ -34,9 +34,10 @@ def one(films: FilmResult = FILMS, name: str = "tworoom/lewm") -> str:
 
 
 def two(name: str = "tworoom/lewm") -> str:
-    """The page of two runs: the second one needs fewer steps, and plans once, in two iterations."""
-    films = tuple(shorter(film) for film in FILMS.films)
-    return render_view([Viewed(name, FILMS), Viewed("tworoom/delta", FILMS.model_copy(update={"films": films}))])
+    """The page of two runs with two maps: the second one needs fewer steps, and plans once, in two iterations."""
+    films = with_umap(FILMS)
+    fewer = films.model_copy(update={"films": tuple(shorter(film) for film in films.films)})
+    return render_view([Viewed(name, films), Viewed("tworoom/delta", fewer)])
 
 
 def shorter(film: PlanFilm) -> PlanFilm:
@@ -344,6 +345,61 @@ def test_map_names_its_axes_and_the_ring_is_the_distance_that_counts(open_page: 
     pusht = one(FILMS.model_copy(update={"task": "pusht"}))
     assert "reached within 16" not in pusht
     assert '"radius":null' in pusht
+
+
+def with_umap(films: FilmResult) -> FilmResult:
+    """The same films with a second map, on which everything lies twice as far away."""
+
+    def doubled(places: Places) -> Places:
+        return *places, Points.of(2 * places[0].array(), 0.01)
+
+    def also(film: PlanFilm) -> PlanFilm:
+        plans = tuple(plan.model_copy(update={"imagined": doubled(plan.imagined)}) for plan in film.plans)
+        latents, goal = doubled(film.latents), doubled(film.goal_latent)
+        return film.model_copy(update={"plans": plans, "latents": latents, "goal_latent": goal})
+
+    (pca,) = films.latent_maps
+    umap = LatentMap(method="UMAP", shares=None, points=doubled((pca.points,))[1])
+    return films.model_copy(update={"latent_maps": (pca, umap), "films": tuple(also(film) for film in films.films)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sides", [1, 2])
+def test_map_can_be_chosen_where_all_sides_have_it(open_page: OpenPage, sides: int):
+    page = open_page(render_view([Viewed("tworoom/lewm", with_umap(FILMS))] * sides))
+
+    def drawn() -> list[str]:
+        wait_for_drawing(page)
+        return page.evaluate("[...document.querySelectorAll('.map')].map((one) => one.toDataURL())")
+
+    def across() -> list[float]:
+        return page.evaluate(
+            "document.querySelector('.viewer').viewer.sides.map(({ map }) => map.high[0] - map.low[0])"
+        )
+
+    page.keyboard.press("ArrowRight")
+    by_pca, size = drawn(), across()
+    page.locator("[name=map]").select_option("UMAP")
+    by_umap = drawn()
+    assert all(one != other for one, other in zip(by_pca, by_umap, strict=True))
+    assert across() == pytest.approx([2 * one for one in size], rel=0.01)
+    labels = page.evaluate("document.querySelector('.viewer').viewer.sides.map(({ map }) => map.labels)")
+    assert labels == [["UMAP: near is alike, distances far apart mean little", ""]] * sides
+    page.keyboard.press("PageDown")  # the choice stays
+    page.keyboard.press("PageUp")
+    page.keyboard.press("ArrowRight")
+    page.get_by_label("environment step").fill("1")
+    assert drawn() == by_umap
+    page.locator("[name=map]").select_option("PCA")
+    assert drawn() == by_pca
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_map_that_one_side_lacks_is_not_offered(order: tuple[int, int]):
+    sides = [Viewed("one", FILMS), Viewed("other", with_umap(FILMS))]
+    assert 'name="map"' in render_view([sides[1]])
+    assert 'name="map"' not in render_view([sides[0]])
+    assert 'name="map"' not in render_view([sides[k] for k in order])
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ class Points(Section):
         return np.frombuffer(base64.b64decode(self.data), "<i2").reshape(self.shape) * self.unit
 
 
+Places = tuple[Points, ...]
+"""The same latents on each of the latent maps."""
+
+
 class Candidates(Section):
     """Some candidates of one iteration of the solver, evenly spaced by rank of cost, each followed in the simulator."""
 
@@ -69,8 +73,8 @@ class FilmedPlan(Section):
     """Some iterations, evenly spaced; the first and the last are among them."""
     path: Points
     """(L, 2) positions in pixels: where the chosen plan leads in the simulator, at every environment step."""
-    imagined: Points
-    """(horizon + 1, 2) places on the latent map: what the model sees, and what it imagines after every model step."""
+    imagined: Places
+    """(horizon + 1, 2) on a latent map: what the model sees, and what it imagines after every model step."""
 
 
 class Frames(Section):
@@ -98,18 +102,20 @@ class PlanFilm(Section):
     """The view of the camera at every environment step, the start included (T)."""
     path: Points
     """(T, 2) positions of the agent in pixels, until the goal was reached or the budget was used up."""
-    latents: Points
-    """(T, 2) places of the frames on the latent map."""
-    goal_latent: Points
-    """(1, 2) place of the goal on the latent map."""
+    latents: Places
+    """(T, 2) of the frames on a latent map."""
+    goal_latent: Places
+    """(1, 2) of the goal on a latent map."""
     plans: tuple[FilmedPlan, ...]
 
 
 class LatentMap(Section):
-    """The first two principal components of latents of recorded frames: x along the first, y along the second."""
+    """Latents of recorded frames in a plane."""
 
-    shares: tuple[float, float]
-    """Parts of the latents' variance that the two components hold."""
+    method: Literal["PCA", "UMAP"]
+    """PCA: x along the first principal component, y along the second. UMAP: neighbors stay near each other."""
+    shares: tuple[float, float] | None
+    """Parts of the latents' variance that the two components hold; None of UMAP, which has none."""
     points: Points
     """(N, 2) frames of the recording."""
 
@@ -122,5 +128,5 @@ class FilmResult(Measurement):
     """Side of a frame in pixels, which positions refer to."""
     frameskip: PositiveInt
     """Environment steps per model step."""
-    latent_map: LatentMap
+    latent_maps: tuple[LatentMap, ...] = Field(min_length=1)
     films: tuple[PlanFilm, ...] = Field(min_length=1)

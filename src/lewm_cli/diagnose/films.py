@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lewm_cli.control import Clock, Frame
 from lewm_cli.data import Dataset, resize
-from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, Picture, PlanFilm, Points
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, Picture, Places, PlanFilm, Points
 from lewm_cli.diagnose.plan_recorder import KeptPlan, PlanRecorder
 from lewm_cli.diagnose.true_cost import TrueRollout
 from lewm_cli.evaluate import EpisodeResult, EvalResult, EvaluationLoop, Film, pair_seed, recorded_pairs
@@ -93,7 +93,7 @@ def film(
         protocol=protocol,
         frame_size=max(scene.size for scene in scenes.values()),
         frameskip=run.card.inputs.frameskip,
-        latent_map=actor.plane.map,
+        latent_maps=tuple(one.map for one in actor.embeddings),
         films=tuple(films),
     )
 
@@ -105,19 +105,19 @@ class _Scene:
     Args:
         size: side of a frame.
         path: (T, 2) positions in pixels.
-        latents, goal_latent: places on the latent map, (T, 2) and (1, 2).
+        latents, goal_latent: on each latent map, (T, 2) and (1, 2).
     """
 
     size: int
     goal: Picture
     frames: Frames
     path: npt.NDArray[np.floating]
-    latents: Points
-    goal_latent: Points
+    latents: Places
+    goal_latent: Places
 
     @classmethod
     def of(cls, film: Film, actor: PlanRecorder) -> Self:
-        latents, goal_latent = (actor.plane.places(actor.embed(seen)) for seen in (film.seen, [film.goal]))
+        latents, goal_latent = (actor.places(actor.embed(seen)) for seen in (film.seen, [film.goal]))
         # Tried with one frame, for many take a while.
         goal, how = min(((_picture(film.goal.frame, how), how) for how in HOW), key=lambda tried: len(tried[0]))
         return cls(len(film.goal.frame), goal, _sheet(film.frames, how), film.path, latents, goal_latent)

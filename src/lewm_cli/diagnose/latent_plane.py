@@ -48,17 +48,7 @@ class LatentPlane:
         Raises:
             LewmError: the recording is damaged, or lacks the proprioception that the run takes.
         """
-        frames, proprio = DecodedFrames(dataset, run.card.model.image_size), run.recorded_proprio(dataset)
-        most = max(FRAMES_AT_ONCE, min(FRAMES, NUMBERS // run.world_model.config.latent_dim))
-        rows = np.unique(np.linspace(0, dataset.rows - 1, most).astype(int))
-
-        def embed(part: npt.NDArray[np.int_]) -> npt.NDArray[np.floating]:
-            return _array(run.embed(frames.rows(part), None if proprio is None else proprio[part]))
-
-        with ThreadPoolExecutor(available_cores()) as threads:
-            parts = np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
-            latents = np.concatenate(list(threads.map(embed, parts)))
-        return cls.spanned_by(latents)
+        return cls.spanned_by(recorded_latents(run, dataset))
 
     @classmethod
     def spanned_by(cls, latents: npt.NDArray[np.floating]) -> Self:
@@ -68,16 +58,39 @@ class LatentPlane:
         axes = np.pad(axes[:2], ((0, max(0, 2 - len(axes))), (0, 0)))
         spread = np.pad(spread, (0, 1))
         places = (latents - mean) @ axes.T
-        unit = max(float(np.abs(places).max()), 1e-9) * BEYOND / (2**15 - 1)
+        unit = unit_of(places)
         x, y = (np.square(spread[:2]) / max(float(np.square(spread).sum()), 1e-30)).tolist()
-        return cls(mean, axes, unit, LatentMap(shares=(x, y), points=Points.of(places, unit)))
+        return cls(mean, axes, unit, LatentMap(method="PCA", shares=(x, y), points=Points.of(places, unit)))
 
     def places(self, latents: Tensor) -> Points:
         """Places (..., 2) of latents (..., D)."""
-        return Points.of((_array(latents) - self.mean) @ self.axes.T, self.unit)
+        return Points.of((as_array(latents) - self.mean) @ self.axes.T, self.unit)
 
 
-def _array(latents: Tensor) -> npt.NDArray[np.floating]:
+def recorded_latents(run: Run, dataset: Dataset) -> npt.NDArray[np.floating]:
+    """Latents (N, D) of evenly spaced frames of a recording.
+
+    Raises:
+        LewmError: the recording is damaged, or lacks the proprioception that the run takes.
+    """
+    frames, proprio = DecodedFrames(dataset, run.card.model.image_size), run.recorded_proprio(dataset)
+    most = max(FRAMES_AT_ONCE, min(FRAMES, NUMBERS // run.world_model.config.latent_dim))
+    rows = np.unique(np.linspace(0, dataset.rows - 1, most).astype(int))
+
+    def embed(part: npt.NDArray[np.int_]) -> npt.NDArray[np.floating]:
+        return as_array(run.embed(frames.rows(part), None if proprio is None else proprio[part]))
+
+    with ThreadPoolExecutor(available_cores()) as threads:
+        parts = np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
+        return np.concatenate(list(threads.map(embed, parts)))
+
+
+def unit_of(places: npt.NDArray[np.floating]) -> float:
+    """The unit in which places like those of recorded frames (N, 2) are stored."""
+    return max(float(np.abs(places).max()), 1e-9) * BEYOND / (2**15 - 1)
+
+
+def as_array(latents: Tensor) -> npt.NDArray[np.floating]:
     """Latents as NumPy computes with them, float32."""
     found: npt.NDArray[np.floating] = latents.float().cpu().numpy()
     return found

@@ -12,8 +12,9 @@ from torch import Tensor
 from lewm_cli.config import PlannerConfig
 from lewm_cli.control import Actions, Observation, PlannedEpisode, Planner
 from lewm_cli.data import Dataset
-from lewm_cli.diagnose.film_result import Points
-from lewm_cli.diagnose.latent_plane import LatentPlane
+from lewm_cli.diagnose.film_result import Places
+from lewm_cli.diagnose.latent_plane import LatentPlane, recorded_latents
+from lewm_cli.diagnose.umap_embedding import UmapEmbedding
 from lewm_cli.plan import Iteration, LatentCost, find_solver
 from lewm_cli.store import Run
 
@@ -66,7 +67,7 @@ class KeptPlan:
         lowest, mean: cost of every iteration.
         iterations: some of them, evenly spaced; the first and the last are among them.
         blocks: (1, horizon, block_dim) the chosen actions, normalized.
-        imagined: (horizon + 1, 2) places of the imagined latents.
+        imagined: (horizon + 1, 2) on each latent map.
     """
 
     before: Actions
@@ -75,24 +76,26 @@ class KeptPlan:
     mean: tuple[float, ...]
     iterations: tuple[KeptIteration, ...]
     blocks: Tensor
-    imagined: Points
+    imagined: Places
 
 
 class PlanRecorder(Planner):
     """Plans like the planner of a run, and keeps every plan.
 
     Args:
-        dataset: recording whose frames span the plane that latents are drawn in.
+        dataset: recording whose frames the latent maps are of.
         budget: environment steps of an episode, by which its number of plans is known.
 
     Attributes:
-        plane: that latents are drawn in.
+        embeddings: that latents are drawn in, one or two.
         plans: of every episode, by its seed.
     """
 
     def __init__(self, run: Run, config: PlannerConfig, dataset: Dataset, budget: int) -> None:
         super().__init__(run, config, solver=find_solver(config, record=True))
-        self.plane = LatentPlane.of(run, dataset)
+        latents = recorded_latents(run, dataset)
+        found = (LatentPlane.spanned_by(latents), UmapEmbedding.of(latents))
+        self.embeddings = tuple(one for one in found if one is not None)
         self.plans: dict[int, list[KeptPlan]] = defaultdict(list)
         self._taken: dict[int, list[Actions]] = defaultdict(list)
         plans = -(-budget // self.steps)
@@ -114,12 +117,16 @@ class PlanRecorder(Planner):
                     mean=tuple(float(one.cost.mean()) for one in plan.history),
                     iterations=tuple(KeptIteration.of(plan.history[place], place + 1) for place in every.tolist()),
                     blocks=plan.actions,
-                    imagined=self.plane.places(latents),
+                    imagined=self.places(latents),
                 )
             )
             self._taken[seed].append(actions[: self.steps])
             episode.plan = None  # every candidate of it
         return chosen
+
+    def places(self, latents: Tensor) -> Places:
+        """Places of latents (N, D) on each latent map."""
+        return tuple(one.places(latents) for one in self.embeddings)
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """See `Planner`; kept to imagine the chosen plans with."""

@@ -32,6 +32,7 @@ EXTRAS = {
     "mujoco<4": "the tasks cube and reacher",
     "ogbench": "the task cube",
     "dm_control": "the task reacher",
+    "umap-learn": "a second latent map in lewm view",
     "transformers": "tests against stable_worldmodel's LeWM",
 }
 """Packages that can be installed besides, and their purpose."""

@@ -174,12 +174,18 @@ class Scene {
 
 /** Where the episode and the plan are among latents of the recording. */
 class LatentMap {
-  constructor(canvas, resized, { shares, points }) {
+  constructor(canvas, resized, map) {
     this.surface = new Surface(canvas, resized);
-    this.points = decoded(points);
-    this.labels = shares.map((share, k) => `component ${k + 1} (${Math.round(100 * share)}% of variance)`);
     this.cloud = document.createElement("canvas");
     this.drawn = ""; // for which limits, size and theme the cloud was drawn
+    this.show(map);
+  }
+
+  /** Another map; it has to be fitted anew. */
+  show({ shares, points }) {
+    this.points = decoded(points);
+    const named = (share, k) => `component ${k + 1} (${Math.round(100 * share)}% of variance)`;
+    this.labels = shares?.map(named) ?? ["UMAP: near is alike, distances far apart mean little", ""];
   }
 
   /** Fits the map around the recording and whatever else will be shown. */

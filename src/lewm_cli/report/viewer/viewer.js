@@ -22,7 +22,7 @@ function decodedPaths(points) {
 /** One plan of an episode. */
 class Plan {
   constructor({ step, seconds, lowest, mean, iterations, path, imagined }) {
-    Object.assign(this, { step, seconds, lowest, mean, path: decoded(path), imagined: decoded(imagined) });
+    Object.assign(this, { step, seconds, lowest, mean, path: decoded(path), imagined: imagined.map(decoded) });
     // By rank over all iterations: costs span decades, and what matters is that they fall.
     const ordered = iterations.flatMap(({ costs }) => costs).sort((one, other) => one - other);
     /** @type {Iteration[]} */
@@ -38,8 +38,8 @@ class Film {
     this.stored = stored;
     this.last = stored.frames.count - 1;
     this.path = decoded(stored.path);
-    this.latents = decoded(stored.latents);
-    this.goalLatent = decoded(stored.goal_latent);
+    this.latents = stored.latents.map(decoded);
+    this.goalLatent = stored.goal_latent.map(decoded);
     this.plans = stored.plans.map((plan) => new Plan(plan));
     /** @type {ImageBitmap[]} */
     this.frames = [];
@@ -94,9 +94,9 @@ function verdict({ success, first_hit: hit }, budget) {
 /** One side of the viewer: everything that shows films of one run. */
 class Side {
   constructor({ name, budget, radius, result }, picture, details, resized) {
-    Object.assign(this, { name, budget, films: result.films, picture, details });
+    Object.assign(this, { name, budget, films: result.films, maps: result.latent_maps, shown: 0, picture, details });
     this.scene = new Scene(picture.querySelector(".scene"), resized, result.frame_size, radius);
-    this.map = new LatentMap(details.querySelector(".map"), resized, result.latent_map);
+    this.map = new LatentMap(details.querySelector(".map"), resized, this.maps[0]);
     this.costs = new CostChart(details.querySelector(".costs"), resized);
     this.film = null;
   }
@@ -104,13 +104,24 @@ class Side {
   choose(index, loaded) {
     this.film?.drop();
     this.film = new Film(this.films[index], loaded);
-    const { latents, goalLatent, plans } = this.film;
-    this.map.fit([latents, goalLatent, ...plans.map((plan) => plan.imagined)]);
+    this.fitMap();
     const told = this.picture.querySelector(".verdict");
     told.textContent = verdict(this.film.stored, this.budget);
     told.className = `verdict ${this.film.stored.success ? "reached" : "missed"}`;
     this.details.querySelector(".goal").src = source(this.film.stored.goal);
     for (const part of this.details.querySelectorAll(".planned")) part.hidden = !this.film.plans.length;
+  }
+
+  /** Shows the latent map of so many a place in their order, which is the same in all films. */
+  showMap(index) {
+    this.shown = index;
+    this.map.show(this.maps[index]);
+    this.fitMap();
+  }
+
+  fitMap() {
+    const { latents, goalLatent, plans } = this.film;
+    this.map.fit([latents, goalLatent, ...plans.map((plan) => plan.imagined)].map((maps) => maps[this.shown]));
   }
 
   /** What is shown at a step; `share` is how far through the iterations of a plan made at step `newest`. */
@@ -123,10 +134,12 @@ class Side {
   }
 
   draw({ at, plan, iteration }, look) {
-    const { film } = this;
+    const { film, shown } = this;
     const [frame, goal] = [film.frames[at], film.stored.goal_position];
     this.scene.draw({ frame, path: film.path.subarray(0, 2 * at + 2), goal, plan, iteration }, look);
-    this.map.draw({ latents: film.latents.subarray(0, 2 * at + 2), goal: film.goalLatent, plan }, look);
+    const way = film.latents[shown].subarray(0, 2 * at + 2);
+    const imagining = plan && { imagined: plan.imagined[shown] };
+    this.map.draw({ latents: way, goal: film.goalLatent[shown], plan: imagining }, look);
     const count = iteration ? `, ${iteration.paths.length} candidates of iteration ${iteration.number}` : "";
     this.scene.surface.canvas.setAttribute("aria-label", `Frame at step ${at}${count}`);
     this.tell("step", `${at} of ${film.last}`);
@@ -257,6 +270,11 @@ class Viewer {
     this.goTo(0);
   }
 
+  chooseMap(index) {
+    for (const side of this.sides) side.showMap(index);
+    this.redraw();
+  }
+
   /** Shows a step, at the last iteration of its plan unless another is given. */
   goTo(step, iteration = Infinity) {
     this.step = Math.min(Math.max(step, 0), this.last);
@@ -375,7 +393,7 @@ class Viewer {
   // What the user does
 
   listen() {
-    const { steps, iterations, play, back, forth, blind, dim, help, close } = this.controls;
+    const { steps, iterations, play, back, forth, blind, dim, map, help, close } = this.controls;
     const on = (control, event, act) => control.addEventListener(event, act);
     on(play, "click", () => this.toggle());
     on(back, "click", () => this.press("ArrowLeft"));
@@ -384,6 +402,7 @@ class Viewer {
     on(iterations, "input", () => this.by(() => this.goTo(this.step, Number(iterations.value))));
     on(blind, "change", () => this.restyle());
     on(dim, "change", () => this.restyle());
+    if (map) on(map, "change", () => this.chooseMap(map.selectedIndex));
     on(help, "click", () => this.press("?"));
     on(close, "click", () => this.root.querySelector("dialog").close());
     on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.restyle());

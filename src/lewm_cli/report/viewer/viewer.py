@@ -16,7 +16,7 @@ from lewm_cli.tasks import find_task
 FOLDER = Path(__file__).parent
 PAGE_STYLE = FOLDER.parent / "page" / "page.css"
 
-SHOWN = {"frame_size", "latent_map", "films"}
+SHOWN = {"frame_size", "latent_maps", "films"}
 """Fields of the films that the player reads."""
 
 
@@ -56,7 +56,8 @@ def player(sides: Sequence[Viewed], *, alone: bool = False) -> Markup:
     script = Markup("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("drawing.js", "viewer.js")))
     template = templates(FOLDER).get_template("player.html.j2")
     radius = sides[0].goal_radius
-    return Markup(template.render(sides=sides, radius=radius, alone=alone, given=given, script=script))
+    maps = [one.method for one in min((side.films.latent_maps for side in sides), key=len)]
+    return Markup(template.render(sides=sides, radius=radius, maps=maps, alone=alone, given=given, script=script))
 
 
 def player_style() -> Markup:
