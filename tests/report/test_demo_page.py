@@ -126,27 +126,27 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     assert "imagines 100 action sequences, keeps the best 10" in page.locator(".sentence").inner_text()
     page.evaluate("demo.trip.plans = 40, demo.rearrange()")
-    assert "not got there yet. The solver iCEM or" in page.locator(".sentence").inner_text()
+    assert "not got there yet. Another start or" in page.locator(".sentence").inner_text()
     page.mouse.click(*at(page, 190, 180))
     assert "imagines 100" in page.locator(".sentence").inner_text()  # it counts anew
     page.wait_for_function("asked.length === 2 && demo.phase === 'imagine' && demo.iteration === 1")
     assert (place(page, "goal"), place(page, "now")) == ([190, 180], [40, 60])  # the old plan moved nothing
     for name, value in {"candidates": "40", "iterations": "2", "horizon": "3"}.items():
         page.locator(f"[name={name}]").fill(value)
-    page.get_by_label("solver").select_option("icem")
+    page.get_by_label("solver").select_option("cem")
     page.get_by_label("speed").select_option("full")
-    page.wait_for_function("asked.at(-1).settings.solver === 'icem' && demo.trip.plans > 1")
+    page.wait_for_function("asked.at(-1).settings.solver === 'cem' && demo.trip.plans > 1")
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("Paused after").wait_for()
-    settings = {"solver": "icem", "candidates": 40, "elites": 4, "iterations": 2, "horizon": 3, "receding": 1}
-    settings |= {"std": 1, "result": "best", "color": 2, "kept": 0.3, "warm_start": True}
+    settings = {"solver": "cem", "candidates": 40, "elites": 4, "iterations": 2, "horizon": 3, "receding": 1}
+    settings |= {"std": 1, "result": "mean", "color": None, "kept": None, "warm_start": True}
     assert page.evaluate("asked.at(-1).settings") == settings
     assert page.evaluate("[asked[0].settings.candidates, asked[0].warm, together]") == [100, None, 1]
     assert page.evaluate("asked[0].goal") != page.evaluate("asked.at(-1).goal")
     page.get_by_role("button", name="Reset to defaults").click()
     page.evaluate("demo.stepOnce()")
     assert page.evaluate("JSON.stringify(asked.at(-1).settings) === JSON.stringify(asked[0].settings)")
-    assert page.evaluate("asked.at(-1).settings.solver") == "cem"
+    assert page.evaluate("asked.at(-1).settings.solver") == "icem"
 
 
 def test_what_is_asked_for_between_plans_is_not_lost(opened: OpenPage):
