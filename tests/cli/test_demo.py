@@ -31,6 +31,7 @@ from lewm_cli.config import (
 )
 from lewm_cli.demo import LiveModel
 from lewm_cli.methods import JEPA, METHODS, RunCard
+from lewm_cli.report import served_tables
 from lewm_cli.report.demo import live_page
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.tasks import TWOROOM
@@ -41,7 +42,8 @@ pytest_plugins = ("recordings",)
 pytestmark = [
     pytest.mark.slow,  # exports networks
     pytest.mark.skipif(
-        not live_page.RUNTIME.is_dir(), reason="ONNX Runtime Web is not there; get it with: scripts/runtime"
+        not all((live_page.RUNTIME / name).is_file() for name in live_page.RUNTIME_FILES),
+        reason="ONNX Runtime Web is not there; get it with: scripts/runtime",
     ),
 ]
 
@@ -139,7 +141,8 @@ def test_output_names_size_and_what_to_do_next(page: tuple[Done, str]):
     assert (
         out[0] == f"{RUN} in a page of {len(page[1]) / 1e6:.1f} MB, which needs no network and can be given to anybody"
     )
-    assert out[-1] == f"faster, with more threads: lewm demo {RUN} --serve"
+    assert out[1] == "in it: click where it should go, and press play"
+    assert out[2:] == [f"with several threads, where this machine has more than two cores: lewm demo {RUN} --serve"]
 
 
 def test_same_run_gives_the_same_bytes(page: tuple[Done, str], home: Home, tmp_path: Path, shown: list[Any]):
@@ -259,7 +262,8 @@ def test_simulator_of_another_task_is_stepped_here(home: Home, pushes: Path, tmp
     assert "the run was trained on none of them" in done.err
 
 
-def test_port_is_taken_or_refused(home: Home, exported: None):
+def test_port_is_tried_before_anything_else(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lewm_cli.flows.demo.load_run", None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = demo(home, RUN, "--serve", "--port", port).sentence()
@@ -267,7 +271,8 @@ def test_port_is_taken_or_refused(home: Home, exported: None):
 
 
 @pytest.mark.parametrize(
-    ("options", "opens"), [(["--port", "8000"], True), (["--json"], False), (["--json", "--open"], True)]
+    ("options", "opens"),
+    [(["--port", "8000"], True), (["--quiet"], True), (["--json"], False), (["--json", "--open"], True)],
 )
 def test_served_page_is_opened(
     home: Home,
@@ -285,13 +290,24 @@ def test_served_page_is_opened(
     assert done.code == 0, done.err
     address = f"http://127.0.0.1:{8000 if '--port' in options else 0}/"
     assert shown == [address] * opens
-    assert f"demo: {address}" in done.err
-    assert ("open this address where there is one" in done.err) == opens
-    if "--json" not in options:
-        assert (
-            done.out.splitlines()[0]
-            == f"{RUN} plans in a page, and this command gives it several threads, until Ctrl-C"
-        )
+    assert ("open this address where there is one" in done.err) == (opens and "--quiet" not in options)
+    if "--json" in options:
+        assert done.json()["demo"] == address
+    else:
+        assert done.out.splitlines() == [
+            f"{RUN} plans in a page until Ctrl-C, with several threads, where this machine has more than two cores",
+            "in it: click where it should go, and press play",
+            f"demo: {address}",
+        ]
+
+
+def test_goals_of_a_simulator_that_runs_here_are_not_clicked(page: tuple[Done, str]):
+    model = given(page[1]).model_copy(update={"served": True})
+    assert served_tables(model, "http://127.0.0.1:8000/") == [
+        f"{RUN} plans in a page until Ctrl-C, and its simulator runs here",
+        "in it: press play",
+        "demo: http://127.0.0.1:8000/",
+    ]
 
 
 # What is refused

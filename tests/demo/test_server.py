@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 
 import lewm_cli.report.demo
 from lewm_cli.config import PlannerConfig
-from lewm_cli.demo import LiveEpisode
+from lewm_cli.demo import LiveEpisode, serve, try_port
 from lewm_cli.demo.live_episode import PlanRequest
 from lewm_cli.demo.server import MOST_BYTES, DemoServer
 from lewm_cli.errors import LewmError
@@ -80,6 +82,38 @@ def test_the_page_may_have_threads_and_reach_nobody_else(bare: DemoServer) -> No
     assert bare.url == f"http://127.0.0.1:{bare.server_port}/"
 
 
+def test_headers_alone_come_without_the_page(bare: DemoServer) -> None:
+    with socket.create_connection(("127.0.0.1", bare.server_port), timeout=60) as connection:
+        connection.sendall(b"HEAD /?fresh HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.0 200 ")
+    assert b"Content-Length: %d\r\n" % len(PAGE.encode()) in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.slow  # waits on purpose
+def test_a_large_page_may_take_longer_than_a_connection_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lewm_cli.demo.server._Handler.timeout", 2)
+    page, part = " " * 2**26, 2**23
+    with running(page, None) as server, socket.create_connection(("127.0.0.1", server.server_port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer, length = connection.makefile("rb"), 0
+        while read := len(answer.read(part)):
+            length += read
+            time.sleep(0.5)
+    assert length > len(page)
+
+
+def test_it_answers_once_its_address_is_told() -> None:
+    def started(url: str) -> None:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert answer.read().decode() == PAGE
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        serve(PAGE, None, 0, started)
+
+
 def test_it_does_what_the_episode_does(served: DemoServer, live_episode: Build) -> None:
     episode = live_episode("pusht")
     assert ask(served, "/begin", {"seed": 1})[:2] == (200, episode.begin(1).model_dump(mode="json"))
@@ -105,6 +139,7 @@ def test_frames_are_packed_on_their_way(served: DemoServer) -> None:
     [
         ("/", {"Host": "evil.example"}, 403, "and not 'evil.example'"),
         ("/", {"Host": "127.0.0.1.evil.example:80"}, 403, "this server is http://127.0.0.1:"),
+        ("/", {"Host": "["}, 403, "and not '['"),
         ("/", {"Origin": "http://evil.example"}, 403, "and not 'http://evil.example'"),
         ("/", {"Origin": "null"}, 403, "and not 'null'"),
         ("/index.html", {}, 404, "there is only the page here, at /"),
@@ -215,9 +250,9 @@ def test_whatever_is_no_request_is_answered_in_words(
 
 def test_a_port_that_is_taken(bare: DemoServer) -> None:
     with pytest.raises(LewmError, match=rf"port {bare.server_port} of this machine cannot be had \(Address already"):
-        DemoServer(PAGE, None, bare.server_port)
+        try_port(bare.server_port)
     with pytest.raises(LewmError, match="port 99999 of this machine cannot be had"):
-        DemoServer(PAGE, None, 99999)
+        try_port(99999)
 
 
 def test_ctrl_c_ends_it() -> None:

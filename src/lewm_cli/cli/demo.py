@@ -27,7 +27,12 @@ def command(
     ] = None,
     opened: options.Open = False,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve the page on this machine until Ctrl-C: faster, and for every task.")
+        bool,
+        typer.Option(
+            "--serve",
+            help="Serve the page on this machine until Ctrl-C: for every task, and with several threads where there "
+            "are more than two cores.",
+        ),
     ] = False,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Where --serve listens.", show_default="any that is free")
@@ -47,10 +52,10 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make a page in which a run plans, live: click a goal, press play, and watch plan after plan.
+    """Make a page in which a run plans, live: press play, and watch plan after plan.
 
-    For TwoRoom it is one file that needs no network, simulator included. For other tasks --serve steps the simulator
-    here, and the page plans.
+    For TwoRoom it is one file that needs no network, simulator included: click goals, drag the agent, draw walls. For
+    other tasks --serve steps the simulator here, from recorded starts to recorded goals, and the page plans.
     """
     if serve and output:
         raise UsageError("--output names the file of a page, and --serve writes none; leave one of them out")
@@ -65,8 +70,9 @@ def command(
     external = ExternalWeights(stats_from, trust, sizes)
 
     def started(model: "LiveModel", address: str) -> None:
-        terminal.result(demo_tree(model, demo=address), lambda: served_tables(model))
-        terminal.page(address, opened=opened or not json, what="demo")
+        terminal.result(demo_tree(model, demo=address), lambda: served_tables(model, address))
+        if opened or not json:
+            terminal.open(address)
 
     if serve:
         serve_demo(where, run, port or 0, terminal.say, started, dataset=dataset, external=external)

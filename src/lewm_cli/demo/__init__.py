@@ -7,9 +7,18 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.demo.live_episode import LiveEpisode
     from lewm_cli.demo.live_model import LatentAxes, LiveModel, tworoom_frames
-    from lewm_cli.demo.server import serve
+    from lewm_cli.demo.server import serve, try_port
     from lewm_cli.store.onnx_export import ModelParts, export_parts
 else:
     __getattr__ = lazy_names(__name__)
 
-__all__ = ["LatentAxes", "LiveEpisode", "LiveModel", "ModelParts", "export_parts", "serve", "tworoom_frames"]
+__all__ = [
+    "LatentAxes",
+    "LiveEpisode",
+    "LiveModel",
+    "ModelParts",
+    "export_parts",
+    "serve",
+    "try_port",
+    "tworoom_frames",
+]

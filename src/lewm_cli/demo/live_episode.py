@@ -118,15 +118,14 @@ class LiveEpisode:
         run: a world model, in eval mode on its device.
         task: with a simulator.
         pairs: recorded starts and goals to choose from, at least one.
-        criterion: of success; one of the task's.
 
     Raises:
         LewmError: the simulator cannot be built here.
     """
 
-    def __init__(self, run: Run, task: Task, pairs: Sequence[Pair], criterion: str = "simulator") -> None:
+    def __init__(self, run: Run, task: Task, pairs: Sequence[Pair]) -> None:
         task.prepare()
-        self.run, self.task, self.pairs, self.criterion = run, task, pairs, criterion
+        self.run, self.task, self.pairs = run, task, pairs
         self._goal: torch.Tensor | None = None
         self._latest: tuple[PlannerConfig, Planner] | None = None
 
@@ -202,9 +201,7 @@ class LiveEpisode:
     @cached_property
     def _simulator(self) -> Simulator:
         assert self.task.make_simulator is not None
-        simulator = self.task.make_simulator()
-        simulator.judge_by(self.criterion)
-        return simulator
+        return self.task.make_simulator()
 
     def _begun(self) -> torch.Tensor:
         """The latent (1, D) of the goal; raises LewmError if there is none."""

@@ -4,13 +4,13 @@ import gzip
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from socketserver import TCPServer
 from threading import Thread
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +36,9 @@ LONGEST = 16
 
 SECONDS = 30
 """For which a connection that says nothing is kept."""
+
+HEARD = 0.5
+"""Seconds until a signal to stop is heard, at most."""
 
 POLICY = "; ".join(
     (
@@ -86,7 +89,7 @@ class RefusedError(Exception):
 
 
 class DemoServer(ThreadingHTTPServer):
-    """Answers in threads of its own; what the episode does is done by whoever calls `work`, one thing at a time.
+    """Answers in threads of its own while it is entered; what the episode does is done by whoever calls `work`.
 
     Args:
         page: HTML.
@@ -115,6 +118,14 @@ class DemoServer(ThreadingHTTPServer):
             ) from error
         self.url = f"http://{ADDRESS}:{self.server_port}/"
 
+    def __enter__(self) -> Self:
+        Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.shutdown()
+        self.server_close()
+
     def server_bind(self) -> None:
         """Bind without asking who this machine is, which takes seconds where nobody knows."""
         TCPServer.server_bind(self)
@@ -124,27 +135,33 @@ class DemoServer(ThreadingHTTPServer):
         """Say nothing: a browser that has gone before its answer came is no news."""
 
     def work(self) -> None:
-        """Answer requests, and do here what they ask of the episode, until `stop` is called or this is interrupted."""
-        Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
-        try:
-            while job := self._jobs.get():
-                future, do = job
-                try:
-                    future.set_result(do())
-                except Exception as error:  # simulators raise anything, and the next request may be answered again
-                    future.set_exception(error)
-        finally:
-            self.shutdown()
+        """Do here what requests ask of the episode, one thing at a time, until `stop` is called."""
+        while job := self._next_job():
+            future, do = job
+            try:
+                future.set_result(do())
+            except Exception as error:  # simulators raise anything, and the next request may be answered again
+                future.set_exception(error)
 
     def stop(self) -> None:
         """Let `work` end; may be called by any thread."""
         self._jobs.put(None)
+
+    def _next_job(self) -> Job | None:
+        while True:  # a signal that comes right before the wait is only heard after it
+            with suppress(Empty):
+                return self._jobs.get(timeout=HEARD)
 
     def do(self, work: Callable[[], Section]) -> Section:
         """Have work done by the thread that is in `work`; raises what it raises."""
         future: Future[Section] = Future()
         self._jobs.put((future, work))
         return future.result()
+
+
+def try_port(port: int) -> None:
+    """Try whether a port can be had, before work is spent on what is served there; raises LewmError if not."""
+    DemoServer("", None, port).server_close()
 
 
 def serve(page: str, episode: LiveEpisode | None, port: int, started: Callable[[str], None]) -> None:
@@ -154,7 +171,7 @@ def serve(page: str, episode: LiveEpisode | None, port: int, started: Callable[[
         page: HTML.
         episode: that the page acts in; None where it brings its own simulator.
         port: of this machine; 0 for any that is free.
-        started: gets the address once the page can be opened.
+        started: gets the address; the page is answered already.
 
     Raises:
         LewmError: the port cannot be had.
@@ -169,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: DemoServer
     server_version, sys_version = "lewm", ""
     timeout = SECONDS
+    wbufsize = 2**16  # so that the timeout is for a part of an answer: a page of 80 MB may take minutes on its way
 
     def do_GET(self) -> None:
         """Answer with the page."""
@@ -180,6 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(error.status, str(error))
         else:
             self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
+
+    do_HEAD = do_GET  # noqa: N815  (as http.server looks for it)
 
     def do_POST(self) -> None:
         """Do what the page asks for, and answer with what came of it."""
@@ -211,12 +231,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _asked_for(self) -> str:
-        return urlsplit(self.path).path
+        return self.path.partition("?")[0]
 
     def _check_sender(self) -> None:
         """Refuse whatever does not come from the page itself."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if urlsplit(f"//{host}").hostname not in NAMES:
+        if host.partition(":")[0] not in NAMES:
             raise RefusedError(HTTPStatus.FORBIDDEN, f"this server is {self.server.url}, and not {host!r}")
         if origin is not None and origin != f"http://{host}":
             raise RefusedError(HTTPStatus.FORBIDDEN, f"only the page of this server may ask it, and not {origin!r}")
@@ -270,4 +290,5 @@ class _Handler(BaseHTTPRequestHandler):
         if packed:
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)

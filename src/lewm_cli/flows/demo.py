@@ -8,7 +8,7 @@ import numpy as np
 
 from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.data import Dataset, require_usable
-from lewm_cli.demo import LiveEpisode, LiveModel, export_parts, serve, tworoom_frames
+from lewm_cli.demo import LiveEpisode, LiveModel, export_parts, serve, try_port, tworoom_frames
 from lewm_cli.diagnose.latent_plane import LatentPlane
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import HELD_OUT, choose_pairs, find_protocol
@@ -82,6 +82,7 @@ def serve_demo(
             cannot be had.
         StoppedError: Ctrl-C or SIGTERM.
     """
+    try_port(port)
     run, task = _find(home, name, external, say)
     if task is TWOROOM:
         recording, episode = _drawn_recording(home, run, task, dataset, say), None

@@ -12,14 +12,13 @@ from lewm_cli.suggestion import command
 LARGE = 25e6
 """Bytes of a page that takes a while to open."""
 
+THREADS = "with several threads, where this machine has more than two cores"
 
-PLAY = "in it: click where it should go, and press play"
 
-
-def served_tables(model: LiveModel) -> list[RenderableType]:
-    """A line on what is served, and what to do with it."""
-    here = "steps the simulator" if model.served else "gives it several threads"
-    return [f"{model.run} plans in a page, and this command {here}, until Ctrl-C", PLAY]
+def served_tables(model: LiveModel, address: str) -> list[RenderableType]:
+    """Lines on what is served, what to do with it, and where it is."""
+    here = "and its simulator runs here" if model.served else THREADS
+    return [f"{model.run} plans in a page until Ctrl-C, {here}", _play(model), f"demo: {address}"]
 
 
 def demo_tables(model: LiveModel, path: Path) -> list[RenderableType]:
@@ -28,8 +27,8 @@ def demo_tables(model: LiveModel, path: Path) -> list[RenderableType]:
     serve = command("demo", model.run, "--serve")
     return [
         f"{model.run} in a page of {decimal(size)}, which needs no network and can be given to anybody",
-        PLAY,
-        f"{'so large a file takes a while to open; rather' if size > LARGE else 'faster, with more threads'}: {serve}",
+        _play(model),
+        f"{'so large a file takes a while to open; rather' if size > LARGE else THREADS}: {serve}",
     ]
 
 
@@ -41,3 +40,7 @@ def demo_tree(model: LiveModel, **place: object) -> Tree:
         "task": model.task,
         "planner": model.planner.model_dump(mode="json", exclude_none=True),
     }
+
+
+def _play(model: LiveModel) -> str:
+    return "in it: press play" if model.served else "in it: click where it should go, and press play"

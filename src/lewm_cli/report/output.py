@@ -54,17 +54,18 @@ class Output:
         """Print a remark for the person, on stderr."""
         self.notes.print(message, markup=False, soft_wrap=True)
 
-    def page(self, page: Path | str, *, opened: bool = False, what: str = "report") -> None:
-        """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible.
-
-        Args:
-            page: a file, or an address.
-        """
+    def page(self, path: Path, *, opened: bool = False, what: str = "report") -> None:
+        """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible."""
         linked = self.notes.is_terminal and self.notes.file.isatty() and not self.as_json  # FORCE_COLOR is no terminal
-        address, kind = (page, "address") if isinstance(page, str) else (page.absolute().as_uri(), "file")
-        link = Style(link=address) if linked else ""
-        self.notes.print(Text.assemble(f"{what}: ", (str(page), link)), soft_wrap=True)
-        if opened and not open_in_browser(page):
+        link = Style(link=path.absolute().as_uri()) if linked else ""
+        self.notes.print(Text.assemble(f"{what}: ", (str(path), link)), soft_wrap=True)
+        if opened:
+            self.open(path)
+
+    def open(self, page: Path | str) -> None:
+        """Open a file or an address in a browser; say so where that is not possible."""
+        if not open_in_browser(page):
+            kind = "address" if isinstance(page, str) else "file"
             self.say(f"there is no browser or no screen here to open it; open this {kind} where there is one")
 
     def result(self, tree: Any, tables: Callable[[], list[RenderableType]]) -> None:

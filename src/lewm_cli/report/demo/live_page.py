@@ -34,11 +34,7 @@ def require_runtime() -> None:
 
 
 def render_demo(model: LiveModel, parts: ModelParts) -> str:
-    """The page: one HTML file that loads nothing, the same bytes for the same run.
-
-    Raises LewmError if ONNX Runtime Web is not there.
-    """
-    require_runtime()
+    """The page: one HTML file that loads nothing, the same bytes for the same run; ONNX Runtime Web must be there."""
     license = (RUNTIME / LICENSE).read_text(encoding="utf-8")
     script, library = (RUNTIME / name for name in RUNTIME_FILES)
     packed = {
