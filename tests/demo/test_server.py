@@ -323,6 +323,7 @@ def test_a_page_drives_the_simulator(browser: Any, live_episode: Build) -> None:
         wrong = "world.act(Float32Array.of(0.1)).catch((error) => error.message)"
         assert opened.evaluate(wrong) == "The simulator says: 1 numbers are no actions of 2 numbers each."
     gone = opened.evaluate("world.begin(1).catch((error) => error.message)")
-    assert gone == "The simulator does not answer: start it again with lewm demo pusht/lewm --serve."
+    again = "type lewm demo pusht/lewm --serve again, and open the address that it prints"
+    assert gone == f"The simulator does not answer: {again}."
     opened.close()
     assert [text for text in said if "Failed to load resource" not in text] == []

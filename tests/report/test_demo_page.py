@@ -125,7 +125,10 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.get_by_role("button", name="Play").click()
     page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     assert "imagines 100 action sequences, keeps the best 10" in page.locator(".sentence").inner_text()
+    page.evaluate("demo.trip.plans = 40, demo.rearrange()")
+    assert "not got there yet" in page.locator(".sentence").inner_text()
     page.mouse.click(*at(page, 190, 180))
+    assert "imagines 100" in page.locator(".sentence").inner_text()  # it counts anew
     page.wait_for_function("asked.length === 2 && demo.phase === 'imagine' && demo.iteration === 1")
     assert (place(page, "goal"), place(page, "now")) == ([190, 180], [40, 60])  # the old plan moved nothing
     for name, value in {"candidates": "40", "iterations": "2", "horizon": "3"}.items():
@@ -144,6 +147,64 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.evaluate("demo.stepOnce()")
     assert page.evaluate("JSON.stringify(asked.at(-1).settings) === JSON.stringify(asked[0].settings)")
     assert page.evaluate("asked.at(-1).settings.solver") == "cem"
+
+
+def test_what_is_asked_for_between_plans_is_not_lost(opened: OpenPage):
+    page = opened()
+    asked(page)
+    page.get_by_label("speed").select_option("full")
+    page.get_by_label("hand-written kinematics").check()
+    page.evaluate(
+        """() => {
+            const encode = demo.model.encode.bind(demo.model);
+            window.close = () => (window.gate = new Promise((open) => (window.open = open)));
+            demo.model.encode = (seen) => Promise.resolve(window.gate).then(() => encode(seen));
+            close();
+            demo.setGoal([40, 90]);
+            demo.play();
+        }"""
+    )
+    page.get_by_role("button", name="Pause").click()  # while it looks
+    page.evaluate("open(), demo.running")
+    assert page.evaluate("[asked.length, demo.trip.steps]") == [0, 0]
+    page.evaluate(
+        """() => {
+            const act = demo.world.act.bind(demo.world);
+            demo.world.act = (actions) => act(actions).finally(() => demo.world.now.reached && close());
+            demo.play();
+        }"""
+    )
+    page.wait_for_function("demo.world.now.reached")
+    page.evaluate("demo.setGoal([40, 180]), open()")  # while it looks for the last time
+    page.wait_for_function("demo.world.now.reached && demo.world.now.position[1] > 150")
+    page.evaluate("open(), demo.running")
+    assert page.locator(".verdict").inner_text().startswith("Goal reached after")
+
+
+def test_a_key_that_is_held_counts_once_and_a_new_start_waits_for_play(opened: OpenPage):
+    page = opened()
+    page.evaluate(
+        """() => {
+            window.begun = 0;
+            const begin = demo.world.begin.bind(demo.world);
+            demo.world.begin = (seed) => (begun++, begin(seed));
+            demo.arrived = true;
+        }"""
+    )
+    for _ in range(3):
+        page.keyboard.down("n")
+    page.keyboard.up("n")
+    page.get_by_text("A new start and a new goal").wait_for()
+    assert page.evaluate("begun") == 1
+    page.mouse.click(*at(page, 60, 100))
+    assert page.evaluate("[demo.playing, demo.running ?? null]") == [False, None]
+
+
+def test_a_worker_that_fails_stops_the_run_and_its_late_answers_are_ignored(opened: OpenPage):
+    page = opened()
+    page.evaluate("demo.play(), demo.look().then(() => demo.model.worker.onerror(new Event('error')))")
+    page.get_by_text("It stopped").wait_for()
+    assert page.evaluate("demo.model.encode(demo.world.now.seen).then((latent) => latent.length)") > 0
 
 
 def test_the_agent_is_dragged_and_walls_are_drawn_and_cleared(opened: OpenPage):
@@ -219,6 +280,25 @@ def test_nothing_overlaps_at_any_width(opened: OpenPage, theme: str):
         assert covered(page) == [], width
 
 
+def test_the_frame_stays_where_it_is_whatever_the_page_says(opened: OpenPage):
+    page = opened()
+    for name in ("candidates", "iterations"):
+        page.locator(f"[name={name}]").fill(page.locator(f"[name={name}]").get_attribute("max"))
+    for width, height in ((320, 900), (414, 900), (768, 900), (1024, 600), (1280, 720), (1920, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        places = page.evaluate(
+            """() => {
+                const place = () => document.querySelector(".scene").getBoundingClientRect().top;
+                demo.tell("Paused", "", "Short.");
+                const idle = place();
+                demo.tell("On the way to the goal", "running", demo.sentence());
+                demo.enter("imagine");
+                return [idle, place(), demo.enter(null)];
+            }"""
+        )
+        assert places[0] == places[1], (width, height)
+
+
 def test_what_cannot_be_done_is_said_or_not_offered(open_page: OpenPage, html: str):
     page = open_page(html.replace("<main", "<script>delete globalThis.WebAssembly</script><main", 1))
     page.evaluate("demo.ready")
@@ -236,7 +316,7 @@ def test_what_cannot_be_done_is_said_or_not_offered(open_page: OpenPage, html: s
         html.replace("new TwoRoom(given)", "new ServedWorld(given)").replace("\nwindow.demo", "\n" + world)
     )
     page.evaluate("demo.ready")
-    for name in ("goal and agent", "hand-written kinematics"):
+    for name in ("goal and agent", "hand-written kinematics", "color-blind-safe colors"):
         assert not page.get_by_label(name).is_visible()
     page.get_by_role("button", name="Another pair").click()
     page.mouse.click(*at(page, 60, 100))

@@ -27,6 +27,9 @@ const RANGES = { candidates: [20, 500, 10], iterations: [1, 20, 1], horizon: [1,
 /** Plans after which the page says what may help. */
 const MANY = 25;
 
+/** Plans after which it pauses: nobody may be there, and the way that is drawn must not grow forever. */
+const ENOUGH = 200;
+
 /** Plans whose mean time the page tells. */
 const RECENT = 10;
 
@@ -216,11 +219,10 @@ class Demo {
     }
     const byHand = this.chosen("imagining") === "kinematics";
     this.root.querySelector(".difference").textContent = byHand
-      ? "A person wrote these rules: position plus action times speed, from the true position. They know no walls, " +
-        "so plans run straight into them."
+      ? "Rules that a person wrote, from the true position. They know no walls, so plans run straight into them."
       : "It knows frames and actions only, and imagines in its own latent space. The rules of the world are learned.";
     this.times = [];
-    if (this.playing) this.tell("On the way to the goal", "running", this.sentence());
+    if (this.playing) this.tellPlans();
   }
 
   /** Says in one sentence what the planner does. */
@@ -282,18 +284,19 @@ class Demo {
 
   /** Plans once, and acts on it. False if something changed meanwhile, so that it came to nothing. */
   async advance() {
+    const { situation } = this;
+    const stale = () => situation !== this.situation;
     while (this.hands.hold("agent")) await this.pause(100);
     this.enter("look");
     while (this.seen !== this.world.now || this.aim !== this.world.goal) await this.look();
-    const { situation } = this;
-    const stale = () => situation !== this.situation;
+    if (stale()) return false;
     this.enter("imagine");
     const { found, settings, threads } = await this.search();
     this.times = [...this.times, found.milliseconds].slice(-RECENT);
     this.threads = threads;
     if (stale()) return false;
     this.trip.plans++;
-    if (this.trip.plans === MANY && this.playing) this.tell("On the way to the goal", "running", this.sentence());
+    if (this.trip.plans === MANY && this.playing) this.tellPlans();
     this.plan = this.charted = new DrawnPlan(found, this.world, this.plane);
     await this.showIterations(stale);
     if (stale()) return false;
@@ -376,7 +379,8 @@ class Demo {
 
   run() {
     this.arrived = false;
-    this.tell("On the way to the goal", "running", this.sentence());
+    this.enough = this.trip.plans + ENOUGH;
+    this.tellPlans();
     this.running ??= this.loop().finally(() => (this.running = null));
     this.redraw();
     return this.running;
@@ -384,9 +388,10 @@ class Demo {
 
   async loop() {
     try {
-      do await this.advance();
-      while (this.playing && !this.world.now.reached);
-      await this.look();
+      do {
+        await this.advance();
+        await this.look(); // meanwhile there may be a new goal, or no wish to pause any more
+      } while (this.playing && !this.world.now.reached && this.trip.plans < this.enough);
       this.settle();
     } catch (error) {
       this.tell("It stopped", "missed", error.message);
@@ -409,17 +414,23 @@ class Demo {
 
   // What the user changes
 
-  /** A new start and goal. */
-  async begin(seed = Math.floor(Math.random() * 2 ** 31)) {
+  /** A new start and goal; one at a time. */
+  begin(seed = Math.floor(Math.random() * 2 ** 31)) {
+    this.beginning ??= this.beginWith(seed).finally(() => (this.beginning = null));
+    return this.beginning;
+  }
+
+  async beginWith(seed) {
     await this.halt();
     try {
       await this.world.begin(seed);
+      this.arrived = false;
+      this.setOff();
+      await this.look();
     } catch (error) {
       this.tell("It stopped", "missed", error.message);
       return;
     }
-    this.setOff();
-    await this.look();
     const { editable } = this.world;
     this.tell("A new start and a new goal", "", `Press Play${editable ? ", or click another goal" : ""}.`);
   }
@@ -442,6 +453,7 @@ class Demo {
 
   setAgent(place) {
     if (!this.world.placeAgent(place)) return false;
+    this.arrived = false;
     this.moved();
     return true;
   }
@@ -449,8 +461,10 @@ class Demo {
   moved() {
     this.setOff();
     this.look().catch((error) => this.giveUp(error));
-    if (this.running || !this.model) return;
-    if (this.world.now.reached) this.tell("Already at the goal", "reached", "Choose a goal farther away.");
+    if (!this.model) return;
+    if (this.playing) this.tellPlans();
+    else if (this.running) return;
+    else if (this.world.now.reached) this.tell("Already at the goal", "reached", "Choose a goal farther away.");
     else this.tell("Press Play", "", "The model then plans the way to the goal.");
   }
 
@@ -472,11 +486,13 @@ class Demo {
 
   /** Says what the pointer does now. */
   point() {
-    if (!this.running && this.hands.drawing) {
+    this.hands.begun = null;
+    this.redraw();
+    if (this.running || !this.model) return;
+    if (this.hands.drawing) {
       const unseen = "The model has never seen such walls: watch what it makes of them.";
       this.tell("Draw on the frame", "", `What you draw is solid. ${unseen}`);
-    } else if (!this.running) this.tell("Press Play", "", "Or click another goal first, or drag the agent.");
-    this.redraw();
+    } else this.tell("Press Play", "", "Or click another goal first, or drag the agent.");
   }
 
   toggle() {
@@ -486,17 +502,22 @@ class Demo {
 
   /** Goes on; where the goal is reached already, from a new start. */
   async onward(act) {
-    if (this.world.now.reached) await this.begin();
+    await (this.world.now.reached ? this.begin() : this.beginning);
     await act();
   }
 
   // What the page says
 
   tell(words, kind, sentence) {
-    const verdict = this.root.querySelector(".verdict");
+    const [verdict, more] = [".verdict", ".sentence"].map((part) => this.root.querySelector(part));
+    // What is told again is not read out again.
     if (verdict.textContent !== words) verdict.textContent = words;
+    if (more.textContent !== sentence) more.textContent = sentence;
     verdict.className = `verdict ${kind}`;
-    this.root.querySelector(".sentence").textContent = sentence;
+  }
+
+  tellPlans() {
+    this.tell("On the way to the goal", "running", this.sentence());
   }
 
   /** What goes on now: look, imagine or act; null if nothing does, or too fast for eyes. */
@@ -515,6 +536,7 @@ class Demo {
     trouble.hidden = false;
     trouble.textContent = error.message;
     this.tell("The model cannot plan here", "missed", "");
+    this.enable(false);
     this.world.editable = false;
   }
 
@@ -603,11 +625,11 @@ class Demo {
     if (target.matches("select")) return; // they have own uses for keys
     if (target.matches("button, input") && (key === " " || key === "Enter")) return;
     const done = target.matches(".scene") && this.hands.key(event);
-    if (done || this.press(key)) event.preventDefault();
+    if (done || this.press(key, event.repeat)) event.preventDefault();
   }
 
-  /** Does what a key asks for; false if it means nothing here. */
-  press(key) {
+  /** Does what a key asks for, but once however long it is held; false if it means nothing here. */
+  press(key, held = false) {
     const { controls, world } = this;
     const acts = {
       " ": () => this.toggle(),
@@ -623,7 +645,7 @@ class Demo {
       acts.c = () => this.clearWalls();
     }
     if (!(key in acts) || (controls.play.disabled && key !== "?")) return false;
-    acts[key]();
+    if (!held) acts[key]();
     this.redraw();
     return true;
   }
@@ -651,7 +673,8 @@ class Picture {
     this.seen = seen;
     const side = Math.sqrt(seen.length / 3);
     const image = new ImageData(side, side);
-    for (let k = 0; k < side * side; k++) image.data.set([...seen.subarray(3 * k, 3 * k + 3), 255], 4 * k);
+    image.data.fill(255);
+    seen.forEach((level, k) => (image.data[Math.floor(k / 3) * 4 + (k % 3)] = level));
     this.show(image);
   }
 }

@@ -43,7 +43,7 @@ class Hands {
   }
 
   down(event) {
-    if (!this.demo.world.editable || !this.demo.trip || event.button !== 0) return;
+    if (!this.demo.world.editable || !this.demo.trip || event.button !== 0 || !event.isPrimary) return;
     const at = this.place(event);
     const touch = event.pointerType === "touch";
     const kind = this.drawing ? "wall" : this.onAgent(at, touch) ? "agent" : "goal";
@@ -55,7 +55,7 @@ class Hands {
 
   move(event) {
     const { demo, held, canvas } = this;
-    if (!demo.world.editable || !demo.trip) return;
+    if (!demo.world.editable || !demo.trip || !event.isPrimary) return;
     const at = this.place(event);
     canvas.classList.toggle("grab", !held && !this.drawing && this.onAgent(at, false));
     if (this.hold("agent")) demo.setAgent(at);
@@ -68,7 +68,7 @@ class Hands {
 
   up(event) {
     const { demo, held } = this;
-    if (!held) return;
+    if (!held || !event.isPrimary) return;
     if (held.kind === "goal" && held.touch) this.aim(this.place(event));
     this.release();
     if (held.kind === "goal" && demo.arrived && !demo.world.now.reached) demo.play();
@@ -92,13 +92,13 @@ class Hands {
 
   // Keys on the frame
 
-  key({ key, shiftKey }) {
+  key({ key, shiftKey, repeat }) {
     const { demo } = this;
     if (!demo.world.editable || !demo.trip) return false;
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
     if (way) this.nudge(way, shiftKey);
-    else if (key === "Enter" && this.drawing) this.mark();
-    else return false;
+    else if (key !== "Enter" || !this.drawing) return false;
+    else if (!repeat) this.mark();
     demo.redraw();
     return true;
   }

@@ -29,8 +29,8 @@ class Model {
     /** That ONNX Runtime computes with. */
     this.threads = 1;
     worker.onmessage = ({ data: { number, value, error } }) => {
-      const { resolve, reject } = this.waiting.get(number);
-      this.waiting.delete(number);
+      const { resolve, reject } = this.waiting.get(number) ?? {};
+      if (!this.waiting.delete(number)) return; // it has failed already
       if (error === undefined) resolve(value);
       else reject(new Error(error));
     };

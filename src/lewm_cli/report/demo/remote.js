@@ -76,7 +76,8 @@ class RemoteWorld {
       const response = await fetch(`/${what}`, { method: "POST", headers, body: JSON.stringify(request) });
       answer = await response.json();
     } catch {
-      throw new Error(`The simulator does not answer: start it again with lewm demo ${this.run} --serve.`);
+      const again = `type lewm demo ${this.run} --serve again, and open the address that it prints`;
+      throw new Error(`The simulator does not answer: ${again}.`);
     }
     if (answer.error !== undefined) throw new Error(`The simulator says: ${answer.error}.`);
     return answer;

@@ -312,6 +312,7 @@ onmessage = ({ data }) => {
     .then(() => answer(data))
     .then(
       (value) => postMessage({ number: data.number, value }),
-      (error) => postMessage({ number: data.number, error: error.message }),
+      // WebAssembly throws numbers, too.
+      (error) => postMessage({ number: data.number, error: String(error?.message ?? error) }),
     );
 };
