@@ -244,22 +244,42 @@ def test_runtime_of_this_version_stays_as_it_is(project: Project, runtime: Path)
 
 
 @pytest.mark.parametrize(
-    ("npm", "why"),
+    ("npm", "said", "why"),
     [
-        (["echo nothing here >&2", "exit 1"], "npm could not get onnxruntime-web"),
-        (["echo other >onnxruntime-web-1.30.0.tgz"], "what npm brought is not what was expected"),
+        (["echo nothing here >&2", "exit 1"], ["nothing here"], "npm could not get onnxruntime-web"),
+        (["echo other >onnxruntime-web-1.30.0.tgz"], [], "what npm brought is not what was expected"),
     ],
     ids=["npm that fails", "another archive"],
 )
-def test_runtime_that_cannot_be_had_is_a_sentence(project: Project, runtime: Path, npm: list[str], why: str):
+def test_runtime_that_cannot_be_had_is_a_sentence(
+    project: Project, runtime: Path, npm: list[str], said: list[str], why: str
+):
     runtime.mkdir(parents=True)
     script = runtime / "ort.wasm.bundle.min.mjs"
     script.write_text("/*!\n * ONNX Runtime Web v1.0.0\n */")
     project.stand_in("npm", *npm)
     done = get_runtime(project)
     assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[1:-1] == said
     assert f"no ONNX Runtime Web here: {why}" in done.stdout.splitlines()[-1]
     assert [path.name for path in runtime.iterdir()] == [script.name]
+
+
+def test_runtime_has_a_place_before_it_is_downloaded(project: Project, runtime: Path):
+    runtime.parent.mkdir(parents=True)
+    runtime.write_text("no folder")
+    project.stand_in("npm", "echo asked >&2")
+    done = get_runtime(project)
+    assert (done.returncode, done.stderr) == (1, "")
+    (sentence,) = done.stdout.splitlines()
+    assert f"no ONNX Runtime Web here: {runtime} cannot be written" in sentence
+    assert runtime.read_text() == "no folder"
+
+
+def test_runtime_that_never_came_leaves_no_folder(project: Project, runtime: Path):
+    project.stand_in("npm", "exit 1")
+    assert get_runtime(project).returncode == 1
+    assert not runtime.exists()
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

@@ -349,7 +349,8 @@ def others(home: Home, small_card: Callable[..., RunCard], monkeypatch: pytest.M
         ([RUN, "--output", "page.html", "--serve"], 2, "--output names the file of a page, and --serve writes none"),
         ([RUN, "--port", "8000"], 2, "--port says where a page is served; add --serve"),
         ([RUN, "--serve", "--port", "65536"], 2, "should be less than or equal to 65535"),
-        (["pusht/lewm", "--serve"], 1, "there is no dataset 'tworoom/demo' under"),
+        (["pusht/lewm", "--serve"], 1, "pusht/lewm was trained on tworoom/demo, and there is no dataset"),
+        (["pusht/lewm", "--serve"], 1, "; name another one with --dataset"),
         (["generic/lewm", "--serve"], 1, "so there is no world for it to act in"),
         (
             ["tworoom/policy"],

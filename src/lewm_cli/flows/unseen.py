@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lewm_cli.data import Dataset, require_usable
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store import Home, Run, Say, dataset_task
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
@@ -32,7 +32,13 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
             a whole.
     """
     card = run.card
-    dataset = home.find_dataset(name or card.dataset.name, say)
+    try:
+        dataset = home.find_dataset(name or card.dataset.name, say)
+    except MissingError as error:
+        if name:
+            raise
+        trained = f"{run.name} was trained on {card.dataset.name}"
+        raise MissingError(f"{trained}, and {error}; name another one with --dataset") from error
     refuse_unfit(run, task, dataset)
     require_usable(dataset, say)
     unseen = is_unseen(run, dataset)
