@@ -126,7 +126,7 @@ def test_changes_in_the_middle_of_a_run_take_effect_with_the_next_plan(opened: O
     page.wait_for_function("demo.phase === 'imagine' && demo.iteration === 1")
     assert "imagines 100 action sequences, keeps the best 10" in page.locator(".sentence").inner_text()
     page.evaluate("demo.trip.plans = 40, demo.rearrange()")
-    assert "not got there yet" in page.locator(".sentence").inner_text()
+    assert "not got there yet. The solver iCEM or" in page.locator(".sentence").inner_text()
     page.mouse.click(*at(page, 190, 180))
     assert "imagines 100" in page.locator(".sentence").inner_text()  # it counts anew
     page.wait_for_function("asked.length === 2 && demo.phase === 'imagine' && demo.iteration === 1")
@@ -198,6 +198,17 @@ def test_a_key_that_is_held_counts_once_and_a_new_start_waits_for_play(opened: O
     assert page.evaluate("begun") == 1
     page.mouse.click(*at(page, 60, 100))
     assert page.evaluate("[demo.playing, demo.running ?? null]") == [False, None]
+
+
+def test_a_run_that_gets_nowhere_pauses_and_says_so(opened: OpenPage):
+    page = opened()
+    page.get_by_label("speed").select_option("full")
+    page.evaluate("() => { demo.setGoal([200, 200]); demo.trip.plans = 24; demo.play(); demo.enough = 26; }")
+    page.get_by_text("Paused after").wait_for()
+    assert page.evaluate("demo.trip.plans") == 26
+    assert "not got there yet" in page.locator(".sentence").inner_text()
+    page.evaluate("demo.times = [0], demo.redraw()")
+    assert (told(page, "time"), told(page, "rate")) == ("0 ms", "\u2013")
 
 
 def test_a_worker_that_fails_stops_the_run_and_its_late_answers_are_ignored(opened: OpenPage):

@@ -227,12 +227,12 @@ class Demo {
 
   /** Says in one sentence what the planner does. */
   sentence() {
-    const { candidates, elites, iterations, receding } = this.settings();
+    const { solver, candidates, elites, iterations, receding } = this.settings();
     const byHand = this.chosen("imagining") === "kinematics";
     if (this.trip.plans >= MANY) {
       const help = byHand
         ? "These rules know no walls: let the model imagine instead."
-        : "A longer horizon, more candidates or another goal may help.";
+        : `${solver === "cem" ? "The solver iCEM" : "Another start"} or another goal may help.`;
       return `It has not got there yet. ${help}`;
     }
     const [who, s] = byHand ? ["Hand-written rules try", ""] : ["The model imagines", "s"];
@@ -591,7 +591,7 @@ class Demo {
     if (!times.length) return;
     const mean = times.reduce((sum, one) => sum + one, 0) / times.length;
     this.note("time", `${short(+mean.toPrecision(2))} ms`);
-    this.note("rate", short(+(1000 / mean).toPrecision(2)));
+    this.note("rate", mean ? short(+(1000 / mean).toPrecision(2)) : "–"); // clocks of browsers are coarse
     this.note("device", this.device);
   }
 
