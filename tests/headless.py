@@ -9,20 +9,25 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium that is installed on this machine."""
+def launch() -> Iterator[Callable[..., Any]]:
+    """Starts a headless Chromium that is installed on this machine, with arguments."""
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(names)} is on PATH")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
     with sync.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=found, args=[*quiet, "--disable-component-update", "--disable-sync"]
-        )
-        yield running
-        running.close()
+        yield lambda *arguments: playwright.chromium.launch(executable_path=found, args=[*quiet, *arguments])
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[..., Any]) -> Iterator[Any]:
+    """One without a GPU."""
+    running = launch("--disable-gpu")
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -234,9 +234,13 @@ def test_runtime_of_this_version_stays_as_it_is(project: Project, runtime: Path)
     runtime.mkdir(parents=True)
     script = runtime / "ort.wasm.bundle.min.mjs"
     script.write_text("/*!\n * ONNX Runtime Web v1.30.0\n */")
-    project.stand_in("npm", "echo asked >&2")
+    for name in ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"):
+        (runtime / name).touch()
+    project.stand_in("npm", "echo asked", "exit 1")
     done = get_runtime(project)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (runtime / name).unlink()  # as earlier versions left it
+    assert "npm could not get onnxruntime-web" in get_runtime(project).stdout
 
 
 @pytest.mark.parametrize(

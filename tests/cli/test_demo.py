@@ -211,9 +211,13 @@ def test_served_page_is_that_of_the_file_until_ctrl_c(page: tuple[Done, str], ho
         assert (found["run"], found["task"]) == (RUN, "tworoom")
         assert found["demo"].startswith("http://127.0.0.1:")
         with urllib.request.urlopen(found["demo"], timeout=PATIENCE) as answer:
-            assert answer.read().decode() == page[1]
+            html = answer.read().decode()
+            assert html == page[1].replace('"gpu":false', f'"gpu":{str(bool(live_page.gpu_files())).lower()}')
             assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
             assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        for path, file in live_page.gpu_files().items():
+            with urllib.request.urlopen(found["demo"].rstrip("/") + path, timeout=PATIENCE) as answer:
+                assert answer.read() == file.read_bytes()
         process.send_signal(signal.SIGINT)
         done = ended(process)
     assert (done.code, done.err) == (130, "lewm: stopped; the page is served no longer\n")
@@ -282,7 +286,7 @@ def test_served_page_is_opened(
     options: list[str],
     opens: bool,
 ):
-    def serve(page: str, episode: object, port: int, started: Callable[[str], None]) -> None:
+    def serve(page: str, episode: object, port: int, started: Callable[[str], None], files: object) -> None:
         started(f"http://127.0.0.1:{port}/")
 
     monkeypatch.setattr("lewm_cli.flows.demo.serve", serve)

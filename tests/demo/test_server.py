@@ -35,9 +35,9 @@ CEM = {"candidates": 40, "elites": 8, "iterations": 2, "horizon": 3, "receding":
 
 
 @contextmanager
-def running(page: str, episode: LiveEpisode | None) -> Iterator[DemoServer]:
+def running(page: str, episode: LiveEpisode | None, files: dict[str, Path] | None = None) -> Iterator[DemoServer]:
     """A server, and a thread that does what is asked of its episode."""
-    with DemoServer(page, episode) as server:
+    with DemoServer(page, episode, files=files) as server:
         thread = Thread(target=server.work)
         thread.start()
         yield server
@@ -112,6 +112,19 @@ def test_it_answers_once_its_address_is_told() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         serve(PAGE, None, 0, started)
+
+
+def test_files_of_the_page_are_packed_on_their_way(tmp_path: Path) -> None:
+    content = b"nothing but zeros" + bytes(10**6)
+    (tmp_path / "library").write_bytes(content)
+    with running(PAGE, None, {"/webgpu.wasm": tmp_path / "library"}) as server:
+        status, packed, headers = ask(server, "/webgpu.wasm", Accept_Encoding="gzip")
+        assert (status, gzip.decompress(packed)) == (200, content)
+        assert len(packed) < 10**5
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert ask(server, "/webgpu.wasm")[:2] == (200, content)
+        assert ask(server, "/webgpu.wasm", Origin="http://evil.example")[0] == 403
+        assert ask(server, "/library")[0] == 404
 
 
 def test_it_does_what_the_episode_does(served: DemoServer, live_episode: Build) -> None:

@@ -108,7 +108,7 @@ def test_a_click_sets_the_goal_play_goes_there_and_a_second_click_goes_on(opened
     assert int(told(page, "steps")) >= 6
     assert told(page, "plans") == str(page.evaluate("asked.length"))
     assert float(told(page, "rate")) > 0
-    assert told(page, "threads") == "1"
+    assert told(page, "device") == "1 thread"
     page.mouse.click(*at(page, 80, 180))  # it sets off at once
     page.wait_for_function("demo.trip.steps >= 15 && demo.world.now.reached")
     page.get_by_text("Goal reached after").wait_for()
@@ -335,5 +335,5 @@ def test_what_cannot_be_done_is_said_or_not_offered(open_page: OpenPage, html: s
     assert not page.get_by_text("candidates from cheap").is_visible()
     page.get_by_label("Python").check()
     page.evaluate("demo.stepOnce()")
-    assert told(page, "threads") == "in Python"
+    assert told(page, "device") == "Python"
     assert page.evaluate("there.settings.candidates") == 100

@@ -1,5 +1,6 @@
 """The model of a page, in a browser: it encodes, imagines and plans as Python does with the same random numbers."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -15,10 +16,11 @@ import torch
 
 from lewm_cli.config import ModelConfig, PlannerConfig
 from lewm_cli.control import Planner
+from lewm_cli.demo.server import DemoServer
 from lewm_cli.diagnose.plan_recorder import KeptIteration
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.plan import Plan, WarmStart, find_solver
-from lewm_cli.report.demo.live_page import FOLDER, RUNTIME, RUNTIME_FILES, pack
+from lewm_cli.report.demo.live_page import FOLDER, RUNTIME, RUNTIME_FILES, gpu_files, pack
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from lewm_cli.store.onnx_export import export_parts
 
@@ -47,7 +49,9 @@ def run(
     tmp_path_factory: pytest.TempPathFactory, small_config: ModelConfig, scramble: Callable, small_card: Callable
 ) -> Run:
     """A small run that was never trained, whose latents and costs move with what it is given."""
-    model = scramble(JEPA(small_config.model_copy(update={"image_size": SIZE}), block_dim=10)).eval()
+    predictor = small_config.predictor.model_copy(update={"depth": 1})  # a CPU that plays a GPU is slow
+    sizes = small_config.model_copy(update={"image_size": SIZE, "predictor": predictor})
+    model = scramble(JEPA(sizes, block_dim=10)).eval()
     card: RunCard = small_card(model)
     folder = tmp_path_factory.mktemp("home")
     save_run(RunFiles(folder / "tworoom/lewm"), model, card)
@@ -65,11 +69,11 @@ def packed(run: Run) -> dict[str, str]:
     }
 
 
-def page_of(run: Run, packed: dict[str, str]) -> str:
+def page_of(run: Run, packed: dict[str, str], *, gpu: bool = False) -> str:
     """A page that holds a model and shows nothing."""
     inputs, model = run.card.inputs, run.card.model
     given = {"run": run.name, "image_size": model.image_size, "latent": model.latent, "history": model.history}
-    given |= {"frameskip": inputs.frameskip, "actions": inputs.actions.model_dump(mode="json")}
+    given |= {"frameskip": inputs.frameskip, "actions": inputs.actions.model_dump(mode="json"), "gpu": gpu}
     elements = "".join(
         f'<script type="text/plain" class="packed" data-name="{name}">{text}</script>' for name, text in packed.items()
     )
@@ -365,3 +369,113 @@ def test_a_served_page_plans_the_same_with_threads(
 
 def test_a_page_from_a_file_has_one_thread(live: Live):
     assert live.page.evaluate("model.threads") == 1
+
+
+# WebGPU
+
+
+@pytest.fixture(scope="module")
+def gpu_browser(launch: Open) -> Iterator[Any]:
+    """A browser in which a CPU plays the GPU."""
+    running = launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    yield running
+    running.close()
+
+
+@contextlib.contextmanager
+def as_served(browser: Any, html: str) -> Iterator[tuple[Any, list[str]]]:
+    """A page as the command serves it, and paths that it asked for; it may say nothing."""
+    said: list[str] = []
+    asked: list[str] = []
+    with DemoServer(html, None, files=gpu_files()) as server, browser.new_context() as context:
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url.removeprefix(server.url[:-1])))
+        page.goto(server.url)
+        yield page, asked
+    assert said == []
+
+
+WEBGPU = ["/webgpu.mjs", "/webgpu.wasm"]
+
+
+@pytest.mark.skipif(not gpu_files(), reason="ONNX Runtime Web with WebGPU is not there; get it with: scripts/runtime")
+def test_a_gpu_plans_as_python_does(gpu_browser: Any, run: Run, packed: dict[str, str]):
+    with as_served(gpu_browser, page_of(run, packed, gpu=True)) as (page, asked):
+        if not page.evaluate("navigator.gpu?.requestAdapter().then(Boolean)"):
+            pytest.skip("this browser has no WebGPU by software")
+        page.evaluate("async () => { globalThis.model = await Model.load(given, packed, { gpu: 'any' }); }")
+        assert page.evaluate("async () => { await model.chosen; return model.device; }") == "GPU"
+        assert [path for path in asked if path in WEBGPU] == WEBGPU
+        page.evaluate("model.worker.terminate()")  # so that nothing but the GPU can answer
+        start, goal = latents(run)
+        np.testing.assert_allclose(Live(page).encode(noise_frames(2)), np.stack([start, goal]), rtol=0, atol=1e-4)
+        reference = Reference(run, settings("cem"), start, goal)
+        plan, draws = reference.plan()
+        assert_equal(Live(page).plan(start, goal, settings("cem"), draws=draws), plan, reference, run)
+        assert page.evaluate("model.device") == "GPU"
+
+
+SLOW_THREADS = """() => {
+    const ask = Model.prototype.ask;
+    Model.prototype.ask = function (kind, request) {
+        return kind === "probe" ? { last: Float32Array.of(0), milliseconds: 1e9 } : ask.call(this, kind, request);
+    };
+}"""
+
+
+@pytest.mark.parametrize("name", ["browser", "gpu_browser"])
+def test_where_there_is_no_gpu_none_is_asked_for(
+    name: str, request: pytest.FixtureRequest, run: Run, packed: dict[str, str]
+):
+    with as_served(request.getfixturevalue(name), page_of(run, packed, gpu=True)) as (page, asked):
+        page.evaluate(SLOW_THREADS)
+        device = page.evaluate(f"async () => {{ {READY} await model.chosen; return model.device; }}")
+        assert device.split()[1].startswith("thread")
+        assert not {*asked} & {*WEBGPU}
+        start, goal = latents(run)
+        assert len(Live(page).plan(start, goal, settings("cem"))["iterations"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("ours", "its", "off", "device"),
+    [
+        (100, 10, 1e-5, "GPU"),
+        (100, 200, 0, "1 thread"),
+        (100, 10, 0.01, "1 thread"),
+        (100, 10, float("nan"), "1 thread"),
+        (100, None, 0, "1 thread"),
+        (10, 1, 0, "1 thread"),
+    ],
+    ids=["faster", "slower", "something else", "no numbers", "broken", "soon enough"],
+)
+def test_a_gpu_is_used_if_it_imagines_the_same_faster(
+    open_page: Open, run: Run, packed: dict[str, str], ours: float, its: float | None, off: float, device: str
+):
+    script = """async ([ours, its, off]) => {
+        const ask = Model.prototype.ask;
+        let other = null;
+        Model.prototype.ask = async function (kind, request) {
+            if (kind === "has GPU") return Boolean((other = this));
+            if (request?.addresses) globalThis.asked = true;
+            else if (kind === "probe") {
+                const more = this === other ? off : 0;
+                const last = Float32Array.from({ length: 8 * 100 }, (_, k) => 5 + Math.sin(k) + more);
+                return { last, milliseconds: this === other ? its : ours };
+            } else if (this !== other) return ask.call(this, kind, request);
+            if (its === null || kind !== "load") throw new Error("the GPU is gone");
+        };
+        globalThis.model = await Model.load(given, packed);
+        const before = model.device;
+        await model.chosen;
+        return [before, model.device, globalThis.asked ?? false];
+    }"""
+    page = open_page(page_of(run, packed, gpu=True))
+    assert page.evaluate(script, [ours, its, off]) == ["1 thread", device, ours == 100]
+    # It fails, and nobody notices.
+    start, goal = latents(run)
+    reference = Reference(run, settings("cem"), start, goal)
+    plan, draws = reference.plan()
+    assert_equal(Live(page).plan(start, goal, settings("cem"), draws=draws), plan, reference, run)
+    assert page.evaluate("model.device") == "1 thread"

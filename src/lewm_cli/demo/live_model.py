@@ -57,9 +57,11 @@ class LiveModel(Section):
     """Pixels of the frame within which the goal counts as reached; None where something else decides."""
     served: bool
     """The page comes from `lewm demo --serve`, which steps a simulator for it."""
+    gpu: bool = False
+    """Where it comes from, ONNX Runtime with WebGPU can be had, too."""
 
     @classmethod
-    def of(cls, run: Run, task: Task, plane: LatentPlane, *, served: bool) -> Self:
+    def of(cls, run: Run, task: Task, plane: LatentPlane, *, served: bool, gpu: bool = False) -> Self:
         """Describes a world model of a task to a page, which draws its latents in a plane."""
         model, inputs = run.world_model, run.card.inputs
         return cls(
@@ -75,6 +77,7 @@ class LiveModel(Section):
             plane=LatentAxes.of(plane),
             goal_radius=task.goal_radius,
             served=served,
+            gpu=gpu,
         )
 
 

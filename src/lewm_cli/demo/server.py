@@ -2,11 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from socketserver import TCPServer
 from threading import Thread
@@ -95,6 +96,7 @@ class DemoServer(ThreadingHTTPServer):
         page: HTML.
         episode: None where the page brings its own simulator.
         port: 0 for any that is free.
+        files: that the page may ask for, by path.
 
     Attributes:
         url: of the page.
@@ -105,8 +107,10 @@ class DemoServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, page: str, episode: LiveEpisode | None, port: int = 0) -> None:
-        self.page, self.episode = page.encode(), episode
+    def __init__(
+        self, page: str, episode: LiveEpisode | None, port: int = 0, files: Mapping[str, Path] | None = None
+    ) -> None:
+        self.page, self.episode, self.files = page.encode(), episode, files or {}
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         try:
             super().__init__((ADDRESS, port), _Handler)
@@ -164,7 +168,13 @@ def try_port(port: int) -> None:
     DemoServer("", None, port).server_close()
 
 
-def serve(page: str, episode: LiveEpisode | None, port: int, started: Callable[[str], None]) -> None:
+def serve(
+    page: str,
+    episode: LiveEpisode | None,
+    port: int,
+    started: Callable[[str], None],
+    files: Mapping[str, Path] | None = None,
+) -> None:
     """Serve a page until Ctrl-C.
 
     Args:
@@ -172,12 +182,13 @@ def serve(page: str, episode: LiveEpisode | None, port: int, started: Callable[[
         episode: that the page acts in; None where it brings its own simulator.
         port: of this machine; 0 for any that is free.
         started: gets the address; the page is answered already.
+        files: that the page may ask for, by path.
 
     Raises:
         LewmError: the port cannot be had.
         KeyboardInterrupt: Ctrl-C; the port is free again.
     """
-    with DemoServer(page, episode, port) as server:
+    with DemoServer(page, episode, port, files) as server:
         started(server.url)
         server.work()
 
@@ -192,11 +203,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with the page."""
         try:
             self._check_sender()
-            if self._asked_for != "/":
+            file = self.server.files.get(self._asked_for)
+            if self._asked_for != "/" and not file:
                 raise RefusedError(HTTPStatus.NOT_FOUND, "there is only the page here, at /")
         except RefusedError as error:
             self.send_error(error.status, str(error))
         else:
+            if file:
+                return self._send(HTTPStatus.OK, file.read_bytes(), "application/octet-stream", packed=self._unpacks)
             self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
 
     do_HEAD = do_GET  # noqa: N815  (as http.server looks for it)
@@ -218,8 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:  # simulators raise anything
             return self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
         # Frames are mostly of one color.
-        packed = "gzip" in self.headers.get("Accept-Encoding", "")
-        return self._send(HTTPStatus.OK, answer, "application/json", packed=packed)
+        return self._send(HTTPStatus.OK, answer, "application/json", packed=self._unpacks)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with a sentence."""
@@ -232,6 +245,10 @@ class _Handler(BaseHTTPRequestHandler):
     @property
     def _asked_for(self) -> str:
         return self.path.partition("?")[0]
+
+    @property
+    def _unpacks(self) -> bool:
+        return "gzip" in self.headers.get("Accept-Encoding", "")
 
     def _check_sender(self) -> None:
         """Refuse whatever does not come from the page itself."""

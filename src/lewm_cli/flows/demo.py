@@ -18,7 +18,7 @@ from lewm_cli.flows import stopped_with
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, refuse_unfit
-from lewm_cli.report.demo.live_page import render_demo, require_runtime
+from lewm_cli.report.demo.live_page import gpu_files, render_demo, require_runtime
 from lewm_cli.simulate import Pair
 from lewm_cli.store import ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.suggestion import command
@@ -89,9 +89,10 @@ def serve_demo(
     else:
         unseen = find_unseen(home, run, task, dataset, say)
         recording, episode = unseen.dataset, LiveEpisode(run, task, _pairs(task, unseen))
-    model, page = _render(run, task, recording, say, served=episode is not None)
+    files = gpu_files()
+    model, page = _render(run, task, recording, say, served=episode is not None, gpu=bool(files))
     with stopped_with(lambda: "stopped; the page is served no longer"):
-        serve(page, episode, port, lambda address: started(model, address))
+        serve(page, episode, port, lambda address: started(model, address), files)
 
 
 def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[Run, Task]:
@@ -139,7 +140,9 @@ def _pairs(task: Task, unseen: UnseenEpisodes) -> list[Pair]:
     return list(filter(unsolved, pairs)) or pairs
 
 
-def _render(run: Run, task: Task, recording: Dataset | None, say: Say, *, served: bool) -> tuple[LiveModel, str]:
+def _render(
+    run: Run, task: Task, recording: Dataset | None, say: Say, *, served: bool, gpu: bool = False
+) -> tuple[LiveModel, str]:
     """The page of a run; its latent map is of a recording, or of TwoRoom's frames."""
     run.use_threads()
     say("making the page: the networks are exported, and compared with the run")
@@ -149,5 +152,5 @@ def _render(run: Run, task: Task, recording: Dataset | None, say: Say, *, served
     else:
         assert task.make_simulator is not None
         plane = LatentPlane.spanned_by(run.embed(tworoom_frames(task.make_simulator())).numpy())
-    model = LiveModel.of(run, task, plane, served=served)
+    model = LiveModel.of(run, task, plane, served=served, gpu=gpu)
     return model, render_demo(model, parts)

@@ -277,9 +277,9 @@ class Demo {
     const fits = settings.warm_start && this.warm?.settings.horizon === settings.horizon;
     const warm = fits && this.warm.settings.solver === settings.solver ? this.warm.found : null;
     const planner = world.plan && this.chosen("place") === "python" ? world : model;
-    const threads = planner === world ? "in Python" : String(model.threads);
+    const device = planner === world ? "Python" : model.device;
     const request = { latent, goal, settings, seed: this.planned++, warm, kinematics, draws: null };
-    return { found: await planner.plan(request), settings, threads };
+    return { found: await planner.plan(request), settings, device };
   }
 
   /** Plans once, and acts on it. False if something changed meanwhile, so that it came to nothing. */
@@ -291,9 +291,9 @@ class Demo {
     while (this.seen !== this.world.now || this.aim !== this.world.goal) await this.look();
     if (stale()) return false;
     this.enter("imagine");
-    const { found, settings, threads } = await this.search();
+    const { found, settings, device } = await this.search();
     this.times = [...this.times, found.milliseconds].slice(-RECENT);
-    this.threads = threads;
+    this.device = device;
     if (stale()) return false;
     this.trip.plans++;
     if (this.trip.plans === MANY && this.playing) this.tellPlans();
@@ -592,7 +592,7 @@ class Demo {
     const mean = times.reduce((sum, one) => sum + one, 0) / times.length;
     this.note("time", `${short(+mean.toPrecision(2))} ms`);
     this.note("rate", mean ? short(+(1000 / mean).toPrecision(2)) : "–"); // clocks of browsers are coarse
-    this.note("threads", this.threads);
+    this.note("device", this.device);
   }
 
   // What the user does

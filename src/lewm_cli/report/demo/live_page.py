@@ -17,6 +17,12 @@ RUNTIME = FOLDER / "runtime"
 """ONNX Runtime Web, which `scripts/runtime` puts there when lewm-cli is built."""
 
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+GPU_FILES = {
+    "/webgpu.mjs": "ort.webgpu.bundle.min.mjs",
+    "/webgpu.wasm": "ort-wasm-simd-threaded.asyncify.wasm",
+}
+"""With WebGPU it weighs 27 MB: a page that is served asks for these paths where there is a GPU."""
+
 LICENSE = "LICENSE"
 """Of the runtime, a copy of which is in every page."""
 
@@ -31,6 +37,12 @@ def require_runtime() -> None:
             "the page plans with ONNX Runtime Web, which is missing in this installation; in the folder of its "
             "repository type: scripts/runtime (and install it again, if not with pip install -e)"
         )
+
+
+def gpu_files() -> dict[str, Path]:
+    """Files of ONNX Runtime Web with WebGPU by the path at which they are served; none if they are not there."""
+    files = {path: RUNTIME / name for path, name in GPU_FILES.items()}
+    return files if all(file.is_file() for file in files.values()) else {}
 
 
 def render_demo(model: LiveModel, parts: ModelParts) -> str:

@@ -9,6 +9,9 @@
 /** What the page gets of an iteration, at most: as many candidates as the planning viewer shows. */
 const CANDIDATES_KEPT = 24;
 
+/** What is timed: an iteration of the page's own settings. */
+const PROBED = { candidates: 100, horizon: 5 };
+
 // Networks
 
 class Networks {
@@ -18,16 +21,19 @@ class Networks {
   }
 
   /**
-   * @param {{given: LiveModel, runtime: string, library: Uint8Array, threads: number,
+   * @param {{given: LiveModel, runtime: string, library: Uint8Array, threads: number, provider: "wasm"|"webgpu",
    *     files: Object<string, Uint8Array>}} request
    *     runtime: where ONNX Runtime can be imported from; library: its WebAssembly; files: of the networks by name
    */
-  static async load({ given, runtime, library, threads, files }) {
+  static async load({ given, runtime, library, threads, provider, files }) {
     const ort = await import(runtime);
     ort.env.logLevel = "error";
     Object.assign(ort.env.wasm, { numThreads: threads, wasmBinary: library });
+    const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors
     const sessions = {};
-    for (const [name, file] of Object.entries(files)) sessions[name] = await ort.InferenceSession.create(file);
+    for (const [name, file] of Object.entries(files)) {
+      sessions[name] = await ort.InferenceSession.create(file, options);
+    }
     return new Networks(given, ort, sessions);
   }
 
@@ -83,6 +89,25 @@ class Networks {
     }
     return latents;
   }
+}
+
+/** @param {boolean} software  a CPU may play it  @returns {Promise<boolean>} whether there is a GPU */
+async function hasGpu(software) {
+  const adapter = await navigator.gpu?.requestAdapter();
+  return Boolean(adapter) && (software || !adapter.info?.isFallbackAdapter);
+}
+
+/** ONNX Runtime with WebGPU, 27 MB. @param {string[]} addresses  of script and library */
+async function gpuRuntime(addresses) {
+  const [script, library] = await Promise.all(
+    addresses.map(async (address) => {
+      const answer = await fetch(address);
+      if (!answer.ok) throw new Error(`${address} is not there`);
+      return answer.arrayBuffer();
+    }),
+  );
+  const runtime = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  return { runtime, library: new Uint8Array(library), threads: 1, provider: "webgpu" };
 }
 
 /** Turns normalized numbers into actions in the units of the environment. */
@@ -294,6 +319,21 @@ async function plan(networks, { latent, goal, settings, seed, warm, kinematics, 
   };
 }
 
+/**
+ * What takes the time of a plan, once: a frame is encoded, candidates are imagined, the same ones wherever it runs.
+ *
+ * @returns {Promise<{last: Float32Array, milliseconds: number}>} last: N * D, where they end
+ */
+async function probe(networks) {
+  const { image_size: size, frameskip, actions } = networks.given;
+  const frame = Uint8Array.from({ length: 3 * size * size }, (_, k) => (k * k) % 251);
+  const noise = whiteNoise(normalNumbers(0), PROBED.horizon * frameskip * actions.mean.length);
+  const sequences = Array.from({ length: PROBED.candidates }, noise);
+  const begun = performance.now();
+  const last = (await networks.imagine(await networks.encode(frame), sequences)).at(-1);
+  return { last, milliseconds: performance.now() - begun };
+}
+
 // Requests, answered in the order in which they come
 
 let networks = null;
@@ -302,7 +342,9 @@ let answered = Promise.resolve();
 async function answer({ kind, request }) {
   if (kind === "encode") return networks.encode(request);
   if (kind === "plan") return plan(networks, request);
-  networks = await Networks.load(request);
+  if (kind === "probe") return probe(networks);
+  if (kind === "has GPU") return hasGpu(request);
+  networks = await Networks.load({ ...request, ...(request.addresses && (await gpuRuntime(request.addresses))) });
   await networks.encode(new Uint8Array(3 * request.given.image_size ** 2));
   return networks.ort.env.wasm.numThreads; // it falls back to one by itself
 }
