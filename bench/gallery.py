@@ -42,7 +42,8 @@ def main() -> None:
     folder, out = arguments.home.absolute(), arguments.out
     out.mkdir(exist_ok=True)
     home = Home(write=folder, read=(folder,))
-    view = write_view(home, [arguments.run], out / "view.html", print).path
+    view = write_view(home, [arguments.run], out / "view.html", print)
+    shown = max(view.sides[0].films.films, key=lambda film: (film.success, len(film.plans)))
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         path = Path(scratch) / "demo.html"
         demo = write_demo(home, arguments.run, path, print, dataset=None, external=NO_OPTIONS).path
@@ -50,7 +51,7 @@ def main() -> None:
         found = next(found for name in names if (found := shutil.which(name)))
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=SIZE)
-        page.goto(f"{view.absolute().as_uri()}#pair=3&step=6")
+        page.goto(f"{view.path.absolute().as_uri()}#pair={shown.number}&step={shown.plans[-1].step}")
         page.wait_for_timeout(1000)
         _picture(page).save(out / "view.webp", quality=85)
         page.goto(demo.as_uri())
