@@ -292,6 +292,7 @@ class Cut:
         self.settings = settings
 
     def fit_transform(self, latents: np.ndarray) -> np.ndarray:
+        assert np.isfinite(latents).all()
         warnings.warn("one thread is slow", UserWarning, stacklevel=1)
         return latents[:, :2]
 

@@ -372,18 +372,30 @@ def test_map_can_be_chosen_where_all_sides_have_it(open_page: OpenPage, sides: i
         wait_for_drawing(page)
         return page.evaluate("[...document.querySelectorAll('.map')].map((one) => one.toDataURL())")
 
-    def across() -> list[float]:
-        return page.evaluate(
-            "document.querySelector('.viewer').viewer.sides.map(({ map }) => map.high[0] - map.low[0])"
-        )
+    def numbers() -> list[float]:
+        """Everything that is given to the maps of both sides to be drawn, and how wide they are."""
+        wait_for_drawing(page)
+        return page.evaluate("viewer.sides.flatMap(({ map }) => [map.high[0] - map.low[0], ...map.given])")
 
+    page.evaluate(
+        """() => {
+            window.viewer = document.querySelector(".viewer").viewer;
+            for (const { map } of viewer.sides) {
+                const draw = map.draw.bind(map);
+                map.draw = (shown, look) => {
+                    map.given = [...shown.latents, ...shown.goal, ...shown.plan.imagined];
+                    draw(shown, look);
+                };
+            }
+        }"""
+    )
     page.keyboard.press("ArrowRight")
-    by_pca, size = drawn(), across()
+    by_pca, places = drawn(), numbers()
     page.locator("[name=map]").select_option("UMAP")
     by_umap = drawn()
     assert all(one != other for one, other in zip(by_pca, by_umap, strict=True))
-    assert across() == pytest.approx([2 * one for one in size], rel=0.01)
-    labels = page.evaluate("document.querySelector('.viewer').viewer.sides.map(({ map }) => map.labels)")
+    assert numbers() == pytest.approx([2 * one for one in places], abs=0.02)
+    labels = page.evaluate("viewer.sides.map(({ map }) => map.labels)")
     assert labels == [["UMAP: near is alike, distances far apart mean little", ""]] * sides
     page.keyboard.press("PageDown")  # the choice stays
     page.keyboard.press("PageUp")
