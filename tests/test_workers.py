@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -333,7 +334,12 @@ def test_killed_simulator_ends_the_recording(tmp_path: Path):
 
 
 def simulators(pid: int) -> list[int]:
-    return [one for one in descendants(pid) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
+    found = []
+    for one in descendants(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # some have ended by now
+            if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text():
+                found.append(one)
+    return found
 
 
 MODULE = """

@@ -118,7 +118,7 @@ def test_page_is_written_beside_the_run_and_said(home: Path):
     done = lewm_here(home, "report", RUN)
     assert done.code == 0, done.err
     page = home / "tworoom" / "lewm.run" / "report.html"
-    assert done.err.splitlines()[-1] == f"report: {page}"
+    assert done.err.splitlines()[-2:] == [f"report: {page}", f"next: lewm demo {RUN}"]
     assert page.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
     assert RUN in done.out
     assert left_behind(home) == []

@@ -276,3 +276,33 @@ def test_more_rows_than_a_file_can_hold_are_not_read(tmp_path: Path):
         del file["ep_offset"]
         file["ep_offset"] = [0]
     assert "action claims" in sentence(path)
+
+
+def test_column_of_very_many_chunks_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    values = np.arange(24 * 7, dtype=np.float32).reshape(24, 7)
+    path = write_recording(tmp_path / "x.h5", (8, 8, 8), columns={"proprio": None})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("proprio", data=values, chunks=(2, 3))
+    asked: list[int] = []
+    read = h5py.Dataset.__getitem__
+
+    def count(stored: h5py.Dataset, rows: slice) -> np.ndarray:
+        if stored.name == "/proprio" and isinstance(rows, slice):
+            asked.append(len(range(24)[rows]))
+        return read(stored, rows)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", count)
+    monkeypatch.setattr("lewm_cli.data.hdf5_file.CHUNKS_AT_ONCE", 9)  # two rows lie in three
+    dataset = open_dataset(path, "x")
+    np.testing.assert_array_equal(dataset.read("proprio", slice(None)), values)
+    assert asked == [6, 6, 6, 6]
+    asked.clear()
+    np.testing.assert_array_equal(dataset.read("proprio", slice(5, 20)), values[5:20])
+    assert asked == [6, 6, 3]
+
+
+def test_row_of_very_many_chunks_is_refused(tmp_path: Path):
+    path = write_recording(tmp_path / "x.h5", columns={"action": None})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("action", (len(file["pixels"]), 2**18), "u1", chunks=(1, 1))
+    assert "one row of action lies in 262,144 chunks" in sentence(path)

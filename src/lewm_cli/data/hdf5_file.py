@@ -1,6 +1,7 @@
 """HDF5 files opened for reading; whatever stands in the way is said in one sentence."""
 
 import errno
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,10 @@ READ_WHOLE = 2**28
 
 PACKED_AT_MOST = 1000
 """Bytes of a column for every byte of its file; a file that claims more is damaged."""
+
+CHUNKS_AT_ONCE, CHUNKS_OF_A_ROW = 2**14, 2**17
+"""Chunks that HDF5 is asked for together, and that it has to be asked for at most: while it reads, it keeps six kilobytes
+for each."""
 
 GUIDE = "docs/datasets.md"
 
@@ -171,10 +176,13 @@ def read_whole(stored: h5py.Dataset) -> np.ndarray:
 
 def read_rows(stored: h5py.Dataset, rows: slice) -> np.ndarray:
     """A range of rows of a data set; errors are those of `read_whole`."""
-    refuse_vast(stored, len(range(*rows.indices(len(stored)))))
+    start, stop, step = rows.indices(len(stored))
+    refuse_vast(stored, len(range(start, stop, step)))
     path = Path(stored.file.filename)
+    at_once = step * max(1, CHUNKS_AT_ONCE // _chunks_of_a_row(stored)) * (stored.chunks or (len(stored),))[0]
     try:
-        values: np.ndarray = stored[rows]
+        parts = [stored[begin : min(begin + at_once, stop) : step] for begin in range(start, stop, at_once or 1)]
+        values: np.ndarray = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else stored[rows]
     except OSError as error:
         raise _named_cause(stored) or unreadable(path, error) from error
     except (ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:  # damaged types, as h5py fails
@@ -190,6 +198,17 @@ def refuse_vast(stored: h5py.Dataset, rows: int) -> None:
             f"{path}: {stored.name.lstrip('/')} claims {size:,} bytes, which its file of {path.stat().st_size:,} bytes "
             "cannot hold: it is damaged, or was never written; record it again"
         )
+    if (chunks := _chunks_of_a_row(stored)) > CHUNKS_OF_A_ROW:
+        raise LewmError(
+            f"{path}: one row of {stored.name.lstrip('/')} lies in {chunks:,} chunks, and HDF5 takes gigabytes of memory "
+            "to read it; record it again, in chunks of whole rows"
+        )
+
+
+def _chunks_of_a_row(stored: h5py.Dataset) -> int:
+    """Chunks that a row is spread over."""
+    chunks = stored.chunks or stored.shape
+    return math.prod(-(-side // chunk) for side, chunk in zip(stored.shape[1:], chunks[1:], strict=True) if side)
 
 
 def _named_cause(stored: h5py.Dataset) -> LewmError | None:
