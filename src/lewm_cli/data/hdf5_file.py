@@ -27,8 +27,8 @@ PACKED_AT_MOST = 1000
 """Bytes of a column for every byte of its file; a file that claims more is damaged."""
 
 CHUNKS_AT_ONCE, CHUNKS_OF_A_ROW = 2**14, 2**17
-"""Chunks that HDF5 is asked for together, and that it has to be asked for at most: while it reads, it keeps six kilobytes
-for each."""
+"""Chunks that HDF5 is asked for together, and that it has to be asked for at most: it keeps six kilobytes for each while
+it reads."""
 
 GUIDE = "docs/datasets.md"
 
@@ -200,8 +200,8 @@ def refuse_vast(stored: h5py.Dataset, rows: int) -> None:
         )
     if (chunks := _chunks_of_a_row(stored)) > CHUNKS_OF_A_ROW:
         raise LewmError(
-            f"{path}: one row of {stored.name.lstrip('/')} lies in {chunks:,} chunks, and HDF5 takes gigabytes of memory "
-            "to read it; record it again, in chunks of whole rows"
+            f"{path}: one row of {stored.name.lstrip('/')} lies in {chunks:,} chunks, and HDF5 takes gigabytes of "
+            "memory to read it; record it again, in chunks of whole rows"
         )
 
 
