@@ -27,8 +27,7 @@ PACKED_AT_MOST = 1000
 """Bytes of a column for every byte of its file; a file that claims more is damaged."""
 
 CHUNKS_AT_ONCE, CHUNKS_OF_A_ROW = 2**14, 2**17
-"""Chunks that HDF5 is asked for together, and that it has to be asked for at most: it keeps six kilobytes for each as it
-reads."""
+"""Chunks that HDF5 is asked for together, and that one row may lie in: it keeps six kilobytes for each as it reads."""
 
 GUIDE = "docs/datasets.md"
 
