@@ -6,7 +6,7 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.demo.live_episode import LiveEpisode
-    from lewm_cli.demo.live_model import LatentAxes, LiveModel, tworoom_frames
+    from lewm_cli.demo.live_model import LatentAxes, LiveModel, fits_a_page, tworoom_frames
     from lewm_cli.demo.server import serve, try_port
     from lewm_cli.store.onnx_export import ModelParts, export_parts
 else:
@@ -18,6 +18,7 @@ __all__ = [
     "LiveModel",
     "ModelParts",
     "export_parts",
+    "fits_a_page",
     "serve",
     "try_port",
     "tworoom_frames",

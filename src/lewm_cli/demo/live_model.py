@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveFloat, PositiveInt
 
-from lewm_cli.config import ActionStats, PlannerConfig, Section
+from lewm_cli.config import ActionStats, PatchNetworkConfig, PlannerConfig, Section
 from lewm_cli.diagnose.film_result import LatentMap
 from lewm_cli.diagnose.latent_plane import LatentPlane
+from lewm_cli.methods import RunCard
 from lewm_cli.store import Run
 from lewm_cli.tasks import Simulator, Task
 
@@ -79,6 +80,11 @@ class LiveModel(Section):
             served=served,
             gpu=gpu,
         )
+
+
+def fits_a_page(card: RunCard) -> bool:
+    """Tell if a world model plans by one latent vector per frame, which is what a page computes with."""
+    return not (isinstance(card.model, PatchNetworkConfig) or card.inputs.proprio)
 
 
 def tworoom_frames(simulator: Simulator) -> npt.NDArray[np.uint8]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.data import Dataset, require_usable
-from lewm_cli.demo import LiveEpisode, LiveModel, export_parts, serve, try_port, tworoom_frames
+from lewm_cli.demo import LiveEpisode, LiveModel, export_parts, fits_a_page, serve, try_port, tworoom_frames
 from lewm_cli.diagnose.latent_plane import LatentPlane
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import HELD_OUT, choose_pairs, find_protocol
@@ -102,7 +101,7 @@ def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[R
     videos = command("eval", run.name, "--video", "videos")
     run.require_world_model(f"there are no plans to watch; see what it does in videos: {videos}")
     task = simulated_task(run, "there is no world for it to act in, here or in a page")
-    if isinstance(run.card.model, PatchNetworkConfig) or run.card.inputs.proprio:
+    if not fits_a_page(run.card):
         films = f"{command('eval', run.name, '--record', 4)} && {command('view', run.name)}"
         raise LewmError(
             f"{run.name} ({run.method}) plans by more than one latent vector per frame, and a page by exactly that; "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from lewm_cli.config import PatchNetworkConfig
+from lewm_cli.demo import fits_a_page
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import RunCard
@@ -93,6 +94,6 @@ def next_commands(report: RunReport) -> Commands:
 
 
 def _demo(report: RunReport, task: Task | None) -> str | None:
-    if not (task and task.make_simulator and report.plans) or report.frozen or report.card.inputs.proprio:
+    if not (task and task.make_simulator and report.plans and fits_a_page(report.card)):
         return None
     return command("demo", report.name, *([] if task is TWOROOM else ["--serve"]))
