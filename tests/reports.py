@@ -18,7 +18,8 @@ from lewm_cli.probe import FEATURES, ProbeResult
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
-from lewm_cli.surprise.surprise_result import Curve, DetectorScore, PerturbedEpisode
+from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbedEpisode
+from lewm_cli.surprise.surprise_result import Curve
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, StepsTaken, TrainingHistory, Warned
 
 SIDE = 32

@@ -19,7 +19,8 @@ from lewm_cli.probe.probe_result import ProbeScore, TargetResult
 from lewm_cli.report import RunReport
 from lewm_cli.store import Home, RunFiles, load_run, save_run
 from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
-from lewm_cli.surprise.surprise_result import Curve, PerturbedEpisode, score_detector
+from lewm_cli.surprise.perturbation_result import PerturbedEpisode, score_detector
+from lewm_cli.surprise.surprise_result import Curve
 from synthetic import write_recording
 
 RUN = "tworoom/lewm"

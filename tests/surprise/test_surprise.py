@@ -34,7 +34,7 @@ from lewm_cli.surprise import (
     measure_surprise,
 )
 from lewm_cli.surprise.curves import detect, model_steps, surprise
-from lewm_cli.surprise.surprise_result import score_detector
+from lewm_cli.surprise.perturbation_result import score_detector
 from lewm_cli.tasks import TWOROOM, Perturbation, Simulator
 from synthetic import write_recording
 

@@ -1,5 +1,6 @@
 """`lewm surprise`: distance of every next latent from the predicted one."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -68,19 +69,20 @@ def command(
     the difference between frames.
     """
     where = early.find_home(home, runs=[run], datasets=[dataset])
+    from lewm_cli.flows.perturb import perturb_run
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    _, path, drawn = surprise_run(
+    measure = partial(perturb_run, perturbation=perturb) if perturb else surprise_run
+    _, path, drawn = measure(
         where,
         dataset,
-        output.say,
-        output.progress,
+        say=output.say,
+        progress=output.progress,
         actions=actions,
         run=run,
-        perturb=perturb,
         episodes=episodes,
         seed=seed,
         device=device,

@@ -12,10 +12,11 @@ from lewm_cli.evaluate import HELD_OUT, EvalResult, find_protocol
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
+from lewm_cli.flows.perturb import PERTURBED_EPISODES, perturb_run
 from lewm_cli.flows.probe import PROBED_FRAMES, probe_run
 from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
-from lewm_cli.flows.surprise import PERTURBED_EPISODES, surprise_run
+from lewm_cli.flows.surprise import surprise_run
 from lewm_cli.flows.train import train
 from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.probe import ProbeResult
@@ -95,15 +96,15 @@ def _measure(home: Home, size: QuickstartSize, device: str, say: Say, progress: 
     if not results.of(ProbeResult):
         say("probing what the latents know")
         probe_run(home, RUN, say, progress, dataset=TEST, frames=size.frames, seed=SEED, device=device)
-    surprise = partial(surprise_run, home, TEST, say, progress, run=RUN, seed=SEED, device=device)
     if not results.of(SurpriseResult):
         say("measuring surprise along the test episodes")
-        surprise()
+        surprise_run(home, TEST, say, progress, run=RUN, seed=SEED, device=device)
     staged = {result.perturbation for result in results.of(PerturbationResult)}
     for perturbation in TWOROOM.perturbations:
         if perturbation.name not in staged:
             say(f"staging a surprise: {perturbation.title}")
-            surprise(perturb=perturbation.name, episodes=size.perturbed)
+            perturb = partial(perturb_run, home, TEST, perturbation.name, say, progress, run=RUN, seed=SEED)
+            perturb(device=device, episodes=size.perturbed)
 
 
 def _measured(home: Home, size: QuickstartSize) -> StoredResults:

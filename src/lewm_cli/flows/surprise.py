@@ -1,7 +1,8 @@
-"""Measure surprise: choose the run, measure recorded or perturbed episodes, keep the result beside the run."""
+"""Measure surprise along recordings: choose the run, measure, keep the result beside the run."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result, try_keeping
-from lewm_cli.flows.unseen import find_unseen, is_unseen, refuse_unfit
+from lewm_cli.flows.unseen import is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
 from lewm_cli.store import (
     NO_OPTIONS,
     ExternalWeights,
     Home,
+    Run,
     Say,
     dataset_task,
     is_name,
@@ -34,12 +36,12 @@ from lewm_cli.store import (
     newest_run,
     weights_digest,
 )
-from lewm_cli.suggestion import command, few, offer
-from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes, measure_perturbation, measure_surprise
+from lewm_cli.suggestion import command, few
+from lewm_cli.surprise import PerturbationResult, SurpriseResult, measure_surprise
 from lewm_cli.tasks import GENERIC, find_task
 
-PERTURBED_EPISODES = 32
-"""Episodes simulated twice unless another number is asked for."""
+if TYPE_CHECKING:
+    import torch
 
 
 def surprise_run(
@@ -50,94 +52,97 @@ def surprise_run(
     *,
     actions: Path | None = None,
     run: str | None = None,
-    perturb: str | None = None,
     episodes: int | None = None,
     seed: int = 0,
     device: str = "auto",
     plot: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
-    show: Callable[[SurpriseResult | PerturbationResult], None] = lambda result: None,
-) -> tuple[SurpriseResult | PerturbationResult, Path, Path]:
-    """Measures surprise, and stores the result under `<run>.run/results/`.
+    show: Callable[[SurpriseResult], None] = lambda result: None,
+) -> tuple[SurpriseResult, Path, Path]:
+    """Measures surprise along a recording, and stores the result under `<run>.run/results/`.
 
     Args:
         dataset: a recording, by name or path; or a video, or a folder of images.
         actions: the table of the actions taken at the frames of a video.
         run: run name; the newest run that fits the recording if not given.
-        perturb: name of a perturbation; None measures the recording as it is.
-        episodes: at most so many; all of a recording, or 32 perturbed ones, if not given.
+        episodes: at most so many; all if not given.
         plot: the SVG file to draw; beside the result if not given.
 
     Returns:
         the result, its file, and the file of its plot.
 
     Raises:
-        UsageError: the plot is no SVG file; a video without its actions, or with a perturbation; or actions beside a
-            recording, which has its own.
+        UsageError: the plot is no SVG file; a video without its actions; or actions beside a recording, which has its
+            own.
         LewmError: no such recording or run, one that does not fit the other, or episodes that are too short.
+    """
+    there = resolve_device(device)
+    recording = _find_recording(home, dataset, actions, say)
+    loaded = load_fitting(home, recording, run, there, external, say)
+    try_plotting(home, loaded, plot)
+    require_usable(recording, say)
+    frames = DecodedFrames(recording, loaded.card.model.image_size)
+    unseen = is_unseen(loaded, recording)[:episodes]
+    if not unseen.all():
+        was = "was" if loaded.card.provenance else "may have been"
+        say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
+    with progress("measuring", len(unseen), "episodes") as advance:
+        result = measure_surprise(
+            loaded, recording, frames, range(len(unseen)), held_out=bool(unseen.all()), seed=seed, advance=advance
+        )
+    if result.left_out:
+        say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
+    show(result)
+    return result, *keep_plotted(home, loaded, "surprise", result, plot)
+
+
+def load_fitting(
+    home: Home, recording: Dataset, run: str | None, device: "torch.device", external: ExternalWeights, say: Say
+) -> Run:
+    """Loads the named run, or the newest that fits a recording; a world model, with its threads set.
+
+    Raises:
+        LewmError: no such run, one that does not fit the recording, or a policy.
+    """
+    loaded = load_run(home, run or _choose_run(home, recording, say), device, external=external, say=say)
+    loaded.require_world_model()
+    loaded.use_threads()
+    refuse_unfit(loaded, find_task(loaded.card.inputs.task) or GENERIC, recording)
+    return loaded
+
+
+def try_plotting(home: Home, run: Run, plot: Path | None) -> None:
+    """Tries whether a result and its plot can be written, before it is measured.
+
+    Raises:
+        UsageError: the plot is no SVG file.
+        LewmError: one of them cannot be written.
     """
     if plot and plot.suffix != ".svg":
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
-    there, recording = resolve_device(device), _find_recording(home, dataset, actions, perturb, say)
-    loaded = load_run(home, run or _choose_run(home, recording, say), there, external=external, say=say)
-    loaded.require_world_model()
-    loaded.use_threads()
-    task = find_task(loaded.card.inputs.task) or GENERIC
-    refuse_unfit(loaded, task, recording)
-    try_keeping(home, loaded)
+    try_keeping(home, run)
     if plot:
         try_writing(plot)
-    result: SurpriseResult | PerturbationResult
-    size = loaded.card.model.image_size
-    if perturb is None:
-        require_usable(recording, say)
-        frames = DecodedFrames(recording, size)
-        unseen = is_unseen(loaded, recording)[:episodes]
-        if not unseen.all():
-            was = "was" if loaded.card.provenance else "may have been"
-            say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
-        with progress("measuring", len(unseen), "episodes") as advance:
-            result = measure_surprise(
-                loaded, recording, frames, range(len(unseen)), held_out=bool(unseen.all()), seed=seed, advance=advance
-            )
-        if result.left_out:
-            say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
-    else:
-        known = {perturbation.name: perturbation for perturbation in task.perturbations}
-        if not known:
-            raise LewmError(
-                f"{loaded.name} was trained on {loaded.card.inputs.task}, which has no simulator to perturb; "
-                "leave out --perturb to measure the recording as it is"
-            )
-        if perturb not in known:
-            raise LewmError(f"{task.name} has no perturbation {perturb!r}; {offer(perturb, known, '')}")
-        staged, wanted = known[perturb], episodes or PERTURBED_EPISODES
-        allowed = find_unseen(home, loaded, task, dataset, say)
-        frames = DecodedFrames(recording, size)
-        drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
-        if len(drawn) < wanted:
-            usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"
-            enough = len(allowed.episodes) >= wanted
-            say(f"{usable}: long enough, and with every action recorded" if enough else usable)
-        with progress(f"simulating {perturb}", len(drawn), "episodes") as advance:
-            result = measure_perturbation(
-                loaded, task, recording, frames, drawn, staged, held_out=allowed.held_out, seed=seed, advance=advance
-            )
-    show(result)
-    path = keep_result(home, loaded, f"perturb-{perturb}" if perturb else "surprise", result)
+
+
+def keep_plotted(
+    home: Home, run: Run, kind: str, result: SurpriseResult | PerturbationResult, plot: Path | None
+) -> tuple[Path, Path]:
+    """Stores a result and draws it, beside it unless another SVG file is named; the paths of both."""
+    path = keep_result(home, run, kind, result)
     from lewm_cli.report.plain_svg import surprise_svg  # late: matplotlib
 
     drawn_to = plot or path.with_suffix(".svg")
     write_text(drawn_to, surprise_svg(result))
-    return result, path, drawn_to
+    return path, drawn_to
 
 
-def _find_recording(home: Home, name: str, actions: Path | None, perturb: str | None, say: Say) -> Dataset:
+def _find_recording(home: Home, name: str, actions: Path | None, say: Say) -> Dataset:
     """Open a recording, or a video together with its actions; arguments and errors are those of `surprise_run`."""
     path = Path(name)
     named = actions is None and path.is_dir() and is_name(name) and home.dataset_file(name)
     if named or not holds_frames(path):
-        recording = home.find_dataset(name, None if perturb else say)
+        recording = home.find_dataset(name, say)
         if actions is not None:
             raise UsageError(f"--actions is for videos, and {name} is a recording with its own; leave it out")
         return recording
@@ -146,8 +151,6 @@ def _find_recording(home: Home, name: str, actions: Path | None, perturb: str | 
             f"{name} holds frames only, and surprise needs the actions taken at them: add --actions FILE, a CSV, npz "
             "or Parquet file with one row per frame"
         )
-    if perturb is not None:
-        raise UsageError("--perturb simulates recorded states again, and a video has none; leave it out")
     return open_video(path, read_actions(actions, say), say)
 
 

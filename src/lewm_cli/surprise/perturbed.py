@@ -1,10 +1,10 @@
-"""Measures surprise: along recorded episodes, and along episodes simulated again with the world changed in the middle.
+"""Measures a violation of expectation: episodes are simulated again with the world changed in the middle.
 
-The second is the violation of expectation: the actions stay the same, and no action explains the change.
+The actions stay the same, and no action explains the change.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,65 +14,9 @@ from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.suggestion import command
 from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
-from lewm_cli.surprise.surprise_result import (
-    DETECTORS,
-    Detector,
-    DetectorScore,
-    EpisodeCurves,
-    PerturbationResult,
-    PerturbedEpisode,
-    SurpriseResult,
-    score_detector,
-)
+from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbationResult, PerturbedEpisode, score_detector
+from lewm_cli.surprise.surprise_result import DETECTORS, Detector
 from lewm_cli.tasks import Perturbation, Simulator, Task
-
-
-def measure_surprise(
-    run: Run,
-    dataset: Dataset,
-    frames: Frames,
-    episodes: Sequence[int],
-    *,
-    held_out: bool,
-    seed: int,
-    advance: Callable[[int], None],
-) -> SurpriseResult:
-    """Measures every model step of some episodes, the first one included.
-
-    Args:
-        frames: of the recording, at the model's image size.
-        held_out: the run was trained on none of them.
-        seed: of the untrained model.
-
-    Raises:
-        LewmError: no episode is long enough for one step.
-    """
-    begun, skip = time.monotonic(), run.card.inputs.frameskip
-    long_enough = [int(episode) for episode in episodes if model_steps(dataset.lengths[episode], skip) > 0]
-    if not long_enough:
-        raise LewmError(
-            f"{dataset.path}: the longest episode has {dataset.lengths[list(episodes)].max()} rows, but one step of "
-            f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
-        )
-    proprio, reference = run.recorded_proprio(dataset), untrained_reference(run, dataset, frames, seed)
-    found = []
-    for episode in long_enough:
-        first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
-        rows = first + skip * np.arange(steps + 1)
-        beside = None if proprio is None else proprio[rows]
-        curves = detect(run, reference, frames.rows(rows), dataset.actions[first : first + skip * steps], beside)
-        found.append(EpisodeCurves(episode=episode, curves=curves))
-        advance(1)
-    return SurpriseResult.of(
-        run,
-        dataset,
-        held_out=held_out,
-        begun=begun,
-        frameskip=skip,
-        seed=seed,
-        episodes=tuple(found),
-        left_out=tuple(sorted({int(episode) for episode in episodes} - set(long_enough))),
-    )
 
 
 def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: int, seed: int) -> np.ndarray:

@@ -1,0 +1,94 @@
+"""Open-loop imagination along recorded episodes: the model rolls on with the true actions and its own predictions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm_cli.data import Dataset, Frames
+from lewm_cli.errors import LewmError
+from lewm_cli.store import Run
+
+SEQUENCES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """N recorded stretches, imagined over H model steps from a context of recorded frames, float32 on the CPU.
+
+    Args:
+        rows: (N, H + 1) rows of the recording: the last frame of the context, then those that are imagined.
+        episodes: (N,) number of each one's episode.
+        imagined: (N, H, D) latents predicted open loop.
+        actual: (N, H, D) latents of the recorded frames.
+        last: (N, D) latent of the last frame of the context, which copying repeats.
+    """
+
+    rows: np.ndarray
+    episodes: np.ndarray
+    imagined: Tensor
+    actual: Tensor
+    last: Tensor
+
+
+def draw_stretches(
+    run: Run, dataset: Dataset, episodes: np.ndarray, horizon: int, *, per_episode: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws where imagining begins: rows (N,) of the context's last frame, and their episodes (N,), in order.
+
+    Args:
+        episodes: (E,) to draw from; those that are too short, or lack an action, are passed over.
+        horizon: model steps to imagine.
+        per_episode: at most so many of each episode.
+        seed: of the draw.
+
+    Raises:
+        LewmError: no episode is long enough.
+    """
+    skip, before = run.card.inputs.frameskip, (run.model.history - 1) * run.card.inputs.frameskip
+    generator, rows, owners = np.random.default_rng(seed), [], []
+    for episode in map(int, np.sort(episodes)):
+        first, length = int(dataset.offsets[episode]), int(dataset.lengths[episode])
+        known = np.isfinite(dataset.actions[first : first + length]).all(axis=1)
+        begins = np.arange(before, length - horizon * skip)
+        usable = [at for at in begins if known[at - before : at + horizon * skip].all()]
+        drawn = np.sort(generator.permutation(usable)[:per_episode]).astype(np.int64)
+        rows.append(first + drawn)
+        owners.append(np.full(len(drawn), episode))
+    if not sum(map(len, rows)):
+        needed = before + horizon * skip + 1
+        raise LewmError(
+            f"no episode of {dataset.name} has all actions and the {needed} rows that {horizon} imagined steps of "
+            f"{run.name} take; ask for a shorter horizon, or record longer episodes"
+        )
+    return np.concatenate(rows), np.concatenate(owners)
+
+
+@torch.inference_mode()
+def imagine_recorded(
+    run: Run, dataset: Dataset, frames: Frames, begins: np.ndarray, episodes: np.ndarray, horizon: int
+) -> Imagined:
+    """Imagines recorded stretches with their actions, and encodes what was recorded in their place.
+
+    Args:
+        frames: of the recording, at the model's image size.
+        begins, episodes: (N,) as `draw_stretches` gives them.
+        horizon: model steps to imagine.
+    """
+    skip, history = run.card.inputs.frameskip, run.model.history
+    proprio, imagine = run.recorded_proprio(dataset), run.world_model.imaginer()
+    rows = begins[:, None] + skip * np.arange(1 - history, horizon + 1)
+    imagined, actual, last = [], [], []
+    for start in range(0, len(rows), SEQUENCES_AT_ONCE):
+        part = rows[start : start + SEQUENCES_AT_ONCE]
+        beside = None if proprio is None else proprio[part.ravel()]
+        latents = run.embed(frames.rows(part.ravel()), beside).view(*part.shape, -1)
+        taken = part[:, :-1, None] + np.arange(skip)
+        normalized = run.card.inputs.actions.normalize(dataset.actions[taken.ravel()])
+        blocks = torch.from_numpy(normalized.reshape(*taken.shape[:2], -1)).to(run.device)
+        predicted = run.finite(imagine(latents[:, :history], blocks))
+        imagined.append(predicted[:, history:].float().cpu())
+        actual.append(latents[:, history:].float().cpu())
+        last.append(latents[:, history - 1].float().cpu())
+    return Imagined(rows[:, history - 1 :], episodes, torch.cat(imagined), torch.cat(actual), torch.cat(last))
