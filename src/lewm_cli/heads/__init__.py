@@ -1,7 +1,7 @@
 """Small networks fitted on frozen latents: to judge plans by, and to ask what latents know."""
 
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
-from lewm_cli.heads.imagined import Imagined, draw_stretches, imagine_recorded
+from lewm_cli.heads.imagination import Imagined, draw_stretches, imagine_recorded
 from lewm_cli.heads.kinds import KINDS, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
 from lewm_cli.heads.position import BATCH, ProbeFit, read_targets, train_mlp

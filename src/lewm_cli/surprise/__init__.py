@@ -1,9 +1,9 @@
 """Violation of expectation: the distance of the next latent from the predicted one."""
 
 from lewm_cli.surprise.alarm import Alarm, Event, conformal_threshold, find_events
+from lewm_cli.surprise.measure import measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, PerturbationResult, bands
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
-from lewm_cli.surprise.recorded import measure_surprise
 from lewm_cli.surprise.surprise_result import DETECTORS, Detector, EpisodeCurves, SurpriseResult
 
 __all__ = [
