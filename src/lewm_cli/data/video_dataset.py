@@ -1,5 +1,6 @@
 """A video, or a folder of images, and the actions taken at its frames, as a recording of one episode."""
 
+import math
 import re
 import subprocess
 import tempfile
@@ -98,9 +99,16 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
         task=None,
         policy=None,
         seed=None,
+        fps=_frames_per_second(path),
         frames=frames,
         taken=taken,
     )
+
+
+def _frames_per_second(path: Path) -> float | None:
+    """The rate that a video says it has; None for a folder of images, and where it says none."""
+    rate = 0.0 if path.is_dir() else float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
+    return rate if 0 < rate < math.inf else None
 
 
 def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:

@@ -33,23 +33,31 @@ def detect(
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
         proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
     """
-    steps, window = len(frames) - 1, run.model.history
-    recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
-    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
-    latents = run.embed(frames, proprio)
-    scaled = frames.astype(np.float32) / 255
-
-    def known(values: Tensor) -> Curve:
-        # A prediction is worth nothing if any action of its context is unknown.
-        contexts = (recorded[max(0, step + 1 - window) : step + 1] for step in range(steps))
-        return tuple(value if seen.all() else None for value, seen in zip(values.tolist(), contexts, strict=True))
-
+    latents, scaled = run.embed(frames, proprio), frames.astype(np.float32) / 255
     return {
-        "model": known(surprise(run, latents, blocks)),
-        "untrained": known(surprise(reference, reference.embed(frames, proprio), blocks)),
+        "model": _known(run, latents, actions),
+        "untrained": _known(reference, reference.embed(frames, proprio), actions),
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
+
+
+def model_curve(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None) -> Curve:
+    """Runs the first of the detectors alone; the arguments are those of `detect`."""
+    return _known(run, run.embed(frames, proprio), actions)
+
+
+def _known(run: Run, latents: Tensor, actions: np.ndarray) -> Curve:
+    """Surprise at every latent but the first; None where an action of its context is not known.
+
+    A prediction is worth nothing then.
+    """
+    steps, window = len(latents) - 1, run.model.history
+    recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
+    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
+    contexts = (recorded[max(0, step + 1 - window) : step + 1] for step in range(steps))
+    values = surprise(run, latents, blocks).tolist()
+    return tuple(value if seen.all() else None for value, seen in zip(values, contexts, strict=True))
 
 
 @torch.inference_mode()
