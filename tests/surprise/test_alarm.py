@@ -1,4 +1,4 @@
-"""Thresholds of surprise keep the rate of false alarms that they promise, and what lies above them is found and told."""
+"""Thresholds of surprise keep the rate of false alarms that they promise, and what lies above is found and told."""
 
 import csv
 import shutil

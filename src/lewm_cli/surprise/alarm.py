@@ -51,7 +51,7 @@ class Alarm(Measurement):
 
     @property
     def used(self) -> Threshold:
-        """What a result keeps of it."""
+        """The part of it that a result keeps."""
         return Threshold(
             value=self.threshold, false_alarms=self.false_alarms, calibrated_on=self.dataset.name, time=self.time
         )
