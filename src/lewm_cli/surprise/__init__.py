@@ -4,6 +4,7 @@ from lewm_cli.surprise.alarm import Alarm, Event, conformal_threshold, find_even
 from lewm_cli.surprise.measure import measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, PerturbationResult, bands
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
+from lewm_cli.surprise.stream import SurpriseStep, SurpriseStream
 from lewm_cli.surprise.surprise_result import DETECTORS, Detector, EpisodeCurves, SurpriseResult
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Event",
     "PerturbationResult",
     "SurpriseResult",
+    "SurpriseStep",
+    "SurpriseStream",
     "bands",
     "conformal_threshold",
     "draw_episodes",

@@ -11,6 +11,7 @@ from torch import Tensor
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.model import Batch, normalize_pixels
 from lewm_cli.store import Run
+from lewm_cli.surprise.stream import SurpriseStream
 from lewm_cli.surprise.surprise_result import Curve, Detector
 
 CALIBRATION_EPISODES = 16
@@ -33,20 +34,21 @@ def detect(
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
         proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
     """
-    steps, window = len(frames) - 1, run.model.history
-    recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
+    steps, stream = len(frames) - 1, SurpriseStream(run)
+    taken = (None, *actions.reshape(steps, -1, actions.shape[1]))
+    beside = [None] * len(frames) if proprio is None else proprio
+    found, seen = [], []
+    for frame, block, state in zip(frames, taken, beside, strict=True):
+        found.append(stream.update(frame, block, state).surprise)
+        seen.append(stream.latent)
+    model, latents = tuple(found[1:]), torch.stack(seen)
     blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
-    latents = run.embed(frames, proprio)
+    untrained = surprise(reference, reference.embed(frames, proprio), blocks).tolist()
     scaled = frames.astype(np.float32) / 255
-
-    def known(values: Tensor) -> Curve:
-        # A prediction is worth nothing if any action of its context is unknown.
-        contexts = (recorded[max(0, step + 1 - window) : step + 1] for step in range(steps))
-        return tuple(value if seen.all() else None for value, seen in zip(values.tolist(), contexts, strict=True))
-
     return {
-        "model": known(surprise(run, latents, blocks)),
-        "untrained": known(surprise(reference, reference.embed(frames, proprio), blocks)),
+        "model": model,
+        # A prediction is worth nothing if any action of its context is unknown: where the model has none.
+        "untrained": tuple(None if one is None else value for one, value in zip(model, untrained, strict=True)),
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
@@ -56,7 +58,8 @@ def detect(
 def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
     """Squared error between every predicted and actual next latent (K,), summed over dimensions (paper, section 5).
 
-    The context grows to the history length, then slides.
+    The context grows to the history length, then slides. All steps at once: the numbers of a `SurpriseStream` but for
+    their last bits.
 
     Args:
         run: the model.
