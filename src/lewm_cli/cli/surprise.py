@@ -1,5 +1,6 @@
 """`lewm surprise`: distance of every next latent from the predicted one."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,9 @@ from typing import Annotated
 import typer
 
 from lewm_cli.cli import completion, early, options
+from lewm_cli.errors import UsageError
+
+STREAM = "While frames are taken"
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
@@ -14,6 +18,8 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
+    "ffmpeg ... -f rawvideo -pix_fmt rgb24 - | lewm surprise - --size 640x480 --actions actions.csv --run robot/lewm",
+    "lewm surprise frames --follow --actions - --run robot/lewm",
 )
 
 
@@ -22,7 +28,7 @@ def command(
         str,
         typer.Argument(
             metavar="RECORDING",
-            help="A recording, by path or name; or a video.",
+            help="A recording, by path or name; or a video; or - for frames on stdin.",
             show_default=False,
             autocompletion=completion.names(completion.recordings),
         ),
@@ -57,6 +63,23 @@ def command(
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Size of raw rgb24 frames on stdin, where - stands for the recording.",
+            show_default=False,
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Wait for images in a folder, until a file called end comes or Ctrl-C.",
+            rich_help_panel=STREAM,
+        ),
+    ] = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -67,8 +90,34 @@ def command(
     With --perturb, episodes are simulated again with the same actions, untouched and with a change in the middle that
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
+
+    Where frames come one by one, one line of JSON is printed per model step, as it comes, and nothing is stored.
     """
-    where = early.find_home(home, runs=[run], datasets=[dataset])
+    streamed = dataset == "-" or follow
+    where = early.find_home(home, runs=[run], datasets=[] if streamed else [dataset])
+    if streamed:
+        recorded = {"--perturb": perturb, "--episodes": episodes, "--plot": plot}
+        if wrong := next((option for option, value in recorded.items() if value), None):
+            raise UsageError(f"{wrong} is for recordings; leave it out where frames come one by one")
+        from lewm_cli.flows.stream import stream_surprise
+        from lewm_cli.report import Output
+        from lewm_cli.store import ExternalWeights
+
+        output = Output(as_json=True, quiet=quiet)
+        stream_surprise(
+            where,
+            dataset,
+            output.say,
+            lambda step: output.line(asdict(step)),
+            actions=actions,
+            run=run,
+            size=size,
+            device=device,
+            external=ExternalWeights(stats_from, trust, sizes),
+        )
+        return
+    if size is not None:
+        raise UsageError(f"--size is for raw frames on stdin: lewm surprise - --size {size}; leave it out")
     from lewm_cli.flows.perturb import perturb_run
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables
