@@ -63,7 +63,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line and exit: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run the command line and exit: 0, 1 for a failure, 2 for wrong usage, 3 for an event, 130 after Ctrl-C."""
     _open_output()
     arguments = sys.argv[1:]
     debug, completing = "--debug" in arguments, COMPLETE in os.environ

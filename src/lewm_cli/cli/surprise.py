@@ -1,6 +1,8 @@
 """`lewm surprise`: distance of every next latent from the predicted one."""
 
+import re
 from dataclasses import asdict
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,18 +11,32 @@ import typer
 
 from lewm_cli.cli import completion, early, options
 from lewm_cli.errors import UsageError
+from lewm_cli.suggestion import command as command_line
 
-STREAM = "While frames are taken"
+EVENTS, STREAM = "Events", "While frames are taken"
+EVENT_CODE = 3
+"""Exit code of --fail-on-event where there is one."""
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
     "lewm surprise tworoom/test --run tworoom/delta --plot surprise.svg",
+    "lewm surprise tworoom/test --false-alarms 1% --calibrate tworoom/validation --video videos",
+    "lewm surprise today.h5 --run robot/lewm --fail-on-event --csv today.csv",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
     "ffmpeg ... -f rawvideo -pix_fmt rgb24 - | lewm surprise - --size 640x480 --actions actions.csv --run robot/lewm",
     "lewm surprise frames --follow --actions - --run robot/lewm",
 )
+
+
+def _share(text: str) -> float:
+    """Reads `1%` or `0.01`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)(%?)", text, re.ASCII)
+    share = float(Decimal(found[1]) / (100 if found[2] else 1)) if found else 0.0
+    if not 0 < share < 1:
+        raise typer.BadParameter(f"{text!r} is no share of steps between 0 and 1, like 1% or 0.01")
+    return share
 
 
 def command(
@@ -60,6 +76,38 @@ def command(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
     ] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(
+            parser=_share,
+            metavar="RATE",
+            help="Find events, with at most so many false alarms: a share of steps, like 1% or 0.01.",
+            show_default="the newest stored threshold",
+            rich_help_panel=EVENTS,
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECORDING",
+            help="Undisturbed episodes that the threshold is calibrated on.",
+            show_default="those that the run held out",
+            rich_help_panel=EVENTS,
+            autocompletion=completion.names(completion.recordings),
+        ),
+    ] = None,
+    fail_on_event: Annotated[
+        bool, typer.Option("--fail-on-event", help="Exit with 3 if there is an event.", rich_help_panel=EVENTS)
+    ] = False,
+    csv: Annotated[
+        Path | None, options.file("Write a table with a row per model step.", rich_help_panel=EVENTS)
+    ] = None,
+    video: Annotated[
+        Path | None,
+        options.file(
+            "Write an mp4 per episode with events, the curve under the frames.", metavar="DIR", rich_help_panel=EVENTS
+        ),
+    ] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -87,6 +135,9 @@ def command(
 ) -> None:
     """Measure how far every next latent lies from the predicted one.
 
+    With --false-alarms, steps above a threshold are events. The threshold is calibrated once on undisturbed episodes,
+    and used from then on.
+
     With --perturb, episodes are simulated again with the same actions, untouched and with a change in the middle that
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
@@ -96,7 +147,8 @@ def command(
     streamed = dataset == "-" or follow
     where = early.find_home(home, runs=[run], datasets=[] if streamed else [dataset])
     if streamed:
-        recorded = {"--perturb": perturb, "--episodes": episodes, "--plot": plot}
+        recorded = {"--perturb": perturb, "--episodes": episodes, "--plot": plot, "--false-alarms": false_alarms}
+        recorded |= {"--calibrate": calibrate, "--csv": csv, "--video": video}
         if wrong := next((option for option, value in recorded.items() if value), None):
             raise UsageError(f"{wrong} is for recordings; leave it out where frames come one by one")
         from lewm_cli.flows.stream import stream_surprise
@@ -104,7 +156,7 @@ def command(
         from lewm_cli.store import ExternalWeights
 
         output = Output(as_json=True, quiet=quiet)
-        stream_surprise(
+        followed = stream_surprise(
             where,
             dataset,
             output.say,
@@ -112,9 +164,12 @@ def command(
             actions=actions,
             run=run,
             size=size,
+            fail_on_event=fail_on_event,
             device=device,
             external=ExternalWeights(stats_from, trust, sizes),
         )
+        if fail_on_event and followed.events:
+            raise typer.Exit(EVENT_CODE)
         return
     if size is not None:
         raise UsageError(f"--size is for raw frames on stdin: lewm surprise - --size {size}; leave it out")
@@ -124,8 +179,18 @@ def command(
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    measure = partial(perturb_run, perturbation=perturb) if perturb else surprise_run
-    _, path, drawn = measure(
+    recorded = {
+        "false_alarms": false_alarms,
+        "calibrate": calibrate,
+        "fail_on_event": fail_on_event,
+        "csv": csv,
+        "video": video,
+    }
+    if perturb and any(recorded.values()):
+        option = next(name for name, value in recorded.items() if value).replace("_", "-")
+        raise UsageError(f"--{option} is for recordings as they are; leave out one of them")
+    measure = partial(perturb_run, perturbation=perturb) if perturb else partial(surprise_run, **recorded)
+    result, path, drawn = measure(
         where,
         dataset,
         say=output.say,
@@ -141,3 +206,10 @@ def command(
     )
     output.say(f"stored: {path}")
     output.say(f"plot: {drawn}")
+    if perturb:
+        return
+    if result.threshold is None:
+        again = ["surprise", dataset, *(["--actions", actions] if actions else []), "--run", result.run]
+        output.say(f"events above a threshold: {command_line(*again, '--false-alarms', '1%')}")
+    if fail_on_event and result.events:
+        raise typer.Exit(EVENT_CODE)

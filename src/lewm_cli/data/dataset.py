@@ -48,6 +48,7 @@ class Dataset(ABC):
         policy: name of the policy that acted, None in files that have none.
         seed: of the recording, None in files that have none.
         notes: what is read in another way than recordings have it, one line each.
+        fps: rows per second, None in files that do not say it.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Dataset(ABC):
     policy: str | None
     seed: int | None
     notes: tuple[str, ...] = ()
+    fps: float | None = None
 
     @abstractmethod
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:

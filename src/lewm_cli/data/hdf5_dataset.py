@@ -21,6 +21,7 @@ from lewm_cli.data.hdf5_file import (
     datasets_in,
     number_attribute,
     opened,
+    rate_attribute,
     read_rows,
     text_attribute,
     unreadable,
@@ -160,6 +161,7 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:
         policy=text_attribute(file, "policy"),
         seed=number_attribute(file, "seed"),
         notes=tuple(note for note in notes if note),
+        fps=rate_attribute(file, "fps"),
         pixels=pixels,
         action=action,
     )

@@ -255,6 +255,16 @@ def number_attribute(file: h5py.File, name: str) -> int | None:
     return int(text) if text and re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 
+def rate_attribute(file: h5py.File, name: str) -> float | None:
+    """An attribute of the file as a number above 0, also where it is text or an array of one; None if it is none."""
+    value = _attribute(file, name)
+    try:
+        rate = float(text_attribute(file, name) or value)  # type: ignore[arg-type]  # anything that is none raises
+    except (TypeError, ValueError):
+        return None
+    return rate if 0 < rate < math.inf else None
+
+
 def _attribute(file: h5py.File, name: str) -> object:
     try:
         value = file.attrs.get(name)

@@ -1,5 +1,6 @@
 """A video, or a folder of images, and the actions taken at its frames, as a recording of one episode."""
 
+import math
 import re
 import subprocess
 import tempfile
@@ -96,6 +97,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
         task=None,
         policy=None,
         seed=None,
+        fps=_frames_per_second(path),
         frames=frames,
         taken=taken,
     )
@@ -107,6 +109,12 @@ def middle_square(frame: np.ndarray) -> np.ndarray:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return resize(frame[None, top : top + side, left : left + side], min(side, FRAME))[0]
+
+
+def _frames_per_second(path: Path) -> float | None:
+    """The rate that a video says it has; None for a folder of images, and where it says none."""
+    rate = 0.0 if path.is_dir() else float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
+    return rate if 0 < rate < math.inf else None
 
 
 def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:

@@ -86,6 +86,7 @@ def stream_surprise(
     actions: Path | None,
     run: str | None,
     size: str | None = None,
+    fail_on_event: bool = False,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> Followed:
@@ -97,6 +98,7 @@ def stream_surprise(
         actions: a table with one row per frame; or `-` or a named pipe for lines that come with the frames.
         run: run name.
         size: of the frames on stdin, like `640x480`.
+        fail_on_event: refuse to measure without an alarm, so that no event can be missed.
 
     Raises:
         UsageError: something that a stream needs is missing, or does not belong to it.
@@ -117,6 +119,9 @@ def stream_surprise(
     loaded.prepare_proprio(None)  # refuses a run that takes it: a stream has none
     loaded.use_threads()
     alarm, followed = newest_alarm(home, loaded), Followed()
+    if alarm is None and fail_on_event:
+        again = command("surprise", "RECORDING", "--run", loaded.name, "--false-alarms", "1%")
+        raise UsageError(f"--fail-on-event needs a threshold, and {loaded.name} has none; calibrate one: {again}")
     stream = SurpriseStream(loaded, alarm.threshold if alarm else None)
     try:
         _follow(stream, frames, _lines(actions, say) if table is None else iter(table), followed, show, say)

@@ -18,9 +18,12 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.calibrate import calibrated_alarm, newest_alarm
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
+from lewm_cli.plural import counted
+from lewm_cli.report import ranked_episodes, surprise_csv
 from lewm_cli.store import (
     NO_OPTIONS,
     ExternalWeights,
@@ -37,11 +40,14 @@ from lewm_cli.store import (
     weights_digest,
 )
 from lewm_cli.suggestion import command, few
-from lewm_cli.surprise import PerturbationResult, SurpriseResult, measure_surprise
+from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, measure_surprise
 from lewm_cli.tasks import GENERIC, find_task
 
 if TYPE_CHECKING:
     import torch
+
+FILMED = 12
+"""Episodes filmed at most, unless their number was chosen."""
 
 
 def surprise_run(
@@ -56,10 +62,17 @@ def surprise_run(
     seed: int = 0,
     device: str = "auto",
     plot: Path | None = None,
+    false_alarms: float | None = None,
+    calibrate: str | None = None,
+    fail_on_event: bool = False,
+    csv: Path | None = None,
+    video: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
     show: Callable[[SurpriseResult], None] = lambda result: None,
 ) -> tuple[SurpriseResult, Path, Path]:
     """Measures surprise along a recording, and stores the result under `<run>.run/results/`.
+
+    What lies above a threshold is an event: that of the alarm that is calibrated now, or of the newest stored one.
 
     Args:
         dataset: a recording, by name or path; or a video, or a folder of images.
@@ -67,33 +80,95 @@ def surprise_run(
         run: run name; the newest run that fits the recording if not given.
         episodes: at most so many; all if not given.
         plot: the SVG file to draw; beside the result if not given.
+        false_alarms: the rate of an alarm that is calibrated if none of this rate is stored.
+        calibrate: the recording that it is calibrated on; see `calibrated_alarm`.
+        fail_on_event: refuse to measure without an alarm, so that no event can be missed.
+        csv: the file of a table with a row per model step.
+        video: the folder of a video per episode with events, or per episode where `episodes` is given.
 
     Returns:
         the result, its file, and the file of its plot.
 
     Raises:
-        UsageError: the plot is no SVG file; a video without its actions; or actions beside a recording, which has its
-            own.
+        UsageError: the plot is no SVG file; a video without its actions; actions beside a recording, which has its own;
+            or no alarm where one is needed.
         LewmError: no such recording or run, one that does not fit the other, or episodes that are too short.
     """
+    if calibrate is not None and false_alarms is None:
+        raise UsageError("--calibrate names what --false-alarms is calibrated on; add --false-alarms 1%")
     there = resolve_device(device)
     recording = _find_recording(home, dataset, actions, say)
     loaded = load_fitting(home, recording, run, there, external, say)
     try_plotting(home, loaded, plot)
+    for target in (csv, video and video / "episode.mp4"):
+        if target:
+            try_writing(target)
     require_usable(recording, say)
+    alarm = _find_alarm(home, loaded, say, progress, false_alarms, calibrate, seed)
+    if alarm is None and fail_on_event:
+        raise UsageError(f"--fail-on-event needs a threshold, and {loaded.name} has none: add --false-alarms 1%")
     frames = DecodedFrames(recording, loaded.card.model.image_size)
     unseen = is_unseen(loaded, recording)[:episodes]
     if not unseen.all():
         was = "was" if loaded.card.provenance else "may have been"
         say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
+    if alarm and alarm.dataset.fingerprint == recording.identity.fingerprint:
+        same = np.sum(np.array(alarm.calibrated) < len(unseen))
+        say(f"note: the threshold was calibrated on {same} of these {len(unseen)} episodes, so it fits them too well")
     with progress("measuring", len(unseen), "episodes") as advance:
         result = measure_surprise(
-            loaded, recording, frames, range(len(unseen)), held_out=bool(unseen.all()), seed=seed, advance=advance
+            loaded,
+            recording,
+            frames,
+            range(len(unseen)),
+            held_out=bool(unseen.all()),
+            seed=seed,
+            advance=advance,
+            alarm=alarm,
         )
     if result.left_out:
         say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
     show(result)
-    return result, *keep_plotted(home, loaded, "surprise", result, plot)
+    path, drawn_to = keep_plotted(home, loaded, "surprise", result, plot)
+    if csv:
+        write_text(csv, surprise_csv(result))
+        say(f"table: {csv}")
+    if video:
+        _film(result, recording, video, say, progress, every=episodes is not None)
+    return result, path, drawn_to
+
+
+def _film(
+    result: SurpriseResult, recording: Dataset, folder: Path, say: Say, progress: Progress, *, every: bool
+) -> None:
+    """Films the episodes that are worth it, and says how many of how many."""
+    from lewm_cli.report.surprise_film import film_surprise  # late: matplotlib
+
+    eventful, which = {event.episode for event in result.events}, "of the highest peaks"
+    found = [one.episode for one in (result.episodes if every else ranked_episodes(result))]
+    if result.threshold and not every:
+        found, which = [episode for episode in found if episode in eventful], "with events"
+    filmed = found if every else found[:FILMED]
+    if not filmed:
+        say("no video: no episode has an event; --episodes N films the first N")
+        return
+    with progress("filming", int(recording.lengths[filmed].sum()), "frames") as advance:
+        film_surprise(result, recording, filmed, folder, advance)
+    of = f"{len(filmed)} of " if len(filmed) < len(found) else ""
+    say(f"videos: {folder} ({of}{counted(len(found), 'episode')}" + (")" if every else f" {which})"))
+
+
+def _find_alarm(
+    home: Home, run: Run, say: Say, progress: Progress, false_alarms: float | None, calibrate: str | None, seed: int
+) -> Alarm | None:
+    if false_alarms is not None:
+        alarm = calibrated_alarm(home, run, say, progress, false_alarms=false_alarms, calibrate=calibrate, seed=seed)
+        say(f"{alarm}")
+        return alarm
+    stored = newest_alarm(home, run)
+    if stored:
+        say(f"{stored} (stored; --false-alarms chooses another)")
+    return stored
 
 
 def load_fitting(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.rows import ResultRow, Table, log_rows, result_rows
     from lewm_cli.report.run_report import RunReport, next_commands
     from lewm_cli.report.summary import report_tables, report_tree, run_html
-    from lewm_cli.report.surprising import surprise_tables
+    from lewm_cli.report.surprising import ranked_episodes, surprise_csv, surprise_tables
     from lewm_cli.report.training_plot import plot_tables, plot_tree
     from lewm_cli.report.training_view import TrainingView
     from lewm_cli.report.verifying import verification_tables, verification_tree
@@ -73,6 +73,7 @@ __all__ = [
     "preset_text",
     "probe_tables",
     "protocol_tables",
+    "ranked_episodes",
     "removal_tables",
     "removal_text",
     "removal_tree",
@@ -83,6 +84,7 @@ __all__ = [
     "run_html",
     "save_plan",
     "served_tables",
+    "surprise_csv",
     "surprise_tables",
     "training_tables",
     "verification_tables",

@@ -1,6 +1,6 @@
-"""Videos of an episode, the goal beside it."""
+"""Videos: of frames as they come, and of an episode with its goal beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -13,6 +13,26 @@ from lewm_cli.files import atomic_path
 FRAMES_PER_SECOND = 10
 GAP = 8
 """White pixels between agent and goal."""
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Write an mp4 of frames (H, W, 3) uint8, one after the other.
+
+    Raises:
+        LewmError: it cannot be written.
+    """
+    with atomic_path(path) as part:
+        imageio.imwrite(
+            part,
+            frames,
+            is_batch=True,
+            extension=".mp4",
+            plugin="FFMPEG",
+            fps=fps,
+            codec="libx264",
+            macro_block_size=2,
+            output_params=["-f", "mp4"],  # the temporary name says nothing about the format
+        )
 
 
 class VideoFolder:
@@ -33,16 +53,6 @@ class VideoFolder:
         # The last frame is held for a second, so that the end can be seen.
         frames = np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
         try:
-            with atomic_path(self.folder / f"{name}.mp4") as part:
-                imageio.imwrite(
-                    part,
-                    frames,
-                    extension=".mp4",
-                    plugin="FFMPEG",
-                    fps=FRAMES_PER_SECOND,
-                    codec="libx264",
-                    macro_block_size=2,
-                    output_params=["-f", "mp4"],  # the temporary name says nothing about the format
-                )
+            write_video(self.folder / f"{name}.mp4", frames, FRAMES_PER_SECOND)
         except (LewmError, OSError) as error:
             self.say(f"no video of pair {film.number}: {error}")

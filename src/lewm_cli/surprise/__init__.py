@@ -1,11 +1,26 @@
 """Violation of expectation: the distance of the next latent from the predicted one."""
 
-from lewm_cli.surprise.alarm import Alarm, Event, conformal_threshold, find_events
-from lewm_cli.surprise.measure import measure_surprise
+from lewm_cli.surprise.alarm import (
+    Alarm,
+    TooFewError,
+    conformal_threshold,
+    draw_calibrating,
+    find_events,
+    needed_episodes,
+    share,
+)
+from lewm_cli.surprise.measure import measure_alarm, measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, PerturbationResult, bands
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
 from lewm_cli.surprise.stream import SurpriseStep, SurpriseStream
-from lewm_cli.surprise.surprise_result import DETECTORS, Detector, EpisodeCurves, SurpriseResult
+from lewm_cli.surprise.surprise_result import (
+    DETECTORS,
+    Detector,
+    EpisodeCurves,
+    Event,
+    SurpriseResult,
+    Threshold,
+)
 
 __all__ = [
     "DETECTORS",
@@ -18,10 +33,16 @@ __all__ = [
     "SurpriseResult",
     "SurpriseStep",
     "SurpriseStream",
+    "Threshold",
+    "TooFewError",
     "bands",
     "conformal_threshold",
+    "draw_calibrating",
     "draw_episodes",
     "find_events",
+    "measure_alarm",
     "measure_perturbation",
     "measure_surprise",
+    "needed_episodes",
+    "share",
 ]

@@ -4,16 +4,30 @@ The threshold is conformal: it promises a rate of false alarms for episodes like
 whatever their surprise is distributed like.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 
-from lewm_cli.config import Section
 from lewm_cli.errors import LewmError
+from lewm_cli.plural import counted
 from lewm_cli.statistics import Rate
 from lewm_cli.store import Measurement
-from lewm_cli.surprise.surprise_result import Curve
+from lewm_cli.surprise.surprise_result import Curve, Event, Threshold
+
+ENOUGH = 400
+"""Episodes measured for a threshold, unless its rate is so low that it takes more."""
+
+CALIBRATING = 0.75
+"""Share of them that it is computed from; the others try it."""
+
+ROUNDING = 1e-9
+"""Tolerance of shares that are sums of fractions."""
+
+
+class TooFewError(LewmError):
+    """Too few episodes to calibrate on for the rate that was asked for."""
 
 
 class Alarm(Measurement):
@@ -32,24 +46,55 @@ class Alarm(Measurement):
     """The other episodes."""
     measured: Rate
     """Share of their model steps above the threshold."""
+    with_event: Rate
+    """Share of them in which at least one step lies above it."""
+
+    @property
+    def used(self) -> Threshold:
+        """What a result keeps of it."""
+        return Threshold(
+            value=self.threshold, false_alarms=self.false_alarms, calibrated_on=self.dataset.name, time=self.time
+        )
+
+    def __str__(self) -> str:
+        known = f"calibrated on {counted(len(self.calibrated), 'episode')} of {self.dataset.name}"
+        found = f"{self.measured.rate:.2%} [{100 * self.measured.low:.2f}, {100 * self.measured.high:.2f}]"
+        return (
+            f"threshold {self.threshold:.4g}: at most {share(self.false_alarms)} of the steps of an undisturbed episode, "
+            f"{known}; on {counted(len(self.tried), 'other')} {found}, with an event in {self.with_event.successes}"
+        )
 
 
-class Event(Section):
-    """Model steps in a row whose surprise lies above the threshold."""
+def share(rate: float) -> str:
+    """A rate of false alarms as it is typed: 1%, 0.25%."""
+    return f"{100 * rate:.6g}%"
 
-    episode: int
-    row: NonNegativeInt
-    """Of the episode, counted from 0: the first frame that surprised."""
-    seconds: float | None
-    """From the episode's start to that frame; None where the recording does not say how fast it is."""
-    steps: PositiveInt
-    """Model steps that the event lasts."""
-    duration: float | None
-    """The same in seconds."""
-    peak: float
-    """The highest surprise."""
-    size: float
-    """The peak over the threshold."""
+
+def needed_episodes(false_alarms: float) -> int:
+    """The least episodes that a threshold of this rate can be calibrated on."""
+    return math.ceil(1 / false_alarms - ROUNDING) - 1
+
+
+def draw_calibrating(episodes: Sequence[int], false_alarms: float, seed: int) -> list[int]:
+    """Draws the episodes that an alarm is calibrated and tried on, in the order in which `calibrating` takes them.
+
+    Raises:
+        TooFewError: too few for the rate.
+    """
+    most = max(ENOUGH, math.ceil(4 / false_alarms))
+    drawn: list[int] = np.random.default_rng(seed).permutation(episodes)[:most].tolist()
+    _allowed_shares(calibrating(len(drawn), false_alarms), false_alarms)
+    return drawn
+
+
+def calibrating(drawn: int, false_alarms: float) -> int:
+    """Says how many of the drawn episodes calibrate; the threshold is tried on the others.
+
+    Three quarters of them: the threshold errs on the quiet side by one episode, so that of few, which half would be,
+    only the highest values lie above it. Where these are too few for so low a rate, as many as it takes, and at least
+    one is left to try the threshold on; that shows little, and its interval says so.
+    """
+    return max(0, min(max(int(CALIBRATING * drawn), needed_episodes(false_alarms)), drawn - 1))
 
 
 def conformal_threshold(curves: Sequence[np.ndarray], false_alarms: float) -> float:
@@ -64,22 +109,26 @@ def conformal_threshold(curves: Sequence[np.ndarray], false_alarms: float) -> fl
         false_alarms: the share, between 0 and 1.
 
     Raises:
-        LewmError: so few episodes cannot promise so low a rate.
+        TooFewError: so few episodes cannot promise so low a rate.
     """
-    episodes = len(curves)
     # A threshold at the k-th lowest of all values leaves above it the weights of those that are higher.
-    allowed = false_alarms * (episodes + 1) - 1
-    if allowed < -1e-9:
-        needed = int(np.ceil(1 / false_alarms - 1e-9)) - 1
-        raise LewmError(
-            f"{episodes} episodes to calibrate on can promise no rate of false alarms below {1 / (episodes + 1):.2%}; "
-            f"{false_alarms:.2%} takes {needed} of them"
-        )
+    allowed = _allowed_shares(len(curves), false_alarms)
     values = np.concatenate(curves)
     weights = np.concatenate([np.full(len(curve), 1 / len(curve)) for curve in curves])
     order = np.argsort(values)
     above = weights.sum() - np.cumsum(weights[order])
-    return float(values[order][np.argmax(above <= allowed + 1e-9)])
+    return float(values[order][np.argmax(above <= allowed + ROUNDING)])
+
+
+def _allowed_shares(episodes: int, false_alarms: float) -> float:
+    """The sum of the shares of all calibrating episodes that may lie above; raises TooFewError."""
+    allowed = false_alarms * (episodes + 1) - 1
+    if allowed < -ROUNDING:
+        raise TooFewError(
+            f"{counted(episodes, 'episode')} to calibrate on can promise no rate of false alarms below "
+            f"{1 / (episodes + 1):.2%}; {share(false_alarms)} takes {needed_episodes(false_alarms):,} of them"
+        )
+    return allowed
 
 
 def find_events(
@@ -102,7 +151,7 @@ def find_events(
             steps=end - begin,
             duration=None if per_step is None else (end - begin) * per_step,
             peak=values[begin:end].max(),
-            size=values[begin:end].max() / threshold if threshold > 0 else float("inf"),
+            size=values[begin:end].max() / threshold if threshold > 0 else None,
         )
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
     ]

@@ -34,17 +34,10 @@ def detect(
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
         proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
     """
-    steps, stream = len(frames) - 1, SurpriseStream(run)
-    taken = (None, *actions.reshape(steps, -1, actions.shape[1]))
-    beside = [None] * len(frames) if proprio is None else proprio
-    found, seen = [], []
-    for frame, block, state in zip(frames, taken, beside, strict=True):
-        found.append(stream.update(frame, block, state).surprise)
-        seen.append(stream.latent)
-    model, latents = tuple(found[1:]), torch.stack(seen)
-    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
-    untrained = surprise(reference, reference.embed(frames, proprio), blocks).tolist()
+    model, latents = _followed(run, frames, actions, proprio)
     scaled = frames.astype(np.float32) / 255
+    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(len(model), -1)).to(run.device)
+    untrained = surprise(reference, reference.embed(frames, proprio), blocks).tolist()
     return {
         "model": model,
         # A prediction is worth nothing if any action of its context is unknown: where the model has none.
@@ -52,6 +45,22 @@ def detect(
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
+
+
+def model_curve(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None) -> Curve:
+    """Runs the first of the detectors alone; the arguments are those of `detect`."""
+    return _followed(run, frames, actions, proprio)[0]
+
+
+def _followed(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None) -> tuple[Curve, Tensor]:
+    """Surprise at every frame but the first, and latents (K + 1, D), as they are of frames that come one by one."""
+    stream, found, latents = SurpriseStream(run), [], []
+    taken = (None, *actions.reshape(len(frames) - 1, -1, actions.shape[1]))
+    beside = [None] * len(frames) if proprio is None else proprio
+    for frame, block, numbers in zip(frames, taken, beside, strict=True):
+        found.append(stream.update(frame, block, numbers).surprise)
+        latents.append(stream.latent)
+    return tuple(found[1:]), torch.stack(latents)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Measures surprise along recorded episodes."""
+"""Measures surprise along recorded episodes, and calibrates an alarm on some."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,8 +7,10 @@ import numpy as np
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.statistics import Rate
 from lewm_cli.store import Run
-from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
+from lewm_cli.surprise.alarm import Alarm, calibrating, conformal_threshold, find_events
+from lewm_cli.surprise.curves import detect, model_curve, model_steps, untrained_reference
 from lewm_cli.surprise.surprise_result import EpisodeCurves, SurpriseResult
 
 
@@ -21,6 +23,7 @@ def measure_surprise(
     held_out: bool,
     seed: int,
     advance: Callable[[int], None],
+    alarm: Alarm | None = None,
 ) -> SurpriseResult:
     """Measures every model step of some episodes, the first one included.
 
@@ -28,6 +31,7 @@ def measure_surprise(
         frames: of the recording, at the model's image size.
         held_out: the run was trained on none of them.
         seed: of the untrained model.
+        alarm: of these weights; its threshold makes events.
 
     Raises:
         LewmError: no episode is long enough for one step.
@@ -40,13 +44,13 @@ def measure_surprise(
             f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
         )
     proprio, reference = run.recorded_proprio(dataset), untrained_reference(run, dataset, frames, seed)
-    found = []
+    seconds_per_row = None if dataset.fps is None else 1 / dataset.fps
+    found, events = [], []
     for episode in long_enough:
-        first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
-        rows = first + skip * np.arange(steps + 1)
-        beside = None if proprio is None else proprio[rows]
-        curves = detect(run, reference, frames.rows(rows), dataset.actions[first : first + skip * steps], beside)
+        curves = detect(run, reference, *_seen(dataset, frames, proprio, episode, skip))
         found.append(EpisodeCurves(episode=episode, curves=curves))
+        if alarm is not None:
+            events += find_events(episode, curves["model"], alarm.threshold, skip, seconds_per_row)
         advance(1)
     return SurpriseResult.of(
         run,
@@ -57,4 +61,68 @@ def measure_surprise(
         seed=seed,
         episodes=tuple(found),
         left_out=tuple(sorted({int(episode) for episode in episodes} - set(long_enough))),
+        seconds_per_row=seconds_per_row,
+        threshold=None if alarm is None else alarm.used,
+        events=tuple(events),
     )
+
+
+def measure_alarm(
+    run: Run,
+    dataset: Dataset,
+    frames: Frames,
+    episodes: Sequence[int],
+    false_alarms: float,
+    *,
+    held_out: bool,
+    seed: int,
+    advance: Callable[[int], None],
+) -> Alarm:
+    """Calibrates a threshold on some undisturbed episodes, and tries it on others.
+
+    The arguments are those of `measure_surprise`, and:
+
+    Args:
+        episodes: in the order of `draw_calibrating`; those in which nothing is known are left out.
+        false_alarms: the rate, between 0 and 1.
+        seed: of that draw.
+
+    Raises:
+        TooFewError: too few episodes for the rate.
+    """
+    begun, skip = time.monotonic(), run.card.inputs.frameskip
+    proprio = run.recorded_proprio(dataset)
+    curves: dict[int, np.ndarray] = {}
+    for episode in map(int, episodes):
+        curve = np.array(model_curve(run, *_seen(dataset, frames, proprio, episode, skip)), float)
+        if np.isfinite(curve).any():
+            curves[episode] = curve[np.isfinite(curve)]
+        advance(1)
+    usable, count = list(curves), calibrating(len(curves), false_alarms)
+    calibrated, tried = tuple(sorted(usable[:count])), tuple(sorted(usable[count:]))
+    threshold = conformal_threshold([curves[episode] for episode in calibrated], false_alarms)
+    above = [curves[episode] > threshold for episode in tried]
+    return Alarm.of(
+        run,
+        dataset,
+        held_out=held_out,
+        begun=begun,
+        false_alarms=false_alarms,
+        threshold=threshold,
+        frameskip=skip,
+        seed=seed,
+        calibrated=calibrated,
+        tried=tried,
+        measured=Rate.of(np.concatenate(above), np.repeat(tried, [len(one) for one in above])),
+        with_event=Rate.of(np.array([one.any() for one in above]), np.array(tried)),
+    )
+
+
+def _seen(
+    dataset: Dataset, frames: Frames, proprio: np.ndarray | None, episode: int, skip: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Every skip-th frame of an episode, the actions between them, and proprioception beside them, if any."""
+    first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
+    rows = first + skip * np.arange(steps + 1)
+    beside = None if proprio is None else proprio[rows]
+    return frames.rows(rows), dataset.actions[first : first + skip * steps], beside

@@ -1,8 +1,8 @@
-"""The result of `lewm surprise`: curves of every detector along recorded episodes."""
+"""The result of `lewm surprise`: curves of every detector along recorded episodes, and events in them."""
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from lewm_cli.config import Section
 from lewm_cli.store import Measurement
@@ -24,6 +24,36 @@ class EpisodeCurves(Section):
     curves: dict[Detector, Curve]
 
 
+class Event(Section):
+    """Model steps in a row whose surprise lies above the threshold."""
+
+    episode: int
+    row: NonNegativeInt
+    """Of the episode, counted from 0: the first frame that surprised."""
+    seconds: float | None
+    """From the episode's start to that frame; None where the recording does not say how fast it is."""
+    steps: PositiveInt
+    """Model steps that the event lasts."""
+    duration: float | None
+    """The same in seconds."""
+    peak: float
+    """The highest surprise."""
+    size: float | None
+    """The peak over the threshold; None if that is 0."""
+
+
+class Threshold(Section):
+    """Surprise above which a step belongs to an event: of an alarm, with what one has to know of it."""
+
+    value: float
+    false_alarms: float
+    """The rate asked for: at most this share of the steps of an undisturbed episode lies above, on average."""
+    calibrated_on: str
+    """Name of the recording."""
+    time: str
+    """End of the calibration; that of the alarm."""
+
+
 class SurpriseResult(Measurement):
     """Surprise along recorded episodes."""
 
@@ -32,3 +62,21 @@ class SurpriseResult(Measurement):
     episodes: tuple[EpisodeCurves, ...]
     left_out: tuple[int, ...]
     """Episodes too short for one step."""
+    seconds_per_row: float | None = None
+    """None where the recording does not say how fast it is."""
+    threshold: Threshold | None = None
+    """None without an alarm; then there are no events."""
+    events: tuple[Event, ...] = ()
+    """In the order of episodes and rows."""
+
+    def rows(self, episode: EpisodeCurves) -> range:
+        """The row of the episode that each value of its curves is about."""
+        return range(self.frameskip, self.frameskip * (len(episode.curves["model"]) + 1), self.frameskip)
+
+    def seconds_of(self, row: int) -> float | None:
+        """Time from an episode's start to one of its rows; None if it is not known."""
+        return None if self.seconds_per_row is None else row * self.seconds_per_row
+
+    def ranked_events(self) -> list[Event]:
+        """The events, the highest peak first."""
+        return sorted(self.events, key=lambda event: -event.peak)
