@@ -12,7 +12,7 @@ from lewm_cli.surprise.alarm import (
 from lewm_cli.surprise.measure import measure_alarm, measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, PerturbationResult, bands
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
-from lewm_cli.surprise.stream import SurpriseStep, SurpriseStream
+from lewm_cli.surprise.surprise_stream import SurpriseStep, SurpriseStream
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     Detector,

@@ -11,7 +11,7 @@ from torch import Tensor
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.model import Batch, normalize_pixels
 from lewm_cli.store import Run
-from lewm_cli.surprise.stream import SurpriseStream
+from lewm_cli.surprise.surprise_stream import SurpriseStream
 from lewm_cli.surprise.surprise_result import Curve, Detector
 
 CALIBRATION_EPISODES = 16
