@@ -115,7 +115,7 @@ def command(
         str | None,
         typer.Option(
             metavar="WxH",
-            help="Size of raw rgb24 frames on stdin, where - stands for the recording.",
+            help="Size of the raw rgb24 frames on stdin; every model step is printed as it comes, as a line of JSON.",
             show_default=False,
             rich_help_panel=STREAM,
         ),
@@ -124,7 +124,7 @@ def command(
         bool,
         typer.Option(
             "--follow",
-            help="Wait for images in a folder, until a file called end comes or Ctrl-C.",
+            help="The same for images in a folder, as they are written; a file called end, or Ctrl-C, ends it.",
             rich_help_panel=STREAM,
         ),
     ] = False,
@@ -141,8 +141,6 @@ def command(
     With --perturb, episodes are simulated again with the same actions, untouched and with a change in the middle that
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
-
-    Where frames come one by one, one line of JSON is printed per model step, as it comes, and nothing is stored.
     """
     streamed = dataset == "-" or follow
     where = early.find_home(home, runs=[run], datasets=[] if streamed else [dataset])

@@ -108,7 +108,8 @@ def middle_square(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return resize(frame[None, top : top + side, left : left + side], min(side, FRAME))[0]
+    kept: np.ndarray = resize(frame[None, top : top + side, left : left + side], min(side, FRAME))[0]
+    return kept
 
 
 def _frames_per_second(path: Path) -> float | None:

@@ -12,7 +12,6 @@ from lewm_cli.surprise.alarm import (
 from lewm_cli.surprise.measure import measure_alarm, measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, PerturbationResult, bands
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
-from lewm_cli.surprise.surprise_stream import SurpriseStep, SurpriseStream
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     Detector,
@@ -21,6 +20,7 @@ from lewm_cli.surprise.surprise_result import (
     SurpriseResult,
     Threshold,
 )
+from lewm_cli.surprise.surprise_stream import SurpriseStep, SurpriseStream
 
 __all__ = [
     "DETECTORS",

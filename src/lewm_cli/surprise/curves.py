@@ -11,8 +11,8 @@ from torch import Tensor
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.model import Batch, normalize_pixels
 from lewm_cli.store import Run
-from lewm_cli.surprise.surprise_stream import SurpriseStream
 from lewm_cli.surprise.surprise_result import Curve, Detector
+from lewm_cli.surprise.surprise_stream import SurpriseStream
 
 CALIBRATION_EPISODES = 16
 
