@@ -75,8 +75,11 @@ def row(preset: str, rounds: int) -> str:
     compared = ways(run, FRAMES[preset])
     found = [{name: seconds(work) for name, work in compared.items()} for _ in range(rounds + 1)][1:]
     cost = {name: np.array([one[name] for one in found]) / FRAMES[preset] for name in compared}
-    rates = " | ".join(f"{float(f'{1 / np.median(cost[name]):.3g}'):,g}" for name in ("batches", "embedded", "followed"))
-    return f"| {preset}, {run.card.model.image_size} pixels | {rates} | {ratio(cost['embedded'] / cost['followed'])} |"
+    rates = " | ".join(
+        f"{float(f'{1 / np.median(cost[name]):.3g}'):,g}" for name in ("batches", "embedded", "followed")
+    )
+    share = ratio(cost["embedded"] / cost["followed"])
+    return f"| {preset}, {run.card.model.image_size} pixels | {rates} | {share} |"
 
 
 def main() -> None:

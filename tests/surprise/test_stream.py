@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import imageio.v3 as imageio
@@ -29,6 +30,8 @@ from places import PICK
 from synthetic import write_recording
 
 pytest_plugins = ("untrained",)
+
+PAGE = (Path(__file__).parents[2] / "docs" / "robot.md").read_text(encoding="utf-8")
 
 FRAMES, SIDE, SKIP, DIMS, HISTORY = 13, 48, 2, 7, 3
 PIXELS = np.random.default_rng(1).integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
@@ -119,6 +122,23 @@ def test_steps_above_the_threshold_of_the_newest_alarm_are_events(
     events = sum(bool(now) and not before for now, before in zip(above, [None, *above], strict=False))
     assert re.search(rf"; {events} events? above", done.err)
     assert (done.code, pipe(PIXELS.tobytes(), HOLED, "--fail-on-event").code) == (0, 3)
+
+
+@pytest.mark.parametrize("moves", [0, 4])
+def test_loop_of_the_page_watches_a_robot(home: Home, pick_run: Run, tmp_path: Path, moves: int):
+    path = write_recording(tmp_path / "x.h5", [FRAMES], columns={"pixels": PIXELS, "action": ACTIONS})
+    (curve,) = stored(home, path)
+    alarm_of(home, pick_run, path, max(curve[:3]))
+    (loop,) = (block for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S) if "Surprise" in block)
+    frames, actions = iter(PIXELS[::SKIP]), iter(ACTIONS)
+    moving, stopped = iter([True] * moves + [False]), []
+    robot = SimpleNamespace(
+        step=lambda action: action, is_moving=lambda: next(moving), stop=lambda: stopped.append(True)
+    )
+    told = {"camera": SimpleNamespace(read=lambda: next(frames)), "robot": robot}
+    exec(loop, told | {"driver": SimpleNamespace(act=lambda: next(actions))})
+    assert len(stopped) == sum(value > max(curve[:3]) for value in curve[:moves])
+    assert len(list(frames)) == len(PIXELS[::SKIP]) - 1 - moves
 
 
 # What `update` refuses

@@ -76,12 +76,13 @@ def follow_actions(lines: Iterable[str], source: Path, say: Say) -> Iterator[Tab
             if number == 1 and cells and _are_names([cells]):
                 columns = _action_columns(cells, source, say)
                 continue
-            values = [_number(cell) for cell in (cells if columns is None else [cells[index] for index in columns])]
+            chosen = range(len(cells)) if columns is None or not cells else columns
+            values = [_number(cells[index]) if index < len(cells) else None for index in chosen]
             if None in values:
                 raise LewmError(f"line {number} of {source} holds {line!r}, and actions are one row of numbers a line")
             if values:
                 yield np.array(values, np.float32)
-    except (csv.Error, IndexError, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError) as error:
         raise LewmError(f"{source} cannot be read as CSV ({error}); give one row of numbers a line") from error
 
 
