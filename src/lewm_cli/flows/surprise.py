@@ -96,6 +96,8 @@ def surprise_run(
     """
     if calibrate is not None and false_alarms is None:
         raise UsageError("--calibrate names what --false-alarms is calibrated on; add --false-alarms 1%")
+    if csv == Path("-"):
+        raise UsageError("--csv takes the name of a file; --json prints the result")
     there = resolve_device(device)
     recording = _find_recording(home, dataset, actions, say)
     loaded = load_fitting(home, recording, run, there, external, say)

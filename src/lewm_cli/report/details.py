@@ -10,7 +10,7 @@ from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
 from lewm_cli.suggestion import command
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import HeldOut, HeldOutLatents, RunDetails, TrainingFinished
 
 
@@ -61,6 +61,9 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     for result in details.results.of(PerturbationResult):
         what = f"surprise at {result.perturbation}"
         measured.add_row(result.time[:16], result.dataset.name, what, f"{result.scores['model']} x")
+    for alarm in details.results.of(Alarm):
+        what = f"threshold, {share(alarm.false_alarms)} false alarms"
+        measured.add_row(alarm.time[:16], alarm.dataset.name, what, number(alarm.threshold))
     if measured.rows:
         tables.append(measured)
     return tables + [f"not a result of this version: {path}" for path in details.results.unreadable]
@@ -86,6 +89,7 @@ def details_tree(details: RunDetails) -> Tree:
         "probes": details.results.of(ProbeResult),
         "surprises": details.results.of(SurpriseResult),
         "perturbations": details.results.of(PerturbationResult),
+        "alarms": details.results.of(Alarm),
     }
     return to_jsonable_python(tree, by_alias=True)
 

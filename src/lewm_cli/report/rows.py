@@ -14,7 +14,7 @@ from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
 from lewm_cli.report.summary import Line, perturbation_line, planning_lines, probe_lines
 from lewm_cli.store import Measurement, StoredResults
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import TrainingHistory
 
 Row = TypeVar("Row")
@@ -52,7 +52,7 @@ class ResultRow:
     """One number of a stored result, as `lewm report` names it.
 
     Args:
-        kind: eval, probe, surprise or the name of a perturbation.
+        kind: eval, probe, surprise, alarm or the name of a perturbation.
         value: rates are shares between 0 and 1.
         low, high: its 95 % interval; None where it has none.
         beside: what it has to be compared with, in words.
@@ -121,6 +121,12 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
             if steps:
                 median = float(np.median(steps))
                 yield "surprise", Line("surprise, median step", median, None, None, number(median), "")
+            if one.threshold:
+                beside = f"at most {share(one.threshold.false_alarms)} of the steps where nothing happens"
+                yield "surprise", Line("surprise, events", len(one.events), None, None, f"{len(one.events)}", beside)
+        case Alarm(measured=rate):
+            asked = f"asked for {share(one.false_alarms)}, threshold {number(one.threshold)}"
+            yield "alarm", Line("false alarms, share of steps", rate.rate, rate.low, rate.high, str(rate), asked)
         case PerturbationResult() if one.scores:
             yield one.perturbation, perturbation_line(one)
 

@@ -48,38 +48,32 @@ def _with_curve(
     result: SurpriseResult, dataset: Dataset, episode: int, advance: Callable[[int], None]
 ) -> Iterator[np.ndarray]:
     """Every row of an episode as a picture (H, W, 3), the frame above and the curve below it."""
-    light = light_colors()
-    surprised, length = _hex(light["event"]), int(dataset.lengths[episode])
-    width = max(LEAST_WIDTH, dataset.frame_size + 2 * BORDER)
-    width += width % 2  # as the format takes it
-    strip, columns = _draw_curve(result, episode, length, width)
-    pale = (strip + PALE * (255.0 - strip)).astype(np.uint8)
+    light, side, length = light_colors(), dataset.frame_size, int(dataset.lengths[episode])
+    top = side + side % 2 + 2 * BORDER  # the format takes even sizes
+    width = max(LEAST_WIDTH, top)
+    past, coming, columns = _draw_curve(result, episode, length, width)
     eventful = np.zeros(length, bool)
-    for event in result.events:
-        if event.episode == episode:
-            eventful[event.row : event.row + event.steps * result.frameskip] = True
-    top = dataset.frame_size + 2 * BORDER
-    top += (top + CURVE_HEIGHT) % 2
-    left = (width - dataset.frame_size) // 2
-    inside = slice(BORDER, BORDER + dataset.frame_size), slice(left, left + dataset.frame_size)
-    around = slice(0, 2 * BORDER + dataset.frame_size), slice(left - BORDER, left + dataset.frame_size + BORDER)
+    for event in result.events_of(episode):
+        eventful[event.row : event.row + event.steps * result.frameskip] = True
+    left = (width - side) // 2
     for start in range(0, length, READ_TOGETHER):
-        rows = slice(start, min(start + READ_TOGETHER, length))
-        seen = dataset.read("pixels", slice(*(int(dataset.offsets[episode]) + end for end in (rows.start, rows.stop))))
+        first, last = int(dataset.offsets[episode]) + start, min(start + READ_TOGETHER, length)
+        seen = dataset.read("pixels", slice(first, first + last - start))
         for row, frame in enumerate(seen, start=start):
+            border = _hex(light["event"]) if eventful[row] else 255
             picture = np.full((top + CURVE_HEIGHT, width, 3), 255, np.uint8)
-            if eventful[row]:
-                picture[around] = surprised
-            picture[inside] = frame
-            now = columns[row]
-            picture[top:, :now], picture[top:, now:] = strip[:, :now], pale[:, now:]
-            picture[top:, now : now + 1] = _hex(light["ink"])
+            picture[: side + 2 * BORDER, left - BORDER : left + side + BORDER] = border
+            picture[BORDER : BORDER + side, left : left + side] = frame
+            picture[top:, : columns[row]] = past[:, : columns[row]]
+            picture[top:, columns[row] :] = coming[:, columns[row] :]
             yield picture
         advance(len(seen))
 
 
-def _draw_curve(result: SurpriseResult, episode: int, length: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The whole curve as a picture (CURVE_HEIGHT, width, 3), and the column in it of every row of the episode."""
+def _draw_curve(
+    result: SurpriseResult, episode: int, length: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The curve as a picture (CURVE_HEIGHT, width, 3), the same pale, and the column in it of every row (length,)."""
     curve = next(one.curves["model"] for one in result.episodes if one.episode == episode)
     values = np.array(curve, float)
     rows = result.frameskip * np.arange(1, len(values) + 1)
@@ -88,10 +82,9 @@ def _draw_curve(result: SurpriseResult, episode: int, length: int, width: int) -
     with picture_style():
         figure = Figure(figsize=(width / DPI, CURVE_HEIGHT / DPI), dpi=DPI, layout="constrained")
         canvas, axes = FigureCanvasAgg(figure), figure.subplots()
-        for event in result.events:
-            if event.episode == episode:
-                end = event.row + event.steps * result.frameskip
-                axes.axvspan(event.row, end, color=light["event"], alpha=0.2, lw=0)
+        for event in result.events_of(episode):
+            end = event.row + event.steps * result.frameskip
+            axes.axvspan(event.row, end, color=light["event"], alpha=0.2, lw=0)
         axes.set_xlim(0, max(length - 1, 1))
         axes.set_ylim(*log_limits(np.append(values[np.isfinite(values)], threshold), 0.1))
         log_axis(axes)
@@ -102,8 +95,12 @@ def _draw_curve(result: SurpriseResult, episode: int, length: int, width: int) -
         axes.set_title(f"episode {episode}: surprise" + (f", threshold {threshold:.3g}" if result.threshold else ""))
         canvas.draw()
         columns = axes.transData.transform(np.column_stack([np.arange(length), np.ones(length)]))[:, 0]
-    picture = np.asarray(canvas.buffer_rgba())[:, :, :3]
-    return picture.copy(), np.clip(columns.astype(int), 0, width - 1)
+        area = axes.get_window_extent()
+    past = np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+    coming = past.copy()
+    inside = slice(CURVE_HEIGHT - int(area.y1), CURVE_HEIGHT - int(area.y0))
+    coming[inside] = past[inside] + PALE * (255.0 - past[inside])
+    return past, coming, np.clip(columns.astype(int), 0, width - 1)
 
 
 def _hex(color: str) -> np.ndarray:

@@ -51,7 +51,7 @@ class Alarm(Measurement):
 
     @property
     def used(self) -> Threshold:
-        """What a result keeps of it."""
+        """The part of it that a result keeps."""
         return Threshold(
             value=self.threshold, false_alarms=self.false_alarms, calibrated_on=self.dataset.name, time=self.time
         )
@@ -59,9 +59,10 @@ class Alarm(Measurement):
     def __str__(self) -> str:
         known = f"calibrated on {counted(len(self.calibrated), 'episode')} of {self.dataset.name}"
         found = f"{self.measured.rate:.2%} [{100 * self.measured.low:.2f}, {100 * self.measured.high:.2f}]"
+        promised = f"at most {share(self.false_alarms)} of the steps of an undisturbed episode"
         return (
-            f"threshold {self.threshold:.4g}: at most {share(self.false_alarms)} of the steps of an undisturbed episode, "
-            f"{known}; on {counted(len(self.tried), 'other')} {found}, with an event in {self.with_event.successes}"
+            f"threshold {self.threshold:.4g}: {promised}, {known}; "
+            f"on {counted(len(self.tried), 'other')} {found}, with an event in {self.with_event.successes}"
         )
 
 

@@ -77,6 +77,10 @@ class SurpriseResult(Measurement):
         """Time from an episode's start to one of its rows; None if it is not known."""
         return None if self.seconds_per_row is None else row * self.seconds_per_row
 
+    def events_of(self, episode: int) -> list[Event]:
+        """The events of one episode."""
+        return [event for event in self.events if event.episode == episode]
+
     def ranked_events(self) -> list[Event]:
         """The events, the highest peak first."""
         return sorted(self.events, key=lambda event: -event.peak)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from lewm_cli.evaluate import EvalResult, PairedComparison
+from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import brackets, decimals, number, percent, times
 from lewm_cli.report.page.style import (
@@ -397,7 +398,7 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
 
 
 def draw_surprise(result: SurpriseResult) -> list[Drawing]:
-    """The model's surprise along recorded episodes."""
+    """The model's surprise along recorded episodes, with the threshold and the events above it, if any."""
     found = [np.array(episode.curves["model"], float) for episode in result.episodes if "model" in episode.curves]
     curves = [curve for curve in found if np.isfinite(curve).any()]
     if not curves:
@@ -417,13 +418,25 @@ def draw_surprise(result: SurpriseResult) -> list[Drawing]:
     axes.add_collection(LineCollection(lines, colors=BASELINE, linewidths=0.6, alpha=0.45))
     axes.plot(steps[enough], median, color=MODEL, marker="" if enough.sum() > 2 else "o")
     axes.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
-    axes.set_ylim(*log_limits(table[np.isfinite(table)], 0.03))
+    level = result.threshold.value if result.threshold else np.inf
+    shown_level = [level] if 0 < level < np.inf else []
+    axes.set_ylim(*log_limits(np.append(table[np.isfinite(table)], shown_level), 0.03))
     log_axis(axes)
     axes.set_title("squared error of the predicted latent (log scale)")
     axes.set_xlabel("environment steps since the start", loc="left")
-    label_ends(axes, [(median[-1], "median", MODEL), (np.nanmedian(shown[:, enough][:, -1]), "episodes", MUTED)])
+    ends = [(median[-1], "median", MODEL), (np.nanmedian(shown[:, enough][:, -1]), "episodes", MUTED)]
+    for value in shown_level:
+        axes.axhline(value, color=EVENT, lw=1, dashes=(3, 3))
+        ends.append((value, "threshold", EVENT))
+    above = np.nonzero(table > level)
+    dots(axes, steps[above[1]], table[above], EVENT, size=3.6, alpha=0.8)
+    label_ends(axes, ends)
     span = f"{number(float(median.min()), 2)} to {number(float(median.max()), 2)}"
     title = f"Along {len(curves)} recorded episodes the median surprise stays within {span}"
+    if result.threshold:
+        eventful = len({event.episode for event in result.events})
+        found = f"{counted(len(result.events), 'event')} in {eventful} of {counted(len(curves), 'episode')}"
+        title = f"{found} above the threshold, {number(result.threshold.value)}"
     return [finish(figure, "surprise", title)]
 
 

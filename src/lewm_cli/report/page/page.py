@@ -26,7 +26,7 @@ from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.report.viewer import Viewed, player, player_style, templates
 from lewm_cli.store import Measurement
-from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult, share
 
 FOLDER = Path(__file__).parent
 
@@ -34,7 +34,7 @@ SEEN_AUROC = 0.9
 """A detector of so much tells the change."""
 
 LISTED = 5
-"""Episodes listed by their peaks."""
+"""Events listed, or episodes, by their peaks."""
 
 STAYING_SHARE = 0.1
 """Share of the jump; surprise that keeps more than this stays."""
@@ -57,7 +57,7 @@ def render_page(report: RunReport) -> str:
     environment = templates(FOLDER)
     filters = (
         *(day, decimals, duration, interval, listed, number, objective_settings, p_value, percent, setting, times),
-        *(highest_peaks, median_size, remark, what_happens),
+        *(highest_peaks, median_size, remark, share, what_happens),
     )
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("page.html.j2").render(
@@ -69,6 +69,7 @@ def render_page(report: RunReport) -> str:
         player=player([Viewed(report.name, report.films)]) if report.films and report.films.films else None,
         player_style=player_style(),
         shown_episodes=SHOWN_EPISODES,
+        listed_events=LISTED,
         commands=next_commands(report),
         origins=_origins(report),
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
