@@ -374,9 +374,9 @@ def follows_one_by_one(world: Path, curve: list[float]) -> None:
     seen = frames.rows(np.arange(0, 5 * len(curve) + 1, 5))
     with pytest.raises(LewmError, match="the proprioception is missing; tworoom/toy sees it beside every frame"):
         surprise.update(seen[0])
-    found = [surprise.update(seen[0], None, dataset.proprio[0]).surprise]
-    for row in range(5, 5 * len(curve) + 1, 5):
-        found.append(surprise.update(seen[row // 5], dataset.actions[row - 5 : row], dataset.proprio[row]).surprise)
+    taken = (None, *dataset.actions[: 5 * len(curve)].reshape(len(curve), 5, 2))
+    beside = dataset.proprio[: 5 * len(curve) + 1 : 5]
+    found = [surprise.update(*one).surprise for one in zip(seen, taken, beside, strict=True)]
     assert found == [None, *curve]
     line = ("surprise", world, "--follow", "--run", "tworoom/toy", "--actions", "-")
     assert "tworoom/toy sees 2 numbers of proprioception beside every frame" in lewm_here(world, *line).sentence()
