@@ -3,7 +3,8 @@
 `load(run_name)` returns a trained run (model, normalization, configuration, log and results); `evaluate(run)` measures
 it as `lewm eval` does; `AutoCostModel(run_name)` returns only the module, as stable_worldmodel's solvers and policies
 expect it; `Policy(run, goal)` drives a robot towards a goal image, one frame in and one action out; `SwmSolver(run)`
-plans for stable_worldmodel's policies. All are imported on first use, so that `import lewm_cli` costs nothing.
+plans for stable_worldmodel's policies; `Surprise(run)` tells frame by frame how far the world is from what was
+predicted. All are imported on first use, so that `import lewm_cli` costs nothing.
 """
 
 import sys
@@ -15,12 +16,23 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.control import Observation, Policy, SwmSolver
     from lewm_cli.flows.stored_run import StoredRun, evaluate, load
+    from lewm_cli.flows.stream import Surprise
     from lewm_cli.store.load import AutoCostModel
 else:
     __getattr__ = lazy_names(__name__)
 
 __version__ = "0.1.0"
-__all__ = ["AutoCostModel", "Observation", "Policy", "StoredRun", "SwmSolver", "__version__", "evaluate", "load"]
+__all__ = [
+    "AutoCostModel",
+    "Observation",
+    "Policy",
+    "StoredRun",
+    "Surprise",
+    "SwmSolver",
+    "__version__",
+    "evaluate",
+    "load",
+]
 
 
 def __dir__() -> list[str]:

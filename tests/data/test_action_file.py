@@ -1,6 +1,7 @@
 """Actions are read from the tables that people write, and columns that count are left out."""
 
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lewm_cli.data import read_actions
+from lewm_cli.data import follow_actions, read_actions
 from lewm_cli.errors import LewmError
 
 ACTIONS = np.round(np.random.default_rng(0).normal(size=(9, 3)), 3).astype(np.float32)
@@ -167,3 +168,39 @@ def test_any_bytes_are_a_table_or_a_sentence(tmp_path_factory: pytest.TempPathFa
     path.write_bytes(content)
     with suppress(LewmError):
         assert read_actions(path, lambda line: None).ndim == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2\n\nnan,4\n5,6",
+        "1;2\n;4\n5;6\n",
+        "1 2\n- 4\n5\t6\n",
+        "[1, 2]\n[null, 4]\n[5, 6]\n",
+        '{"action": [1, 2], "time": 1}\n{"action": [null, 4]}\n[5, 6]\n',
+        "x,y\n1,2\n,4\n5,6\n",
+        "time,action_x,action_y,note\n0.1,1,2,on\n0.2,,4,off\n0.3,5,6,\n",
+    ],
+)
+def test_lines_are_read_as_they_come(text: str):
+    lines = iter(text.splitlines(keepends=True))
+    found = follow_actions(lines, Path("stdin"), lambda line: None)
+    assert next(found).tolist() == [1, 2]
+    left = list(lines)  # are not read yet
+    assert len(left) == len(text.splitlines()) - (2 if text[0] in "xt" else 1)
+    rest = list(follow_actions(text.splitlines(), Path("stdin"), lambda line: None))[1:]
+    assert np.array_equal(rest, [[np.nan, 4], [5, 6]], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1,2\n3,oops\n", "line 2 of stdin holds '3,oops', and actions are one row of numbers a line"),
+        ("time,frame\n1,2\n", "stdin has no column of actions, only time, frame"),
+        ("time,action\n1\n", "line 2 of stdin holds '1', and"),
+        ('{"reward": 1}', "line 1 of stdin does not hold rows of numbers, or has none named `action`"),
+    ],
+)
+def test_lines_that_are_no_actions(text: str, said: str):
+    with pytest.raises(LewmError, match=re.escape(said)):
+        list(follow_actions(text.splitlines(), Path("stdin"), lambda line: None))

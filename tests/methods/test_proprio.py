@@ -21,6 +21,7 @@ import lewm_cli
 from commands import Done, flat, lewm_here
 from lewm_cli.config import Layer, NetworkConfig, PlannerConfig, ProprioConfig, WorldModelConfig
 from lewm_cli.control import Observation
+from lewm_cli.data import DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.flows.train import train
 from lewm_cli.flows.training_request import TrainingRequest
@@ -358,12 +359,27 @@ def test_places_are_read_off_it_and_jumps_surprise_it(world: Path, monkeypatch: 
     line = ("surprise", "tworoom/demos", "--run", "tworoom/toy", "--episodes", 3, "--json")
     done = lewm_here(world, *line)
     assert done.code == 0, done.err
+    follows_one_by_one(world, done.json()["episodes"][0]["curves"]["model"])
     done = lewm_here(world, *line, "--perturb", "teleport")
     assert done.code == 0, done.err
     assert done.json()["scores"]["model"]["ratio"] > 100
     write_recording(world / "tworoom" / "blind.h5", LENGTHS, dims=2, task="tworoom")
     said = lewm_here(world, "surprise", "tworoom/blind", *line[2:4]).sentence()
     assert "tworoom/blind has no column 'proprio', and tworoom/toy takes proprioception; name another" in said
+
+
+def follows_one_by_one(world: Path, curve: list[float]) -> None:
+    dataset = open_dataset(world / "tworoom" / "demos.h5", "x")
+    frames, surprise = DecodedFrames(dataset, 64), lewm_cli.Surprise(lewm_cli.load("tworoom/toy", world))
+    seen = frames.rows(np.arange(0, 5 * len(curve) + 1, 5))
+    with pytest.raises(LewmError, match="the proprioception is missing; tworoom/toy sees it beside every frame"):
+        surprise.update(seen[0])
+    taken = (None, *dataset.actions[: 5 * len(curve)].reshape(len(curve), 5, 2))
+    beside = dataset.proprio[: 5 * len(curve) + 1 : 5]
+    found = [surprise.update(*one).surprise for one in zip(seen, taken, beside, strict=True)]
+    assert found == [None, *curve]
+    line = ("surprise", world, "--follow", "--run", "tworoom/toy", "--actions", "-")
+    assert "tworoom/toy sees 2 numbers of proprioception beside every frame" in lewm_here(world, *line).sentence()
 
 
 @pytest.mark.slow

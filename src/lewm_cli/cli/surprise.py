@@ -1,6 +1,7 @@
 """`lewm surprise`: distance of every next latent from the predicted one."""
 
 import re
+from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from lewm_cli.cli import completion, early, options
 from lewm_cli.errors import UsageError
 from lewm_cli.suggestion import command as command_line
 
-EVENTS = "Events"
+EVENTS, STREAM = "Events", "While frames are taken"
 EVENT_CODE = 3
 """Exit code of --fail-on-event where there is one."""
 
@@ -24,6 +25,8 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb color --json",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
+    "ffmpeg ... -f rawvideo -pix_fmt rgb24 - | lewm surprise - --size 640x480 --actions actions.csv --run robot/lewm",
+    "lewm surprise frames --follow --actions - --run robot/lewm",
 )
 
 
@@ -41,7 +44,7 @@ def command(
         str,
         typer.Argument(
             metavar="RECORDING",
-            help="A recording, by path or name; or a video.",
+            help="A recording, by path or name; or a video; or - for frames on stdin.",
             show_default=False,
             autocompletion=completion.names(completion.recordings),
         ),
@@ -108,6 +111,23 @@ def command(
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Size of the raw rgb24 frames on stdin; every model step is printed as it comes, as a line of JSON.",
+            show_default=False,
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="The same for images in a folder, as they are written; a file called end, or Ctrl-C, ends it.",
+            rich_help_panel=STREAM,
+        ),
+    ] = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
@@ -122,7 +142,35 @@ def command(
     no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
     the difference between frames.
     """
-    where = early.find_home(home, runs=[run], datasets=[dataset])
+    streamed = dataset == "-" or follow
+    where = early.find_home(home, runs=[run], datasets=[] if streamed else [dataset])
+    if streamed:
+        recorded = {"--perturb": perturb, "--episodes": episodes, "--plot": plot, "--false-alarms": false_alarms}
+        recorded |= {"--calibrate": calibrate, "--csv": csv, "--video": video}
+        if wrong := next((option for option, value in recorded.items() if value), None):
+            raise UsageError(f"{wrong} is for recordings; leave it out where frames come one by one")
+        from lewm_cli.flows.stream import stream_surprise
+        from lewm_cli.report import Output
+        from lewm_cli.store import ExternalWeights
+
+        output = Output(as_json=True, quiet=quiet)
+        followed = stream_surprise(
+            where,
+            dataset,
+            output.say,
+            lambda step: output.line(asdict(step)),
+            actions=actions,
+            run=run,
+            size=size,
+            fail_on_event=fail_on_event,
+            device=device,
+            external=ExternalWeights(stats_from, trust, sizes),
+        )
+        if fail_on_event and followed.events:
+            raise typer.Exit(EVENT_CODE)
+        return
+    if size is not None:
+        raise UsageError(f"--size is for raw frames on stdin: lewm surprise - --size {size}; leave it out")
     from lewm_cli.flows.perturb import perturb_run
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, surprise_tables

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.data.action_file import read_actions
+    from lewm_cli.data.action_file import follow_actions, read_actions
     from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
+    from lewm_cli.data.frame_stream import followed_frames, piped_frames
     from lewm_cli.data.frame_writer import Codec, Packing
     from lewm_cli.data.frames import (
         DecodedFrames,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         used_actions,
         used_rows,
     )
-    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, open_video
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video
 else:
     __getattr__ = lazy_names(__name__)
 
@@ -59,14 +60,18 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "follow_actions",
+    "followed_frames",
     "frame_bytes",
     "holds_frames",
+    "middle_square",
     "names_recording",
     "one_of_each",
     "open_dataset",
     "open_video",
     "original_stem",
     "packing_of",
+    "piped_frames",
     "read_actions",
     "read_image",
     "record",

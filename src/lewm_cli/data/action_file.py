@@ -5,7 +5,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,32 @@ def read_actions(path: Path, say: Say) -> Table:
     return table
 
 
+def follow_actions(lines: Iterable[str], source: Path, say: Say) -> Iterator[Table]:
+    """Yields the action (A,) of every line as it comes: a list as JSON, or CSV with or without a line of names first.
+
+    Raises:
+        LewmError: a line holds something else than numbers, or is no text.
+    """
+    columns: list[int] | None = None
+    try:
+        for number, line in enumerate(map(str.strip, lines), start=1):
+            if line.startswith(("[", "{")):
+                yield _from_json(f"line {number} of {source}", line).reshape(-1)
+                continue
+            cells = _cells([line], next((mark for mark in (";", "\t", ",") if mark in line), " "))[0] if line else []
+            if number == 1 and cells and _are_names([cells]):
+                columns = _action_columns(cells, source, say)
+                continue
+            chosen = range(len(cells)) if columns is None or not cells else columns
+            values = [_number(cells[index]) if index < len(cells) else None for index in chosen]
+            if None in values:
+                raise LewmError(f"line {number} of {source} holds {line!r}, and actions are one row of numbers a line")
+            if values:
+                yield np.array(values, np.float32)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise LewmError(f"{source} cannot be read as CSV ({error}); give one row of numbers a line") from error
+
+
 def _from_numpy(path: Path) -> Table:
     try:
         stored = np.load(path, allow_pickle=False)
@@ -102,7 +128,7 @@ def _from_parquet(path: Path, say: Say) -> Table:
 
 def _from_text(path: Path, text: str, say: Say) -> Table:
     if text.lstrip().startswith(("[", "{")):
-        return _from_json(path, text)
+        return _from_json(str(path), text)
     lines = [line.strip(" ") for line in text.splitlines() if line.strip()]
     comments = [line.lstrip("# ") for line in lines if line.startswith("#")]
     lines = [line for line in lines if not line.startswith("#")]
@@ -154,14 +180,14 @@ def _are_names(rows: list[list[str]]) -> bool:
     return numbered and len(first) > 1 and (not first[0] or any("." in cell for row in rows[1:] for cell in row))
 
 
-def _from_json(path: Path, text: str) -> Table:
+def _from_json(what: str, text: str) -> Table:
     try:
         stored = json.loads(text)
         if isinstance(stored, dict):
             stored = next(stored[name] for name in ("action", "actions") if name in stored)
-        return _table(np.array(stored, np.float64), str(path))
+        return _table(np.array(stored, np.float64), what)
     except (ValueError, TypeError, StopIteration, RecursionError) as error:
-        raise LewmError(f"{path} does not hold rows of numbers, or has none named `action`; give {FORMATS}") from error
+        raise LewmError(f"{what} does not hold rows of numbers, or has none named `action`; give {FORMATS}") from error
 
 
 def _number(cell: str) -> float | None:

@@ -167,12 +167,16 @@ def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
     """
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise LewmError(f"{what} is {found}; give an RGB frame as a NumPy array (size, size, 3) of uint8")
+        raise LewmError(
+            f"{what} is {found}; give an RGB frame as a NumPy array (size, size, 3) of uint8 (from "
+            "ffmpeg: -vf format=rgb24)"
+        )
     height, width = frame.shape[:2]
     if height != width or height == 0:
         side = min(height, width)
         raise LewmError(
             f"{what} is {width} x {height} pixels, and frames are square; "
-            f"crop it as the frames of the recording were, for example to {side} x {side}"
+            f"crop it as the frames of the recording were, for example to {side} x {side} (with ffmpeg: "
+            f"-vf crop={side}:{side},format=rgb24)"
         )
     return np.ascontiguousarray(frame)  # a camera's may be a view, mirrored or from BGR

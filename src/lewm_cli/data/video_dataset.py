@@ -71,9 +71,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
         for frame in decoded:
             if count and frame.shape[:2] != shape:
                 raise LewmError(f"{path}: frame {count} has another size than those before; make them all alike")
-            shape, side = frame.shape[:2], min(frame.shape[:2])
-            top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
-            kept = resize(frame[None, top : top + side, left : left + side], min(side, FRAME))
+            shape, kept = frame.shape[:2], middle_square(frame)
             try:
                 file.write(kept.tobytes())
                 file.flush()
@@ -85,7 +83,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
             raise LewmError(
                 f"{path} holds {('no frame', 'one frame')[count]}, and surprise needs two or more; give a video"
             )
-        frames = np.memmap(file, np.uint8, "r", shape=(count, *kept.shape[1:]))
+        frames = np.memmap(file, np.uint8, "r", shape=(count, *kept.shape))
     cropped = "" if shape[0] == shape[1] else ", of which the square in the middle is taken"
     say(f"video: {count} frames of {shape[1]} x {shape[0]}{cropped}")
     taken = _aligned(path, actions, count, say)
@@ -103,6 +101,15 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
         frames=frames,
         taken=taken,
     )
+
+
+def middle_square(frame: np.ndarray) -> np.ndarray:
+    """Keeps of a frame (H, W, 3) uint8 the square in the middle, at most 224 x 224, as recordings are."""
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    kept: np.ndarray = resize(frame[None, top : top + side, left : left + side], min(side, FRAME))[0]
+    return kept
 
 
 def _frames_per_second(path: Path) -> float | None:
@@ -176,17 +183,22 @@ def _ffmpeg() -> str:
 def _folder_frames(folder: Path) -> Generator[np.ndarray, None, None]:
     """Frames (H, W, 3) of the images in a folder; frame10 comes after frame9."""
     for path in _images(folder):
-        frame = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        if frame is None:
-            raise LewmError(f"{path} is damaged, or an image of a kind that is not read; write it again as PNG")
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        yield decode_image(path.read_bytes(), path)
+
+
+def decode_image(content: bytes, path: Path) -> np.ndarray:
+    """Decodes an image file to a frame (H, W, 3) uint8, RGB; raises LewmError if that is not possible."""
+    frame = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if frame is None:
+        raise LewmError(f"{path} is damaged, or an image of a kind that is not read; write it again as PNG")
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _images(folder: Path) -> list[Path]:
     found = [path for path in folder.iterdir() if path.is_file() and look(path) is FileKind.IMAGE]
-    return sorted(found, key=lambda path: _counting(path.name))
+    return sorted(found, key=lambda path: in_order(path.name))
 
 
-def _counting(name: str) -> list[str | int]:
-    """A name cut into text, number, text, ..., to sort by."""
+def in_order(name: str) -> list[str | int]:
+    """A name cut into text, number, text, ..., to sort by: frame10 comes after frame9."""
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]

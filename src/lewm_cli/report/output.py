@@ -79,6 +79,11 @@ class Output:
                     self.results.print(table)
             sys.stdout.flush()  # whatever comes next may last
 
+    def line(self, tree: Any) -> None:
+        """Print a part of a result that comes bit by bit: one line of JSON, at once."""
+        with printing():
+            print(json.dumps(tree), flush=True)
+
     @contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Show progress; yields a function to call with the number of units done since the last call."""

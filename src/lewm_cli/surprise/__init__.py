@@ -20,6 +20,7 @@ from lewm_cli.surprise.surprise_result import (
     SurpriseResult,
     Threshold,
 )
+from lewm_cli.surprise.surprise_stream import SurpriseStep, SurpriseStream
 
 __all__ = [
     "DETECTORS",
@@ -30,6 +31,8 @@ __all__ = [
     "Event",
     "PerturbationResult",
     "SurpriseResult",
+    "SurpriseStep",
+    "SurpriseStream",
     "Threshold",
     "TooFewError",
     "bands",

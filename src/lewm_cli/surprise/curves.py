@@ -12,6 +12,7 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.model import Batch, normalize_pixels
 from lewm_cli.store import Run
 from lewm_cli.surprise.surprise_result import Curve, Detector
+from lewm_cli.surprise.surprise_stream import SurpriseStream
 
 CALIBRATION_EPISODES = 16
 
@@ -33,10 +34,14 @@ def detect(
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
         proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
     """
-    latents, scaled = run.embed(frames, proprio), frames.astype(np.float32) / 255
+    model, latents = _followed(run, frames, actions, proprio)
+    scaled = frames.astype(np.float32) / 255
+    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(len(model), -1)).to(run.device)
+    untrained = surprise(reference, reference.embed(frames, proprio), blocks).tolist()
     return {
-        "model": _known(run, latents, actions),
-        "untrained": _known(reference, reference.embed(frames, proprio), actions),
+        "model": model,
+        # A prediction is worth nothing if any action of its context is unknown: where the model has none.
+        "untrained": tuple(None if one is None else value for one, value in zip(model, untrained, strict=True)),
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
@@ -44,27 +49,26 @@ def detect(
 
 def model_curve(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None) -> Curve:
     """Runs the first of the detectors alone; the arguments are those of `detect`."""
-    return _known(run, run.embed(frames, proprio), actions)
+    return _followed(run, frames, actions, proprio)[0]
 
 
-def _known(run: Run, latents: Tensor, actions: np.ndarray) -> Curve:
-    """Surprise at every latent but the first; None where an action of its context is not known.
-
-    A prediction is worth nothing then.
-    """
-    steps, window = len(latents) - 1, run.model.history
-    recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
-    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
-    contexts = (recorded[max(0, step + 1 - window) : step + 1] for step in range(steps))
-    values = surprise(run, latents, blocks).tolist()
-    return tuple(value if seen.all() else None for value, seen in zip(values, contexts, strict=True))
+def _followed(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None) -> tuple[Curve, Tensor]:
+    """Surprise at every frame but the first, and latents (K + 1, D), as they are of frames that come one by one."""
+    stream, found, latents = SurpriseStream(run), [], []
+    taken = (None, *actions.reshape(len(frames) - 1, -1, actions.shape[1]))
+    beside = [None] * len(frames) if proprio is None else proprio
+    for frame, block, numbers in zip(frames, taken, beside, strict=True):
+        found.append(stream.update(frame, block, numbers).surprise)
+        latents.append(stream.latent)
+    return tuple(found[1:]), torch.stack(latents)
 
 
 @torch.inference_mode()
 def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
     """Squared error between every predicted and actual next latent (K,), summed over dimensions (paper, section 5).
 
-    The context grows to the history length, then slides.
+    The context grows to the history length, then slides. All steps at once: the numbers of a `SurpriseStream` but for
+    their last bits.
 
     Args:
         run: the model.
