@@ -10,9 +10,10 @@ from PIL import Image
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
-from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, LatentMap, PlanFilm, Points
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, PlanFilm
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
+from lewm_cli.heads import LatentMap, Points
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbeResult
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult

@@ -7,8 +7,9 @@ import numpy as np
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import model_steps, untrained_reference
 from lewm_cli.store import Run
-from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
+from lewm_cli.surprise.curves import detect
 from lewm_cli.surprise.surprise_result import EpisodeCurves, SurpriseResult
 
 
