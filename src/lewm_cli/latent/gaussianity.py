@@ -83,7 +83,8 @@ def expected_statistic(knots: int = SIGReg.knots) -> float:
 
 def _directions(dimensions: int, seed: int) -> Tensor:
     drawn = torch.randn(dimensions, DIRECTIONS, generator=torch.Generator().manual_seed(seed))
-    return drawn / drawn.norm(dim=0)
+    directions: Tensor = drawn / drawn.norm(dim=0)
+    return directions
 
 
 def _one_of_each(tracks: Tracks, seed: int) -> Iterator[np.ndarray]:

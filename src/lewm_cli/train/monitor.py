@@ -126,11 +126,11 @@ class _Seen:
     def of(cls, latents: Tensor, predicted: Tensor) -> "_Seen":
         """Keeps it of latents (B, T, D) and of predictions (B, T - 1, D) of all but the first."""
         last, following = latents[:, :-1], latents[:, 1:]
-        errors = F.mse_loss(predicted, following), F.mse_loss(last, following)
+        prediction, copying = F.mse_loss(predicted, following).item(), F.mse_loss(last, following).item()
         steps = latents.diff(dim=1)
         turns = F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1)
         straight = turns.mean().item() if turns.numel() else None
-        return cls(latents[:, 0].cpu(), *(error.item() for error in errors), straight)
+        return cls(latents[:, 0].cpu(), prediction, copying, straight)
 
 
 def _effective_rank(centered: Tensor) -> float:

@@ -5,7 +5,7 @@ import numpy as np
 from lewm_cli.heads import LatentMap
 from lewm_cli.latent import ENCODERS, Encoder, LatentResult
 from lewm_cli.latent.latent_result import MapQuantity
-from lewm_cli.report.numbers import decimals, number, percent
+from lewm_cli.report.numbers import decimals, percent
 from lewm_cli.report.page.figures import color_scale
 from lewm_cli.report.page.style import (
     BASELINE,
@@ -188,4 +188,4 @@ def _map(one: LatentMap, coloring: MapQuantity | None, key: str) -> Drawing:
     if coloring is not None:
         name = coloring.name
         color_scale(axes, low, high, f"{name} ({coloring.unit})" if coloring.unit else name)
-    return finish(figure, f"latent-{key}", f"{one.method} of {number(len(places))} latents, colored by {name}")
+    return finish(figure, f"latent-{key}", f"{one.method} of {len(places):,} latents, colored by {name}")
