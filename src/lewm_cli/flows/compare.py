@@ -18,7 +18,7 @@ LATENTS = NamedKind("latent", LatentResult, "latent result", "latent results are
 
 @dataclass(frozen=True)
 class Compared:
-    """What is stored of all that was named.
+    """Stored results of all that was named.
 
     Args:
         evaluations: pair by pair; None if one of the runs was never evaluated, and their latents can be compared.

@@ -1,4 +1,4 @@
-"""How Gaussian latents are: the statistic that SIGReg minimizes, along random directions, and quantiles.
+"""Gaussianity of latents: the statistic that SIGReg minimizes, along random directions, and quantiles.
 
 Frames of one episode are no independent samples. So a sample takes one frame of each episode, as a batch of training
 takes one of each clip, and the reference is a Gaussian sample of that size.

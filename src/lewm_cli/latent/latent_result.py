@@ -15,7 +15,7 @@ ENCODERS: tuple[Encoder, ...] = ("model", "untrained")
 
 
 class Spectrum(Section):
-    """How many directions the latents vary in."""
+    """Directions that the latents vary in."""
 
     variances: tuple[float, ...]
     """Of every dimension, the largest first."""
@@ -55,7 +55,7 @@ class Gaussianity(Section):
 
 
 class GaussianReference(Section):
-    """What the statistics are of samples of a Gaussian: the expectation, and where 95 % of samples lie."""
+    """Statistics of Gaussian samples: the expectation, and where 95 % of samples lie."""
 
     samples: PositiveInt
     """Frames in a sample, one of each episode."""
@@ -68,7 +68,7 @@ class GaussianReference(Section):
 
 
 class Coverage(Section):
-    """How far one half of the episodes shares its places with the other (Naeem et al. 2020)."""
+    """Places that one half of the episodes shares with the other (Naeem et al. 2020)."""
 
     coverage: float
     """Share of frames whose ball, out to the fifth nearest frame of their own half, holds one of the other half."""
@@ -148,7 +148,7 @@ class NeighborStrip(Section):
 
 
 class MapQuantity(Section):
-    """What a map is colored by."""
+    """A quantity that maps are colored by."""
 
     name: str
     unit: str

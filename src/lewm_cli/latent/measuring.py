@@ -115,7 +115,7 @@ def measure_latent(
 
 
 def _left_out(tracks: Tracks) -> dict[str, str]:
-    """What cannot be measured on such tracks, and why."""
+    """Names what cannot be measured on such tracks, and why."""
     episodes, found = len(tracks.episodes), {}
     if episodes < FEWEST:
         found["Gaussianity"] = f"it takes one frame each of at least {FEWEST} episodes, and there are {episodes}"
