@@ -10,13 +10,29 @@ from PIL import Image
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
-from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, LatentMap, PlanFilm, Points
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, PlanFilm
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
+from lewm_cli.heads import LatentMap, Points
+from lewm_cli.latent import ENCODERS, LatentResult, LatentScores
+from lewm_cli.latent.latent_result import (
+    Coverage,
+    DistanceBin,
+    Distances,
+    Gaussianity,
+    GaussianReference,
+    MapQuantity,
+    Neighbor,
+    NeighborStrip,
+    QuantileBand,
+    Spectrum,
+    TrueDistance,
+)
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbeResult
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import Estimate
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbedEpisode
 from lewm_cli.surprise.surprise_result import Curve
@@ -59,6 +75,7 @@ def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frame
         probe=probe(made, generator),
         surprise=surprise(made, generator),
         perturbations=tuple(perturbation(made, generator, kind) for kind in ("teleport", "color")),
+        latent=latent(made, generator),
     )
 
 
@@ -241,6 +258,90 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
         left_out={"speed": "is constant"},
         map_explained=(0.63, 0.19),
         points=points,
+        **made,
+    )
+
+
+def latent(made: dict[str, Any], generator: np.random.Generator) -> LatentResult:
+    """A latent space of four dimensions, two quantities, a map by each method, and a strip of three frames."""
+
+    def estimate(value: float) -> Estimate:
+        return Estimate(value=value, low=value - 0.05, high=value + 0.05)
+
+    def scores(share: float) -> LatentScores:
+        bins = tuple(
+            DistanceBin(
+                low=float(k),
+                high=k + 1.0,
+                pairs=90,
+                correlation=share if k else None,
+                latent_low=0.9 * share * k,
+                latent_median=share * k,
+                latent_high=1.1 * share * k + 0.1,
+            )
+            for k in range(4)
+        )
+        return LatentScores(
+            spectrum=Spectrum(
+                variances=(2.0, 1.0, 0.5, 0.0),
+                narrow=1,
+                eigenvalues=(2.5, 0.9, 0.1, 0.0),
+                effective_rank=3.1 * share,
+                participation_ratio=2.1,
+                correlation=0.2,
+                largest_correlation=0.41,
+            ),
+            gaussianity=Gaussianity(
+                statistic=2.5,
+                shape=1.75 / share,
+                directions=(0.5, 3.0),
+                quantiles=tuple(
+                    QuantileBand(gaussian=q, low=q - 0.2, median=q, high=q + 0.2) for q in (-3.0, 0.0, 3.0)
+                ),
+            ),
+            coverage=Coverage(coverage=0.9 * share, density=share),
+            straightness=estimate(share - 0.5),
+            distances=Distances(
+                correlation=estimate(share), by_distance=bins, by_time=bins, nearest=estimate(2 / share)
+            ),
+        )
+
+    places = Points.of(generator.normal(size=(30, 2)), 0.001)
+    picture = _webp(np.full((SIDE, SIDE), 120))
+    frames = tuple(
+        Neighbor(row=90 * k, episode=k, latent_distance=0.1 * k, true_distance=1.5 * k, picture=picture)
+        for k in range(3)
+    )
+    return LatentResult(
+        frames=360,
+        episodes=tuple(range(20)),
+        frameskip=5,
+        latent=4,
+        components=None,
+        seed=0,
+        scores={encoder: scores(share) for encoder, share in zip(ENCODERS, (0.9, 0.2), strict=True)},
+        gaussian=GaussianReference(
+            samples=20,
+            statistic=1.05,
+            statistic_low=0.7,
+            statistic_high=1.6,
+            shape=0.33,
+            shape_low=0.25,
+            shape_high=0.45,
+        ),
+        true_distance=TrueDistance(
+            quantities=("agent x",), unit="px", nearest=1.25, random=71.0, coverage=Coverage(coverage=0.95, density=1.0)
+        ),
+        neighbors=(NeighborStrip(frames=frames),),
+        maps=(
+            LatentMap(method="PCA", shares=(0.6, 0.3), points=places),
+            LatentMap(method="UMAP", shares=None, points=places),
+        ),
+        quantities=(
+            MapQuantity(name="agent x", unit="px", values=tuple(generator.normal(size=30).tolist())),
+            MapQuantity(name="heading", unit="", values=(0.5,) * 30),
+        ),
+        left_out={"speed": "is constant"},
         **made,
     )
 

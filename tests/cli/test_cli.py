@@ -23,7 +23,7 @@ from synthetic import TINY, write_recording
 pytest_plugins = ("recordings",)
 
 COMMANDS = (
-    *("quickstart", "collect", "train", "eval", "probe", "surprise", "report"),
+    *("quickstart", "collect", "train", "eval", "probe", "latent", "surprise", "report"),
     *("ls", "show", "verify", "convert", "rm", "presets", "doctor"),
 )
 

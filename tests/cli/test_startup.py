@@ -60,6 +60,7 @@ def test_names_and_headers_need_no_library_that_computes(
         *(
             "eval nonsense",
             "probe nonsense",
+            "latent nonsense",
             "fit nonsense",
             "report nonsense",
             "demo nonsense",

@@ -25,11 +25,11 @@ from lewm_cli import diagnose
 from lewm_cli.config import Layer, PlannerConfig
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.diagnose import FilmResult, PlanFilm, choose_episodes
-from lewm_cli.diagnose.film_result import Frames, Points
+from lewm_cli.diagnose.film_result import Frames
 from lewm_cli.diagnose.plan_recorder import PlanRecorder, spread
-from lewm_cli.diagnose.umap_embedding import UmapEmbedding
 from lewm_cli.evaluate import EpisodeResult, EvalResult, pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
+from lewm_cli.heads import Points, UmapEmbedding
 from lewm_cli.plan import LatentCost, Problem
 from lewm_cli.plan.cem import CEM
 from lewm_cli.simulate import Pair

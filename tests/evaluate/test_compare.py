@@ -217,6 +217,55 @@ def test_runs_and_files_mean_the_same(measured: Path):
     assert PairedComparison.model_validate(run_compare(measured, *paths, "--json").json()) == comparison
 
 
+def measure_latents(home: Path, *names: str, **changes: Any) -> None:
+    """Store a latent result of each run."""
+    store = Home(home, (home,))
+    for name in names:
+        run = load_run(store, name)
+        changes |= {"run": name, "weights_sha256": run.sha256}
+        keep_result(store, run, "latent", REPORT.latent.model_copy(update=changes))
+
+
+def test_latent_spaces_stand_side_by_side_below_evaluations(home: Path):
+    names = ("tworoom/poor", "tworoom/good")
+    measure_latents(home, names[0])
+    assert "latent space" not in run_compare(home, *names).out  # one of them has none
+    measure_latents(home, names[1], held_out=False, episodes=(0, 1))
+    done = run_compare(home, *names)
+    assert done.code == 0, done.err
+    assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 80
+    said = flat(done.out)
+    assert "compared with tworoom/poor, on the same pairs" in said
+    assert "latent space straightness eff. rank Epps-Pulley distance" in said
+    row = "0.40 [0.35, 0.45] 2.8 1.94 0.90 [0.85, 0.95]"
+    assert f"tworoom/poor {row} tworoom/good {row}" in said
+    assert "tworoom/good: MEASURED ON OTHER FRAMES THAN tworoom/poor" in said
+    assert "tworoom/good: EPISODES IT MAY HAVE BEEN TRAINED ON" in said
+    tree = run_compare(home, *names, "--json").json()
+    poor, good = tree.pop("latents")
+    assert PairedComparison.model_validate(tree).pairs == 40
+    assert (poor["name"], good["name"]) == names
+    assert (poor["measured"][0]["what"], poor["measured"][0]["value"]) == ("straightness", 0.4)
+    files = run_compare(home, *(stored(home, name) for name in ("poor", "good")))
+    assert "latent space" not in files.out
+
+
+def test_latent_spaces_of_runs_that_were_never_evaluated_are_compared_alone(home: Path):
+    names = ("tworoom/new", "tworoom/good")
+    measure_latents(home, "tworoom/good")
+    assert "tworoom/new was never evaluated" in run_compare(home, *names).sentence()
+    measure_latents(home, "tworoom/new")
+    done = run_compare(home, *names)
+    assert done.code == 0, done.err
+    assert "success is not compared: tworoom/new was never evaluated" in done.err
+    assert "start with: lewm eval tworoom/new" in done.err
+    assert "success" not in done.out
+    assert "tworoom/new 0.40" in flat(done.out)
+    assert list(run_compare(home, *names, "--json").json()) == ["latents"]
+    assert "tworoom/new was never evaluated" in run_compare(home, *names, "--plot", home / "x.svg").sentence()
+    assert "at least two results" in run_compare(home, "tworoom/good").sentence(code=2)
+
+
 def test_table_fits_a_terminal_and_says_what_is_not_shown(measured: Path):
     done = run_compare(measured, "tworoom/poor", "tworoom/good")
     assert done.code == 0, done.err

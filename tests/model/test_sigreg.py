@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lewm_cli.model import SIGReg
+from lewm_cli.model import SIGReg, epps_pulley
 
 
 def plain(latents: Tensor, knots: int, directions: int, generator: torch.Generator) -> Tensor:
@@ -100,3 +100,13 @@ def test_memory_does_not_grow_with_the_nodes():
     with Largest() as largest:
         SIGReg(33, 128)(latents, numbers()).backward()
     assert largest.bytes <= 2 * projected
+
+
+def test_statistic_of_each_direction_has_their_mean():
+    latents = torch.randn(3, 20, 5, generator=numbers())
+    drawn = torch.randn(5, 24, generator=numbers())
+    each = epps_pulley(latents @ (drawn / drawn.norm(dim=0)))
+    assert each.shape == (3, 24)
+    assert each.mean().item() == pytest.approx(SIGReg(17, 24)(latents, numbers()).item(), rel=1e-6)
+    alone = plain(latents[1:2].double() @ (drawn / drawn.norm(dim=0))[:, 6:7].double(), 17, 1, numbers())
+    assert each[1, 6].item() == pytest.approx(alone.item(), rel=1e-4)

@@ -210,7 +210,7 @@ def test_latents_that_are_linear_in_a_quantity_are_read_and_shuffled_labels_are_
     run: Run, tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widest: int
 ):
     monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 400)
-    monkeypatch.setattr("lewm_cli.probe.samples.WIDEST", widest)
+    monkeypatch.setattr("lewm_cli.heads.views.WIDEST", widest)
     generator = np.random.default_rng(0)
     rows = 12 * 50
     frames = generator.integers(0, 256, (rows, SIZE, SIZE, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ import pytest
 
 from lewm_cli.config import ModelConfig
 from lewm_cli.demo import LiveModel
-from lewm_cli.diagnose.latent_plane import LatentPlane
+from lewm_cli.heads import LatentPlane
 from lewm_cli.methods import JEPA
 from lewm_cli.report.demo.live_page import RUNTIME, RUNTIME_FILES, render_demo
 from lewm_cli.store import Home, RunFiles, load_run, save_run

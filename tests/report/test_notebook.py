@@ -37,6 +37,7 @@ def run(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
         JsonLog(files.log)(event)
     loaded, report = load_run(home, RUN), full_report()
     measured = {"eval": report.evaluation, "probe": report.probe, "surprise": report.surprise, "films": report.films}
+    measured["latent"] = report.latent
     for kind, one in (measured | {f"perturb-{one.perturbation}": one for one in report.perturbations}).items():
         keep_result(home, loaded, kind, one.model_copy(update={"weights_sha256": loaded.sha256}))
     return lewm_cli.load(RUN)
@@ -125,6 +126,9 @@ def test_results_have_a_row_per_number(run: lewm_cli.StoredRun):
     assert found["success, all, clear of walls"].value == report.evaluation.overall.route_valid.rate
     assert found["MLP probe R2, agent x"].value == 0.998
     assert found["surprise, median step"].low is None
+    straight = found["latent straightness"]
+    assert (straight.kind, straight.value, straight.low) == ("latent", 0.4, pytest.approx(0.35))
+    assert straight.beside == "untrained \N{MINUS SIGN}0.30"
     assert found["surprise at teleport"].kind == "teleport"
     assert {row.dataset for row in rows} == {"tworoom/test"}
 

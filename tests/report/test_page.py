@@ -77,9 +77,19 @@ def full() -> str:
 
 @pytest.mark.slow
 def test_page_with_everything_has_every_section(full):
-    for heading in ("Planning", "Training", "Latent map", "Probes", "Surprise", "Teleport", "Color", "Provenance"):
+    for heading in (
+        "Planning",
+        "Training",
+        "Latent map",
+        "Probes",
+        "Latent space",
+        "Surprise",
+        "Teleport",
+        "Color",
+        "Provenance",
+    ):
         assert re.search(rf"<h[23][^>]*>{heading}</h", full)
-    assert full.count('class="figure"') == 2 + 4 + 2 + 2 + 1 + 2 + 2
+    assert full.count('class="figure"') == 2 + 4 + 2 + 2 + (5 + 4) + 1 + 2 + 2
     assert full.count('<div class="viewer"') == 1
     assert "A new plan is made after 25 steps." in full
     assert "the distance between the latent it predicts and the latent of the goal, keeps the best, and draws" in full
@@ -185,6 +195,7 @@ def test_page_without_measurements_names_the_commands():
     for command in (
         "lewm eval tworoom/lewm",
         "lewm probe tworoom/lewm",
+        "lewm latent tworoom/lewm",
         "lewm surprise tworoom/demos --run tworoom/lewm --perturb teleport",
     ):
         assert command in text
@@ -199,8 +210,53 @@ def test_task_without_simulator_is_not_told_to_evaluate():
     assert "lewm surprise tworoom/demos --run tworoom/lewm" in text
 
 
+def test_latent_space_stands_beside_an_untrained_one_and_what_can_be_expected():
+    html = render_page(replace(bare_report(), latent=full_report().latent))
+    text = " ".join(Page(html).text.split())
+    for said in (
+        "Paths have a straightness of 0.40, untrained \N{MINUS SIGN}0.30",
+        "Latents spread over 2.8 of 4 directions, untrained over 0.6",
+        "Epps-Pulley 1.94, untrained 8.75, a Gaussian 0.33",
+        "Latent and true distance have a rank correlation of 0.90, untrained 0.20",
+        "UMAP of 30 latents, colored by heading",
+        "Left out: speed (is constant).",
+    ):
+        assert said in text
+    cells = re.sub(r"\s*<[^>]*>\s*", " ", html)
+    for line in (
+        "coverage 81.0% 18.0% true places 95.0%",
+        "nearest frame, px 2.2 [2.2, 2.3] 10 best 1.25, random 71.0",
+    ):
+        assert line in " ".join(cells.split())
+    assert re.findall(r"<figcaption>(episode 0|[0-9.]+ px)</figcaption>", html) == ["episode 0", "1.5 px", "3.0 px"]
+    assert html.count("data:image/webp;base64,") == 3
+    assert "lewm latent tworoom/lewm" not in text
+
+
+@pytest.mark.parametrize("missing", ["gaussianity", "coverage", "straightness", "distances"])
+def test_latent_space_may_lack_what_the_recording_did_not_allow(missing: str):
+    latent = full_report().latent
+    scores = {encoder: one.model_copy(update={missing: None}) for encoder, one in latent.scores.items()}
+    bare = latent.model_copy(update={"scores": scores, "quantities": (), "neighbors": ()})
+    html = render_page(replace(bare_report(), latent=bare))
+    lines = {"gaussianity": "Epps-Pulley, shape", "distances": "distance correlation"}
+    for part in ("gaussianity", "coverage", "straightness", "distances"):
+        assert (f"<th>{lines.get(part, part)}</th>" in html) == (part != missing)
+    assert "colored by the frames" in Page(html).text
+
+
+def test_straightness_while_training_is_drawn_where_it_was_logged():
+    assert "Straightness" not in render_page(replace(bare_report(), history=history()))
+    measured = tuple(
+        replace(one, held_out=replace(one.held_out, straightness=0.1 * k - 0.1))
+        for k, one in enumerate(history().held_out)
+    )
+    text = Page(render_page(replace(bare_report(), history=replace(history(), held_out=measured)))).text
+    assert "Straightness rises from \N{MINUS SIGN}0.10 to 0.10" in text
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "surprise"])
+@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "latent", "surprise"])
 def test_any_part_may_be_missing(part):
     Page(render_page(replace(full_report(), **{part: None})))
 

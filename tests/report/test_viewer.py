@@ -12,7 +12,8 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
-from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, LatentMap, Places, PlanFilm, Points
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Places, PlanFilm
+from lewm_cli.heads import LatentMap, Points
 from lewm_cli.report import Viewed, render_view
 from lewm_cli.report.page import render_page
 from lewm_cli.report.viewer.viewer import FOLDER

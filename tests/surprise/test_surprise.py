@@ -22,6 +22,7 @@ from commands import Done, flat, left_behind, lewm_here
 from lewm_cli.config import ModelConfig
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import model_steps
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
 from lewm_cli.surprise import (
@@ -33,7 +34,7 @@ from lewm_cli.surprise import (
     measure_perturbation,
     measure_surprise,
 )
-from lewm_cli.surprise.curves import detect, model_steps, surprise
+from lewm_cli.surprise.curves import detect, surprise
 from lewm_cli.surprise.perturbation_result import score_detector
 from lewm_cli.tasks import TWOROOM, Perturbation, Simulator
 from synthetic import write_recording

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lewm_cli.statistics import Estimate, Rate
-from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog, TrainingHistory, read_log
+from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog, TrainingHistory, read_curves, read_log
 from lewm_cli.train.events import (
     Best,
     Saved,
@@ -64,6 +64,18 @@ def test_what_was_written_is_read(log: Path):
     history = read_log(log)
     known = (taken(5), taken(10)), (measured(10),), (Warned(10, "odd"),), 12.5, (evaluated(10),)
     assert history == TrainingHistory(*known)
+
+
+def test_straightness_is_read_and_logs_of_before_have_none(log: Path):
+    straight = HeldOutMeasured(10, replace(HELD_OUT, straightness=0.25))
+    write(log, straight, measured(20))
+    lines = log.read_text().splitlines()
+    log.write_text(f"{lines[0]}\n" + lines[1].replace(', "straightness": null', "") + "\n")
+    assert log.read_text().count("straightness") == 1
+    assert read_log(log).held_out == (straight, measured(20))
+    curves = read_curves(log)
+    assert (curves["latents/straightness"].steps, curves["latents/straightness"].values) == ([10], [0.25])
+    assert curves["latents/cosine"].steps == [10, 20]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe\x00", b"not JSON\n", b"[]\nnull\n3\n{}\n"])

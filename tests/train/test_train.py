@@ -525,6 +525,13 @@ class Copied:
         return Loss(zero, {"prediction": zero}, batch.blocks, batch.blocks[:, :-1])
 
 
+def test_clips_of_two_frames_have_no_straightness():
+    batch = Batch(torch.empty(9), torch.randn(9, 2, 4, generator=torch.Generator().manual_seed(0)))
+    held_out, _ = HeldOut.measure(Copied(), tiny_model(), torch.nn.ModuleDict(), [batch])
+    assert held_out.straightness is None
+    assert held_out.finite
+
+
 @pytest.mark.parametrize("dimensions", [5, 300])
 def test_latents_are_measured_over_all_batches_also_where_they_have_more_dimensions_than_there_are_clips(
     dimensions: int,
@@ -540,6 +547,9 @@ def test_latents_are_measured_over_all_batches_also_where_they_have_more_dimensi
     singular = np.linalg.svd(every[:, 0] - every[:, 0].mean(axis=0), compute_uv=False)
     weights = singular[singular > 1e-9] / singular.sum()
     assert held_out.effective_rank == pytest.approx(np.exp(-(weights * np.log(weights)).sum()), rel=1e-6)
+    steps = np.diff(every, axis=1)
+    units = steps / np.linalg.norm(steps, axis=2, keepdims=True)
+    assert held_out.straightness == pytest.approx((units[:, 1:] * units[:, :-1]).sum(axis=2).mean(), rel=1e-5)
     units = every[:, 0] / np.linalg.norm(every[:, 0], axis=1, keepdims=True)
     cosines = units @ units.T
     assert held_out.cosine == pytest.approx((cosines.sum() - 31) / (31 * 30), abs=1e-9)

@@ -33,14 +33,16 @@ def command(
     """Compare stored evaluations of the same pairs: differences with intervals, and McNemar's exact test.
 
     Each result is compared with the first, and with the random policy on its pairs. Nothing is measured anew;
-    evaluations of different pairs are refused.
+    evaluations of different pairs are refused. Runs that `lewm latent` has measured have their latent spaces side by
+    side as well.
     """
     where = early.find_home(home, runs=(one for one in results if not one.endswith(".json")))
     from lewm_cli.flows.compare import compare_stored
-    from lewm_cli.report import Output, comparison_tables
+    from lewm_cli.report import Output, compared_tables, compared_tree
 
     output = Output(as_json=json, quiet=quiet)
-    comparison = compare_stored(where, results, plot, output.say)
-    output.result(comparison.model_dump(mode="json"), lambda: comparison_tables(comparison))
+    compared = compare_stored(where, results, plot, output.say)
+    found = (compared.evaluations, compared.latents)
+    output.result(compared_tree(*found), lambda: compared_tables(*found))
     if plot:
         output.say(f"plot: {plot}")

@@ -22,8 +22,9 @@ from lewm_cli.supported import check_system
 from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
-    *("quickstart", "fetch", "collect", "pack", "train", "plot", "eval", "compare", "fit", "plan", "probe", "surprise"),
-    *("report", "view", "demo", "ls", "show", "verify", "convert", "rm", "methods", "presets", "doctor"),
+    *("quickstart", "fetch", "collect", "pack", "train", "plot", "eval", "compare", "fit", "plan"),
+    *("probe", "latent", "surprise", "report", "view", "demo", "ls", "show", "verify", "convert", "rm"),
+    *("methods", "presets", "doctor"),
 )
 """Modules of this room, each with a `command`, in the order of the help."""
 

@@ -7,8 +7,7 @@ import numpy.typing as npt
 from pydantic import PositiveFloat, PositiveInt
 
 from lewm_cli.config import ActionStats, PatchNetworkConfig, PlannerConfig, Section
-from lewm_cli.diagnose.film_result import LatentMap
-from lewm_cli.diagnose.latent_plane import LatentPlane
+from lewm_cli.heads import LatentMap, LatentPlane
 from lewm_cli.methods import RunCard
 from lewm_cli.store import Run
 from lewm_cli.tasks import Simulator, Task

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from lewm_cli.control import Clock, Frame
 from lewm_cli.data import Dataset, resize
-from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, Picture, Places, PlanFilm, Points
+from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, Picture, Places, PlanFilm
 from lewm_cli.diagnose.plan_recorder import KeptPlan, PlanRecorder
 from lewm_cli.diagnose.true_cost import TrueRollout
 from lewm_cli.evaluate import EpisodeResult, EvalResult, EvaluationLoop, Film, pair_seed, recorded_pairs
+from lewm_cli.heads import Points
 from lewm_cli.simulate import InProcess, SimulatorPool
 from lewm_cli.store import Run
 from lewm_cli.tasks import Task

@@ -13,8 +13,7 @@ from lewm_cli.config import PlannerConfig
 from lewm_cli.control import Actions, Observation, PlannedEpisode, Planner
 from lewm_cli.data import Dataset
 from lewm_cli.diagnose.film_result import Places
-from lewm_cli.diagnose.latent_plane import LatentPlane, recorded_latents
-from lewm_cli.diagnose.umap_embedding import UmapEmbedding
+from lewm_cli.heads import LatentPlane, UmapEmbedding, recorded_latents
 from lewm_cli.plan import Iteration, LatentCost, find_solver
 from lewm_cli.store import Run
 

@@ -1,24 +1,40 @@
-"""Compare stored evaluations: read what was named, by run or by path, and pair it."""
+"""Compare stored results: evaluations that were named, by run or by path, pair by pair, and latent spaces of runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows.named_result import NamedKind, numbered
+from lewm_cli.latent import LatentResult
 from lewm_cli.store import Home, Say
 from lewm_cli.suggestion import command
 
 EVALUATIONS = NamedKind("eval", EvalResult, "evaluation", "evaluations can be compared", ("eval", "RUN"))
+LATENTS = NamedKind("latent", LatentResult, "latent result", "latent results are meant here", ("latent", "RUN"))
 
 
-def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say) -> PairedComparison:
-    """Compare evaluations with the first of them, pair by pair.
+@dataclass(frozen=True)
+class Compared:
+    """Stored results of all that was named.
 
     Args:
-        typed: paths of stored evaluations, or names of runs, of which the newest evaluation is taken.
-        plot: the SVG file to draw, if any.
+        evaluations: pair by pair; None if one of the runs was never evaluated, and their latents can be compared.
+        latents: the newest of each run by its name, empty unless all have one.
+    """
+
+    evaluations: PairedComparison | None
+    latents: dict[str, LatentResult]
+
+
+def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say) -> Compared:
+    """Compare evaluations with the first of them, pair by pair, and put latent spaces side by side.
+
+    Args:
+        typed: paths of stored evaluations, or names of runs, of which the newest results are taken.
+        plot: the SVG file to draw the evaluations into, if any.
 
     Raises:
         UsageError: fewer than two results, or the plot is no SVG file.
@@ -28,7 +44,14 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say
         raise UsageError(f"{str(plot)!r} does not end in .svg, and that is what plots are drawn as")
     if plot:
         try_writing(plot)
-    found = [(Path(one), _read(Path(one))) if one.endswith(".json") else _newest(home, one, say) for one in typed]
+    latents = _latents(home, typed, say)
+    try:
+        found = [(Path(one), _read(Path(one))) if one.endswith(".json") else _newest(home, one, say) for one in typed]
+    except NeverEvaluatedError as error:
+        if plot or not latents:
+            raise
+        say(f"success is not compared: {error}")
+        return Compared(None, latents)
     names = numbered([result.run for _, result in found])
     named = [NamedResult(name, str(path), result) for name, (path, result) in zip(names, found, strict=True)]
     comparison = compare(named)
@@ -36,7 +59,22 @@ def compare_stored(home: Home, typed: Sequence[str], plot: Path | None, say: Say
         from lewm_cli.report.plain_svg import comparison_svg  # late: matplotlib
 
         write_text(plot, comparison_svg(comparison))
-    return comparison
+    return Compared(comparison, latents)
+
+
+class NeverEvaluatedError(LewmError):
+    """A run has no evaluation of the weights that it has now."""
+
+
+def _latents(home: Home, typed: Sequence[str], say: Say) -> dict[str, LatentResult]:
+    """The newest latent result of each run; none if there are paths, a single run, or a run without."""
+    if any(one.endswith(".json") for one in typed):
+        return {}
+    found = [LATENTS.newest(home, home.find_run(name), say) for name in typed]
+    results = [one[1] for one in found if one]
+    if len(results) < max(2, len(typed)):
+        return {}
+    return dict(zip(numbered([result.run for result in results]), results, strict=True))
 
 
 def _newest(home: Home, name: str, say: Say) -> tuple[Path, EvalResult]:
@@ -44,7 +82,7 @@ def _newest(home: Home, name: str, say: Say) -> tuple[Path, EvalResult]:
     run = home.find_run(name)
     if found := EVALUATIONS.newest(home, run, say):
         return found
-    raise LewmError(
+    raise NeverEvaluatedError(
         f"{run.name} was never evaluated with the weights it has now; start with: {command('eval', run.name)}"
     )
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from lewm_cli.data import Dataset, require_usable
 from lewm_cli.demo import LiveEpisode, LiveModel, export_parts, fits_a_page, serve, try_port, tworoom_frames
-from lewm_cli.diagnose.latent_plane import LatentPlane
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import HELD_OUT, choose_pairs, find_protocol
 from lewm_cli.evaluate.pairs import PairFilter
@@ -17,6 +16,7 @@ from lewm_cli.flows import stopped_with
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, refuse_unfit
+from lewm_cli.heads import LatentPlane
 from lewm_cli.report.demo.live_page import gpu_files, render_demo, require_runtime
 from lewm_cli.simulate import Pair
 from lewm_cli.store import ExternalWeights, Home, Run, Say, load_run

@@ -13,6 +13,7 @@ from lewm_cli.data import Dataset
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import try_writing, write_text
+from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
 from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Measurement]] = {
     "eval": EvalResult,
     "films": FilmResult,
     "probe": ProbeResult,
+    "latent": LatentResult,
     "surprise": SurpriseResult,
     "perturb": PerturbationResult,
     "alarm": Alarm,

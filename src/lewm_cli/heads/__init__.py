@@ -3,9 +3,14 @@
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
 from lewm_cli.heads.imagination import Imagined, draw_stretches, imagine_recorded
 from lewm_cli.heads.kinds import KINDS, find_head, fit_command, read_head, save_head
+from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
 from lewm_cli.heads.position import BATCH, ProbeFit, read_targets, train_mlp
 from lewm_cli.heads.reach import ReachFit
+from lewm_cli.heads.stored_map import LatentMap, Points
+from lewm_cli.heads.umap_embedding import UmapEmbedding
+from lewm_cli.heads.untrained import model_steps, untrained_reference
+from lewm_cli.heads.views import Recorded, View, along_components, in_parts, latent_view, probed_width
 
 __all__ = [
     "BATCH",
@@ -15,16 +20,29 @@ __all__ = [
     "HeadFit",
     "Imagined",
     "LatentEpisodes",
+    "LatentMap",
+    "LatentPlane",
     "LatentSplit",
+    "Points",
     "ProbeFit",
     "ReachFit",
+    "Recorded",
+    "UmapEmbedding",
+    "View",
+    "along_components",
     "draw_stretches",
     "encode_episodes",
     "find_head",
     "fit_command",
     "imagine_recorded",
+    "in_parts",
+    "latent_view",
+    "model_steps",
+    "probed_width",
     "read_head",
     "read_targets",
+    "recorded_latents",
     "save_head",
     "train_mlp",
+    "untrained_reference",
 ]

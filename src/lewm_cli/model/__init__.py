@@ -12,7 +12,7 @@ from lewm_cli.model.patch_predictor import PatchPredictor, VectorEmbedder, frame
 from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, FeedForward, Predictor, Projector
 from lewm_cli.model.products import onednn_is_faster
 from lewm_cli.model.rollout import rollout
-from lewm_cli.model.sigreg import SIGReg
+from lewm_cli.model.sigreg import SIGReg, epps_pulley
 from lewm_cli.model.vit import VisionTransformer, normalize_pixels
 from lewm_cli.model.world_model import Imaginer, WorldModel
 
@@ -41,6 +41,7 @@ __all__ = [
     "VectorEmbedder",
     "VisionTransformer",
     "WorldModel",
+    "epps_pulley",
     "frame_causal_mask",
     "has_bf16",
     "normalize_pixels",

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
-from lewm_cli.heads import BATCH, train_mlp
+from lewm_cli.heads import BATCH, Recorded, in_parts, latent_view, probed_width, train_mlp
 from lewm_cli.model import HIDDEN
 from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
-from lewm_cli.probe.samples import Features, ProbeSamples, Recorded, in_parts, latent_view, probed_width
+from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Run
 

@@ -9,27 +9,14 @@ from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.heads import read_targets
+from lewm_cli.heads import Recorded, along_components, in_parts, latent_view, probed_width, read_targets
 from lewm_cli.store import Run
 from lewm_cli.tasks import ProbeTarget, Task
-
-View = Callable[[np.ndarray, np.ndarray | None], Tensor]
-"""Turns frames (N, H, W, 3) uint8, and proprioception (N, P) for a run that takes it, into features (N, D)."""
 
 TEST_SHARE = 0.2
 
 FEWEST_TEST = 5
 """Test episodes that an interval over episodes needs, where half of all are as many."""
-
-FRAMES_AT_ONCE = 256
-FITTED_FRAMES = 2000
-"""Training frames that principal components are found in."""
-
-WIDEST = 512
-"""Latents of more dimensions, those of patch tokens, are probed through so many of their principal components."""
-
-SPARE = 8
-"""Components found and not kept: the last ones of a randomized decomposition are inexact."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +38,6 @@ class ProbeSamples:
     targets: tuple[ProbeTarget, ...]
     values: np.ndarray
     left_out: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A recording as a run sees it: frames and, if it takes it, proprioception (N, P) of all rows."""
-
-    frames: Frames
-    proprio: np.ndarray | None
-
-    def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Frames (K, H, W, 3) and proprioception (K, P) of the given rows."""
-        return self.frames.rows(rows), None if self.proprio is None else self.proprio[rows]
 
 
 @dataclass(frozen=True)
@@ -123,7 +98,7 @@ def encode(
     views = [
         latent_view(run, recorded, train, seed),
         latent_view(run.untrained(seed), recorded, train, seed),
-        _along_components(_flat, recorded, train, probed_width(run), seed),
+        along_components(_flat, recorded, train, probed_width(run), seed),
     ]
     parts = []
     for part in in_parts(samples.rows):
@@ -131,36 +106,6 @@ def encode(
         parts.append([view(*seen) for view in views])
         advance(len(part))
     return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
-
-
-def latent_view(run: Run, recorded: Recorded, train: np.ndarray, seed: int) -> View:
-    """The latents of a run as they are probed: whole, or along components that are found in these rows (M,)."""
-    width = probed_width(run)
-    if width == run.world_model.config.latent_dim:
-        return run.embed
-    return _along_components(lambda *seen: run.embed(*seen).float().cpu(), recorded, train, width, seed)
-
-
-def probed_width(run: Run) -> int:
-    """Numbers per frame that probes see."""
-    return min(run.world_model.config.latent_dim, WIDEST)
-
-
-def in_parts(rows: np.ndarray) -> list[np.ndarray]:
-    """Rows (N,) in parts that are encoded at once."""
-    return np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
-
-
-def _along_components(view: View, recorded: Recorded, train: np.ndarray, width: int, seed: int) -> View:
-    """Coordinates of a view along its first principal components in some of these rows (M,)."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FITTED_FRAMES])
-    fitted = torch.cat([view(*recorded.rows(part)) for part in in_parts(chosen)])
-    mean = fitted.mean(dim=0)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        found = min(width + SPARE, *fitted.shape)
-        _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
-    return lambda *seen: (view(*seen) - mean) @ axes[:, :width]
 
 
 def _flat(frames: np.ndarray, proprio: np.ndarray | None) -> Tensor:

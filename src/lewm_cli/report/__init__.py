@@ -7,11 +7,12 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.report.checking import checkup_tables, checkup_tree
     from lewm_cli.report.choices import method_tables, method_tree, preset_tables, preset_text, protocol_tables
-    from lewm_cli.report.comparing import comparison_tables
+    from lewm_cli.report.comparing import compared_tables, compared_tree
     from lewm_cli.report.converting import conversion_tables, conversion_tree
     from lewm_cli.report.details import details_tables, details_tree, training_tables
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
     from lewm_cli.report.forecasting import forecast_tables
+    from lewm_cli.report.latent_space import latent_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
     from lewm_cli.report.output import Output
@@ -45,7 +46,8 @@ __all__ = [
     "check_plan_file",
     "checkup_tables",
     "checkup_tree",
-    "comparison_tables",
+    "compared_tables",
+    "compared_tree",
     "conversion_tables",
     "conversion_tree",
     "dataset_tables",
@@ -60,6 +62,7 @@ __all__ = [
     "head_tables",
     "inventory_tables",
     "inventory_tree",
+    "latent_tables",
     "log_rows",
     "method_tables",
     "method_tree",

@@ -1,19 +1,37 @@
-"""Evaluations compared pair by pair, as tables."""
+"""Stored results compared, as tables: evaluations pair by pair, and latent spaces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import ComparedResult, PairedComparison
+from lewm_cli.latent import LatentResult
 from lewm_cli.report.evaluating import NOT_SHOWN
-from lewm_cli.report.pieces import plain_table
+from lewm_cli.report.latent_space import latent_comparison, latent_lines
+from lewm_cli.report.pieces import Tree, plain_table
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
 
-def comparison_tables(comparison: PairedComparison) -> list[RenderableType]:
+def compared_tables(comparison: PairedComparison | None, latents: Mapping[str, LatentResult]) -> list[RenderableType]:
+    """Evaluations if there are some, and then latent spaces by the names of their runs."""
+    tables = _comparison(comparison) if comparison else []
+    return [*tables, *([""] if tables and latents else []), *(latent_comparison(latents) if latents else [])]
+
+
+def compared_tree(comparison: PairedComparison | None, latents: Mapping[str, LatentResult]) -> Tree:
+    """The same for programs; latent spaces are there if they were measured."""
+    tree = comparison.model_dump(mode="json") if comparison else {}
+    measured = [
+        {"name": name, "measured": [asdict(line) for line in latent_lines(one)]} for name, one in latents.items()
+    ]
+    return tree | ({"latents": measured} if measured else {})
+
+
+def _comparison(comparison: PairedComparison) -> list[RenderableType]:
     """Every rate beside its random baseline, every difference to the baseline, and what to mind when reading them."""
     return [_rates(comparison), "", _differences(comparison), "\n".join(["", *_notes(comparison)])]
 

@@ -157,3 +157,5 @@ def _add_held_out(table: Table, held_out: HeldOut) -> None:
     table.add_row("latent std per dimension", f"{held_out.std:.2f} (least {held_out.std_min:.2f}; collapsed near 0)")
     table.add_row("effective rank", f"{held_out.effective_rank:.1f}")
     table.add_row("mean cosine", f"{held_out.cosine:.3f} (collapsed near 1)")
+    if held_out.straightness is not None:
+        table.add_row("straightness", f"{held_out.straightness:.3f} (1 on a line)")

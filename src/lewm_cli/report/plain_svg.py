@@ -4,8 +4,10 @@ import re
 from html import escape
 
 from lewm_cli.evaluate import PairedComparison
+from lewm_cli.latent import LatentResult
 from lewm_cli.report.page.figures import draw_comparison, draw_perturbation, draw_surprise
-from lewm_cli.report.page.style import Drawing, house_style, light_colors
+from lewm_cli.report.page.latent_figures import draw_latent, draw_maps
+from lewm_cli.report.page.style import Drawing, house_style, level_colors, light_colors
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
@@ -17,6 +19,12 @@ def surprise_svg(result: SurpriseResult | PerturbationResult) -> str:
     with house_style():
         recorded = isinstance(result, SurpriseResult)
         return plain_svg(draw_surprise(result) if recorded else draw_perturbation(result, "event"))
+
+
+def latent_svg(result: LatentResult) -> str:
+    """Draw a latent space and its maps."""
+    with house_style():
+        return plain_svg([*draw_latent(result), *draw_maps(result)])
 
 
 def comparison_svg(comparison: PairedComparison) -> str:
@@ -39,5 +47,5 @@ def plain_svg(drawings: list[Drawing]) -> str:
     size = f'width="{WIDTH + 2 * GAP}" height="{top}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">'
     stacked = f'{head}<rect {size} fill="var(--card)"/>{"".join(parts)}</svg>'
-    light = light_colors()
+    light = light_colors() | {f"level-{k}": color for k, color in enumerate(level_colors(dark=False))}
     return re.sub(r"var\(--([\w-]+)\)", lambda variable: light[variable[1]], stacked)

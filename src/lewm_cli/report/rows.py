@@ -10,9 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from lewm_cli.evaluate import EvalResult
+from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
-from lewm_cli.report.summary import Line, perturbation_line, planning_lines, probe_lines
+from lewm_cli.report.summary import Line, latent_summary, perturbation_line, planning_lines, probe_lines
 from lewm_cli.store import Measurement, StoredResults
 from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import TrainingHistory
@@ -52,7 +53,7 @@ class ResultRow:
     """One number of a stored result, as `lewm report` names it.
 
     Args:
-        kind: eval, probe, surprise, alarm or the name of a perturbation.
+        kind: eval, probe, latent, surprise, alarm or the name of a perturbation.
         value: rates are shares between 0 and 1.
         low, high: its 95 % interval; None where it has none.
         beside: what it has to be compared with, in words.
@@ -95,6 +96,7 @@ def log_rows(history: TrainingHistory) -> Table:
     for measured in history.held_out:
         numbers = asdict(measured.held_out)
         parts = numbers.pop("parts")
+        numbers = {name: value for name, value in numbers.items() if value is not None}
         numbers |= {f"{name}_term" if name in numbers else name: value for name, value in parts.items()}
         found.setdefault(measured.step, {}).update({f"held_out_{name}": value for name, value in numbers.items()})
     for evaluated in history.evaluated:
@@ -116,6 +118,8 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
                 yield "eval", replace(line, what=within)
         case ProbeResult():
             yield from (("probe", line) for line in probe_lines(one))
+        case LatentResult():
+            yield from (("latent", line) for line in latent_summary(one))
         case SurpriseResult():
             steps = [value for each in one.episodes for value in each.curves["model"] if value is not None]
             if steps:

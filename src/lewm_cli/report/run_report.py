@@ -7,6 +7,7 @@ from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.demo import fits_a_page
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
+from lewm_cli.latent import LatentResult
 from lewm_cli.methods import RunCard
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
@@ -36,6 +37,7 @@ class RunReport:
     probe: ProbeResult | None
     surprise: SurpriseResult | None
     perturbations: tuple[PerturbationResult, ...]
+    latent: LatentResult | None = None
 
     @classmethod
     def of(cls, run: Run, results: StoredResults) -> Self:
@@ -53,6 +55,7 @@ class RunReport:
             probe=results.newest(ProbeResult),
             surprise=results.newest(SurpriseResult),
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
+            latent=results.newest(LatentResult),
         )
 
     @property
@@ -72,6 +75,7 @@ class Commands:
 
     evaluate: str | None
     probe: str | None
+    latent: str | None
     surprise: str | None
     view: str
     demo: str | None
@@ -87,6 +91,7 @@ def next_commands(report: RunReport) -> Commands:
     return Commands(
         evaluate=command("eval", report.name) if task and task.make_simulator else None,
         probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
+        latent=command("latent", report.name) if report.plans else None,
         surprise=command(*surprise) if report.plans else None,
         view=command("view", report.name),
         demo=_demo(report, task),

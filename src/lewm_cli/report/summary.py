@@ -9,8 +9,10 @@ from markupsafe import Markup
 from rich.console import RenderableType
 
 from lewm_cli.evaluate import EvalResult
+from lewm_cli.latent import LatentResult
 from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
+from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interval, listed, number, percent, times
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
@@ -59,6 +61,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
         yield from planning_lines(report.evaluation)
     if report.probe:
         yield from probe_lines(report.probe)
+    if report.latent:
+        yield from latent_summary(report.latent)
     yield from map(perturbation_line, report.perturbations)
 
 
@@ -81,6 +85,12 @@ def probe_lines(result: ProbeResult) -> Iterator[Line]:
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
         beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
         yield Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
+
+
+def latent_summary(result: LatentResult) -> Iterator[Line]:
+    """The numbers of the latent space, beside those of an untrained encoder."""
+    for line in latent_lines(result):
+        yield Line(f"latent {line.what}", line.value, line.low, line.high, line.text, f"untrained {line.untrained}")
 
 
 def perturbation_line(result: PerturbationResult) -> Line:

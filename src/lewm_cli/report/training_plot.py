@@ -31,6 +31,7 @@ TITLES = {
     "latents/std_min": "standard deviation of the narrowest dimension, held out",
     "latents/effective_rank": "effective rank of the latents, held out",
     "latents/cosine": "mean cosine of two latents, held out",
+    "latents/straightness": "mean cosine of successive latent steps, held out",
     "optimizer/lr": "learning rate",
     "optimizer/gradient_norm": "norm of the gradient before clipping",
     "speed/clips_per_second": "clips per second",

@@ -85,10 +85,11 @@ def _speed(event: StepsTaken) -> str:
 def _held_out(held_out: HeldOut) -> str:
     if not isinstance(held_out, HeldOutLatents):
         return _parts(held_out.parts).rstrip()
+    straight = "" if held_out.straightness is None else f"  straightness {held_out.straightness:.2f}"
     return (
         f"prediction {number(held_out.prediction)} (copying the last latent {number(held_out.copying)})  "
         f"{_parts(held_out.parts)}latents: std/dim {held_out.std:.2f} (least {held_out.std_min:.2f})  "
-        f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}"
+        f"effective rank {held_out.effective_rank:.1f}  cosine {held_out.cosine:.2f}{straight}"
     )
 
 

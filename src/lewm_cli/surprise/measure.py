@@ -7,10 +7,11 @@ import numpy as np
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import model_steps, untrained_reference
 from lewm_cli.statistics import Rate
 from lewm_cli.store import Run
 from lewm_cli.surprise.alarm import Alarm, calibrating, conformal_threshold, find_events
-from lewm_cli.surprise.curves import detect, model_curve, model_steps, untrained_reference
+from lewm_cli.surprise.curves import detect, model_curve
 from lewm_cli.surprise.surprise_result import EpisodeCurves, SurpriseResult
 
 

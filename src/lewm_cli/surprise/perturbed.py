@@ -11,9 +11,10 @@ import numpy as np
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import model_steps, untrained_reference
 from lewm_cli.store import Run
 from lewm_cli.suggestion import command
-from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
+from lewm_cli.surprise.curves import detect
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbationResult, PerturbedEpisode, score_detector
 from lewm_cli.surprise.surprise_result import DETECTORS, Detector
 from lewm_cli.tasks import Perturbation, Simulator, Task

@@ -36,6 +36,7 @@ def numbers(event: TrainingEvent) -> Mapping[str, float]:
                 "latents/std_min": held_out.std_min,
                 "latents/effective_rank": held_out.effective_rank,
                 "latents/cosine": held_out.cosine,
+                **({} if held_out.straightness is None else {"latents/straightness": held_out.straightness}),
             }
         case HeldOutMeasured(held_out=held_out):
             return _parts(held_out)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import mul
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class HeldOut:
     def finite(self) -> bool:
         """True if no number is NaN or infinite."""
         numbers = vars(self) | self.parts
-        return all(math.isfinite(value) for name, value in numbers.items() if name != "parts")
+        return all(math.isfinite(value) for name, value in numbers.items() if name != "parts" and value is not None)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class HeldOutLatents(HeldOut):
         std_min: of the narrowest dimension.
         effective_rank: exponential of the entropy of the latents' normalized singular values.
         cosine: mean cosine between latents of different clips; near 0 when healthy, near 1 when collapsed.
+        straightness: mean cosine of successive latent steps, 0 where nothing moves; 1 on a line, 0 of a random walk;
+            None of clips of two frames, which have one step, and in logs of earlier versions.
     """
 
     prediction: float
@@ -82,6 +85,7 @@ class HeldOutLatents(HeldOut):
     std_min: float
     effective_rank: float
     cosine: float
+    straightness: float | None = None
 
     @classmethod
     def found(cls, parts: dict[str, float], seen: "Sequence[_Seen]") -> "tuple[HeldOutLatents, Tensor]":
@@ -90,6 +94,7 @@ class HeldOutLatents(HeldOut):
         std = first.std(dim=0)
         unit_sum = (1 / first.norm(dim=1).clamp_min(1e-12)) @ first
         count, clips = len(first), [len(batch.first) for batch in seen]
+        straight = [batch.straightness for batch in seen if batch.straightness is not None]
         measured = cls(
             parts=parts,
             prediction=math.fsum(batch.prediction * n for batch, n in zip(seen, clips, strict=True)) / count,
@@ -98,6 +103,7 @@ class HeldOutLatents(HeldOut):
             std_min=std.min().item(),
             effective_rank=_effective_rank(first - first.mean(dim=0)),
             cosine=((unit_sum.square().sum() - count) / (count * (count - 1))).item(),
+            straightness=math.fsum(map(mul, straight, clips)) / count if straight else None,
         )
         return measured, first
 
@@ -114,13 +120,17 @@ class _Seen:
     first: Tensor
     prediction: float
     copying: float
+    straightness: float | None
 
     @classmethod
     def of(cls, latents: Tensor, predicted: Tensor) -> "_Seen":
         """Keeps it of latents (B, T, D) and of predictions (B, T - 1, D) of all but the first."""
         last, following = latents[:, :-1], latents[:, 1:]
-        errors = F.mse_loss(predicted, following), F.mse_loss(last, following)
-        return cls(latents[:, 0].cpu(), *(error.item() for error in errors))
+        prediction, copying = F.mse_loss(predicted, following).item(), F.mse_loss(last, following).item()
+        steps = latents.diff(dim=1)
+        turns = F.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1)
+        straight = turns.mean().item() if turns.numel() else None
+        return cls(latents[:, 0].cpu(), prediction, copying, straight)
 
 
 def _effective_rank(centered: Tensor) -> float:

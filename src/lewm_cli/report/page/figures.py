@@ -168,7 +168,10 @@ def draw_training(history: TrainingHistory, *, frozen: bool = False) -> list[Dra
     spread = {one.step: one.held_out for one in history.held_out if isinstance(one.held_out, HeldOutLatents)}
     held_out = _curves(list(spread), {name: [getattr(one, name) for one in spread.values()] for name in HELD_OUT})
     if len(held_out["step"]):
-        return [*drawings, _prediction(held_out), *([] if frozen else [_spread(held_out), _cosine(held_out)])]
+        straight = {step: one.straightness for step, one in spread.items() if one.straightness is not None}
+        path = _curves(list(straight), {"straightness": list(straight.values())})
+        moving = [] if frozen else [_spread(held_out), _cosine(held_out), *([_straight(path)] if straight else [])]
+        return [*drawings, _prediction(held_out), *moving]
     parts = {one.step: one.held_out.parts for one in history.held_out if one.step not in spread}
     return drawings + _losses("held-out loss", "held-out-", parts)
 
@@ -290,6 +293,16 @@ def _cosine(curves: dict[str, np.ndarray]) -> Drawing:
     return finish(axes.figure, "cosine", f"Latents of different clips have a mean cosine of {decimals(last, 2)}")
 
 
+def _straight(curves: dict[str, np.ndarray]) -> Drawing:
+    dashed = {0: BASELINE, 1: BASELINE}
+    axes = _over_steps("held-out cosine of successive latent steps", curves, {"straightness": MODEL}, dashed)
+    first, last = curves["straightness"][[0, -1]]
+    axes.set_ylim(min(-0.1, curves["straightness"].min() - 0.05), 1.08)
+    label_ends(axes, [(last, "model", MODEL), (0.0, "random walk", MUTED), (1.0, "line", MUTED)])
+    way = "rises" if last > first else "falls"
+    return finish(axes.figure, "straight", f"Straightness {way} from {decimals(first, 2)} to {decimals(last, 2)}")
+
+
 def _over_steps(
     title: str, curves: dict[str, np.ndarray], colors: dict[str, str], dashed: dict[int, str] | None = None
 ) -> Axes:
@@ -330,13 +343,13 @@ def _map(result: ProbeResult, k: int) -> Drawing:
     axes.set_ylabel(f"component 2 ({percent(result.map_explained[1], 0)} of variance)")
     axes.grid(axis="x", visible=True)
     unit = f" {target.unit}" if target.unit else ""
-    _color_scale(axes, low, high, f"{target.name} ({target.unit})" if target.unit else target.name)
+    color_scale(axes, low, high, f"{target.name} ({target.unit})" if target.unit else target.name)
     near, far = _neighbor_differences(places, values, np.array([point.episode for point in result.points]))
     title = f"Neighbors on the map differ by {near}{unit} in {target.name}, random pairs by {far}{unit}"
     return finish(figure, f"map-{k}", title)
 
 
-def _color_scale(axes: Axes, low: float, high: float, name: str) -> None:
+def color_scale(axes: Axes, low: float, high: float, name: str) -> None:
     """A color scale above the axes, its ends named."""
     scale = axes.inset_axes([0.56, 1.055, 0.34, 0.032])
     for level, color in enumerate(LEVEL_COLORS):

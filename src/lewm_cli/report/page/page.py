@@ -8,6 +8,7 @@ from markupsafe import Markup
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES
+from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
@@ -18,6 +19,7 @@ from lewm_cli.report.page.figures import (
     draw_surprise,
     draw_training,
 )
+from lewm_cli.report.page.latent_figures import draw_latent, draw_maps
 from lewm_cli.report.page.style import house_style, level_colors
 from lewm_cli.report.pieces import objective_settings
 from lewm_cli.report.probing import TITLES
@@ -51,6 +53,8 @@ def render_page(report: RunReport) -> str:
             "training": draw_training(report.history, frozen=report.frozen),
             "map": draw_latent_map(report.probe) if report.probe else [],
             "probes": draw_probes(report.probe) if report.probe else [],
+            "latent": draw_latent(report.latent) if report.latent else [],
+            "latent_maps": draw_maps(report.latent) if report.latent else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
@@ -74,6 +78,7 @@ def render_page(report: RunReport) -> str:
         origins=_origins(report),
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},
+        latent_lines=list(latent_lines(report.latent)) if report.latent else [],
         features=[(feature, TITLES[feature]) for feature in FEATURES],
         detectors=[(detector, DETECTOR_TITLES[detector]) for detector in DETECTORS],
     )
@@ -85,6 +90,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
         "planning" if report.plans else "success": report.evaluation,
         "films": report.films,
         "probes": report.probe,
+        "latent space": report.latent,
         "surprise": report.surprise,
     }
     every = one_each | {f"surprise, {one.perturbation}": one for one in report.perturbations}

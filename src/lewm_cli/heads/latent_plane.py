@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from lewm_cli.data import Dataset, DecodedFrames
-from lewm_cli.diagnose.film_result import LatentMap, Points
+from lewm_cli.heads.stored_map import LatentMap, Points
 from lewm_cli.store import Run
 from lewm_cli.workers import available_cores
 

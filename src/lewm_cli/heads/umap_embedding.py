@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from lewm_cli.diagnose.film_result import LatentMap, Points
-from lewm_cli.diagnose.latent_plane import as_array, unit_of
+from lewm_cli.heads.latent_plane import as_array, unit_of
+from lewm_cli.heads.stored_map import LatentMap, Points
 
 NEIGHBORS = 15
 """Frames that every frame is to stay near to."""
