@@ -208,9 +208,9 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
     """Two quantities, one without a unit."""
 
     def scores(best: float) -> dict[str, ProbeScore]:
-        found = (best, 0.5, 0.3, -0.01)
+        found = (best, best, best - 0.01, 0.5, 0.3, -0.01)
         return {
-            feature: ProbeScore(mse=1 - r2, r=abs(r2) ** 0.5, r2=r2, r2_low=r2 - 0.02, r2_high=r2 + 0.01)
+            feature: ProbeScore(mse=1 - r2, r=abs(r2) ** 0.5, r2=r2, r2_low=r2 - 0.02, r2_high=r2 + 0.01, rmse=3.0)
             for feature, r2 in zip(FEATURES, found, strict=True)
         }
 

@@ -9,6 +9,7 @@ from lewm_cli.cli import completion, early, options
 EXAMPLES = options.examples(
     "lewm probe tworoom/delta",
     "lewm probe tworoom/delta --dataset tworoom/test --frames 20000",
+    "lewm probe tworoom/delta --imagine 20",
     "lewm probe tworoom/delta --json",
 )
 
@@ -26,6 +27,15 @@ def command(
     frames: Annotated[
         int | None, typer.Option(min=100, help="Frames drawn; all there are if fewer.", show_default="10000")
     ] = None,
+    imagine: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="H",
+            help="Model steps imagined with the recorded actions and probed; 0 for none.",
+            show_default="10, fewer if episodes are short",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the draw, the split and the probes.")] = 0,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
@@ -37,8 +47,9 @@ def command(
 ) -> None:
     """Read physical quantities out of frozen latents with a linear and an MLP probe.
 
-    Beside the model: an untrained one, principal components of raw pixels, and shuffled labels. Training and
-    test frames never share an episode.
+    Beside the model: its last steps together, its encoder alone, an untrained model, principal components of raw
+    pixels, and shuffled labels. Training and test frames never share an episode. Then the model imagines recorded
+    stretches with their actions: how far ahead is it better than saying that nothing changes?
     """
     where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.probe import probe_run
@@ -53,6 +64,7 @@ def command(
         output.progress,
         dataset=dataset,
         frames=frames,
+        horizon=imagine,
         seed=seed,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),

@@ -4,7 +4,7 @@ from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
 from lewm_cli.heads.imagined import Imagined, draw_stretches, imagine_recorded
 from lewm_cli.heads.kinds import KINDS, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
-from lewm_cli.heads.position import BATCH, ProbeFit, read_targets, train_mlp
+from lewm_cli.heads.position import BATCH, ProbeFit, read_coordinates, read_targets, train_mlp
 from lewm_cli.heads.reach import ReachFit
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "find_head",
     "fit_command",
     "imagine_recorded",
+    "read_coordinates",
     "read_head",
     "read_targets",
     "save_head",

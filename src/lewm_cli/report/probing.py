@@ -1,46 +1,102 @@
-"""Probes and fitted heads as tables."""
+"""Probes, of recorded and of imagined latents, and fitted heads as tables."""
 
+import numpy as np
 from rich.console import RenderableType
 
 from lewm_cli.heads import HeadFit
-from lewm_cli.probe import FEATURES, Feature, ProbeResult
+from lewm_cli.probe import FEATURES, SOURCES, Feature, Imagination, OpenLoop, ProbeResult, Source
+from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import plain_table
 
 TITLES: dict[Feature, str] = {
     "model": "model",
+    "history": "history",
+    "encoder": "encoder",
     "untrained": "untrained",
     "pixels": "pixel PCA",
     "shuffled": "shuffled",
 }
 """The name of each kind of features, in tables and on pages."""
 
+SOURCE_TITLES: dict[Source, str] = {"imagined": "imagined", "copying": "copying", "encoded": "re-encoded"}
+
+SHOWN_HORIZONS = 5
+"""Columns of the table of imagined quantities."""
+
 
 def probe_tables(result: ProbeResult) -> list[RenderableType]:
-    """One row per quantity and kind of features; R2 with its interval."""
+    """One row per quantity and kind of features; R2 with its interval. Then what is imagined."""
     seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
-    headings = ("quantity", "probe", "features", "MSE", "r", "R2")
+    headings = ("quantity, features", "linear R2", "MLP R2", "MLP error")
     table = plain_table(*headings, title=f"{result.run} on {result.dataset.name}, {seen}")
     for target in result.targets:
-        for probe, scores in (("linear", target.linear), ("MLP", target.mlp)):
-            for feature in FEATURES:
-                score, first = scores[feature], feature == FEATURES[0]
-                table.add_row(
-                    ", ".join(filter(None, (target.name, target.unit))) if first and probe == "linear" else "",
-                    probe if first else "",
-                    TITLES[feature],
-                    f"{score.mse:.3f}",
-                    f"{score.r:.3f}",
-                    str(score),
-                    end_section=feature == FEATURES[-1] and probe == "MLP",
-                )
+        table.add_row(with_unit(target.name, target.unit))
+        features = [feature for feature in FEATURES if feature in target.mlp]
+        for feature in features:
+            linear, mlp = target.linear[feature], target.mlp[feature]
+            cells = (f"  {TITLES[feature]}", str(linear), str(mlp), "" if mlp.rmse is None else number(mlp.rmse))
+            table.add_row(*cells, end_section=feature == features[-1])
     given = "\nThis run is given proprioception, so an R2 of that is handed back, not learned."
-    return [
+    tables: list[RenderableType] = [
         table,
         f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, {result.test_frames:,} of "
-        f"{len(result.test_episodes)} others to test. MSE of z-scored\n"
-        "quantities; 95 % intervals over test episodes. Untrained: the same model before\n"
-        "training; pixel PCA: as many principal components as the latent has dimensions." + given * result.proprio,
+        f"{len(result.test_episodes)} others to test. Error: root mean\n"
+        "square, in the quantity's unit; 95 % intervals over test episodes. History: latents of\n"
+        "the last model steps together; encoder: its CLS token, before the projector; untrained:\n"
+        "the same model before training; pixel PCA: as many principal components as the latent\n"
+        "has dimensions." + given * result.proprio,
     ]
+    if result.imagination:
+        tables += _imagination_tables(result.imagination)
+    if result.open_loop:
+        tables += _open_loop_tables(result.open_loop)
+    return tables
+
+
+def _imagination_tables(found: Imagination) -> list[RenderableType]:
+    """Errors of the MLP probe, one row per quantity and source, and where imagining is worth nothing more."""
+    steps = shown_horizons(found.horizon)
+    title = "MLP probe on imagined latents: error by model steps ahead"
+    table = plain_table("quantity, latent", *(f"+{step}" for step in steps), "break-even", title=title)
+    for target in found.targets:
+        table.add_row(with_unit(target.name, target.unit))
+        for source in SOURCES:
+            errors = (number(target.mlp.errors[source][step - 1].rmse) for step in steps)
+            even = str(target.mlp.break_even) if source == "imagined" else ""
+            table.add_row(f"  {SOURCE_TITLES[source]}", *errors, even, end_section=source == SOURCES[-1])
+    return [
+        table,
+        f"{found.stretches} stretches of {found.episodes} test episodes, imagined from {found.history} recorded frames "
+        "with the recorded actions;\n"
+        f"a model step is {found.frameskip} environment steps. Copying: the last frame's latent, as if nothing\n"
+        "changed; re-encoded: the latent of what was recorded then, below whose error the probe cannot\n"
+        "come. Break-even: the first step at which imagining is no better than copying, 95 % interval.",
+    ]
+
+
+def _open_loop_tables(found: OpenLoop) -> list[RenderableType]:
+    """Errors of imagined latents beside copying."""
+    table = plain_table("environment steps", "imagined", "copying", "ratio", title="Open-loop error of the latent")
+    for one in found.horizons:
+        measured = one.steps * found.frameskip
+        asked = "" if measured == one.asked else f" (for {one.asked})"
+        table.add_row(f"{measured}{asked}", number(one.imagined), number(one.copying), f"{one.ratio}")
+    return [
+        table,
+        f"Mean squared error per number of the latent, in this model's own space; {found.episodes} episodes,\n"
+        f"from {found.history} recorded frames. Below a ratio of 1 imagining is better than copying; 95 % interval\n"
+        "over episodes.",
+    ]
+
+
+def shown_horizons(horizon: int) -> list[int]:
+    """A few of the horizons 1 to H, the first and the last included."""
+    return sorted({round(step) for step in np.geomspace(1, horizon, SHOWN_HORIZONS).tolist()})
+
+
+def with_unit(name: str, unit: str) -> str:
+    """A quantity and its unit, if it has one."""
+    return ", ".join(filter(None, (name, unit)))
 
 
 def head_tables(fit: HeadFit) -> list[RenderableType]:

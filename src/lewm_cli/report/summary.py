@@ -124,11 +124,11 @@ def headlines(report: RunReport) -> list[Headline]:
             Headline("Planning success" if report.plans else "Success", percent(overall.success.rate), context)
         )
     if report.probe and report.probe.targets:
-        worst = min(report.probe.targets, key=lambda target: target.mlp["model"].r2)
+        worst = min(report.probe.still, key=lambda target: target.mlp["model"].r2)
         score, untrained = worst.mlp["model"], worst.mlp["untrained"]
         context = f"{worst.name} {brackets(decimals(score.r2_low), decimals(score.r2_high))}; "
         context += f"untrained model {decimals(untrained.r2, 2)}"
-        several = len(report.probe.targets) > 1
+        several = len(report.probe.still) > 1
         found.append(Headline("Lowest probe R²" if several else "Probe R²", decimals(score.r2), context))
     event = _event(report)
     if event:
@@ -221,10 +221,10 @@ def _success_sentence(report: RunReport) -> str:
 def _knowledge_sentence(report: RunReport) -> str:
     parts = []
     if report.probe and report.probe.targets:
-        names = listed([target.name for target in report.probe.targets])
-        least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
+        names = listed([target.name for target in report.probe.still])
+        least = decimals(min(target.mlp["model"].r2 for target in report.probe.still))
         beside = "not always more than without the model"
-        if all(target.beats_references for target in report.probe.targets):
+        if all(target.beats_references for target in report.probe.still):
             beside = "more than in an untrained model or in pixels"
         parts.append(f"a small network finds {names} in the latent with R² of {least} or more, {beside}")
     event = _event(report)

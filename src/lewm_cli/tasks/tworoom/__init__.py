@@ -3,7 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.probe_target import ProbeTarget
+from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
 
 GOAL_RADIUS = 16.0
 """Pixels between the centers of agent and target, within which the simulator counts the target as reached."""
