@@ -114,7 +114,9 @@ def test_linear_probe_is_least_squares_and_its_scores_are_those_of_scikit_learn(
     features = see(run, dataset, samples)
     for feature in ("model", "history", "encoder", "untrained", "pixels"):
         inputs = getattr(features, feature)
-        if feature == "encoder":  # the last layer normalizes, so that one number follows from the others but for rounding
+        if (
+            feature == "encoder"
+        ):  # the last layer normalizes, so that one number follows from the others but for rounding
             inputs = inputs[:, :-1]
         near = {"abs": 1e-4 if feature == "encoder" else 1e-8}
         fitted = LinearRegression().fit(inputs[~test].numpy(), values[~test])
