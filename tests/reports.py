@@ -14,9 +14,11 @@ from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Fr
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.probe import FEATURES, ProbeResult
+from lewm_cli.probe import FEATURES, Imagination, ImaginedTarget, OpenLoop, ProbeResult
+from lewm_cli.probe.imagination_result import ImaginedReading, OpenLoopError, ReadError
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import BreakEven, Estimate
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbedEpisode
 from lewm_cli.surprise.surprise_result import Curve
@@ -241,7 +243,47 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
         left_out={"speed": "is constant"},
         map_explained=(0.63, 0.19),
         points=points,
+        imagination=imagination(),
+        open_loop=OpenLoop(
+            frameskip=4,
+            history=3,
+            episodes=20,
+            horizons=tuple(
+                OpenLoopError(
+                    asked=asked,
+                    steps=steps,
+                    imagined=0.02,
+                    copying=0.4,
+                    ratio=Estimate(value=0.05, low=0.04, high=0.07),
+                )
+                for asked, steps in ((15, 4), (25, 6))
+            ),
+        ),
         **made,
+    )
+
+
+def imagination() -> Imagination:
+    """The first quantity is foreseen as far as it was tried, the second until step 3."""
+
+    def reading(step: int | None) -> ImaginedReading:
+        rates = {"imagined": 4.0 if step is None else 9.0, "copying": 8.0, "encoded": 0.1}
+        errors = {
+            source: tuple(ReadError(rmse=1 + rate * ahead, r2=0.9) for ahead in range(1, 6))
+            for source, rate in rates.items()
+        }
+        return ImaginedReading(errors=errors, break_even=BreakEven(horizon=5, step=step, low=step, high=None))
+
+    return Imagination(
+        horizon=5,
+        frameskip=4,
+        history=3,
+        stretches=40,
+        episodes=4,
+        targets=tuple(
+            ImaginedTarget(name=name, unit=unit, linear=reading(2), mlp=reading(step))
+            for name, unit, step in (("agent x", "px", None), ("heading", "", 3))
+        ),
     )
 
 

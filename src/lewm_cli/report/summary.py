@@ -81,6 +81,9 @@ def probe_lines(result: ProbeResult) -> Iterator[Line]:
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
         beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
         yield Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
+    for one in result.open_loop.horizons if result.open_loop else ():
+        what = f"open-loop error, {one.steps * result.open_loop.frameskip} steps"
+        yield Line(what, one.ratio.value, one.ratio.low, one.ratio.high, f"{one.ratio}", "of copying the last latent")
 
 
 def perturbation_line(result: PerturbationResult) -> Line:

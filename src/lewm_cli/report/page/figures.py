@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from lewm_cli.evaluate import EvalResult, PairedComparison
-from lewm_cli.probe import ProbeResult
+from lewm_cli.probe import Imagination, ImaginedTarget, ProbeResult
 from lewm_cli.report.numbers import brackets, decimals, number, percent, times
 from lewm_cli.report.page.style import (
     BASELINE,
@@ -30,6 +30,7 @@ from lewm_cli.report.page.style import (
     mark_interval,
     new_figure,
 )
+from lewm_cli.report.probing import SOURCE_TITLES
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
@@ -50,6 +51,9 @@ LINE_HEIGHT = 0.19
 
 COLORED = 2
 """Quantities that the latent map is colored by."""
+
+IMAGINED = 6
+"""Quantities whose imagined error is drawn; the table has all."""
 
 SHOWN_EPISODES = 60
 """Thin lines; the median is over all episodes."""
@@ -394,6 +398,36 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
     if not target.beats_references:
         title = f"{target.name[0].upper()}{target.name[1:]} from the latent: R² {r2}, no better than without the model"
     return finish(figure, f"probe-{k}", title)
+
+
+def draw_imagination(found: Imagination) -> list[Drawing]:
+    """Error of the MLP probe on imagined latents against the horizon, one figure per quantity."""
+    return [_horizons(found, target, k) for k, target in enumerate(found.targets[:IMAGINED])]
+
+
+def _horizons(found: Imagination, target: ImaginedTarget, k: int) -> Drawing:
+    steps = np.arange(1, found.horizon + 1)
+    figure, axes = new_figure()
+    ends = []
+    colors = {"copying": BASELINE, "encoded": THIRD, "imagined": MODEL}
+    for source, color in colors.items():
+        errors = np.array([one.rmse for one in target.mlp.errors[source]])
+        axes.plot(steps, errors, color=color, marker="" if len(steps) > 2 else "o")
+        ends.append((errors[-1], SOURCE_TITLES[source], MUTED if color == BASELINE else color))
+    even = target.mlp.break_even.step
+    if even:
+        axes.axvline(even, color=INK, lw=0.9, dashes=(3, 3))
+    axes.set_xlim(1, max(2, found.horizon))
+    axes.set_ylim(0, axes.get_ylim()[1])
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(f"error of {target.name}{f' ({target.unit})' if target.unit else ''}, root mean square")
+    axes.set_xlabel(f"model steps ahead (1 = {found.frameskip} environment steps)", loc="left")
+    label_ends(axes, ends)
+    name = f"{target.name[0].upper()}{target.name[1:]}"
+    title = f"{name}: imagining is better than copying for all {found.horizon} steps"
+    if even:
+        title = f"{name}: imagining is no better than copying at step {even}"
+    return finish(figure, f"imagined-{k}", title)
 
 
 def draw_surprise(result: SurpriseResult) -> list[Drawing]:

@@ -7,10 +7,11 @@ from markupsafe import Markup
 
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
-from lewm_cli.probe import FEATURES
+from lewm_cli.probe import FEATURES, SOURCES
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
+    draw_imagination,
     draw_latent_map,
     draw_perturbation,
     draw_planning,
@@ -20,7 +21,7 @@ from lewm_cli.report.page.figures import (
 )
 from lewm_cli.report.page.style import house_style, level_colors
 from lewm_cli.report.pieces import objective_settings
-from lewm_cli.report.probing import TITLES
+from lewm_cli.report.probing import SOURCE_TITLES, TITLES, shown_horizons
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
@@ -45,12 +46,14 @@ def render_page(report: RunReport) -> str:
 
     The same report gives the same text, byte for byte.
     """
+    imagination = report.probe.imagination if report.probe else None
     with house_style():
         drawings = {
             "planning": draw_planning(report.evaluation) if report.evaluation else [],
             "training": draw_training(report.history, frozen=report.frozen),
             "map": draw_latent_map(report.probe) if report.probe else [],
             "probes": draw_probes(report.probe) if report.probe else [],
+            "imagination": draw_imagination(imagination) if imagination else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
@@ -73,6 +76,8 @@ def render_page(report: RunReport) -> str:
         origins=_origins(report),
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},
+        sources=[(source, SOURCE_TITLES[source]) for source in SOURCES],
+        horizons=shown_horizons(imagination.horizon) if imagination else [],
         features=[(feature, TITLES[feature]) for feature in FEATURES],
         detectors=[(detector, DETECTOR_TITLES[detector]) for detector in DETECTORS],
     )
