@@ -156,6 +156,7 @@ def _recorded(dataset: Dataset, target: ProbeTarget, rows: np.ndarray, frameskip
     column = slice(target.index, target.index + target.recorded)
     read = dataset.read(target.column, rows).reshape(len(rows), -1)[:, column].astype(np.float64)
     if target.rate == "differenced":
-        read -= dataset.read(target.column, rows - frameskip).reshape(len(rows), -1)[:, column]
+        with np.errstate(invalid="ignore"):  # of infinite ones, which are told of
+            read -= dataset.read(target.column, rows - frameskip).reshape(len(rows), -1)[:, column]
         read /= frameskip
     return read

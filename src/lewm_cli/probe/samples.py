@@ -130,7 +130,7 @@ def draw_samples(
 
     Args:
         before: rows of its episode that lie before any frame, for those that look back.
-        frameskip: rows over which differences are taken.
+        frameskip: rows over which differences are taken; where one is, at least so many lie before any frame.
 
     Raises:
         LewmError: the task names no quantity, there are fewer than five episodes, none is long enough, their frames are
@@ -143,6 +143,8 @@ def draw_samples(
             f"only {len(episodes)} episodes of {dataset.name} may be used, too few to train and test a probe on "
             "different ones; record more and name them with --dataset"
         )
+    if any(target.rate == "differenced" for target in task.probe_targets):
+        before = max(before, frameskip)
     generator = np.random.default_rng(seed)
     tested = draw_tested(episodes, generator)
     ordered = np.sort(episodes)
@@ -169,8 +171,8 @@ def draw_tested(episodes: np.ndarray, generator: np.random.Generator) -> np.ndar
 
 
 def rows_before(run: Run) -> int:
-    """Rows before a frame that its history takes, or the difference to the model step before."""
-    return max(run.model.history - 1, 1) * run.card.inputs.frameskip
+    """Rows before a frame that its history takes."""
+    return (run.model.history - 1) * run.card.inputs.frameskip
 
 
 def encode(

@@ -22,6 +22,10 @@ PUSHT = Task(
         ProbeTarget("block x", "state", 2, "px"),
         ProbeTarget("block y", "state", 3, "px"),
         Angle("block angle", "state", 4),
+        ProbeTarget("agent velocity x", "state", 5, "px/s", "recorded"),
+        ProbeTarget("agent velocity y", "state", 6, "px/s", "recorded"),
+        ProbeTarget("block velocity x", "state", 2, "px/step", "differenced"),
+        ProbeTarget("block velocity y", "state", 3, "px/step", "differenced"),
     ),
     perturbations=(
         Perturbation("teleport", "agent and block jump to random free places", "px"),

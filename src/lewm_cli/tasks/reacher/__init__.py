@@ -24,6 +24,8 @@ REACHER = Task(
         Angle("wrist angle", "qpos", 1),
         ProbeTarget("finger x", "finger_pos", 0, "m"),
         ProbeTarget("finger y", "finger_pos", 1, "m"),
+        ProbeTarget("shoulder velocity", "qvel", 0, "rad/s", "recorded"),
+        ProbeTarget("wrist velocity", "qvel", 1, "rad/s", "recorded"),
     ),
     perturbations=(
         Perturbation("teleport", "the arm jumps to random joint angles", "cm"),
