@@ -23,7 +23,18 @@ from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, Project
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, RunCard
-from lewm_cli.probe import FEATURES, ProbeResult, draw_samples, encode, fit_probes, kinds, score_linear, score_probes
+from lewm_cli.probe import (
+    FEATURES,
+    SIZED,
+    ProbeResult,
+    draw_samples,
+    encode,
+    fit_fewer,
+    fit_probes,
+    kinds,
+    score_linear,
+    score_probes,
+)
 from lewm_cli.probe.fitted import Scale
 from lewm_cli.probe.probe_result import ProbeScore
 from lewm_cli.probe.samples import Features, ProbeSamples
@@ -443,6 +454,64 @@ def test_proprioception_that_a_run_is_given_is_said(run: Run, dataset: Dataset):
     assert said == [False, True]
 
 
+def test_several_seeds_split_and_fit_anew(run: Run, dataset: Dataset):
+    samples = draw(dataset)
+    features = see(run, dataset, samples)
+    fitted = {
+        seed: fit_probes(samples.split_anew(seed), features, seed=seed, advance=lambda done: None) for seed in (1, 2)
+    }
+    own = fit_probes(samples, features, seed=0, advance=lambda done: None)
+    keep = {"held_out": True, "begun": time.monotonic(), "seed": 0}
+    result = score_probes(run, dataset, samples, features, own, others=fitted, **keep)
+    assert result.seeds == (0, 1, 2)
+    tested = [tuple(one.tested) for one in (samples, samples.split_anew(1), samples.split_anew(2))]
+    assert len(set(tested)) == 3
+    for k, target in enumerate(result.targets):
+        for seed, split in ((1, samples.split_anew(1)), (2, samples.split_anew(2))):
+            inputs, values, test = features.model.numpy(), split.coordinates[k], split.test
+            predicted = LinearRegression().fit(inputs[~test], values[~test]).predict(inputs[test])
+            assert target.linear["model"].by_seed[seed] == pytest.approx(r2_score(values[test], predicted), abs=1e-8)
+        first = target.mlp["pixels"]
+        assert first.by_seed[0] == pytest.approx(first.r2, abs=1e-9)
+        low, high = min(first.by_seed), max(first.by_seed)
+        assert str(first) == f"{np.mean(first.by_seed):.3f} ({low:.3f} to {high:.3f})"
+    alone = score_probes(run, dataset, samples, features, own, **keep)
+    assert alone.seeds == alone.targets[0].linear["model"].by_seed == ()
+
+
+def test_fewer_frames_are_some_of_the_training_frames(run: Run, dataset: Dataset):
+    samples = draw(dataset)
+    features, test = see(run, dataset, samples), samples.test
+    every = int((~test).sum())
+    told: list[int] = []
+    found = fit_fewer(samples, features, [every, 20, 60], seed=0, advance=told.append)
+    assert sum(told) == 3 * len(SIZED)
+    few, more = samples.fewer(20, 0), samples.fewer(60, 0)
+    assert (few.sum(), more.sum()) == (20, 60)
+    assert not few[test].any()
+    assert more[few].all()
+    whole = measure(run, dataset, samples)
+    for k, (target, curve) in enumerate(zip(whole.targets, found, strict=True)):
+        assert [one.frames for one in curve] == [20, 60, every]
+        assert set(curve[0].linear) == set(curve[0].mlp) == set(SIZED)
+        assert curve[-1].linear["model"].value == pytest.approx(target.linear["model"].r2, abs=1e-8)
+        for kept, one in ((few, curve[0]), (more, curve[1])):
+            inputs, values = features.model.numpy(), samples.coordinates[k]
+            predicted = LinearRegression().fit(inputs[kept], values[kept]).predict(inputs[test])
+            assert one.linear["model"].value == pytest.approx(r2_score(values[test], predicted), abs=1e-8)
+
+
+def test_command_prints_seeds_and_a_curve(world: World):
+    done = world.probe(RUN, "--dataset", "tworoom/test", "--seeds", 2, "--train-frames", "20,40", "--imagine", 0)
+    assert done.code == 0, done.err
+    for words in ("2 seeds, each with a split", "R2 by training frames", "linear, untrained", " to "):
+        assert words in flat(done.out)
+    (path,) = (world.home / "tworoom" / "lewm.run" / "results").iterdir()
+    result = ProbeResult.model_validate_json(path.read_text(encoding="utf-8"))
+    assert result.seeds == (0, 1)
+    assert [one.frames for one in result.targets[0].sizes] == [20, 40]
+
+
 def test_quantity_that_is_left_out_is_said(world: World):
     states = np.random.default_rng(5).uniform(2, 14, (sum(LENGTHS), 2))
     states[:, 0] = 4
@@ -465,6 +534,11 @@ def test_quantity_that_is_left_out_is_said(world: World):
         ([RUN, "--dataset", "stateless"], 1, "has no column 'proprio'"),
         (["robot/lewm", "--dataset", "unnamed"], 1, "the task generic names no quantity to probe"),
         ([RUN, "--frames", 99], 2, "--frames"),
+        ([RUN, "--seeds", 0], 2, "--seeds"),
+        ([RUN, "--imagine", -1], 2, "--imagine"),
+        ([RUN, "--train-frames", "100;300"], 2, "is no list of numbers of frames like 100,300,1000"),
+        ([RUN, "--train-frames", "100,3"], 2, "holds 3; a probe needs at least 10 frames"),
+        ([RUN, "--dataset", "tworoom/test", "--train-frames", "99,9999"], 1, "--train-frames asks for 9,999 frames"),
         ([RUN, "--seed", -1], 2, "--seed"),
         ([RUN, "--device", "abacus"], 2, "abacus"),
     ],

@@ -5,13 +5,19 @@ from typing import Annotated
 import typer
 
 from lewm_cli.cli import completion, early, options
+from lewm_cli.errors import UsageError
 
 EXAMPLES = options.examples(
     "lewm probe tworoom/delta",
     "lewm probe tworoom/delta --dataset tworoom/test --frames 20000",
     "lewm probe tworoom/delta --imagine 20",
+    "lewm probe tworoom/delta --seeds 3 --train-frames 100,300,1000,3000",
     "lewm probe tworoom/delta --json",
 )
+
+FRAMES = "numbers of frames like 100,300,1000"
+FEWEST = 10
+"""Training frames."""
 
 
 def command(
@@ -37,6 +43,15 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the draw, the split and the probes.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Split and fit anew with so many seeds; the mean and the range are shown.")
+    ] = 1,
+    train_frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...", help="Fit to so many frames too: how many are needed?", show_default="all of them alone"
+        ),
+    ] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -51,6 +66,9 @@ def command(
     pixels, and shuffled labels. Training and test frames never share an episode. Then the model imagines recorded
     stretches with their actions: how far ahead is it better than saying that nothing changes?
     """
+    counts = options.counts("--train-frames", train_frames, FRAMES) if train_frames else ()
+    if counts and min(counts) < FEWEST:
+        raise UsageError(f"--train-frames {train_frames!r} holds {min(counts)}; a probe needs at least {FEWEST} frames")
     where = early.find_home(home, runs=[run], datasets=[dataset])
     from lewm_cli.flows.probe import probe_run
     from lewm_cli.report import Output, probe_tables
@@ -66,6 +84,8 @@ def command(
         frames=frames,
         horizon=imagine,
         seed=seed,
+        seeds=seeds,
+        sizes=counts,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),
         show=lambda result: output.result(result.model_dump(mode="json"), lambda: probe_tables(result)),

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from lewm_cli.data import DecodedFrames
 from lewm_cli.errors import LewmError
 from lewm_cli.flows import Progress
@@ -11,9 +13,11 @@ from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import (
+    SIZED,
     ProbeResult,
     draw_samples,
     encode,
+    fit_fewer,
     fit_probes,
     kinds,
     measure_open_loop,
@@ -39,6 +43,8 @@ def probe_run(
     frames: int | None = None,
     horizon: int | None = None,
     seed: int = 0,
+    seeds: int = 1,
+    sizes: tuple[int, ...] = (),
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
     show: Callable[[ProbeResult], None] = lambda result: None,
@@ -48,6 +54,8 @@ def probe_run(
     Args:
         dataset: the recording that frames come from; the episodes that the run held out if not given.
         horizon: model steps to imagine, 0 for none; a usual number if not given, or none where episodes are too short.
+        seeds: splits of the drawn frames into training and test, each with MLPs of its own, the first of `seed`.
+        sizes: numbers of training frames that probes are fitted to beside all of them.
         device: of the model; the probes themselves are fitted on the CPU.
 
     Raises:
@@ -70,12 +78,24 @@ def probe_run(
     )
     for target, reason in samples.left_out.items():
         say(f"left out: {target} {reason}")
+    fitted_to = int(np.sum(~samples.test))
+    if sizes and max(sizes) > fitted_to:
+        raise LewmError(
+            f"--train-frames asks for {max(sizes):,} frames, and only {fitted_to:,} of those drawn are of training "
+            "episodes; ask for fewer, or draw more with --frames"
+        )
     recorded = DecodedFrames(unseen.dataset, run.card.model.image_size)
     begun = time.monotonic()
     with progress("encoding", len(samples.rows), "frames") as advance:
         features = encode(run, unseen.dataset, recorded, samples, seed, advance)
-    with progress("fitting", len(kinds(features)), "pairs of probes") as advance:
+    pairs = seeds * len(kinds(features)) + len(sizes) * len(SIZED)
+    with progress("fitting", pairs, "pairs of probes") as advance:
         fitted = fit_probes(samples, features, seed=seed, advance=advance)
+        others = {
+            other: fit_probes(samples.split_anew(other), features, seed=other, advance=advance)
+            for other in range(seed + 1, seed + seeds)
+        }
+        curves = fit_fewer(samples, features, sizes, seed=seed, advance=advance) if sizes else ()
     steps = usual_horizon(run, unseen.dataset, samples.tested) if horizon is None else horizon
     imagination = open_loop = None
     if steps:
@@ -96,6 +116,8 @@ def probe_run(
         held_out=unseen.held_out,
         begun=begun,
         seed=seed,
+        others=others,
+        sizes=curves,
         imagination=imagination,
         open_loop=open_loop,
     )

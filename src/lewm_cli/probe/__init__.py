@@ -2,12 +2,13 @@
 
 from lewm_cli.probe.imagination import measure_open_loop, probe_imagination, usual_horizon
 from lewm_cli.probe.imagination_result import SOURCES, Imagination, ImaginedTarget, OpenLoop, Source
-from lewm_cli.probe.probe_result import FEATURES, Feature, ProbeResult
-from lewm_cli.probe.probes import FittedProbes, fit_probes, kinds, score_linear, score_probes
+from lewm_cli.probe.probe_result import FEATURES, SIZED, Feature, ProbeResult, SampleSize
+from lewm_cli.probe.probes import FittedProbes, fit_fewer, fit_probes, kinds, score_linear, score_probes
 from lewm_cli.probe.samples import ProbeSamples, draw_samples, encode, rows_before
 
 __all__ = [
     "FEATURES",
+    "SIZED",
     "SOURCES",
     "Feature",
     "FittedProbes",
@@ -16,9 +17,11 @@ __all__ = [
     "OpenLoop",
     "ProbeResult",
     "ProbeSamples",
+    "SampleSize",
     "Source",
     "draw_samples",
     "encode",
+    "fit_fewer",
     "fit_probes",
     "kinds",
     "measure_open_loop",

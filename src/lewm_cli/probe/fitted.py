@@ -51,8 +51,9 @@ class Scale:
     @classmethod
     def of_quantities(cls, columns: list[Tensor]) -> Self:
         """Of quantities with coordinates (N, C) each, one unit for all of one: what hardly varies counts little."""
-        spread = [column.var(dim=0, unbiased=False).mean().sqrt().expand(column.shape[1]) for column in columns]
-        return cls(torch.cat([column.mean(dim=0) for column in columns]), torch.cat(spread))
+        spread = torch.stack([column.var(dim=0, unbiased=False).mean().sqrt() for column in columns])
+        unit = torch.where(spread > 0, spread, 1.0).repeat_interleave(torch.tensor([one.shape[1] for one in columns]))
+        return cls(torch.cat([column.mean(dim=0) for column in columns]), unit)
 
     def apply(self, values: Tensor) -> Tensor:
         """Values (N, D) in these units."""

@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import Section
 from lewm_cli.probe.imagination_result import Imagination, OpenLoop
-from lewm_cli.statistics import estimate_r2
+from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Measurement
 
 Feature = Literal["model", "history", "encoder", "untrained", "pixels", "shuffled"]
@@ -15,6 +15,9 @@ FEATURES: tuple[Feature, ...] = ("model", "history", "encoder", "untrained", "pi
 """The model's latents; those of its last model steps together; the encoder's CLS token, before the projector; an
 untrained model's latents; the first principal components of raw pixels, as many as are probed of the latent; the
 model's latents with the targets shuffled."""
+
+SIZED: tuple[Feature, ...] = ("model", "untrained")
+"""Features that probes are fitted to with fewer frames."""
 
 REFERENCES: tuple[Feature, ...] = ("untrained", "pixels", "shuffled")
 """Features that should know less than the model."""
@@ -35,6 +38,8 @@ class ProbeScore(Section):
     r2_high: float
     rmse: float | None = None
     """None in results that were stored before it was measured."""
+    by_seed: tuple[float, ...] = ()
+    """R2 under each of the result's seeds, its own first; empty if it has one."""
 
     @classmethod
     def of(cls, predicted: np.ndarray, actual: np.ndarray, errors: np.ndarray, episodes: np.ndarray, seed: int) -> Self:
@@ -56,7 +61,18 @@ class ProbeScore(Section):
         )
 
     def __str__(self) -> str:
+        """R2 with its interval; of several seeds the mean, with the lowest and the highest."""
+        if self.by_seed:
+            return f"{sum(self.by_seed) / len(self.by_seed):.3f} ({min(self.by_seed):.3f} to {max(self.by_seed):.3f})"
         return f"{self.r2:.3f} [{self.r2_low:.3f}, {self.r2_high:.3f}]"
+
+
+class SampleSize(Section):
+    """R2 on the same test frames of probes fitted to so many of the training frames, which those of more contain."""
+
+    frames: PositiveInt
+    linear: dict[Feature, Estimate]
+    mlp: dict[Feature, Estimate]
 
 
 class TargetResult(Section):
@@ -68,6 +84,8 @@ class TargetResult(Section):
     """True for how fast something changes, which one frame does not show."""
     linear: dict[Feature, ProbeScore]
     mlp: dict[Feature, ProbeScore]
+    sizes: tuple[SampleSize, ...] = ()
+    """The fewest frames first; empty if they were not asked for."""
 
     @property
     def beats_references(self) -> bool:
@@ -102,6 +120,8 @@ class ProbeResult(Measurement):
     """True if the run is given proprioception beside frames."""
     recipe: str
     seed: int
+    seeds: tuple[int, ...] = ()
+    """Those of splits and MLPs, that of the result first; empty if there is one."""
     targets: tuple[TargetResult, ...]
     left_out: dict[str, str]
     """Quantities that could not be probed, and why."""

@@ -1,7 +1,8 @@
 """Linear and MLP probes: fitted to features of the same frames from several sources, and scored on every quantity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -10,10 +11,22 @@ from torch import Tensor
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.probe.fitted import KINDS, RECIPE, Kind, Probes, Quantities, Scale, least_squares
 from lewm_cli.probe.imagination_result import Imagination, OpenLoop
-from lewm_cli.probe.probe_result import FEATURES, Feature, ProbePoint, ProbeResult, ProbeScore, TargetResult
+from lewm_cli.probe.probe_result import (
+    FEATURES,
+    SIZED,
+    Feature,
+    ProbePoint,
+    ProbeResult,
+    ProbeScore,
+    SampleSize,
+    TargetResult,
+)
 from lewm_cli.probe.samples import Features, ProbeSamples, Recorded, in_parts, latent_view, probed_width
 from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Run
+
+LEAST = 1e-12
+"""Sum of squares that counts as none."""
 
 SHOWN_POINTS = 600
 """Test frames kept in the result for pictures."""
@@ -34,6 +47,13 @@ class FittedProbes:
     quantities: Quantities
     actual: Tensor
     read: dict[Kind, dict[Feature, Tensor]]
+
+    def r2(self, kind: Kind, feature: Feature, k: int) -> float:
+        """R2 of the k-th quantity."""
+        own = self.quantities.columns[k]
+        off = (self.read[kind][feature] - self.actual)[:, own].square().sum()
+        spread = self.actual[:, own].var(dim=0, unbiased=False).sum() * len(self.actual)
+        return 1 - off.item() / max(spread.item(), LEAST)
 
 
 def fit_probes(samples: ProbeSamples, features: Features, *, seed: int, advance: Callable[[int], None]) -> FittedProbes:
@@ -59,6 +79,40 @@ def fit_probes(samples: ProbeSamples, features: Features, *, seed: int, advance:
     return FittedProbes(fitted["model"], quantities, actual[test], read)
 
 
+def fit_fewer(
+    samples: ProbeSamples, features: Features, frames: Sequence[int], *, seed: int, advance: Callable[[int], None]
+) -> tuple[tuple[SampleSize, ...], ...]:
+    """Fits probes to so many of the training frames, and scores them on all test frames: by quantity, by number.
+
+    Args:
+        frames: as many as there are training frames, or fewer.
+        seed: of the draw, the MLPs and the bootstrap.
+        advance: called with the number of kinds of features fitted since the last call, `SIZED` for each number.
+    """
+    test, owners = samples.test, samples.episodes[samples.test]
+    quantities = Quantities.of(samples.targets, samples.coordinates, ~test)
+    actual = quantities.scale.apply(torch.from_numpy(np.concatenate(samples.coordinates, axis=1)))
+    found: list[list[SampleSize]] = [[] for _ in samples.targets]
+    for count in sorted(frames):
+        read: dict[Kind, dict[Feature, Tensor]] = {kind: {} for kind in KINDS}
+        for feature in SIZED:
+            values, kept = kinds(features)[feature], samples.fewer(count, seed)
+            probes = Probes.fit(values[kept], actual[kept], seed)
+            for kind in KINDS:
+                read[kind][feature] = probes.read(values[test], kind)
+            advance(1)
+        for k, own in enumerate(quantities.columns):
+            scores = {
+                kind: {
+                    feature: estimate_r2(values[:, own].numpy(), actual[test][:, own].numpy(), owners, seed)
+                    for feature, values in read[kind].items()
+                }
+                for kind in KINDS
+            }
+            found[k].append(SampleSize(frames=count, **scores))
+    return tuple(map(tuple, found))
+
+
 def kinds(features: Features) -> dict[Feature, Tensor]:
     """The features (N, D) that probes are fitted to, by kind."""
     found = {feature: features.model if feature == "shuffled" else getattr(features, feature) for feature in FEATURES}
@@ -75,6 +129,8 @@ def score_probes(
     held_out: bool,
     begun: float,
     seed: int,
+    others: Mapping[int, FittedProbes] = MappingProxyType({}),
+    sizes: tuple[tuple[SampleSize, ...], ...] = (),
     imagination: Imagination | None = None,
     open_loop: OpenLoop | None = None,
 ) -> ProbeResult:
@@ -84,6 +140,8 @@ def score_probes(
         held_out: whether the model was trained on none of the episodes.
         begun: `time.monotonic()` when the frames began to be encoded.
         seed: of the bootstrap and the choice of points.
+        others: probes fitted under other seeds.
+        sizes: of each quantity, what `fit_fewer` found.
         imagination, open_loop: what was measured of imagined latents.
     """
     test, owners = samples.test, samples.episodes[samples.test]
@@ -91,11 +149,16 @@ def score_probes(
 
     def scores(kind: Kind, k: int) -> dict[Feature, ProbeScore]:
         own, actual = quantities.columns[k], fitted.actual
-        return {
+        found = {
             feature: ProbeScore.of(
                 read[:, own].numpy(), actual[:, own].numpy(), quantities.errors(read, actual)[:, k], owners, seed
             )
             for feature, read in fitted.read[kind].items()
+        }
+        every = [fitted, *others.values()] if others else []
+        return {
+            feature: score.model_copy(update={"by_seed": tuple(one.r2(kind, feature, k) for one in every)})
+            for feature, score in found.items()
         }
 
     explained, plane = _plane(features.model[~test], features.model[test])
@@ -118,6 +181,7 @@ def score_probes(
         proprio=run.card.inputs.proprio is not None,
         recipe=RECIPE if width == latent else f"{RECIPE}; latents through {width} principal components",
         seed=seed,
+        seeds=(seed, *others) if others else (),
         targets=tuple(
             TargetResult(
                 name=target.name,
@@ -125,6 +189,7 @@ def score_probes(
                 rate=target.rate is not None,
                 linear=scores("linear", k),
                 mlp=scores("mlp", k),
+                sizes=sizes[k] if sizes else (),
             )
             for k, target in enumerate(samples.targets)
         ),

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -60,6 +61,19 @@ class ProbeSamples:
     def tested(self) -> np.ndarray:
         """Numbers of the episodes (E,) that probes are tested on."""
         return np.unique(self.episodes[self.test])
+
+    def split_anew(self, seed: int) -> Self:
+        """The same frames, other episodes of which become the test set; raises LewmError if hardly any frame does."""
+        drawn = draw_tested(np.unique(self.episodes), np.random.default_rng(seed))
+        test = np.isin(self.episodes, drawn)
+        _require_both(test, f"the recording and split under seed {seed}")
+        return replace(self, test=test)
+
+    def fewer(self, frames: int, seed: int) -> np.ndarray:
+        """So many of the training rows, (N,) bool; more contain fewer, if the seed is the same."""
+        kept = np.zeros(len(self.rows), bool)
+        kept[np.random.default_rng(seed).permutation(np.flatnonzero(~self.test))[:frames]] = True
+        return kept
 
 
 @dataclass(frozen=True)
@@ -152,15 +166,17 @@ def draw_samples(
     kept = np.sort(generator.permutation(len(every))[:frames])
     rows, owners = every[kept], np.repeat(ordered, (dataset.lengths[ordered] - before).clip(0))[kept]
     test = np.isin(owners, tested)
-    if min(test.sum(), np.sum(~test)) < 2:
-        looked = f", each with the {before} rows before it" * bool(before)
-        raise LewmError(
-            f"of the {len(rows)} frames drawn from {dataset.name}{looked}, {test.sum()} are of test episodes, and at "
-            "least two are needed to train a probe and two to test it; draw more with --frames, or record longer "
-            "episodes"
-        )
+    _require_both(test, f"{dataset.name}, each with {before} rows before it" if before else dataset.name)
     read = read_targets(dataset, task.probe_targets, rows, test, frameskip)
     return ProbeSamples(rows, owners, test, *read, frameskip)
+
+
+def _require_both(test: np.ndarray, origin: str) -> None:
+    if min(test.sum(), np.sum(~test)) < 2:
+        raise LewmError(
+            f"of the {len(test)} frames drawn from {origin}, {test.sum()} are of test episodes, and at least two are "
+            "needed to train a probe and two to test it; draw more with --frames, or record longer episodes"
+        )
 
 
 def draw_tested(episodes: np.ndarray, generator: np.random.Generator) -> np.ndarray:

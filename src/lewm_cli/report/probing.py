@@ -4,7 +4,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from lewm_cli.heads import HeadFit
-from lewm_cli.probe import FEATURES, SOURCES, Feature, Imagination, OpenLoop, ProbeResult, Source
+from lewm_cli.probe import FEATURES, SIZED, SOURCES, Feature, Imagination, OpenLoop, ProbeResult, Source
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import plain_table
 
@@ -46,11 +46,32 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
         "the same model before training; pixel PCA: as many principal components as the latent\n"
         "has dimensions." + given * result.proprio,
     ]
+    if result.seeds:
+        tables.append(
+            f"R2: mean, lowest and highest of {len(result.seeds)} seeds, each with a split and MLPs of its own; all "
+            "else is of\nthe first."
+        )
+    if any(target.sizes for target in result.targets):
+        tables += _size_tables(result)
     if result.imagination:
         tables += _imagination_tables(result.imagination)
     if result.open_loop:
         tables += _open_loop_tables(result.open_loop)
     return tables
+
+
+def _size_tables(result: ProbeResult) -> list[RenderableType]:
+    """R2 by the number of training frames."""
+    sizes = [one.frames for one in result.targets[0].sizes]
+    table = plain_table("quantity, probe", *(f"{size:,}" for size in sizes), title="R2 by training frames")
+    for target in result.targets:
+        table.add_row(with_unit(target.name, target.unit))
+        for name, kind in (("linear", "linear"), ("MLP", "mlp")):
+            for feature in SIZED:
+                found = (getattr(one, kind)[feature] for one in target.sizes)
+                last = kind == "mlp" and feature == SIZED[-1]
+                table.add_row(f"  {name}, {TITLES[feature]}", *(f"{one.value:.3f}" for one in found), end_section=last)
+    return [table]
 
 
 def _imagination_tables(found: Imagination) -> list[RenderableType]:
