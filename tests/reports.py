@@ -14,7 +14,7 @@ from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Fr
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.probe import FEATURES, Imagination, ImaginedTarget, OpenLoop, ProbeResult
+from lewm_cli.probe import FEATURES, SIZED, Imagination, ImaginedTarget, OpenLoop, ProbeResult, SampleSize
 from lewm_cli.probe.imagination_result import ImaginedReading, OpenLoopError, ReadError
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
@@ -237,7 +237,7 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
         recipe="least squares",
         seed=0,
         targets=(
-            TargetResult(name="agent x", unit="px", linear=scores(0.93), mlp=scores(0.998)),
+            TargetResult(name="agent x", unit="px", linear=scores(0.93), mlp=scores(0.998), sizes=sizes()),
             TargetResult(name="heading", unit="", linear=scores(0.4), mlp=scores(0.95)),
         ),
         left_out={"speed": "is constant"},
@@ -261,6 +261,16 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
         ),
         **made,
     )
+
+
+def sizes() -> tuple[SampleSize, ...]:
+    """Better with more frames, and far below nothing with few."""
+
+    def read(best: float) -> dict[str, Estimate]:
+        return {feature: Estimate(value=best, low=best - 0.1, high=best + 0.01) for feature in SIZED}
+
+    found = ((100, -5.0, 0.4), (300, 0.6, 0.8), (800, 0.93, 0.998))
+    return tuple(SampleSize(frames=frames, linear=read(linear), mlp=read(mlp)) for frames, linear, mlp in found)
 
 
 def imagination() -> Imagination:

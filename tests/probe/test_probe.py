@@ -25,6 +25,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.probe import (
     FEATURES,
+    PUBLISHED,
     SIZED,
     ProbeResult,
     draw_samples,
@@ -41,7 +42,7 @@ from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.report import probe_tables
 from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
-from lewm_cli.tasks import GENERIC, TWOROOM
+from lewm_cli.tasks import GENERIC, TWOROOM, find_task
 from synthetic import write_recording
 
 SIZE = 16
@@ -512,6 +513,25 @@ def test_command_prints_seeds_and_a_curve(world: World):
     assert [one.frames for one in result.targets[0].sizes] == [20, 40]
 
 
+def test_paper_stands_beside_the_run(world: World):
+    done = world.probe(RUN, "--dataset", "tworoom/test", "--paper", "--imagine", 0)
+    assert done.code == 0, done.err
+    for words in ("DINO-WM, published 0.488 0.824 0.000 0.999", "arXiv 2603.19312", "recipe", "is not known"):
+        assert words in flat(done.out)
+    (path,) = (world.home / "tworoom" / "lewm.run" / "results").iterdir()
+    read = [one.linear["model"].mse for one in ProbeResult.model_validate_json(path.read_text()).targets[:2]]
+    assert f"{RUN} {np.mean(read):.3f}" in flat(done.out)
+    assert "published" not in world.probe(RUN, "--dataset", "tworoom/test", "--imagine", 0).out
+
+
+def test_parts_of_published_quantities_are_quantities_of_their_task():
+    for task, rows in PUBLISHED.items():
+        names = {target.name for target in find_task(task).probe_targets}
+        for row in rows:
+            assert set(row.targets) <= names
+            assert "LeWM" in row.scores
+
+
 def test_quantity_that_is_left_out_is_said(world: World):
     states = np.random.default_rng(5).uniform(2, 14, (sum(LENGTHS), 2))
     states[:, 0] = 4
@@ -532,6 +552,11 @@ def test_quantity_that_is_left_out_is_said(world: World):
         ([RUN, "--dataset", "unnamed"], 1, "unnamed is a recording of no task of ours"),
         ([RUN, "--dataset", "wide"], 1, "wide has 3 action dimensions, and tworoom/lewm was trained with 2"),
         ([RUN, "--dataset", "stateless"], 1, "has no column 'proprio'"),
+        (
+            ["robot/lewm", "--dataset", "unnamed", "--paper"],
+            1,
+            "the paper has no table of probes for generic",
+        ),
         (["robot/lewm", "--dataset", "unnamed"], 1, "the task generic names no quantity to probe"),
         ([RUN, "--frames", 99], 2, "--frames"),
         ([RUN, "--seeds", 0], 2, "--seeds"),

@@ -12,6 +12,7 @@ EXAMPLES = options.examples(
     "lewm probe tworoom/delta --dataset tworoom/test --frames 20000",
     "lewm probe tworoom/delta --imagine 20",
     "lewm probe tworoom/delta --seeds 3 --train-frames 100,300,1000,3000",
+    "lewm probe pusht/lewm --paper",
     "lewm probe tworoom/delta --json",
 )
 
@@ -52,6 +53,7 @@ def command(
             metavar="N,N,...", help="Fit to so many frames too: how many are needed?", show_default="all of them alone"
         ),
     ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Print the paper's scores beside those of the run.")] = False,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -86,8 +88,9 @@ def command(
         seed=seed,
         seeds=seeds,
         sizes=counts,
+        paper=paper,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),
-        show=lambda result: output.result(result.model_dump(mode="json"), lambda: probe_tables(result)),
+        show=lambda result: output.result(result.model_dump(mode="json"), lambda: probe_tables(result, paper=paper)),
     )
     output.say(f"stored: {path}")

@@ -13,6 +13,7 @@ from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import (
+    PUBLISHED,
     SIZED,
     ProbeResult,
     draw_samples,
@@ -45,6 +46,7 @@ def probe_run(
     seed: int = 0,
     seeds: int = 1,
     sizes: tuple[int, ...] = (),
+    paper: bool = False,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
     show: Callable[[ProbeResult], None] = lambda result: None,
@@ -56,6 +58,7 @@ def probe_run(
         horizon: model steps to imagine, 0 for none; a usual number if not given, or none where episodes are too short.
         seeds: splits of the drawn frames into training and test, each with MLPs of its own, the first of `seed`.
         sizes: numbers of training frames that probes are fitted to beside all of them.
+        paper: refuse a task for which the paper has no scores.
         device: of the model; the probes themselves are fitted on the CPU.
 
     Raises:
@@ -65,6 +68,10 @@ def probe_run(
     run.require_world_model()
     run.use_threads()
     task = find_task(run.card.inputs.task) or GENERIC
+    if paper and task.name not in PUBLISHED:
+        raise LewmError(
+            f"the paper has no table of probes for {task.name}, only for {', '.join(PUBLISHED)}; leave out --paper"
+        )
     unseen = find_unseen(home, run, task, dataset, say)
     try_keeping(home, run)
     samples = draw_samples(

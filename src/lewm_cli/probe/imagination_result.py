@@ -10,7 +10,7 @@ from lewm_cli.statistics import BreakEven, Estimate
 Source = Literal["imagined", "copying", "encoded"]
 SOURCES: tuple[Source, ...] = ("imagined", "copying", "encoded")
 """The latent that the model predicts open loop; the last one of the context, which says that nothing changes; and that
-of the frame which was recorded then, below whose error a probe cannot come."""
+of the frame which was recorded then, with the error that the probe has anyway."""
 
 
 class ReadError(Section):

@@ -4,7 +4,18 @@ import numpy as np
 from rich.console import RenderableType
 
 from lewm_cli.heads import HeadFit
-from lewm_cli.probe import FEATURES, SIZED, SOURCES, Feature, Imagination, OpenLoop, ProbeResult, Source
+from lewm_cli.probe import (
+    FEATURES,
+    PUBLISHED,
+    SIZED,
+    SOURCE,
+    SOURCES,
+    Feature,
+    Imagination,
+    OpenLoop,
+    ProbeResult,
+    Source,
+)
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import plain_table
 
@@ -24,11 +35,15 @@ SHOWN_HORIZONS = 5
 """Columns of the table of imagined quantities."""
 
 
-def probe_tables(result: ProbeResult) -> list[RenderableType]:
-    """One row per quantity and kind of features; R2 with its interval. Then what is imagined."""
+def probe_tables(result: ProbeResult, *, paper: bool = False) -> list[RenderableType]:
+    """One row per quantity and kind of features; R2 with its interval. Then what is imagined.
+
+    Args:
+        paper: add the paper's scores of the task, of which there are some.
+    """
     seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
-    headings = ("quantity, features", "linear R2", "MLP R2", "MLP error")
-    table = plain_table(*headings, title=f"{result.run} on {result.dataset.name}, {seen}")
+    headings = ("quantity, features", "linear R2", "MLP R2", "error")
+    table = plain_table(*headings, fold=(0,), title=f"{result.run} on {result.dataset.name}, {seen}")
     for target in result.targets:
         table.add_row(with_unit(target.name, target.unit))
         features = [feature for feature in FEATURES if feature in target.mlp]
@@ -41,8 +56,8 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
         table,
         f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, {result.test_frames:,} of "
         f"{len(result.test_episodes)} others to test. Error: root mean\n"
-        "square, in the quantity's unit; 95 % intervals over test episodes. History: latents of\n"
-        "the last model steps together; encoder: its CLS token, before the projector; untrained:\n"
+        "square of the MLP, in the quantity's unit; 95 % intervals over test episodes. History: latents\n"
+        "of the last model steps together; encoder: its CLS token, before the projector; untrained:\n"
         "the same model before training; pixel PCA: as many principal components as the latent\n"
         "has dimensions." + given * result.proprio,
     ]
@@ -53,11 +68,34 @@ def probe_tables(result: ProbeResult) -> list[RenderableType]:
         )
     if any(target.sizes for target in result.targets):
         tables += _size_tables(result)
+    if paper:
+        tables += _paper_tables(result)
     if result.imagination:
         tables += _imagination_tables(result.imagination)
     if result.open_loop:
         tables += _open_loop_tables(result.open_loop)
     return tables
+
+
+def _paper_tables(result: ProbeResult) -> list[RenderableType]:
+    """The paper's table with a row of the run under each quantity; a quantity's parts that were probed are averaged."""
+    table = plain_table("quantity, method", "linear MSE", "r", "MLP MSE", "r", title=f"As published: {SOURCE}")
+    for row in PUBLISHED[result.task]:
+        table.add_row(row.quantity)
+        for method, scores in row.scores.items():
+            table.add_row(f"  {method}, published", *(f"{score:.3f}" for score in scores))
+        parts = [target for target in result.targets if target.name in row.targets]
+        read = [(one.linear["model"], one.mlp["model"]) for one in parts]
+        ours = [(linear.mse, linear.r, mlp.mse, mlp.r) for linear, mlp in read]
+        means = (f"{score:.3f}" for score in np.mean(ours, axis=0).tolist()) if ours else ["not probed"]
+        table.add_row(f"  {result.run}", *means, end_section=True)
+    return [
+        table,
+        "The published recipe (size of the MLP, optimizer, frames, split) is not known, and angles and\n"
+        "rotations are read in coordinates of our own (sine and cosine; the quaternion's outer product),\n"
+        "so compare the order of methods, not digits. MSE is of z-scored quantities on both sides, as far\n"
+        "as can be told.",
+    ]
 
 
 def _size_tables(result: ProbeResult) -> list[RenderableType]:
@@ -78,7 +116,7 @@ def _imagination_tables(found: Imagination) -> list[RenderableType]:
     """Errors of the MLP probe, one row per quantity and source, and where imagining is worth nothing more."""
     steps = shown_horizons(found.horizon)
     title = "MLP probe on imagined latents: error by model steps ahead"
-    table = plain_table("quantity, latent", *(f"+{step}" for step in steps), "break-even", title=title)
+    table = plain_table("quantity, latent", *(f"+{step}" for step in steps), "break-even", fold=(0,), title=title)
     for target in found.targets:
         table.add_row(with_unit(target.name, target.unit))
         for source in SOURCES:
@@ -90,8 +128,8 @@ def _imagination_tables(found: Imagination) -> list[RenderableType]:
         f"{found.stretches} stretches of {found.episodes} test episodes, imagined from {found.history} recorded frames "
         "with the recorded actions;\n"
         f"a model step is {found.frameskip} environment steps. Copying: the last frame's latent, as if nothing\n"
-        "changed; re-encoded: the latent of what was recorded then, below whose error the probe cannot\n"
-        "come. Break-even: the first step at which imagining is no better than copying, 95 % interval.",
+        "changed; re-encoded: the latent of what was recorded then, with the error that the probe has\n"
+        "anyway. Break-even: the first step at which imagining is no better than copying, 95 % interval.",
     ]
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from lewm_cli.evaluate import EvalResult, PairedComparison
-from lewm_cli.probe import Imagination, ImaginedTarget, ProbeResult
+from lewm_cli.probe import Imagination, ImaginedTarget, ProbeResult, TargetResult
 from lewm_cli.report.numbers import brackets, decimals, number, percent, times
 from lewm_cli.report.page.style import (
     BASELINE,
@@ -53,7 +53,10 @@ COLORED = 2
 """Quantities that the latent map is colored by."""
 
 IMAGINED = 6
-"""Quantities whose imagined error is drawn; the table has all."""
+"""Quantities whose imagined error is drawn, and R2 with fewer frames; the table has all."""
+
+LOWEST_R2 = -0.2
+"""What reads worse than this is drawn at the lower edge."""
 
 SHOWN_EPISODES = 60
 """Thin lines; the median is over all episodes."""
@@ -398,6 +401,33 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
     if not target.beats_references:
         title = f"{target.name[0].upper()}{target.name[1:]} from the latent: R² {r2}, no better than without the model"
     return finish(figure, f"probe-{k}", title)
+
+
+def draw_sizes(result: ProbeResult) -> list[Drawing]:
+    """R2 against the number of training frames, one figure per quantity."""
+    return [_sizes(target, k) for k, target in enumerate(result.targets[:IMAGINED]) if len(target.sizes) > 1]
+
+
+def _sizes(target: TargetResult, k: int) -> Drawing:
+    frames = [one.frames for one in target.sizes]
+    figure, axes = new_figure()
+    curves: tuple[tuple[str, list[float], str], ...] = (
+        ("MLP", [one.mlp["model"].value for one in target.sizes], MODEL),
+        ("linear", [one.linear["model"].value for one in target.sizes], OTHER),
+        ("MLP,\nuntrained", [one.mlp["untrained"].value for one in target.sizes], BASELINE),
+    )
+    for _, values, color in curves:
+        axes.plot(frames, np.maximum(values, LOWEST_R2), color=color, marker="o", ms=3.5)
+    axes.set_xlim(frames[0], frames[-1])
+    axes.set_ylim(LOWEST_R2, 1.03)
+    log_axis(axes, "x")
+    axes.set_title(f"R² of {target.name}")
+    axes.set_xlabel("training frames (log scale)", loc="left")
+    ends = [(max(values[-1], LOWEST_R2), name, MUTED if color == BASELINE else color) for name, values, color in curves]
+    label_ends(axes, ends)
+    few, all_of_them = (decimals(curves[0][1][end], 2) for end in (0, -1))
+    read = f"R² {few} with {frames[0]:,} frames, and {all_of_them} with {frames[-1]:,}"
+    return finish(figure, f"sizes-{k}", f"{target.name[0].upper()}{target.name[1:]} from the latent: {read}")
 
 
 def draw_imagination(found: Imagination) -> list[Drawing]:

@@ -16,6 +16,7 @@ from lewm_cli.report.page.figures import (
     draw_perturbation,
     draw_planning,
     draw_probes,
+    draw_sizes,
     draw_surprise,
     draw_training,
 )
@@ -53,6 +54,7 @@ def render_page(report: RunReport) -> str:
             "training": draw_training(report.history, frozen=report.frozen),
             "map": draw_latent_map(report.probe) if report.probe else [],
             "probes": draw_probes(report.probe) if report.probe else [],
+            "sizes": draw_sizes(report.probe) if report.probe else [],
             "imagination": draw_imagination(imagination) if imagination else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
         }
