@@ -152,7 +152,7 @@ def read_coordinates(
 
 
 def _recorded(dataset: Dataset, target: ProbeTarget, rows: np.ndarray, frameskip: int) -> np.ndarray:
-    """What a recording holds of a quantity in some rows (N,): (N, R) float64."""
+    """Reads what a recording holds of a quantity in some rows (N,): (N, R) float64."""
     column = slice(target.index, target.index + target.recorded)
     read = dataset.read(target.column, rows).reshape(len(rows), -1)[:, column].astype(np.float64)
     if target.rate == "differenced":

@@ -39,7 +39,7 @@ class Scale:
 
     @classmethod
     def of(cls, values: Tensor) -> Self:
-        """By mean and standard deviation of values (N, D).
+        """Takes mean and standard deviation of values (N, D).
 
         Of a dimension that is constant but for rounding (a patch that never changes, a principal component more than
         there are directions) hardly anything is left: divided by such a deviation, it would be all that a probe sees.
@@ -50,7 +50,7 @@ class Scale:
 
     @classmethod
     def of_quantities(cls, columns: list[Tensor]) -> Self:
-        """Of quantities with coordinates (N, C) each, one unit for all of one: what hardly varies counts little."""
+        """Scales quantities with coordinates (N, C) each, all of one by one unit: what hardly varies counts little."""
         spread = torch.stack([column.var(dim=0, unbiased=False).mean().sqrt() for column in columns])
         unit = torch.where(spread > 0, spread, 1.0).repeat_interleave(torch.tensor([one.shape[1] for one in columns]))
         return cls(torch.cat([column.mean(dim=0) for column in columns]), unit)
@@ -60,7 +60,7 @@ class Scale:
         return (values - self.offset) / self.unit
 
     def undo(self, values: Tensor) -> Tensor:
-        """What `apply` took."""
+        """Values (N, D) as `apply` took them."""
         return values * self.unit + self.offset
 
 
@@ -82,7 +82,7 @@ class Probes:
 
     @torch.inference_mode()
     def read(self, features: Tensor, kind: Kind) -> Tensor:
-        """What one of them reads from features (N, D)."""
+        """Coordinates (N, C) that one of them reads from features (N, D)."""
         inputs = self.inputs.apply(features.double())
         return _with_intercept(inputs) @ self.weights if kind == "linear" else self.network(inputs.float()).double()
 
@@ -98,7 +98,7 @@ class Quantities:
 
     @classmethod
     def of(cls, targets: tuple[ProbeTarget, ...], coordinates: tuple[np.ndarray, ...], train: np.ndarray) -> Self:
-        """Of coordinates (N, C) of each, the training rows of which `train` (N,) marks."""
+        """Takes coordinates (N, C) of each, the training rows of which `train` (N,) marks."""
         ends = np.cumsum([one.shape[1] for one in coordinates]).tolist()
         columns = tuple(slice(end - one.shape[1], end) for end, one in zip(ends, coordinates, strict=True))
         scale = Scale.of_quantities([torch.from_numpy(one[train]) for one in coordinates])

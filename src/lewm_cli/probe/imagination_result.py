@@ -1,4 +1,4 @@
-"""How well what happens is imagined: quantities read from imagined latents, and errors of the latents themselves."""
+"""Results of imagining what happens: quantities read from imagined latents, and errors of the latents themselves."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ of the frame which was recorded then, with the error that the probe has anyway."
 
 
 class ReadError(Section):
-    """How far a probe is off at one horizon: root mean squared error in the quantity's unit, and R2."""
+    """Errors of a probe at one horizon: root mean squared error in the quantity's unit, and R2."""
 
     rmse: float
     r2: float

@@ -96,11 +96,11 @@ class LatentView:
     components: "Components | None"
 
     def __call__(self, frames: np.ndarray, proprio: np.ndarray | None) -> Tensor:
-        """What probes see of frames, as any `View` does."""
+        """Shows frames to probes, as any `View` does."""
         return self.of(self.run.embed(frames, proprio))
 
     def of(self, latents: Tensor) -> Tensor:
-        """What probes see of latents (N, D)."""
+        """Shows latents (N, D) to probes: (N, K)."""
         return self.components.of(latents.float().cpu()) if self.components else latents
 
 

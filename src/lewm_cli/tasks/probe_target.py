@@ -1,4 +1,4 @@
-"""What latents are probed for: numbers, angles, which have no ends, and rotations, whose quaternions have no sign."""
+"""Quantities that latents are probed for: numbers, angles without ends, and rotations, whose quaternions have no sign."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -39,7 +39,7 @@ class ProbeTarget:
         return self.unit in LENGTHS
 
     def coordinates(self, recorded: np.ndarray) -> np.ndarray:
-        """What probes read, (N, C), from what is recorded, (N, R) float64."""
+        """Turns what is recorded, (N, R) float64, into what probes read, (N, C)."""
         return recorded
 
     def values(self, coordinates: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ class ProbeTarget:
         return coordinates[:, 0]
 
     def errors(self, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
-        """How far predicted coordinates (N, C) are from the actual ones, in its unit and never negative, (N,)."""
+        """Distances (N,) of predicted coordinates (N, C) from the actual ones, in its unit and never negative."""
         return np.abs(predicted - actual)[:, 0]
 
 

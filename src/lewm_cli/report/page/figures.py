@@ -370,8 +370,9 @@ def _neighbor_differences(places: np.ndarray, values: np.ndarray, episodes: np.n
 
 
 def draw_probes(result: ProbeResult) -> list[Drawing]:
-    """Predicted against actual, one figure per quantity, both probes in it."""
-    return [_scatter(result, k) for k in range(len(result.targets))] if result.points else []
+    """Predicted against actual, one figure per quantity that a frame shows, both probes in it."""
+    shown = [k for k, target in enumerate(result.targets) if target in result.still]
+    return [_scatter(result, k) for k in shown] if result.points else []
 
 
 def _scatter(result: ProbeResult, k: int) -> Drawing:
