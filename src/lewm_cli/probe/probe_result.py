@@ -89,7 +89,7 @@ class TargetResult(Section):
 
     @property
     def beats_references(self) -> bool:
-        """True if the MLP reads it better from the model than any reference, and than the mean, with intervals apart."""
+        """True if the MLP reads it better than from any reference, and than the mean is, with intervals apart."""
         return self.mlp["model"].r2_low > max(0.0, *(self.mlp[feature].r2_high for feature in REFERENCES))
 
 

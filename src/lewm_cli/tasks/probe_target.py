@@ -1,4 +1,4 @@
-"""Quantities that latents are probed for: numbers, angles without ends, and rotations, whose quaternions have no sign."""
+"""Quantities that latents are probed for: numbers, angles without ends, rotations without a sign."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
