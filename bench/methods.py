@@ -481,7 +481,7 @@ def _spaces(measured: Measured) -> Iterator[str]:
 
 def _worst_r2(probe: ProbeResult, kind: str) -> float:
     """Of the quantity that is read worst."""
-    return min(getattr(target, kind)["model"].r2 for target in probe.targets)
+    return min(getattr(target, kind)["model"].r2 for target in probe.still)
 
 
 def _seconds(group: Group) -> float:

@@ -29,10 +29,11 @@ from lewm_cli.latent.latent_result import (
     TrueDistance,
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
-from lewm_cli.probe import FEATURES, ProbeResult
+from lewm_cli.probe import FEATURES, SIZED, Imagination, ImaginedTarget, OpenLoop, ProbeResult, SampleSize
+from lewm_cli.probe.imagination_result import ImaginedReading, OpenLoopError, ReadError
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
-from lewm_cli.statistics import Estimate
+from lewm_cli.statistics import BreakEven, Estimate
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbedEpisode
 from lewm_cli.surprise.surprise_result import Curve
@@ -225,9 +226,9 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
     """Two quantities, one without a unit."""
 
     def scores(best: float) -> dict[str, ProbeScore]:
-        found = (best, 0.5, 0.3, -0.01)
+        found = (best, best, best - 0.01, 0.5, 0.3, -0.01)
         return {
-            feature: ProbeScore(mse=1 - r2, r=abs(r2) ** 0.5, r2=r2, r2_low=r2 - 0.02, r2_high=r2 + 0.01)
+            feature: ProbeScore(mse=1 - r2, r=abs(r2) ** 0.5, r2=r2, r2_low=r2 - 0.02, r2_high=r2 + 0.01, rmse=3.0)
             for feature, r2 in zip(FEATURES, found, strict=True)
         }
 
@@ -252,13 +253,63 @@ def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:
         recipe="least squares",
         seed=0,
         targets=(
-            TargetResult(name="agent x", unit="px", linear=scores(0.93), mlp=scores(0.998)),
+            TargetResult(name="agent x", unit="px", linear=scores(0.93), mlp=scores(0.998), sizes=sizes()),
             TargetResult(name="heading", unit="", linear=scores(0.4), mlp=scores(0.95)),
         ),
         left_out={"speed": "is constant"},
         map_explained=(0.63, 0.19),
         points=points,
+        imagination=imagination(),
+        open_loop=OpenLoop(
+            frameskip=4,
+            history=3,
+            episodes=20,
+            horizons=tuple(
+                OpenLoopError(
+                    asked=asked,
+                    steps=steps,
+                    imagined=0.02,
+                    copying=0.4,
+                    ratio=Estimate(value=0.05, low=0.04, high=0.07),
+                )
+                for asked, steps in ((15, 4), (25, 6))
+            ),
+        ),
         **made,
+    )
+
+
+def sizes() -> tuple[SampleSize, ...]:
+    """Better with more frames, and far below nothing with few."""
+
+    def read(best: float) -> dict[str, Estimate]:
+        return {feature: Estimate(value=best, low=best - 0.1, high=best + 0.01) for feature in SIZED}
+
+    found = ((100, -5.0, 0.4), (300, 0.6, 0.8), (800, 0.93, 0.998))
+    return tuple(SampleSize(frames=frames, linear=read(linear), mlp=read(mlp)) for frames, linear, mlp in found)
+
+
+def imagination() -> Imagination:
+    """The first quantity is foreseen as far as it was tried, the second until step 3."""
+
+    def reading(step: int | None) -> ImaginedReading:
+        rates = {"imagined": 4.0 if step is None else 9.0, "copying": 8.0, "encoded": 0.1}
+        errors = {
+            source: tuple(ReadError(rmse=1 + rate * ahead, r2=0.9) for ahead in range(1, 6))
+            for source, rate in rates.items()
+        }
+        return ImaginedReading(errors=errors, break_even=BreakEven(horizon=5, step=step, low=step, high=None))
+
+    return Imagination(
+        horizon=5,
+        frameskip=4,
+        history=3,
+        stretches=40,
+        episodes=4,
+        targets=tuple(
+            ImaginedTarget(name=name, unit=unit, linear=reading(2), mlp=reading(step))
+            for name, unit, step in (("agent x", "px", None), ("heading", "", 3))
+        ),
     )
 
 

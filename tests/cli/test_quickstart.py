@@ -26,7 +26,7 @@ from lewm_cli.store import Home, RunFiles, load_run
 from lewm_cli.tasks import TWOROOM
 
 SIZE = QuickstartSize(train_episodes=8, test_episodes=6, steps=20, pairs=4, frames=300, perturbed=3)
-RECIPE = {"lewm_cli.probe.probes.STEPS": 40, "lewm_cli.heads.position.BATCH": 64}
+RECIPE = {"lewm_cli.probe.fitted.STEPS": 40, "lewm_cli.heads.position.BATCH": 64}
 """Constants of the MLP probes, made small."""
 
 STAGES = ("recording", "training", "evaluating", "fitting", "simulating teleport")

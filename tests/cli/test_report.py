@@ -91,7 +91,7 @@ def staged(name: str, seed: int) -> Callable[[dict], PerturbationResult]:
 
 def probed(seed: int) -> Callable[[dict], ProbeResult]:
     def build(common: dict) -> ProbeResult:
-        one = ProbeScore(mse=0.1, r=0.95, r2=0.9, r2_low=0.8, r2_high=0.95)
+        one = ProbeScore(mse=0.1, r=0.95, r2=0.9, r2_low=0.8, r2_high=0.95, rmse=3.0)
         scores = dict.fromkeys(FEATURES, one)
         return ProbeResult(
             **common,

@@ -351,7 +351,7 @@ def test_policies_of_stable_worldmodel_pass_it_on(run: Run):
 
 @pytest.mark.slow
 def test_places_are_read_off_it_and_jumps_surprise_it(world: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 5)
+    monkeypatch.setattr("lewm_cli.probe.fitted.STEPS", 5)
     done = lewm_here(world, "probe", "tworoom/toy", "--frames", 300, "--json")
     assert done.code == 0, done.err
     assert [target["linear"]["model"]["r2"] for target in done.json()["targets"]] == pytest.approx([1, 1], abs=1e-6)

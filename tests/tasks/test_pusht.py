@@ -128,9 +128,9 @@ def test_angle_is_probed_for_as_sine_and_cosine(tmp_path: Path):
     states[:, 4] = angles
     path = write_recording(tmp_path / "x.h5", dims=2, columns={"state": states})
     samples = draw_samples(open_dataset(path, "x"), PUSHT, np.arange(6), frames=174, seed=0)
-    assert [target.name for target in samples.targets][4:] == ["sin block angle", "cos block angle"]
-    assert np.array_equal(samples.values[:, :4], states[:, :4])
-    assert np.allclose(samples.values[:, 4:], np.stack([np.sin(angles), np.cos(angles)], axis=1))
+    read = {target.name: one for target, one in zip(samples.targets, samples.coordinates, strict=True)}
+    assert np.array_equal(np.concatenate(samples.coordinates[:4], axis=1), states[:, :4])
+    assert np.allclose(read["block angle"], np.stack([np.sin(angles), np.cos(angles)], axis=1))
 
 
 # What is recorded
@@ -397,11 +397,11 @@ def test_run_is_surprised(world: Path, name: str):
 
 @pytest.mark.slow
 def test_run_can_be_probed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lewm_cli.probe.probes.STEPS", 20)
+    monkeypatch.setattr("lewm_cli.probe.fitted.STEPS", 20)
     done = lewm_here(world, "probe", RUN, "--frames", 200)
     assert done.code == 0, done.err
     assert "agent x, px" in done.out
-    assert "sin block angle," not in done.out
+    assert "block angle, deg" in done.out
     stored = max((world / "pusht" / "lewm.run" / "results").glob("probe-*.json"))
     result = ProbeResult.model_validate_json(stored.read_text(encoding="utf-8"))
     assert [target.name for target in result.targets] == [target.name for target in PUSHT.probe_targets]

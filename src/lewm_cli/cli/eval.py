@@ -162,7 +162,7 @@ def command(
         raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
     elif about_references and not references:
         raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
-    ahead = _parse_offsets(offsets) if offsets else ()
+    ahead = options.counts("--offsets", offsets, "environment steps like 25,50,75,100") if offsets else ()
     where = early.find_home(home, runs=[run], datasets=[dataset])
     of_protocol = tuple(layer for layer in layers if layer not in about_references)
     if not goal_image:
@@ -225,11 +225,3 @@ def _refuse_pairs(context: typer.Context) -> None:
         if parameter.name in ABOUT_PAIRS and source and source.name == "COMMANDLINE":
             option = parameter.opts[0]
             raise UsageError(f"{option} does not go with --goal-image, which plans from a reset; leave out one of them")
-
-
-def _parse_offsets(text: str) -> tuple[int, ...]:
-    """Read `25,50,75`; raises UsageError if it is something else."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--offsets {text!r} is no list of environment steps like 25,50,75,100")
-    return tuple(dict.fromkeys(int(word) for word in words))

@@ -7,6 +7,7 @@ import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion
+from lewm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from lewm_cli.config import Layer
@@ -139,6 +140,14 @@ def layers(settings: list[str] | None, *typed: tuple[str, str, object]) -> "tupl
 
     own = (Layer.of(option, key, value) for option, key, value in typed if value is not None)
     return (*(parse_setting(setting) for setting in settings or ()), *own)
+
+
+def counts(option: str, text: str, what: str) -> tuple[int, ...]:
+    """Reads whole numbers above 0 like `25,50,75`, each once; raises UsageError, which names `what` they are."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"{option} {text!r} is no list of {what}")
+    return tuple(dict.fromkeys(int(word) for word in words))
 
 
 def examples(*lines: str) -> str:

@@ -35,13 +35,14 @@ def dashboards(
         """The first two quantities that the task names; where there are none, the place in the episode."""
         try:
             every_other = np.arange(len(rows)) % 2 == 0
-            targets, values, _ = read_targets(dataset, task.probe_targets[:2], rows, every_other)
+            targets, columns, _ = read_targets(dataset, task.probe_targets[:2], rows, every_other)
         except LewmError:
             order = np.argsort(dataset.offsets)
             owners = order[np.searchsorted(dataset.offsets[order], rows, side="right") - 1]
             return [Coloring("share of the episode", (rows - dataset.offsets[owners]) / dataset.lengths[owners])]
         named = [f"{target.name} ({target.unit})" if target.unit else target.name for target in targets]
-        return [Coloring(name, column) for name, column in zip(named, values.T, strict=True)]
+        values = (target.values(column) for target, column in zip(targets, columns, strict=True))
+        return [Coloring(name, column) for name, column in zip(named, values, strict=True)]
 
     settings = {"task": task.name, "dataset": dataset.name} | config.model_dump(mode="json", by_alias=True)
     run = LoggedRun(name, files.folder, settings)

@@ -5,12 +5,12 @@ from lewm_cli.heads.imagination import Imagined, draw_stretches, imagine_recorde
 from lewm_cli.heads.kinds import KINDS, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
-from lewm_cli.heads.position import BATCH, ProbeFit, read_targets, train_mlp
+from lewm_cli.heads.position import BATCH, ProbeFit, read_coordinates, read_targets, train_mlp
 from lewm_cli.heads.reach import ReachFit
 from lewm_cli.heads.stored_map import LatentMap, Points
 from lewm_cli.heads.umap_embedding import UmapEmbedding
 from lewm_cli.heads.untrained import model_steps, untrained_reference
-from lewm_cli.heads.views import Recorded, View, along_components, in_parts, latent_view, probed_width
+from lewm_cli.heads.views import LatentView, Recorded, View, find_components, in_parts, latent_view, probed_width
 
 __all__ = [
     "BATCH",
@@ -23,15 +23,16 @@ __all__ = [
     "LatentMap",
     "LatentPlane",
     "LatentSplit",
+    "LatentView",
     "Points",
     "ProbeFit",
     "ReachFit",
     "Recorded",
     "UmapEmbedding",
     "View",
-    "along_components",
     "draw_stretches",
     "encode_episodes",
+    "find_components",
     "find_head",
     "fit_command",
     "imagine_recorded",
@@ -39,6 +40,7 @@ __all__ = [
     "latent_view",
     "model_steps",
     "probed_width",
+    "read_coordinates",
     "read_head",
     "read_targets",
     "recorded_latents",

@@ -56,7 +56,7 @@ class ProbeFit(HeadFit):
         rows = np.concatenate([fitted.rows, tested.rows])
         test = np.arange(len(rows)) >= len(fitted.rows)
         targets, columns, left_out = read_targets(split.dataset, named, rows, test)
-        values = torch.from_numpy(columns).float()
+        values = torch.from_numpy(np.concatenate(columns, axis=1)).float()
         known, truth = values[~test], values[test]
         scale = PositionHead.of(nn.Sequential(), fitted.latents, known)
         net = train_mlp(scale.scale(fitted.latents), (known - scale.offset) / scale.unit, seed, steps, advance)
@@ -112,12 +112,15 @@ def train_mlp(
 
 
 def read_targets(
-    dataset: Dataset, named: Sequence[ProbeTarget], rows: np.ndarray, test: np.ndarray
-) -> tuple[tuple[ProbeTarget, ...], np.ndarray, dict[str, str]]:
+    dataset: Dataset, named: Sequence[ProbeTarget], rows: np.ndarray, test: np.ndarray, frameskip: int = 1
+) -> tuple[tuple[ProbeTarget, ...], tuple[np.ndarray, ...], dict[str, str]]:
     """Reads quantities from rows (N,) of a recording, the test rows of which `test` (N,) marks.
 
+    Args:
+        frameskip: rows over which differences are taken; so many lie before each one in its episode.
+
     Returns:
-        the K quantities that can be fitted and tested, their values (N, K) float64 in their units, and the names of the
+        the quantities that can be fitted and tested, the coordinates (N, C) float64 of each, and the names of the
         others, each with the reason.
 
     Raises:
@@ -125,18 +128,35 @@ def read_targets(
     """
     targets, columns, left_out = [], [], {}
     for target in named:
-        column = dataset.read(target.column, rows).reshape(len(rows), -1)
-        values = target.function(column[:, target.index].astype(np.float64))
+        values = _recorded(dataset, target, rows, frameskip)
         if np.isnan(values).all():
             left_out[target.name] = "is NaN in every row"
         elif not np.isfinite(values).all():
             left_out[target.name] = "is not finite in some rows"
-        elif np.ptp(values[test]) == 0 or np.ptp(values[~test]) == 0:
+        elif not np.ptp(values[test], axis=0).any() or not np.ptp(values[~test], axis=0).any():
             left_out[target.name] = "is constant"
         else:
             targets.append(target)
-            columns.append(values)
+            columns.append(target.coordinates(values))
     if not targets:
         reasons = ", ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise LewmError(f"nothing in {dataset.name} can be probed: {reasons}; name another recording with --dataset")
-    return tuple(targets), np.stack(columns, axis=1), left_out
+    return tuple(targets), tuple(columns), left_out
+
+
+def read_coordinates(
+    dataset: Dataset, targets: Sequence[ProbeTarget], rows: np.ndarray, frameskip: int = 1
+) -> tuple[np.ndarray, ...]:
+    """Reads the coordinates (N, C) float64 of each quantity from rows (N,), whatever they are; see `read_targets`."""
+    return tuple(target.coordinates(_recorded(dataset, target, rows, frameskip)) for target in targets)
+
+
+def _recorded(dataset: Dataset, target: ProbeTarget, rows: np.ndarray, frameskip: int) -> np.ndarray:
+    """Reads what a recording holds of a quantity in some rows (N,): (N, R) float64."""
+    column = slice(target.index, target.index + target.recorded)
+    read = dataset.read(target.column, rows).reshape(len(rows), -1)[:, column].astype(np.float64)
+    if target.rate == "differenced":
+        with np.errstate(invalid="ignore"):  # of infinite ones, which are told of
+            read -= dataset.read(target.column, rows - frameskip).reshape(len(rows), -1)[:, column]
+        read /= frameskip
+    return read

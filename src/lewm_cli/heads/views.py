@@ -36,12 +36,41 @@ class Recorded:
         return self.frames.rows(rows), None if self.proprio is None else self.proprio[rows]
 
 
-def latent_view(run: Run, recorded: Recorded, train: np.ndarray, seed: int) -> View:
+@dataclass(frozen=True)
+class LatentView:
+    """The latents of a run as they are probed: whole, or along their first principal components."""
+
+    run: Run
+    components: "Components | None"
+
+    def __call__(self, frames: np.ndarray, proprio: np.ndarray | None) -> Tensor:
+        """Shows frames to probes, as any `View` does."""
+        return self.of(self.run.embed(frames, proprio))
+
+    def of(self, latents: Tensor) -> Tensor:
+        """Shows latents (N, D) to probes: (N, K)."""
+        return self.components.of(latents.float().cpu()) if self.components else latents
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components: mean (D,) and axes (D, K) of what they were found in."""
+
+    mean: Tensor
+    axes: Tensor
+
+    def of(self, values: Tensor) -> Tensor:
+        """Coordinates (N, K) of values (N, D) along them."""
+        return (values - self.mean) @ self.axes
+
+
+def latent_view(run: Run, recorded: Recorded, train: np.ndarray, seed: int) -> LatentView:
     """The latents of a run as they are probed: whole, or along components that are found in these rows (M,)."""
-    width = probed_width(run)
+    width, whole = probed_width(run), LatentView(run, None)
     if width == run.world_model.config.latent_dim:
-        return run.embed
-    return along_components(lambda *seen: run.embed(*seen).float().cpu(), recorded, train, width, seed)
+        return whole
+    found = find_components(lambda *seen: whole(*seen).float().cpu(), recorded, train, width, seed)
+    return LatentView(run, found)
 
 
 def probed_width(run: Run) -> int:
@@ -54,8 +83,8 @@ def in_parts(rows: np.ndarray) -> list[np.ndarray]:
     return np.array_split(rows, range(FRAMES_AT_ONCE, len(rows), FRAMES_AT_ONCE))
 
 
-def along_components(view: View, recorded: Recorded, train: np.ndarray, width: int, seed: int) -> View:
-    """Coordinates of a view along its first principal components in some of these rows (M,)."""
+def find_components(view: View, recorded: Recorded, train: np.ndarray, width: int, seed: int) -> Components:
+    """The first principal components of a view in some of these rows (M,)."""
     chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FITTED_FRAMES])
     fitted = torch.cat([view(*recorded.rows(part)) for part in in_parts(chosen)])
     mean = fitted.mean(dim=0)
@@ -63,4 +92,4 @@ def along_components(view: View, recorded: Recorded, train: np.ndarray, width: i
         torch.manual_seed(seed)
         found = min(width + SPARE, *fitted.shape)
         _, _, axes = torch.pca_lowrank(fitted - mean, q=found, center=False, niter=4)
-    return lambda *seen: (view(*seen) - mean) @ axes[:, :width]
+    return Components(mean, axes[:, :width])

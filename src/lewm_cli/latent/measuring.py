@@ -130,19 +130,21 @@ def _left_out(tracks: Tracks) -> dict[str, str]:
 def _quantities(
     dataset: Dataset, task: Task, tracks: Tracks, left_out: dict[str, str]
 ) -> tuple[tuple[ProbeTarget, ...], np.ndarray]:
-    """Quantities of the task that can be read, K of them, and their values (N, K); notes what cannot."""
+    """Quantities of the task that can be read in a single frame, K of them, and their values (N, K); notes others."""
     nothing = np.empty((len(tracks.rows), 0))
     if not task.probe_targets:
         left_out["true distance"] = f"the task {task.name} names no quantity; only tasks with a simulator do"
         return (), nothing
     try:
         every_other = np.arange(len(tracks.rows)) % 2 == 0
-        targets, values, unread = read_targets(dataset, task.probe_targets, tracks.rows, every_other)
+        still = [target for target in task.probe_targets if target.rate != "differenced"]
+        targets, coordinates, unread = read_targets(dataset, still, tracks.rows, every_other)
     except LewmError as error:
         left_out["true distance"] = str(error)
         return (), nothing
     left_out.update(unread)
-    return targets, values
+    values = [target.values(of_each) for target, of_each in zip(targets, coordinates, strict=True)]
+    return targets, np.stack(values, axis=1)
 
 
 def _true_distance(

@@ -1,17 +1,39 @@
 """Linear and MLP probes of physical quantities on frozen latents, beside references that know less."""
 
-from lewm_cli.probe.probe_result import FEATURES, Feature, ProbeResult
-from lewm_cli.probe.probes import STAGES, fit_probes, score_linear
-from lewm_cli.probe.samples import ProbeSamples, draw_samples, encode
+from lewm_cli.probe.imagination import measure_open_loop, probe_imagination, usual_horizon
+from lewm_cli.probe.imagination_result import SOURCES, Imagination, ImaginedTarget, OpenLoop, Source
+from lewm_cli.probe.probe_result import FEATURES, SIZED, Feature, ProbeResult, SampleSize, TargetResult
+from lewm_cli.probe.probes import FittedProbes, fit_fewer, fit_probes, kinds, score_linear, score_probes
+from lewm_cli.probe.published import PUBLISHED, SOURCE, PaperRow, PaperScores
+from lewm_cli.probe.samples import ProbeSamples, draw_samples, encode, rows_before
 
 __all__ = [
     "FEATURES",
-    "STAGES",
+    "PUBLISHED",
+    "SIZED",
+    "SOURCE",
+    "SOURCES",
     "Feature",
+    "FittedProbes",
+    "Imagination",
+    "ImaginedTarget",
+    "OpenLoop",
+    "PaperRow",
+    "PaperScores",
     "ProbeResult",
     "ProbeSamples",
+    "SampleSize",
+    "Source",
+    "TargetResult",
     "draw_samples",
     "encode",
+    "fit_fewer",
     "fit_probes",
+    "kinds",
+    "measure_open_loop",
+    "probe_imagination",
+    "rows_before",
     "score_linear",
+    "score_probes",
+    "usual_horizon",
 ]

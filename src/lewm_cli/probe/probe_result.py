@@ -6,20 +6,29 @@ import numpy as np
 from pydantic import PositiveInt
 
 from lewm_cli.config import Section
-from lewm_cli.statistics import estimate_r2
+from lewm_cli.probe.imagination_result import Imagination, OpenLoop
+from lewm_cli.statistics import Estimate, estimate_r2
 from lewm_cli.store import Measurement
 
-Feature = Literal["model", "untrained", "pixels", "shuffled"]
-FEATURES: tuple[Feature, ...] = ("model", "untrained", "pixels", "shuffled")
-"""The model's latents; an untrained model's; the first principal components of raw pixels, as many as are probed of
-the latent; the model's latents with the targets shuffled."""
+Feature = Literal["model", "history", "encoder", "untrained", "pixels", "shuffled"]
+FEATURES: tuple[Feature, ...] = ("model", "history", "encoder", "untrained", "pixels", "shuffled")
+"""The model's latents; those of its last model steps together; the encoder's CLS token, before the projector; an
+untrained model's latents; the first principal components of raw pixels, as many as are probed of the latent; the
+model's latents with the targets shuffled."""
+
+SIZED: tuple[Feature, ...] = ("model", "untrained")
+"""Features that probes are fitted to with fewer frames."""
+
+REFERENCES: tuple[Feature, ...] = ("untrained", "pixels", "shuffled")
+"""Features that should know less than the model."""
 
 
 class ProbeScore(Section):
-    """Scores of one probe of one quantity on test episodes.
+    """Scores of one probe of one quantity on test episodes, over all its coordinates together.
 
-    `mse` is on z-scored targets, `r` Pearson's correlation, `r2` the share of variance explained, with a 95 %
-    bootstrap interval over test episodes.
+    `mse` is in units of the quantity's variance on the training episodes, `r` Pearson's correlation, `r2` the share of
+    variance explained, with a 95 % bootstrap interval over test episodes, and `rmse` the root mean squared error in the
+    quantity's unit.
     """
 
     mse: float
@@ -27,17 +36,43 @@ class ProbeScore(Section):
     r2: float
     r2_low: float
     r2_high: float
+    rmse: float | None = None
+    """None in results that were stored before it was measured."""
+    by_seed: tuple[float, ...] = ()
+    """R2 under each of the result's seeds, its own first; empty if it has one."""
 
     @classmethod
-    def of(cls, predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> Self:
-        """Compares predictions (M,) with the truth (M,), both z-scored, of frames of these episodes (M,)."""
-        r = np.corrcoef(predicted, actual)[0, 1] if predicted.std() > 0 else 0.0
+    def of(cls, predicted: np.ndarray, actual: np.ndarray, errors: np.ndarray, episodes: np.ndarray, seed: int) -> Self:
+        """Compares predictions (M, C) with the truth (M, C), both standardized, of frames of these episodes (M,).
+
+        Args:
+            errors: (M,) how far they are apart in the quantity's unit.
+        """
+        ours, true = (one - one.mean(axis=0) for one in (predicted, actual))
+        spread = np.sqrt((ours**2).sum() * (true**2).sum())
         r2 = estimate_r2(predicted, actual, episodes, seed)
-        mse = float(((predicted - actual) ** 2).mean())
-        return cls(mse=mse, r=float(r), r2=r2.value, r2_low=r2.low, r2_high=r2.high)
+        return cls(
+            mse=float(((predicted - actual) ** 2).mean()),
+            r=float((ours * true).sum() / spread) if spread > 0 else 0.0,
+            r2=r2.value,
+            r2_low=r2.low,
+            r2_high=r2.high,
+            rmse=float(np.sqrt((errors**2).mean())),
+        )
 
     def __str__(self) -> str:
+        """R2 with its interval; of several seeds the mean, with the lowest and the highest."""
+        if self.by_seed:
+            return f"{sum(self.by_seed) / len(self.by_seed):.3f} ({min(self.by_seed):.3f} to {max(self.by_seed):.3f})"
         return f"{self.r2:.3f} [{self.r2_low:.3f}, {self.r2_high:.3f}]"
+
+
+class SampleSize(Section):
+    """R2 on the same test frames of probes fitted to so many of the training frames, which those of more contain."""
+
+    frames: PositiveInt
+    linear: dict[Feature, Estimate]
+    mlp: dict[Feature, Estimate]
 
 
 class TargetResult(Section):
@@ -45,14 +80,17 @@ class TargetResult(Section):
 
     name: str
     unit: str
+    rate: bool = False
+    """True for how fast something changes, which one frame does not show."""
     linear: dict[Feature, ProbeScore]
     mlp: dict[Feature, ProbeScore]
+    sizes: tuple[SampleSize, ...] = ()
+    """The fewest frames first; empty if they were not asked for."""
 
     @property
     def beats_references(self) -> bool:
-        """True if the MLP reads it better from the model than from any reference, with intervals apart."""
-        references = (self.mlp[feature].r2_high for feature in FEATURES if feature != "model")
-        return self.mlp["model"].r2_low > max(references)
+        """True if the MLP reads it better than from any reference, and than the mean is, with intervals apart."""
+        return self.mlp["model"].r2_low > max(0.0, *(self.mlp[feature].r2_high for feature in REFERENCES))
 
 
 class ProbePoint(Section):
@@ -71,7 +109,7 @@ class ProbePoint(Section):
 
 
 class ProbeResult(Measurement):
-    """Probes of every quantity of a task."""
+    """Probes of every quantity of a task, on recorded frames and on imagined ones."""
 
     train_frames: PositiveInt
     test_frames: PositiveInt
@@ -82,6 +120,8 @@ class ProbeResult(Measurement):
     """True if the run is given proprioception beside frames."""
     recipe: str
     seed: int
+    seeds: tuple[int, ...] = ()
+    """Those of splits and MLPs, that of the result first; empty if there is one."""
     targets: tuple[TargetResult, ...]
     left_out: dict[str, str]
     """Quantities that could not be probed, and why."""
@@ -89,3 +129,12 @@ class ProbeResult(Measurement):
     """Share of the latents' variance along each axis of the map."""
     points: tuple[ProbePoint, ...]
     """A sample of the test frames."""
+    imagination: Imagination | None = None
+    """The quantities read from imagined latents; None if none were imagined."""
+    open_loop: OpenLoop | None = None
+    """Errors of imagined latents themselves."""
+
+    @property
+    def still(self) -> tuple[TargetResult, ...]:
+        """The quantities that one frame shows; all of them where it shows none."""
+        return tuple(target for target in self.targets if not target.rate) or self.targets

@@ -1,7 +1,9 @@
 """Samples for probes: frames of unseen episodes, the quantities in them, and the features they are read from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.heads import Recorded, along_components, in_parts, latent_view, probed_width, read_targets
+from lewm_cli.heads import LatentView, Recorded, find_components, in_parts, latent_view, probed_width, read_targets
+from lewm_cli.methods import JEPA
 from lewm_cli.store import Run
 from lewm_cli.tasks import ProbeTarget, Task
 
@@ -28,39 +31,71 @@ class ProbeSamples:
         episodes: (N,) episode number of each.
         test: (N,) bool, true for rows of a test episode.
         targets: the quantities that can be probed, K of them.
-        values: (N, K) float64 in the units of the targets.
+        coordinates: (N, C) float64 of each of them.
         left_out: quantities that cannot be probed, and why.
+        frameskip: rows over which differences are taken.
     """
 
     rows: np.ndarray
     episodes: np.ndarray
     test: np.ndarray
     targets: tuple[ProbeTarget, ...]
-    values: np.ndarray
+    coordinates: tuple[np.ndarray, ...]
     left_out: dict[str, str]
+    frameskip: int = 1
+
+    @property
+    def tested(self) -> np.ndarray:
+        """Numbers of the episodes (E,) that probes are tested on."""
+        return np.unique(self.episodes[self.test])
+
+    def split_anew(self, seed: int) -> Self:
+        """The same frames, other episodes of which become the test set; raises LewmError if hardly any frame does."""
+        drawn = draw_tested(np.unique(self.episodes), np.random.default_rng(seed))
+        test = np.isin(self.episodes, drawn)
+        _require_both(test, f"the recording and split under seed {seed}")
+        return replace(self, test=test)
+
+    def fewer(self, frames: int, seed: int) -> np.ndarray:
+        """So many of the training rows, (N,) bool; more contain fewer, if the seed is the same."""
+        kept = np.zeros(len(self.rows), bool)
+        kept[np.random.default_rng(seed).permutation(np.flatnonzero(~self.test))[:frames]] = True
+        return kept
 
 
 @dataclass(frozen=True)
 class Features:
-    """The same N frames seen in three ways, float64 on the CPU.
+    """The same N frames seen in several ways, float64 on the CPU.
 
     Args:
         model: (N, D) latents, or their coordinates along as many principal components as `probed_width` says.
-        untrained: (N, D) the same of a model of the same sizes that has learned nothing, its frozen encoder the same.
+        history: (N, H * D) the same of the frames of the last H model steps, the oldest first.
+        encoder: (N, E) what the encoder gives to the projector, its CLS token; None for a network without projector.
+        untrained: (N, D) as `model` of a model of the same sizes that has learned nothing, its frozen encoder the same.
         pixels: (N, D) coordinates along the first principal components of raw pixels.
+        view: that gave `model`.
     """
 
     model: Tensor
+    history: Tensor
+    encoder: Tensor | None
     untrained: Tensor
     pixels: Tensor
+    view: LatentView
 
 
-def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int) -> ProbeSamples:
+def draw_samples(
+    dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: int, seed: int, before: int = 0, frameskip: int = 1
+) -> ProbeSamples:
     """Draws frames, all there are if fewer, from episodes (V,), a fifth of which (whole ones) become the test set.
 
+    Args:
+        before: rows of its episode that lie before any frame, for those that look back.
+        frameskip: rows over which differences are taken; where one is, at least so many lie before any frame.
+
     Raises:
-        LewmError: the task names no quantity, there are fewer than five episodes, their frames are nearly all of one
-            side of the split, or nothing in them can be probed.
+        LewmError: the task names no quantity, there are fewer than five episodes, none is long enough, their frames are
+            nearly all of one side of the split, or nothing in them can be probed.
     """
     if not task.probe_targets:
         raise LewmError(f"the task {task.name} names no quantity to probe; only tasks with a simulator do")
@@ -69,43 +104,95 @@ def draw_samples(dataset: Dataset, task: Task, episodes: np.ndarray, *, frames: 
             f"only {len(episodes)} episodes of {dataset.name} may be used, too few to train and test a probe on "
             "different ones; record more and name them with --dataset"
         )
+    if any(target.rate == "differenced" for target in task.probe_targets):
+        before = max(before, frameskip)
     generator = np.random.default_rng(seed)
-    tested = generator.permutation(episodes)[
-        : max(min(FEWEST_TEST, len(episodes) // 2), round(TEST_SHARE * len(episodes)))
-    ]
+    tested = draw_tested(episodes, generator)
     ordered = np.sort(episodes)
-    every = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in ordered])
+    every = np.concatenate([dataset.offsets[e] + np.arange(before, dataset.lengths[e]) for e in ordered])
     kept = np.sort(generator.permutation(len(every))[:frames])
-    rows, owners = every[kept], np.repeat(ordered, dataset.lengths[ordered])[kept]
+    rows, owners = every[kept], np.repeat(ordered, (dataset.lengths[ordered] - before).clip(0))[kept]
     test = np.isin(owners, tested)
+    _require_both(test, f"{dataset.name}, each with {before} rows before it" if before else dataset.name)
+    read = read_targets(dataset, task.probe_targets, rows, test, frameskip)
+    return ProbeSamples(rows, owners, test, *read, frameskip)
+
+
+def _require_both(test: np.ndarray, origin: str) -> None:
     if min(test.sum(), np.sum(~test)) < 2:
         raise LewmError(
-            f"of the {len(rows)} frames drawn from {dataset.name}, {test.sum()} are of test episodes, and at least two "
-            "are needed to train a probe and two to test it; draw more with --frames, or record longer episodes"
+            f"of the {len(test)} frames drawn from {origin}, {test.sum()} are of test episodes, and at least two are "
+            "needed to train a probe and two to test it; draw more with --frames, or record longer episodes"
         )
-    return ProbeSamples(rows, owners, test, *read_targets(dataset, task.probe_targets, rows, test))
+
+
+def draw_tested(episodes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draws those of the episodes (V,) that probes are tested on."""
+    return generator.permutation(episodes)[
+        : max(min(FEWEST_TEST, len(episodes) // 2), round(TEST_SHARE * len(episodes)))
+    ]
+
+
+def rows_before(run: Run) -> int:
+    """Rows before a frame that its history takes."""
+    return (run.model.history - 1) * run.card.inputs.frameskip
 
 
 def encode(
     run: Run, dataset: Dataset, frames: Frames, samples: ProbeSamples, seed: int, advance: Callable[[int], None]
 ) -> Features:
-    """Encodes the frames of samples of a recording once, in three ways.
+    """Encodes the frames of samples of a recording once in every way, and those of their history.
 
     Principal components are found in at most 2000 rows that are not tested; the seed decides which ones, and the
     untrained model.
+
+    Args:
+        samples: drawn with the `rows_before` of the run.
+        advance: called with the number of samples encoded since the last call.
     """
     recorded, train = Recorded(frames, run.recorded_proprio(dataset)), samples.rows[~samples.test]
-    views = [
-        latent_view(run, recorded, train, seed),
-        latent_view(run.untrained(seed), recorded, train, seed),
-        along_components(_flat, recorded, train, probed_width(run), seed),
-    ]
-    parts = []
-    for part in in_parts(samples.rows):
-        seen = recorded.rows(part)
-        parts.append([view(*seen) for view in views])
-        advance(len(part))
-    return Features(*(torch.cat(part).double().cpu() for part in zip(*parts, strict=True)))
+    view = latent_view(run, recorded, train, seed)
+    plain = latent_view(run.untrained(seed), recorded, train, seed)
+    width = probed_width(run)
+    pixels = find_components(_flat, recorded, train, width, seed)
+    past = samples.rows[:, None] - run.card.inputs.frameskip * np.arange(run.model.history)[::-1]
+    needed, places = np.unique(past, return_inverse=True)
+    latents, untrained, flat = [], [], []
+    with _projected(run) as tokens:
+        for part in in_parts(needed):
+            own = np.isin(part, samples.rows)
+            frames_seen, proprio = recorded.rows(part)
+            latents.append(view(frames_seen, proprio))
+            seen = frames_seen[own], None if proprio is None else proprio[own]
+            if own.any():
+                untrained.append(plain(*seen))
+                flat.append(pixels.of(_flat(*seen)))
+            advance(int(own.sum()))
+    every = torch.cat(latents).double().cpu()[torch.from_numpy(places.reshape(past.shape))]
+    return Features(
+        model=every[:, -1],
+        history=every.flatten(1),
+        encoder=torch.cat(tokens).double()[np.isin(needed, samples.rows)] if tokens else None,
+        untrained=torch.cat(untrained).double().cpu(),
+        pixels=torch.cat(flat).double(),
+        view=view,
+    )
+
+
+@contextmanager
+def _projected(run: Run) -> Iterator[list[Tensor]]:
+    """Collects what a network's encoder gives to its projector, (N, E) on the CPU, while frames are embedded."""
+    tokens: list[Tensor] = []
+    if not isinstance(run.model, JEPA):
+        yield tokens
+        return
+    hook = run.model.projector.register_forward_pre_hook(
+        lambda _, given: tokens.append(given[0].flatten(0, -2).float().cpu())
+    )
+    try:
+        yield tokens
+    finally:
+        hook.remove()
 
 
 def _flat(frames: np.ndarray, proprio: np.ndarray | None) -> Tensor:

@@ -85,6 +85,9 @@ def probe_lines(result: ProbeResult) -> Iterator[Line]:
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
         beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
         yield Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
+    for one in result.open_loop.horizons if result.open_loop else ():
+        what = f"open-loop error, {one.steps * result.open_loop.frameskip} steps"
+        yield Line(what, one.ratio.value, one.ratio.low, one.ratio.high, f"{one.ratio}", "of copying the last latent")
 
 
 def latent_summary(result: LatentResult) -> Iterator[Line]:
@@ -134,11 +137,11 @@ def headlines(report: RunReport) -> list[Headline]:
             Headline("Planning success" if report.plans else "Success", percent(overall.success.rate), context)
         )
     if report.probe and report.probe.targets:
-        worst = min(report.probe.targets, key=lambda target: target.mlp["model"].r2)
+        worst = min(report.probe.still, key=lambda target: target.mlp["model"].r2)
         score, untrained = worst.mlp["model"], worst.mlp["untrained"]
         context = f"{worst.name} {brackets(decimals(score.r2_low), decimals(score.r2_high))}; "
         context += f"untrained model {decimals(untrained.r2, 2)}"
-        several = len(report.probe.targets) > 1
+        several = len(report.probe.still) > 1
         found.append(Headline("Lowest probe R²" if several else "Probe R²", decimals(score.r2), context))
     event = _event(report)
     if event:
@@ -231,10 +234,10 @@ def _success_sentence(report: RunReport) -> str:
 def _knowledge_sentence(report: RunReport) -> str:
     parts = []
     if report.probe and report.probe.targets:
-        names = listed([target.name for target in report.probe.targets])
-        least = decimals(min(target.mlp["model"].r2 for target in report.probe.targets))
+        names = listed([target.name for target in report.probe.still])
+        least = decimals(min(target.mlp["model"].r2 for target in report.probe.still))
         beside = "not always more than without the model"
-        if all(target.beats_references for target in report.probe.targets):
+        if all(target.beats_references for target in report.probe.still):
             beside = "more than in an untrained model or in pixels"
         parts.append(f"a small network finds {names} in the latent with R² of {least} or more, {beside}")
     event = _event(report)

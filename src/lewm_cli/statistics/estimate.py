@@ -31,6 +31,15 @@ class Estimate(Section):
         low, high = percentile_interval((drawn @ clusters.sums(values)) / (drawn @ clusters.sizes))
         return cls(value=float(values.mean()), low=low, high=high)
 
+    @classmethod
+    def of_ratio(cls, values: np.ndarray, reference: np.ndarray, episodes: np.ndarray) -> Self:
+        """Estimates the ratio of two means, of values (N,) and a reference (N,), as `of_mean` does a mean."""
+        clusters, least = Clusters(episodes), np.finfo(float).tiny
+        drawn = count_draws(np.random.default_rng(0), len(clusters), RESAMPLES)
+        above, below = drawn @ clusters.sums(values), drawn @ clusters.sums(reference)
+        low, high = percentile_interval(above / np.maximum(below, least))
+        return cls(value=float(values.sum() / max(reference.sum(), least)), low=low, high=high)
+
     def __format__(self, spec: str) -> str:
         spec = spec or ".3f"
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
@@ -40,10 +49,14 @@ class Estimate(Section):
 
 
 def estimate_r2(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray, seed: int) -> Estimate:
-    """Estimates R2 of predictions (N,) of actual values (N,); the interval is that of `Estimate.of_mean`."""
+    """Estimates R2 of predictions (N,) of actual values (N,); the interval is that of `Estimate.of_mean`.
+
+    Of several coordinates (N, C) it is one share: of the variance of all of them together.
+    """
     # Sums per episode are all that R2 needs, so that a resample costs nothing.
-    clusters = Clusters(episodes)
-    of_frames = (np.ones(len(actual)), actual, actual**2, (predicted - actual) ** 2)
+    clusters, count = Clusters(episodes), len(actual)
+    actual, predicted = actual.reshape(count, -1).T, predicted.reshape(count, -1).T
+    of_frames = (*actual, np.ones(count), (actual**2).sum(axis=0), ((predicted - actual) ** 2).sum(axis=0))
     sums = np.stack([clusters.sums(values) for values in of_frames])
     drawn = np.random.default_rng(seed).integers(len(clusters), size=(R2_RESAMPLES, len(clusters)))
     resampled = sums[:, drawn].sum(axis=2)
@@ -54,12 +67,12 @@ def estimate_r2(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray,
 
 
 def _variance(sums: np.ndarray) -> np.ndarray:
-    count, total, squares, _ = sums
-    variance: np.ndarray = squares / count - (total / count) ** 2
+    *totals, count, squares, _ = sums
+    variance: np.ndarray = squares / count - sum((total / count) ** 2 for total in totals)
     return variance
 
 
 def _r2(sums: np.ndarray) -> np.ndarray:
-    count, _, _, errors = sums
+    *_, count, _, errors = sums
     explained: np.ndarray = 1 - errors / count / np.maximum(_variance(sums), 1e-12)
     return explained

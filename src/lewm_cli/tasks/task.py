@@ -10,8 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-LENGTHS = ("px", "m")
-"""Units of length."""
+from lewm_cli.tasks.probe_target import ProbeTarget
 
 
 @dataclass(frozen=True)
@@ -112,27 +111,6 @@ class Simulator(Protocol):
     def route_valid(self, path: np.ndarray) -> bool | None:
         """Tell if a path of positions (T, 2) respects the walls; None where the task has none."""
         ...
-
-
-@dataclass(frozen=True)
-class ProbeTarget:
-    """One recorded number per row: a dimension of a column.
-
-    Args:
-        unit: empty if it has none.
-        function: of the recorded number, what is probed for; for angles, which jump where nothing does.
-    """
-
-    name: str
-    column: str
-    index: int
-    unit: str
-    function: Callable[[np.ndarray], np.ndarray] = np.positive
-
-    @property
-    def is_position(self) -> bool:
-        """True if it is a position."""
-        return self.unit in LENGTHS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 
 from lewm_cli.evaluate import EvalResult, PairedComparison
 from lewm_cli.plural import counted
-from lewm_cli.probe import ProbeResult
+from lewm_cli.probe import Imagination, ImaginedTarget, ProbeResult, TargetResult
 from lewm_cli.report.numbers import brackets, decimals, number, percent, times
 from lewm_cli.report.page.style import (
     BASELINE,
@@ -31,6 +31,7 @@ from lewm_cli.report.page.style import (
     mark_interval,
     new_figure,
 )
+from lewm_cli.report.probing import SOURCE_TITLES
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
 from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
@@ -51,6 +52,12 @@ LINE_HEIGHT = 0.19
 
 COLORED = 2
 """Quantities that the latent map is colored by."""
+
+IMAGINED = 6
+"""Quantities whose imagined error is drawn, and R2 with fewer frames; the table has all."""
+
+LOWEST_R2 = -0.2
+"""What reads worse than this is drawn at the lower edge."""
 
 SHOWN_EPISODES = 60
 """Thin lines; the median is over all episodes."""
@@ -377,8 +384,9 @@ def _neighbor_differences(places: np.ndarray, values: np.ndarray, episodes: np.n
 
 
 def draw_probes(result: ProbeResult) -> list[Drawing]:
-    """Predicted against actual, one figure per quantity, both probes in it."""
-    return [_scatter(result, k) for k in range(len(result.targets))] if result.points else []
+    """Predicted against actual, one figure per quantity that a frame shows, both probes in it."""
+    shown = [k for k, target in enumerate(result.targets) if target in result.still]
+    return [_scatter(result, k) for k in shown] if result.points else []
 
 
 def _scatter(result: ProbeResult, k: int) -> Drawing:
@@ -408,6 +416,63 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
     if not target.beats_references:
         title = f"{target.name[0].upper()}{target.name[1:]} from the latent: R² {r2}, no better than without the model"
     return finish(figure, f"probe-{k}", title)
+
+
+def draw_sizes(result: ProbeResult) -> list[Drawing]:
+    """R2 against the number of training frames, one figure per quantity."""
+    return [_sizes(target, k) for k, target in enumerate(result.targets[:IMAGINED]) if len(target.sizes) > 1]
+
+
+def _sizes(target: TargetResult, k: int) -> Drawing:
+    frames = [one.frames for one in target.sizes]
+    figure, axes = new_figure()
+    curves: tuple[tuple[str, list[float], str], ...] = (
+        ("MLP", [one.mlp["model"].value for one in target.sizes], MODEL),
+        ("linear", [one.linear["model"].value for one in target.sizes], OTHER),
+        ("MLP,\nuntrained", [one.mlp["untrained"].value for one in target.sizes], BASELINE),
+    )
+    for _, values, color in curves:
+        axes.plot(frames, np.maximum(values, LOWEST_R2), color=color, marker="o", ms=3.5)
+    axes.set_xlim(frames[0], frames[-1])
+    axes.set_ylim(LOWEST_R2, 1.03)
+    log_axis(axes, "x")
+    axes.set_title(f"R² of {target.name}")
+    axes.set_xlabel("training frames (log scale)", loc="left")
+    ends = [(max(values[-1], LOWEST_R2), name, MUTED if color == BASELINE else color) for name, values, color in curves]
+    label_ends(axes, ends)
+    few, all_of_them = (decimals(curves[0][1][end], 2) for end in (0, -1))
+    read = f"R² {few} with {frames[0]:,} frames, and {all_of_them} with {frames[-1]:,}"
+    return finish(figure, f"sizes-{k}", f"{target.name[0].upper()}{target.name[1:]} from the latent: {read}")
+
+
+def draw_imagination(found: Imagination) -> list[Drawing]:
+    """Error of the MLP probe on imagined latents against the horizon, one figure per quantity."""
+    return [_horizons(found, target, k) for k, target in enumerate(found.targets[:IMAGINED])]
+
+
+def _horizons(found: Imagination, target: ImaginedTarget, k: int) -> Drawing:
+    steps = np.arange(1, found.horizon + 1)
+    figure, axes = new_figure()
+    ends = []
+    colors = {"copying": BASELINE, "encoded": THIRD, "imagined": MODEL}
+    for source, color in colors.items():
+        errors = np.array([one.rmse for one in target.mlp.errors[source]])
+        axes.plot(steps, errors, color=color, marker="" if len(steps) > 2 else "o")
+        ends.append((errors[-1], SOURCE_TITLES[source], MUTED if color == BASELINE else color))
+    even = target.mlp.break_even.step
+    if even:
+        axes.axvline(even, color=INK, lw=0.9, dashes=(3, 3))
+    axes.set_xlim(1, max(2, found.horizon))
+    axes.set_ylim(0, axes.get_ylim()[1])
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(f"error of {target.name}{f' ({target.unit})' if target.unit else ''}, root mean square")
+    axes.set_xlabel(f"model steps ahead (1 = {found.frameskip} environment steps)", loc="left")
+    label_ends(axes, ends)
+    name = f"{target.name[0].upper()}{target.name[1:]}"
+    title = f"{name}: imagining is better than copying for all {found.horizon} steps"
+    if even:
+        title = f"{name}: imagining is no better than copying at step {even}"
+    return finish(figure, f"imagined-{k}", title)
 
 
 def draw_surprise(result: SurpriseResult) -> list[Drawing]:

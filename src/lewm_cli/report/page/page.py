@@ -7,22 +7,24 @@ from markupsafe import Markup
 
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
-from lewm_cli.probe import FEATURES
+from lewm_cli.probe import FEATURES, SOURCES
 from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
+    draw_imagination,
     draw_latent_map,
     draw_perturbation,
     draw_planning,
     draw_probes,
+    draw_sizes,
     draw_surprise,
     draw_training,
 )
 from lewm_cli.report.page.latent_figures import draw_latent, draw_maps
 from lewm_cli.report.page.style import house_style, level_colors
 from lewm_cli.report.pieces import objective_settings
-from lewm_cli.report.probing import TITLES
+from lewm_cli.report.probing import SOURCE_TITLES, TITLES, shown_horizons
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
@@ -47,6 +49,7 @@ def render_page(report: RunReport) -> str:
 
     The same report gives the same text, byte for byte.
     """
+    imagination = report.probe.imagination if report.probe else None
     with house_style():
         drawings = {
             "planning": draw_planning(report.evaluation) if report.evaluation else [],
@@ -55,6 +58,8 @@ def render_page(report: RunReport) -> str:
             "probes": draw_probes(report.probe) if report.probe else [],
             "latent": draw_latent(report.latent) if report.latent else [],
             "latent_maps": draw_maps(report.latent) if report.latent else [],
+            "sizes": draw_sizes(report.probe) if report.probe else [],
+            "imagination": draw_imagination(imagination) if imagination else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
@@ -79,6 +84,8 @@ def render_page(report: RunReport) -> str:
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},
         latent_lines=list(latent_lines(report.latent)) if report.latent else [],
+        sources=[(source, SOURCE_TITLES[source]) for source in SOURCES],
+        horizons=shown_horizons(imagination.horizon) if imagination else [],
         features=[(feature, TITLES[feature]) for feature in FEATURES],
         detectors=[(detector, DETECTOR_TITLES[detector]) for detector in DETECTORS],
     )

@@ -4,15 +4,14 @@ from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.probe_target import Angle, ProbeTarget, Rotation
+from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
 
 PREPARE = partial(prepare_mujoco, "cube", "ogbench")
 
 
-def _targets(name: str, column: str, dimensions: str | int, unit: str) -> tuple[ProbeTarget, ...]:
-    """One target per dimension, which go by letters or by numbers from 1."""
-    labels = dimensions if isinstance(dimensions, str) else [str(number + 1) for number in range(dimensions)]
-    return tuple(ProbeTarget(f"{name} {label}", column, index, unit) for index, label in enumerate(labels))
+def _place(name: str, column: str) -> tuple[ProbeTarget, ...]:
+    return tuple(ProbeTarget(f"{name} {axis}", column, index, "m") for index, axis in enumerate("xyz"))
 
 
 CUBE = Task(
@@ -25,14 +24,17 @@ CUBE = Task(
     start_columns=("qpos", "qvel"),
     goal_columns=("qpos", "qvel"),
     probe_targets=(
-        *_targets("block", "privileged_block_0_pos", "xyz", "m"),
-        *_targets("block quaternion", "privileged_block_0_quat", "wxyz", ""),
-        ProbeTarget("block yaw", "privileged_block_0_yaw", 0, "rad"),
-        *_targets("effector", "proprio_effector_pos", "xyz", "m"),
-        ProbeTarget("effector yaw", "proprio_effector_yaw", 0, "rad"),
+        *_place("block", "privileged_block_0_pos"),
+        Rotation("block rotation", "privileged_block_0_quat", 0),
+        Angle("block yaw", "privileged_block_0_yaw", 0),
+        *_place("effector", "proprio_effector_pos"),
+        Angle("effector yaw", "proprio_effector_yaw", 0),
         ProbeTarget("gripper opening", "proprio_gripper_opening", 0, ""),
-        *_targets("joint angle", "proprio_joint_pos", 6, "rad"),
-        *_targets("joint velocity", "proprio_joint_vel", 6, "rad/s"),
+        *(Angle(f"joint angle {joint + 1}", "proprio_joint_pos", joint) for joint in range(6)),
+        *(
+            ProbeTarget(f"joint velocity {joint + 1}", "proprio_joint_vel", joint, "rad/s", "recorded")
+            for joint in range(6)
+        ),
     ),
     perturbations=(
         Perturbation("teleport", "the block jumps to a random free place on the table", "cm"),

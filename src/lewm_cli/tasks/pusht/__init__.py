@@ -3,9 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.probe_target import Angle, ProbeTarget
+from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
 
 PUSHT = Task(
     name="pusht",
@@ -22,9 +21,11 @@ PUSHT = Task(
         ProbeTarget("agent y", "state", 1, "px"),
         ProbeTarget("block x", "state", 2, "px"),
         ProbeTarget("block y", "state", 3, "px"),
-        # Not the angle itself: no probe should be scored on the jump from 2 pi to 0.
-        ProbeTarget("sin block angle", "state", 4, "", np.sin),
-        ProbeTarget("cos block angle", "state", 4, "", np.cos),
+        Angle("block angle", "state", 4),
+        ProbeTarget("agent velocity x", "state", 5, "px/s", "recorded"),
+        ProbeTarget("agent velocity y", "state", 6, "px/s", "recorded"),
+        ProbeTarget("block velocity x", "state", 2, "px/step", "differenced"),
+        ProbeTarget("block velocity y", "state", 3, "px/step", "differenced"),
     ),
     perturbations=(
         Perturbation("teleport", "agent and block jump to random free places", "px"),

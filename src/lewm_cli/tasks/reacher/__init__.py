@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.probe_target import Angle, ProbeTarget
+from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
 
 PREPARE = partial(prepare_mujoco, "reacher", "dm_control")
 
@@ -19,10 +20,12 @@ REACHER = Task(
     start_columns=("qpos", "qvel"),
     goal_columns=("qpos", "qvel"),
     probe_targets=(
-        ProbeTarget("shoulder angle", "qpos", 0, "rad"),
-        ProbeTarget("wrist angle", "qpos", 1, "rad"),
+        Angle("shoulder angle", "qpos", 0),
+        Angle("wrist angle", "qpos", 1),
         ProbeTarget("finger x", "finger_pos", 0, "m"),
         ProbeTarget("finger y", "finger_pos", 1, "m"),
+        ProbeTarget("shoulder velocity", "qvel", 0, "rad/s", "recorded"),
+        ProbeTarget("wrist velocity", "qvel", 1, "rad/s", "recorded"),
     ),
     perturbations=(
         Perturbation("teleport", "the arm jumps to random joint angles", "cm"),

@@ -3,7 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.probe_target import ProbeTarget
+from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
 
 GOAL_RADIUS = 16.0
 """Pixels between the centers of agent and target, within which the simulator counts the target as reached."""
@@ -17,7 +18,12 @@ TWOROOM = Task(
     demonstrator="scripted expert of stable_worldmodel, action noise 2.0",
     start_columns=("proprio",),
     goal_columns=("proprio",),
-    probe_targets=(ProbeTarget("agent x", "proprio", 0, "px"), ProbeTarget("agent y", "proprio", 1, "px")),
+    probe_targets=(
+        ProbeTarget("agent x", "proprio", 0, "px"),
+        ProbeTarget("agent y", "proprio", 1, "px"),
+        ProbeTarget("agent velocity x", "proprio", 0, "px/step", "differenced"),
+        ProbeTarget("agent velocity y", "proprio", 1, "px/step", "differenced"),
+    ),
     perturbations=(
         Perturbation("teleport", "the agent jumps to a random free place", "px"),
         Perturbation("color", "the agent takes a random color", "RGB levels"),
