@@ -25,7 +25,7 @@ FLOORS = (
     {"heads"},
     {"control"},
     {"simulate"},
-    {"probe", "surprise", "fetch", "train", "verify", "doctor"},
+    {"probe", "surprise", "decode", "fetch", "train", "verify", "doctor"},
     {"evaluate"},
     {"diagnose"},
     {"demo"},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         resize,
     )
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+    from lewm_cli.data.likeness import Likeness, estimate_psnr, squared_errors, ssim
     from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
     from lewm_cli.data.recording import record
     from lewm_cli.data.recording_check import (
@@ -49,6 +50,7 @@ __all__ = [
     "Frames",
     "HDF5Dataset",
     "Image",
+    "Likeness",
     "MemoryFrames",
     "PackedCopy",
     "PackedRecording",
@@ -59,6 +61,7 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "estimate_psnr",
     "frame_bytes",
     "holds_frames",
     "names_recording",
@@ -75,6 +78,8 @@ __all__ = [
     "require_usable",
     "resize",
     "split_clips",
+    "squared_errors",
+    "ssim",
     "used_actions",
     "used_rows",
 ]

@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 import numpy as np
 from markupsafe import Markup
 
+from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
-from lewm_cli.report.summary import Line, perturbation_line, planning_lines, probe_lines
+from lewm_cli.report.summary import Line, decode_lines, perturbation_line, planning_lines, probe_lines
 from lewm_cli.store import Measurement, StoredResults
 from lewm_cli.surprise import PerturbationResult, SurpriseResult
 from lewm_cli.train import TrainingHistory
@@ -52,7 +53,7 @@ class ResultRow:
     """One number of a stored result, as `lewm report` names it.
 
     Args:
-        kind: eval, probe, surprise or the name of a perturbation.
+        kind: eval, probe, surprise, decode or the name of a perturbation.
         value: rates are shares between 0 and 1.
         low, high: its 95 % interval; None where it has none.
         beside: what it has to be compared with, in words.
@@ -121,6 +122,8 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
             if steps:
                 median = float(np.median(steps))
                 yield "surprise", Line("surprise, median step", median, None, None, number(median), "")
+        case DecodeResult():
+            yield from (("decode", line) for line in decode_lines(one))
         case PerturbationResult() if one.scores:
             yield one.perturbation, perturbation_line(one)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from lewm_cli.config import PatchNetworkConfig
+from lewm_cli.decode import DecodeResult
 from lewm_cli.demo import fits_a_page
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
@@ -36,6 +37,7 @@ class RunReport:
     probe: ProbeResult | None
     surprise: SurpriseResult | None
     perturbations: tuple[PerturbationResult, ...]
+    decoded: DecodeResult | None
 
     @classmethod
     def of(cls, run: Run, results: StoredResults) -> Self:
@@ -53,6 +55,7 @@ class RunReport:
             probe=results.newest(ProbeResult),
             surprise=results.newest(SurpriseResult),
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
+            decoded=results.newest(DecodeResult),
         )
 
     @property
@@ -73,6 +76,7 @@ class Commands:
     evaluate: str | None
     probe: str | None
     surprise: str | None
+    decode: str | None
     view: str
     demo: str | None
 
@@ -88,6 +92,7 @@ def next_commands(report: RunReport) -> Commands:
         evaluate=command("eval", report.name) if task and task.make_simulator else None,
         probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
         surprise=command(*surprise) if report.plans else None,
+        decode=command("decode", report.name) if report.plans else None,
         view=command("view", report.name),
         demo=_demo(report, task),
     )

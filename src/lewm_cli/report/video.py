@@ -1,4 +1,4 @@
-"""Videos of an episode, the goal beside it."""
+"""Videos: of an episode, the goal beside it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,19 +30,27 @@ class VideoFolder:
         frames, goal = film.frames, film.goal.frame
         gap = np.full((len(frames), len(goal), GAP, 3), 255, np.uint8)
         frames = np.concatenate([frames, gap, np.broadcast_to(goal, frames.shape)], axis=2)
-        # The last frame is held for a second, so that the end can be seen.
-        frames = np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
         try:
-            with atomic_path(self.folder / f"{name}.mp4") as part:
-                imageio.imwrite(
-                    part,
-                    frames,
-                    extension=".mp4",
-                    plugin="FFMPEG",
-                    fps=FRAMES_PER_SECOND,
-                    codec="libx264",
-                    macro_block_size=2,
-                    output_params=["-f", "mp4"],  # the temporary name says nothing about the format
-                )
+            write_video(self.folder / f"{name}.mp4", frames, FRAMES_PER_SECOND)
         except (LewmError, OSError) as error:
             self.say(f"no video of pair {film.number}: {error}")
+
+
+def write_video(path: Path, frames: np.ndarray, frames_per_second: int) -> None:
+    """Writes frames (T, H, W, 3) uint8 as an mp4, the last one held for a second, so that the end can be seen.
+
+    Raises:
+        LewmError: the disk is full or the folder cannot be written.
+        OSError: the frames cannot be encoded.
+    """
+    with atomic_path(path) as part:
+        imageio.imwrite(
+            part,
+            np.concatenate([frames, np.repeat(frames[-1:], frames_per_second, axis=0)]),
+            extension=".mp4",
+            plugin="FFMPEG",
+            fps=frames_per_second,
+            codec="libx264",
+            macro_block_size=2,
+            output_params=["-f", "mp4"],  # the temporary name says nothing about the format
+        )
