@@ -51,11 +51,14 @@ class Filmstrip(Section):
         Image.fromarray(sheet).save(buffer, "webp", quality=90, method=4)
         return cls(episode=episode, row=row, side=side, sheet=base64.b64encode(buffer.getvalue()).decode())
 
+    def picture(self) -> np.ndarray:
+        """The sheet (H, W, 3) uint8."""
+        with Image.open(io.BytesIO(base64.b64decode(self.sheet))) as picture:
+            return np.asarray(picture.convert("RGB"))
+
     def frames(self) -> np.ndarray:
         """The frames (4, horizon + 1, side, side, 3) uint8 as they were stored."""
-        with Image.open(io.BytesIO(base64.b64decode(self.sheet))) as picture:
-            sheet = np.pad(np.asarray(picture.convert("RGB")), ((0, GAP), (0, GAP), (0, 0)))
-        step = self.side + GAP
+        sheet, step = np.pad(self.picture(), ((0, GAP), (0, GAP), (0, 0))), self.side + GAP
         spaced = sheet.reshape(sheet.shape[0] // step, step, sheet.shape[1] // step, step, 3).swapaxes(1, 2)
         return spaced[:, :, : self.side, : self.side]
 

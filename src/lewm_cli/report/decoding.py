@@ -31,8 +31,8 @@ def decode_tables(result: DecodeResult) -> list[RenderableType]:
         table,
         f"{result.stretches} stretches of {len(result.episodes)} episodes; one step is {result.frameskip} environment "
         "steps.\n"
-        "Re-encoded: decoded from the frame's own latent, the decoder's limit. Copied: the\n"
-        "last frame seen. Mean: the mean frame, without any latent. A background that\n"
+        "Re-encoded: decoded from the frame's own latent, the decoder's limit. Copied:\n"
+        "the last frame seen. Mean: the mean frame, without any latent. A background that\n"
         f"stands still makes PSNR high; where changed: on the pixels ({share} at the last\n"
         "step) that differ from the last frame seen. PSNR at the last step with 95 %\n"
         f"intervals over episodes: imagined {last['imagined']:.1f}, re-encoded\n"

@@ -97,9 +97,10 @@ def perturbation_line(result: PerturbationResult) -> Line:
 def decode_lines(result: DecodeResult) -> Iterator[Line]:
     """PSNR of the last imagined frames, on the pixels that changed if any did, beside its limit and its floors."""
     last = {what: scores[-1] for what, scores in result.steps.items()}
-    ahead = f"{counted(result.horizon, 'step')} ahead"
-    found = {f"PSNR imagined, {ahead}": {what: score.likeness.psnr for what, score in last.items()}}
-    found[f"PSNR where changed, {ahead}"] = {what: score.changed for what, score in last.items() if score.changed}
+    found = {f"PSNR imagined, step {result.horizon}": {what: score.likeness.psnr for what, score in last.items()}}
+    found[f"PSNR where changed, step {result.horizon}"] = {
+        what: score.changed for what, score in last.items() if score.changed
+    }
     for title, scores in found.items():
         if one := scores.pop("imagined", None):
             beside = ", ".join(f"{what} {score.value:.1f}" for what, score in scores.items())
