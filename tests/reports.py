@@ -10,6 +10,8 @@ from PIL import Image
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
+from lewm_cli.data import Likeness
+from lewm_cli.decode import DecodeResult, Filmstrip, StepScore
 from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, LatentMap, PlanFilm, Points
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
@@ -17,6 +19,7 @@ from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.probe import FEATURES, ProbeResult
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
+from lewm_cli.statistics import Estimate
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbedEpisode
 from lewm_cli.surprise.surprise_result import Curve
@@ -38,6 +41,7 @@ def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
         probe=None,
         surprise=None,
         perturbations=(),
+        decoded=None,
     )
 
 
@@ -59,6 +63,7 @@ def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frame
         probe=probe(made, generator),
         surprise=surprise(made, generator),
         perturbations=tuple(perturbation(made, generator, kind) for kind in ("teleport", "color")),
+        decoded=decoded(made, generator),
     )
 
 
@@ -294,6 +299,32 @@ def perturbation(made: dict[str, Any], generator: np.random.Generator, kind: str
             for detector, ratio in jump.items()
         },
         episodes=tuple(episodes),
+        **made,
+    )
+
+
+def decoded(made: dict[str, Any], generator: np.random.Generator, horizon: int = 6) -> DecodeResult:
+    """Imagination that comes away from the truth, where a copy does so at once."""
+
+    def estimate(value: float, width: float) -> Estimate:
+        return Estimate(value=value, low=value - width, high=value + width)
+
+    def score(psnr: float) -> StepScore:
+        likeness = Likeness(psnr=estimate(psnr, 1.0), ssim=estimate(0.9 + psnr / 1000, 0.001))
+        return StepScore(likeness=likeness, changed=estimate(psnr - 12, 1.5))
+
+    ends = {"imagined": (38.0, 31.0), "re-encoded": (48.0, 48.0), "copied": (26.0, 24.0), "mean": (27.0, 27.0)}
+    frames = generator.integers(0, 256, (4, horizon + 1, SIDE, SIDE, 3), dtype=np.uint8)
+    return DecodeResult(
+        seed=0,
+        decoder_sha256="e1" * 32,
+        frameskip=5,
+        horizon=horizon,
+        episodes=(3, 4),
+        stretches=8,
+        steps={what: tuple(map(score, np.linspace(*span, horizon))) for what, span in ends.items()},
+        changed_share=tuple(np.linspace(0.02, 0.05, horizon)),
+        filmstrips=(Filmstrip.of(3, 120, frames), Filmstrip.of(4, 150, frames)),
         **made,
     )
 

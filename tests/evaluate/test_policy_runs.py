@@ -164,6 +164,7 @@ def test_options_of_planning_mean_nothing_to_a_policy(world: Path, typed: tuple[
         ("eval", RUN, "--goal-image", "{image}"),
         ("fit", RUN),
         ("probe", RUN),
+        ("decode", RUN),
         ("surprise", "tworoom/demos", "--run", RUN),
         ("convert", RUN, "--to", "onnx", "--output", "{home}/onnx"),
         ("convert", RUN, "--to", "hub", "--output", "{home}/hub"),

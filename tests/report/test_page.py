@@ -186,6 +186,7 @@ def test_page_without_measurements_names_the_commands():
         "lewm eval tworoom/lewm",
         "lewm probe tworoom/lewm",
         "lewm surprise tworoom/demos --run tworoom/lewm --perturb teleport",
+        "lewm decode tworoom/lewm",
     ):
         assert command in text
     assert "<figure" not in html
@@ -200,7 +201,7 @@ def test_task_without_simulator_is_not_told_to_evaluate():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "surprise"])
+@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "surprise", "decoded"])
 def test_any_part_may_be_missing(part):
     Page(render_page(replace(full_report(), **{part: None})))
 
