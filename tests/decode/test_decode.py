@@ -169,6 +169,7 @@ def test_it_stands_on_the_page_in_show_and_in_python(world: Path):
     frames = walk((3,))
     drawn = opened.decode(opened.embed(frames))
     assert (drawn.dtype, drawn.shape) == (np.uint8, (3, SIDE, SIDE, 3))
+    assert opened.decode(torch.zeros(0, 4)).shape == (0, SIDE, SIDE, 3)
     with pytest.raises(UsageError, match=r"latents have the shape \(3, 5\), and tworoom/lewm has some of \(N, 4\)"):
         opened.decode(torch.zeros(3, 5))
     listed = lewm_here(world, "rm", RUN, "--dry-run", "--json").out

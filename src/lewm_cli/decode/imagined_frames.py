@@ -8,6 +8,7 @@ import numpy as np
 from lewm_cli.data import Dataset, Frames, Likeness, estimate_psnr, squared_errors
 from lewm_cli.decode.decode_result import DecodeResult, Filmstrip, Shown, StepScore
 from lewm_cli.heads import FITTED, StoredHead, decode, draw_stretches, imagine_recorded, to_frames
+from lewm_cli.model import FrameDecoder
 from lewm_cli.store import Run
 
 PER_EPISODE = 4
@@ -43,6 +44,7 @@ def measure_decoding(
         LewmError: no episode is long enough.
     """
     begun, network = time.monotonic(), decoder.networks[FITTED]
+    assert isinstance(network, FrameDecoder)
     begins, owners = draw_stretches(run, dataset, episodes, horizon, per_episode=PER_EPISODE, seed=seed)
     found = imagine_recorded(run, dataset, frames, begins, owners, horizon)
     recorded = np.stack([frames.rows(rows) for rows in found.rows])

@@ -58,7 +58,8 @@ class DecoderFit(HeadFit):
 
         def loss() -> Tensor:
             drawn = torch.randint(len(latents), (batch,), generator=generator)
-            return ((decoder(latents[drawn]) - truth[drawn]) / decoder.spread).square().mean()
+            errors: Tensor = (decoder(latents[drawn]) - truth[drawn]) / decoder.spread
+            return errors.square().mean()
 
         optimize(decoder, loss, steps, advance)
         decoder.eval()
@@ -101,7 +102,8 @@ class DecoderFit(HeadFit):
 @torch.inference_mode()
 def decode(decoder: nn.Module, latents: Tensor) -> np.ndarray:
     """Draws latents (N, D) on the CPU as frames (N, H, W, 3) uint8."""
-    return np.concatenate([to_frames(decoder(part)) for part in latents.split(FRAMES_AT_ONCE)])
+    starts = range(0, max(1, len(latents)), FRAMES_AT_ONCE)
+    return np.concatenate([to_frames(decoder(latents[start : start + FRAMES_AT_ONCE])) for start in starts])
 
 
 def to_frames(levels: Tensor) -> np.ndarray:

@@ -66,7 +66,8 @@ class FrameDecoder(nn.Module):
             asking = block(asking, seen)
         patches = self.paint(self.norm(asking)).unflatten(-1, (self.side, self.side, 3))
         rows = patches.unflatten(1, (self.grid, self.grid)).transpose(2, 3)
-        return self.mean + self.spread * rows.reshape(len(latents), *self.mean.shape)
+        drawn: Tensor = self.mean + self.spread * rows.reshape(len(latents), *self.mean.shape)
+        return drawn
 
 
 class CrossBlock(nn.Module):
