@@ -43,7 +43,8 @@ def save_filmstrips(result: DecodeResult, path: Path) -> None:
             axes.spines["bottom"].set_visible(False)
         for changed, axes in zip((False, True), below.subplots(1, 2), strict=True):
             plot_psnr(axes, result, colors, changed=changed)
-        axes.legend(frameon=False, labelcolor=light["ink"])
+        look = {"frameon": False, "labelcolor": light["ink"], "ncols": len(colors)}
+        below.legend(*axes.get_legend_handles_labels(), loc="outside lower left", **look)
         with atomic_path(path) as part, part.open("wb") as file:
             figure.savefig(file, format="png")
 
