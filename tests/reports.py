@@ -10,6 +10,8 @@ from PIL import Image
 
 from lewm_cli.config import ActionStats, DatasetIdentity, EvalProtocol, Inputs, ModelConfig
 from lewm_cli.control import TimeSplit
+from lewm_cli.data import Likeness
+from lewm_cli.decode import DecodeResult, Filmstrip, StepScore
 from lewm_cli.diagnose.film_result import Candidates, FilmedPlan, FilmResult, Frames, PlanFilm
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.evaluate.eval_result import summarize
@@ -55,6 +57,7 @@ def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
         probe=None,
         surprise=None,
         perturbations=(),
+        decoded=None,
     )
 
 
@@ -77,6 +80,7 @@ def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frame
         surprise=surprise(made, generator),
         perturbations=tuple(perturbation(made, generator, kind) for kind in ("teleport", "color")),
         latent=latent(made, generator),
+        decoded=decoded(made, generator),
     )
 
 
@@ -446,6 +450,32 @@ def perturbation(made: dict[str, Any], generator: np.random.Generator, kind: str
             for detector, ratio in jump.items()
         },
         episodes=tuple(episodes),
+        **made,
+    )
+
+
+def decoded(made: dict[str, Any], generator: np.random.Generator, horizon: int = 6) -> DecodeResult:
+    """Imagination that comes away from the truth, where a copy does so at once."""
+
+    def estimate(value: float, width: float) -> Estimate:
+        return Estimate(value=value, low=value - width, high=value + width)
+
+    def score(psnr: float) -> StepScore:
+        likeness = Likeness(psnr=estimate(psnr, 1.0), ssim=estimate(0.9 + psnr / 1000, 0.001))
+        return StepScore(likeness=likeness, changed=estimate(psnr - 12, 1.5))
+
+    ends = {"imagined": (38.0, 31.0), "re-encoded": (48.0, 48.0), "copied": (26.0, 24.0), "mean": (27.0, 27.0)}
+    frames = generator.integers(0, 256, (4, horizon + 1, SIDE, SIDE, 3), dtype=np.uint8)
+    return DecodeResult(
+        seed=0,
+        decoder_sha256="e1" * 32,
+        frameskip=5,
+        horizon=horizon,
+        episodes=(3, 4),
+        stretches=8,
+        steps={what: tuple(map(score, np.linspace(*span, horizon))) for what, span in ends.items()},
+        changed_share=tuple(np.linspace(0.02, 0.05, horizon)),
+        filmstrips=(Filmstrip.of(3, 120, frames), Filmstrip.of(4, 150, frames)),
         **made,
     )
 

@@ -15,9 +15,10 @@ import lewm_cli
 from lewm_cli.cli.main import app
 from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
+from lewm_cli.decode import DecodeResult
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult, PairManifest
-from lewm_cli.heads import ProbeFit, ReachFit
+from lewm_cli.heads import DecoderFit, ProbeFit, ReachFit
 from lewm_cli.latent import LatentResult
 from lewm_cli.methods import METHODS, RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult
@@ -28,8 +29,8 @@ from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
-MEASURED = (EvalResult, FilmResult, ProbeResult, LatentResult, SurpriseResult, PerturbationResult, Alarm)
-STORED = (*MEASURED, PairManifest, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
+MEASURED = (EvalResult, FilmResult, ProbeResult, LatentResult, SurpriseResult, PerturbationResult, Alarm, DecodeResult)
+STORED = (*MEASURED, PairManifest, DecoderFit, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 

@@ -25,7 +25,7 @@ FLOORS = (
     {"heads"},
     {"control"},
     {"simulate"},
-    {"probe", "surprise", "latent", "fetch", "train", "verify", "doctor"},
+    {"probe", "surprise", "latent", "decode", "fetch", "train", "verify", "doctor"},
     {"evaluate"},
     {"diagnose"},
     {"demo"},

@@ -165,6 +165,7 @@ def test_options_of_planning_mean_nothing_to_a_policy(world: Path, typed: tuple[
         ("fit", RUN),
         ("probe", RUN),
         ("latent", RUN),
+        ("decode", RUN),
         ("surprise", "tworoom/demos", "--run", RUN),
         ("convert", RUN, "--to", "onnx", "--output", "{home}/onnx"),
         ("convert", RUN, "--to", "hub", "--output", "{home}/hub"),

@@ -38,6 +38,7 @@ def run(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) ->
     loaded, report = load_run(home, RUN), full_report()
     measured = {"eval": report.evaluation, "probe": report.probe, "surprise": report.surprise, "films": report.films}
     measured["latent"] = report.latent
+    measured["decode"] = report.decoded
     for kind, one in (measured | {f"perturb-{one.perturbation}": one for one in report.perturbations}).items():
         keep_result(home, loaded, kind, one.model_copy(update={"weights_sha256": loaded.sha256}))
     return lewm_cli.load(RUN)
@@ -77,7 +78,7 @@ def test_model_policy_and_results_are_a_line(run: lewm_cli.StoredRun):
     policy.act(frame)
     assert "24 actions of the plan left" in repr(policy)
     report = full_report()
-    for one in (report.evaluation, report.probe, report.surprise, report.films, *report.perturbations):
+    for one in (report.evaluation, report.probe, report.surprise, report.films, report.decoded, *report.perturbations):
         assert repr(one).startswith(f"{type(one).__name__}(run={RUN!r}, time=")
         assert len(repr(one)) < 200
     assert "success='87.5% [74, 95]', random='20.0% [" in repr(report.evaluation)
@@ -130,6 +131,10 @@ def test_results_have_a_row_per_number(run: lewm_cli.StoredRun):
     assert (straight.kind, straight.value, straight.low) == ("latent", 0.4, pytest.approx(0.35))
     assert straight.beside == "untrained \N{MINUS SIGN}0.30"
     assert found["surprise at teleport"].kind == "teleport"
+    imagined = found["PSNR imagined, step 6"]
+    assert (imagined.kind, imagined.value, imagined.low, imagined.high) == ("decode", 31.0, 30.0, 32.0)
+    assert imagined.beside == "re-encoded 48.0, copied 24.0, mean 27.0"
+    assert found["PSNR where changed, step 6"].value == 19.0
     assert {row.dataset for row in rows} == {"tworoom/test"}
 
 

@@ -197,6 +197,7 @@ def test_page_without_measurements_names_the_commands():
         "lewm probe tworoom/lewm",
         "lewm latent tworoom/lewm",
         "lewm surprise tworoom/demos --run tworoom/lewm --perturb teleport",
+        "lewm decode tworoom/lewm",
     ):
         assert command in text
     assert "<figure" not in html
@@ -256,7 +257,7 @@ def test_straightness_while_training_is_drawn_where_it_was_logged():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "latent", "surprise"])
+@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "latent", "surprise", "decoded"])
 def test_any_part_may_be_missing(part):
     Page(render_page(replace(full_report(), **{part: None})))
 

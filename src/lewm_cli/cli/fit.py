@@ -11,6 +11,7 @@ EXAMPLES = options.examples(
     "lewm fit tworoom/delta",
     "lewm eval tworoom/delta --set planner.objective=reach",
     "lewm fit tworoom/delta --kind probe",
+    "lewm fit tworoom/delta --kind decoder --steps 5000",
     "lewm fit tworoom/delta --seed 1 --steps 5000 --json",
 )
 
@@ -20,9 +21,9 @@ def command(
     kind: Annotated[
         str,
         typer.Option(
-            help="reach: how many steps to the goal; probe: where things are.",
-            metavar="reach|probe",
-            autocompletion=completion.names(completion.words("reach", "probe")),
+            help="reach: how many steps to the goal; probe: where things are; decoder: the frame.",
+            metavar="reach|probe|decoder",
+            autocompletion=completion.names(completion.words("reach", "probe", "decoder")),
         ),
     ] = "reach",
     dataset: Annotated[
@@ -34,7 +35,9 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides episodes, pairs and heads.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 2500,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the optimizer.", show_default="2500; 2000 of a decoder")
+    ] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -43,7 +46,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fit a small head to frozen latents, so that plans can be judged by it instead of by latent distance.
+    """Fit a small head to frozen latents: plans can be judged by it instead of by latent distance, or frames drawn.
 
     It is fitted to episodes that the run was trained on, and tested on those it held out. Beside the reachability
     head stand the same head with shuffled labels, which must tell nothing, and the latent distance.
@@ -68,4 +71,5 @@ def command(
     )
     output.result(fit.model_dump(mode="json"), lambda: head_tables(fit))
     output.say(f"stored: {path}")
-    output.say(f"next: {suggestion.command('eval', fit.run, '--set', f'planner.objective={fit.kind}')}")
+    judged = ("eval", fit.run, "--set", f"planner.objective={fit.kind}")
+    output.say(f"next: {suggestion.command(*(('decode', fit.run) if kind == 'decoder' else judged))}")

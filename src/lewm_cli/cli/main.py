@@ -23,7 +23,7 @@ from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "pack", "train", "plot", "eval", "compare", "fit", "plan"),
-    *("probe", "latent", "surprise", "report", "view", "demo", "ls", "show", "verify", "convert", "rm"),
+    *("probe", "latent", "surprise", "decode", "report", "view", "demo", "ls", "show", "verify", "convert", "rm"),
     *("methods", "presets", "doctor"),
 )
 """Modules of this room, each with a `command`, in the order of the help."""

@@ -115,6 +115,11 @@ class WorldModelConfig(NetworkConfig):
     def latent_dim(self) -> int:
         """Dimension of the latent of a frame."""
 
+    @property
+    def latent_tokens(self) -> int:
+        """Tokens that the latent of a frame is made of, one after another."""
+        return 1
+
 
 class ModelConfig(WorldModelConfig):
     """Sizes of a world model around a vision transformer and an AdaLN predictor."""
@@ -170,6 +175,11 @@ class DinoWMNopropConfig(PatchNetworkConfig, WorldModelConfig):
     def latent_dim(self) -> int:
         """Dimension of the latent of a frame: its patch tokens, one after another."""
         return self.patches * self.token_dim
+
+    @property
+    def latent_tokens(self) -> int:
+        """Tokens that the latent of a frame is made of: one per patch."""
+        return self.patches
 
     @property
     def blocks(self) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         resize,
     )
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+    from lewm_cli.data.likeness import Likeness, estimate_psnr, squared_errors, ssim
     from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
     from lewm_cli.data.recording import record
     from lewm_cli.data.recording_check import (
@@ -50,6 +51,7 @@ __all__ = [
     "Frames",
     "HDF5Dataset",
     "Image",
+    "Likeness",
     "MemoryFrames",
     "PackedCopy",
     "PackedRecording",
@@ -60,6 +62,7 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "estimate_psnr",
     "follow_actions",
     "followed_frames",
     "frame_bytes",
@@ -80,6 +83,8 @@ __all__ = [
     "require_usable",
     "resize",
     "split_clips",
+    "squared_errors",
+    "ssim",
     "used_actions",
     "used_rows",
 ]

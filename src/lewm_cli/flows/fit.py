@@ -15,10 +15,6 @@ from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task
 from lewm_cli.workers import available_memory
 
-FITTED_FRAMES = 100_000
-TESTED_FRAMES = 25_000
-"""Frames encoded, in whole episodes: all there are of most recordings."""
-
 FEWEST_TESTED = 5
 """Episodes that an interval over episodes needs."""
 
@@ -33,7 +29,7 @@ def fit_head(
     say: Say,
     progress: Progress,
     *,
-    steps: int,
+    steps: int | None = None,
     dataset: str | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -43,6 +39,7 @@ def fit_head(
 
     Args:
         kind: of the head, by its name in `KINDS`.
+        steps: of the optimizer; as many as are usual for the kind if not given.
         dataset: the recording that the run was trained on; as its card names it if not given.
         device: of the encoder; the head itself is fitted on the CPU.
 
@@ -59,11 +56,28 @@ def fit_head(
     run = load_run(home, name, resolve_device(device), external=external, say=say)
     run.require_world_model()
     run.use_threads()
+    return fit_loaded(home, run, kind, say, progress, steps=steps, dataset=dataset, seed=seed)
+
+
+def fit_loaded(
+    home: Home,
+    run: Run,
+    kind: str,
+    say: Say,
+    progress: Progress,
+    *,
+    steps: int | None = None,
+    dataset: str | None = None,
+    seed: int = 0,
+) -> tuple[HeadFit, Path]:
+    """Fits a head to a world model that is loaded already; else as `fit_head`."""
+    head = KINDS[kind]
+    steps = steps or head.usual_steps
     recording = home.find_dataset(dataset or run.card.dataset.name, say)
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)
     require_usable(recording, say)
     try_writing(run.places[0].head(kind))
-    to_fit, to_test, held_out = _choose(run, recording, seed, say)
+    to_fit, to_test, held_out = _choose(run, recording, head, seed, say)
     _require_memory(run, int(recording.lengths[np.concatenate([to_fit, to_test])].sum()))
     frames = DecodedFrames(recording, run.card.model.image_size)
 
@@ -72,8 +86,8 @@ def fit_head(
             return encode_episodes(run, recording, frames, numbers, advance)
 
     split = LatentSplit(run, recording, encoded(to_fit, "encoding"), encoded(to_test, "encoding others"), held_out)
-    with progress("fitting", KINDS[kind].total_steps(steps), "steps") as advance:
-        networks, fit = KINDS[kind].fit(split, seed=seed, steps=steps, advance=advance)
+    with progress("fitting", head.total_steps(steps), "steps") as advance:
+        networks, fit = head.fit(split, seed=seed, steps=steps, advance=advance)
     return fit, save_head(run, networks, fit)
 
 
@@ -87,7 +101,9 @@ def _require_memory(run: Run, frames: int) -> None:
         )
 
 
-def _choose(run: Run, dataset: Dataset, seed: int, say: Say) -> tuple[np.ndarray, np.ndarray, bool]:
+def _choose(
+    run: Run, dataset: Dataset, head: type[HeadFit], seed: int, say: Say
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Chooses episodes to fit to and to test on, and tells whether the run was trained on none of the latter.
 
     These are the ones it held out, or a fifth of the others if they are too few.
@@ -109,7 +125,7 @@ def _choose(run: Run, dataset: Dataset, seed: int, say: Say) -> tuple[np.ndarray
             f"{dataset.name} has {dataset.episodes} episodes, too few to fit a head to some and test it on others; "
             "record more, and train on them"
         )
-    fitted, tested = _whole(dataset, seen, FITTED_FRAMES), _whole(dataset, others, TESTED_FRAMES)
+    fitted, tested = _whole(dataset, seen, head.most_fitted), _whole(dataset, others, head.most_tested)
     whose = "that the run held out" if held_out else "that the run may have been trained on, and the head is not"
     which = "the run was trained on" if run.card.provenance else "there are"
     say(f"episodes: {len(fitted)} of those {which} in {dataset.name} to fit, {len(tested)} {whose} to test")

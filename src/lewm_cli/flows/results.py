@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
+from lewm_cli.decode import DecodeResult
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import try_writing, write_text
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Measurement]] = {
     "surprise": SurpriseResult,
     "perturb": PerturbationResult,
     "alarm": Alarm,
+    "decode": DecodeResult,
 }
 """The type of a stored result, by the first word of its file name."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from lewm_cli.config import Layer
@@ -59,6 +61,19 @@ class StoredRun(Run):
         from lewm_cli.report import result_rows
 
         return result_rows(self._stored())
+
+    def decode(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
+        """Draws latents (N, D) as frames (N, H, W, 3) uint8, with the decoder that `lewm decode` stored beside the run.
+
+        Raises:
+            LewmError: there is none, it was fitted to other weights, or latents have another dimension.
+        """
+        from lewm_cli.heads import FITTED, decode, find_head
+
+        if latents.ndim != 2 or latents.shape[1] != self.world_model.config.latent_dim:
+            expected = f"(N, {self.world_model.config.latent_dim})"
+            raise UsageError(f"latents have the shape {tuple(latents.shape)}, and {self.name} has some of {expected}")
+        return decode(find_head(self, "decoder").networks[FITTED], latents.float().cpu())
 
     def _repr_html_(self) -> str:
         """The numbers that matter, as a notebook shows them."""

@@ -1,8 +1,9 @@
 """Small networks fitted on frozen latents: to judge plans by, and to ask what latents know."""
 
+from lewm_cli.heads.decoder import DecoderFit, decode, to_frames
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
 from lewm_cli.heads.imagination import Imagined, draw_stretches, imagine_recorded
-from lewm_cli.heads.kinds import KINDS, find_head, fit_command, read_head, save_head
+from lewm_cli.heads.kinds import KINDS, StoredHead, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
 from lewm_cli.heads.position import BATCH, ProbeFit, read_coordinates, read_targets, train_mlp
@@ -17,6 +18,7 @@ __all__ = [
     "FITTED",
     "KINDS",
     "SHUFFLED",
+    "DecoderFit",
     "HeadFit",
     "Imagined",
     "LatentEpisodes",
@@ -28,8 +30,10 @@ __all__ = [
     "ProbeFit",
     "ReachFit",
     "Recorded",
+    "StoredHead",
     "UmapEmbedding",
     "View",
+    "decode",
     "draw_stretches",
     "encode_episodes",
     "find_components",
@@ -45,6 +49,7 @@ __all__ = [
     "read_targets",
     "recorded_latents",
     "save_head",
+    "to_frames",
     "train_mlp",
     "untrained_reference",
 ]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt
 from torch import Tensor, nn, optim
@@ -17,12 +17,17 @@ FITTED, SHUFFLED = "head", "shuffled"
 class HeadFit(Measurement, ABC):
     """A head fitted to frozen latents; `held_out` describes the episodes that it was tested on."""
 
+    usual_steps: ClassVar[int] = 2500
+    most_fitted: ClassVar[int] = 100_000
+    most_tested: ClassVar[int] = 25_000
+    """Frames encoded, in whole episodes: all there are of most recordings."""
+
     format: Literal[1] = 1
     kind: str
     """The value of `--kind`, under which the head is stored beside the run."""
     latent: PositiveInt
     hidden: PositiveInt
-    """Width of the two hidden layers."""
+    """Width of the hidden layers."""
     steps: PositiveInt
     seed: int
     recipe: str

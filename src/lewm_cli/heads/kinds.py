@@ -9,13 +9,14 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.heads.decoder import DecoderFit
 from lewm_cli.heads.head_fit import HeadFit
 from lewm_cli.heads.position import ProbeFit
 from lewm_cli.heads.reach import ReachFit
 from lewm_cli.store import Run, head_paths, load_head, weights_digest, write_head
 from lewm_cli.suggestion import command
 
-KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "probe": ProbeFit}
+KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "probe": ProbeFit, "decoder": DecoderFit}
 """Every kind of head by its name. A new one is a module beside this one, and an entry here."""
 
 
@@ -44,7 +45,7 @@ def find_head(run: Run, kind: str) -> StoredHead:
     again = fit_command(run.name, kind)
     path = next((path for path in head_paths(run.places, kind) if path.exists()), None)
     if path is None:
-        raise MissingError(f"{run.name} has no {kind} head to plan with; fit one to its latents: {again}")
+        raise MissingError(f"{run.name} has no {kind} head; fit one to its latents: {again}")
     stored = read_head(path, kind, again)
     if stored.fit.weights_sha256 != run.sha256:
         raise LewmError(f"the {kind} head of {run.name} was fitted to other weights than it has now; fit it: {again}")

@@ -4,6 +4,7 @@ from lewm_cli.model.batch import Batch
 from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
 from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile, step_flops
+from lewm_cli.model.frame_decoder import FrameDecoder
 from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.goal_predictor import Critic, GoalPredictor
 from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
@@ -26,6 +27,7 @@ __all__ = [
     "Critic",
     "DifferenceDecoder",
     "FeedForward",
+    "FrameDecoder",
     "FrozenEncoder",
     "GoalConditionedPolicy",
     "GoalPredictor",

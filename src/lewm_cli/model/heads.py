@@ -8,7 +8,7 @@ from torch import Tensor, nn
 HIDDEN = 256
 
 
-class _Standardized(nn.Module):
+class Standardized(nn.Module):
     """Standardizes latents by mean and standard deviation of those that the head was fitted to."""
 
     mean: Tensor
@@ -39,7 +39,7 @@ class ReachHead(nn.Module):
 
     def __init__(self, latent: int, classes: int, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.scale = _Standardized(latent)
+        self.scale = Standardized(latent)
         self.net = perceptron(2 * latent, hidden, classes)
         self.register_buffer("steps", torch.zeros(classes))
 
@@ -61,7 +61,7 @@ class PositionHead(nn.Module):
 
     def __init__(self, latent: int, positions: int, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.scale = _Standardized(latent)
+        self.scale = Standardized(latent)
         self.net = perceptron(latent, hidden, positions)
         self.register_buffer("offset", torch.zeros(positions))
         self.register_buffer("unit", torch.ones(positions))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.choices import method_tables, method_tree, preset_tables, preset_text, protocol_tables
     from lewm_cli.report.comparing import compared_tables, compared_tree
     from lewm_cli.report.converting import conversion_tables, conversion_tree
+    from lewm_cli.report.decoding import decode_tables
     from lewm_cli.report.details import details_tables, details_tree, training_tables
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
     from lewm_cli.report.forecasting import forecast_tables
@@ -52,6 +53,7 @@ __all__ = [
     "conversion_tree",
     "dataset_tables",
     "dataset_tree",
+    "decode_tables",
     "demo_tables",
     "demo_tree",
     "details_tables",

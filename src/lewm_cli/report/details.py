@@ -5,10 +5,12 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.config import PatchNetworkConfig
+from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
+from lewm_cli.report.summary import decode_lines
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import HeldOut, HeldOutLatents, RunDetails, TrainingFinished
@@ -48,12 +50,14 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
             results.add_row(f"{day}\n{clock}", pairs, ahead, *rates, took)
         tables.append(results)
     if details.heads:
-        heads = framed_table("heads that plans can be judged by", "fitted", "objective", "file", "tested")
+        heads = framed_table("heads on its latents", "fitted", "kind", "file", "tested")
         for head in details.heads:
             fitted = head.fit.time[:16] if head.fit else ""
             heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
-    measured = framed_table("probes and surprise", "time, UTC", "frames from", "measured", "value", fold=(1,))
+    measured = framed_table(
+        "probes, surprise and imagination", "time, UTC", "frames from", "measured", "value", fold=(1,)
+    )
     for probe in details.results.of(ProbeResult):
         for target in probe.targets:
             what = f"MLP probe R2, {target.name}"
@@ -64,6 +68,9 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     for alarm in details.results.of(Alarm):
         what = f"threshold, {share(alarm.false_alarms)} false alarms"
         measured.add_row(alarm.time[:16], alarm.dataset.name, what, number(alarm.threshold))
+    for decoded in details.results.of(DecodeResult):
+        for line in decode_lines(decoded):
+            measured.add_row(decoded.time[:16], decoded.dataset.name, line.what, line.text)
     if measured.rows:
         tables.append(measured)
     return tables + [f"not a result of this version: {path}" for path in details.results.unreadable]
@@ -90,6 +97,7 @@ def details_tree(details: RunDetails) -> Tree:
         "surprises": details.results.of(SurpriseResult),
         "perturbations": details.results.of(PerturbationResult),
         "alarms": details.results.of(Alarm),
+        "decoded": details.results.of(DecodeResult),
     }
     return to_jsonable_python(tree, by_alias=True)
 

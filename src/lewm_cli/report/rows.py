@@ -9,11 +9,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from markupsafe import Markup
 
+from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
-from lewm_cli.report.summary import Line, latent_summary, perturbation_line, planning_lines, probe_lines
+from lewm_cli.report.summary import Line, decode_lines, latent_summary, perturbation_line, planning_lines, probe_lines
 from lewm_cli.store import Measurement, StoredResults
 from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import TrainingHistory
@@ -53,7 +54,7 @@ class ResultRow:
     """One number of a stored result, as `lewm report` names it.
 
     Args:
-        kind: eval, probe, latent, surprise, alarm or the name of a perturbation.
+        kind: eval, probe, latent, surprise, alarm, decode or the name of a perturbation.
         value: rates are shares between 0 and 1.
         low, high: its 95 % interval; None where it has none.
         beside: what it has to be compared with, in words.
@@ -131,6 +132,8 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
         case Alarm(measured=rate):
             asked = f"asked for {share(one.false_alarms)}, threshold {number(one.threshold)}"
             yield "alarm", Line("false alarms, share of steps", rate.rate, rate.low, rate.high, str(rate), asked)
+        case DecodeResult():
+            yield from (("decode", line) for line in decode_lines(one))
         case PerturbationResult() if one.scores:
             yield one.perturbation, perturbation_line(one)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from lewm_cli.config import PatchNetworkConfig
+from lewm_cli.decode import DecodeResult
 from lewm_cli.demo import fits_a_page
 from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
@@ -37,7 +38,8 @@ class RunReport:
     probe: ProbeResult | None
     surprise: SurpriseResult | None
     perturbations: tuple[PerturbationResult, ...]
-    latent: LatentResult | None = None
+    latent: LatentResult | None
+    decoded: DecodeResult | None
 
     @classmethod
     def of(cls, run: Run, results: StoredResults) -> Self:
@@ -56,6 +58,7 @@ class RunReport:
             surprise=results.newest(SurpriseResult),
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
             latent=results.newest(LatentResult),
+            decoded=results.newest(DecodeResult),
         )
 
     @property
@@ -77,6 +80,7 @@ class Commands:
     probe: str | None
     latent: str | None
     surprise: str | None
+    decode: str | None
     view: str
     demo: str | None
 
@@ -93,6 +97,7 @@ def next_commands(report: RunReport) -> Commands:
         probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
         latent=command("latent", report.name) if report.plans else None,
         surprise=command(*surprise) if report.plans else None,
+        decode=command("decode", report.name) if report.plans else None,
         view=command("view", report.name),
         demo=_demo(report, task),
     )

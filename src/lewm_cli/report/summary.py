@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from rich.console import RenderableType
 
+from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.plural import counted
@@ -64,6 +65,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
     if report.latent:
         yield from latent_summary(report.latent)
     yield from map(perturbation_line, report.perturbations)
+    if report.decoded:
+        yield from decode_lines(report.decoded)
 
 
 def planning_lines(result: EvalResult) -> Iterator[Line]:
@@ -102,6 +105,19 @@ def perturbation_line(result: PerturbationResult) -> Line:
     beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
     what = f"surprise at {result.perturbation}"
     return Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
+
+
+def decode_lines(result: DecodeResult) -> Iterator[Line]:
+    """PSNR of the last imagined frames, on the pixels that changed if any did, beside its limit and its floors."""
+    last = {what: scores[-1] for what, scores in result.steps.items()}
+    found = {f"PSNR imagined, step {result.horizon}": {what: score.likeness.psnr for what, score in last.items()}}
+    found[f"PSNR where changed, step {result.horizon}"] = {
+        what: score.changed for what, score in last.items() if score.changed
+    }
+    for title, scores in found.items():
+        if one := scores.pop("imagined", None):
+            beside = ", ".join(f"{what} {score.value:.1f}" for what, score in scores.items())
+            yield Line(title, one.value, one.low, one.high, f"{one:.1f} dB", beside)
 
 
 def _rate(what: str, rate: Rate, beside: str) -> Line:

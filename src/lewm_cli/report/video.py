@@ -35,6 +35,11 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         )
 
 
+def held(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, H, W, 3) with the last one repeated for a second, so that the end can be seen."""
+    return np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
+
+
 class VideoFolder:
     """Takes films and writes each as an mp4: left the agent, right the goal.
 
@@ -50,9 +55,7 @@ class VideoFolder:
         frames, goal = film.frames, film.goal.frame
         gap = np.full((len(frames), len(goal), GAP, 3), 255, np.uint8)
         frames = np.concatenate([frames, gap, np.broadcast_to(goal, frames.shape)], axis=2)
-        # The last frame is held for a second, so that the end can be seen.
-        frames = np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
         try:
-            write_video(self.folder / f"{name}.mp4", frames, FRAMES_PER_SECOND)
+            write_video(self.folder / f"{name}.mp4", held(frames), FRAMES_PER_SECOND)
         except (LewmError, OSError) as error:
             self.say(f"no video of pair {film.number}: {error}")

@@ -83,7 +83,7 @@ class RunFiles:
         return RunFiles(Path(f"{self.stem}{BEST}"))
 
     def head(self, kind: str) -> Path:
-        """A head fitted to its latents, which plans can be judged by."""
+        """A head fitted to its latents: plans are judged by it, or frames drawn."""
         return self.folder / f"{kind}.safetensors"
 
     @property

@@ -1,12 +1,13 @@
 """Draws every figure of the page: planning, training, probes and the latent map, surprise; and compared evaluations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from lewm_cli.decode import SHOWN, DecodeResult, Shown
 from lewm_cli.evaluate import EvalResult, PairedComparison
 from lewm_cli.plural import counted
 from lewm_cli.probe import Imagination, ImaginedTarget, ProbeResult, TargetResult
@@ -64,6 +65,8 @@ SHOWN_EPISODES = 60
 
 FEWEST_EPISODES = 5
 """Fewer than these make no median, unless there are no more at all."""
+
+IMAGINATION_COLORS: dict[Shown, str] = {"imagined": MODEL, "re-encoded": OTHER, "copied": BASELINE, "mean": THIRD}
 
 
 def draw_planning(result: EvalResult) -> list[Drawing]:
@@ -575,3 +578,46 @@ def _ratios(result: PerturbationResult, key: str) -> Drawing:
     axes.set_xlabel("changed over untouched (ratio, log scale)", loc="left")
     ratios = ", ".join(f"{title} {times(score.ratio)}" for title, score in known.items())
     return finish(figure, f"{key}-ratios", f"{result.perturbation.capitalize()} at the event: {ratios}")
+
+
+def draw_decoded(result: DecodeResult) -> list[Drawing]:
+    """PSNR of imagined frames by model step, beside its limit and floors: of all pixels, and where they changed."""
+    drawings = []
+    for changed in (False, True):
+        figure, axes = new_figure()
+        ends = plot_psnr(axes, result, IMAGINATION_COLORS, changed=changed)
+        if not ends:
+            continue
+        label_ends(axes, ends)
+        value = {text: f"{y:.1f}" for y, text, _ in ends}
+        pixels = "the pixels that changed" if changed else "all pixels"
+        ahead = f"{result.horizon} model steps ahead" if result.horizon > 1 else "one model step ahead"
+        title = (
+            f"On {pixels} {ahead}: imagined {value['imagined']} dB, re-encoded {value['re-encoded']}, "
+            f"copied {value['copied']}"
+        )
+        drawings.append(finish(figure, f"decoded-{'changed' if changed else 'all'}", title))
+    return drawings
+
+
+def plot_psnr(
+    axes: Axes, result: DecodeResult, colors: Mapping[Shown, str], *, changed: bool
+) -> list[tuple[float, str, str]]:
+    """Draws PSNR by model step with its interval; the ends of the lines, with names and colors. None where unknown."""
+    ends = []
+    for what in SHOWN:
+        scores = [score.changed if changed else score.likeness.psnr for score in result.steps[what]]
+        known = [(step, score) for step, score in enumerate(scores, start=1) if score]
+        if not known:
+            continue
+        steps = [step for step, _ in known]
+        low, value, high = zip(*((score.low, score.value, score.high) for _, score in known), strict=True)
+        axes.fill_between(steps, low, high, color=colors[what], alpha=0.16, lw=0)
+        axes.plot(steps, value, color=colors[what], marker="o" if len(steps) < 3 else "", label=what)
+        ends.append((value[-1], what, colors[what]))
+    axes.set_title(f"PSNR, dB{', pixels that changed' if changed else ''}")
+    axes.set_xlim(1, max(2, result.horizon))
+    axes.margins(y=0.08)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel(f"model steps imagined (1 = {result.frameskip} environment steps)", loc="left")
+    return ends

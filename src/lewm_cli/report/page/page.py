@@ -12,6 +12,7 @@ from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
+    draw_decoded,
     draw_imagination,
     draw_latent_map,
     draw_perturbation,
@@ -61,6 +62,7 @@ def render_page(report: RunReport) -> str:
             "sizes": draw_sizes(report.probe) if report.probe else [],
             "imagination": draw_imagination(imagination) if imagination else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
+            "decoded": draw_decoded(report.decoded) if report.decoded else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
     environment = templates(FOLDER)
@@ -101,6 +103,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
         "surprise": report.surprise,
     }
     every = one_each | {f"surprise, {one.perturbation}": one for one in report.perturbations}
+    every["imagination"] = report.decoded
     return [
         (kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
         for kind, one in every.items()
