@@ -3,8 +3,10 @@
 import base64
 import io
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -370,6 +372,28 @@ def test_wide_latents_are_measured_through_components_and_it_is_said(trained: Pa
     for scores in result.scores.values():
         assert len(scores.spectrum.eigenvalues) == 3
         assert scores.spectrum.correlation is scores.gaussianity.statistic is None
+
+
+class Cut:
+    """Stands in for UMAP: places are the first two numbers of latents."""
+
+    def __init__(self, **settings: object) -> None:
+        pass
+
+    def fit_transform(self, latents: np.ndarray) -> np.ndarray:
+        return latents[:, :2]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_second_map_is_there_where_umap_is(trained: Path, monkeypatch: pytest.MonkeyPatch, installed: bool):
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Cut) if installed else None)
+    record(trained, [40] * 6)
+    done = run_latent(trained, "--json")
+    result = LatentResult.model_validate(done.json())
+    assert [one.method for one in result.maps] == ["PCA", *["UMAP"] * installed]
+    assert ('pip install "lewm-cli[umap]"' in done.err) != installed
+    for one in result.maps:
+        assert all(len(quantity.values) == len(one.points.array()) == 48 for quantity in result.quantities)
 
 
 def test_plot_that_is_no_svg_is_wrong_usage(trained: Path):

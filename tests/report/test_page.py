@@ -217,7 +217,7 @@ def test_latent_space_stands_beside_an_untrained_one_and_what_can_be_expected():
     for said in (
         "Paths have a straightness of 0.40, untrained \N{MINUS SIGN}0.30",
         "Latents spread over 2.8 of 4 directions, untrained over 0.6",
-        "Epps-Pulley 1.94, untrained 8.75, a Gaussian 0.33",
+        "Epps-Pulley 1.94, untrained 8.75, Gaussian 0.33",
         "Latent and true distance have a rank correlation of 0.90, untrained 0.20",
         "UMAP of 30 latents, colored by heading",
         "Left out: speed (is constant).",

@@ -27,7 +27,7 @@ from lewm_cli.report.page.style import (
 COLORS: dict[Encoder, tuple[str, str]] = {"model": (MODEL, MODEL), "untrained": (BASELINE, MUTED)}
 """Of lines and of words."""
 
-COLORED = 4
+COLORED = 6
 """Quantities that maps are colored by, at most."""
 
 
@@ -86,7 +86,7 @@ def _quantiles(result: LatentResult) -> Drawing:
     label_ends(axes, ends)
     own, other = (decimals(result.scores[one].gaussianity.shape, 2) for one in ENCODERS)
     null = decimals(result.gaussian.shape, 2)
-    title = f"Seen from random directions: Epps-Pulley {own}, untrained {other}, a Gaussian {null}"
+    title = f"Random directions: Epps-Pulley {own}, untrained {other}, Gaussian {null}"
     return finish(figure, "quantiles", title)
 
 
