@@ -113,7 +113,8 @@ class Components:
 
     def of(self, values: Tensor) -> Tensor:
         """Coordinates (N, K) of values (N, D) along them."""
-        return (values - self.mean) @ self.axes
+        along: Tensor = (values - self.mean) @ self.axes
+        return along
 
 
 @dataclass(frozen=True)

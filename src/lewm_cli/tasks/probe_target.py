@@ -48,7 +48,8 @@ class ProbeTarget:
 
     def errors(self, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """Distances (N,) of predicted coordinates (N, C) from the actual ones, in its unit and never negative."""
-        return np.abs(predicted - actual)[:, 0]
+        apart: np.ndarray = np.abs(predicted - actual)[:, 0]
+        return apart
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,13 @@ class Angle(ProbeTarget):
         return np.concatenate([np.sin(recorded), np.cos(recorded)], axis=1)
 
     def values(self, coordinates: np.ndarray) -> np.ndarray:
-        return np.rad2deg(np.arctan2(coordinates[:, 0], coordinates[:, 1]))
+        degrees: np.ndarray = np.rad2deg(np.arctan2(coordinates[:, 0], coordinates[:, 1]))
+        return degrees
 
     def errors(self, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """The shorter way around, at most 180."""
-        apart = self.values(predicted) - self.values(actual)
-        return np.abs((apart + 180) % 360 - 180)
+        apart: np.ndarray = np.abs((self.values(predicted) - self.values(actual) + 180) % 360 - 180)
+        return apart
 
 
 ROWS, COLUMNS = np.triu_indices(4)
@@ -84,16 +86,22 @@ class Rotation(ProbeTarget):
 
     def coordinates(self, recorded: np.ndarray) -> np.ndarray:
         unit = recorded / np.maximum(np.linalg.norm(recorded, axis=1, keepdims=True), 1e-12)
-        return unit[:, ROWS] * unit[:, COLUMNS] * WEIGHTS
+        products: np.ndarray = unit[:, ROWS] * unit[:, COLUMNS] * WEIGHTS
+        return products
 
     def values(self, coordinates: np.ndarray) -> np.ndarray:
         """The angle by which it turns, 0 to 180."""
-        return np.rad2deg(2 * np.arccos(np.abs(self._quaternions(coordinates)[:, 0]).clip(0, 1)))
+        return self._turned(self._quaternions(coordinates)[:, 0])
 
     def errors(self, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """The angle of the rotation from one to the other, at most 180."""
         along = (self._quaternions(predicted) * self._quaternions(actual)).sum(axis=1)
-        return np.rad2deg(2 * np.arccos(np.abs(along).clip(0, 1)))
+        return self._turned(along)
+
+    def _turned(self, real: np.ndarray) -> np.ndarray:
+        """The angles of rotations whose quaternions have these real parts (N,), of either sign."""
+        degrees: np.ndarray = np.rad2deg(2 * np.arccos(np.abs(real).clip(0, 1)))
+        return degrees
 
     def _quaternions(self, coordinates: np.ndarray) -> np.ndarray:
         """The quaternions (N, 4) whose outer products are nearest to these."""
