@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from lewm_cli.tasks.cube import CUBE
+from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.pusht import PUSHT
 from lewm_cli.tasks.reacher import REACHER
-from lewm_cli.tasks.task import Episode, Perturbation, ProbeTarget, Simulator, Task
+from lewm_cli.tasks.task import Episode, Perturbation, Simulator, Task
 from lewm_cli.tasks.tworoom import TWOROOM
 
 TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
