@@ -15,6 +15,8 @@ from lewm_cli.model import resolve_device
 from lewm_cli.probe import (
     PUBLISHED,
     SIZED,
+    Imagination,
+    OpenLoop,
     ProbeResult,
     draw_samples,
     encode,
@@ -104,7 +106,8 @@ def probe_run(
         }
         curves = fit_fewer(samples, features, sizes, seed=seed, advance=advance) if sizes else ()
     steps = usual_horizon(run, unseen.dataset, samples.tested) if horizon is None else horizon
-    imagination = open_loop = None
+    imagination: Imagination | None = None
+    open_loop: OpenLoop | None = None
     if steps:
         where = (run, unseen.dataset, recorded)
         imagination = probe_imagination(*where, samples, fitted, features.view, horizon=steps, seed=seed)

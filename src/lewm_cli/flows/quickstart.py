@@ -19,7 +19,7 @@ from lewm_cli.flows.results import stored_results
 from lewm_cli.flows.surprise import surprise_run
 from lewm_cli.flows.train import train
 from lewm_cli.flows.training_request import TrainingRequest
-from lewm_cli.probe import ProbeResult
+from lewm_cli.probe import ProbeResult, rows_before
 from lewm_cli.store import Home, Measurement, RunFiles, Say, StoredResults, load_run
 from lewm_cli.surprise import PerturbationResult, SurpriseResult, draw_episodes
 from lewm_cli.tasks import TWOROOM
@@ -119,7 +119,8 @@ def _measured(home: Home, size: QuickstartSize) -> StoredResults:
                 alike = one.protocol == protocol
             case ProbeResult():
                 frames = one.train_frames + one.test_frames
-                alike = (one.seed, frames) == (SEED, min(size.frames, test.rows))
+                usable = int((test.lengths - rows_before(run)).clip(0).sum())
+                alike = (one.seed, frames) == (SEED, min(size.frames, usable))
             case SurpriseResult():
                 episodes = len(one.episodes) + len(one.left_out)
                 alike = (one.seed, episodes) == (SEED, test.episodes)

@@ -84,7 +84,9 @@ class Probes:
     def read(self, features: Tensor, kind: Kind) -> Tensor:
         """Coordinates (N, C) that one of them reads from features (N, D)."""
         inputs = self.inputs.apply(features.double())
-        return _with_intercept(inputs) @ self.weights if kind == "linear" else self.network(inputs.float()).double()
+        read: Tensor
+        read = _with_intercept(inputs) @ self.weights if kind == "linear" else self.network(inputs.float()).double()
+        return read
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.heads import Imagined, LatentView, draw_stretches, imagine_recorded, read_coordinates
-from lewm_cli.probe.fitted import Kind
+from lewm_cli.probe.fitted import KINDS, Kind
 from lewm_cli.probe.imagination_result import (
     SOURCES,
     Imagination,
@@ -82,18 +82,20 @@ def probe_imagination(
 
     def reading(kind: Kind, k: int) -> ImaginedReading:
         own = fitted.quantities.columns[k]
-        errors, summed = {}, {}
+        errors: dict[Source, tuple[ReadError, ...]] = {}
+        summed: dict[Source, np.ndarray] = {}
         for source in SOURCES:
             off = fitted.quantities.errors(read[kind, source], actual)[:, k].reshape(ahead.shape)
             explained = _r2(read[kind, source][:, own], actual[:, own], ahead.shape)
             each = zip(np.sqrt((off**2).mean(axis=0)).tolist(), explained, strict=True)
-            errors[source], summed[source] = tuple(ReadError(rmse=rmse, r2=r2) for rmse, r2 in each), off**2
+            errors[source] = tuple(ReadError(rmse=rmse, r2=r2) for rmse, r2 in each)
+            summed[source] = off**2
         even = BreakEven.of(summed["imagined"], summed["copying"], found.episodes)
         return ImaginedReading(errors=errors, break_even=even)
 
     read = {
         (kind, source): fitted.probes.read(view.of(values.flatten(0, 1)).cpu(), kind)
-        for kind in ("linear", "mlp")
+        for kind in KINDS
         for source, values in latents.items()
     }
     return Imagination(

@@ -67,9 +67,8 @@ class Angle(ProbeTarget):
 
     def errors(self, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """The shorter way around, at most 180."""
-        apart = self.values(predicted) - self.values(actual)
-        shorter: np.ndarray = np.abs((apart + 180) % 360 - 180)
-        return shorter
+        apart: np.ndarray = np.abs((self.values(predicted) - self.values(actual) + 180) % 360 - 180)
+        return apart
 
 
 ROWS, COLUMNS = np.triu_indices(4)
@@ -92,13 +91,16 @@ class Rotation(ProbeTarget):
 
     def values(self, coordinates: np.ndarray) -> np.ndarray:
         """The angle by which it turns, 0 to 180."""
-        degrees: np.ndarray = np.rad2deg(2 * np.arccos(np.abs(self._quaternions(coordinates)[:, 0]).clip(0, 1)))
-        return degrees
+        return self._turned(self._quaternions(coordinates)[:, 0])
 
     def errors(self, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """The angle of the rotation from one to the other, at most 180."""
         along = (self._quaternions(predicted) * self._quaternions(actual)).sum(axis=1)
-        degrees: np.ndarray = np.rad2deg(2 * np.arccos(np.abs(along).clip(0, 1)))
+        return self._turned(along)
+
+    def _turned(self, real: np.ndarray) -> np.ndarray:
+        """The angles of rotations whose quaternions have these real parts (N,), of either sign."""
+        degrees: np.ndarray = np.rad2deg(2 * np.arccos(np.abs(real).clip(0, 1)))
         return degrees
 
     def _quaternions(self, coordinates: np.ndarray) -> np.ndarray:
