@@ -13,10 +13,10 @@ from commands import Done, flat, left_behind, lewm_here
 from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from lewm_cli.data import HDF5Dataset, open_dataset
 from lewm_cli.methods import JEPA, RunCard
-from lewm_cli.store import RunFiles, save_run
+from lewm_cli.store import RunFiles, read_card, save_run
 from lewm_cli.surprise import Alarm, SurpriseResult, TooFewError, conformal_threshold, find_events, needed_episodes
 from lewm_cli.surprise.alarm import calibrating, draw_calibrating
-from synthetic import write_recording
+from synthetic import join_recordings, write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -420,10 +420,19 @@ def test_held_out_episodes_of_a_real_run_calibrate_it(trained: Path, other_demos
     home = tmp_path / "home"
     shutil.copytree(trained, home)
     shutil.copy(other_demos / "tworoom" / "demos.h5", home / "tworoom" / "test.h5")
+    demos = open_dataset(home / "tworoom" / "demos.h5", "tworoom/demos")
+    held_out = read_card(home / f"{RUN}.safetensors").provenance.held_out
+    learned = sorted({*range(demos.episodes)} - {*held_out})
+    join_recordings(home / "tworoom" / "learned.h5", [(demos, learned)], task="tworoom")
     few = lewm_here(home, "surprise", "tworoom/test", "--run", RUN, "--false-alarms", "1%").sentence()
     assert "to calibrate on can promise no rate of false alarms below" in few
-    trained_on = lewm_here(home, "surprise", "tworoom/test", "--false-alarms", "10%", "--calibrate", "tworoom/test")
-    assert trained_on.code == 0, trained_on.err
+    same = lewm_here(home, "surprise", "tworoom/test", "--false-alarms", "10%", "--calibrate", "tworoom/test")
+    assert same.code == 0, same.err
     (alarm,) = alarms(home)
-    assert (alarm.held_out, len(alarm.calibrated), len(alarm.tried)) == (True, 9, 3)
-    assert "of these 12 episodes, so it fits them too well" in trained_on.err
+    assert (alarm.held_out, len(alarm.calibrated)) == (True, 9)
+    taught = lewm_here(home, "surprise", "tworoom/test", "--false-alarms", "20%", "--calibrate", "tworoom/learned")
+    assert f"{RUN} was trained on every episode of tworoom/learned, which would make the threshold too low" in (
+        taught.sentence()
+    )
+    assert alarm.tried  # without the episodes that are too short for a step
+    assert "9 of these 12 episodes, so it fits them too well" in same.err

@@ -72,7 +72,7 @@ def command(
     episodes: Annotated[
         int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the changes and the untrained model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the changes, the untrained model and the draws.")] = 0,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
     ] = None,

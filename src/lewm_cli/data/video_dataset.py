@@ -113,8 +113,10 @@ def middle_square(frame: np.ndarray) -> np.ndarray:
 
 
 def _frames_per_second(path: Path) -> float | None:
-    """The rate that a video says it has; None for a folder of images, and where it says none."""
-    rate = 0.0 if path.is_dir() else float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
+    """The rate that a video says it has; None for images, which may move at a changing one, and where it says none."""
+    if path.is_dir() or look(path) is not FileKind.VIDEO:
+        return None
+    rate = float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate < math.inf else None
 
 

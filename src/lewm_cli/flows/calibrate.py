@@ -17,7 +17,7 @@ from lewm_cli.tasks import GENERIC, find_task
 
 def newest_alarm(home: Home, run: Run) -> Alarm | None:
     """The newest alarm that was calibrated for a run's present weights; None if there is none."""
-    return stored_results(home, run).newest(Alarm)
+    return stored_results(home, run, ["alarm"]).newest(Alarm)
 
 
 def calibrated_alarm(
@@ -33,9 +33,8 @@ def calibrated_alarm(
     Raises:
         LewmError: no such recording, one that the run was trained on, or one with too few episodes.
     """
-    of_rate = [
-        one for one in stored_results(home, run).of(Alarm) if (one.false_alarms, one.seed) == (false_alarms, seed)
-    ]
+    stored = stored_results(home, run, ["alarm"]).of(Alarm)
+    of_rate = [one for one in stored if (one.false_alarms, one.seed) == (false_alarms, seed)]
     if of_rate and calibrate is None:
         return of_rate[-1]
     dataset = _find_undisturbed(home, run, calibrate, say)

@@ -91,9 +91,9 @@ def find_evaluation(
     return None
 
 
-def stored_results(home: Home, run: LoadedWeights) -> StoredResults:
-    """Read every result of a run's present weights; those of earlier weights are passed over."""
-    read = {path: _read(path) for path in result_paths(results_folders(home, run.name, run.files))}
+def stored_results(home: Home, run: LoadedWeights, kinds: Iterable[str] = KINDS) -> StoredResults:
+    """Read every result of a run's present weights, or of some kinds; those of earlier weights are passed over."""
+    read = {path: _read(path) for path in result_paths(results_folders(home, run.name, run.files), kinds)}
     present = tuple(result for result in read.values() if result and result.weights_sha256 == run.sha256)
     return StoredResults(present, tuple(path for path, result in read.items() if result is None))
 

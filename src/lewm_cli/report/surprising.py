@@ -77,7 +77,7 @@ def _above(result: SurpriseResult) -> str:
     return (
         f"{counted(len(result.events), 'event')} in {eventful} of {counted(len(curves), 'episode')}: "
         f"{above} of {counted(steps, 'step')} above {result.threshold.value:.4g}.\n"
-        f"Where nothing happens, at most about {result.threshold.false_alarms * steps:,.0f} steps are."
+        f"Where nothing happens, at most about {number(result.threshold.false_alarms * steps)} steps are."
     )
 
 
