@@ -57,6 +57,7 @@ def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
         probe=None,
         surprise=None,
         perturbations=(),
+        latent=None,
         decoded=None,
     )
 
