@@ -35,13 +35,13 @@ from lewm_cli.surprise import (
 )
 from lewm_cli.surprise.curves import detect, model_steps, surprise
 from lewm_cli.surprise.perturbation_result import score_detector
-from lewm_cli.tasks import TWOROOM, Perturbation, Simulator
+from lewm_cli.tasks import FROZEN, REVERSED, TWOROOM, Perturbation, Simulator
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
 RUN = "tworoom/lewm"
-TELEPORT, COLOR = TWOROOM.perturbations
+TELEPORT, COLOR = TWOROOM.perturbations[:2]
 STRICT = {"held_out": True, "seed": 0, "advance": lambda done: None}
 
 Build = Callable[..., Run]
@@ -258,16 +258,18 @@ def test_drawn_episodes_can_be_simulated(
     holes = data.draw(st.sets(st.integers(0, len(lengths) - 1), max_size=3))
     allowed = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))
     dataset = with_holes(tmp_path_factory.mktemp("draw") / "x.h5", lengths, holes)
-    usable = {int(one) for one in allowed if lengths[one] >= 31 and one not in holes}  # 2 x history 3 x skip 5, and one
+    lasts = data.draw(st.integers(1, 2))
+    least = 21 + 10 * lasts  # 2 x history 3 x skip 5 and one; twice a further step
+    usable = {int(one) for one in allowed if lengths[one] >= least and one not in holes}
     if len(usable) < 2:
         with pytest.raises(LewmError, match=rf"{len(usable)} of {len(allowed)} episodes of x have every action and"):
-            draw_episodes(run, dataset, allowed, count=count, seed=seed)
+            draw_episodes(run, dataset, allowed, count=count, seed=seed, lasts=lasts)
         return
-    drawn = draw_episodes(run, dataset, allowed, count=count, seed=seed).tolist()
+    drawn = draw_episodes(run, dataset, allowed, count=count, seed=seed, lasts=lasts).tolist()
     assert drawn == sorted(set(drawn))
     assert set(drawn) <= usable
     assert len(drawn) == min(count, len(usable))
-    assert drawn == draw_episodes(run, dataset, allowed, count=count, seed=seed).tolist()
+    assert drawn == draw_episodes(run, dataset, allowed, count=count, seed=seed, lasts=lasts).tolist()
 
 
 # A world in which one thing happens
@@ -336,6 +338,41 @@ def test_event_is_where_the_change_is_seen_first(build: Build, tmp_path: Path, h
     assert result.scores["pixels"].auroc == 1
     assert result.scores["pixels"].ratio > 1e9
     assert result.scores["pixels"].after == pytest.approx(1 if lasting else result.scores["pixels"].after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("perturbation", [FROZEN, REVERSED])
+def test_lasting_violation_is_scored_over_the_steps_that_it_lasts(
+    build: Build, tmp_path: Path, perturbation: Perturbation
+):
+    class Clock(Lamp):
+        def frame(self) -> np.ndarray:
+            return np.full((64, 64, 3), 3 * len(self.steps), np.uint8)
+
+    states = np.zeros((2 * 46, 2), np.float32)
+    path = write_recording(tmp_path / "x.h5", [46, 46], dims=2, size=1, columns={"proprio": states})
+    dataset, run = open_dataset(path, "x"), build(history=3)
+    task = dataclasses.replace(TWOROOM, make_simulator=lambda: Clock(lasting=True))
+    result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.arange(2), perturbation, **STRICT)
+    assert result.lasts == perturbation.lasts == 2
+    for one in result.episodes:
+        event = one.event
+        tick = one.untouched["pixels"][0]
+        shown = [0, 0] if perturbation == FROZEN else [tick, tick]
+        assert one.perturbed["pixels"] == pytest.approx([*[tick] * event, *shown, *[tick] * (9 - event - 2)])
+        assert one.difference > 0
+    for detector in ("model", "latent"):
+        lasting, after = (
+            np.array([[np.mean(getattr(one, side)[detector][part]) for one in result.episodes] for side in SIDES])
+            for part in (slice(event, event + 2), slice(event + 4, None))
+        )
+        score = result.scores[detector]
+        means = np.maximum(lasting, 1e-12).mean(axis=1)
+        assert score.ratio == pytest.approx(means[0] / means[1])
+        assert score.after == pytest.approx(after[0].mean() / after[1].mean())
+
+
+SIDES = ("perturbed", "untouched")
 
 
 @pytest.mark.slow
@@ -755,7 +792,7 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         (["wide", "--run", RUN], 1, "wide has 3 action dimensions, and tworoom/lewm was trained with 2"),
         (["arm", "--run", RUN], 1, "arm is a recording of an arm, and tworoom/lewm was trained on tworoom"),
         (["test", "--run", "robot/lewm"], 1, "test is a recording of tworoom, and robot/lewm was trained on generic"),
-        (["test", "--perturb", "earthquake"], 1, "no perturbation 'earthquake'; there is teleport, color"),
+        (["test", "--perturb", "earthquake"], 1, "no perturbation 'earthquake'; there is teleport, color, matched"),
         (["plain", "--run", "robot/lewm", "--perturb", "teleport"], 1, "has no simulator to perturb"),
         (["short", "--perturb", "teleport"], 1, "1 of 3 episodes of short have every action and the 31 rows"),
         (["test", "--episodes", 1], 2, "--episodes"),

@@ -70,12 +70,12 @@ def perturb_run(
     wanted = episodes or PERTURBED_EPISODES
     allowed = find_unseen(home, loaded, task, dataset, say)
     frames = DecodedFrames(recording, loaded.card.model.image_size)
-    drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed)
+    staged, held_out = known[perturbation], allowed.held_out
+    drawn = draw_episodes(loaded, recording, allowed.episodes, count=wanted, seed=seed, lasts=staged.lasts)
     if len(drawn) < wanted:
         usable = f"only {len(drawn)} of the {len(allowed.episodes)} episodes can be simulated"
         enough = len(allowed.episodes) >= wanted
         say(f"{usable}: long enough, and with every action recorded" if enough else usable)
-    staged, held_out = known[perturbation], allowed.held_out
     with progress(f"simulating {perturbation}", len(drawn), "episodes") as advance:
         result = measure_perturbation(
             loaded, task, recording, frames, drawn, staged, held_out=held_out, seed=seed, advance=advance

@@ -24,6 +24,7 @@ LEAST = 1e-12
 class DetectorScore(Section):
     """Scores of a detector that tells perturbed from untouched episodes; intervals are 95 % over episodes.
 
+    An episode's value *at the event* is the mean over the model steps that the violation lasts: of a sudden one, one.
     `ratio` is the mean over episodes at the event, perturbed over untouched; `log_ratio` the mean natural logarithm of
     the ratio per episode; `after` the ratio over the later steps whose whole context lies behind the event. `t_test` is
     the p-value of a paired t-test of the values at the event (the paper's), `wilcoxon` that of a signed-rank test.
@@ -58,6 +59,10 @@ class PerturbedEpisode(Section):
     episode: int
     event: NonNegativeInt
     size: float
+    difference: float | None = None
+    """Mean squared difference between the two frames at the event, pixels from 0 to 1."""
+    matched: float | None = None
+    """That of the teleport, where the change was to be as large."""
     untouched: dict[Detector, Curve]
     perturbed: dict[Detector, Curve]
 
@@ -68,6 +73,8 @@ class PerturbationResult(Measurement):
     perturbation: str
     size_unit: str
     """Unit of the episodes' `size`."""
+    lasts: PositiveInt = 1
+    """Model steps in which the violation is seen, from the event on."""
     frameskip: PositiveInt
     seed: int
     scores: dict[Detector, DetectorScore]

@@ -5,7 +5,7 @@ from pathlib import Path
 from lewm_cli.tasks.cube import CUBE
 from lewm_cli.tasks.pusht import PUSHT
 from lewm_cli.tasks.reacher import REACHER
-from lewm_cli.tasks.task import Episode, Perturbation, ProbeTarget, Simulator, Task
+from lewm_cli.tasks.task import FROZEN, MATCHED, REVERSED, Episode, Perturbation, ProbeTarget, Simulator, Task
 from lewm_cli.tasks.tworoom import TWOROOM
 
 TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
@@ -16,9 +16,12 @@ GENERIC = Task(name="generic", folder=Path(__file__).parent / "generic", title="
 
 __all__ = [
     "CUBE",
+    "FROZEN",
     "GENERIC",
+    "MATCHED",
     "PUSHT",
     "REACHER",
+    "REVERSED",
     "TASKS",
     "TWOROOM",
     "Episode",

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks.task import Simulator
+from lewm_cli.tasks.task import Approach, Simulator
 
 OTHER_COLOR = 128.0
 """The least distance, RGB levels, between two colors that are easy to tell apart."""
@@ -52,6 +52,10 @@ class SwmSimulator(Simulator):
     def perturb(self, name: str, generator: np.random.Generator) -> float:
         """Stage `teleport` or `color` now, until the next `begin`; returns how large the change is."""
         return {"teleport": self._teleport, "color": self._recolor}[name](generator)
+
+    def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
+        """Raise an error: most tasks have no law that counts at one place only."""
+        raise NotImplementedError(name)
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (A,) from the action space."""

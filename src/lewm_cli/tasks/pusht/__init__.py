@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
 PUSHT = Task(
     name="pusht",
@@ -29,6 +29,7 @@ PUSHT = Task(
     perturbations=(
         Perturbation("teleport", "agent and block jump to random free places", "px"),
         Perturbation("color", "the block takes a random color", "RGB levels"),
+        *EVERYWHERE,
     ),
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
     fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
 PREPARE = partial(prepare_mujoco, "reacher", "dm_control")
 
@@ -27,6 +27,7 @@ REACHER = Task(
     perturbations=(
         Perturbation("teleport", "the arm jumps to random joint angles", "cm"),
         Perturbation("color", "the arm takes a random color", "RGB levels"),
+        *EVERYWHERE,
     ),
     recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
     success_criteria=("simulator", "wrapped"),

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from lewm_cli.tasks.task import Fidelity, Perturbation, ProbeTarget, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, ProbeTarget, Task, import_simulator
 
 GOAL_RADIUS = 16.0
 """Pixels between the centers of agent and target, within which the simulator counts the target as reached."""
@@ -21,6 +21,8 @@ TWOROOM = Task(
     perturbations=(
         Perturbation("teleport", "the agent jumps to a random free place", "px"),
         Perturbation("color", "the agent takes a random color", "RGB levels"),
+        *EVERYWHERE,
+        Perturbation("wall", "the agent walks through the wall", "px", lasts=2, approached=True),
     ),
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away
