@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,13 +30,16 @@ from lewm_cli.surprise import (
     PerturbationResult,
     SurpriseResult,
     bands,
+    correct,
     draw_episodes,
     measure_perturbation,
     measure_surprise,
 )
 from lewm_cli.surprise.curves import detect, model_steps, surprise
+from lewm_cli.surprise.horizon import surprise_ahead
 from lewm_cli.surprise.perturbation_result import score_detector
 from lewm_cli.tasks import FROZEN, REVERSED, TWOROOM, Perturbation, Simulator
+from reports import full_report
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
@@ -87,6 +91,42 @@ def test_windows_are_those_of_a_loop(build: Build, history: int, steps: int):
         looped.append((predicted - latents[step + 1]).square().sum().item())
     assert ours.shape == (steps,)
     assert ours.tolist() == pytest.approx(looped, rel=1e-4)
+
+
+@pytest.mark.parametrize("history", [1, 3, 5])
+@pytest.mark.parametrize("steps", [1, 2, 4, 9])
+@pytest.mark.parametrize("horizon", [1, 2, 4])
+@torch.inference_mode()
+def test_horizon_is_that_of_a_loop(build: Build, history: int, steps: int, horizon: int):
+    run = build(history)
+    generator = torch.Generator().manual_seed(steps)
+    latents = torch.randn(steps + 1, run.card.model.latent, generator=generator)
+    blocks = torch.randn(steps, run.card.inputs.block_dim, generator=generator)
+    actions = run.model.embed_actions(blocks.unsqueeze(0))
+    looped = []
+    for last in range(steps + 1 - horizon):
+        known = list(latents[: last + 1])
+        for step in range(last, last + horizon):
+            context = slice(max(0, step + 1 - history), step + 1)
+            known.append(run.model.predict(torch.stack(known)[None, context], actions[:, context])[0, -1])
+        looped.append((known[-1] - latents[last + horizon]).square().sum().item())
+    assert surprise_ahead(run, latents, blocks, horizon).tolist() == pytest.approx(looped, rel=1e-4)
+    if horizon == 1:
+        assert torch.equal(surprise_ahead(run, latents, blocks), surprise(run, latents, blocks))
+
+
+def test_curves_that_look_ahead_begin_where_they_can(build: Build):
+    run, other, generator = build(history=2), build(history=3), np.random.default_rng(0)
+    frames = generator.integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    actions = generator.normal(size=(40, 2)).astype(np.float32)
+    actions[22] = np.nan  # in block 4
+    found = detect(run, run.untrained(0), frames, actions, beside=other, foresee=partial(surprise_ahead, horizon=3))
+    # Values 2 to 7 are about frames 3 to 8, predicted from 2 latents and 3 more actions.
+    missing = {"model": {0, 1, *range(4, 8)}, "beside": {0, 1, *range(4, 8)}, "latent": set()}
+    for detector, unknown in missing.items():
+        assert {step for step, value in enumerate(found[detector]) if value is None} == unknown, detector
+    short = detect(run, run.untrained(0), frames[:3], actions[:10], foresee=partial(surprise_ahead, horizon=3))
+    assert short["model"] == (None, None)
 
 
 @pytest.mark.parametrize("history", [1, 3])
@@ -179,6 +219,21 @@ def test_scores_are_those_of_scipy_and_scikit_learn(count: int):
             rng=np.random.default_rng(1),
         ).confidence_interval
         assert (found.ratio_low, found.ratio_high) == pytest.approx(tuple(theirs), rel=0.06)
+
+
+def test_p_values_are_corrected_over_all_that_was_tested():
+    first, second = full_report().perturbations
+    tested = [("model", 0.01, 0.06), ("latent", 0.02, 0.1), ("pixels", 0.5, 1.0)]
+    results = []
+    for one, shift in ((first, 0.0), (second, 0.001)):
+        scores = {name: one.scores["model"].model_copy(update={"t_test": p + shift}) for name, p, _ in tested}
+        results.append(one.model_copy(update={"scores": scores}))
+    found = correct(results)
+    # By hand: the lowest of 6 times 6, the next times 5, ..., never below an earlier one, at most 1.
+    for one, expected in zip(found, ([0.06, 0.08, 1.0], [0.06, 0.08, 1.0]), strict=True):
+        assert one.tests == 6
+        assert [score.corrected for score in one.scores.values()] == pytest.approx(expected)
+        assert [score.t_test for score in one.scores.values()] != [score.corrected for score in one.scores.values()]
 
 
 @pytest.mark.parametrize(
@@ -725,6 +780,37 @@ def test_no_run_that_fits_is_said_with_what_there_is(home: Path, save: Callable[
     assert arm.endswith("train one: lewm train arm")
 
 
+# Another run beside it
+
+
+@pytest.mark.slow
+def test_another_run_is_a_detector(world: Path, save: Callable[..., None], home: Path):
+    shutil.copytree(world, home)
+    save("tworoom/other", history=2)
+    line = ["surprise", "tworoom/test", "--run", RUN, "--beside", "tworoom/other", "--episodes", 2]
+    done = lewm_here(home, *line, "--perturb", "teleport,frozen", "--horizon", 2, "--json")
+    assert done.code == 0, done.err
+    teleport, frozen = (PerturbationResult.model_validate(one) for one in done.json())
+    assert (teleport.perturbation, frozen.perturbation, teleport.horizon, teleport.tests) == (
+        "teleport",
+        "frozen",
+        2,
+        10,
+    )
+    assert teleport.beside.run == "tworoom/other"
+    assert [one.episode for one in teleport.episodes] == [one.episode for one in frozen.episodes]
+    for one in (*teleport.episodes, *frozen.episodes):
+        assert one.untouched["beside"][0] is one.untouched["model"][0] is None
+        assert one.untouched["beside"][1:] != one.untouched["model"][1:]
+    assert [float(score.corrected) >= score.t_test for score in teleport.scores.values()] == [True] * 5
+    table = lewm_here(home, *line, "--perturb", "all")
+    for words in ("wall", "Holm", "beside", "Beside: surprise of tworoom/other", "pixels differ by"):
+        assert words in table.out
+    assert [line for line in table.out.splitlines() if len(line.rstrip()) > 80] == []
+    result, _ = measured(home, *line[1:])
+    assert all(len(one.curves["beside"]) == len(one.curves["model"]) for one in result.episodes)
+
+
 # What cannot be measured
 
 
@@ -768,6 +854,7 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
     """A home with runs and recordings that do not all fit each other; nothing is measured in it."""
     save(RUN)
     save("robot/lewm", task="generic")
+    save("robot/wide", task="generic", dims=3)
     write_recording(home / "test.h5", (40, 40, 40), dims=2, task="tworoom")
     write_recording(home / "wide.h5", (40, 40), dims=3, task="tworoom")
     write_recording(home / "arm.h5", (40, 40), dims=2, task="an arm")
@@ -793,6 +880,11 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         (["arm", "--run", RUN], 1, "arm is a recording of an arm, and tworoom/lewm was trained on tworoom"),
         (["test", "--run", "robot/lewm"], 1, "test is a recording of tworoom, and robot/lewm was trained on generic"),
         (["test", "--perturb", "earthquake"], 1, "no perturbation 'earthquake'; there is teleport, color, matched"),
+        (["test", "--perturb", "color,telport"], 1, "no perturbation 'telport'; did you mean 'teleport'?"),
+        (["test", "--perturb", "color,wall", "--plot", "x.svg"], 2, "--plot names one file"),
+        (["test", "--run", RUN, "--beside", RUN], 1, "is the run that is measured"),
+        (["test", "--run", RUN, "--beside", "robot/wide"], 1, "action dimensions are 3 and 2"),
+        (["test", "--run", RUN, "--beside", "robot/no"], 1, "there is no run 'robot/no'"),
         (["plain", "--run", "robot/lewm", "--perturb", "teleport"], 1, "has no simulator to perturb"),
         (["short", "--perturb", "teleport"], 1, "1 of 3 episodes of short have every action and the 31 rows"),
         (["test", "--episodes", 1], 2, "--episodes"),

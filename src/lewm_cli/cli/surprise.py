@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,9 @@ EXAMPLES = options.examples(
     "lewm surprise video.h5",
     "lewm surprise tworoom/test --run tworoom/delta --plot surprise.svg",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
-    "lewm surprise pusht/test --perturb color --json",
+    "lewm surprise pusht/test --perturb teleport,frozen --json",
+    "lewm surprise tworoom/test --perturb all --beside tworoom/pldm",
+    "lewm surprise tworoom/test --horizon 3",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
 )
 
@@ -42,9 +44,20 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Stage a change: teleport or color.",
+            help="Stage what no action explains: teleport, color, matched, frozen, reversed, wall; several with "
+            "commas, or all.",
             show_default=False,
             autocompletion=completion.names(completion.perturbations),
+        ),
+    ] = None,
+    horizon: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Predict so many model steps ahead.")] = 1,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Measure another run beside it, as one more detector.",
+            show_default=False,
+            autocompletion=completion.names(completion.runs),
         ),
     ] = None,
     episodes: Annotated[
@@ -64,19 +77,25 @@ def command(
 ) -> None:
     """Measure how far every next latent lies from the predicted one.
 
-    With --perturb, episodes are simulated again with the same actions, untouched and with a change in the middle that
-    no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
-    the difference between frames.
+    With --perturb, episodes are simulated again with the same actions, untouched and with something in the middle that
+    no action explains; of several, p-values are corrected. Beside the model stand detectors that know less: an
+    untrained model, the step between latents, the difference between frames.
     """
-    where = early.find_home(home, runs=[run], datasets=[dataset])
+    where = early.find_home(home, runs=[run, beside], datasets=[dataset])
     from lewm_cli.flows.perturb import perturb_run
     from lewm_cli.flows.surprise import surprise_run
-    from lewm_cli.report import Output, surprise_tables
+    from lewm_cli.report import Output, perturbation_tables, surprise_tables
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    measure = partial(perturb_run, perturbation=perturb) if perturb else surprise_run
-    _, path, drawn = measure(
+
+    def show(found: Any) -> None:
+        trees = [one.model_dump(mode="json") for one in (found if perturb else [found])]
+        tables = perturbation_tables if perturb else surprise_tables
+        output.result(trees[0] if len(trees) == 1 else trees, lambda: tables(found))
+
+    measure = partial(perturb_run, perturbations=perturb) if perturb else surprise_run
+    kept = measure(
         where,
         dataset,
         say=output.say,
@@ -88,7 +107,10 @@ def command(
         device=device,
         plot=plot,
         external=ExternalWeights(stats_from, trust, sizes),
-        show=lambda result: output.result(result.model_dump(mode="json"), lambda: surprise_tables(result)),
+        horizon=horizon,
+        beside=beside,
+        show=show,
     )
-    output.say(f"stored: {path}")
-    output.say(f"plot: {drawn}")
+    for _, path, drawn in kept if perturb else [kept]:
+        output.say(f"stored: {path}")
+        output.say(f"plot: {drawn}")

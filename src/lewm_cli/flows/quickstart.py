@@ -125,9 +125,9 @@ def _measured(home: Home, size: QuickstartSize) -> StoredResults:
                 alike = (one.seed, frames) == (SEED, min(size.frames, test.rows))
             case SurpriseResult():
                 episodes = len(one.episodes) + len(one.left_out)
-                alike = (one.seed, episodes) == (SEED, test.episodes)
+                alike = (one.seed, episodes, one.horizon) == (SEED, test.episodes, 1)
             case PerturbationResult():
-                alike = (one.seed, len(one.episodes)) == (SEED, len(drawn))
+                alike = (one.seed, len(one.episodes), one.horizon) == (SEED, len(drawn), 1)
         return alike and one.dataset == test.identity
 
     return stored_results(home, run).only(here)

@@ -1,6 +1,7 @@
 """Measure surprise along recordings: choose the run, measure, keep the result beside the run."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.beside import load_beside
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
 from lewm_cli.model import resolve_device
@@ -57,6 +59,8 @@ def surprise_run(
     device: str = "auto",
     plot: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
+    horizon: int = 1,
+    beside: str | None = None,
     show: Callable[[SurpriseResult], None] = lambda result: None,
 ) -> tuple[SurpriseResult, Path, Path]:
     """Measures surprise along a recording, and stores the result under `<run>.run/results/`.
@@ -67,6 +71,8 @@ def surprise_run(
         run: run name; the newest run that fits the recording if not given.
         episodes: at most so many; all if not given.
         plot: the SVG file to draw; beside the result if not given.
+        horizon: model steps to look ahead.
+        beside: another run, as one more detector.
 
     Returns:
         the result, its file, and the file of its plot.
@@ -81,15 +87,15 @@ def surprise_run(
     loaded = load_fitting(home, recording, run, there, external, say)
     try_plotting(home, loaded, plot)
     require_usable(recording, say)
+    other = load_beside(home, beside, loaded, recording, say) if beside else None
     frames = DecodedFrames(recording, loaded.card.model.image_size)
     unseen = is_unseen(loaded, recording)[:episodes]
     if not unseen.all():
         was = "was" if loaded.card.provenance else "may have been"
         say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
     with progress("measuring", len(unseen), "episodes") as advance:
-        result = measure_surprise(
-            loaded, recording, frames, range(len(unseen)), held_out=bool(unseen.all()), seed=seed, advance=advance
-        )
+        measure = partial(measure_surprise, loaded, recording, frames, range(len(unseen)), seed=seed, advance=advance)
+        result = measure(held_out=bool(unseen.all()), horizon=horizon, beside=other)
     if result.left_out:
         say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
     show(result)

@@ -1,6 +1,6 @@
 """Curves of every detector along one episode; one of them is an untrained model, with which the trained is compared."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -15,6 +15,9 @@ from lewm_cli.surprise.surprise_result import Curve, Detector
 
 CALIBRATION_EPISODES = 16
 
+Foresee = Callable[[Run, Tensor, Tensor], Tensor]
+"""Run, latents (K + 1, D) and normalized blocks (K, block_dim) to squared errors of the last of these latents."""
+
 
 def model_steps(rows: int, frameskip: int) -> int:
     """Model steps K in an episode of so many rows: K + 1 frames, and an action block between any two."""
@@ -22,7 +25,14 @@ def model_steps(rows: int, frameskip: int) -> int:
 
 
 def detect(
-    run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None
+    run: Run,
+    reference: Run,
+    frames: np.ndarray,
+    actions: np.ndarray,
+    proprio: np.ndarray | None = None,
+    *,
+    beside: Run | None = None,
+    foresee: Foresee | None = None,
 ) -> dict[Detector, Curve]:
     """Runs every detector over an episode.
 
@@ -32,24 +42,30 @@ def detect(
         frames: (K + 1, H, W, 3) uint8, every frameskip-th frame of the episode.
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
         proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
+        beside: another run that takes the same inputs, as one more detector.
+        foresee: computes surprise some model steps ahead; one step ahead if not given.
     """
-    steps, window = len(frames) - 1, run.model.history
+    steps = len(frames) - 1
     recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
-    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(run.device)
     latents = run.embed(frames, proprio)
     scaled = frames.astype(np.float32) / 255
 
-    def known(values: Tensor) -> Curve:
+    def foreseen(by: Run, latents: Tensor) -> Curve:
+        blocks = torch.from_numpy(by.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(by.device)
+        values = (foresee or surprise)(by, latents, blocks).tolist()
+        later = steps - len(values)  # the first frames are nearer to the first than is looked ahead
         # A prediction is worth nothing if any action of its context is unknown.
-        contexts = (recorded[max(0, step + 1 - window) : step + 1] for step in range(steps))
-        return tuple(value if seen.all() else None for value, seen in zip(values.tolist(), contexts, strict=True))
+        contexts = (recorded[max(0, k + 1 - by.model.history) : k + 1 + later] for k in range(len(values)))
+        known = (value if seen.all() else None for value, seen in zip(values, contexts, strict=True))
+        return (*[None] * later, *known)
 
-    return {
-        "model": known(surprise(run, latents, blocks)),
-        "untrained": known(surprise(reference, reference.embed(frames, proprio), blocks)),
+    curves: dict[Detector, Curve] = {
+        "model": foreseen(run, latents),
+        "untrained": foreseen(reference, reference.embed(frames, proprio)),
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
+    return curves | {"beside": foreseen(beside, beside.embed(frames, proprio))} if beside else curves
 
 
 @torch.inference_mode()

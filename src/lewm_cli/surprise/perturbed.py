@@ -5,6 +5,7 @@ The actions stay the same, and no action explains the change.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.suggestion import command
 from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
+from lewm_cli.surprise.horizon import surprise_ahead
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbationResult, PerturbedEpisode, score_detector
-from lewm_cli.surprise.staging import Scene, stage
-from lewm_cli.surprise.surprise_result import DETECTORS, Detector
+from lewm_cli.surprise.staged import Scene, stage
+from lewm_cli.surprise.surprise_result import BesideRun, Detector
 from lewm_cli.tasks import Perturbation, Task
 
 
@@ -25,7 +27,7 @@ def draw_episodes(
     """Draws episodes that can be simulated, with a whole history before their middle and a step after it.
 
     Args:
-        lasts: model steps of the longest violation.
+        lasts: model steps in which the longest violation is seen.
 
     Raises:
         LewmError: fewer than two are long enough and have all their actions.
@@ -59,6 +61,8 @@ def measure_perturbation(
     held_out: bool,
     seed: int,
     advance: Callable[[int], None],
+    horizon: int = 1,
+    beside: Run | None = None,
 ) -> PerturbationResult:
     """Simulates every episode twice, untouched and changed from its middle step on, and compares the detectors.
 
@@ -68,11 +72,15 @@ def measure_perturbation(
         task: with a simulator that knows the perturbation.
         episodes: (N,) at least two, long enough (`draw_episodes`).
         seed: of the changes, episode by episode, of the untrained model and of the bootstrap.
+        horizon: model steps to look ahead.
+        beside: another run that takes the same inputs, as one more detector.
     """
     begun, skip = time.monotonic(), run.card.inputs.frameskip
     assert task.make_simulator is not None  # it knows the perturbation
     simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, seed)
-    found = []
+    longest = max(one.model.history for one in (run, beside or run))
+    found, history = [], longest + horizon - 1
+    look = partial(detect, run, reference, beside=beside, foresee=partial(surprise_ahead, horizon=horizon))
     for episode in map(int, episodes):
         first, rows = int(dataset.offsets[episode]), int(dataset.lengths[episode])
         actions = dataset.actions[first : first + skip * model_steps(rows, skip)]
@@ -82,7 +90,7 @@ def measure_perturbation(
             for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
         )
         scene = Scene(start, goal, blocks, model_steps(rows, skip) // 2)
-        staged = stage(simulator, perturbation, scene, run.model.history, np.random.default_rng([seed, episode]))
+        staged = stage(simulator, perturbation, scene, history, np.random.default_rng([seed, episode]))
         taken = staged.scene.blocks.reshape(-1, actions.shape[1])
         found.append(
             PerturbedEpisode(
@@ -91,8 +99,8 @@ def measure_perturbation(
                 size=staged.size,
                 difference=staged.difference,
                 matched=staged.matched,
-                untouched=detect(run, reference, staged.untouched.frames, taken, staged.untouched.proprio),
-                perturbed=detect(run, reference, staged.perturbed.frames, taken, staged.perturbed.proprio),
+                untouched=look(staged.untouched.frames, taken, staged.untouched.proprio),
+                perturbed=look(staged.perturbed.frames, taken, staged.perturbed.proprio),
             )
         )
         advance(1)
@@ -105,9 +113,11 @@ def measure_perturbation(
         size_unit=perturbation.unit,
         lasts=perturbation.lasts,
         frameskip=skip,
+        horizon=horizon,
         seed=seed,
+        beside=BesideRun(run=beside.name, weights_sha256=beside.sha256) if beside else None,
         scores={
-            detector: _score(found, detector, run.model.history, perturbation.lasts, seed) for detector in DETECTORS
+            detector: _score(found, detector, history, perturbation.lasts, seed) for detector in found[0].untouched
         },
         episodes=tuple(found),
     )

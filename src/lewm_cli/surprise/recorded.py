@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 from lewm_cli.surprise.curves import detect, model_steps, untrained_reference
-from lewm_cli.surprise.surprise_result import EpisodeCurves, SurpriseResult
+from lewm_cli.surprise.horizon import surprise_ahead
+from lewm_cli.surprise.surprise_result import BesideRun, EpisodeCurves, SurpriseResult
 
 
 def measure_surprise(
@@ -21,6 +23,8 @@ def measure_surprise(
     held_out: bool,
     seed: int,
     advance: Callable[[int], None],
+    horizon: int = 1,
+    beside: Run | None = None,
 ) -> SurpriseResult:
     """Measures every model step of some episodes, the first one included.
 
@@ -28,6 +32,8 @@ def measure_surprise(
         frames: of the recording, at the model's image size.
         held_out: the run was trained on none of them.
         seed: of the untrained model.
+        horizon: model steps to look ahead.
+        beside: another run that takes the same inputs, as one more detector.
 
     Raises:
         LewmError: no episode is long enough for one step.
@@ -40,12 +46,13 @@ def measure_surprise(
             f"{run.name} needs {skip + 1}: two frames, and the {skip} actions between them"
         )
     proprio, reference = run.recorded_proprio(dataset), untrained_reference(run, dataset, frames, seed)
-    found = []
+    found, foresee = [], partial(surprise_ahead, horizon=horizon)
     for episode in long_enough:
         first, steps = dataset.offsets[episode], model_steps(dataset.lengths[episode], skip)
         rows = first + skip * np.arange(steps + 1)
-        beside = None if proprio is None else proprio[rows]
-        curves = detect(run, reference, frames.rows(rows), dataset.actions[first : first + skip * steps], beside)
+        own = None if proprio is None else proprio[rows]
+        taken = dataset.actions[first : first + skip * steps]
+        curves = detect(run, reference, frames.rows(rows), taken, own, beside=beside, foresee=foresee)
         found.append(EpisodeCurves(episode=episode, curves=curves))
         advance(1)
     return SurpriseResult.of(
@@ -54,7 +61,9 @@ def measure_surprise(
         held_out=held_out,
         begun=begun,
         frameskip=skip,
+        horizon=horizon,
         seed=seed,
+        beside=BesideRun(run=beside.name, weights_sha256=beside.sha256) if beside else None,
         episodes=tuple(found),
         left_out=tuple(sorted({int(episode) for episode in episodes} - set(long_enough))),
     )

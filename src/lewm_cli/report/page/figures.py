@@ -32,7 +32,7 @@ from lewm_cli.report.page.style import (
 )
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
-from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
+from lewm_cli.surprise import Band, PerturbationResult, SurpriseResult, bands
 from lewm_cli.train import HeldOutLatents, SuccessMeasured, TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
@@ -53,6 +53,9 @@ COLORED = 2
 
 SHOWN_EPISODES = 60
 """Thin lines; the median is over all episodes."""
+
+FARTHEST = 1e4
+"""The largest ratio, and one over the smallest, that is drawn where it is."""
 
 FEWEST_EPISODES = 5
 """Fewer than these make no median, unless there are no more at all."""
@@ -451,10 +454,13 @@ def _bands(result: PerturbationResult, touched: list[Band], untouched: list[Band
         axes.fill_between(offsets, low, high, color=color, alpha=0.16, lw=0)
         axes.plot(offsets, median, color=color)
     axes.axvline(0, color=INK, lw=0.9, dashes=(3, 3))
+    if result.lasts > 1:
+        axes.axvspan(0, result.lasts - 1, color=INK, alpha=0.07, lw=0)
     place = {"xytext": (4, -2), "xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
     axes.annotate(result.perturbation, (0, 1), color=INK, fontweight="bold", **place)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_title("squared error of the predicted latent (log scale)")
+    ahead = "" if result.horizon == 1 else f", {result.horizon} steps ahead"
+    axes.set_title(f"squared error of the predicted latent{ahead} (log scale)")
     axes.set_xlabel(f"model steps from the event (1 = {result.frameskip} environment steps)", loc="left")
     ends = [(max(floor, touched[-1].median), "changed", EVENT), (max(floor, untouched[-1].median), "untouched", MODEL)]
     label_ends(axes, ends)
@@ -466,15 +472,16 @@ def _bands(result: PerturbationResult, touched: list[Band], untouched: list[Band
 
 
 def _ratios(result: PerturbationResult, key: str) -> Drawing:
-    known = {DETECTOR_TITLES[one]: result.scores[one] for one in DETECTORS if one in result.scores}
+    known = {title: result.scores[one] for one, title in DETECTOR_TITLES.items() if one in result.scores}
     figure, axes = new_figure(0.42 * len(known) + 0.95)
     reach = np.array([[score.ratio_low, score.ratio, score.ratio_high, 1.0] for score in known.values()])
+    reach = np.clip(reach, 1 / FARTHEST, FARTHEST)  # of what moves only in one of the versions
     axes.set_xlim(*log_limits(reach, 0.06))
     log_axis(axes, "x")
     axes.axvline(1, color=BASELINE, lw=1, dashes=(3, 3))
     for k, (title, score) in enumerate(known.items()):
         color, words = (MODEL, MODEL) if title == DETECTOR_TITLES["model"] else (BASELINE, MUTED)
-        ends = np.maximum(axes.get_xlim()[0], [score.ratio_low, score.ratio, score.ratio_high])
+        ends = np.clip([score.ratio_low, score.ratio, score.ratio_high], *axes.get_xlim())
         mark_interval(axes, -k, *ends, color)
         axes.text(1.03, -k, times(score.ratio), color=words, transform=axes.get_yaxis_transform(), va="center")
     axes.set_yticks([-k for k in range(len(known))], list(known))

@@ -26,7 +26,7 @@ from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.report.viewer import Viewed, player, player_style, templates
 from lewm_cli.store import Measurement
-from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult
+from lewm_cli.surprise import PerturbationResult, SurpriseResult
 
 FOLDER = Path(__file__).parent
 
@@ -74,7 +74,7 @@ def render_page(report: RunReport) -> str:
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         levels={"light": level_colors(dark=False), "dark": level_colors(dark=True)},
         features=[(feature, TITLES[feature]) for feature in FEATURES],
-        detectors=[(detector, DETECTOR_TITLES[detector]) for detector in DETECTORS],
+        detectors=list(DETECTOR_TITLES.items()),
     )
 
 
@@ -112,7 +112,7 @@ def median_size(result: PerturbationResult) -> float | None:
 
 def remark(result: PerturbationResult) -> str:
     """Says what simpler detectors tell of the change, and what happens after it."""
-    simpler = {detector: score for detector, score in result.scores.items() if detector != "model"}
+    simpler = {detector: score for detector, score in result.scores.items() if detector not in ("model", "beside")}
     if not simpler:
         return ""
     seeing = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lewm_cli.surprise.staging import Scene, Staged, pixel_difference, stage
+from lewm_cli.surprise.staged import Scene, Staged, pixel_difference, stage
 from lewm_cli.tasks import FROZEN, MATCHED, REVERSED, TWOROOM, Perturbation, Simulator
 from lewm_cli.tasks.tworoom.walls import Walls
 
