@@ -22,12 +22,12 @@ from lewm_cli.methods import METHODS, RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Measurement, StoredStatistics
 from lewm_cli.store.origin import Origin
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
-MEASURED = (EvalResult, FilmResult, ProbeResult, SurpriseResult, PerturbationResult)
+MEASURED = (EvalResult, FilmResult, ProbeResult, SurpriseResult, PerturbationResult, DoseResult)
 STORED = (*MEASURED, PairManifest, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

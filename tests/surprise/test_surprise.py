@@ -27,6 +27,7 @@ from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
 from lewm_cli.surprise import (
     DETECTORS,
+    DoseResult,
     PerturbationResult,
     SurpriseResult,
     bands,
@@ -811,6 +812,31 @@ def test_another_run_is_a_detector(world: Path, save: Callable[..., None], home:
     assert all(len(one.curves["beside"]) == len(one.curves["model"]) for one in result.episodes)
 
 
+@pytest.mark.slow
+def test_sizes_of_a_teleport_are_measured_at_few_false_alarms(world: Path):
+    line = ["surprise", "tworoom/test", "--run", RUN, "--perturb", "teleport", "--doses", "--episodes", 2]
+    done = lewm_here(world, *line, "--json")
+    assert done.code == 0, done.err
+    result = DoseResult.model_validate(done.json())
+    others = len(result.calibrated)
+    assert len(result.tried) == 2
+    assert not set(result.tried) & set(result.calibrated)
+    assert result.false_alarms == pytest.approx(1 / (others + 1))
+    assert f"the fewest that {others} other episodes can promise" in done.err
+    assert result.sizes[-1] == result.arena / 2 == 91
+    for detector in DETECTORS:
+        values = np.array(result.values[detector])
+        assert values.shape == (len(result.sizes), 2)
+        found = result.detectors[detector]
+        assert [one.rate for one in found.found] == (values > found.threshold).mean(axis=1).tolist()
+    (path,) = (world / "tworoom" / "lewm.run" / "results").glob("doses-*.json")
+    assert DoseResult.model_validate_json(path.read_text()) == result
+    assert path.with_suffix(".svg").exists()
+    table = lewm_here(world, *line)
+    assert "half" in table.out
+    assert [line for line in table.out.splitlines() if len(line.rstrip()) > 80] == []
+
+
 # What cannot be measured
 
 
@@ -881,6 +907,12 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         (["test", "--run", "robot/lewm"], 1, "test is a recording of tworoom, and robot/lewm was trained on generic"),
         (["test", "--perturb", "earthquake"], 1, "no perturbation 'earthquake'; there is teleport, color, matched"),
         (["test", "--perturb", "color,telport"], 1, "no perturbation 'telport'; did you mean 'teleport'?"),
+        (["test", "--doses"], 2, "add --perturb teleport"),
+        (
+            ["test", "--perturb", "color", "--doses"],
+            1,
+            "no perturbation 'color' whose size can be chosen; there is teleport",
+        ),
         (["test", "--perturb", "color,wall", "--plot", "x.svg"], 2, "--plot names one file"),
         (["test", "--run", RUN, "--beside", RUN], 1, "is the run that is measured"),
         (["test", "--run", RUN, "--beside", "robot/wide"], 1, "action dimensions are 3 and 2"),

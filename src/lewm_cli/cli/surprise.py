@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lewm_cli.cli import completion, early, options
+from lewm_cli.errors import UsageError
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
@@ -14,6 +15,7 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
     "lewm surprise pusht/test --perturb teleport,frozen --json",
     "lewm surprise tworoom/test --perturb all --beside tworoom/pldm",
+    "lewm surprise tworoom/test --perturb teleport --doses",
     "lewm surprise tworoom/test --horizon 3",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
 )
@@ -50,6 +52,9 @@ def command(
             autocompletion=completion.names(completion.perturbations),
         ),
     ] = None,
+    doses: Annotated[
+        bool, typer.Option("--doses", help="Stage a teleport of several sizes: how small a one is found?")
+    ] = False,
     horizon: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Predict so many model steps ahead.")] = 1,
     beside: Annotated[
         str | None,
@@ -81,20 +86,25 @@ def command(
     no action explains; of several, p-values are corrected. Beside the model stand detectors that know less: an
     untrained model, the step between latents, the difference between frames.
     """
+    if doses and not perturb:
+        raise UsageError("--doses is about the sizes of a perturbation: add --perturb teleport")
     where = early.find_home(home, runs=[run, beside], datasets=[dataset])
-    from lewm_cli.flows.perturb import perturb_run
+    from lewm_cli.flows.perturb import dose_run, perturb_run
     from lewm_cli.flows.surprise import surprise_run
-    from lewm_cli.report import Output, perturbation_tables, surprise_tables
+    from lewm_cli.report import Output, dose_tables, perturbation_tables, surprise_tables
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
 
     def show(found: Any) -> None:
-        trees = [one.model_dump(mode="json") for one in (found if perturb else [found])]
-        tables = perturbation_tables if perturb else surprise_tables
+        trees = [one.model_dump(mode="json") for one in (found if several else [found])]
         output.result(trees[0] if len(trees) == 1 else trees, lambda: tables(found))
 
-    measure = partial(perturb_run, perturbations=perturb) if perturb else surprise_run
+    several = perturb and not doses
+    measure, tables = surprise_run, surprise_tables
+    if perturb:
+        run_one, tables = (dose_run, dose_tables) if doses else (perturb_run, perturbation_tables)
+        measure = partial(run_one, perturbations=perturb)
     kept = measure(
         where,
         dataset,
@@ -111,6 +121,6 @@ def command(
         beside=beside,
         show=show,
     )
-    for _, path, drawn in kept if perturb else [kept]:
+    for _, path, drawn in kept if several else [kept]:
         output.say(f"stored: {path}")
         output.say(f"plot: {drawn}")

@@ -15,7 +15,7 @@ from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 
 TIME_FORMAT = "%Y%m%d-%H%M%S-%f"
 TIME = len("20260101-000000-000000.json")
@@ -27,6 +27,7 @@ KINDS: dict[str, type[Measurement]] = {
     "probe": ProbeResult,
     "surprise": SurpriseResult,
     "perturb": PerturbationResult,
+    "doses": DoseResult,
 }
 """The type of a stored result, by the first word of its file name."""
 

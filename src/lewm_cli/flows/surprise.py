@@ -39,7 +39,7 @@ from lewm_cli.store import (
     weights_digest,
 )
 from lewm_cli.suggestion import command, few
-from lewm_cli.surprise import PerturbationResult, SurpriseResult, measure_surprise
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult, measure_surprise
 from lewm_cli.tasks import GENERIC, find_task
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def try_plotting(home: Home, run: Run, plot: Path | None) -> None:
 
 
 def keep_plotted(
-    home: Home, run: Run, kind: str, result: SurpriseResult | PerturbationResult, plot: Path | None
+    home: Home, run: Run, kind: str, result: SurpriseResult | PerturbationResult | DoseResult, plot: Path | None
 ) -> tuple[Path, Path]:
     """Stores a result and draws it, beside it unless another SVG file is named; the paths of both."""
     path = keep_result(home, run, kind, result)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
+from lewm_cli.report.numbers import brackets, number
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.surprising import DETECTOR_TITLES
-from lewm_cli.surprise import DetectorScore, PerturbationResult
+from lewm_cli.surprise import DetectorDoses, DetectorScore, DoseResult, PerturbationResult
 
 
 def perturbation_tables(results: Sequence[PerturbationResult]) -> list[RenderableType]:
@@ -33,6 +34,39 @@ def perturbation_tables(results: Sequence[PerturbationResult]) -> list[Renderabl
             own, aim = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
             lines.append(f"{one.perturbation}: pixels differ by {own:.4g}, those of the teleport by {aim:.4g}.")
     return [_one(first) if len(results) == 1 else _several(results), "\n".join(lines)]
+
+
+def dose_tables(result: DoseResult) -> list[RenderableType]:
+    """Show what share of changes of every size is found, and the size that is found half of the time."""
+    sizes = [number(size, 2) for size in result.sizes]
+    table = plain_table(
+        *("detector", *sizes, "half"),
+        title=f"{result.perturbation}, {result.size_unit}, found (%): {result.run} on {len(result.tried)} episodes of "
+        f"{result.dataset.name}",
+        padding=(0, 1, 0, 0),
+    )
+    for detector, found in result.detectors.items():
+        shares = [f"{100 * one.rate:.0f}" for one in found.found]
+        table.add_row(DETECTOR_TITLES[detector], *shares, half_text(result, found))
+    lines = [
+        f"Found: above a threshold that {result.false_alarms:.2g} of the steps of untouched episodes are",
+        f"expected to pass, from {len(result.calibrated)} other episodes. Half: the size found half of the time,",
+        "isotonic over its logarithm, with a 95 % interval over episodes.",
+    ]
+    if result.beside:
+        lines.append(f"Beside: surprise of {result.beside.run}.")
+    return [table, "\n".join(lines)]
+
+
+def half_text(result: DoseResult, found: DetectorDoses) -> str:
+    """The size that is found half of the time, with its interval."""
+
+    def written(size: float | None) -> str:
+        if size is None:
+            return f">{number(result.sizes[-1], 2)}"
+        return f"{'<' if size <= result.sizes[0] else ''}{number(size, 2)}"
+
+    return f"{written(found.half)} {brackets(written(found.half_low), written(found.half_high))}"
 
 
 def _one(result: PerturbationResult) -> RenderableType:

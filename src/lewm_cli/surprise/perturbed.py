@@ -50,6 +50,18 @@ def draw_episodes(
     return np.sort(np.random.default_rng(seed).permutation(usable)[:count])
 
 
+def recorded_scene(run: Run, task: Task, dataset: Dataset, episode: int) -> Scene:
+    """Reads what an episode is simulated from, with the event in its middle."""
+    skip = run.card.inputs.frameskip
+    first, rows = int(dataset.offsets[episode]), int(dataset.lengths[episode])
+    actions = dataset.actions[first : first + skip * model_steps(rows, skip)]
+    start, goal = (
+        np.concatenate([dataset.read(name, np.array([row])).reshape(-1) for name in columns])
+        for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
+    )
+    return Scene(start, goal, actions.reshape(-1, skip, actions.shape[1]), model_steps(rows, skip) // 2)
+
+
 def measure_perturbation(
     run: Run,
     task: Task,
@@ -82,16 +94,9 @@ def measure_perturbation(
     found, history = [], longest + horizon - 1
     look = partial(detect, run, reference, beside=beside, foresee=partial(surprise_ahead, horizon=horizon))
     for episode in map(int, episodes):
-        first, rows = int(dataset.offsets[episode]), int(dataset.lengths[episode])
-        actions = dataset.actions[first : first + skip * model_steps(rows, skip)]
-        blocks = actions.reshape(-1, skip, actions.shape[1])
-        start, goal = (
-            np.concatenate([dataset.read(name, np.array([row])).reshape(-1) for name in columns])
-            for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
-        )
-        scene = Scene(start, goal, blocks, model_steps(rows, skip) // 2)
+        scene = recorded_scene(run, task, dataset, episode)
         staged = stage(simulator, perturbation, scene, history, np.random.default_rng([seed, episode]))
-        taken = staged.scene.blocks.reshape(-1, actions.shape[1])
+        taken = staged.scene.blocks.reshape(-1, scene.blocks.shape[2])
         found.append(
             PerturbedEpisode(
                 episode=episode,

@@ -93,8 +93,12 @@ class Simulator(Protocol):
         """The same as it would be if the goal were reached."""
         ...
 
-    def perturb(self, name: str, generator: np.random.Generator) -> float:
-        """Stage one of the task's own perturbations until the next `begin`; returns how large it is, in its unit."""
+    def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
+        """Stage one of the task's own perturbations until the next `begin`; returns how large it is, in its unit.
+
+        Args:
+            size: that it shall have, if it has an arena and this is at most half of it; else it is drawn.
+        """
         ...
 
     def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
@@ -156,6 +160,7 @@ class Perturbation:
         title: what happens, as a clause.
         unit: of its size.
         lasts: model steps in which it is seen; of a sudden change the one to the first frame after it.
+        arena: length of what it happens in, in the unit, where its size can be chosen; else 0.
         approached: it breaks a law that counts only at some place, to which one action leads instead of recorded ones.
     """
 
@@ -163,6 +168,7 @@ class Perturbation:
     title: str
     unit: str
     lasts: int = 1
+    arena: float = 0.0
     approached: bool = False
 
 

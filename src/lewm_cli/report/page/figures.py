@@ -32,7 +32,7 @@ from lewm_cli.report.page.style import (
 )
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
-from lewm_cli.surprise import Band, PerturbationResult, SurpriseResult, bands
+from lewm_cli.surprise import Band, Detector, DoseResult, PerturbationResult, SurpriseResult, bands
 from lewm_cli.train import HeldOutLatents, SuccessMeasured, TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
@@ -53,6 +53,14 @@ COLORED = 2
 
 SHOWN_EPISODES = 60
 """Thin lines; the median is over all episodes."""
+
+DOSE_COLORS: dict[Detector, str] = {
+    "untrained": BASELINE,
+    "latent": THIRD,
+    "pixels": MUTED,
+    "beside": OTHER,
+    "model": MODEL,  # above the others
+}
 
 FARTHEST = 1e4
 """The largest ratio, and one over the smallest, that is drawn where it is."""
@@ -491,3 +499,29 @@ def _ratios(result: PerturbationResult, key: str) -> Drawing:
     axes.set_xlabel("changed over untouched (ratio, log scale)", loc="left")
     ratios = ", ".join(f"{title} {times(score.ratio)}" for title, score in known.items())
     return finish(figure, f"{key}-ratios", f"{result.perturbation.capitalize()} at the event: {ratios}")
+
+
+def draw_doses(result: DoseResult) -> list[Drawing]:
+    """The share of changes that every detector finds, over their size."""
+    figure, axes = new_figure()
+    ends = []
+    for detector, color in DOSE_COLORS.items():
+        if found := result.detectors.get(detector):
+            shares = [100 * one.rate for one in found.found]
+            axes.plot(result.sizes, shares, color=color, marker="o", ms=3, lw=1.2 if detector != "model" else 1.8)
+            ends.append((shares[-1], DETECTOR_TITLES[detector], color))
+            if detector == "model":
+                low, high = ([100 * getattr(one, end) for one in found.found] for end in ("low", "high"))
+                axes.fill_between(result.sizes, low, high, color=color, alpha=0.12, lw=0)
+    axes.axhline(50, color=BASELINE, lw=1, dashes=(3, 3))
+    axes.set_xlim(result.sizes[0], result.sizes[-1])
+    log_axis(axes, "x")
+    axes.set_ylim(-2, 103)
+    axes.set_yticks(range(0, 101, 25))
+    axes.set_title(f"found (%), at {percent(result.false_alarms)} false alarms")
+    axes.set_xlabel(f"size of the {result.perturbation} ({result.size_unit}, log scale)", loc="left")
+    label_ends(axes, ends)
+    half = result.detectors["model"].half
+    largest = f"not even {number(result.sizes[-1], 2)}"
+    title = f"The model finds a {result.perturbation} of {largest if half is None else number(half, 2)} "
+    return [finish(figure, "doses", f"{title}{result.size_unit} half of the time")]

@@ -27,7 +27,7 @@ PUSHT = Task(
         ProbeTarget("cos block angle", "state", 4, "", np.cos),
     ),
     perturbations=(
-        Perturbation("teleport", "agent and block jump to random free places", "px"),
+        Perturbation("teleport", "agent and block jump to random free places", "px", arena=471.0),
         Perturbation("color", "the block takes a random color", "RGB levels"),
         *EVERYWHERE,
     ),

@@ -19,7 +19,7 @@ TWOROOM = Task(
     goal_columns=("proprio",),
     probe_targets=(ProbeTarget("agent x", "proprio", 0, "px"), ProbeTarget("agent y", "proprio", 1, "px")),
     perturbations=(
-        Perturbation("teleport", "the agent jumps to a random free place", "px"),
+        Perturbation("teleport", "the agent jumps to a random free place", "px", arena=182.0),
         Perturbation("color", "the agent takes a random color", "RGB levels"),
         *EVERYWHERE,
         Perturbation("wall", "the agent walks through the wall", "px", lasts=2, approached=True),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm_cli.tasks.swm import SwmSimulator, make_environment, refused_state
+from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state
 from lewm_cli.tasks.task import Approach, Episode
 from lewm_cli.tasks.tworoom import GOAL_RADIUS
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -78,10 +78,10 @@ class TwoRoomSimulator(SwmSimulator):
         """The same world with the agent at the target: (224, 224, 3) uint8."""
         return np.asarray(self._environment._target_img.numpy().transpose(1, 2, 0))
 
-    def perturb(self, name: str, generator: np.random.Generator) -> float:
+    def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
         """Stage `teleport`, `color`, or `wall`: it stays where it is drawn and no longer holds the agent."""
         if name != "wall":
-            return super().perturb(name, generator)
+            return super().perturb(name, generator, size)
         self._solid = False
         walls = self._walls
         return float(2 * (walls.thickness // 2 + walls.radius))
@@ -135,14 +135,20 @@ class TwoRoomSimulator(SwmSimulator):
         far = self._environment.IMG_SIZE - self._margin
         return np.asarray(np.clip(at + np.clip(action, -1, 1) * self._speed, self._margin, far))
 
-    def _teleport(self, generator: np.random.Generator) -> float:
+    def _teleport(self, generator: np.random.Generator, size: float | None) -> float:
         before, space = self.position(), self._environment.variation_space["agent"]["position"]
+        near, far, stuck = self._margin, self._environment.IMG_SIZE - self._margin, not self._walls.free(before[None])
         while True:
-            place = generator.uniform(space.low, space.high).astype(np.float32)
-            jump = float(np.linalg.norm(place - before))
-            if jump >= FAR_APART and self._environment._constrain_agent_not_in_wall(place):
+            if size is None:
+                place = generator.uniform(space.low, space.high).astype(np.float32)
+                taken = np.linalg.norm(place - before) >= FAR_APART
+                taken = taken and self._environment._constrain_agent_not_in_wall(place)
+            else:  # it may begin in the door, and overlap its edge
+                place = (before + size * direction(generator)).astype(np.float32)
+                taken = near <= place.min() <= place.max() <= far and (stuck or self._walls.free(place[None]))
+            if taken:
                 self._environment._set_state(place)
-                return jump
+                return float(np.linalg.norm(place - before))
 
     def _recolor(self, generator: np.random.Generator) -> float:
         return self._recolor_part(generator, "agent", "background")
