@@ -15,7 +15,7 @@ RESAMPLES = 1000
 
 
 class DetectorDoses(Section):
-    """How well one detector finds a change of every size.
+    """Says how well one detector finds a change of every size.
 
     `half` is the size that is found half of the time, with its 95 % interval over episodes; None where not even the
     largest is. Where the smallest is found that often it is that one, and means at most.
