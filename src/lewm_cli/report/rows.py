@@ -12,9 +12,9 @@ from markupsafe import Markup
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
-from lewm_cli.report.summary import Line, perturbation_line, planning_lines, probe_lines
+from lewm_cli.report.summary import Line, dose_line, perturbation_line, planning_lines, probe_lines
 from lewm_cli.store import Measurement, StoredResults
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 from lewm_cli.train import TrainingHistory
 
 Row = TypeVar("Row")
@@ -121,6 +121,9 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
             if steps:
                 median = float(np.median(steps))
                 yield "surprise", Line("surprise, median step", median, None, None, number(median), "")
+        case DoseResult():
+            if line := dose_line(one):
+                yield "doses", line
         case PerturbationResult() if one.scores:
             yield one.perturbation, perturbation_line(one)
 

@@ -11,7 +11,7 @@ from lewm_cli.methods import RunCard
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
 from lewm_cli.suggestion import command
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 from lewm_cli.tasks import TWOROOM, Task, find_task
 from lewm_cli.train import TrainingHistory, read_log
 
@@ -36,6 +36,7 @@ class RunReport:
     probe: ProbeResult | None
     surprise: SurpriseResult | None
     perturbations: tuple[PerturbationResult, ...]
+    doses: DoseResult | None = None
 
     @classmethod
     def of(cls, run: Run, results: StoredResults) -> Self:
@@ -53,6 +54,7 @@ class RunReport:
             probe=results.newest(ProbeResult),
             surprise=results.newest(SurpriseResult),
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
+            doses=results.newest(DoseResult),
         )
 
     @property

@@ -15,7 +15,7 @@ from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interva
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
-from lewm_cli.surprise import PerturbationResult
+from lewm_cli.surprise import DoseResult, PerturbationResult
 from lewm_cli.tasks import find_task
 from lewm_cli.train import HeldOutLatents
 
@@ -60,6 +60,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
     if report.probe:
         yield from probe_lines(report.probe)
     yield from map(perturbation_line, report.perturbations)
+    if report.doses and (line := dose_line(report.doses)):
+        yield line
 
 
 def planning_lines(result: EvalResult) -> Iterator[Line]:
@@ -89,6 +91,17 @@ def perturbation_line(result: PerturbationResult) -> Line:
     beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
     what = f"surprise at {result.perturbation}"
     return Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
+
+
+def dose_line(result: DoseResult) -> Line | None:
+    """The smallest change found half of the time; None where not even the largest is."""
+    own, simple = result.detectors["model"], result.detectors["pixels"].half
+    if own.half is None:
+        return None
+    beside = f"{result.size_unit}; pixel step {'none' if simple is None else number(simple, 2)}"
+    what = f"smallest {result.perturbation} found half of the time"
+    ends = brackets(*("?" if end is None else number(end, 2) for end in (own.half_low, own.half_high)))
+    return Line(what, own.half, own.half_low, own.half_high, f"{number(own.half, 2)} {ends}", beside)
 
 
 def _rate(what: str, rate: Rate, beside: str) -> Line:

@@ -11,6 +11,7 @@ from lewm_cli.probe import FEATURES
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
+    draw_doses,
     draw_latent_map,
     draw_perturbation,
     draw_planning,
@@ -52,6 +53,7 @@ def render_page(report: RunReport) -> str:
             "map": draw_latent_map(report.probe) if report.probe else [],
             "probes": draw_probes(report.probe) if report.probe else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
+            "doses": draw_doses(report.doses) if report.doses else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
     environment = templates(FOLDER)
@@ -87,6 +89,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
         "surprise": report.surprise,
     }
     every = one_each | {f"surprise, {one.perturbation}": one for one in report.perturbations}
+    every |= {"surprise, doses": report.doses}
     return [
         (kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
         for kind, one in every.items()
