@@ -24,12 +24,22 @@ from lewm_cli.methods import METHODS, RunCard, TrainConfig
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Measurement, StoredStatistics
 from lewm_cli.store.origin import Origin
-from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult
+from lewm_cli.surprise import Alarm, DoseResult, PerturbationResult, SurpriseResult
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
-MEASURED = (EvalResult, FilmResult, ProbeResult, LatentResult, SurpriseResult, PerturbationResult, Alarm, DecodeResult)
+MEASURED = (
+    EvalResult,
+    FilmResult,
+    ProbeResult,
+    LatentResult,
+    SurpriseResult,
+    PerturbationResult,
+    DoseResult,
+    Alarm,
+    DecodeResult,
+)
 STORED = (*MEASURED, PairManifest, DecoderFit, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

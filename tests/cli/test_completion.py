@@ -62,7 +62,7 @@ def shelf(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) 
         ("lewm decode x --re", ["--refit"]),
         ("lewm eval tworoom/lewm --protocol stri", ["strict"]),
         ("lewm eval tworoom/lewm --solver c", ["cem", "cem-gd"]),
-        ("lewm surprise robot/pick --perturb ", ["teleport", "color"]),
+        ("lewm surprise robot/pick --perturb ", ["teleport", "color", "matched", "frozen", "reversed", "wall"]),
         ("lewm surprise robot/pick --run=t", ["tworoom/lewm"]),
         ("lewm presets tworoom/s", ["tworoom/small"]),
         ("lewm collect cu", ["cube"]),

@@ -180,7 +180,7 @@ def test_every_stage_is_said(whole: tuple[Path, Page, list[str]]):
         "planning from 4 recorded starts",
         "probing what the latents know",
         "measuring surprise",
-        *(f"staging a surprise: {perturbation.title}" for perturbation in TWOROOM.perturbations),
+        *(f"staging a surprise: {perturbation.title}" for perturbation in TWOROOM.perturbations[:2]),
     ]
     places = [heard.find(stage) for stage in stages]
     assert -1 not in places

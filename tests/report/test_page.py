@@ -19,6 +19,8 @@ from lewm_cli.report.page.style import WIDTH, level_colors, log_axis, log_limits
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.report.summary import headlines, sentences
 from lewm_cli.statistics import Rate
+from lewm_cli.store import Measurement
+from lewm_cli.surprise import DETECTORS, DetectorDoses, DoseResult
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, SuccessMeasured, TrainingHistory
 from reports import bare_report, full_report, history
 
@@ -317,6 +319,33 @@ def test_results_without_points_episodes_or_scores():
         )
     )
     assert ">Latent map<" not in html
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("found", [True, False])
+def test_smallest_change_that_is_found(found: bool):
+    report = full_report()
+    sizes, episodes = np.geomspace(1, 64, 7), np.arange(12)
+    values = np.tile(sizes[:, None] * found, 12)
+    scored = {one: DetectorDoses.of(sizes, values, 5.0, episodes, 0) for one in DETECTORS}
+    common = {name: getattr(report.surprise, name) for name in Measurement.model_fields}
+    doses = DoseResult(
+        **common,
+        perturbation="teleport",
+        size_unit="px",
+        arena=128.0,
+        sizes=tuple(sizes),
+        false_alarms=0.01,
+        frameskip=5,
+        seed=0,
+        calibrated=tuple(range(99)),
+        tried=tuple(episodes),
+        detectors=scored,
+        values=dict.fromkeys(DETECTORS, tuple(map(tuple, values.tolist()))),
+    )
+    page = Page(render_page(replace(report, doses=doses)))
+    assert "How small a teleport is found" in page.text
+    assert ("of 5.7 px half of the time" if found else "not even 64 px half of the time") in page.text
 
 
 @pytest.mark.slow

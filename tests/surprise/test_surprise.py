@@ -27,22 +27,26 @@ from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import Run, RunFiles, read_card, save_run
 from lewm_cli.surprise import (
     DETECTORS,
+    DoseResult,
     PerturbationResult,
     SurpriseResult,
     bands,
+    correct,
     draw_episodes,
     measure_perturbation,
     measure_surprise,
 )
-from lewm_cli.surprise.curves import detect, surprise
+from lewm_cli.surprise.curves import detect
+from lewm_cli.surprise.horizon import surprise, surprise_ahead
 from lewm_cli.surprise.perturbation_result import score_detector
-from lewm_cli.tasks import TWOROOM, Perturbation, Simulator
+from lewm_cli.tasks import FROZEN, REVERSED, TWOROOM, Perturbation, Simulator
+from reports import full_report
 from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
 RUN = "tworoom/lewm"
-TELEPORT, COLOR = TWOROOM.perturbations
+TELEPORT, COLOR = TWOROOM.perturbations[:2]
 STRICT = {"held_out": True, "seed": 0, "advance": lambda done: None}
 
 Build = Callable[..., Run]
@@ -88,6 +92,42 @@ def test_windows_are_those_of_a_loop(build: Build, history: int, steps: int):
         looped.append((predicted - latents[step + 1]).square().sum().item())
     assert ours.shape == (steps,)
     assert ours.tolist() == pytest.approx(looped, rel=1e-4)
+
+
+@pytest.mark.parametrize("history", [1, 3, 5])
+@pytest.mark.parametrize("steps", [1, 2, 4, 9])
+@pytest.mark.parametrize("horizon", [1, 2, 4])
+@torch.inference_mode()
+def test_horizon_is_that_of_a_loop(build: Build, history: int, steps: int, horizon: int):
+    run = build(history)
+    generator = torch.Generator().manual_seed(steps)
+    latents = torch.randn(steps + 1, run.card.model.latent, generator=generator)
+    blocks = torch.randn(steps, run.card.inputs.block_dim, generator=generator)
+    actions = run.model.embed_actions(blocks.unsqueeze(0))
+    looped = []
+    for last in range(steps + 1 - horizon):
+        known = list(latents[: last + 1])
+        for step in range(last, last + horizon):
+            context = slice(max(0, step + 1 - history), step + 1)
+            known.append(run.model.predict(torch.stack(known)[None, context], actions[:, context])[0, -1])
+        looped.append((known[-1] - latents[last + horizon]).square().sum().item())
+    assert surprise_ahead(run, latents, blocks, horizon).tolist() == pytest.approx(looped, rel=1e-4)
+    if horizon == 1:
+        assert torch.equal(surprise_ahead(run, latents, blocks), surprise(run, latents, blocks))
+
+
+def test_curves_that_look_ahead_begin_where_they_can(build: Build):
+    run, other, generator = build(history=2), build(history=3), np.random.default_rng(0)
+    frames = generator.integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    actions = generator.normal(size=(40, 2)).astype(np.float32)
+    actions[22] = np.nan  # in block 4
+    found = detect(run, run.untrained(0), frames, actions, beside=other, horizon=3)
+    # Values 2 to 7 are about frames 3 to 8, predicted from 2 latents and 3 more actions.
+    missing = {"model": {0, 1, *range(4, 8)}, "beside": {0, 1, *range(4, 8)}, "latent": set()}
+    for detector, unknown in missing.items():
+        assert {step for step, value in enumerate(found[detector]) if value is None} == unknown, detector
+    short = detect(run, run.untrained(0), frames[:3], actions[:10], horizon=3)
+    assert short["model"] == (None, None)
 
 
 @pytest.mark.parametrize("history", [1, 3])
@@ -182,6 +222,21 @@ def test_scores_are_those_of_scipy_and_scikit_learn(count: int):
         assert (found.ratio_low, found.ratio_high) == pytest.approx(tuple(theirs), rel=0.06)
 
 
+def test_p_values_are_corrected_over_all_that_was_tested():
+    first, second = full_report().perturbations
+    tested = [("model", 0.01, 0.06), ("latent", 0.02, 0.1), ("pixels", 0.5, 1.0)]
+    results = []
+    for one, shift in ((first, 0.0), (second, 0.001)):
+        scores = {name: one.scores["model"].model_copy(update={"t_test": p + shift}) for name, p, _ in tested}
+        results.append(one.model_copy(update={"scores": scores}))
+    found = correct(results)
+    # By hand: the lowest of 6 times 6, the next times 5, ..., never below an earlier one, at most 1.
+    for one, expected in zip(found, ([0.06, 0.08, 1.0], [0.06, 0.08, 1.0]), strict=True):
+        assert one.tests == 6
+        assert [score.corrected for score in one.scores.values()] == pytest.approx(expected)
+        assert [score.t_test for score in one.scores.values()] != [score.corrected for score in one.scores.values()]
+
+
 @pytest.mark.parametrize(
     ("times", "written"), [(2.5, "2.5 [2.5, 2.5]"), (999.7, "1000 [1000, 1000]"), (2824, "2824 [2824, 2824]")]
 )
@@ -259,16 +314,18 @@ def test_drawn_episodes_can_be_simulated(
     holes = data.draw(st.sets(st.integers(0, len(lengths) - 1), max_size=3))
     allowed = np.array(sorted(data.draw(st.sets(st.integers(0, len(lengths) - 1), min_size=1))))
     dataset = with_holes(tmp_path_factory.mktemp("draw") / "x.h5", lengths, holes)
-    usable = {int(one) for one in allowed if lengths[one] >= 31 and one not in holes}  # 2 x history 3 x skip 5, and one
+    lasts = data.draw(st.integers(1, 2))
+    least = 21 + 10 * lasts  # 2 x history 3 x skip 5 and one; twice a further step
+    usable = {int(one) for one in allowed if lengths[one] >= least and one not in holes}
     if len(usable) < 2:
         with pytest.raises(LewmError, match=rf"{len(usable)} of {len(allowed)} episodes of x have every action and"):
-            draw_episodes(run, dataset, allowed, count=count, seed=seed)
+            draw_episodes(run, dataset, allowed, count=count, seed=seed, lasts=lasts)
         return
-    drawn = draw_episodes(run, dataset, allowed, count=count, seed=seed).tolist()
+    drawn = draw_episodes(run, dataset, allowed, count=count, seed=seed, lasts=lasts).tolist()
     assert drawn == sorted(set(drawn))
     assert set(drawn) <= usable
     assert len(drawn) == min(count, len(usable))
-    assert drawn == draw_episodes(run, dataset, allowed, count=count, seed=seed).tolist()
+    assert drawn == draw_episodes(run, dataset, allowed, count=count, seed=seed, lasts=lasts).tolist()
 
 
 # A world in which one thing happens
@@ -337,6 +394,41 @@ def test_event_is_where_the_change_is_seen_first(build: Build, tmp_path: Path, h
     assert result.scores["pixels"].auroc == 1
     assert result.scores["pixels"].ratio > 1e9
     assert result.scores["pixels"].after == pytest.approx(1 if lasting else result.scores["pixels"].after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("perturbation", [FROZEN, REVERSED])
+def test_lasting_violation_is_scored_over_the_steps_that_it_lasts(
+    build: Build, tmp_path: Path, perturbation: Perturbation
+):
+    class Clock(Lamp):
+        def frame(self) -> np.ndarray:
+            return np.full((64, 64, 3), 3 * len(self.steps), np.uint8)
+
+    states = np.zeros((2 * 46, 2), np.float32)
+    path = write_recording(tmp_path / "x.h5", [46, 46], dims=2, size=1, columns={"proprio": states})
+    dataset, run = open_dataset(path, "x"), build(history=3)
+    task = dataclasses.replace(TWOROOM, make_simulator=lambda: Clock(lasting=True))
+    result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.arange(2), perturbation, **STRICT)
+    assert result.lasts == perturbation.lasts == 2
+    for one in result.episodes:
+        event = one.event
+        tick = one.untouched["pixels"][0]
+        shown = [0, 0] if perturbation == FROZEN else [tick, tick]
+        assert one.perturbed["pixels"] == pytest.approx([*[tick] * event, *shown, *[tick] * (9 - event - 2)])
+        assert one.difference > 0
+    for detector in ("model", "latent"):
+        lasting, after = (
+            np.array([[np.mean(getattr(one, side)[detector][part]) for one in result.episodes] for side in SIDES])
+            for part in (slice(event, event + 2), slice(event + 4, None))
+        )
+        score = result.scores[detector]
+        means = np.maximum(lasting, 1e-12).mean(axis=1)
+        assert score.ratio == pytest.approx(means[0] / means[1])
+        assert score.after == pytest.approx(after[0].mean() / after[1].mean())
+
+
+SIDES = ("perturbed", "untouched")
 
 
 @pytest.mark.slow
@@ -689,6 +781,62 @@ def test_no_run_that_fits_is_said_with_what_there_is(home: Path, save: Callable[
     assert arm.endswith("train one: lewm train arm")
 
 
+# Another run beside it
+
+
+@pytest.mark.slow
+def test_another_run_is_a_detector(world: Path, save: Callable[..., None], home: Path):
+    shutil.copytree(world, home)
+    save("tworoom/other", history=2)
+    line = ["surprise", "tworoom/test", "--run", RUN, "--beside", "tworoom/other", "--episodes", 2]
+    done = lewm_here(home, *line, "--perturb", "teleport,frozen", "--horizon", 2, "--json")
+    assert done.code == 0, done.err
+    teleport, frozen = (PerturbationResult.model_validate(one) for one in done.json())
+    assert (teleport.perturbation, frozen.perturbation, teleport.horizon, teleport.tests) == (
+        "teleport",
+        "frozen",
+        2,
+        10,
+    )
+    assert teleport.beside.run == "tworoom/other"
+    assert [one.episode for one in teleport.episodes] == [one.episode for one in frozen.episodes]
+    for one in (*teleport.episodes, *frozen.episodes):
+        assert one.untouched["beside"][0] is one.untouched["model"][0] is None
+        assert one.untouched["beside"][1:] != one.untouched["model"][1:]
+    assert [float(score.corrected) >= score.t_test for score in teleport.scores.values()] == [True] * 5
+    table = lewm_here(home, *line, "--perturb", "all")
+    for words in ("wall", "Holm", "beside", "Beside: surprise of tworoom/other", "pixels differ by"):
+        assert words in table.out
+    assert [line for line in table.out.splitlines() if len(line.rstrip()) > 80] == []
+    result, _ = measured(home, *line[1:])
+    assert all(len(one.curves["beside"]) == len(one.curves["model"]) for one in result.episodes)
+
+
+@pytest.mark.slow
+def test_sizes_of_a_teleport_are_measured_at_few_false_alarms(world: Path):
+    line = ["surprise", "tworoom/test", "--run", RUN, "--perturb", "teleport", "--doses", "--episodes", 2]
+    done = lewm_here(world, *line, "--json")
+    assert done.code == 0, done.err
+    result = DoseResult.model_validate(done.json())
+    others = len(result.calibrated)
+    assert len(result.tried) == 2
+    assert not set(result.tried) & set(result.calibrated)
+    assert result.false_alarms == pytest.approx(1 / (others + 1))
+    assert f"the fewest that {others} other episodes can promise" in done.err
+    assert result.sizes[-1] == result.arena / 2 == 91
+    for detector in DETECTORS:
+        values = np.array(result.values[detector])
+        assert values.shape == (len(result.sizes), 2)
+        found = result.detectors[detector]
+        assert [one.rate for one in found.found] == (values > found.threshold).mean(axis=1).tolist()
+    (path,) = (world / "tworoom" / "lewm.run" / "results").glob("doses-*.json")
+    assert DoseResult.model_validate_json(path.read_text()) == result
+    assert path.with_suffix(".svg").exists()
+    table = lewm_here(world, *line)
+    assert "half" in table.out
+    assert [line for line in table.out.splitlines() if len(line.rstrip()) > 80] == []
+
+
 # What cannot be measured
 
 
@@ -732,6 +880,7 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
     """A home with runs and recordings that do not all fit each other; nothing is measured in it."""
     save(RUN)
     save("robot/lewm", task="generic")
+    save("robot/wide", task="generic", dims=3)
     write_recording(home / "test.h5", (40, 40, 40), dims=2, task="tworoom")
     write_recording(home / "wide.h5", (40, 40), dims=3, task="tworoom")
     write_recording(home / "arm.h5", (40, 40), dims=2, task="an arm")
@@ -756,7 +905,18 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         (["wide", "--run", RUN], 1, "wide has 3 action dimensions, and tworoom/lewm was trained with 2"),
         (["arm", "--run", RUN], 1, "arm is a recording of an arm, and tworoom/lewm was trained on tworoom"),
         (["test", "--run", "robot/lewm"], 1, "test is a recording of tworoom, and robot/lewm was trained on generic"),
-        (["test", "--perturb", "earthquake"], 1, "no perturbation 'earthquake'; there is teleport, color"),
+        (["test", "--perturb", "earthquake"], 1, "no perturbation 'earthquake'; there is teleport, color, matched"),
+        (["test", "--perturb", "color,telport"], 1, "no perturbation 'telport'; did you mean 'teleport'?"),
+        (["test", "--doses"], 2, "add --perturb teleport"),
+        (
+            ["test", "--perturb", "color", "--doses"],
+            1,
+            "no perturbation 'color' whose size can be chosen; there is teleport",
+        ),
+        (["test", "--perturb", "color,wall", "--plot", "x.svg"], 2, "--plot names one file"),
+        (["test", "--run", RUN, "--beside", RUN], 1, "is the run that is measured"),
+        (["test", "--run", RUN, "--beside", "robot/wide"], 1, "action dimensions are 3 and 2"),
+        (["test", "--run", RUN, "--beside", "robot/no"], 1, "there is no run 'robot/no'"),
         (["plain", "--run", "robot/lewm", "--perturb", "teleport"], 1, "has no simulator to perturb"),
         (["short", "--perturb", "teleport"], 1, "1 of 3 episodes of short have every action and the 31 rows"),
         (["test", "--episodes", 1], 2, "--episodes"),

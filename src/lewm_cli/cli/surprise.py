@@ -5,7 +5,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,10 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --false-alarms 1% --calibrate tworoom/validation --video videos",
     "lewm surprise today.h5 --run robot/lewm --fail-on-event --csv today.csv",
     "lewm surprise tworoom/test --perturb teleport --episodes 64",
-    "lewm surprise pusht/test --perturb color --json",
+    "lewm surprise pusht/test --perturb teleport,frozen --json",
+    "lewm surprise tworoom/test --perturb all --beside tworoom/pldm",
+    "lewm surprise tworoom/test --perturb teleport --doses",
+    "lewm surprise tworoom/test --horizon 3",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
     "ffmpeg ... -f rawvideo -pix_fmt rgb24 - | lewm surprise - --size 640x480 --actions actions.csv --run robot/lewm",
     "lewm surprise frames --follow --actions - --run robot/lewm",
@@ -64,9 +67,23 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Stage a change: teleport or color.",
+            help="Stage what no action explains: teleport, color, matched, frozen, reversed, wall; several with "
+            "commas, or all.",
             show_default=False,
             autocompletion=completion.names(completion.perturbations),
+        ),
+    ] = None,
+    doses: Annotated[
+        bool, typer.Option("--doses", help="Stage a teleport of several sizes: how small a one is found?")
+    ] = False,
+    horizon: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Predict so many model steps ahead.")] = 1,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Measure another run beside it, as one more detector.",
+            show_default=False,
+            autocompletion=completion.names(completion.runs),
         ),
     ] = None,
     episodes: Annotated[
@@ -138,17 +155,17 @@ def command(
     With --false-alarms, steps above a threshold are events. The threshold is calibrated once on undisturbed episodes,
     and used from then on.
 
-    With --perturb, episodes are simulated again with the same actions, untouched and with a change in the middle that
-    no action explains. Beside the model stand detectors that know less: an untrained model, the step between latents,
-    the difference between frames.
+    With --perturb, episodes are simulated again with the same actions, untouched and with something in the middle that
+    no action explains; of several, p-values are corrected. Beside the model stand detectors that know less: an
+    untrained model, the step between latents, the difference between frames.
     """
-    streamed = dataset == "-" or follow
-    where = early.find_home(home, runs=[run], datasets=[] if streamed else [dataset])
-    if streamed:
-        recorded = {"--perturb": perturb, "--episodes": episodes, "--plot": plot, "--false-alarms": false_alarms}
+    if dataset == "-" or follow:
+        recorded = {"--perturb": perturb, "--doses": doses, "--horizon": horizon > 1, "--beside": beside}
+        recorded |= {"--episodes": episodes, "--plot": plot, "--false-alarms": false_alarms}
         recorded |= {"--calibrate": calibrate, "--csv": csv, "--video": video}
         if wrong := next((option for option, value in recorded.items() if value), None):
             raise UsageError(f"{wrong} is for recordings; leave it out where frames come one by one")
+        where = early.find_home(home, runs=[run])
         from lewm_cli.flows.stream import stream_surprise
         from lewm_cli.report import Output
         from lewm_cli.store import ExternalWeights
@@ -171,24 +188,30 @@ def command(
         return
     if size is not None:
         raise UsageError(f"--size is for raw frames on stdin: lewm surprise - --size {size}; leave it out")
-    from lewm_cli.flows.perturb import perturb_run
+    if doses and not perturb:
+        raise UsageError("--doses is about the sizes of a perturbation: add --perturb teleport")
+    found_events = {"false_alarms": false_alarms, "calibrate": calibrate, "fail_on_event": fail_on_event}
+    found_events |= {"csv": csv, "video": video}
+    if perturb and (wrong := next((name for name, value in found_events.items() if value), None)):
+        raise UsageError(f"--{wrong.replace('_', '-')} is for recordings as they are; leave out one of them")
+    where = early.find_home(home, runs=[run, beside], datasets=[dataset])
+    from lewm_cli.flows.perturb import dose_run, perturb_run
     from lewm_cli.flows.surprise import surprise_run
-    from lewm_cli.report import Output, surprise_tables
+    from lewm_cli.report import Output, dose_tables, perturbation_tables, surprise_tables
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
-    recorded = {
-        "false_alarms": false_alarms,
-        "calibrate": calibrate,
-        "fail_on_event": fail_on_event,
-        "csv": csv,
-        "video": video,
-    }
-    if perturb and any(recorded.values()):
-        option = next(name for name, value in recorded.items() if value).replace("_", "-")
-        raise UsageError(f"--{option} is for recordings as they are; leave out one of them")
-    measure = partial(perturb_run, perturbation=perturb) if perturb else partial(surprise_run, **recorded)
-    result, path, drawn = measure(
+
+    def show(found: Any) -> None:
+        trees = [one.model_dump(mode="json") for one in (found if several else [found])]
+        output.result(trees[0] if len(trees) == 1 else trees, lambda: tables(found))
+
+    several = perturb and not doses
+    measure, tables = partial(surprise_run, **found_events), surprise_tables
+    if perturb:
+        run_one, tables = (dose_run, dose_tables) if doses else (perturb_run, perturbation_tables)
+        measure = partial(run_one, perturbations=perturb)
+    kept = measure(
         where,
         dataset,
         say=output.say,
@@ -200,13 +223,17 @@ def command(
         device=device,
         plot=plot,
         external=ExternalWeights(stats_from, trust, sizes),
-        show=lambda result: output.result(result.model_dump(mode="json"), lambda: surprise_tables(result)),
+        horizon=horizon,
+        beside=beside,
+        show=show,
     )
-    output.say(f"stored: {path}")
-    output.say(f"plot: {drawn}")
+    for _, path, drawn in kept if several else [kept]:
+        output.say(f"stored: {path}")
+        output.say(f"plot: {drawn}")
     if perturb:
         return
-    if result.threshold is None:
+    result, *_ = kept
+    if result.threshold is None and horizon == 1:
         again = ["surprise", dataset, *(["--actions", actions] if actions else []), "--run", result.run]
         output.say(f"events above a threshold: {command_line(*again, '--false-alarms', '1%')}")
     if fail_on_event and result.events:

@@ -17,7 +17,7 @@ from lewm_cli.files import try_writing, write_text
 from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
-from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult
+from lewm_cli.surprise import Alarm, DoseResult, PerturbationResult, SurpriseResult
 
 TIME_FORMAT = "%Y%m%d-%H%M%S-%f"
 TIME = len("20260101-000000-000000.json")
@@ -30,6 +30,7 @@ KINDS: dict[str, type[Measurement]] = {
     "latent": LatentResult,
     "surprise": SurpriseResult,
     "perturb": PerturbationResult,
+    "doses": DoseResult,
     "alarm": Alarm,
     "decode": DecodeResult,
 }

@@ -18,6 +18,7 @@ from lewm_cli.data import (
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
+from lewm_cli.flows.beside import load_beside
 from lewm_cli.flows.calibrate import calibrated_alarm, newest_alarm
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
@@ -40,7 +41,7 @@ from lewm_cli.store import (
     weights_digest,
 )
 from lewm_cli.suggestion import command, few
-from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, measure_surprise
+from lewm_cli.surprise import Alarm, DoseResult, PerturbationResult, SurpriseResult, measure_surprise
 from lewm_cli.tasks import GENERIC, find_task
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def surprise_run(
     csv: Path | None = None,
     video: Path | None = None,
     external: ExternalWeights = NO_OPTIONS,
+    horizon: int = 1,
+    beside: str | None = None,
     show: Callable[[SurpriseResult], None] = lambda result: None,
 ) -> tuple[SurpriseResult, Path, Path]:
     """Measures surprise along a recording, and stores the result under `<run>.run/results/`.
@@ -85,6 +88,8 @@ def surprise_run(
         fail_on_event: refuse to measure without an alarm, so that no event can be missed.
         csv: the file of a table with a row per model step.
         video: the folder of a video per episode with events, or per episode where `episodes` is given.
+        horizon: model steps to look ahead.
+        beside: another run, as one more detector.
 
     Returns:
         the result, its file, and the file of its plot.
@@ -96,6 +101,8 @@ def surprise_run(
     """
     if calibrate is not None and false_alarms is None:
         raise UsageError("--calibrate names what --false-alarms is calibrated on; add --false-alarms 1%")
+    if horizon > 1 and (false_alarms is not None or fail_on_event):
+        raise UsageError("thresholds are calibrated for one step ahead; leave out --horizon")
     if csv == Path("-"):
         raise UsageError("--csv takes the name of a file; --json prints the result")
     there = resolve_device(device)
@@ -106,7 +113,8 @@ def surprise_run(
         if target:
             try_writing(target)
     require_usable(recording, say)
-    alarm = _find_alarm(home, loaded, say, progress, false_alarms, calibrate, seed)
+    other = load_beside(home, beside, loaded, recording, say) if beside else None
+    alarm = None if horizon > 1 else _find_alarm(home, loaded, say, progress, false_alarms, calibrate, seed)
     if alarm is None and fail_on_event:
         raise UsageError(f"--fail-on-event needs a threshold, and {loaded.name} has none: add --false-alarms 1%")
     frames = DecodedFrames(recording, loaded.card.model.image_size)
@@ -127,6 +135,8 @@ def surprise_run(
             seed=seed,
             advance=advance,
             alarm=alarm,
+            horizon=horizon,
+            beside=other,
         )
     if result.left_out:
         say(f"left out: {len(result.left_out)} episodes with fewer than {result.frameskip + 1} rows")
@@ -203,7 +213,7 @@ def try_plotting(home: Home, run: Run, plot: Path | None) -> None:
 
 
 def keep_plotted(
-    home: Home, run: Run, kind: str, result: SurpriseResult | PerturbationResult, plot: Path | None
+    home: Home, run: Run, kind: str, result: SurpriseResult | PerturbationResult | DoseResult, plot: Path | None
 ) -> tuple[Path, Path]:
     """Stores a result and draws it, beside it unless another SVG file is named; the paths of both."""
     path = keep_result(home, run, kind, result)

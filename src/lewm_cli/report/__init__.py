@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
     from lewm_cli.report.output import Output
     from lewm_cli.report.packing import packed_tables, packed_tree
+    from lewm_cli.report.perturbing import dose_tables, perturbation_tables
     from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
     from lewm_cli.report.probing import head_tables, probe_tables
     from lewm_cli.report.recording_facts import dataset_tables, dataset_tree
@@ -58,6 +59,7 @@ __all__ = [
     "demo_tree",
     "details_tables",
     "details_tree",
+    "dose_tables",
     "evaluation_tables",
     "forecast_tables",
     "goal_image_tables",
@@ -71,6 +73,7 @@ __all__ = [
     "next_commands",
     "packed_tables",
     "packed_tree",
+    "perturbation_tables",
     "plan_tables",
     "plot_tables",
     "plot_tree",

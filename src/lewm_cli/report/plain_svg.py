@@ -5,20 +5,25 @@ from html import escape
 
 from lewm_cli.evaluate import PairedComparison
 from lewm_cli.latent import LatentResult
-from lewm_cli.report.page.figures import draw_comparison, draw_perturbation, draw_surprise
+from lewm_cli.report.page.figures import draw_comparison, draw_doses, draw_perturbation, draw_surprise
 from lewm_cli.report.page.latent_figures import draw_latent, draw_maps
 from lewm_cli.report.page.style import Drawing, house_style, level_colors, light_colors
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
 """Pixels: of a drawing, above it for its title, and around it."""
 
 
-def surprise_svg(result: SurpriseResult | PerturbationResult) -> str:
-    """Draw recorded episodes, or what happens around the event."""
+def surprise_svg(result: SurpriseResult | PerturbationResult | DoseResult) -> str:
+    """Draw recorded episodes, what happens around the event, or how often a change of some size is found."""
     with house_style():
-        recorded = isinstance(result, SurpriseResult)
-        return plain_svg(draw_surprise(result) if recorded else draw_perturbation(result, "event"))
+        match result:
+            case SurpriseResult():
+                return plain_svg(draw_surprise(result))
+            case PerturbationResult():
+                return plain_svg(draw_perturbation(result, "event"))
+            case DoseResult():
+                return plain_svg(draw_doses(result))
 
 
 def latent_svg(result: LatentResult) -> str:

@@ -14,9 +14,17 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import number
-from lewm_cli.report.summary import Line, decode_lines, latent_summary, perturbation_line, planning_lines, probe_lines
+from lewm_cli.report.summary import (
+    Line,
+    decode_lines,
+    dose_line,
+    latent_summary,
+    perturbation_line,
+    planning_lines,
+    probe_lines,
+)
 from lewm_cli.store import Measurement, StoredResults
-from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
+from lewm_cli.surprise import Alarm, DoseResult, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import TrainingHistory
 
 Row = TypeVar("Row")
@@ -134,6 +142,9 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
             yield "alarm", Line("false alarms, share of steps", rate.rate, rate.low, rate.high, str(rate), asked)
         case DecodeResult():
             yield from (("decode", line) for line in decode_lines(one))
+        case DoseResult():
+            if line := dose_line(one):
+                yield "doses", line
         case PerturbationResult() if one.scores:
             yield one.perturbation, perturbation_line(one)
 

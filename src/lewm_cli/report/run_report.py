@@ -13,7 +13,7 @@ from lewm_cli.methods import RunCard
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
 from lewm_cli.suggestion import command
-from lewm_cli.surprise import PerturbationResult, SurpriseResult
+from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 from lewm_cli.tasks import TWOROOM, Task, find_task
 from lewm_cli.train import TrainingHistory, read_log
 
@@ -40,6 +40,7 @@ class RunReport:
     perturbations: tuple[PerturbationResult, ...]
     latent: LatentResult | None
     decoded: DecodeResult | None
+    doses: DoseResult | None
 
     @classmethod
     def of(cls, run: Run, results: StoredResults) -> Self:
@@ -59,6 +60,7 @@ class RunReport:
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
             latent=results.newest(LatentResult),
             decoded=results.newest(DecodeResult),
+            doses=results.newest(DoseResult),
         )
 
     @property

@@ -18,7 +18,7 @@ from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interva
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
-from lewm_cli.surprise import PerturbationResult
+from lewm_cli.surprise import DoseResult, PerturbationResult
 from lewm_cli.tasks import find_task
 from lewm_cli.train import HeldOutLatents
 
@@ -67,6 +67,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
     yield from map(perturbation_line, report.perturbations)
     if report.decoded:
         yield from decode_lines(report.decoded)
+    if report.doses and (line := dose_line(report.doses)):
+        yield line
 
 
 def planning_lines(result: EvalResult) -> Iterator[Line]:
@@ -118,6 +120,17 @@ def decode_lines(result: DecodeResult) -> Iterator[Line]:
         if one := scores.pop("imagined", None):
             beside = ", ".join(f"{what} {score.value:.1f}" for what, score in scores.items())
             yield Line(title, one.value, one.low, one.high, f"{one:.1f} dB", beside)
+
+
+def dose_line(result: DoseResult) -> Line | None:
+    """The smallest change found half of the time; None where not even the largest is."""
+    own, simple = result.detectors["model"], result.detectors["pixels"].half
+    if own.half is None:
+        return None
+    beside = f"{result.size_unit}; pixel step {'none' if simple is None else number(simple, 2)}"
+    what = f"smallest {result.perturbation} found half of the time"
+    ends = brackets(*("?" if end is None else number(end, 2) for end in (own.half_low, own.half_high)))
+    return Line(what, own.half, own.half_low, own.half_high, f"{number(own.half, 2)} {ends}", beside)
 
 
 def _rate(what: str, rate: Rate, beside: str) -> Line:

@@ -10,7 +10,7 @@ from rich.table import Table
 from lewm_cli.plural import counted
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import plain_table
-from lewm_cli.surprise import DETECTORS, Detector, EpisodeCurves, PerturbationResult, SurpriseResult
+from lewm_cli.surprise import Detector, EpisodeCurves, SurpriseResult
 
 SHOWN = 12
 """Events listed, or episodes, those with the highest peak first; the stored result holds all."""
@@ -20,13 +20,9 @@ DETECTOR_TITLES: dict[Detector, str] = {
     "untrained": "untrained",
     "latent": "latent step",
     "pixels": "pixel step",
+    "beside": "beside",
 }
 """The name of each detector, in tables and on pages."""
-
-
-def surprise_tables(result: SurpriseResult | PerturbationResult) -> list[RenderableType]:
-    """List the recorded episodes that surprise most, or show how clearly a perturbation is detected."""
-    return _recorded(result) if isinstance(result, SurpriseResult) else _perturbed(result)
 
 
 def ranked_episodes(result: SurpriseResult) -> list[EpisodeCurves]:
@@ -47,8 +43,10 @@ def surprise_csv(result: SurpriseResult) -> str:
     return file.getvalue()
 
 
-def _recorded(result: SurpriseResult) -> list[RenderableType]:
-    explained = "Surprise: squared error between predicted and actual next latent, summed over\n"
+def surprise_tables(result: SurpriseResult) -> list[RenderableType]:
+    """List the events, or the recorded episodes that surprise most."""
+    ahead = "next latent" if result.horizon == 1 else f"latent {result.horizon} steps ahead"
+    explained = f"Surprise: squared error between predicted and actual {ahead}, summed over\n"
     explained += f"dimensions. One step is {counted(result.frameskip, 'environment step')}."
     shown, more = (_events(result), len(result.events)) if result.events else (_peaks(result), len(result.episodes))
     if more > SHOWN:
@@ -99,29 +97,3 @@ def _peaks(result: SurpriseResult) -> Table:
 
 def _peak(episode: EpisodeCurves) -> float:
     return max((value for value in episode.curves["model"] if value is not None), default=-1.0)
-
-
-def _perturbed(result: PerturbationResult) -> list[RenderableType]:
-    sizes = [episode.size for episode in result.episodes]
-    table = plain_table(
-        *("detector", "ratio", "log ratio", "after", "p", "AUROC"),
-        title=f"{result.perturbation}, {min(sizes):.0f} to {max(sizes):.0f} {result.size_unit}: {result.run} on "
-        f"{len(sizes)} episodes of {result.dataset.name}",
-        padding=(0, 1, 0, 0),
-    )
-    for detector in DETECTORS:
-        score = result.scores[detector]
-        table.add_row(
-            DETECTOR_TITLES[detector],
-            str(score),
-            f"{score.log_ratio:.2f} [{score.log_ratio_low:.2f}, {score.log_ratio_high:.2f}]",
-            f"{score.after:.2f}" if score.after < 100 else f"{score.after:.0f}",
-            f"{score.t_test:.0e}",
-            f"{score.auroc:.3f}",
-        )
-    return [
-        table,
-        "Perturbed over untouched at the event, same episodes and actions; 95 % intervals\n"
-        "over episodes. After: ratio over later steps. p: paired t-test. Only the first\n"
-        "row predicts with what was learned: a jump is easy to see.",
-    ]

@@ -9,11 +9,14 @@ from lewm_cli.surprise.alarm import (
     needed_episodes,
     share,
 )
+from lewm_cli.surprise.dose_result import DetectorDoses, DoseResult
+from lewm_cli.surprise.doses import measure_doses
 from lewm_cli.surprise.measure import measure_alarm, measure_surprise
-from lewm_cli.surprise.perturbation_result import Band, PerturbationResult, bands
+from lewm_cli.surprise.perturbation_result import Band, DetectorScore, PerturbationResult, bands, correct
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
+    BesideRun,
     Detector,
     EpisodeCurves,
     Event,
@@ -26,7 +29,11 @@ __all__ = [
     "DETECTORS",
     "Alarm",
     "Band",
+    "BesideRun",
     "Detector",
+    "DetectorDoses",
+    "DetectorScore",
+    "DoseResult",
     "EpisodeCurves",
     "Event",
     "PerturbationResult",
@@ -37,10 +44,12 @@ __all__ = [
     "TooFewError",
     "bands",
     "conformal_threshold",
+    "correct",
     "draw_calibrating",
     "draw_episodes",
     "find_events",
     "measure_alarm",
+    "measure_doses",
     "measure_perturbation",
     "measure_surprise",
     "needed_episodes",

@@ -5,12 +5,20 @@ import torch
 from torch import Tensor
 
 from lewm_cli.store import Run
+from lewm_cli.surprise.horizon import surprise_ahead
 from lewm_cli.surprise.surprise_result import Curve, Detector
 from lewm_cli.surprise.surprise_stream import SurpriseStream
 
 
 def detect(
-    run: Run, reference: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None
+    run: Run,
+    reference: Run,
+    frames: np.ndarray,
+    actions: np.ndarray,
+    proprio: np.ndarray | None = None,
+    *,
+    beside: Run | None = None,
+    horizon: int = 1,
 ) -> dict[Detector, Curve]:
     """Runs every detector over an episode.
 
@@ -20,18 +28,29 @@ def detect(
         frames: (K + 1, H, W, 3) uint8, every frameskip-th frame of the episode.
         actions: (K * frameskip, A) in the environment's units; NaN where none was recorded.
         proprio: (K + 1, P) beside the frames, in the environment's units, for a run that takes it.
+        beside: another run that takes the same inputs, as one more detector.
+        horizon: model steps that models look ahead.
     """
-    model, latents = _followed(run, frames, actions, proprio)
-    scaled = frames.astype(np.float32) / 255
-    blocks = torch.from_numpy(run.card.inputs.actions.normalize(actions).reshape(len(model), -1)).to(run.device)
-    untrained = surprise(reference, reference.embed(frames, proprio), blocks).tolist()
-    return {
-        "model": model,
-        # A prediction is worth nothing if any action of its context is unknown: where the model has none.
-        "untrained": tuple(None if one is None else value for one, value in zip(model, untrained, strict=True)),
+    followed, latents = _followed(run, frames, actions, proprio)
+    scaled, steps = frames.astype(np.float32) / 255, len(followed)
+    recorded = ~np.isnan(actions.reshape(steps, -1)).any(axis=1)
+
+    def foreseen(by: Run, latents: Tensor) -> Curve:
+        blocks = torch.from_numpy(by.card.inputs.actions.normalize(actions).reshape(steps, -1)).to(by.device)
+        values = surprise_ahead(by, latents, blocks, horizon).tolist()
+        later = steps - len(values)  # the first frames are nearer to the first than is looked ahead
+        # A prediction is worth nothing if any action of its context is unknown.
+        contexts = (recorded[max(0, k + 1 - by.model.history) : k + 1 + later] for k in range(len(values)))
+        known = (value if seen.all() else None for value, seen in zip(values, contexts, strict=True))
+        return (*[None] * later, *known)
+
+    curves: dict[Detector, Curve] = {
+        "model": followed if horizon == 1 else foreseen(run, latents),
+        "untrained": foreseen(reference, reference.embed(frames, proprio)),
         "latent": tuple((latents[1:] - latents[:-1]).square().sum(dim=1).tolist()),
         "pixels": tuple(np.square(scaled[1:] - scaled[:-1]).mean(axis=(1, 2, 3)).tolist()),
     }
+    return curves | {"beside": foreseen(beside, beside.embed(frames, proprio))} if beside else curves
 
 
 def model_curve(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.ndarray | None = None) -> Curve:
@@ -48,26 +67,3 @@ def _followed(run: Run, frames: np.ndarray, actions: np.ndarray, proprio: np.nda
         found.append(stream.update(frame, block, numbers).surprise)
         latents.append(stream.latent)
     return tuple(found[1:]), torch.stack(latents)
-
-
-@torch.inference_mode()
-def surprise(run: Run, latents: Tensor, blocks: Tensor) -> Tensor:
-    """Squared error between every predicted and actual next latent (K,), summed over dimensions (paper, section 5).
-
-    The context grows to the history length, then slides. All steps at once: the numbers of a `SurpriseStream` but for
-    their last bits.
-
-    Args:
-        run: the model.
-        latents: (K + 1, D)
-        blocks: (K, block_dim) normalized.
-    """
-    model, window = run.world_model, run.model.history
-    actions = model.embed_actions(blocks.unsqueeze(0))[0]
-    # The predictor is causal: the first window also holds the predictions from shorter contexts.
-    first = model.predict(latents[:-1][:window].unsqueeze(0), actions[:window].unsqueeze(0))[0]
-    predicted = [first]
-    if len(blocks) > window:
-        contexts = (part.unfold(0, window, 1)[1:].transpose(1, 2) for part in (latents[:-1], actions))
-        predicted.append(model.predict(*contexts)[:, -1])
-    return run.finite((torch.cat(predicted) - latents[1:]).square().sum(dim=1))

@@ -12,7 +12,7 @@ from lewm_cli.statistics import Rate
 from lewm_cli.store import Run
 from lewm_cli.surprise.alarm import Alarm, calibrating, conformal_threshold, find_events
 from lewm_cli.surprise.curves import detect, model_curve
-from lewm_cli.surprise.surprise_result import EpisodeCurves, SurpriseResult
+from lewm_cli.surprise.surprise_result import BesideRun, EpisodeCurves, SurpriseResult
 
 
 def measure_surprise(
@@ -25,6 +25,8 @@ def measure_surprise(
     seed: int,
     advance: Callable[[int], None],
     alarm: Alarm | None = None,
+    horizon: int = 1,
+    beside: Run | None = None,
 ) -> SurpriseResult:
     """Measures every model step of some episodes, the first one included.
 
@@ -32,7 +34,9 @@ def measure_surprise(
         frames: of the recording, at the model's image size.
         held_out: the run was trained on none of them.
         seed: of the untrained model.
-        alarm: of these weights; its threshold makes events.
+        alarm: of these weights; its threshold makes events. It is one of one step ahead.
+        horizon: model steps to look ahead.
+        beside: another run that takes the same inputs, as one more detector.
 
     Raises:
         LewmError: no episode is long enough for one step.
@@ -48,7 +52,7 @@ def measure_surprise(
     seconds_per_row = None if dataset.fps is None else 1 / dataset.fps
     found, events = [], []
     for episode in long_enough:
-        curves = detect(run, reference, *_seen(dataset, frames, proprio, episode, skip))
+        curves = detect(run, reference, *_seen(dataset, frames, proprio, episode, skip), beside=beside, horizon=horizon)
         found.append(EpisodeCurves(episode=episode, curves=curves))
         if alarm is not None:
             events += find_events(episode, curves["model"], alarm.threshold, skip, seconds_per_row)
@@ -59,7 +63,9 @@ def measure_surprise(
         held_out=held_out,
         begun=begun,
         frameskip=skip,
+        horizon=horizon,
         seed=seed,
+        beside=BesideRun(run=beside.name, weights_sha256=beside.sha256) if beside else None,
         episodes=tuple(found),
         left_out=tuple(sorted({int(episode) for episode in episodes} - set(long_enough))),
         seconds_per_row=seconds_per_row,

@@ -1,6 +1,6 @@
 """The result of `lewm surprise --perturb`: scores of the detectors, and curves of episodes laid over each other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,9 @@ from pydantic import NonNegativeInt, PositiveInt
 from scipy import stats
 
 from lewm_cli.config import Section
-from lewm_cli.statistics import percentile_interval
+from lewm_cli.statistics import holm, percentile_interval
 from lewm_cli.store import Measurement
-from lewm_cli.surprise.surprise_result import Curve, Detector
+from lewm_cli.surprise.surprise_result import BesideRun, Curve, Detector
 
 BEFORE, AFTER = 5, 8
 """Model steps shown before and after the event."""
@@ -24,11 +24,12 @@ LEAST = 1e-12
 class DetectorScore(Section):
     """Scores of a detector that tells perturbed from untouched episodes; intervals are 95 % over episodes.
 
+    An episode's value *at the event* is the mean over the model steps that the violation lasts: of a sudden one, one.
     `ratio` is the mean over episodes at the event, perturbed over untouched; `log_ratio` the mean natural logarithm of
     the ratio per episode; `after` the ratio over the later steps whose whole context lies behind the event. `t_test` is
-    the p-value of a paired t-test of the values at the event (the paper's), `wilcoxon` that of a signed-rank test.
-    `auroc` is the share of pairs of one perturbed and one untouched episode in which the perturbed one scores higher at
-    the event.
+    the p-value of a paired t-test of the values at the event (the paper's), `corrected` the same by Holm's method for
+    all tests of one call, `wilcoxon` that of a signed-rank test. `auroc` is the share of pairs of one perturbed and one
+    untouched episode in which the perturbed one scores higher at the event.
     """
 
     ratio: float
@@ -41,6 +42,7 @@ class DetectorScore(Section):
     after_low: float
     after_high: float
     t_test: float
+    corrected: float | None = None
     wilcoxon: float
     auroc: float
 
@@ -58,6 +60,10 @@ class PerturbedEpisode(Section):
     episode: int
     event: NonNegativeInt
     size: float
+    difference: float | None = None
+    """Mean squared difference between the two frames at the event, pixels from 0 to 1."""
+    matched: float | None = None
+    """That of the teleport, where the change was to be as large."""
     untouched: dict[Detector, Curve]
     perturbed: dict[Detector, Curve]
 
@@ -68,8 +74,15 @@ class PerturbationResult(Measurement):
     perturbation: str
     size_unit: str
     """Unit of the episodes' `size`."""
+    lasts: PositiveInt = 1
+    """Model steps in which the violation is seen, from the event on."""
     frameskip: PositiveInt
+    horizon: PositiveInt = 1
+    """Model steps that are looked ahead."""
     seed: int
+    beside: BesideRun | None = None
+    tests: PositiveInt = 1
+    """Tests of the call that the p-values are corrected for: every detector at every perturbation."""
     scores: dict[Detector, DetectorScore]
     episodes: tuple[PerturbedEpisode, ...]
 
@@ -112,6 +125,19 @@ def score_detector(
         wilcoxon=stats.wilcoxon(perturbed, untouched).pvalue if changed else 1.0,
         auroc=stats.mannwhitneyu(perturbed, untouched).statistic / episodes**2,
     )
+
+
+def correct(results: Sequence[PerturbationResult]) -> tuple[PerturbationResult, ...]:
+    """Corrects the p-values of the paired t-tests for all of them, by Holm's method."""
+    names = [(k, detector) for k, one in enumerate(results) for detector in one.scores]
+    p_values = dict(zip(names, holm([results[k].scores[detector].t_test for k, detector in names]), strict=True))
+
+    def corrected(k: int) -> dict[Detector, DetectorScore]:
+        scores = results[k].scores.items()
+        return {name: score.model_copy(update={"corrected": p_values[k, name]}) for name, score in scores}
+
+    made = ({"scores": corrected(k), "tests": len(names)} for k in range(len(results)))
+    return tuple(one.model_copy(update=update) for one, update in zip(results, made, strict=True))
 
 
 def _short(ratio: float) -> str:

@@ -5,7 +5,7 @@ The actions stay the same, and no action explains the change.
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 
@@ -16,18 +16,24 @@ from lewm_cli.store import Run
 from lewm_cli.suggestion import command
 from lewm_cli.surprise.curves import detect
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbationResult, PerturbedEpisode, score_detector
-from lewm_cli.surprise.surprise_result import DETECTORS, Detector
-from lewm_cli.tasks import Perturbation, Simulator, Task
+from lewm_cli.surprise.staged import Scene, stage
+from lewm_cli.surprise.surprise_result import BesideRun, Detector
+from lewm_cli.tasks import Perturbation, Task
 
 
-def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: int, seed: int) -> np.ndarray:
+def draw_episodes(
+    run: Run, dataset: Dataset, episodes: np.ndarray, *, count: int, seed: int, lasts: int = 1
+) -> np.ndarray:
     """Draws episodes that can be simulated, with a whole history before their middle and a step after it.
+
+    Args:
+        lasts: model steps in which the longest violation is seen.
 
     Raises:
         LewmError: fewer than two are long enough and have all their actions.
     """
     skip = run.card.inputs.frameskip
-    needed = 2 * run.model.history * skip + 1
+    needed = 2 * (run.model.history + lasts - 1) * skip + 1
 
     def can_be_simulated(episode: int) -> bool:
         first, rows = dataset.offsets[episode], dataset.lengths[episode]
@@ -44,6 +50,18 @@ def draw_episodes(run: Run, dataset: Dataset, episodes: np.ndarray, *, count: in
     return np.sort(np.random.default_rng(seed).permutation(usable)[:count])
 
 
+def recorded_scene(run: Run, task: Task, dataset: Dataset, episode: int) -> Scene:
+    """Reads what an episode is simulated from, with the event in its middle."""
+    skip = run.card.inputs.frameskip
+    first, rows = int(dataset.offsets[episode]), int(dataset.lengths[episode])
+    actions = dataset.actions[first : first + skip * model_steps(rows, skip)]
+    start, goal = (
+        np.concatenate([dataset.read(name, np.array([row])).reshape(-1) for name in columns])
+        for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
+    )
+    return Scene(start, goal, actions.reshape(-1, skip, actions.shape[1]), model_steps(rows, skip) // 2)
+
+
 def measure_perturbation(
     run: Run,
     task: Task,
@@ -55,6 +73,8 @@ def measure_perturbation(
     held_out: bool,
     seed: int,
     advance: Callable[[int], None],
+    horizon: int = 1,
+    beside: Run | None = None,
 ) -> PerturbationResult:
     """Simulates every episode twice, untouched and changed from its middle step on, and compares the detectors.
 
@@ -64,31 +84,28 @@ def measure_perturbation(
         task: with a simulator that knows the perturbation.
         episodes: (N,) at least two, long enough (`draw_episodes`).
         seed: of the changes, episode by episode, of the untrained model and of the bootstrap.
+        horizon: model steps to look ahead.
+        beside: another run that takes the same inputs, as one more detector.
     """
     begun, skip = time.monotonic(), run.card.inputs.frameskip
     assert task.make_simulator is not None  # it knows the perturbation
     simulator, reference = task.make_simulator(), untrained_reference(run, dataset, frames, seed)
-    found = []
+    longest = max(one.model.history for one in (run, beside or run))
+    found, history = [], longest + horizon - 1
+    look = partial(detect, run, reference, beside=beside, horizon=horizon)
     for episode in map(int, episodes):
-        first, rows = int(dataset.offsets[episode]), int(dataset.lengths[episode])
-        event = model_steps(rows, skip) // 2
-        actions = dataset.actions[first : first + skip * model_steps(rows, skip)]
-        blocks = actions.reshape(-1, skip, actions.shape[1])
-        start, goal = (
-            np.concatenate([dataset.read(name, np.array([row])).reshape(-1) for name in columns])
-            for columns, row in ((task.start_columns, first), (task.goal_columns, first + rows - 1))
-        )
-        simulator.begin(start, goal)
-        untouched = _simulate(simulator, blocks, event, None, np.random.default_rng())
-        simulator.begin(start, goal)
-        changed = _simulate(simulator, blocks, event, perturbation, np.random.default_rng([seed, episode]))
+        scene = recorded_scene(run, task, dataset, episode)
+        staged = stage(simulator, perturbation, scene, history, np.random.default_rng([seed, episode]))
+        taken = staged.scene.blocks.reshape(-1, scene.blocks.shape[2])
         found.append(
             PerturbedEpisode(
                 episode=episode,
-                event=event - 1,  # of the curves, whose first value is about the second frame
-                size=changed.size,
-                untouched=detect(run, reference, untouched.frames, actions, untouched.proprio),
-                perturbed=detect(run, reference, changed.frames, actions, changed.proprio),
+                event=staged.scene.event - 1,  # of the curves, whose first value is about the second frame
+                size=staged.size,
+                difference=staged.difference,
+                matched=staged.matched,
+                untouched=look(staged.untouched.frames, taken, staged.untouched.proprio),
+                perturbed=look(staged.perturbed.frames, taken, staged.perturbed.proprio),
             )
         )
         advance(1)
@@ -99,47 +116,24 @@ def measure_perturbation(
         begun=begun,
         perturbation=perturbation.name,
         size_unit=perturbation.unit,
+        lasts=perturbation.lasts,
         frameskip=skip,
+        horizon=horizon,
         seed=seed,
-        scores={detector: _score(found, detector, run.model.history, seed) for detector in DETECTORS},
+        beside=BesideRun(run=beside.name, weights_sha256=beside.sha256) if beside else None,
+        scores={
+            detector: _score(found, detector, history, perturbation.lasts, seed) for detector in found[0].untouched
+        },
         episodes=tuple(found),
     )
 
 
-class _Simulated(NamedTuple):
-    """Frames (K + 1, H, W, 3) and proprioception (K + 1, P), if any, at every model step; the size of the change."""
-
-    frames: np.ndarray
-    proprio: np.ndarray | None
-    size: float
-
-
-def _simulate(
-    simulator: Simulator,
-    blocks: np.ndarray,
-    event: int,
-    perturbation: Perturbation | None,
-    generator: np.random.Generator,
-) -> _Simulated:
-    """Takes the action blocks (K, frameskip, A), with a change after the block `event`, counted from 1."""
-    frames, proprio, size = [simulator.frame()], [simulator.proprio()], 0.0
-    for step, block in enumerate(blocks, start=1):
-        for action in block:
-            simulator.step(action)
-        if step == event and perturbation is not None:
-            size = simulator.perturb(perturbation.name, generator)
-        frames.append(simulator.frame())
-        proprio.append(simulator.proprio())
-    known = [one for one in proprio if one is not None]
-    return _Simulated(np.stack(frames), np.stack(known) if known else None, size)
-
-
-def _score(episodes: list[PerturbedEpisode], detector: Detector, history: int, seed: int) -> DetectorScore:
+def _score(episodes: list[PerturbedEpisode], detector: Detector, history: int, lasts: int, seed: int) -> DetectorScore:
     event, after = np.empty((2, len(episodes))), np.empty((2, len(episodes)))
     for number, one in enumerate(episodes):
         for version, curves in enumerate((one.untouched, one.perturbed)):
             values = np.array(curves[detector], float)
-            event[version, number] = values[one.event]
-            # From where no frame before the event is in the context of the prediction.
-            after[version, number] = values[one.event + history :].mean()
+            event[version, number] = values[one.event : one.event + lasts].mean()
+            # From where no frame before the end of the event is in the context of the prediction.
+            after[version, number] = values[one.event + lasts - 1 + history :].mean()
     return score_detector(event[0], event[1], after[0], after[1], seed)

@@ -7,10 +7,11 @@ from pydantic import NonNegativeInt, PositiveInt
 from lewm_cli.config import Section
 from lewm_cli.store import Measurement
 
-Detector = Literal["model", "untrained", "latent", "pixels"]
+Detector = Literal["model", "untrained", "latent", "pixels", "beside"]
 DETECTORS: tuple[Detector, ...] = ("model", "untrained", "latent", "pixels")
 """The model's surprise; that of an untrained model; the squared step between latents, which needs no prediction; the
-mean squared difference between frames in [0, 1], which needs no model."""
+mean squared difference between frames in [0, 1], which needs no model. Where it is asked for, `beside` is another
+run's surprise."""
 
 Curve = tuple[float | None, ...]
 """One value per model step: value k is about the frame (k + 1) * frameskip rows after the episode's first. None where
@@ -54,11 +55,21 @@ class Threshold(Section):
     """End of the calibration; that of the alarm."""
 
 
+class BesideRun(Section):
+    """A run that is measured as a detector beside another one."""
+
+    run: str
+    weights_sha256: str
+
+
 class SurpriseResult(Measurement):
     """Surprise along recorded episodes."""
 
     frameskip: PositiveInt
+    horizon: PositiveInt = 1
+    """Model steps that are looked ahead."""
     seed: int
+    beside: BesideRun | None = None
     episodes: tuple[EpisodeCurves, ...]
     left_out: tuple[int, ...]
     """Episodes too short for one step."""

@@ -6,7 +6,7 @@ from lewm_cli.tasks.cube import CUBE
 from lewm_cli.tasks.probe_target import ProbeTarget
 from lewm_cli.tasks.pusht import PUSHT
 from lewm_cli.tasks.reacher import REACHER
-from lewm_cli.tasks.task import Episode, Perturbation, Simulator, Task
+from lewm_cli.tasks.task import FROZEN, MATCHED, REVERSED, Episode, Perturbation, Simulator, Task
 from lewm_cli.tasks.tworoom import TWOROOM
 
 TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
@@ -17,9 +17,12 @@ GENERIC = Task(name="generic", folder=Path(__file__).parent / "generic", title="
 
 __all__ = [
     "CUBE",
+    "FROZEN",
     "GENERIC",
+    "MATCHED",
     "PUSHT",
     "REACHER",
+    "REVERSED",
     "TASKS",
     "TWOROOM",
     "Episode",

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks.task import Simulator
+from lewm_cli.tasks.task import Approach, Simulator
 
 OTHER_COLOR = 128.0
 """The least distance, RGB levels, between two colors that are easy to tell apart."""
@@ -49,9 +49,13 @@ class SwmSimulator(Simulator):
         """None: recordings of most tasks have no column of it."""
         return None
 
-    def perturb(self, name: str, generator: np.random.Generator) -> float:
+    def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
         """Stage `teleport` or `color` now, until the next `begin`; returns how large the change is."""
-        return {"teleport": self._teleport, "color": self._recolor}[name](generator)
+        return self._recolor(generator) if name == "color" else self._teleport(generator, size)
+
+    def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
+        """Raise an error: most tasks have no law that counts at one place only."""
+        raise NotImplementedError(name)
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (A,) from the action space."""
@@ -66,7 +70,7 @@ class SwmSimulator(Simulator):
     def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> Any: ...
 
     @abstractmethod
-    def _teleport(self, generator: np.random.Generator) -> float: ...
+    def _teleport(self, generator: np.random.Generator, size: float | None) -> float: ...
 
     @abstractmethod
     def _recolor(self, generator: np.random.Generator) -> float: ...
@@ -87,6 +91,12 @@ def other_color(generator: np.random.Generator, *known: np.ndarray) -> np.ndarra
         color = generator.integers(256, size=3)
         if min(float(np.linalg.norm(color - other.astype(float))) for other in known) >= OTHER_COLOR:
             return color
+
+
+def direction(generator: np.random.Generator) -> np.ndarray:
+    """Draw a direction in the plane (2,), of length 1."""
+    angle = generator.uniform(0, 2 * np.pi)
+    return np.array([np.cos(angle), np.sin(angle)])
 
 
 def refused_state(problem: str) -> LewmError:

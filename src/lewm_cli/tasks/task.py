@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -36,6 +36,14 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+
+class Approach(NamedTuple):
+    """A start (S,), and an action (A,) that, taken so many environment steps from there, leads to the place."""
+
+    start: np.ndarray
+    action: np.ndarray
+    steps: int
 
 
 class Simulator(Protocol):
@@ -84,8 +92,16 @@ class Simulator(Protocol):
         """The same as it would be if the goal were reached."""
         ...
 
-    def perturb(self, name: str, generator: np.random.Generator) -> float:
-        """Stage one of the task's perturbations until the next `begin`; returns how large it is, in its unit."""
+    def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
+        """Stage one of the task's own perturbations until the next `begin`; returns how large it is, in its unit.
+
+        Args:
+            size: that it shall have, if it has an arena and this is at most half of it; else it is drawn.
+        """
+        ...
+
+    def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
+        """Choose how to come to where an approached perturbation counts, near a recorded start, in at most so many."""
         ...
 
     def position(self) -> np.ndarray:
@@ -115,11 +131,30 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A sudden change of the world that no action explains: its name, as typed, a title, and the unit of its size."""
+    """A violation of what the actions explain.
+
+    Args:
+        name: as typed.
+        title: what happens, as a clause.
+        unit: of its size.
+        lasts: model steps in which it is seen; of a sudden change the one to the first frame after it.
+        arena: length of what it happens in, in the unit, where its size can be chosen; else 0.
+        approached: it breaks a law that counts only at some place, to which one action leads instead of recorded ones.
+    """
 
     name: str
     title: str
     unit: str
+    lasts: int = 1
+    arena: float = 0.0
+    approached: bool = False
+
+
+MATCHED = Perturbation("matched", "a color changes, and as much of the picture as by the teleport", "RGB levels")
+FROZEN = Perturbation("frozen", "the world stands still while actions go on", "model steps", lasts=2)
+REVERSED = Perturbation("reversed", "time runs backward while actions go on", "model steps", lasts=2)
+EVERYWHERE = (MATCHED, FROZEN, REVERSED)
+"""Violations that can be staged in any simulator that knows `teleport` and `color`."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from lewm_cli.report.page.style import (
 from lewm_cli.report.probing import SOURCE_TITLES
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.statistics import Difference
-from lewm_cli.surprise import DETECTORS, Band, PerturbationResult, SurpriseResult, bands
+from lewm_cli.surprise import Band, Detector, DoseResult, PerturbationResult, SurpriseResult, bands
 from lewm_cli.train import HeldOutLatents, SuccessMeasured, TrainingHistory
 from lewm_cli.train.monitor import COLLAPSED_STD
 
@@ -62,6 +62,17 @@ LOWEST_R2 = -0.2
 
 SHOWN_EPISODES = 60
 """Thin lines; the median is over all episodes."""
+
+DOSE_COLORS: dict[Detector, str] = {
+    "untrained": BASELINE,
+    "latent": THIRD,
+    "pixels": MUTED,
+    "beside": OTHER,
+    "model": MODEL,  # above the others
+}
+
+FARTHEST = 1e4
+"""The largest ratio, and one over the smallest, that is drawn where it is."""
 
 FEWEST_EPISODES = 5
 """Fewer than these make no median, unless there are no more at all."""
@@ -545,10 +556,13 @@ def _bands(result: PerturbationResult, touched: list[Band], untouched: list[Band
         axes.fill_between(offsets, low, high, color=color, alpha=0.16, lw=0)
         axes.plot(offsets, median, color=color)
     axes.axvline(0, color=INK, lw=0.9, dashes=(3, 3))
+    if result.lasts > 1:
+        axes.axvspan(0, result.lasts - 1, color=INK, alpha=0.07, lw=0)
     place = {"xytext": (4, -2), "xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
     axes.annotate(result.perturbation, (0, 1), color=INK, fontweight="bold", **place)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_title("squared error of the predicted latent (log scale)")
+    ahead = "" if result.horizon == 1 else f", {result.horizon} steps ahead"
+    axes.set_title(f"squared error of the predicted latent{ahead} (log scale)")
     axes.set_xlabel(f"model steps from the event (1 = {result.frameskip} environment steps)", loc="left")
     ends = [(max(floor, touched[-1].median), "changed", EVENT), (max(floor, untouched[-1].median), "untouched", MODEL)]
     label_ends(axes, ends)
@@ -560,15 +574,16 @@ def _bands(result: PerturbationResult, touched: list[Band], untouched: list[Band
 
 
 def _ratios(result: PerturbationResult, key: str) -> Drawing:
-    known = {DETECTOR_TITLES[one]: result.scores[one] for one in DETECTORS if one in result.scores}
+    known = {title: result.scores[one] for one, title in DETECTOR_TITLES.items() if one in result.scores}
     figure, axes = new_figure(0.42 * len(known) + 0.95)
     reach = np.array([[score.ratio_low, score.ratio, score.ratio_high, 1.0] for score in known.values()])
+    reach = np.clip(reach, 1 / FARTHEST, FARTHEST)  # of what moves only in one of the versions
     axes.set_xlim(*log_limits(reach, 0.06))
     log_axis(axes, "x")
     axes.axvline(1, color=BASELINE, lw=1, dashes=(3, 3))
     for k, (title, score) in enumerate(known.items()):
         color, words = (MODEL, MODEL) if title == DETECTOR_TITLES["model"] else (BASELINE, MUTED)
-        ends = np.maximum(axes.get_xlim()[0], [score.ratio_low, score.ratio, score.ratio_high])
+        ends = np.clip([score.ratio_low, score.ratio, score.ratio_high], *axes.get_xlim())
         mark_interval(axes, -k, *ends, color)
         axes.text(1.03, -k, times(score.ratio), color=words, transform=axes.get_yaxis_transform(), va="center")
     axes.set_yticks([-k for k in range(len(known))], list(known))
@@ -621,3 +636,31 @@ def plot_psnr(
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(f"model steps imagined (1 = {result.frameskip} environment steps)", loc="left")
     return ends
+
+
+def draw_doses(result: DoseResult) -> list[Drawing]:
+    """The share of changes that every detector finds, over their size."""
+    figure, axes = new_figure()
+    ends = []
+    for detector, color in DOSE_COLORS.items():
+        if found := result.detectors.get(detector):
+            shares = [100 * one.rate for one in found.found]
+            axes.plot(result.sizes, shares, color=color, marker="o", ms=3, lw=1.2 if detector != "model" else 1.8)
+            ends.append((shares[-1], DETECTOR_TITLES[detector], color))
+            if detector == "model":
+                low, high = ([100 * getattr(one, end) for one in found.found] for end in ("low", "high"))
+                axes.fill_between(result.sizes, low, high, color=color, alpha=0.12, lw=0)
+    axes.axhline(50, color=BASELINE, lw=1, dashes=(3, 3))
+    axes.set_xlim(result.sizes[0], result.sizes[-1])
+    axes.set_xscale("log")
+    axes.set_xticks(result.sizes, [number(size, 2) for size in result.sizes])
+    axes.minorticks_off()
+    axes.set_ylim(-2, 103)
+    axes.set_yticks(range(0, 101, 25))
+    axes.set_title(f"found (%), at {percent(result.false_alarms)} false alarms")
+    axes.set_xlabel(f"size of the {result.perturbation} ({result.size_unit}, log scale)", loc="left")
+    label_ends(axes, ends)
+    half = result.detectors["model"].half
+    largest = f"not even {number(result.sizes[-1], 2)}"
+    title = f"The model finds a {result.perturbation} of {largest if half is None else number(half, 2)} "
+    return [finish(figure, "doses", f"{title}{result.size_unit} half of the time")]

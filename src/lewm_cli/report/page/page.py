@@ -13,6 +13,7 @@ from lewm_cli.report.numbers import day, decimals, duration, interval, listed, n
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_decoded,
+    draw_doses,
     draw_imagination,
     draw_latent_map,
     draw_perturbation,
@@ -31,7 +32,7 @@ from lewm_cli.report.summary import headlines, sentences, what_happens
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.report.viewer import Viewed, player, player_style, templates
 from lewm_cli.store import Measurement
-from lewm_cli.surprise import DETECTORS, PerturbationResult, SurpriseResult, share
+from lewm_cli.surprise import PerturbationResult, SurpriseResult, share
 
 FOLDER = Path(__file__).parent
 
@@ -63,6 +64,7 @@ def render_page(report: RunReport) -> str:
             "imagination": draw_imagination(imagination) if imagination else [],
             "surprise": draw_surprise(report.surprise) if report.surprise else [],
             "decoded": draw_decoded(report.decoded) if report.decoded else [],
+            "doses": draw_doses(report.doses) if report.doses else [],
         }
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
     environment = templates(FOLDER)
@@ -89,7 +91,7 @@ def render_page(report: RunReport) -> str:
         sources=[(source, SOURCE_TITLES[source]) for source in SOURCES],
         horizons=shown_horizons(imagination.horizon) if imagination else [],
         features=[(feature, TITLES[feature]) for feature in FEATURES],
-        detectors=[(detector, DETECTOR_TITLES[detector]) for detector in DETECTORS],
+        detectors=list(DETECTOR_TITLES.items()),
     )
 
 
@@ -104,6 +106,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
     }
     every = one_each | {f"surprise, {one.perturbation}": one for one in report.perturbations}
     every["imagination"] = report.decoded
+    every["surprise, doses"] = report.doses
     return [
         (kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
         for kind, one in every.items()
@@ -129,7 +132,7 @@ def median_size(result: PerturbationResult) -> float | None:
 
 def remark(result: PerturbationResult) -> str:
     """Says what simpler detectors tell of the change, and what happens after it."""
-    simpler = {detector: score for detector, score in result.scores.items() if detector != "model"}
+    simpler = {detector: score for detector, score in result.scores.items() if detector not in ("model", "beside")}
     if not simpler:
         return ""
     seeing = [

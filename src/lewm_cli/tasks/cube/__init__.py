@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
 from lewm_cli.tasks.probe_target import Angle, ProbeTarget, Rotation
-from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, Task, import_simulator
 
 PREPARE = partial(prepare_mujoco, "cube", "ogbench")
 
@@ -39,6 +39,7 @@ CUBE = Task(
     perturbations=(
         Perturbation("teleport", "the block jumps to a random free place on the table", "cm"),
         Perturbation("color", "the block takes a random color", "RGB levels"),
+        *EVERYWHERE,
     ),
     recognized_by=(("action", 5), ("qpos", 21), ("qvel", 20), ("privileged_block_0_pos", 3)),
     success_criteria=("simulator", "tight"),

@@ -163,7 +163,7 @@ class CubeSimulator(MujocoSimulator):
         mujoco.mj_camlight(model, data)
         data.qpos[:] = joints
 
-    def _teleport(self, generator: np.random.Generator) -> float:
+    def _teleport(self, generator: np.random.Generator, size: float | None) -> float:  # it has no arena
         low, high = self._environment._object_sampling_bounds
         block = self._data.qpos[BLOCK]
         before = block[:3].copy()

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.probe_target import Angle, ProbeTarget
-from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, Task, import_simulator
 
 PUSHT = Task(
     name="pusht",
@@ -28,8 +28,9 @@ PUSHT = Task(
         ProbeTarget("block velocity y", "state", 3, "px/step", "differenced"),
     ),
     perturbations=(
-        Perturbation("teleport", "agent and block jump to random free places", "px"),
+        Perturbation("teleport", "agent and block jump to random free places", "px", arena=471.0),
         Perturbation("color", "the block takes a random color", "RGB levels"),
+        *EVERYWHERE,
     ),
     recognized_by=(("action", 2), ("proprio", 4), ("state", 7)),
     fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lewm_cli.tasks.swm import SwmSimulator, make_environment, refused_state
+from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state
 from lewm_cli.tasks.task import Episode
 
 STEPS = 124
@@ -147,14 +147,20 @@ class PushTSimulator(SwmSimulator):
         target = agent + scale * self._policy.get_action({})[0]
         return np.asarray((np.clip(target, *ARENA) - agent) / scale, np.float32)
 
-    def _teleport(self, generator: np.random.Generator) -> float:
+    def _teleport(self, generator: np.random.Generator, size: float | None) -> float:
         before, parts = self._state, self._environment.variation_space.spaces
         places = [parts[name]["start_position"] for name in ("agent", "block")]
+        touching = self._environment.n_contact_points > 0  # and so it may after a jump of a chosen size
         while True:
-            jump_to = [generator.uniform(space.low, space.high) for space in places]
+            jump_to = np.stack([generator.uniform(space.low, space.high) for space in places])
+            if size is not None:
+                jumps = size / np.sqrt(2) * np.stack([direction(generator), direction(generator)])
+                jump_to = before[:4].reshape(2, 2) + jumps
+                if not ARENA[0] <= jump_to.min() <= jump_to.max() <= ARENA[1]:
+                    continue
             after = np.concatenate([*jump_to, before[4:]])
             jumps = np.linalg.norm((after - before)[:4].reshape(2, 2), axis=1)
-            if jumps.min() >= FAR_APART and self._is_free(after):
+            if (size or jumps.min() >= FAR_APART) and (self._is_free(after) or (size and touching)):
                 return gap(after, before)
 
     def _recolor(self, generator: np.random.Generator) -> float:

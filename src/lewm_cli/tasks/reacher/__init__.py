@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lewm_cli.tasks.mujoco import prepare_mujoco
 from lewm_cli.tasks.probe_target import Angle, ProbeTarget
-from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, Task, import_simulator
 
 PREPARE = partial(prepare_mujoco, "reacher", "dm_control")
 
@@ -30,6 +30,7 @@ REACHER = Task(
     perturbations=(
         Perturbation("teleport", "the arm jumps to random joint angles", "cm"),
         Perturbation("color", "the arm takes a random color", "RGB levels"),
+        *EVERYWHERE,
     ),
     recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
     success_criteria=("simulator", "wrapped"),

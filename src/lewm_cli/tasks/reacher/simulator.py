@@ -130,7 +130,7 @@ class ReacherSimulator(MujocoSimulator):
     def _errors(self) -> np.ndarray:
         return joint_errors(self._data.qpos, self._goal[:2], wrap_shoulder=self._criterion == "wrapped")
 
-    def _teleport(self, generator: np.random.Generator) -> float:
+    def _teleport(self, generator: np.random.Generator, size: float | None) -> float:  # it has no arena
         before = self._finger_tip()
         low, high = self._physics.named.model.jnt_range["wrist"]
         while True:

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from lewm_cli.tasks.probe_target import ProbeTarget
-from lewm_cli.tasks.task import Fidelity, Perturbation, Task, import_simulator
+from lewm_cli.tasks.task import EVERYWHERE, Fidelity, Perturbation, Task, import_simulator
 
 GOAL_RADIUS = 16.0
 """Pixels between the centers of agent and target, within which the simulator counts the target as reached."""
@@ -25,8 +25,10 @@ TWOROOM = Task(
         ProbeTarget("agent velocity y", "proprio", 1, "px/step", "differenced"),
     ),
     perturbations=(
-        Perturbation("teleport", "the agent jumps to a random free place", "px"),
+        Perturbation("teleport", "the agent jumps to a random free place", "px", arena=182.0),
         Perturbation("color", "the agent takes a random color", "RGB levels"),
+        *EVERYWHERE,
+        Perturbation("wall", "the agent walks through the wall", "px", lasts=2, approached=True),
     ),
     recognized_by=(("action", 2), ("proprio", 2), ("pos_agent", 2), ("pos_target", 2)),
     fidelity=Fidelity(alike=0.01, refused=0.3),  # bit for bit; a disk some pixels away

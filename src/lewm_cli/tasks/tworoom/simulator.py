@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm_cli.tasks.swm import SwmSimulator, make_environment, refused_state
-from lewm_cli.tasks.task import Episode
+from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state
+from lewm_cli.tasks.task import Approach, Episode
 from lewm_cli.tasks.tworoom import GOAL_RADIUS
 from lewm_cli.tasks.tworoom.walls import Walls
 
@@ -36,6 +36,7 @@ class TwoRoomSimulator(SwmSimulator):
         self._expert = ExpertPolicy(action_noise=ACTION_NOISE)
         self._expert.set_env(self._environment)
         self._path: list[np.ndarray] = []
+        self._solid = True
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
         """Record the noisy expert from a reset to the target, the reset frame included.
@@ -58,13 +59,15 @@ class TwoRoomSimulator(SwmSimulator):
         _, info = self._environment.reset(seed=0, options={"state": start, "target_state": goal, "variation": ()})
         if not (np.allclose(info["state"], start) and np.allclose(info["goal_state"], goal)):
             raise refused_state(f"TwoRoom did not take the recorded state {start.tolist()} with goal {goal.tolist()}")
-        self._path = [self.position()]
+        self._path, self._solid = [self.position()], True
 
     def step(self, action: np.ndarray) -> None:
         """Advance one environment step; action (2,), clipped to [-1, 1] by the simulator."""
         at = self.position()
+        if not self._solid:
+            self._environment.agent_position = torch.from_numpy(self._wanted(at, action).astype(np.float32))
         # A recorded start may overlap the wall, for the simulator lets it; it leaves as the simulator has it.
-        if self._criterion == "swept" and self._walls.free(at[None]):
+        elif self._criterion == "swept" and self._walls.free(at[None]):
             reached = self._walls.slide(at, self._wanted(at, action))
             self._environment.agent_position = torch.from_numpy(reached.astype(np.float32))
         else:
@@ -74,6 +77,25 @@ class TwoRoomSimulator(SwmSimulator):
     def goal_frame(self) -> np.ndarray:
         """The same world with the agent at the target: (224, 224, 3) uint8."""
         return np.asarray(self._environment._target_img.numpy().transpose(1, 2, 0))
+
+    def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
+        """Stage `teleport`, `color`, or `wall`: it stays where it is drawn and no longer holds the agent."""
+        if name != "wall":
+            return super().perturb(name, generator, size)
+        self._solid = False
+        walls = self._walls
+        return float(2 * (walls.thickness // 2 + walls.radius))
+
+    def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
+        """Walk straight to the wall, from the room of the start and from its height where that is clear of the door."""
+        walls, side = self._walls, -1.0 if start[0] < self._walls.center else 1.0
+        clear = walls.half_door + walls.radius + 1
+        y = start[1] if abs(start[1] - walls.door) >= clear else walls.door + np.copysign(clear, start[1] - walls.door)
+        wall = walls.center + side * (walls.thickness // 2 + walls.radius)
+        # As far as the room reaches, in whole steps.
+        steps = min(steps, int((walls.size / 2 - abs(wall - walls.center) - self._margin) / self._speed))
+        begins = np.array([wall + side * self._speed * steps, y], np.float32)
+        return Approach(begins, np.array([-side, 0.0], np.float32), steps)
 
     def proprio(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
@@ -110,22 +132,36 @@ class TwoRoomSimulator(SwmSimulator):
 
     def _wanted(self, at: np.ndarray, action: np.ndarray) -> np.ndarray:
         """The place (2,) that an action leads to from a position (2,) if there are no walls but the outer ones."""
-        environment = self._environment
-        speed = float(environment.variation_space["agent"]["speed"].value.item())
-        margin = environment.BORDER_SIZE + self._walls.radius
-        return np.asarray(np.clip(at + np.clip(action, -1, 1) * speed, margin, environment.IMG_SIZE - margin))
+        far = self._environment.IMG_SIZE - self._margin
+        return np.asarray(np.clip(at + np.clip(action, -1, 1) * self._speed, self._margin, far))
 
-    def _teleport(self, generator: np.random.Generator) -> float:
+    def _teleport(self, generator: np.random.Generator, size: float | None) -> float:
         before, space = self.position(), self._environment.variation_space["agent"]["position"]
+        near, far, stuck = self._margin, self._environment.IMG_SIZE - self._margin, not self._walls.free(before[None])
         while True:
-            place = generator.uniform(space.low, space.high).astype(np.float32)
-            jump = float(np.linalg.norm(place - before))
-            if jump >= FAR_APART and self._environment._constrain_agent_not_in_wall(place):
+            if size is None:
+                place = generator.uniform(space.low, space.high).astype(np.float32)
+                apart = np.linalg.norm(place - before) >= FAR_APART
+                taken = bool(apart and self._environment._constrain_agent_not_in_wall(place))
+            else:  # it may begin in the door, and overlap its edge
+                place = (before + size * direction(generator)).astype(np.float32)
+                taken = near <= place.min() <= place.max() <= far and (stuck or self._walls.free(place[None]))
+            if taken:
                 self._environment._set_state(place)
-                return jump
+                return float(np.linalg.norm(place - before))
 
     def _recolor(self, generator: np.random.Generator) -> float:
         return self._recolor_part(generator, "agent", "background")
+
+    @property
+    def _speed(self) -> float:
+        """Pixels that the agent moves at most in a step, along each axis."""
+        return float(self._environment.variation_space["agent"]["speed"].value.item())
+
+    @property
+    def _margin(self) -> float:
+        """Pixels that the agent's center keeps from the frame's edge."""
+        return float(self._environment.BORDER_SIZE + self._walls.radius)
 
     @property
     def _walls(self) -> Walls:
