@@ -9,6 +9,7 @@ import pytest
 from commands import flat, lewm_here
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import usual_horizon
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.probe import (
     Imagination,
@@ -19,7 +20,6 @@ from lewm_cli.probe import (
     measure_open_loop,
     probe_imagination,
     rows_before,
-    usual_horizon,
 )
 from lewm_cli.statistics import BreakEven, Estimate
 from lewm_cli.store import Run, RunFiles, save_run
