@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state
+from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state, tries
 from lewm_cli.tasks.task import Approach, Episode
 from lewm_cli.tasks.tworoom import GOAL_RADIUS
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -138,7 +138,7 @@ class TwoRoomSimulator(SwmSimulator):
     def _teleport(self, generator: np.random.Generator, size: float | None) -> float:
         before, space = self.position(), self._environment.variation_space["agent"]["position"]
         near, far, stuck = self._margin, self._environment.IMG_SIZE - self._margin, not self._walls.free(before[None])
-        while True:
+        for _ in tries():
             if size is None:
                 place = generator.uniform(space.low, space.high).astype(np.float32)
                 apart = np.linalg.norm(place - before) >= FAR_APART
@@ -148,7 +148,8 @@ class TwoRoomSimulator(SwmSimulator):
                 taken = near <= place.min() <= place.max() <= far and (stuck or self._walls.free(place[None]))
             if taken:
                 self._environment._set_state(place)
-                return float(np.linalg.norm(place - before))
+                break
+        return float(np.linalg.norm(place - before))
 
     def _recolor(self, generator: np.random.Generator) -> float:
         return self._recolor_part(generator, "agent", "background")
