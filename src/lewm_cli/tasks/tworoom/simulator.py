@@ -92,10 +92,12 @@ class TwoRoomSimulator(SwmSimulator):
         clear = walls.half_door + walls.radius + 1
         y = start[1] if abs(start[1] - walls.door) >= clear else walls.door + np.copysign(clear, start[1] - walls.door)
         wall = walls.center + side * (walls.thickness // 2 + walls.radius)
-        # As far as the room reaches, in whole steps.
-        steps = min(steps, int((walls.size / 2 - abs(wall - walls.center) - self._margin) / self._speed))
-        begins = np.array([wall + side * self._speed * steps, y], np.float32)
-        return Approach(begins, np.array([-side, 0.0], np.float32), steps)
+        # Half as fast, and so on, where the room is too short: halves have no rounding, and it gets there exactly.
+        room, pace = walls.size / 2 - abs(wall - walls.center) - self._margin, 1.0
+        while steps * pace * self._speed > room:
+            pace /= 2
+        begins = np.array([wall + side * pace * self._speed * steps, y], np.float32)
+        return Approach(begins, np.array([-side * pace, 0.0], np.float32))
 
     def proprio(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
