@@ -462,6 +462,8 @@ def test_level_colors_differ_between_themes():
         (percent(0.9867), "98.7%"),
         (times(212.4), "212\N{MULTIPLICATION SIGN}"),
         (times(3.87), "3.9\N{MULTIPLICATION SIGN}"),
+        (times(2e-13), "0\N{MULTIPLICATION SIGN}"),
+        (times(7e11), "> 10⁶\N{MULTIPLICATION SIGN}"),
         (duration(131.2), "131 s"),
         (duration(18_000), "5.0 h"),
         (duration(1800), "30 min"),

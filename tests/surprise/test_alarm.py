@@ -275,7 +275,7 @@ def test_actions_that_are_not_known_make_no_event(home: Path):
     keep(home, threshold=0.0)
     result, _ = measured(home, "y", "--csv", home / "y.csv", "--video", home / "v", "--episodes", 2)
     assert [(one.episode, one.row, one.steps, one.size) for one in result.events] == [(1, 5, 3, None)]
-    assert (home / "y.csv").read_text(encoding="utf-8").splitlines()[1] == "0,5,,,0.0,no"
+    assert (home / "y.csv").read_text(encoding="utf-8").splitlines()[1] == "0,5,,,0.0,"
     assert len(list((home / "v").iterdir())) == 2
 
 

@@ -67,8 +67,9 @@ def test_teleport_is_as_large_as_asked(tworoom: Simulator, start: tuple[float, f
 
 
 @pytest.mark.slow
-def test_agent_and_block_jump_as_far_together_as_asked():
-    simulator, start = PUSHT.make_simulator(), np.array([200.0, 150.0, 300.0, 330.0, 1.0, 0.0, 0.0])
+@pytest.mark.parametrize("agent", [(200.0, 150.0), (8.0, 150.0)])  # walls do not hold it
+def test_agent_and_block_jump_as_far_together_as_asked(agent: tuple[float, float]):
+    simulator, start = PUSHT.make_simulator(), np.array([*agent, 300.0, 330.0, 1.0, 0.0, 0.0])
     for size in (4.0, 60.0, 235.0):
         simulator.begin(start, start)
         assert simulator.perturb("teleport", np.random.default_rng(0), size) == pytest.approx(size, rel=1e-3)

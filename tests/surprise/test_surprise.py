@@ -915,7 +915,7 @@ def mixed(home: Path, save: Callable[..., None]) -> Iterator[Path]:
         ),
         (["test", "--perturb", "color,wall", "--plot", "x.svg"], 2, "--plot names one file"),
         (["test", "--run", RUN, "--beside", RUN], 1, "is the run that is measured"),
-        (["test", "--run", RUN, "--beside", "robot/wide"], 1, "action dimensions are 3 and 2"),
+        (["test", "--run", RUN, "--beside", "robot/wide"], 1, "action dimensions 3 and 2"),
         (["test", "--run", RUN, "--beside", "robot/no"], 1, "there is no run 'robot/no'"),
         (["plain", "--run", "robot/lewm", "--perturb", "teleport"], 1, "has no simulator to perturb"),
         (["short", "--perturb", "teleport"], 1, "1 of 3 episodes of short have every action and the 31 rows"),

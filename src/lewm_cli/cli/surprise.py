@@ -19,16 +19,10 @@ EVENT_CODE = 3
 
 EXAMPLES = options.examples(
     "lewm surprise video.h5",
-    "lewm surprise tworoom/test --run tworoom/delta --plot surprise.svg",
     "lewm surprise tworoom/test --false-alarms 1% --calibrate tworoom/validation --video videos",
-    "lewm surprise today.h5 --run robot/lewm --fail-on-event --csv today.csv",
-    "lewm surprise tworoom/test --perturb teleport --episodes 64",
-    "lewm surprise pusht/test --perturb teleport,frozen --json",
-    "lewm surprise tworoom/test --perturb all --beside tworoom/pldm",
+    "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm --fail-on-event",
+    "lewm surprise tworoom/test --perturb teleport,frozen --beside tworoom/pldm",
     "lewm surprise tworoom/test --perturb teleport --doses",
-    "lewm surprise tworoom/test --horizon 3",
-    "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm",
-    "ffmpeg ... -f rawvideo -pix_fmt rgb24 - | lewm surprise - --size 640x480 --actions actions.csv --run robot/lewm",
     "lewm surprise frames --follow --actions - --run robot/lewm",
 )
 
@@ -160,11 +154,19 @@ def command(
     untrained model, the step between latents, the difference between frames.
     """
     if dataset == "-" or follow:
-        recorded = {"--perturb": perturb, "--doses": doses, "--horizon": horizon > 1, "--beside": beside}
-        recorded |= {"--episodes": episodes, "--plot": plot, "--false-alarms": false_alarms}
-        recorded |= {"--calibrate": calibrate, "--csv": csv, "--video": video}
-        if wrong := next((option for option, value in recorded.items() if value), None):
-            raise UsageError(f"{wrong} is for recordings; leave it out where frames come one by one")
+        _refuse(
+            "is for recordings; leave it out where frames come one by one",
+            perturb=perturb,
+            doses=doses,
+            horizon=horizon > 1,
+            beside=beside,
+            episodes=episodes,
+            plot=plot,
+            false_alarms=false_alarms,
+            calibrate=calibrate,
+            csv=csv,
+            video=video,
+        )
         where = early.find_home(home, runs=[run])
         from lewm_cli.flows.stream import stream_surprise
         from lewm_cli.report import Output
@@ -186,31 +188,35 @@ def command(
         if fail_on_event and followed.events:
             raise typer.Exit(EVENT_CODE)
         return
-    if size is not None:
-        raise UsageError(f"--size is for raw frames on stdin: lewm surprise - --size {size}; leave it out")
-    if doses and not perturb:
-        raise UsageError("--doses is about the sizes of a perturbation: add --perturb teleport")
-    found_events = {"false_alarms": false_alarms, "calibrate": calibrate, "fail_on_event": fail_on_event}
-    found_events |= {"csv": csv, "video": video}
-    if perturb and (wrong := next((name for name, value in found_events.items() if value), None)):
-        raise UsageError(f"--{wrong.replace('_', '-')} is for recordings as they are; leave out one of them")
+    _refuse(f"is for raw frames on stdin: lewm surprise - --size {size}; leave it out", size=size)
+    if perturb:
+        why = "is for recordings as they are; leave out one of them"
+        _refuse(why, false_alarms=false_alarms, calibrate=calibrate, fail_on_event=fail_on_event, csv=csv, video=video)
+    else:
+        _refuse("is about the sizes of a perturbation: add --perturb teleport", doses=doses)
     where = early.find_home(home, runs=[run, beside], datasets=[dataset])
-    from lewm_cli.flows.perturb import dose_run, perturb_run
+    from lewm_cli.flows.perturb import perturb_run
     from lewm_cli.flows.surprise import surprise_run
     from lewm_cli.report import Output, dose_tables, perturbation_tables, surprise_tables
     from lewm_cli.store import ExternalWeights
 
     output = Output(as_json=json, quiet=quiet)
+    tables: Any = dose_tables if doses else perturbation_tables if perturb else surprise_tables
 
-    def show(found: Any) -> None:
-        trees = [one.model_dump(mode="json") for one in (found if several else [found])]
-        output.result(trees[0] if len(trees) == 1 else trees, lambda: tables(found))
+    def show(*results: Any) -> None:
+        trees = [one.model_dump(mode="json") for one in results]
+        output.result(trees[0] if len(trees) == 1 else trees, lambda: tables(*results))
 
-    several = perturb and not doses
-    measure, tables = partial(surprise_run, **found_events), surprise_tables
-    if perturb:
-        run_one, tables = (dose_run, dose_tables) if doses else (perturb_run, perturbation_tables)
-        measure = partial(run_one, perturbations=perturb)
+    measure: Any = partial(perturb_run, perturbations=perturb, doses=doses)
+    if not perturb:
+        measure = partial(
+            surprise_run,
+            false_alarms=false_alarms,
+            calibrate=calibrate,
+            fail_on_event=fail_on_event,
+            csv=csv,
+            video=video,
+        )
     kept = measure(
         where,
         dataset,
@@ -227,7 +233,7 @@ def command(
         beside=beside,
         show=show,
     )
-    for _, path, drawn in kept if several else [kept]:
+    for _, path, drawn in kept if perturb else [kept]:
         output.say(f"stored: {path}")
         output.say(f"plot: {drawn}")
     if perturb:
@@ -238,3 +244,10 @@ def command(
         output.say(f"events above a threshold: {command_line(*again, '--false-alarms', '1%')}")
     if fail_on_event and result.events:
         raise typer.Exit(EVENT_CODE)
+
+
+def _refuse(why: str, **given: object) -> None:
+    """Raise UsageError if one of these options is given."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{name.replace('_', '-')} {why}")

@@ -19,15 +19,15 @@ def load_beside(home: Home, name: str, run: Run, recording: Dataset, say: Say) -
     if other.sha256 == run.sha256:
         raise LewmError(f"{other.name} is the run that is measured; name another one with --beside")
     for what, own, its in zip(
-        ("action dimensions", "frameskip", "pixels of image size", "numbers of proprioception"),
+        ("action dimensions", "frameskip", "image size", "size of proprioception"),
         _inputs(run),
         _inputs(other),
         strict=True,
     ):
         if own != its:
             raise LewmError(
-                f"{other.name} cannot stand beside {run.name}: their {what} are {its} and {own}, and both have to see "
-                "the same; name another run with --beside"
+                f"{other.name} cannot stand beside {run.name}, which sees something else: {what} {its} and {own}; "
+                "name another run with --beside"
             )
     if seen := np.sum(~is_unseen(other, recording)):
         was = "was" if other.card.provenance else "may have been"

@@ -1,8 +1,7 @@
 """Measure a violation of expectation: simulate unseen episodes again, changed in the middle, and keep the result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from lewm_cli.surprise import (
     measure_doses,
     measure_perturbation,
 )
-from lewm_cli.tasks import GENERIC, Task, find_task
+from lewm_cli.tasks import GENERIC, Perturbation, Task, find_task
 
 PERTURBED_EPISODES = 32
 """Episodes simulated twice unless another number is asked for."""
@@ -36,6 +35,10 @@ FALSE_ALARMS = 0.01
 """The share of the model steps of an untouched episode that may lie above a threshold."""
 
 
+Kept = tuple[PerturbationResult | DoseResult, Path, Path]
+"""A result, its file, and the file of its plot."""
+
+
 def perturb_run(
     home: Home,
     dataset: str,
@@ -43,6 +46,7 @@ def perturb_run(
     say: Say,
     progress: Progress,
     *,
+    doses: bool = False,
     actions: Path | None = None,
     run: str | None = None,
     episodes: int | None = None,
@@ -52,109 +56,67 @@ def perturb_run(
     external: ExternalWeights = NO_OPTIONS,
     horizon: int = 1,
     beside: str | None = None,
-    show: Callable[[tuple[PerturbationResult, ...]], None] = lambda results: None,
-) -> list[tuple[PerturbationResult, Path, Path]]:
+    show: Callable[..., None] = lambda *results: None,
+) -> list[Kept]:
     """Measures surprise at what no action explains, and stores each result under `<run>.run/results/`.
 
     Args:
         dataset: a recording, by name or path.
         perturbations: names of some that the simulator of the run's task can stage, separated by commas, or `all`.
+        doses: stage a single one in several sizes, and measure how small it is still found.
         actions: refused; a recording has its own.
         run: run name; the newest run that fits the recording if not given.
-        episodes: at most so many; 32 if not given.
+        episodes: at most so many are changed; 32 if not given.
         plot: the SVG file to draw a single result into; beside the result if not given.
         horizon: model steps to look ahead.
         beside: another run, as one more detector.
         show: is given all results before they are stored.
-
-    Returns:
-        of each perturbation the result, its file, and the file of its plot.
 
     Raises:
         UsageError: the plot is no SVG file, or one for several results; a video, or actions.
         LewmError: no such recording, run or perturbation, one that does not fit the other, or episodes that are too
             short.
     """
-    stage = _open(home, dataset, say, actions, run, device, plot, external, beside)
-    loaded, task = stage.run, stage.task
-    known = {one.name: one for one in task.perturbations}
-    names = list(known) if perturbations == "all" else list(dict.fromkeys(perturbations.split(",")))
-    if unknown := [name for name in names if name not in known]:
-        raise LewmError(f"{task.name} has no perturbation {unknown[0]!r}; {offer(unknown[0], known, '')}, or all")
-    if plot and len(names) > 1:
-        raise UsageError(f"--plot names one file, and {len(names)} perturbations are drawn; leave it out")
-    wanted, staged = episodes or PERTURBED_EPISODES, [known[name] for name in names]
-    seen = max(one.lasts for one in staged) + horizon - 1
-    drawn = stage.draw(wanted, seed, seen)
-    if len(drawn) < wanted:
-        every = len(stage.episodes)
-        usable = f"only {len(drawn)} of the {every} episodes can be simulated"
-        say(f"{usable}: long enough, and with every action recorded" if every >= wanted else usable)
-    measure = partial(
-        measure_perturbation, loaded, task, stage.recording, stage.frames, drawn, held_out=stage.held_out, seed=seed
-    )
-    results = []
-    for one in staged:
-        with progress(f"simulating {one.name}", len(drawn), "episodes") as advance:
-            results.append(measure(one, advance=advance, horizon=horizon, beside=stage.beside))
-    corrected = correct(results)
-    show(corrected)
-    return [(one, *keep_plotted(home, loaded, f"perturb-{one.perturbation}", one, plot)) for one in corrected]
-
-
-def dose_run(
-    home: Home,
-    dataset: str,
-    perturbations: str,
-    say: Say,
-    progress: Progress,
-    *,
-    actions: Path | None = None,
-    run: str | None = None,
-    episodes: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    plot: Path | None = None,
-    external: ExternalWeights = NO_OPTIONS,
-    horizon: int = 1,
-    beside: str | None = None,
-    show: Callable[[DoseResult], None] = lambda result: None,
-) -> tuple[DoseResult, Path, Path]:
-    """Measures how small a change is still found, and stores the result under `<run>.run/results/`.
-
-    Episodes that are not changed calibrate thresholds of 1 % false alarms, or of as few as they can promise. Arguments,
-    returned values and errors are those of `perturb_run`, for a single perturbation whose size can be chosen.
-    """
-    stage = _open(home, dataset, say, actions, run, device, plot, external, beside)
-    dosed = {one.name: one for one in stage.task.perturbations if one.arena}
-    if perturbations not in dosed:
-        there = f"there is {', '.join(dosed)}" if dosed else "there is none"
-        raise LewmError(f"{stage.task.name} has no perturbation {perturbations!r} whose size can be chosen; {there}")
-    usable = stage.draw(len(stage.episodes), seed, horizon)
-    mixed = np.random.default_rng(seed).permutation(usable)
-    tried = min(episodes or PERTURBED_EPISODES, len(usable) // 2)
-    drawn, others = np.sort(mixed[:tried]), np.sort(mixed[tried:][:CALIBRATING_EPISODES])
-    false_alarms = max(FALSE_ALARMS, 1 / (len(others) + 1))
-    if false_alarms > FALSE_ALARMS:
-        say(f"thresholds: {false_alarms:.1%} false alarms, the fewest that {len(others)} other episodes can promise")
-    with progress(f"simulating {perturbations}", len(usable[: tried + len(others)]), "episodes") as advance:
-        result = measure_doses(
-            stage.run,
-            stage.task,
-            stage.recording,
-            stage.frames,
-            drawn,
-            others,
-            dosed[perturbations],
-            false_alarms=false_alarms,
-            held_out=stage.held_out,
-            seed=seed,
-            advance=advance,
-            horizon=horizon,
-            beside=stage.beside,
+    there = resolve_device(device)
+    if actions is not None or (holds_frames(Path(dataset)) and not home.dataset_file(dataset)):
+        raise UsageError("--perturb simulates recorded states again, and a video has none; leave it out")
+    recording = home.find_dataset(dataset)
+    loaded = load_fitting(home, recording, run, there, external, say)
+    task = find_task(loaded.card.inputs.task) or GENERIC
+    try_plotting(home, loaded, plot)
+    if not task.perturbations:
+        raise LewmError(
+            f"{loaded.name} was trained on {loaded.card.inputs.task}, which has no simulator to perturb; "
+            "leave out --perturb to measure the recording as it is"
         )
-    show(result)
-    return result, *keep_plotted(home, stage.run, "doses", result, plot)
+    staged = _find_perturbations(task, perturbations, doses=doses)
+    if plot and len(staged) > 1:
+        raise UsageError(f"--plot names one file, and {len(staged)} perturbations are drawn; leave it out")
+    other = load_beside(home, beside, loaded, recording, say) if beside else None
+    allowed = find_unseen(home, loaded, task, dataset, say)
+    frames = DecodedFrames(recording, loaded.card.model.image_size)
+    stage = _Stage(
+        loaded, task, recording, frames, allowed.episodes, allowed.held_out, other, seed, horizon, say, progress
+    )
+    wanted = episodes or PERTURBED_EPISODES
+    results = [stage.measure_doses(staged[0], wanted)] if doses else stage.measure(staged, wanted)
+    show(*results)
+    kinds = ["doses"] if doses else [f"perturb-{one.name}" for one in staged]
+    return [(one, *keep_plotted(home, loaded, kind, one, plot)) for kind, one in zip(kinds, results, strict=True)]
+
+
+def _find_perturbations(task: Task, names: str, *, doses: bool) -> list[Perturbation]:
+    """Find those that were typed; raises LewmError if the task has not all of them, or their size is fixed."""
+    known = {one.name: one for one in task.perturbations}
+    if doses:
+        known = {name: one for name, one in known.items() if one.arena}
+        if names not in known:
+            there = f"there is {', '.join(known)}" if known else "there is none"
+            raise LewmError(f"{task.name} has no perturbation {names!r} whose size can be chosen; {there}")
+    typed = list(known) if names == "all" else list(dict.fromkeys(names.split(",")))
+    if unknown := [name for name in typed if name not in known]:
+        raise LewmError(f"{task.name} has no perturbation {unknown[0]!r}; {offer(unknown[0], known, '')}, or all")
+    return [known[name] for name in typed]
 
 
 @dataclass(frozen=True)
@@ -168,39 +130,72 @@ class _Stage:
     episodes: np.ndarray
     held_out: bool
     beside: Run | None
+    seed: int
+    horizon: int
+    say: Say
+    progress: Progress
 
-    def draw(self, count: int, seed: int, seen: int) -> np.ndarray:
-        """Draw episodes, given the model steps in which the longest violation is seen."""
-        # The longer memory decides what is seen of it.
+    def measure(self, perturbations: list[Perturbation], wanted: int) -> Sequence[PerturbationResult]:
+        """Stage each in the same episodes, and correct p-values for all of them."""
+        drawn = self._draw(wanted, max(one.lasts for one in perturbations))
+        if len(drawn) < wanted:
+            every = len(self.episodes)
+            usable = f"only {len(drawn)} of the {every} episodes can be simulated"
+            self.say(f"{usable}: long enough, and with every action recorded" if every >= wanted else usable)
+        results = []
+        for one in perturbations:
+            with self.progress(f"simulating {one.name}", len(drawn), "episodes") as advance:
+                results.append(
+                    measure_perturbation(
+                        self.run,
+                        self.task,
+                        self.recording,
+                        self.frames,
+                        drawn,
+                        one,
+                        held_out=self.held_out,
+                        seed=self.seed,
+                        advance=advance,
+                        horizon=self.horizon,
+                        beside=self.beside,
+                    )
+                )
+        return correct(results)
+
+    def measure_doses(self, perturbation: Perturbation, wanted: int) -> DoseResult:
+        """Stage one in several sizes; other episodes calibrate thresholds of 1 % false alarms, or of as few as can be.
+
+        Half of the episodes calibrate where there are few.
+        """
+        usable = self._draw(len(self.episodes), perturbation.lasts)
+        mixed = np.random.default_rng(self.seed).permutation(usable)
+        tried = min(wanted, len(usable) // 2)
+        changed, others = np.sort(mixed[:tried]), np.sort(mixed[tried:][:CALIBRATING_EPISODES])
+        false_alarms = max(FALSE_ALARMS, 1 / (len(others) + 1))
+        if false_alarms > FALSE_ALARMS:
+            self.say(
+                f"thresholds: {false_alarms:.1%} false alarms, the fewest that {len(others)} other episodes can promise"
+            )
+        with self.progress(f"simulating {perturbation.name}", tried + len(others), "episodes") as advance:
+            return measure_doses(
+                self.run,
+                self.task,
+                self.recording,
+                self.frames,
+                changed,
+                others,
+                perturbation,
+                false_alarms=false_alarms,
+                held_out=self.held_out,
+                seed=self.seed,
+                advance=advance,
+                horizon=self.horizon,
+                beside=self.beside,
+            )
+
+    def _draw(self, count: int, lasts: int) -> np.ndarray:
+        """Draw episodes that are long enough for a violation that lasts so many model steps."""
+        # What looks ahead, or has the longer memory, sees more of it.
         longer = max(0, self.beside.model.history - self.run.model.history) if self.beside else 0
-        return draw_episodes(self.run, self.recording, self.episodes, count=count, seed=seed, lasts=seen + longer)
-
-
-def _open(
-    home: Home,
-    dataset: str,
-    say: Say,
-    actions: Path | None,
-    run: str | None,
-    device: str,
-    plot: Path | None,
-    external: ExternalWeights,
-    beside: str | None,
-) -> _Stage:
-    """Open what is simulated; arguments and errors are those of `perturb_run`."""
-    there = resolve_device(device)
-    if actions is not None or (holds_frames(Path(dataset)) and not home.dataset_file(dataset)):
-        raise UsageError("--perturb simulates recorded states again, and a video has none; leave it out")
-    recording = home.find_dataset(dataset)
-    loaded = load_fitting(home, recording, run, there, external, say)
-    task = find_task(loaded.card.inputs.task) or GENERIC
-    try_plotting(home, loaded, plot)
-    if not task.perturbations:
-        raise LewmError(
-            f"{loaded.name} was trained on {loaded.card.inputs.task}, which has no simulator to perturb; "
-            "leave out --perturb to measure the recording as it is"
-        )
-    other = load_beside(home, beside, loaded, recording, say) if beside else None
-    allowed = find_unseen(home, loaded, task, dataset, say)
-    frames = DecodedFrames(recording, loaded.card.model.image_size)
-    return _Stage(loaded, task, recording, frames, allowed.episodes, allowed.held_out, other)
+        seen = lasts + self.horizon - 1 + longer
+        return draw_episodes(self.run, self.recording, self.episodes, count=count, seed=self.seed, lasts=seen)

@@ -122,8 +122,8 @@ def surprise_run(
     if not unseen.all():
         was = "was" if loaded.card.provenance else "may have been"
         say(f"note: {loaded.name} {was} trained on {np.sum(~unseen)} of these {len(unseen)} episodes")
-    if alarm and alarm.dataset.fingerprint == recording.identity.fingerprint:
-        same = np.sum(np.array(alarm.calibrated) < len(unseen))
+    calibrated = alarm.calibrated if alarm and alarm.dataset.fingerprint == recording.identity.fingerprint else ()
+    if same := sum(episode < len(unseen) for episode in calibrated):
         say(f"note: the threshold was calibrated on {same} of these {len(unseen)} episodes, so it fits them too well")
     with progress("measuring", len(unseen), "episodes") as advance:
         result = measure_surprise(

@@ -54,8 +54,15 @@ def brackets(low: str, high: str) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio, to two or three digits."""
+    """A ratio, to two or three digits; 0 and > 10⁶ where next to nothing moves on one side."""
+    if not 1e-6 <= ratio < 1e6:
+        return f"{'0' if ratio < 1 else '> ' + power_of_ten(6)}{TIMES}"
     return f"{number(ratio, 3 if ratio >= 100 else 2)}{TIMES}"
+
+
+def ahead(horizon: int) -> str:
+    """Model steps that are looked ahead, as the end of a phrase; nothing for the usual one."""
+    return "" if horizon == 1 else f", {horizon} steps ahead"
 
 
 def duration(seconds: float) -> str:

@@ -10,21 +10,17 @@ from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.surprise import DetectorDoses, DetectorScore, DoseResult, PerturbationResult
 
 
-def perturbation_tables(results: Sequence[PerturbationResult]) -> list[RenderableType]:
+def perturbation_tables(*results: PerturbationResult) -> list[RenderableType]:
     """Show how clearly every detector tells one violation, or several that were staged in one call."""
     first = results[0]
-    lines = ["Perturbed over untouched at the event, same episodes and actions; 95 % intervals"]
-    if len(results) == 1:
-        lines += [
-            "over episodes. After: ratio over later steps. p: paired t-test. Only the first",
-            "row predicts with what was learned: a jump is easy to see.",
-        ]
-    else:
-        lines += [
-            "over episodes. After: ratio over later steps. p: paired t-test; Holm: the same,",
-            f"corrected for all {first.tests} tests of this table. Untrained, latent step and pixel step",
-            "predict nothing that was learned: a jump is easy to see.",
-        ]
+    lines = [
+        "Perturbed over untouched at the event, same episodes and actions; 95 % intervals",
+        "over episodes. After: ratio over later steps. p: paired t-test.",
+        "Untrained, latent step and pixel step do without learned predictions: a jump is",
+        "easy to see.",
+    ]
+    if len(results) > 1:
+        lines[-1] += f" Holm: p corrected for all {first.tests} tests of this table."
     if first.horizon > 1:
         lines.append(f"Surprise is of {first.horizon} model steps ahead.")
     if first.beside:
@@ -49,7 +45,7 @@ def dose_tables(result: DoseResult) -> list[RenderableType]:
         shares = [f"{100 * one.rate:.0f}" for one in found.found]
         table.add_row(DETECTOR_TITLES[detector], *shares, half_text(result, found))
     lines = [
-        f"Found: above a threshold that {result.false_alarms:.2g} of the steps of untouched episodes are",
+        f"Found: above a threshold that {100 * result.false_alarms:.2g} % of the steps of untouched episodes are",
         f"expected to pass, from {len(result.calibrated)} other episodes. Half: the size found half of the time,",
         "isotonic over its logarithm, with a 95 % interval over episodes.",
     ]
@@ -107,4 +103,4 @@ def _span(sizes: list[float]) -> str:
 
 def _after(score: DetectorScore) -> str:
     after = score.after
-    return f"{after:.2f}" if after < 100 else f"{after:.0f}" if after < 1e6 else f"{after:.0e}"
+    return f"{after:.2f}" if after < 100 else f"{after:.0f}" if after < 1e6 else ">1e6"

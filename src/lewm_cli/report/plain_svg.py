@@ -1,6 +1,7 @@
 """Results as one picture: a plain SVG that any viewer shows."""
 
 import re
+import textwrap
 from html import escape
 
 from lewm_cli.evaluate import PairedComparison
@@ -11,7 +12,10 @@ from lewm_cli.report.page.style import Drawing, house_style, level_colors, light
 from lewm_cli.surprise import DoseResult, PerturbationResult, SurpriseResult
 
 WIDTH, TITLE, GAP = 600, 36, 24
-"""Pixels: of a drawing, above it for its title, and around it."""
+"""Pixels: of a drawing, above it for a title of one line, and around it."""
+
+LETTERS, LINE = 76, 18
+"""Of a title that have room in a line, and pixels from one line to the next."""
 
 
 def surprise_svg(result: SurpriseResult | PerturbationResult | DoseResult) -> str:
@@ -45,8 +49,11 @@ def plain_svg(drawings: list[Drawing]) -> str:
         svg = str(drawing.svg)  # no longer Markup, which would escape what is put in
         width, height = (float(side) for side in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
         high = round(WIDTH * height / width)
-        title = f'<text x="{GAP}" y="{top + 14}" font-size="14" font-weight="600" fill="var(--ink)">'
-        parts.append(f"{title}{escape(drawing.title)}</text>")
+        for line in textwrap.wrap(drawing.title, LETTERS):
+            place = f'x="{GAP}" y="{top + 14}"'
+            parts.append(f'<text {place} font-size="14" font-weight="600" fill="var(--ink)">{escape(line)}</text>')
+            top += LINE
+        top -= LINE
         parts.append(svg.replace("<svg", f'<svg x="{GAP}" y="{top + TITLE}" width="{WIDTH}" height="{high}"', 1))
         top += TITLE + high + GAP
     size = f'width="{WIDTH + 2 * GAP}" height="{top}"'

@@ -13,7 +13,7 @@ from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
-from lewm_cli.report.numbers import number
+from lewm_cli.report.numbers import ahead, number
 from lewm_cli.report.summary import (
     Line,
     decode_lines,
@@ -133,7 +133,10 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
             steps = [value for each in one.episodes for value in each.curves["model"] if value is not None]
             if steps:
                 median = float(np.median(steps))
-                yield "surprise", Line("surprise, median step", median, None, None, number(median), "")
+                yield (
+                    "surprise",
+                    Line(f"surprise, median step{ahead(one.horizon)}", median, None, None, number(median), ""),
+                )
             if one.threshold:
                 beside = f"at most {share(one.threshold.false_alarms)} of the steps where nothing happens"
                 yield "surprise", Line("surprise, events", len(one.events), None, None, f"{len(one.events)}", beside)

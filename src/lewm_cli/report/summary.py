@@ -14,7 +14,7 @@ from lewm_cli.latent import LatentResult
 from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.latent_space import latent_lines
-from lewm_cli.report.numbers import TIMES, brackets, decimals, duration, interval, listed, number, percent, times
+from lewm_cli.report.numbers import TIMES, ahead, brackets, decimals, duration, interval, listed, number, percent, times
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
@@ -105,7 +105,7 @@ def perturbation_line(result: PerturbationResult) -> Line:
     """The ratio of surprise at the change to that of the same step untouched."""
     score, simple = result.scores["model"], result.scores["pixels"]
     beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
-    what = f"surprise at {result.perturbation}"
+    what = f"surprise at {result.perturbation}{ahead(result.horizon)}"
     return Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
 
 
@@ -128,7 +128,7 @@ def dose_line(result: DoseResult) -> Line | None:
     if own.half is None:
         return None
     beside = f"{result.size_unit}; pixel step {'none' if simple is None else number(simple, 2)}"
-    what = f"smallest {result.perturbation} found half of the time"
+    what = f"smallest {result.perturbation} found half of the time{ahead(result.horizon)}"
     ends = brackets(*("?" if end is None else number(end, 2) for end in (own.half_low, own.half_high)))
     return Line(what, own.half, own.half_low, own.half_high, f"{number(own.half, 2)} {ends}", beside)
 

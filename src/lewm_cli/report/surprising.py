@@ -38,7 +38,7 @@ def surprise_csv(result: SurpriseResult) -> str:
     table.writerow(("episode", "row", "seconds", "surprise", "threshold", "event"))
     for one in result.episodes:
         for row, value in zip(result.rows(one), one.curves["model"], strict=True):
-            event = "" if threshold is None else "yes" if value is not None and value > threshold else "no"
+            event = "" if threshold is None or value is None else "yes" if value > threshold else "no"
             table.writerow((one.episode, row, result.seconds_of(row), value, threshold, event))
     return file.getvalue()
 

@@ -141,7 +141,9 @@ def correct(results: Sequence[PerturbationResult]) -> tuple[PerturbationResult, 
 
 
 def _short(ratio: float) -> str:
-    """Three digits; without an exponent where a table has no room for one."""
+    """Three digits; without an exponent where a table has no room for one; 0 where nothing moves any more."""
+    if ratio < 1e-6:
+        return "0"
     return f"{ratio:.0f}" if 999.5 <= ratio < 1e6 else f"{ratio:.3g}"
 
 

@@ -80,7 +80,7 @@ def stage(
     """Simulates both versions of an episode.
 
     Args:
-        history: model steps that the approach to an approached perturbation takes about.
+        history: model steps that come before the frame at the event of an approached perturbation.
         generator: of the change.
     """
     if perturbation.approached:
@@ -125,13 +125,13 @@ def _sudden(simulator: Simulator, name: str, scene: Scene, generator: np.random.
 def _approached(
     simulator: Simulator, perturbation: Perturbation, scene: Scene, history: int, generator: np.random.Generator
 ) -> Staged:
-    """Repeats one action; the law that it meets after about a history counts in one of the two versions."""
+    """Repeats one action; the law that it meets within the last step of a history counts in one of the two versions."""
     skip = scene.blocks.shape[1]
     simulator.begin(scene.start, scene.goal)  # the world is there
-    wanted = int(generator.integers((history - 1) * skip, history * skip))
-    start, action, steps = simulator.approach(perturbation.name, scene.start, wanted)
+    steps = int(generator.integers((history - 1) * skip, history * skip))
+    start, action = simulator.approach(perturbation.name, scene.start, steps)
     blocks = np.tile(action, (2 * history + perturbation.lasts - 1, skip, 1))
-    here, sizes = Scene(start, scene.goal, blocks, steps // skip + 1), []
+    here, sizes = Scene(start, scene.goal, blocks, event=history), []
     untouched = play(simulator, here, blocks)
     film = play(simulator, here, blocks, lambda: sizes.append(simulator.perturb(perturbation.name, generator)), 0)
     return Staged(here, untouched, film, sizes[0])

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,9 @@ from lewm_cli.tasks.task import Approach, Simulator
 
 OTHER_COLOR = 128.0
 """The least distance, RGB levels, between two colors that are easy to tell apart."""
+
+MOST_TRIES = 10_000
+"""Places that a jump is tried to."""
 
 
 class SwmSimulator(Simulator):
@@ -91,6 +95,14 @@ def other_color(generator: np.random.Generator, *known: np.ndarray) -> np.ndarra
         color = generator.integers(256, size=3)
         if min(float(np.linalg.norm(color - other.astype(float))) for other in known) >= OTHER_COLOR:
             return color
+
+
+def tries() -> Iterator[int]:
+    """Count tries to find a free place; raises LewmError after so many that there seems to be none."""
+    yield from range(MOST_TRIES)
+    raise LewmError(
+        f"the simulator found no free place to jump to in {MOST_TRIES:,} tries; another --seed draws other episodes"
+    )
 
 
 def direction(generator: np.random.Generator) -> np.ndarray:

@@ -39,11 +39,10 @@ class Episode:
 
 
 class Approach(NamedTuple):
-    """A start (S,), and an action (A,) that, taken so many environment steps from there, leads to the place."""
+    """A start (S,), and an action (A,) that, repeated from there, leads to the place."""
 
     start: np.ndarray
     action: np.ndarray
-    steps: int
 
 
 class Simulator(Protocol):
@@ -101,7 +100,7 @@ class Simulator(Protocol):
         ...
 
     def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
-        """Choose how to come to where an approached perturbation counts, near a recorded start, in at most so many."""
+        """Choose how to come to where an approached perturbation counts, near a recorded start, in so many steps."""
         ...
 
     def position(self) -> np.ndarray:

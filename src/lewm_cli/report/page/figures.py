@@ -514,7 +514,7 @@ def draw_surprise(result: SurpriseResult) -> list[Drawing]:
     shown_level = [level] if 0 < level < np.inf else []
     axes.set_ylim(*log_limits(np.append(table[np.isfinite(table)], shown_level), 0.03))
     log_axis(axes)
-    axes.set_title("squared error of the predicted latent (log scale)")
+    axes.set_title(_surprise_title(result))
     axes.set_xlabel("environment steps since the start", loc="left")
     ends = [(median[-1], "median", MODEL), (np.nanmedian(shown[:, enough][:, -1]), "episodes", MUTED)]
     for value in shown_level:
@@ -530,6 +530,11 @@ def draw_surprise(result: SurpriseResult) -> list[Drawing]:
         found = f"{counted(len(result.events), 'event')} in {eventful} of {counted(len(curves), 'episode')}"
         title = f"{found} above the threshold, {number(result.threshold.value)}"
     return [finish(figure, "surprise", title)]
+
+
+def _surprise_title(result: SurpriseResult | PerturbationResult) -> str:
+    what = "of the predicted latent" if result.horizon == 1 else f"{result.horizon} steps ahead"
+    return f"squared error {what} (log scale)"
 
 
 def draw_perturbation(result: PerturbationResult, key: str) -> list[Drawing]:
@@ -561,8 +566,7 @@ def _bands(result: PerturbationResult, touched: list[Band], untouched: list[Band
     place = {"xytext": (4, -2), "xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
     axes.annotate(result.perturbation, (0, 1), color=INK, fontweight="bold", **place)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    ahead = "" if result.horizon == 1 else f", {result.horizon} steps ahead"
-    axes.set_title(f"squared error of the predicted latent{ahead} (log scale)")
+    axes.set_title(_surprise_title(result))
     axes.set_xlabel(f"model steps from the event (1 = {result.frameskip} environment steps)", loc="left")
     ends = [(max(floor, touched[-1].median), "changed", EVENT), (max(floor, untouched[-1].median), "untouched", MODEL)]
     label_ends(axes, ends)

@@ -142,7 +142,7 @@ def remark(result: PerturbationResult) -> str:
     ]
     said = f"No simpler detector tells it clearly (AUROC of {SEEN_AUROC} or more)."
     if seeing:
-        said = f"A jump alone proves little, since simpler detectors tell it too: {listed(seeing)}."
+        said = f"That the model tells it proves little, since simpler detectors tell it too: {listed(seeing)}."
     if "model" in result.scores:
         score = result.scores["model"]
         stays = score.after - 1 >= STAYING_SHARE * (score.ratio - 1)

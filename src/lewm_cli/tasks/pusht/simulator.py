@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state
+from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state, tries
 from lewm_cli.tasks.task import Episode
 
 STEPS = 124
@@ -151,17 +151,20 @@ class PushTSimulator(SwmSimulator):
         before, parts = self._state, self._environment.variation_space.spaces
         places = [parts[name]["start_position"] for name in ("agent", "block")]
         touching = self._environment.n_contact_points > 0  # and so it may after a jump of a chosen size
-        while True:
+        # Where one of them is out of the arena already, as far out as it is.
+        near, far = min(ARENA[0], before[:4].min()), max(ARENA[1], before[:4].max())
+        for _ in tries():
             jump_to = np.stack([generator.uniform(space.low, space.high) for space in places])
             if size is not None:
                 jumps = size / np.sqrt(2) * np.stack([direction(generator), direction(generator)])
                 jump_to = before[:4].reshape(2, 2) + jumps
-                if not ARENA[0] <= jump_to.min() <= jump_to.max() <= ARENA[1]:
+                if not near <= jump_to.min() <= jump_to.max() <= far:
                     continue
             after = np.concatenate([*jump_to, before[4:]])
             jumps = np.linalg.norm((after - before)[:4].reshape(2, 2), axis=1)
             if (size or jumps.min() >= FAR_APART) and (self._is_free(after) or (size and touching)):
-                return gap(after, before)
+                break
+        return gap(after, before)
 
     def _recolor(self, generator: np.random.Generator) -> float:
         return self._recolor_part(generator, "block", "agent", "goal", "background")

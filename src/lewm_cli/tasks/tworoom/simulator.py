@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state
+from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state, tries
 from lewm_cli.tasks.task import Approach, Episode
 from lewm_cli.tasks.tworoom import GOAL_RADIUS
 from lewm_cli.tasks.tworoom.walls import Walls
@@ -92,10 +92,12 @@ class TwoRoomSimulator(SwmSimulator):
         clear = walls.half_door + walls.radius + 1
         y = start[1] if abs(start[1] - walls.door) >= clear else walls.door + np.copysign(clear, start[1] - walls.door)
         wall = walls.center + side * (walls.thickness // 2 + walls.radius)
-        # As far as the room reaches, in whole steps.
-        steps = min(steps, int((walls.size / 2 - abs(wall - walls.center) - self._margin) / self._speed))
-        begins = np.array([wall + side * self._speed * steps, y], np.float32)
-        return Approach(begins, np.array([-side, 0.0], np.float32), steps)
+        # Half as fast, and so on, where the room is too short: halves have no rounding, and it gets there exactly.
+        room, pace = walls.size / 2 - abs(wall - walls.center) - self._margin, 1.0
+        while steps * pace * self._speed > room:
+            pace /= 2
+        begins = np.array([wall + side * pace * self._speed * steps, y], np.float32)
+        return Approach(begins, np.array([-side * pace, 0.0], np.float32))
 
     def proprio(self) -> np.ndarray:
         """The agent's center (2,), pixels."""
@@ -138,7 +140,7 @@ class TwoRoomSimulator(SwmSimulator):
     def _teleport(self, generator: np.random.Generator, size: float | None) -> float:
         before, space = self.position(), self._environment.variation_space["agent"]["position"]
         near, far, stuck = self._margin, self._environment.IMG_SIZE - self._margin, not self._walls.free(before[None])
-        while True:
+        for _ in tries():
             if size is None:
                 place = generator.uniform(space.low, space.high).astype(np.float32)
                 apart = np.linalg.norm(place - before) >= FAR_APART
@@ -148,7 +150,8 @@ class TwoRoomSimulator(SwmSimulator):
                 taken = near <= place.min() <= place.max() <= far and (stuck or self._walls.free(place[None]))
             if taken:
                 self._environment._set_state(place)
-                return float(np.linalg.norm(place - before))
+                break
+        return float(np.linalg.norm(place - before))
 
     def _recolor(self, generator: np.random.Generator) -> float:
         return self._recolor_part(generator, "agent", "background")
