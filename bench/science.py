@@ -541,8 +541,8 @@ false alarms on other, untouched episodes:"""
 COLORS = """\
 In the paper a change of color surprises less than a teleport, or not significantly. Where it is as significant here,
 one may suspect that a model which never saw another color takes the new one for another place. So the same is measured
-of models trained with another loss, and of one trained on recordings in which the colors vary from episode to episode (`lewm collect tworoom
---vary color`). Ratios are the model's surprise at the event, changed over untouched."""
+of models trained with another loss, and of one trained on recordings in which the colors vary from episode to episode
+(`lewm collect tworoom --vary color`). Ratios are the model's surprise at the event, changed over untouched."""
 
 COLORS_VARY = {
     "held": "Where colors vary from episode to episode, a teleport surprises more than a change of color.",
