@@ -287,9 +287,9 @@ def _claims(found: Found, runs: Sequence[Trained]) -> Iterator[str]:
         scores = [each[name].scores["model"] for each in results]
         return sum(score.corrected is not None and score.corrected < LEVEL and score.ratio > 1 for score in scores)
 
-    def over(one: str, other: str, detector: Detector = "model", beside: Detector = "model") -> Pooled:
-        mine, theirs = ([each[name] for each in results] for name in (one, other))
-        return Pooled.of(log_ratios(mine, detector) - log_ratios(theirs, beside))
+    def over(one: str, other: str) -> Pooled:
+        mine, theirs = (log_ratios([each[name] for each in results], "model") for name in (one, other))
+        return Pooled.of(mine - theirs)
 
     count = significant("teleport")
     verdict = "held" if count == len(runs) else "not held" if not count else "not shown"
