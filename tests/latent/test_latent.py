@@ -320,6 +320,9 @@ def test_result_is_stored_drawn_printed_and_the_same_every_time(trained: Path, t
     assert left_behind(trained) == []
     report = lewm_here(trained, "report", RUN)
     assert "latent straightness" in flat(report.out), report.err
+    shown = lewm_here(trained, "show", RUN, "--json").json()["latents"]
+    assert LatentResult.model_validate(shown[0]).run == RUN
+    assert "latent straightness" in flat(lewm_here(trained, "show", RUN).out)
     assert "Latent space</h2>" in (trained / "tworoom" / "lewm.run" / "report.html").read_text()
 
 

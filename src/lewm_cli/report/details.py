@@ -7,7 +7,9 @@ from rich.table import Table
 from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
+from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
+from lewm_cli.report.latent_space import COMPARED, latent_lines
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
 from lewm_cli.report.summary import decode_lines
@@ -55,13 +57,16 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
             fitted = head.fit.time[:16] if head.fit else ""
             heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
-    measured = framed_table(
-        "probes, surprise and imagination", "time, UTC", "frames from", "measured", "value", fold=(1,)
-    )
+    title = "probes, latent space, surprise and imagination"
+    measured = framed_table(title, "time, UTC", "frames from", "measured", "value", fold=(1,))
     for probe in details.results.of(ProbeResult):
         for target in probe.targets:
             what = f"MLP probe R2, {target.name}"
             measured.add_row(probe.time[:16], probe.dataset.name, what, str(target.mlp["model"]))
+    for latent in details.results.of(LatentResult):
+        for line in latent_lines(latent):
+            if line.what in COMPARED:
+                measured.add_row(latent.time[:16], latent.dataset.name, f"latent {line.what}", line.text)
     for result in details.results.of(PerturbationResult):
         what = f"surprise at {result.perturbation}"
         measured.add_row(result.time[:16], result.dataset.name, what, f"{result.scores['model']} x")
@@ -94,6 +99,7 @@ def details_tree(details: RunDetails) -> Tree:
         "unreadable": details.results.unreadable,
         "evaluations": details.results.of(EvalResult),
         "probes": details.results.of(ProbeResult),
+        "latents": details.results.of(LatentResult),
         "surprises": details.results.of(SurpriseResult),
         "perturbations": details.results.of(PerturbationResult),
         "alarms": details.results.of(Alarm),
