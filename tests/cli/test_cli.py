@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Path:
     """A home with a good and a damaged recording, and a damaged run."""
     home = tmp_path / "home"
     write_recording(home / "robot" / "pick.h5")
-    write_recording(home / "tworoom" / "mine.h5", dims=2, task="tworoom", policy="a hand", seed=3)
+    write_recording(home / "tworoom" / "mine.h5", dims=2, task="tworoom", policy="a hand", seed=3, varies="color")
     (home / "robot" / "broken.h5").write_bytes(b"no HDF5")
     (home / "robot" / "broken.safetensors").write_bytes(bytes(100))
     return home
@@ -151,11 +151,11 @@ def test_link_to_nowhere_does_no_harm(home: Path):
 def test_show_a_recording(home: Path):
     shown = lewm_here(home, "show", "tworoom/mine", "--json").json()
     assert (shown["episodes"], shown["rows"], shown["shortest"], shown["longest"]) == (6, 174, 20, 40)
-    assert (shown["task"], shown["policy"], shown["seed"]) == ("tworoom", "a hand", 3)
+    assert [shown[name] for name in ("task", "policy", "seed", "varies")] == ["tworoom", "a hand", 3, "color"]
     assert {column["name"]: column["shape"] for column in shown["columns"]} == {"pixels": [20, 20, 3], "action": [2]}
     table = lewm_here(home, "show", "tworoom/mine")
     assert table.code == 0
-    for fact in ("174", "a hand", "20 x 20 x 3, uint8", "20 to 40 rows"):
+    for fact in ("174", "a hand", "color, from episode to episode", "20 x 20 x 3, uint8", "20 to 40 rows"):
         assert fact in table.out
 
 

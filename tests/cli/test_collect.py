@@ -142,6 +142,21 @@ def test_other_seed_gives_other_episodes(recorded: Dataset, other_demos: Path):
     assert not agents[0] & agents[1]
 
 
+def test_varied_colors_change_nothing_but_frames(recorded: Dataset, columns: dict[str, np.ndarray], tmp_path: Path):
+    files = []
+    for workers in (1, 2):
+        home = tmp_path / str(workers)
+        done = lewm(home, "collect", "tworoom", "--episodes", 3, "--vary", "color", "--workers", workers)
+        assert done.code == 0, done.err
+        files.append(recording_of(home).path.read_bytes())
+    assert files[0] == files[1]
+    varied, rows = recording_of(home), slice(int(recorded.offsets[3]))
+    assert (varied.varies, recorded.varies) == ("color", None)
+    for name in SCHEMA:
+        same = np.array_equal(varied.read(name, slice(None)), columns[name][rows], equal_nan=name == "action")
+        assert same == (name != "pixels"), name
+
+
 def test_stable_worldmodel_reads_it(recorded: Dataset, columns: dict[str, np.ndarray]):
     from stable_worldmodel.data.formats.hdf5 import HDF5Dataset
 
@@ -252,6 +267,7 @@ def test_full_disk_is_a_sentence(small_disk):
         (["generic", "--episodes", 1], 1, "there is no task 'generic' with a simulator"),
         (["tworoom", "--episodes", 0], 2, "--episodes"),
         (["tworoom", "--episodes", 1, "--workers", 0], 2, "--workers"),
+        (["tworoom", "--episodes", 1, "--vary", "speed"], 2, "'speed' is not one of 'color'"),
         (["tworoom", "--episodes", 1, "--name", "tworoom"], 2, "released dataset"),
         (["tworoom", "--episodes", 1, "--name", "mine/tworoom"], 2, "released dataset"),
         (["tworoom", "--episodes", 1, "--name", "tworoom/demos.h5"], 2, "'tworoom/demos'"),

@@ -21,7 +21,7 @@ from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, Project
 from lewm_cli.data import DecodedFrames, estimate_psnr, open_dataset, squared_errors
 from lewm_cli.decode import DecodeResult, Filmstrip, measure_decoding
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.heads import find_head
+from lewm_cli.heads import draw_stretches, find_head
 from lewm_cli.methods import JEPA
 from lewm_cli.report import RunReport
 from lewm_cli.report.page.page import render_page
@@ -96,8 +96,9 @@ def run(world: Path) -> Run:
 def measured(run: Run, episodes: tuple[int, ...] = HELD_OUT, horizon: int = 2) -> DecodeResult:
     dataset = open_dataset(Path(f"{run.files.stem.parent.parent}/{DEMO}.h5"), DEMO)
     frames = DecodedFrames(dataset, SIDE)
+    drawn = draw_stretches(run, dataset, np.array(episodes), horizon, per_episode=4, seed=0)
     more = {"horizon": horizon, "held_out": True, "seed": 0, "advance": lambda done: None}
-    return measure_decoding(run, dataset, frames, find_head(run, "decoder"), np.array(episodes), **more)
+    return measure_decoding(run, dataset, frames, find_head(run, "decoder"), *drawn, **more)
 
 
 # The command
@@ -189,13 +190,24 @@ def test_what_is_imagined_exactly_is_as_alike_as_what_is_re_encoded(run: Run, mo
     imagine = imagined_frames.imagine_recorded
 
     def exactly(*given):
-        found = imagine(*given)
-        return replace(found, imagined=found.actual)
+        return (replace(part, imagined=part.actual) for part in imagine(*given))
 
     monkeypatch.setattr(imagined_frames, "imagine_recorded", exactly)
     after = measured(run).steps
     assert after["imagined"] == after["re-encoded"] == before["re-encoded"]
     assert {what: after[what] for what in ("copied", "mean")} == {what: before[what] for what in ("copied", "mean")}
+
+
+def test_few_stretches_at_a_time_give_the_same(run: Run, monkeypatch: pytest.MonkeyPatch):
+    together = measured(run)
+    monkeypatch.setattr("lewm_cli.heads.imagination.SEQUENCES_AT_ONCE", 3)
+    apart = measured(run)
+    for one, other in zip(together.filmstrips, apart.filmstrips, strict=True):
+        assert (one.episode, one.row) == (other.episode, other.row)
+        assert np.abs(one.picture().astype(int) - other.picture()).max() <= 8
+    for what, scores in together.steps.items():
+        for one, other in zip(scores, apart.steps[what], strict=True):
+            assert one.likeness.psnr.value == pytest.approx(other.likeness.psnr.value, abs=0.01)
 
 
 def test_copy_is_the_last_frame_of_the_context_and_changes_are_counted_where_they_are(run: Run):
@@ -206,7 +218,8 @@ def test_copy_is_the_last_frame_of_the_context_and_changes_are_counted_where_the
     frames = DecodedFrames(dataset, SIDE)
     last, truth = frames.rows(np.array(begins)), frames.rows(np.array(begins) + 2 * 5)
     copied, owners = result.steps["copied"][1], np.full(4, 3)
-    assert copied.likeness.psnr == estimate_psnr(squared_errors(last, truth).mean(axis=(1, 2)), owners)
+    errors = squared_errors(last, truth).mean(axis=(1, 2))
+    assert copied.likeness.psnr == estimate_psnr(errors.astype(float), owners)
     changed = (np.abs(last.astype(int) - truth) > 8).any(axis=-1)
     assert 0.05 < result.changed_share[1] == changed.mean() < 0.6
     errors = [np.square(a.astype(float) - b)[where].mean() for a, b, where in zip(last, truth, changed, strict=True)]
@@ -277,6 +290,11 @@ def test_what_cannot_be_is_said_in_a_sentence(world: Path, run: Run, arguments: 
     write_recording(world / "short.h5", (12,) * 4, dims=2, task="tworoom")
     assert said in lewm_here(world, "decode", RUN, *arguments).sentence(code)
     assert not list(run.files.results.glob("*"))
+
+
+def test_no_decoder_is_fitted_for_a_horizon_that_no_episode_allows(world: Path):
+    assert "ask for a shorter horizon" in lewm_here(world, "decode", RUN, "--horizon", LONGEST + 1).sentence()
+    assert not RunFiles(world / RUN).head("decoder").exists()
 
 
 def test_python_without_a_decoder_names_the_command(world: Path):

@@ -16,10 +16,10 @@ from lewm_cli.tasks import find_task
 from synthetic import write_recording
 
 
-def noise_with(path: Path, lengths: list[int]) -> Dataset:
+def noise_with(path: Path, lengths: list[int], **attributes: object) -> Dataset:
     rows = sum(lengths)
     states = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
-    return open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"proprio": states}), "x")
+    return open_dataset(write_recording(path, lengths, dims=2, size=1, columns={"proprio": states}, **attributes), "x")
 
 
 def assert_ways_out_lead_out(said: str, dataset: Dataset, episodes: np.ndarray, offset: int, count: int):
@@ -98,3 +98,11 @@ def test_states_that_were_never_written(tmp_path: Path):
         file.create_dataset("proprio", (30, 2), "f4", chunks=(10, 2))[:10] = 1
     with pytest.raises(LewmError, match="20 rows of proprio were never written: rows 10 to 29"):
         choose_pairs(open_dataset(path, "x"), find_task("tworoom"), np.arange(1), EvalProtocol(pairs=1))
+
+
+def test_colors_that_cannot_be_drawn_again(tmp_path: Path):
+    dataset = noise_with(tmp_path / "x.h5", [40] * 6, varies="color")
+    with pytest.raises(LewmError) as refused:
+        choose_pairs(dataset, find_task("tworoom"), np.arange(6), EvalProtocol(pairs=2))
+    assert "every episode of x has a color of its own" in str(refused.value)
+    assert "record one: lewm collect tworoom --episodes 100 --seed 1" in str(refused.value)

@@ -185,7 +185,7 @@ def test_episodes_that_keep_to_themselves_cover_nothing_and_the_same_places_all(
 
 
 def test_nearest_frame_is_of_another_episode(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lewm_cli.latent.coverage.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("lewm_cli.latent.coverage.DISTANCES_AT_ONCE", 7 * 60)
     latents, tracks = drawn(60, 4), tracks_of(20, 25, 15)
     found = nearest_elsewhere(torch.from_numpy(latents), tracks)
     for place, nearest in enumerate(found):
@@ -327,11 +327,12 @@ def test_result_is_stored_drawn_printed_and_the_same_every_time(trained: Path, t
     ("lengths", "options", "missing"),
     [
         ([60], {}, ["Gaussianity", "coverage", "true distance", "neighbors"]),
+        ([60] * 4, {}, ["Gaussianity", "true distance"]),
         ([9] * 8, {}, ["straightness"]),
         ([40] * 6, {"constant": True}, ["true distance", "straightness"]),
         ([4, 3], {"constant": True}, ["Gaussianity", "coverage", "true distance", "straightness"]),
     ],
-    ids=["one episode", "two frames each", "constant", "one frame each"],
+    ids=["one episode", "four episodes", "two frames each", "constant", "one frame each"],
 )
 def test_what_a_recording_does_not_allow_is_left_out_and_said(
     trained: Path, lengths: list[int], options: dict, missing: list[str]

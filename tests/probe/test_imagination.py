@@ -9,6 +9,7 @@ import pytest
 from commands import flat, lewm_here
 from lewm_cli.data import Dataset, DecodedFrames, open_dataset
 from lewm_cli.errors import LewmError
+from lewm_cli.heads import usual_horizon
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.probe import (
     Imagination,
@@ -19,7 +20,6 @@ from lewm_cli.probe import (
     measure_open_loop,
     probe_imagination,
     rows_before,
-    usual_horizon,
 )
 from lewm_cli.statistics import BreakEven, Estimate
 from lewm_cli.store import Run, RunFiles, save_run
@@ -188,8 +188,11 @@ def world(tmp_path: Path, scramble: Callable, small_card: Callable[[JEPA], RunCa
 
 
 def test_command_prints_and_stores_what_is_imagined(world: Path):
-    done = lewm_here(world, "probe", "tworoom/lewm", "--dataset", "tworoom/test", "--imagine", 4)
+    done = lewm_here(
+        world, "probe", "tworoom/lewm", "--dataset", "tworoom/test", "--imagine", 4, "--seeds", 2, "--paper"
+    )
     assert done.code == 0, done.err
+    assert max(map(len, done.out.splitlines())) <= 80
     for words in ("+1", "+4", "break-even", "re-encoded", "Open-loop error", "environment steps"):
         assert words in flat(done.out)
     (path,) = (world / "tworoom" / "lewm.run" / "results").glob("probe-*.json")

@@ -20,6 +20,7 @@ from lewm_cli.statistics import Rate
 from lewm_cli.store import RunFiles, read_card
 from lewm_cli.train import SuccessMeasured, read_log
 from lewm_cli.train.evaluated import BestState
+from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -199,6 +200,13 @@ def test_what_cannot_be_evaluated_on_the_way_is_refused(home: Path, tiny: Path, 
 def test_recording_without_a_simulator_is_refused(robot: Path, tiny: Path):
     refused = lewm_here(robot, "train", "robot/pick", "--config", tiny, "--eval-every", 8)
     assert "no simulator belongs to robot/pick" in refused.sentence()
+
+
+def test_recording_whose_colors_vary_is_refused(tiny: Path, tmp_path: Path):
+    write_recording(tmp_path / "tworoom" / "demos.h5", dims=2, task="tworoom", varies="color")
+    refused = lewm_here(tmp_path, *train(tiny, "--eval-every", 8)).sentence()
+    assert "every episode of tworoom/demos has a color of its own" in refused
+    assert refused.endswith("leave out --eval-every")
 
 
 def test_of_equal_states_the_latest_is_the_best(

@@ -27,6 +27,7 @@ from lewm_cli.plural import counted
 from lewm_cli.store import RunFiles, save_derived, save_run, weights_digest
 from lewm_cli.store.objects import save_object
 from lewm_cli.store.runs import HEADER
+from lewm_cli.tasks import find_task
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, JsonLog
 from lewm_cli.verify import DatasetCheck, check_dataset
 from lewm_cli.verify.dataset_check import frame_findings
@@ -141,6 +142,15 @@ def test_damaged_own_recording_comes_with_the_command_that_records_it_again(demo
     assert verified(home, code=0)["tworoom/demos"]["state"] == "ok"
     mine, theirs = open_dataset(path, "mine"), open_dataset(demos / "tworoom" / "demos.h5", "theirs")
     assert mine.identity.fingerprint == theirs.identity.fingerprint
+
+
+def test_damaged_recording_of_varied_colors_is_recorded_with_them(home: Path):
+    path, task = recording(home), find_task("tworoom")
+    with h5py.File(path, "r+") as file:
+        file["step_idx"][3] += 1
+        file.attrs.update(task=task.name, policy=task.demonstrator, seed=5, starts="any", varies="color")
+    again = f"lewm collect tworoom --episodes 6 --seed 5 --name {DATASET} --any-room --vary color"
+    assert again in problems(home)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, 0.2, 0.5, 0.9, -1])

@@ -1,6 +1,6 @@
 """`lewm collect`: record demonstrations."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 300",
     "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
     "lewm collect tworoom --episodes 300 --any-room",
+    "lewm collect tworoom --episodes 300 --vary color --name tworoom/colors",
     "lewm collect pusht --episodes 300",
     "lewm collect reacher --episodes 100",
 )
@@ -39,6 +40,13 @@ def command(
             help="Take the simulator's own resets: start and target may share a room, agent and block touch.",
         ),
     ] = False,
+    vary: Annotated[
+        Literal["color"] | None,
+        typer.Option(
+            help="Give every episode a color of its own, of the agent, block or arm; all else stays the same.",
+            show_default="the task's color",
+        ),
+    ] = None,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -61,6 +69,7 @@ def command(
         progress=output.progress,
         name=name,
         any_start=any_room,
+        vary_color=vary == "color",
     )
     output.result(dataset_tree(dataset), lambda: dataset_tables(dataset))
     output.say(f"next: {suggestion.command('train', dataset.task, '--dataset', dataset.name)}")

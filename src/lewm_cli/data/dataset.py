@@ -49,6 +49,7 @@ class Dataset(ABC):
         seed: of the recording, None in files that have none.
         notes: what is read in another way than recordings have it, one line each.
         fps: rows per second, None in files that do not say it.
+        varies: what differs between episodes and no column tells, `color`; None in files that do not say it.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Dataset(ABC):
     seed: int | None
     notes: tuple[str, ...] = ()
     fps: float | None = None
+    varies: str | None = None
 
     @abstractmethod
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:

@@ -162,6 +162,7 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:
         seed=number_attribute(file, "seed"),
         notes=tuple(note for note in notes if note),
         fps=rate_attribute(file, "fps"),
+        varies=text_attribute(file, "varies"),
         pixels=pixels,
         action=action,
     )

@@ -27,6 +27,7 @@ def record(
     seed: int,
     workers: int,
     any_start: bool,
+    vary_color: bool,
     advance: Callable[[int], None],
     waiting: Waiting = lambda: None,
 ) -> None:
@@ -37,6 +38,7 @@ def record(
     Args:
         seed: episode k draws everything from (seed, k).
         any_start: take the simulator's own resets instead of the task's selection.
+        vary_color: every episode has a color of its own; all but the frames stays the same.
         advance: called with 1 after every episode.
         waiting: called now and then while simulators are waited for; what it raises ends the recording.
 
@@ -49,7 +51,8 @@ def record(
             raise TakenError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         task.prepare()
-        made = _demonstrations(task, episodes, seed, workers, any_start, waiting)
+        simulated = partial(_demonstrator, task, seed, any_start, vary_color)
+        made = _demonstrations(simulated, episodes, workers, waiting)
         with atomic_path(path) as part, closing(made), written_frames(part) as writer:
             lengths: list[int] = []
             columns: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -70,6 +73,7 @@ def record(
                 seed=seed,
                 policy=task.demonstrator,
                 starts="any" if any_start else "task",
+                **({"varies": "color"} if vary_color else {}),
                 versions=", ".join(f"{name} {version}" for name, version in installed_versions().items()),
             )
 
@@ -88,9 +92,8 @@ class RecordedEpisode:
 
 
 def _demonstrations(
-    task: Task, episodes: int, seed: int, workers: int, any_start: bool, waiting: Waiting
+    simulated: Callable[[], Answer], episodes: int, workers: int, waiting: Waiting
 ) -> Generator[RecordedEpisode, None, None]:
-    simulated = partial(_demonstrator, task, seed, any_start)
     try:
         yield from answers(simulated, range(episodes), workers, waiting, how="spawn")
     except WorkerDiedError as death:
@@ -98,13 +101,14 @@ def _demonstrations(
         raise LewmError(f"a simulator process {death}; {advice}") from death
 
 
-def _demonstrator(task: Task, seed: int, any_start: bool) -> Answer:
+def _demonstrator(task: Task, seed: int, any_start: bool, vary_color: bool) -> Answer:
     """Make, in a worker, the function that records an episode by its number, and packs its frames there."""
     assert task.make_simulator is not None, "only a task with a simulator can be recorded"
     torch.set_num_threads(1)  # frames are drawn with torch, in several processes at once
     simulator = task.make_simulator()
 
     def recorded(number: int) -> RecordedEpisode:
-        return RecordedEpisode.of(simulator.demonstrate(np.random.SeedSequence([seed, number]), any_start=any_start))
+        own = np.random.SeedSequence([seed, number])
+        return RecordedEpisode.of(simulator.demonstrate(own, any_start=any_start, vary_color=vary_color))
 
     return recorded

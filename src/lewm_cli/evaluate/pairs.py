@@ -11,7 +11,7 @@ from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset, require_columns
 from lewm_cli.errors import LewmError
 from lewm_cli.simulate import Pair
-from lewm_cli.suggestion import few
+from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import Simulator, Task
 
 Start = tuple[int, int]
@@ -136,8 +136,14 @@ def refuse_missing_states(dataset: Dataset, task: Task) -> None:
     """Check that a recording holds what the simulator is put into.
 
     Raises:
-        LewmError: a column is missing, has another width, or was not written to its end.
+        LewmError: a column is missing, has another width, or was not written to its end, or colors are in none.
     """
+    if dataset.varies:
+        raise LewmError(
+            f"every episode of {dataset.name} has a {dataset.varies} of its own, which no column holds, so the "
+            "simulator cannot draw its starts and goals again; name a recording made without --vary with --dataset, "
+            "or record one: " + command("collect", task.name, "--episodes", 100, "--seed", 1)
+        )
     widths, recorded = dict(task.recognized_by), {column.name: column for column in dataset.columns}
     needed = dict.fromkeys((*task.start_columns, *task.goal_columns))
     for name in needed:

@@ -19,6 +19,7 @@ def collect(
     progress: Progress,
     name: str | None = None,
     any_start: bool = False,
+    vary_color: bool = False,
 ) -> Dataset:
     """Record, and open what was recorded; arguments as of `record`, and the next free `<task>/demos` without a name.
 
@@ -54,6 +55,7 @@ def collect(
                     seed=seed,
                     workers=workers,
                     any_start=any_start,
+                    vary_color=vary_color,
                     advance=advance_or_stop,
                     waiting=stop.check,
                 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.data import Dataset, DecodedFrames
+from lewm_cli.data import DecodedFrames
 from lewm_cli.decode import DecodeResult, measure_decoding
 from lewm_cli.errors import MissingError, UsageError
 from lewm_cli.files import try_writing
@@ -13,15 +13,13 @@ from lewm_cli.flows import Progress
 from lewm_cli.flows.fit import fit_loaded
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
-from lewm_cli.heads import StoredHead, find_head
+from lewm_cli.heads import HORIZON, StoredHead, draw_stretches, find_head, usual_horizon
 from lewm_cli.model import resolve_device
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
-HORIZON = 10
-"""Model steps imagined, where half of the episodes are long enough."""
-
-EPISODES = 50
+EPISODES, PER_EPISODE = 50, 4
+"""Episodes that are imagined along unless another number is asked for, and stretches of each, at most."""
 
 
 def decode_run(
@@ -71,15 +69,19 @@ def decode_run(
         if wanted:
             try_writing(wanted)
     drawn = np.random.default_rng(seed).permutation(unseen.episodes)[:episodes]
-    steps = horizon or _usual_horizon(run, unseen.dataset, drawn, say)
+    steps = horizon or max(1, usual_horizon(run, unseen.dataset, drawn))
+    if horizon is None and steps < HORIZON:
+        say(f"horizon: {steps} model step{'s' * (steps > 1)}, for half of the episodes are no longer")
+    begins, owners = draw_stretches(run, unseen.dataset, drawn, steps, per_episode=PER_EPISODE, seed=seed)
     decoder = _find_decoder(home, run, say, progress, refit=refit, seed=seed)
-    with progress("imagining", steps + 1, "steps") as advance:
+    with progress("imagining", len(begins), "stretches") as advance:
         result = measure_decoding(
             run,
             unseen.dataset,
             DecodedFrames(unseen.dataset, run.card.model.image_size),
             decoder,
-            drawn,
+            begins,
+            owners,
             horizon=steps,
             held_out=unseen.held_out,
             seed=seed,
@@ -94,15 +96,6 @@ def decode_run(
     if video:
         save_videos(result, video)
     return result, path, picture
-
-
-def _usual_horizon(run: Run, dataset: Dataset, episodes: np.ndarray, say: Say) -> int:
-    """The horizon unless one is asked for: what half of the episodes allow, at most 10 model steps, at least 1."""
-    longest = int(np.median(dataset.lengths[episodes]) - 1) // run.card.inputs.frameskip - (run.model.history - 1)
-    if longest >= HORIZON:
-        return HORIZON
-    say(f"horizon: {max(1, longest)} model steps, for half of the episodes are no longer")
-    return max(1, longest)
 
 
 def _find_decoder(home: Home, run: Run, say: Say, progress: Progress, *, refit: bool, seed: int) -> StoredHead:

@@ -11,6 +11,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
+from lewm_cli.heads import usual_horizon
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import (
     PUBLISHED,
@@ -27,7 +28,6 @@ from lewm_cli.probe import (
     probe_imagination,
     rows_before,
     score_probes,
-    usual_horizon,
 )
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task

@@ -66,6 +66,11 @@ class ValidationPairs:
             raise LewmError(
                 f"no simulator belongs to {dataset.name}, so no plan can be tried while it is trained on; {without}"
             )
+        if dataset.varies:
+            raise LewmError(
+                f"every episode of {dataset.name} has a {dataset.varies} of its own, which the simulator cannot draw "
+                f"again, so no plan can be tried while it is trained on; {without}"
+            )
         dims = dataset.actions.shape[1]
         width = dict(task.recognized_by).get("action", dims)
         if width != dims:

@@ -2,7 +2,7 @@
 
 from lewm_cli.heads.decoder import DecoderFit, decode, to_frames
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
-from lewm_cli.heads.imagination import Imagined, draw_stretches, imagine_recorded
+from lewm_cli.heads.imagination import HORIZON, Imagined, draw_stretches, imagine_recorded, usual_horizon
 from lewm_cli.heads.kinds import KINDS, StoredHead, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
@@ -16,6 +16,7 @@ from lewm_cli.heads.views import LatentView, Recorded, View, find_components, in
 __all__ = [
     "BATCH",
     "FITTED",
+    "HORIZON",
     "KINDS",
     "SHUFFLED",
     "DecoderFit",
@@ -52,4 +53,5 @@ __all__ = [
     "to_frames",
     "train_mlp",
     "untrained_reference",
+    "usual_horizon",
 ]

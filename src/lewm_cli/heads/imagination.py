@@ -1,5 +1,6 @@
 """Open-loop imagination along recorded episodes: the model rolls on with the true actions and its own predictions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
 
+HORIZON = 10
+"""Model steps imagined unless another number is asked for."""
+
 SEQUENCES_AT_ONCE = 32
 
 
@@ -19,17 +23,26 @@ class Imagined:
 
     Args:
         rows: (N, H + 1) rows of the recording: the last frame of the context, then those that are imagined.
-        episodes: (N,) number of each one's episode.
         imagined: (N, H, D) latents predicted open loop.
         actual: (N, H, D) latents of the recorded frames.
         last: (N, D) latent of the last frame of the context, which copying repeats.
     """
 
     rows: np.ndarray
-    episodes: np.ndarray
     imagined: Tensor
     actual: Tensor
     last: Tensor
+
+    @property
+    def copied(self) -> Tensor:
+        """(N, H, D) the last latent of the context at every step, as if nothing changed."""
+        return self.last.unsqueeze(1).expand_as(self.actual)
+
+
+def usual_horizon(run: Run, dataset: Dataset, episodes: np.ndarray) -> int:
+    """Model steps, at most `HORIZON`, that half of the episodes (E,) can be imagined over; 0 if they are too short."""
+    steps = (dataset.lengths[episodes] - 1) // run.card.inputs.frameskip - (run.model.history - 1)
+    return int(np.clip(np.median(steps), 0, HORIZON))
 
 
 def draw_stretches(
@@ -67,28 +80,27 @@ def draw_stretches(
 
 @torch.inference_mode()
 def imagine_recorded(
-    run: Run, dataset: Dataset, frames: Frames, begins: np.ndarray, episodes: np.ndarray, horizon: int
-) -> Imagined:
+    run: Run, dataset: Dataset, frames: Frames, begins: np.ndarray, horizon: int
+) -> Iterator[Imagined]:
     """Imagines recorded stretches with their actions, and encodes what was recorded in their place.
+
+    They come in their order, some at a time: latents of patches are so large that those of all may not fit into memory.
 
     Args:
         frames: of the recording, at the model's image size.
-        begins, episodes: (N,) as `draw_stretches` gives them.
+        begins: (N,) as `draw_stretches` gives them.
         horizon: model steps to imagine.
     """
     skip, history = run.card.inputs.frameskip, run.model.history
     proprio, imagine = run.recorded_proprio(dataset), run.world_model.imaginer()
+    at_once = min(SEQUENCES_AT_ONCE, run.world_model.sequences_at_once(horizon, gradient=False) or SEQUENCES_AT_ONCE)
     rows = begins[:, None] + skip * np.arange(1 - history, horizon + 1)
-    imagined, actual, last = [], [], []
-    for start in range(0, len(rows), SEQUENCES_AT_ONCE):
-        part = rows[start : start + SEQUENCES_AT_ONCE]
+    for part in np.array_split(rows, range(at_once, len(rows), at_once)):
         beside = None if proprio is None else proprio[part.ravel()]
         latents = run.embed(frames.rows(part.ravel()), beside).view(*part.shape, -1)
         taken = part[:, :-1, None] + np.arange(skip)
         normalized = run.card.inputs.actions.normalize(dataset.actions[taken.ravel()])
         blocks = torch.from_numpy(normalized.reshape(*taken.shape[:2], -1)).to(run.device)
-        predicted = run.finite(imagine(latents[:, :history], blocks))
-        imagined.append(predicted[:, history:].float().cpu())
-        actual.append(latents[:, history:].float().cpu())
-        last.append(latents[:, history - 1].float().cpu())
-    return Imagined(rows[:, history - 1 :], episodes, torch.cat(imagined), torch.cat(actual), torch.cat(last))
+        predicted = run.finite(imagine(latents[:, :history], blocks))[:, history:].float().cpu()
+        latents = latents[:, history - 1 :].float().cpu()
+        yield Imagined(part[:, history - 1 :], predicted, actual=latents[:, 1:], last=latents[:, 0])

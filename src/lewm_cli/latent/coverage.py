@@ -12,7 +12,7 @@ from lewm_cli.latent.tracks import Tracks
 K = 5
 """Neighbors that a ball reaches out to, as its source has it."""
 
-ROWS_AT_ONCE = 1000
+DISTANCES_AT_ONCE = 2**23
 
 
 def measure_coverage(latents: Tensor, tracks: Tracks, seed: int) -> Coverage | None:
@@ -54,6 +54,7 @@ def _compare(one: Tensor, other: Tensor) -> tuple[float, float]:
 
 def _distances(one: Tensor, other: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Distances between latents (N, D) and others (M, D), some rows at a time."""
-    for start in range(0, len(one), ROWS_AT_ONCE):
-        rows = slice(start, min(start + ROWS_AT_ONCE, len(one)))
+    at_once = max(1, DISTANCES_AT_ONCE // len(other))
+    for start in range(0, len(one), at_once):
+        rows = slice(start, min(start + at_once, len(one)))
         yield rows, torch.cdist(one[rows], other)

@@ -63,10 +63,10 @@ def measure_latent(
         encoded[encoder] = run.finite(encode(view, recorded, tracks, advance))
     left_out = _left_out(tracks)
     targets, values = _quantities(dataset, task, tracks, left_out)
-    several = len(tracks.episodes) > 1
+    several, enough = (len(tracks.episodes) >= fewest for fewest in (2, FEWEST))
     positions = [k for k, target in enumerate(targets) if target.is_position]
-    state = values[:, positions] if positions and several else None
-    if targets and several and state is None:
+    state = values[:, positions] if positions and enough else None
+    if targets and enough and state is None:
         left_out["true distance"] = f"the positions that the task {task.name} names cannot be read or never change"
     pairs = FramePairs.draw(tracks, seed) if state is not None else None
     scores: dict[Encoder, LatentScores] = {}
@@ -76,7 +76,6 @@ def measure_latent(
         if state is not None and pairs is not None:
             nearest = nearest_elsewhere(latents, tracks)
             distances = compare_distances(exact, state, tracks, pairs, nearest, seed)
-        enough = "Gaussianity" not in left_out
         scores[encoder] = LatentScores(
             spectrum=measure_spectrum(exact, whole=whole),
             gaussianity=measure_gaussianity(latents, tracks, seed, whole=whole) if enough else None,
@@ -118,9 +117,10 @@ def _left_out(tracks: Tracks) -> dict[str, str]:
     """Names what cannot be measured on such tracks, and why."""
     episodes, found = len(tracks.episodes), {}
     if episodes < FEWEST:
-        found["Gaussianity"] = f"it takes one frame each of at least {FEWEST} episodes, and there are {episodes}"
+        for name in ("Gaussianity", "true distance"):
+            found[name] = f"it takes at least {FEWEST} episodes, and this is measured on {episodes}"
     if episodes < 2:
-        for name in ("coverage", "true distance", "neighbors"):
+        for name in ("coverage", "neighbors"):
             found[name] = "it compares episodes, and there is only one"
     if not len(tracks.steps_apart(2)[0]):
         found["straightness"] = f"no episode has three frames, {tracks.frameskip} rows from one to the next"

@@ -48,7 +48,7 @@ class SIGReg:
 def epps_pulley(projected: Tensor, knots: int = SIGReg.knots) -> Tensor:
     """The statistic of each direction, whose mean is what `SIGReg` minimizes.
 
-    Of samples of a standard Gaussian its expectation is 1.06, however many they are; of others it grows with them.
+    Of samples of a standard Gaussian its expectation is 1.05, however many they are; of others it grows with them.
     Source: Epps and Pulley, Biometrika 70(3), 1983, with this weight and these nodes.
 
     Args:

@@ -113,11 +113,10 @@ class Quantities:
             [one.values(found[:, own]) for one, own in zip(self.targets, self.columns, strict=True)], axis=1
         )
 
-    def errors(self, predicted: Tensor, actual: Tensor) -> np.ndarray:
-        """Errors (N, K) in the units of the quantities, of standardized coordinates (N, C)."""
-        ours, true = self.scale.undo(predicted).numpy(), self.scale.undo(actual).numpy()
-        each = zip(self.targets, self.columns, strict=True)
-        return np.stack([one.errors(ours[:, own], true[:, own]) for one, own in each], axis=1)
+    def errors(self, k: int, predicted: Tensor, actual: Tensor) -> np.ndarray:
+        """Errors (N,) of the k-th quantity, in its unit, of standardized coordinates (N, C) of all."""
+        ours, true = (self.scale.undo(each).numpy()[:, self.columns[k]] for each in (predicted, actual))
+        return self.targets[k].errors(ours, true)
 
 
 def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.heads import Imagined, LatentView, draw_stretches, imagine_recorded, read_coordinates
+from lewm_cli.heads import LatentView, draw_stretches, imagine_recorded, read_coordinates
 from lewm_cli.probe.fitted import KINDS, Kind
 from lewm_cli.probe.imagination_result import (
     SOURCES,
@@ -23,22 +23,13 @@ from lewm_cli.probe.samples import ProbeSamples
 from lewm_cli.statistics import BreakEven, Estimate
 from lewm_cli.store import Run
 
-HORIZON = 10
-"""Model steps imagined unless another number is asked for, or fewer where half of the episodes are shorter."""
-
 STRETCHES = 200
-"""About so many are imagined for probes, equally many of every test episode."""
+"""About so many are imagined for probes, equally many of a test episode."""
 
 STANDARD_HORIZONS = (15, 25)
 """Environment steps at which open-loop errors are compared in the field (AnyGoal, 2026)."""
 
 STANDARD_EPISODES = 100
-
-
-def usual_horizon(run: Run, dataset: Dataset, episodes: np.ndarray) -> int:
-    """Model steps, at most `HORIZON`, that half of the episodes (E,) can be imagined over; 0 if they are too short."""
-    steps = (dataset.lengths[episodes] - 1) // run.card.inputs.frameskip - (run.model.history - 1)
-    return int(np.clip(np.median(steps), 0, HORIZON))
 
 
 def probe_imagination(
@@ -63,8 +54,9 @@ def probe_imagination(
     Raises:
         LewmError: no test episode is long enough.
     """
-    each = -(-STRETCHES // len(samples.tested))
-    begins, owners = draw_stretches(run, dataset, samples.tested, horizon, per_episode=each, seed=seed)
+    drawn = np.random.default_rng(seed).permutation(samples.tested)[:STRETCHES]
+    each = round(STRETCHES / len(drawn))
+    begins, owners = draw_stretches(run, dataset, drawn, horizon, per_episode=each, seed=seed)
     ahead = begins[:, None] + run.card.inputs.frameskip * np.arange(1, horizon + 1)
     known = np.isfinite(_actual(dataset, samples, fitted, ahead.ravel()).numpy()).all(axis=1)
     known = known.reshape(ahead.shape).all(axis=1)
@@ -72,32 +64,27 @@ def probe_imagination(
         raise LewmError(f"in every stretch of {dataset.name} that could be imagined, a quantity is not finite")
     begins, owners, ahead = begins[known], owners[known], ahead[known]
     actual = _actual(dataset, samples, fitted, ahead.ravel())
-    found = imagine_recorded(run, dataset, frames, begins, owners, horizon)
     shown = [k for k, target in enumerate(samples.targets) if target.rate is None]
-    latents: dict[Source, Tensor] = {
-        "imagined": found.imagined,
-        "copying": found.last.unsqueeze(1).expand_as(found.actual),
-        "encoded": found.actual,
-    }
+    seen: dict[Source, list[Tensor]] = {source: [] for source in SOURCES}
+    for part in imagine_recorded(run, dataset, frames, begins, horizon):
+        latents: dict[Source, Tensor] = {"imagined": part.imagined, "copying": part.copied, "encoded": part.actual}
+        for source in SOURCES:
+            seen[source].append(view.of(latents[source].flatten(0, 1)).cpu())
+    read = {(kind, source): fitted.probes.read(torch.cat(seen[source]), kind) for kind in KINDS for source in SOURCES}
 
     def reading(kind: Kind, k: int) -> ImaginedReading:
         own = fitted.quantities.columns[k]
         errors: dict[Source, tuple[ReadError, ...]] = {}
-        summed: dict[Source, np.ndarray] = {}
+        squares: dict[Source, np.ndarray] = {}
         for source in SOURCES:
-            off = fitted.quantities.errors(read[kind, source], actual)[:, k].reshape(ahead.shape)
+            off = fitted.quantities.errors(k, read[kind, source], actual).reshape(ahead.shape)
             explained = _r2(read[kind, source][:, own], actual[:, own], ahead.shape)
             each = zip(np.sqrt((off**2).mean(axis=0)).tolist(), explained, strict=True)
             errors[source] = tuple(ReadError(rmse=rmse, r2=r2) for rmse, r2 in each)
-            summed[source] = off**2
-        even = BreakEven.of(summed["imagined"], summed["copying"], found.episodes)
+            squares[source] = off**2
+        even = BreakEven.of(squares["imagined"], squares["copying"], owners)
         return ImaginedReading(errors=errors, break_even=even)
 
-    read = {
-        (kind, source): fitted.probes.read(view.of(values.flatten(0, 1)).cpu(), kind)
-        for kind in KINDS
-        for source, values in latents.items()
-    }
     return Imagination(
         horizon=horizon,
         frameskip=run.card.inputs.frameskip,
@@ -132,9 +119,9 @@ def measure_open_loop(run: Run, dataset: Dataset, frames: Frames, episodes: np.n
     steps = [max(1, round(asked / skip)) for asked in STANDARD_HORIZONS]
     drawn = np.random.default_rng(seed).permutation(episodes)[:STANDARD_EPISODES]
     begins, owners = draw_stretches(run, dataset, drawn, max(steps), per_episode=1, seed=seed)
-    found = imagine_recorded(run, dataset, frames, begins, owners, max(steps))
-    imagined = _mean_squares(found, found.imagined)
-    copying = _mean_squares(found, found.last.unsqueeze(1).expand_as(found.actual))
+    parts = imagine_recorded(run, dataset, frames, begins, max(steps))
+    errors = [(_mean_squares(part.imagined, part.actual), _mean_squares(part.copied, part.actual)) for part in parts]
+    imagined, copying = map(np.concatenate, zip(*errors, strict=True))
     return OpenLoop(
         frameskip=skip,
         history=run.model.history,
@@ -152,9 +139,9 @@ def measure_open_loop(run: Run, dataset: Dataset, frames: Frames, episodes: np.n
     )
 
 
-def _mean_squares(found: Imagined, latents: Tensor) -> np.ndarray:
+def _mean_squares(latents: Tensor, actual: Tensor) -> np.ndarray:
     """Mean squared differences (N, H) of latents (N, H, D) to the recorded ones."""
-    squares: np.ndarray = (latents - found.actual).double().square().mean(dim=-1).numpy()
+    squares: np.ndarray = (latents - actual).square().mean(dim=-1, dtype=torch.float64).numpy()
     return squares
 
 

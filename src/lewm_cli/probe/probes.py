@@ -152,7 +152,7 @@ def score_probes(
         own, actual = quantities.columns[k], fitted.actual
         found = {
             feature: ProbeScore.of(
-                read[:, own].numpy(), actual[:, own].numpy(), quantities.errors(read, actual)[:, k], owners, seed
+                read[:, own].numpy(), actual[:, own].numpy(), quantities.errors(k, read, actual), owners, seed
             )
             for feature, read in fitted.read[kind].items()
         }

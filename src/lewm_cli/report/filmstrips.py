@@ -56,4 +56,5 @@ def save_videos(result: DecodeResult, folder: Path) -> None:
         recorded, imagined, *_ = film.frames().repeat(larger, axis=2).repeat(larger, axis=3)
         gap = np.full((*recorded.shape[:2], GAP, 3), 255, np.uint8)
         path = folder / f"episode-{film.episode:03}-row-{film.row}.mp4"
-        write_video(path, held(np.concatenate([recorded, gap, imagined], axis=2)), FRAMES_PER_SECOND)
+        beside = np.concatenate([recorded, gap, imagined], axis=2)
+        write_video(path, held(beside, FRAMES_PER_SECOND), FRAMES_PER_SECOND)

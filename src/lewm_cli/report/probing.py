@@ -4,6 +4,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from lewm_cli.heads import HeadFit
+from lewm_cli.plural import counted
 from lewm_cli.probe import (
     FEATURES,
     PUBLISHED,
@@ -54,26 +55,26 @@ def probe_tables(result: ProbeResult, *, paper: bool = False) -> list[Renderable
     given = "\nThis run is given proprioception, so an R2 of that is handed back, not learned."
     tables: list[RenderableType] = [
         table,
-        f"{result.train_frames:,} frames of {len(result.train_episodes)} episodes to fit, {result.test_frames:,} of "
-        f"{len(result.test_episodes)} others to test. Error: root mean\n"
-        "square of the MLP, in the quantity's unit; 95 % intervals over test episodes. History: latents\n"
-        "of the last model steps together; encoder: its CLS token, before the projector; untrained:\n"
-        "the same model before training; pixel PCA: as many principal components as the latent\n"
-        "has dimensions." + given * result.proprio,
+        f"{result.train_frames:,} frames of {counted(len(result.train_episodes), 'episode')} to fit, "
+        f"{result.test_frames:,} of {len(result.test_episodes)} others to test.\n"
+        "Error: root mean square of the MLP, in the quantity's unit; 95 % intervals over\n"
+        "test episodes. History: latents of the last model steps together; encoder: its\n"
+        "CLS token, before the projector; untrained: the same model before training;\n"
+        "pixel PCA: as many principal components as the latent has dimensions." + given * result.proprio,
     ]
     if result.seeds:
         tables.append(
-            f"R2: mean, lowest and highest of {len(result.seeds)} seeds, each with a split and MLPs of its own; all "
-            "else is of\nthe first."
+            f"R2: mean, lowest and highest of {len(result.seeds)} seeds, each with a split and MLPs of its own;\n"
+            "all else is of the first."
         )
     if any(target.sizes for target in result.targets):
-        tables += _size_tables(result)
+        tables += ["", *_size_tables(result)]
     if paper:
-        tables += _paper_tables(result)
+        tables += ["", *_paper_tables(result)]
     if result.imagination:
-        tables += _imagination_tables(result.imagination)
+        tables += ["", *_imagination_tables(result.imagination)]
     if result.open_loop:
-        tables += _open_loop_tables(result.open_loop)
+        tables += ["", *_open_loop_tables(result.open_loop)]
     return tables
 
 
@@ -91,10 +92,10 @@ def _paper_tables(result: ProbeResult) -> list[RenderableType]:
         table.add_row(f"  {result.run}", *means, end_section=True)
     return [
         table,
-        "The published recipe (size of the MLP, optimizer, frames, split) is not known, and angles and\n"
-        "rotations are read in coordinates of our own (sine and cosine; the quaternion's outer product),\n"
-        "so compare the order of methods, not digits. MSE is of z-scored quantities on both sides, as far\n"
-        "as can be told.",
+        "The published recipe (size of the MLP, optimizer, frames, split) is not known,\n"
+        "and angles and rotations are read in coordinates of our own (sine and cosine;\n"
+        "the quaternion's outer product): compare the order of methods, not digits. MSE\n"
+        "is of z-scored quantities on both sides, as far as can be told.",
     ]
 
 
@@ -125,11 +126,12 @@ def _imagination_tables(found: Imagination) -> list[RenderableType]:
             table.add_row(f"  {SOURCE_TITLES[source]}", *errors, even, end_section=source == SOURCES[-1])
     return [
         table,
-        f"{found.stretches} stretches of {found.episodes} test episodes, imagined from {found.history} recorded frames "
-        "with the recorded actions;\n"
-        f"a model step is {found.frameskip} environment steps. Copying: the last frame's latent, as if nothing\n"
-        "changed; re-encoded: the latent of what was recorded then, with the error that the probe has\n"
-        "anyway. Break-even: the first step at which imagining is no better than copying, 95 % interval.",
+        f"{found.stretches} stretches of {counted(found.episodes, 'test episode')}, from "
+        f"{counted(found.history, 'recorded frame')} each, with the\n"
+        f"recorded actions; a model step is {counted(found.frameskip, 'environment step')}. Copying: the last\n"
+        "frame's latent, as if nothing changed; re-encoded: the latent of what was\n"
+        "recorded then, with the error that the probe has anyway. Break-even: the first\n"
+        "step at which imagining is no better than copying, 95 % interval.",
     ]
 
 
@@ -142,9 +144,9 @@ def _open_loop_tables(found: OpenLoop) -> list[RenderableType]:
         table.add_row(f"{measured}{asked}", number(one.imagined), number(one.copying), f"{one.ratio}")
     return [
         table,
-        f"Mean squared error per number of the latent, in this model's own space; {found.episodes} episodes,\n"
-        f"from {found.history} recorded frames. Below a ratio of 1 imagining is better than copying; 95 % interval\n"
-        "over episodes.",
+        f"Mean squared error per number of the latent, in this model's own space;\n"
+        f"{counted(found.episodes, 'episode')}, from {counted(found.history, 'recorded frame')} each. "
+        "Below a ratio of 1 imagining is\nbetter than copying; 95 % interval over episodes.",
     ]
 
 

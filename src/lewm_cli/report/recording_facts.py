@@ -21,6 +21,8 @@ def dataset_tables(dataset: Dataset) -> list[RenderableType]:
         facts.add_row("policy", dataset.policy)
     if dataset.seed is not None:
         facts.add_row("seed", str(dataset.seed))
+    if dataset.varies:
+        facts.add_row("varies", f"{dataset.varies}, from episode to episode")
     for note in dataset.notes:
         facts.add_row("note", note)
     for column in dataset.columns:
@@ -31,7 +33,7 @@ def dataset_tables(dataset: Dataset) -> list[RenderableType]:
 
 def dataset_tree(dataset: Dataset) -> Tree:
     """The same for programs, and its fingerprint."""
-    names = ("name", "path", "task", "policy", "seed", "episodes", "rows")
+    names = ("name", "path", "task", "policy", "seed", "varies", "episodes", "rows")
     return {name: getattr(dataset, name) for name in names} | {
         "bytes": dataset.path.stat().st_size,
         "shortest": int(dataset.lengths.min()),

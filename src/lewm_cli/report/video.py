@@ -35,9 +35,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         )
 
 
-def held(frames: np.ndarray) -> np.ndarray:
+def held(frames: np.ndarray, fps: int) -> np.ndarray:
     """Frames (T, H, W, 3) with the last one repeated for a second, so that the end can be seen."""
-    return np.concatenate([frames, np.repeat(frames[-1:], FRAMES_PER_SECOND, axis=0)])
+    return np.concatenate([frames, np.repeat(frames[-1:], fps, axis=0)])
 
 
 class VideoFolder:
@@ -56,6 +56,6 @@ class VideoFolder:
         gap = np.full((len(frames), len(goal), GAP, 3), 255, np.uint8)
         frames = np.concatenate([frames, gap, np.broadcast_to(goal, frames.shape)], axis=2)
         try:
-            write_video(self.folder / f"{name}.mp4", held(frames), FRAMES_PER_SECOND)
+            write_video(self.folder / f"{name}.mp4", held(frames, FRAMES_PER_SECOND), FRAMES_PER_SECOND)
         except (LewmError, OSError) as error:
             self.say(f"no video of pair {film.number}: {error}")

@@ -130,9 +130,9 @@ class MujocoSimulator(SwmSimulator):
     @abstractmethod
     def _place(self, state: np.ndarray) -> None: ...
 
-    def _recolor(self, generator: np.random.Generator) -> float:
+    def _recolor(self, generator: np.random.Generator, *, from_any: bool = False) -> float:
         before = self._color
-        self._color = other_color(generator, before, *self._scene.others)
+        self._color = other_color(generator, *self._scene.others, *([] if from_any else [before]))
         return float(np.linalg.norm(self._color - before))
 
     @property

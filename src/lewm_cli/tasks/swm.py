@@ -77,14 +77,18 @@ class SwmSimulator(Simulator):
     def _teleport(self, generator: np.random.Generator, size: float | None) -> float: ...
 
     @abstractmethod
-    def _recolor(self, generator: np.random.Generator) -> float: ...
+    def _recolor(self, generator: np.random.Generator, *, from_any: bool = False) -> float: ...
 
-    def _recolor_part(self, generator: np.random.Generator, part: str, *others: str) -> float:
-        """Recolor a part of the environment; returns the distance from its color before, RGB levels."""
+    def _recolor_part(self, generator: np.random.Generator, part: str, *others: str, from_any: bool) -> float:
+        """Recolor a part of the environment; returns the distance from its color before, RGB levels.
+
+        With `from_any` the color may be near the one before, as long as it is far from those of the others.
+        """
         spaces = self._environment.variation_space
         color = spaces[part]["color"]
         before = color.value.astype(float)
-        after = other_color(generator, before, *(spaces[other]["color"].value for other in others))
+        around = [spaces[other]["color"].value for other in others]
+        after = other_color(generator, *around, *([] if from_any else [before]))
         color.set_value(after.astype(np.uint8))
         return float(np.linalg.norm(after - before))
 

@@ -48,10 +48,12 @@ class Approach(NamedTuple):
 class Simulator(Protocol):
     """One environment, driven by plain arrays in the environment's own units."""
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
         """Record one episode of the demonstrator; the same seed gives the same episode in any process.
 
-        With `any_start` it takes the simulator's own resets instead of the task's selection of starts.
+        With `any_start` it takes the simulator's own resets instead of the task's selection of starts. With
+        `vary_color` the thing that the perturbation `color` recolors has a color of the episode's own, which may be the
+        usual one; all but the frames is as without.
         """
         ...
 

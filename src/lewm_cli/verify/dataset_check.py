@@ -244,7 +244,7 @@ def _again(dataset: HDF5Dataset) -> str:
     own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
     if not own or task is None or starts not in ("any", "task") or by_path:
         return FETCH_AGAIN
-    any_room = ("--any-room",) if starts == "any" else ()
+    options = [*(["--any-room"] if starts == "any" else []), *(["--vary", dataset.varies] if dataset.varies else [])]
     numbers = ("--episodes", dataset.episodes, "--seed", dataset.seed)
-    collect = command("collect", task.name, *numbers, "--name", dataset.name, *any_room)
+    collect = command("collect", task.name, *numbers, "--name", dataset.name, *options)
     return f"record the same again: {command('rm', dataset.name, '--dataset')} && {collect}"

@@ -75,14 +75,16 @@ class CubeSimulator(MujocoSimulator):
         super().__init__(scene, mujoco.MjData(scene.model), goal=np.zeros(0))
         self._effector = scene.model.site("ur5e/robotiq/pinch").id
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
         """Record the noisy expert from a reset on, the reset frame included; every reset is taken.
 
         A plan takes about half an episode. After it the simulator asks for the same target again, and the expert
         lifts the block once more and puts it back.
         """
-        reset_seed, expert_seed = seed.spawn(2)
+        reset_seed, expert_seed, color_seed = seed.spawn(3)
         observation, info = self._reset(reset_seed, any_start=any_start)
+        if vary_color:
+            self._recolor(np.random.default_rng(color_seed), from_any=True)
         expert = CubeExpert(self._own, expert_seed)
         rows, actions = [self._row(observation, info, 0.0, truncated=False)], []
         for step in range(1, STEPS + 1):

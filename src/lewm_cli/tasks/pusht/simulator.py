@@ -44,13 +44,15 @@ class PushTSimulator(SwmSimulator):
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
         """Record the weak policy for 124 steps, the reset frame included; it has no goal and never ends early.
 
         Unless `any_start`, resets are drawn until nothing touches: the simulator's own let the agent lie in the block.
         """
-        reset_seed, policy_seed = seed.spawn(2)
+        reset_seed, policy_seed, color_seed = seed.spawn(3)
         self._reset(reset_seed, any_start=any_start)
+        if vary_color:
+            self._recolor(np.random.default_rng(color_seed), from_any=True)
         self._policy.set_seed(policy_seed)
         rows, actions = [self._row()], []
         for _ in range(STEPS):
@@ -166,8 +168,8 @@ class PushTSimulator(SwmSimulator):
                 break
         return gap(after, before)
 
-    def _recolor(self, generator: np.random.Generator) -> float:
-        return self._recolor_part(generator, "block", "agent", "goal", "background")
+    def _recolor(self, generator: np.random.Generator, *, from_any: bool = False) -> float:
+        return self._recolor_part(generator, "block", "agent", "goal", "background", from_any=from_any)
 
 
 def gap(state: np.ndarray, goal: np.ndarray) -> float:

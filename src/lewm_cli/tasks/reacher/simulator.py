@@ -50,10 +50,12 @@ class ReacherSimulator(MujocoSimulator):
         super().__init__(scene, self._physics.data.ptr, NO_GOAL)
         self._arrived = False
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
         """Record uniform random actions from a reset on, the reset frame included; every reset is taken."""
-        reset_seed, action_seed = seed.spawn(2)
+        reset_seed, action_seed, color_seed = seed.spawn(3)
         self._reset(reset_seed, any_start=any_start)
+        if vary_color:
+            self._recolor(np.random.default_rng(color_seed), from_any=True)
         generator = np.random.default_rng(action_seed)
         rows, actions = [self._row(0.0, truncated=False)], []
         for step in range(1, STEPS + 1):

@@ -38,14 +38,16 @@ class TwoRoomSimulator(SwmSimulator):
         self._path: list[np.ndarray] = []
         self._solid = True
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool) -> Episode:
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
         """Record the noisy expert from a reset to the target, the reset frame included.
 
         Unless `any_start`, resets are drawn until start and target lie in different rooms and at least 25 free
         steps apart, as in the paper: the simulator has this rule but does not apply it.
         """
-        reset_seed, expert_seed = seed.spawn(2)
+        reset_seed, expert_seed, color_seed = seed.spawn(3)
         observation, info = self._reset(reset_seed, any_start=any_start)
+        if vary_color:
+            self._recolor(np.random.default_rng(color_seed), from_any=True)
         self._expert.set_seed(expert_seed)
         rows, actions = [self._row(observation, info, 0.0, terminated=False, truncated=False)], []
         while not (rows[-1]["terminated"] or rows[-1]["truncated"]):
@@ -153,8 +155,8 @@ class TwoRoomSimulator(SwmSimulator):
                 break
         return float(np.linalg.norm(place - before))
 
-    def _recolor(self, generator: np.random.Generator) -> float:
-        return self._recolor_part(generator, "agent", "background")
+    def _recolor(self, generator: np.random.Generator, *, from_any: bool = False) -> float:
+        return self._recolor_part(generator, "agent", "background", from_any=from_any)
 
     @property
     def _speed(self) -> float:
