@@ -59,6 +59,7 @@ def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
         perturbations=(),
         latent=None,
         decoded=None,
+        doses=None,
     )
 
 

@@ -99,7 +99,9 @@ def perturb_run(
         loaded, task, recording, frames, allowed.episodes, allowed.held_out, other, seed, horizon, say, progress
     )
     wanted = episodes or PERTURBED_EPISODES
-    results = [stage.measure_doses(staged[0], wanted)] if doses else stage.measure(staged, wanted)
+    results: Sequence[PerturbationResult | DoseResult] = (
+        [stage.measure_doses(staged[0], wanted)] if doses else stage.measure(staged, wanted)
+    )
     show(*results)
     kinds = ["doses"] if doses else [f"perturb-{one.name}" for one in staged]
     return [(one, *keep_plotted(home, loaded, kind, one, plot)) for kind, one in zip(kinds, results, strict=True)]
