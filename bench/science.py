@@ -514,8 +514,8 @@ together where there are several seeds, over episodes where there is one. Nothin
 numbers."""
 
 CLAIMS = """\
-*Held* and *not held* are said where an interval lies on one side, or the intervals of two runs lie apart with every seed;
-everything else is not shown."""
+*Held* and *not held* are said where an interval lies on one side, or the intervals of two runs lie apart with every
+seed; everything else is not shown."""
 
 VIOLATIONS = f"""\
 Test episodes are simulated twice with the same actions, untouched and changed in the middle ([what each change
