@@ -433,8 +433,8 @@ def _scatter(result: ProbeResult, k: int) -> Drawing:
 
 
 def draw_sizes(result: ProbeResult) -> list[Drawing]:
-    """R2 against the number of training frames, one figure per quantity."""
-    return [_sizes(target, k) for k, target in enumerate(result.targets[:IMAGINED]) if len(target.sizes) > 1]
+    """R2 against the number of training frames, one figure per quantity that a frame shows."""
+    return [_sizes(target, k) for k, target in enumerate(result.still[:IMAGINED]) if len(target.sizes) > 1]
 
 
 def _sizes(target: TargetResult, k: int) -> Drawing:
