@@ -16,7 +16,7 @@ from lewm_cli import __version__
         ("eval", ["--episodes", "--protocol", "--dataset"], ["Pairs", "Planner", "Results", "Weights of other tools"]),
         ("train", ["--preset", "--dataset", "--steps"], ["Settings", "The run"]),
         ("fetch", ["--list", "--dataset", "--checkpoint"], ["Source", "Files that are there"]),
-        ("surprise", ["--run", "--perturb", "--plot"], ["Weights of other tools"]),
+        ("surprise", ["--run", "--perturb"], ["Events", "While frames are taken", "Weights of other tools"]),
         ("plan", ["--start", "--goal"], ["Planner", "Settings", "Weights of other tools"]),
     ],
 )

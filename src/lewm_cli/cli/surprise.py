@@ -119,9 +119,6 @@ def command(
             "Write an mp4 per episode with events, the curve under the frames.", metavar="DIR", rich_help_panel=EVENTS
         ),
     ] = None,
-    stats_from: options.StatsFrom = None,
-    sizes: options.Sizes = None,
-    trust: options.Trust = False,
     size: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +136,9 @@ def command(
             rich_help_panel=STREAM,
         ),
     ] = False,
+    stats_from: options.StatsFrom = None,
+    sizes: options.Sizes = None,
+    trust: options.Trust = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,
