@@ -248,7 +248,7 @@ def _headlines(rows: Sequence[Measured], protocol: str) -> Iterator[str]:
 
 def comparison(home: Path) -> str:
     """The second section: every method that is finished, beside LeWorldModel."""
-    lines = [COMPARED, ""]
+    lines, left = [COMPARED, ""], []
     lines += headings("task", "method", "training seeds", "success", "random", "beats random", "minus `lewm`, points")
     for row in ROWS:
         compared = {method: found for method in BASELINES if (found := _compared(home, row, method))}
@@ -256,7 +256,8 @@ def comparison(home: Path) -> str:
             _, success, random, _, verdict = _cells([one.counted() for one in results])
             difference = "" if method == LEWORLDMODEL else _over(results, compared[LEWORLDMODEL])
             lines.append(line(row.task, f"`{method}`", len(results), success, random, verdict, difference))
-    return "\n".join(lines)
+        left += [f"`{method}` on {row.task}" for method in BASELINES if method not in compared]
+    return "\n".join([*lines, "", f"Not measured yet: {', '.join(left)}."] if left else lines)
 
 
 def _compared(home: Path, row: Row, method: str) -> list[EvalResult]:
