@@ -256,8 +256,9 @@ def comparison(home: Path) -> str:
             _, success, random, _, verdict = _cells([one.counted() for one in results])
             difference = "" if method == LEWORLDMODEL else _over(results, compared[LEWORLDMODEL])
             lines.append(line(row.task, f"`{method}`", len(results), success, random, verdict, difference))
-        left += [f"`{method}` on {row.task}" for method in BASELINES if method not in compared]
-    return "\n".join([*lines, "", f"Not measured yet: {', '.join(left)}."] if left else lines)
+        missing = [f"`{method}`" for method in BASELINES if method not in compared]
+        left += [f"{', '.join(missing) if compared else 'all'} on {row.task}"] if missing else []
+    return "\n".join([*lines, "", f"Not measured yet: {'; '.join(left)}."] if left else lines)
 
 
 def _compared(home: Path, row: Row, method: str) -> list[EvalResult]:
