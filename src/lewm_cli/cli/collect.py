@@ -13,7 +13,6 @@ EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
     "lewm collect tworoom --episodes 300 --any-room",
     "lewm collect tworoom --episodes 300 --vary color --name tworoom/colors",
-    "lewm collect pusht --episodes 300",
     "lewm collect reacher --episodes 100",
 )
 

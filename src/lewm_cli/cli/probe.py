@@ -13,7 +13,6 @@ EXAMPLES = options.examples(
     "lewm probe tworoom/delta --imagine 20",
     "lewm probe tworoom/delta --seeds 3 --train-frames 100,300,1000,3000",
     "lewm probe pusht/lewm --paper",
-    "lewm probe tworoom/delta --json",
 )
 
 FRAMES = "numbers of frames like 100,300,1000"

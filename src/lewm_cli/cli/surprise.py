@@ -22,7 +22,6 @@ EXAMPLES = options.examples(
     "lewm surprise tworoom/test --false-alarms 1% --calibrate tworoom/validation --video videos",
     "lewm surprise clip.mp4 --actions actions.csv --run robot/lewm --fail-on-event",
     "lewm surprise tworoom/test --perturb teleport,frozen --beside tworoom/pldm",
-    "lewm surprise tworoom/test --perturb teleport --doses",
     "lewm surprise frames --follow --actions - --run robot/lewm",
 )
 
