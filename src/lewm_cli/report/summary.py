@@ -85,11 +85,16 @@ def planning_lines(result: EvalResult) -> Iterator[Line]:
 
 
 def probe_lines(result: ProbeResult) -> Iterator[Line]:
-    """Scores of the better probe, quantity by quantity, beside those of its references."""
+    """Scores of the better probe, quantity by quantity, beside those of its references.
+
+    How fast something changes is read from the history, for one frame does not show it.
+    """
     for target in result.targets:
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
-        beside = f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
-        yield Line(f"MLP probe R2, {target.name}", score.r2, score.r2_low, score.r2_high, str(score), beside)
+        what, beside = f"MLP probe R2, {target.name}", f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
+        if target.rate and (history := target.mlp.get("history")):
+            what, beside, score = f"{what}, from the history", f"from one frame {score.r2:.2f}", history
+        yield Line(what, score.r2, score.r2_low, score.r2_high, str(score), beside)
     for one in result.open_loop.horizons if result.open_loop else ():
         what = f"open-loop error, {one.steps * result.open_loop.frameskip} steps"
         yield Line(what, one.ratio.value, one.ratio.low, one.ratio.high, f"{one.ratio}", "of copying the last latent")
