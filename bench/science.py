@@ -337,9 +337,9 @@ def _claims(found: Found, runs: Sequence[Trained], beside: Sequence[Trained]) ->
         ),
     }
     for claim, (whose, others) in claims.items():
-        pairs = [(one, other) for one, other in zip(straight, others, strict=False) if one and other]
-        if not pairs:
+        if len(others) < len(straight):  # some seeds are not measured yet
             continue
+        pairs = [(one, other) for one, other in zip(straight, others, strict=True) if one and other]
         above, below = (all(high.low > low.high for high, low in each) for each in (pairs, [p[::-1] for p in pairs]))
         verdict = "held" if above else "not held" if below else "not shown"
         gains = ", ".join(f"{one.value - other.value:+.2f}" for one, other in pairs)

@@ -15,6 +15,7 @@ from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.heads import HORIZON, StoredHead, draw_stretches, find_head, usual_horizon
 from lewm_cli.model import resolve_device
+from lewm_cli.plural import counted
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.tasks import GENERIC, find_task
 
@@ -71,7 +72,7 @@ def decode_run(
     drawn = np.random.default_rng(seed).permutation(unseen.episodes)[:episodes]
     steps = horizon or max(1, usual_horizon(run, unseen.dataset, drawn))
     if horizon is None and steps < HORIZON:
-        say(f"horizon: {steps} model step{'s' * (steps > 1)}, for half of the episodes are no longer")
+        say(f"horizon: {counted(steps, 'model step')}, for half of the episodes are no longer")
     begins, owners = draw_stretches(run, unseen.dataset, drawn, steps, per_episode=PER_EPISODE, seed=seed)
     decoder = _find_decoder(home, run, say, progress, refit=refit, seed=seed)
     with progress("imagining", len(begins), "stretches") as advance:
