@@ -25,7 +25,7 @@ FLOORS = (
     {"heads"},
     {"control"},
     {"simulate"},
-    {"probe", "surprise", "latent", "decode", "fetch", "train", "verify", "doctor"},
+    {"probe", "surprise", "latent", "decode", "fetch", "train", "verify", "doctor", "exchange"},
     {"evaluate"},
     {"diagnose"},
     {"demo"},

@@ -1,7 +1,9 @@
 """Validated configuration: sizes of networks, training, planning, protocols of measurements, normalization."""
 
+from lewm_cli.config.framing import Box, Fit, Framing
 from lewm_cli.config.goals import ActorGoals, Goals, ValueGoals
 from lewm_cli.config.inputs import (
+    ActionBounds,
     ActionStats,
     DatasetIdentity,
     Inputs,
@@ -37,10 +39,12 @@ from lewm_cli.config.section import Section
 __all__ = [
     "LOGGERS",
     "OWN_FIELDS",
+    "ActionBounds",
     "ActionEncoderConfig",
     "ActionStats",
     "ActorGoals",
     "BlocksConfig",
+    "Box",
     "DataConfig",
     "DatasetIdentity",
     "DinoWMConfig",
@@ -49,6 +53,8 @@ __all__ = [
     "EvalConfig",
     "EvalProtocol",
     "Expectation",
+    "Fit",
+    "Framing",
     "FrozenEncoderConfig",
     "GoalPolicyConfig",
     "Goals",

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
+from lewm_cli.config.framing import Framing
 from lewm_cli.config.section import Section
 from lewm_cli.errors import LewmError
 
@@ -90,6 +91,25 @@ class ProprioStats(VectorStats):
     missing = "the recording holds no finite proprioception; record it, or train with a method that takes none"
 
 
+class ActionBounds(Section):
+    """The least and the greatest action of every dimension, in the environment's units."""
+
+    low: tuple[FiniteFloat, ...]
+    high: tuple[FiniteFloat, ...]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if len(self.low) != len(self.high) or any(a > b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError("low and high must have the same number of values, and low is never above high")
+        return self
+
+    @classmethod
+    def of(cls, actions: Array) -> Self:
+        """Bounds of all known actions (N, A), at least one of them known; rows with a NaN are left out."""
+        known = actions[~np.isnan(actions).any(axis=1)].astype(np.float64)
+        return cls(low=tuple(known.min(axis=0).tolist()), high=tuple(known.max(axis=0).tolist()))
+
+
 def constant_dimensions(rows: Array) -> npt.NDArray[np.bool_]:
     """(K,) true for dimensions of known vectors (R, K), float64, that never change but for rounding."""
     std, size = rows.std(axis=0), np.abs(rows).max(axis=0)
@@ -108,6 +128,10 @@ class Inputs(Section):
     proprio: ProprioStats | None = Field(None, description="of proprioception; None for a network that takes none")
     pixels: PixelStats = PixelStats()
     resize: Literal["area"] = Field("area", description="filter from the recorded size to the model's")
+    bounds: ActionBounds | None = Field(None, description="of the recorded actions; None where they are not known")
+    action_names: tuple[str, ...] = Field((), description="one per action dimension; empty where nobody named them")
+    fps: PositiveFloat | None = Field(None, description="rows per second of the recording; None if it does not say")
+    framing: Framing | None = Field(None, description="how camera frames became square; None if they always were")
 
     @property
     def block_dim(self) -> int:

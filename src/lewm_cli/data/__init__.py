@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         read_image,
         resize,
     )
+    from lewm_cli.data.framing import square
     from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
+    from lewm_cli.data.imported import Imported
     from lewm_cli.data.likeness import Likeness, estimate_psnr, squared_errors, ssim
     from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
     from lewm_cli.data.recording import record
@@ -51,6 +53,7 @@ __all__ = [
     "Frames",
     "HDF5Dataset",
     "Image",
+    "Imported",
     "Likeness",
     "MemoryFrames",
     "PackedCopy",
@@ -83,6 +86,7 @@ __all__ = [
     "require_usable",
     "resize",
     "split_clips",
+    "square",
     "squared_errors",
     "ssim",
     "used_actions",

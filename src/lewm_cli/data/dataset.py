@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.config import DatasetIdentity
+from lewm_cli.data.imported import Imported
 from lewm_cli.file_kind import FileKind, look
 
 DATASET_SUFFIXES = (".H5", ".HDF", ".HDF5", ".h5", ".hdf", ".hdf5", ".he5")
@@ -50,6 +51,7 @@ class Dataset(ABC):
         notes: what is read in another way than recordings have it, one line each.
         fps: rows per second, None in files that do not say it.
         varies: what differs between episodes and no column tells, `color`; None in files that do not say it.
+        imported: what it was imported from; None for what was recorded here.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Dataset(ABC):
     notes: tuple[str, ...] = ()
     fps: float | None = None
     varies: str | None = None
+    imported: Imported | None = None
 
     @abstractmethod
     def read(self, name: str, rows: np.ndarray | slice) -> np.ndarray:

@@ -26,6 +26,7 @@ from lewm_cli.data.hdf5_file import (
     text_attribute,
     unreadable,
 )
+from lewm_cli.data.imported import Imported
 from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, file_layout, folder_in_place, other_layout
 from lewm_cli.data.pixel_format import PixelFormat, looks_like_frames, pixel_format
 from lewm_cli.errors import LewmError
@@ -163,6 +164,7 @@ def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:
         notes=tuple(note for note in notes if note),
         fps=rate_attribute(file, "fps"),
         varies=text_attribute(file, "varies"),
+        imported=Imported.read(file),
         pixels=pixels,
         action=action,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from lewm_cli.config import (
+    ActionBounds,
     ActionStats,
     Inputs,
     Layer,
@@ -172,6 +173,10 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
             frameskip=frameskip,
             actions=ActionStats.fit(used_actions(dataset)),
             proprio=None if proprio is None else ProprioStats.fit(used_rows(dataset, proprio)),
+            bounds=ActionBounds.of(used_actions(dataset)),
+            action_names=dataset.imported.action_names if dataset.imported else (),
+            fps=dataset.fps,
+            framing=dataset.imported.framing if dataset.imported else None,
         )
     )
     if parent and proprio is not None and inputs.proprio and inputs.proprio.dim != proprio.shape[1]:

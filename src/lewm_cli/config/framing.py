@@ -1,0 +1,47 @@
+"""The way in which a camera's frames became the square frames of a recording."""
+
+from typing import Literal, Self
+
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+
+from lewm_cli.config.section import Section
+
+Fit = Literal["crop", "pad", "squash"]
+"""The middle square of a frame (`crop`), the whole frame with black beside it (`pad`), or the whole frame pressed into
+a square (`squash`)."""
+
+
+class Box(Section):
+    """A part of a camera's frame, in pixels from its left upper corner."""
+
+    left: NonNegativeInt
+    top: NonNegativeInt
+    width: PositiveInt
+    height: PositiveInt
+
+
+class Framing(Section):
+    """What is kept of a camera's frames, so that later frames of the same camera are made square in the same way."""
+
+    width: PositiveInt
+    """Of the camera's frames, pixels."""
+    height: PositiveInt
+    size: PositiveInt
+    """Side of the square frames, pixels; reached by averaging over areas."""
+    fit: Fit = "crop"
+    box: Box | None = None
+    """Cut out first; the whole frame if not given."""
+
+    @model_validator(mode="after")
+    def _box_inside(self) -> Self:
+        box = self.box
+        if box and (box.left + box.width > self.width or box.top + box.height > self.height):
+            raise ValueError(
+                f"the box {box.left},{box.top},{box.width},{box.height} (left, top, width, height) reaches out of "
+                f"frames of {self.width} x {self.height} pixels; give one that lies inside"
+            )
+        return self
+
+    def __str__(self) -> str:
+        cut = f", of which {self.box.width} x {self.box.height} at {self.box.left}, {self.box.top}" if self.box else ""
+        return f"{self.width} x {self.height}{cut}, {self.fit} to {self.size} x {self.size}"

@@ -1,0 +1,28 @@
+"""Recognizes what a source is by its content, and opens it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lewm_cli.errors import LewmError
+from lewm_cli.exchange.source import Asked, Source
+
+Opener = Callable[[Path, str, Asked], Source | None]
+"""Opens what lies at a path, by the name that was typed; None if it is of another layout.
+
+Raises LewmError where it is of this layout, and damaged, or leaves something open that has to be asked for.
+"""
+
+OPENERS: tuple[Opener, ...] = ()
+"""Layouts, the most telling first."""
+
+
+def open_source(path: Path, name: str, asked: Asked) -> Source:
+    """Open a source, whatever its layout is.
+
+    Raises:
+        LewmError: no layout is recognized, or one is and it cannot be read.
+    """
+    for opener in OPENERS:
+        if source := opener(path, name, asked):
+            return source
+    raise LewmError(f"{name} is of no layout that is known; docs/commands/import.md lists what can be imported")
