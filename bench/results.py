@@ -5,7 +5,9 @@
 
 What is done already is not done again, so that an interrupted row goes on; to measure one anew, remove its folder under
 `steps` in the home, and its recordings and runs. The page has every row that is finished in the home; `--methods`
-compares the methods of the release's table in a section of their own.
+compares the methods of the release's table in a section of their own. What every pair of that came to is kept in
+docs/results-methods.jsonl, so that the section grows from one machine to the next; to measure a method anew, remove its
+lines.
 """
 
 import argparse
@@ -96,20 +98,51 @@ class Row:
             for protocol in PROTOCOLS:
                 yield evaluating(run, protocol, self.pairs if protocol == FIRST else OTHER_PAIRS)
 
-    def compared(self, method: str) -> list[Step]:
-        """What has to be done to compare a method with others, in order; the recordings and LeWorldModel included."""
+    def compared(self, method: str, seed: int) -> list[Step]:
+        """What has to be done to compare a method under one training seed, in order, its evaluation last."""
+        lewm, name = f"{self.task}/small-seed{seed}", f"{method}-seed{seed}"
         found = [recording(self.task, "demos", self.train, seed=0), recording(self.task, "test", self.test, seed=1000)]
-        for seed, lewm in zip(self.seeds, self.runs, strict=True):
-            run, name = lewm, f"{method}-seed{seed}"
+        if method == LEWORLDMODEL or method in ON_PATCHES:
             found.append(training(self.task, lewm, seed))
-            if method != LEWORLDMODEL:
-                run = f"{self.task}/{name}"
-                encoder = ("--encoder", lewm) if method in ON_PATCHES else ()
-                found.append(training(self.task, run, seed, *encoder, method=method))
-            planner = () if method in POLICIES else PLANNER
-            pairs = ("--dataset", f"{self.task}/test", "--protocol", FIRST, "--episodes", str(self.pairs))
-            found.append(Step(f"{name}-compared", "evaluating", ("eval", run, *pairs, *planner, "--record", "0")))
-        return found
+        run = lewm
+        if method != LEWORLDMODEL:
+            run = f"{self.task}/{name}"
+            encoder = ("--encoder", lewm) if method in ON_PATCHES else ()
+            found.append(training(self.task, run, seed, *encoder, method=method))
+        planner = () if method in POLICIES else PLANNER
+        pairs = ("--dataset", f"{self.task}/test", "--protocol", FIRST, "--episodes", str(self.pairs))
+        evaluated = Step(f"{name}-compared", "evaluating", ("eval", run, *pairs, *planner, "--record", "0"))
+        return [*found, evaluated]
+
+
+class Outcomes(Section):
+    """What every pair of an evaluation came to: one line of docs/results-methods.jsonl."""
+
+    task: str
+    method: str
+    seed: int
+    """Of training."""
+    versions: dict[str, str]
+    episodes: tuple[int, ...]
+    """Recorded episode of each pair, in the order of the two texts."""
+    success: str
+    """A 1 for every pair that was solved, else a 0."""
+    random: str
+    """The same by random actions."""
+
+    @classmethod
+    def of(cls, task: str, method: str, seed: int, result: EvalResult) -> Self:
+        """Those of the pairs that count."""
+        pairs = result.counted()
+        return cls(
+            task=task,
+            method=method,
+            seed=seed,
+            versions=result.versions,
+            episodes=tuple(one.episode for one in pairs),
+            success="".join(str(int(one.success)) for one in pairs),
+            random="".join(str(int(one.random_success)) for one in pairs),
+        )
 
 
 LEWORLDMODEL = "lewm"
@@ -246,34 +279,49 @@ def _headlines(rows: Sequence[Measured], protocol: str) -> Iterator[str]:
         yield line(measured.row.task, len(results), *_cells([one.counted() for one in results]))
 
 
-def comparison(home: Path) -> str:
-    """The second section: every method that is finished, beside LeWorldModel."""
+def comparison(known: Sequence[Outcomes]) -> str:
+    """The second section: every method whose seeds are all finished, beside LeWorldModel."""
     lines, left = [COMPARED, ""], []
     lines += headings("task", "method", "training seeds", "success", "random", "beats random", "minus `lewm`, points")
     for row in ROWS:
-        compared = {method: found for method in BASELINES if (found := _compared(home, row, method))}
-        for method, results in compared.items():
-            _, success, random, _, verdict = _cells([one.counted() for one in results])
-            difference = "" if method == LEWORLDMODEL else _over(results, compared[LEWORLDMODEL])
-            lines.append(line(row.task, f"`{method}`", len(results), success, random, verdict, difference))
+        every = {method: [one for one in known if (one.task, one.method) == (row.task, method)] for method in BASELINES}
+        compared = {method: found for method, found in every.items() if len(found) == len(row.seeds)}
+        for method, found in compared.items():
+            success, episodes = _bits([one.success for one in found]), np.array(found[0].episodes)
+            _, rate, random, _, verdict = _rates(success, _bits([one.random for one in found]), episodes)
+            difference: object = ""
+            if method != LEWORLDMODEL and LEWORLDMODEL in compared:
+                theirs = _bits([one.success for one in compared[LEWORLDMODEL]])
+                difference = Difference.of(success, theirs, episodes)
+            lines.append(line(row.task, f"`{method}`", len(found), rate, random, verdict, difference))
         missing = [f"`{method}`" for method in BASELINES if method not in compared]
         left += [f"{', '.join(missing) if compared else 'all'} on {row.task}"] if missing else []
     return "\n".join([*lines, "", f"Not measured yet: {'; '.join(left)}."] if left else lines)
 
 
-def _compared(home: Path, row: Row, method: str) -> list[EvalResult]:
-    """One result of each training seed, if all are finished."""
-    steps = row.compared(method)
-    if not all(done_path(home, row.task, step).exists() for step in steps):
-        return []
-    evaluated = [do(home, row.task, step) for step in steps if step.kind == "evaluating"]
-    return [EvalResult.model_validate_json(one.printed) for one in evaluated]
+def compare(home: Path, row: Row, methods: Sequence[str], kept: Path) -> None:
+    """Measure methods, and keep what their pairs came to; what is kept already is not measured again."""
+    for method in methods:
+        for seed in row.seeds:
+            if not any((one.task, one.method, one.seed) == (row.task, method, seed) for one in read_outcomes(kept)):
+                *_, evaluated = [do(home, row.task, step) for step in row.compared(method, seed)]
+                result = EvalResult.model_validate_json(evaluated.printed)
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(Outcomes.of(row.task, method, seed, result).model_dump_json() + "\n")
 
 
-def _over(results: Sequence[EvalResult], others: Sequence[EvalResult]) -> Difference:
-    """The success of one method minus that of another, pair by pair and seed by seed."""
-    mine, theirs = (np.array([[pair.success for pair in one.counted()] for one in each]) for each in (results, others))
-    return Difference.of(mine, theirs, np.array([pair.episode for pair in results[0].counted()]))
+def read_outcomes(kept: Path) -> list[Outcomes]:
+    """Everything that is kept, the training seeds of a method in order; ValueError if pairs of a task differ."""
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
+    found = sorted(map(Outcomes.model_validate_json, lines), key=lambda one: one.seed)
+    if len({(one.task, one.episodes, one.random) for one in found}) > len({one.task for one in found}):
+        raise ValueError(f"{kept} holds outcomes of different pairs of one task; remove the lines of one kind")
+    return found
+
+
+def _bits(texts: Sequence[str]) -> np.ndarray:
+    """True for every 1: texts of one length to (S, N)."""
+    return np.array([[character == "1" for character in text] for text in texts])
 
 
 def _groups(rows: Sequence[Measured]) -> Iterator[str]:
@@ -291,9 +339,13 @@ def _groups(rows: Sequence[Measured]) -> Iterator[str]:
 
 def _cells(seeds: Sequence[Sequence[EpisodeResult]]) -> tuple[object, ...]:
     """Pairs, rates and difference over all training seeds, and what that shows; outcomes are of the same pairs."""
-    episodes = np.array([one.episode for one in seeds[0]])
     success = np.array([[one.success for one in each] for each in seeds])
     random = np.array([[one.random_success for one in each] for each in seeds])
+    return _rates(success, random, np.array([one.episode for one in seeds[0]]))
+
+
+def _rates(success: np.ndarray, random: np.ndarray, episodes: np.ndarray) -> tuple[object, ...]:
+    """The same of outcomes (S, N) by training seed and pair."""
     above = Difference.of(success, random, episodes)
     # The random policy knows nothing of the weights: it does the same under every training seed.
     baseline = Rate.of(random[0], episodes)
@@ -368,13 +420,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--methods", action="store_true", help="compare the methods of the release's table instead")
     arguments = parser.parse_args()
-    home = arguments.home.absolute()
+    home, kept = arguments.home.absolute(), arguments.out.with_name("results-methods.jsonl")
     for row in (row for row in ROWS if row.task in arguments.tasks):
-        steps = [step for method in BASELINES for step in row.compared(method)] if arguments.methods else row.steps()
-        for step in steps:
-            do(home, row.task, step)
+        if arguments.methods:
+            compare(home, row, BASELINES, kept)
+        else:
+            for step in row.steps():
+                do(home, row.task, step)
     if arguments.methods:
-        write_section(arguments.out, "methods", comparison(home))
+        write_section(arguments.out, "methods", comparison(read_outcomes(kept)))
     else:
         write_section(arguments.out, "tasks", page(rows_of(home)))
 
@@ -404,7 +458,8 @@ search, so that methods that plan on patches can be measured here at all: iCEM w
 all that plan; policies act in one forward pass per step. DINO-WM and the policies see with the frozen encoder of
 LeWorldModel (its patch tokens, the same training seed), not with DINOv2: what is compared is what stands on the tokens.
 [Baselines](baselines.md) says what each method is. The difference to `lewm` is pair by pair and seed by seed, and no
-interval is corrected for how many there are."""
+interval is corrected for how many there are. What every pair came to, by training seed, is in
+[results-methods.jsonl](results-methods.jsonl), to compare another method on the same pairs."""
 
 KINDS = """\
 Protocol `heldout`: pairs whose start was not solved already, and the groups that each task tells apart

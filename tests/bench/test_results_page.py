@@ -236,6 +236,50 @@ SOLVED = {"last": (12, 10), "path": (11, 9), "probe": (15, 16), "reach": (20, 18
 
 
 @pytest.mark.slow
+def outcomes(results: ModuleType, method: str, seed: int, success: str, random: str = "1000") -> Any:
+    return results.Outcomes(
+        task="pusht", method=method, seed=seed, versions={}, episodes=(0, 0, 1, 1), success=success, random=random
+    )
+
+
+def test_methods_are_compared_pair_by_pair_with_lewm_once_all_their_seeds_are_there(results: ModuleType):
+    known = [outcomes(results, *one) for one in (("lewm", 0, "1110"), ("gcbc", 0, "0110"))]
+    page = results.comparison(known)
+    lewm, gcbc = (cells(page, "All methods of the release", "pusht", f"`{method}`") for method in ("lewm", "gcbc"))
+    clusters = np.array([0, 0, 1, 1])
+    difference = Difference.of(np.array([[False, True, True, False]]), np.array([[True, True, True, False]]), clusters)
+    assert (lewm[-1], gcbc[-1]) == ("", str(difference))
+    assert gcbc[3] == str(Rate.of(np.array([[False, True, True, False]]), clusters))
+    assert "`pldm`, `dinowm`, `dinowm_noprop`, `gcivl`, `gciql` on pusht" in page
+    tworoom = [one.model_copy(update={"task": "tworoom"}) for one in known]
+    assert "all on tworoom" in results.comparison(tworoom)  # three seeds belong to it
+
+
+def test_kept_outcomes_are_not_measured_again(results: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    row, kept, asked = row_named(results, "pusht"), tmp_path / "kept.jsonl", []
+
+    def do(home: Path, task: str, step: Any) -> Any:
+        asked.append(step.name)
+        printed = evaluated("pusht/gcbc-seed0", "heldout", 17).model_dump_json() if step.kind == "evaluating" else "{}"
+        return results.Done(kind=step.kind, command="", seconds=1, cpu_seconds=1, cores=2, printed=printed)
+
+    monkeypatch.setattr(results, "do", do)
+    results.compare(tmp_path, row, ["gcbc"], kept)
+    assert asked == ["demos", "test", "small-seed0", "gcbc-seed0", "gcbc-seed0-compared"]
+    (found,) = results.read_outcomes(kept)
+    assert (found.success, found.random) == ("1" * 17 + "000", "0" * 18 + "11")
+    results.compare(tmp_path, row, ["gcbc"], kept)
+    assert len(asked) == 5
+
+
+def test_outcomes_of_different_pairs_are_refused(results: ModuleType, tmp_path: Path):
+    kept = tmp_path / "kept.jsonl"
+    lines = [outcomes(results, "lewm", 0, "1110"), outcomes(results, "gcbc", 0, "0110", random="0001")]
+    kept.write_text("".join(one.model_dump_json() + "\n" for one in lines), encoding="utf-8")
+    with pytest.raises(ValueError, match="different pairs"):
+        results.read_outcomes(kept)
+
+
 def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectives: ModuleType):
     measured = judged(objectives, SOLVED)
     page = objectives.page(measured)
