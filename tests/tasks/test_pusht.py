@@ -51,6 +51,68 @@ def simulator():
     return PUSHT.make_simulator()
 
 
+# The frame, and the pusher
+
+
+def test_frame_is_what_the_environment_renders(simulator: Simulator):
+    generator = np.random.default_rng(0)
+    for number in range(3):
+        simulator.reset(np.random.SeedSequence([5, number]))
+        if number:
+            simulator.perturb("color", generator)
+        for _ in range(5):
+            simulator.step(simulator.random_action(generator))
+            assert np.array_equal(simulator.frame(), simulator._environment.render())
+
+
+@pytest.fixture(scope="module")
+def pushed() -> list[tuple[np.ndarray, np.ndarray]]:
+    """States (125, 7) and actions (124, 2) of episodes of the pusher."""
+    simulator = PUSHT.make_simulator()
+    simulator.demonstrate_by("pusher")
+    episodes = [simulator.demonstrate(np.random.SeedSequence([0, k]), any_start=False) for k in range(12)]
+    return [(one.columns["state"].astype(float), one.action[:-1]) for one in episodes]
+
+
+def test_pusher_moves_as_much_as_the_released_expert_and_smoothly(pushed: list[tuple[np.ndarray, np.ndarray]]):
+    actions = np.concatenate([taken for _, taken in pushed])
+    assert 0.17 < actions.std() < 0.25  # released: 0.21, weak policy: 0.49
+    assert np.abs(actions).max() < 0.8
+    jerk = np.concatenate([np.diff(taken, axis=0) for _, taken in pushed]).std()
+    assert jerk < 0.8 * actions.std()  # independent actions: 1.4 times
+
+
+def test_pusher_pushes_and_turns_the_block_and_keeps_it_off_the_walls(pushed: list[tuple[np.ndarray, np.ndarray]]):
+    for states, _ in pushed:
+        assert np.ptp(states[:, 2:4], axis=0).max() > 10
+        assert (states[:, :2] > 15).all()
+        assert (states[:, :2] < 497).all()
+        assert (states[:, 2:4] > 20).all()
+        assert (states[:, 2:4] < 492).all()
+    turns = [turn(states[k], states[k + 25]) for states, _ in pushed for k in range(0, 100, 25)]
+    assert np.quantile(turns, 0.75) > np.radians(10)
+
+
+def test_pusher_draws_everything_from_the_seed():
+    first, second = PUSHT.make_simulator(), PUSHT.make_simulator()
+    for one in (first, second):
+        one.demonstrate_by("pusher")
+    second.demonstrate(np.random.SeedSequence([9, 9]), any_start=True)  # what it did before has no say
+    one, other = (each.demonstrate(np.random.SeedSequence([3, 1]), any_start=False) for each in (first, second))
+    assert np.array_equal(one.action, other.action, equal_nan=True)
+    assert np.array_equal(one.columns["state"], other.columns["state"])
+
+
+def test_recording_names_the_policy_that_acted(tmp_path: Path):
+    done = lewm(tmp_path, "collect", "pusht", "--episodes", 2, "--policy", "pusher", "--name", "pusht/pushes")
+    assert done.code == 0, done.err
+    assert open_dataset(tmp_path / "pusht" / "pushes.h5", "pushes").policy == PUSHT.demonstrators["pusher"]
+    done = lewm(tmp_path, "collect", "pusht", "--episodes", 2, "--policy", "pushr")
+    assert (done.code, "did you mean 'pusher'" in done.err) == (2, True), done.err
+    done = lewm(tmp_path, "collect", "reacher", "--episodes", 1, "--policy", "pusher")
+    assert "reacher has no policy 'pusher'" in done.err
+
+
 # What counts as reached
 
 

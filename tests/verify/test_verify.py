@@ -148,7 +148,7 @@ def test_damaged_recording_of_varied_colors_is_recorded_with_them(home: Path):
     path, task = recording(home), find_task("tworoom")
     with h5py.File(path, "r+") as file:
         file["step_idx"][3] += 1
-        file.attrs.update(task=task.name, policy=task.demonstrator, seed=5, starts="any", varies="color")
+        file.attrs.update(task=task.name, policy=task.demonstrators["expert"], seed=5, starts="any", varies="color")
     again = f"lewm collect tworoom --episodes 6 --seed 5 --name {DATASET} --any-room --vary color"
     assert again in problems(home)
 

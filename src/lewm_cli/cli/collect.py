@@ -13,7 +13,7 @@ EXAMPLES = options.examples(
     "lewm collect tworoom --episodes 100 --seed 1 --name tworoom/test",
     "lewm collect tworoom --episodes 300 --any-room",
     "lewm collect tworoom --episodes 300 --vary color --name tworoom/colors",
-    "lewm collect reacher --episodes 100",
+    "lewm collect pusht --episodes 300 --policy pusher --name pusht/pushes",
 )
 
 
@@ -32,6 +32,10 @@ def command(
         int, typer.Option(min=1, help="Simulator processes; does not change the content.", show_default="all cores")
     ] = available_cores(),
     name: Annotated[str | None, typer.Option(help="Dataset name.", show_default="next free TASK/demos")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="What acts; in PushT weak (random) or pusher (smooth pushes).", show_default="the task's"),
+    ] = None,
     any_room: Annotated[
         bool,
         typer.Option(
@@ -67,6 +71,7 @@ def command(
         workers=workers,
         progress=output.progress,
         name=name,
+        policy=policy,
         any_start=any_room,
         vary_color=vary == "color",
     )

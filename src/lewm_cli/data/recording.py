@@ -26,6 +26,7 @@ def record(
     episodes: int,
     seed: int,
     workers: int,
+    policy: str,
     any_start: bool,
     vary_color: bool,
     advance: Callable[[int], None],
@@ -37,6 +38,7 @@ def record(
 
     Args:
         seed: episode k draws everything from (seed, k).
+        policy: that acts, one of the task's demonstrators.
         any_start: take the simulator's own resets instead of the task's selection.
         vary_color: every episode has a color of its own; all but the frames stays the same.
         advance: called with 1 after every episode.
@@ -51,7 +53,7 @@ def record(
             raise TakenError(f"{path} exists already and recordings are never overwritten; choose another --name")
         remove_stale_parts(path)
         task.prepare()
-        simulated = partial(_demonstrator, task, seed, any_start, vary_color)
+        simulated = partial(_demonstrator, task, seed, policy, any_start, vary_color)
         made = _demonstrations(simulated, episodes, workers, waiting)
         with atomic_path(path) as part, closing(made), written_frames(part) as writer:
             lengths: list[int] = []
@@ -71,7 +73,7 @@ def record(
             writer.file.attrs.update(
                 task=task.name,
                 seed=seed,
-                policy=task.demonstrator,
+                policy=task.demonstrators[policy],
                 starts="any" if any_start else "task",
                 **({"varies": "color"} if vary_color else {}),
                 versions=", ".join(f"{name} {version}" for name, version in installed_versions().items()),
@@ -101,11 +103,12 @@ def _demonstrations(
         raise LewmError(f"a simulator process {death}; {advice}") from death
 
 
-def _demonstrator(task: Task, seed: int, any_start: bool, vary_color: bool) -> Answer:
+def _demonstrator(task: Task, seed: int, policy: str, any_start: bool, vary_color: bool) -> Answer:
     """Make, in a worker, the function that records an episode by its number, and packs its frames there."""
     assert task.make_simulator is not None, "only a task with a simulator can be recorded"
     torch.set_num_threads(1)  # frames are drawn with torch, in several processes at once
     simulator = task.make_simulator()
+    simulator.demonstrate_by(policy)
 
     def recorded(number: int) -> RecordedEpisode:
         own = np.random.SeedSequence([seed, number])

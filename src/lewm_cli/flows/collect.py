@@ -18,13 +18,17 @@ def collect(
     workers: int,
     progress: Progress,
     name: str | None = None,
+    policy: str | None = None,
     any_start: bool = False,
     vary_color: bool = False,
 ) -> Dataset:
     """Record, and open what was recorded; arguments as of `record`, and the next free `<task>/demos` without a name.
 
+    Args:
+        policy: that acts; the task's usual one if not given.
+
     Raises:
-        UsageError: the name is that of a released dataset.
+        UsageError: the name is that of a released dataset, or the task has no such policy.
         LewmError: no such task, it has no simulator, the name is taken, or the disk is full.
         StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
@@ -32,6 +36,10 @@ def collect(
     if task is None or task.make_simulator is None:
         there = offer(task_name, (task.name for task in TASKS), command("presets"))
         raise LewmError(f"there is no task {task_name!r} with a simulator to record from; {there}")
+    policy = policy or next(iter(task.demonstrators))
+    if policy not in task.demonstrators:
+        there = offer(policy, task.demonstrators, command("collect", "--help"))
+        raise UsageError(f"{task.name} has no policy {policy!r}; {there}")
     if name and home.dataset_path(name).stem in {task.released_dataset for task in TASKS}:
         last = home.dataset_path(name).stem
         raise UsageError(f"{last!r} is the name of a released dataset; choose another --name, like {name}-own")
@@ -54,6 +62,7 @@ def collect(
                     episodes=episodes,
                     seed=seed,
                     workers=workers,
+                    policy=policy,
                     any_start=any_start,
                     vary_color=vary_color,
                     advance=advance_or_stop,

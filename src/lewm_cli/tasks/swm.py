@@ -30,12 +30,16 @@ class SwmSimulator(Simulator):
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
-        self._criterion = "simulator"
+        self._criterion, self._demonstrator = "simulator", ""
 
     def reset(self, seed: np.random.SeedSequence) -> None:
         """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal."""
         reset_seed, _ = seed.spawn(2)
         self._reset(reset_seed, any_start=False)
+
+    def demonstrate_by(self, policy: str) -> None:
+        """Choose one of the task's demonstrators; without it, the first."""
+        self._demonstrator = policy
 
     def judge_by(self, criterion: str) -> None:
         """Choose one of the success criteria that the class describes; without it, the simulator's own rule."""

@@ -57,6 +57,10 @@ class Simulator(Protocol):
         """
         ...
 
+    def demonstrate_by(self, policy: str) -> None:
+        """Choose one of the task's demonstrators for all that is recorded from now on; without it, the first."""
+        ...
+
     def reset(self, seed: np.random.SeedSequence) -> None:
         """Begin where `demonstrate` does with this fresh seed, in a start of the task's selection; there is no goal."""
         ...
@@ -190,7 +194,8 @@ class Task:
         aliases: other names people use for it.
         title: a few words for tables.
         released_dataset: file name, without suffix, of the released recording; None if there is none.
-        demonstrator: what acts when episodes are recorded, for the attributes of the file.
+        demonstrators: policies that episodes can be recorded with, by the name that is typed, the usual one first, and
+            in the words of the file's attributes.
         episode_column: what the released recording calls the column of episode numbers.
         start_columns: recorded columns that, joined, are the state to start from.
         goal_columns: recorded columns that, joined, are the goal.
@@ -211,7 +216,7 @@ class Task:
     title: str
     aliases: tuple[str, ...] = ()
     released_dataset: str | None = None
-    demonstrator: str | None = None
+    demonstrators: Mapping[str, str] = field(default_factory=dict)
     episode_column: str = "ep_idx"
     start_columns: tuple[str, ...] = ()
     goal_columns: tuple[str, ...] = ()

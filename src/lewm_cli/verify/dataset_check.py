@@ -241,10 +241,14 @@ def _again(dataset: HDF5Dataset) -> str:
     task = find_task(dataset.task) if dataset.task else None
     with dataset.opened() as file:
         starts = file.attrs.get("starts")
-    own = task is not None and dataset.policy == task.demonstrator and dataset.seed is not None
-    if not own or task is None or starts not in ("any", "task") or by_path:
+    acted = [name for name, words in task.demonstrators.items() if words == dataset.policy] if task else []
+    if not acted or task is None or dataset.seed is None or starts not in ("any", "task") or by_path:
         return FETCH_AGAIN
-    options = [*(["--any-room"] if starts == "any" else []), *(["--vary", dataset.varies] if dataset.varies else [])]
+    options = [
+        *(["--policy", *acted] if acted[0] != next(iter(task.demonstrators)) else []),
+        *(["--any-room"] if starts == "any" else []),
+        *(["--vary", dataset.varies] if dataset.varies else []),
+    ]
     numbers = ("--episodes", dataset.episodes, "--seed", dataset.seed)
     collect = command("collect", task.name, *numbers, "--name", dataset.name, *options)
     return f"record the same again: {command('rm', dataset.name, '--dataset')} && {collect}"

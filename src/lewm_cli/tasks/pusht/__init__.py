@@ -12,7 +12,10 @@ PUSHT = Task(
     title="a disk that pushes a T-shaped block",
     aliases=("push-t",),
     released_dataset="pusht_expert_train",
-    demonstrator="weak policy of stable_worldmodel (random, biased to the block), drawn to places between the walls",
+    demonstrators={
+        "weak": "weak policy of stable_worldmodel (random, biased to the block), drawn to places between the walls",
+        "pusher": "scripted pusher: behind a point of the block, a smooth push, and back; to no goal",
+    },
     episode_column="episode_idx",
     start_columns=("state",),
     goal_columns=("state",),

@@ -1,9 +1,11 @@
-"""The real PushT simulator and its weak policy, driven by plain arrays."""
+"""The real PushT simulator and its demonstrators, driven by plain arrays."""
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 
+from lewm_cli.tasks.pusht.pusher import Pusher
 from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state, tries
 from lewm_cli.tasks.task import Episode
 
@@ -27,7 +29,7 @@ TAKEN = 1e-3
 
 
 class PushTSimulator(SwmSimulator):
-    """stable_worldmodel's `swm/PushT-v1` with its WeakPolicy.
+    """stable_worldmodel's `swm/PushT-v1` with its WeakPolicy, and a scripted pusher.
 
     States (7,) are agent x, y, block x, y, block angle in [0, 2 pi), agent velocity x, y; lengths in pixels of 512.
     The simulator's own success criterion asks that agent and block are within 20 pixels of their goals together, and
@@ -37,15 +39,20 @@ class PushTSimulator(SwmSimulator):
     def __init__(self) -> None:
         environment = make_environment("swm/PushT-v1")
         super().__init__(environment)
+        import pygame
         from stable_worldmodel.envs.pusht import WeakPolicy
+        from stable_worldmodel.envs.utils import DrawOptions
 
+        self._canvas = pygame.Surface((environment.window_size, environment.window_size))
+        self._drawing, self._draw_polygon = DrawOptions(self._canvas), pygame.draw.polygon
+        self._pusher = Pusher(environment, ARENA)
         self._policy = WeakPolicy()
         # It acts on batches only, and this is one.
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
     def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
-        """Record the weak policy for 124 steps, the reset frame included; it has no goal and never ends early.
+        """Record the demonstrator for 124 steps, the reset frame included; it has no goal and never ends early.
 
         Unless `any_start`, resets are drawn until nothing touches: the simulator's own let the agent lie in the block.
         """
@@ -53,10 +60,15 @@ class PushTSimulator(SwmSimulator):
         self._reset(reset_seed, any_start=any_start)
         if vary_color:
             self._recolor(np.random.default_rng(color_seed), from_any=True)
-        self._policy.set_seed(policy_seed)
+        act = self._act
+        if self._demonstrator == "pusher":
+            self._pusher.begin(policy_seed)
+            act = self._pusher.act
+        else:
+            self._policy.set_seed(policy_seed)
         rows, actions = [self._row()], []
         for _ in range(STEPS):
-            actions.append(self._act())
+            actions.append(act())
             self.step(actions[-1])
             rows.append(self._row())
         return Episode.of_rows(rows, actions)
@@ -81,6 +93,26 @@ class PushTSimulator(SwmSimulator):
     def step(self, action: np.ndarray) -> None:
         """Advance one environment step; action (2,), the agent is drawn to its place + 100 x action and not clipped."""
         self._environment.step(action)
+
+    def frame(self) -> np.ndarray:
+        """The camera's frame: (224, 224, 3) uint8.
+
+        It is what the environment's `render` gives, bit for bit, in under half of its time: drawn on one canvas, which
+        is read as it lies in memory.
+        """
+        environment, space = self._environment, self._environment.variation_space
+        self._canvas.fill(space["background"]["color"].value)
+        if space["rendering"]["render_goal"].value:
+            goal = environment._get_goal_pose_body(environment.goal_pose)
+            for shape in environment.block.shapes:
+                corners = [goal.local_to_world(corner).int_tuple for corner in shape.get_vertices()]
+                self._draw_polygon(self._canvas, space["goal"]["color"].value, [*corners, corners[0]])
+        for part in ("agent", "block"):
+            environment._set_body_color(getattr(environment, part), space[part]["color"].value.tolist())
+        environment.space.debug_draw(self._drawing)
+        stored = np.frombuffer(self._canvas.get_buffer().raw, np.uint8).reshape(*self._canvas.get_size(), 4)
+        small = cv2.resize(stored, (environment.render_size, environment.render_size))
+        return np.ascontiguousarray(small[..., 2::-1])  # stored as blue, green, red and nothing
 
     def goal_frame(self) -> np.ndarray:
         """The same world with agent and block at the goal: (224, 224, 3) uint8."""
