@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
 
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.system_errors import explain
 from lewm_cli.text_file import read_text
 
@@ -81,11 +81,16 @@ def read_info(folder: Path, name: str) -> Info:
     """Read and check the description of a data set.
 
     Raises:
+        MissingError: there is none.
         LewmError: it is of a version that is not read, or something in it is missing or wrong.
     """
     path = folder / (INFO if (folder / INFO).exists() else OLD_INFO)
     try:
         tree = json.loads(read_text(path, "a JSON file"))
+    except FileNotFoundError as error:
+        raise MissingError(
+            f"{folder} has no {INFO}, which describes a LeRobot data set; name a folder of one"
+        ) from error
     except OSError as error:
         raise explain(error, path, "read") from error
     except ValueError as error:
