@@ -97,7 +97,7 @@ def _joined(path: Path, groups: Sequence[int], columns: tuple[str, ...] | None) 
         raise _damaged(path, error) from error
     lacking = [name for name in columns or () if name not in table.column_names]
     if lacking:
-        raise LewmError(f"{path} has no column {lacking[0]!r}; it has {', '.join(table.column_names)}")
+        raise LewmError(f"{path} has no column {lacking[0]!r}, which a LeRobot data set has; write it again")
     return table.select(list(columns)) if columns is not None else table
 
 
@@ -121,7 +121,8 @@ def _damaged(path: Path, why: object) -> LewmError:
     kind = look(path)
     if kind is not FileKind.PARQUET:
         return LewmError(f"{path} is damaged: {mistaken(path, kind, 'a Parquet file')}")
+    said = " ".join(str(why).split())
     return LewmError(
-        f"{path} is cut short or damaged ({why}); copy or download it again, or, where LeRobot has just recorded it, "
+        f"{path} is cut short or damaged ({said}); copy or download it again, or, where LeRobot has just recorded it, "
         "end the recording with `dataset.finalize()`"
     )
