@@ -33,7 +33,7 @@ class FrameFormat:
     width: int
     channels: int = field(default=3, kw_only=True)
     channels_first: bool = field(default=False, kw_only=True)
-    white: float | None = field(default=None, kw_only=True)
+    white: int | None = field(default=None, kw_only=True)
     bgr: bool = field(default=False, kw_only=True)
 
     @classmethod
