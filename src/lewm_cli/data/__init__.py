@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         used_actions,
         used_rows,
     )
-    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video, unequal
     from lewm_cli.data.video_frames import decoded_frames, frame_times, video_rate
 else:
     __getattr__ = lazy_names(__name__)
@@ -92,6 +92,7 @@ __all__ = [
     "square",
     "squared_errors",
     "ssim",
+    "unequal",
     "used_actions",
     "used_rows",
     "video_rate",
