@@ -132,7 +132,7 @@ def command(
         skip_damaged=skip_damaged,
     )
     if dry_run:
-        planned, found = plan_import(where, request, output.progress)
+        planned, found = plan_import(where, request, output.say, output.progress)
         output.result(survey_tree(found, planned), lambda: survey_tables(found, planned))
         return
     dataset, finished = import_recording(where, request, workers=workers, say=output.say, progress=output.progress)

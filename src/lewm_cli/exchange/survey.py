@@ -10,10 +10,12 @@ from lewm_cli.config import Box, Fit, Framing
 from lewm_cli.data.frame_writer import USUAL, encode
 from lewm_cli.data.framing import square
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.converted_episode import FEWEST
 from lewm_cli.exchange.pixel_conversion import Colors, PixelConversion, recognize, sample_frames
 from lewm_cli.exchange.source import Source
 from lewm_cli.plural import counted
+
+FEWEST = 2
+"""Frames of an episode: one alone shows nothing that an action does."""
 
 USUAL_SIZE = 224
 """Side of the frames of a recording in pixels, where the camera's are not smaller."""
