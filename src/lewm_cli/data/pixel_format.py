@@ -1,12 +1,13 @@
 """The ways in which frames are stored, and how all of them become RGB frames of uint8."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import h5py
 import numpy as np
 
-from lewm_cli.data.hdf5_file import GUIDE, read_rows
+from lewm_cli.data.hdf5_file import GUIDE, import_command, read_rows
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import HEAD, FileKind, look_at
 from lewm_cli.suggestion import command
@@ -77,7 +78,7 @@ class PixelFormat:
         if self.plain:
             return stored
         if self.encoded:
-            images = [self._same_size(_decoded(row, self.column)) for row in stored]
+            images = [self._same_size(decoded_image(row, self.column)) for row in stored]
             return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
         frames = np.moveaxis(stored, 1, -1) if self.channels_first else stored
         frames = frames.reshape(len(frames), self.size, self.size, self.channels)[..., :3]
@@ -96,13 +97,13 @@ class PixelFormat:
             height, width = frame.shape[:2]
             raise LewmError(
                 f"{self.column} holds an image of {width} x {height} pixels, and the first has {self.size} x "
-                f"{self.size}; bring them to one size: {GUIDE}#frames-that-are-not-square"
+                f"{self.size}; bring them to one size: {GUIDE}#frames-of-other-shapes"
             )
         return frame
 
 
-def _decoded(row: np.ndarray | bytes, column: str) -> np.ndarray:
-    """An image (H, W, 3) uint8, RGB, of the bytes of its file; raises LewmError if they are not."""
+def decoded_image(row: np.ndarray | bytes, column: str) -> np.ndarray:
+    """An image (H, W, 3) uint8, RGB, of the bytes of its file, padded or not; raises LewmError if they are not."""
     content = np.frombuffer(bytes(row), np.uint8)
     try:
         frame = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
@@ -126,8 +127,8 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{held} and holds no frames; record some with: {command('collect', 'TASK', '--episodes', 'N')}"
         )
     if _is_encoded(stored):
-        height, width = _decoded(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
-        _refuse_oblong(height, width, held)
+        height, width = decoded_image(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
+        _refuse_oblong(height, width, held, file)
         return PixelFormat(column, height, encoded=True)
     if stored.dtype.kind not in "uifb" or stored.ndim not in (3, 4):
         raise LewmError(
@@ -147,7 +148,7 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{GUIDE}#frames-of-other-shapes"
         )
     height, width = shape[1:] if channels_first else shape[:2]
-    _refuse_oblong(height, width, held)
+    _refuse_oblong(height, width, held, file)
     white = None if stored.dtype == np.uint8 else _white(stored, held)
     return PixelFormat(column, height, False, channels_first, shape[0] if channels_first else shape[2], white)
 
@@ -177,12 +178,11 @@ def _is_encoded(stored: h5py.Dataset) -> bool:
     return look_at(bytes(row[0] if strings else row)[:HEAD]) is FileKind.IMAGE
 
 
-def _refuse_oblong(height: int, width: int, held: str) -> None:
+def _refuse_oblong(height: int, width: int, held: str, path: str) -> None:
     if height != width:
-        side = min(height, width)
         raise LewmError(
-            f"{held}: frames of {width} x {height} pixels, and they have to be square; crop them, "
-            f"for example to {side} x {side}: {GUIDE}#frames-that-are-not-square"
+            f"{held}: frames of {width} x {height} pixels, and they have to be square; this crops them, and --fit pad "
+            f"or squash keeps the whole: {import_command(Path(path))}"
         )
     if not 0 < height <= LARGEST:
         raise LewmError(f"{held}: frames of {width} x {height} pixels, and a side has 1 to {LARGEST:,}")
