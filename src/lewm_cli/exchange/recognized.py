@@ -6,6 +6,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.episode_groups import open_episode_groups
 from lewm_cli.exchange.flat_hdf5 import open_flat_hdf5
+from lewm_cli.exchange.lerobot_source import open_lerobot
 from lewm_cli.exchange.npz_source import open_npz
 from lewm_cli.exchange.source import Asked, Source
 from lewm_cli.exchange.unread import refuse_unread
@@ -17,6 +18,7 @@ Raises LewmError where it is of this layout, and damaged, or leaves something op
 """
 
 OPENERS: tuple[Opener, ...] = (
+    open_lerobot,
     open_episode_groups,
     open_flat_hdf5,
     open_npz,
