@@ -120,8 +120,8 @@ def episodes_by(file: h5py.File, keys: tuple[str, ...], rows: tuple[int, ...]) -
     elif len(keys) == 1 and not _are_flags(stored[0]):
         found = _from_ends(_ends_of_numbers(_one_per_row(stored[0]), keys[0], file.filename), keys)
     else:
-        flags = [_flags(file, key, rows) for key in keys]
-        if len({None if one is None else len(one) for one in flags}) > 1 or flags[0] is None:
+        flags = [one for key in keys if (one := _flags(file, key, rows)) is not None]
+        if len(flags) < len(keys) or len({len(one) for one in flags}) > 1:
             raise LewmError(f"{file.filename}: {' and '.join(keys)} are no flags of 0 and 1 with {_counted(rows)}")
         ends = np.any(flags, axis=0)
         if STARTS.search(keys[0]) or (ends[0] and not ends[-1]):

@@ -45,8 +45,8 @@ _IMPORTED = {
 """Files that are a part of what `lewm import` reads."""
 
 FROM_ROS = (
-    "read frames and commands of its topics with the rosbags library, write each frame and the newest command before it "
-    "into columns of an HDF5 or npz file, and `lewm import` that"
+    "read frames and commands of its topics with the rosbags library, write each frame and the newest command before "
+    "it into columns of an HDF5 or npz file, and `lewm import` that"
 )
 
 _ADVICE = {
@@ -57,12 +57,6 @@ _ADVICE = {
 """The way from files that are no recordings to one."""
 
 
-def import_command(path: Path, *options: str) -> str:
-    """The command that imports a file or a folder, under its own name."""
-    name = path.absolute().name if path.is_dir() else path.stem
-    return command("import", path, "--name", name or "recording", *options)
-
-
 def _import_of(kind: FileKind, path: Path) -> str | None:
     """The sentence with the command that imports a file of this kind, or the folder that it is a part of."""
     if kind not in _IMPORTED:
@@ -71,7 +65,7 @@ def _import_of(kind: FileKind, path: Path) -> str | None:
     if kind is FileKind.PARQUET:  # data/chunk-000/file-000.parquet
         folder = next((one for one in path.parents if (one / "meta" / "info.json").is_file()), folder)
     source = folder if kind in (FileKind.PARQUET, FileKind.IMAGE) else path
-    return f"{_IMPORTED[kind]}: {import_command(source)}"
+    return f"{_IMPORTED[kind]}: {command('import', source)}"
 
 
 @contextmanager

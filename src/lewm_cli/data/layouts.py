@@ -8,10 +8,11 @@ from pathlib import Path
 
 import h5py
 
-from lewm_cli.data.hdf5_file import FROM_ROS, GUIDE, datasets_in, import_command, open_file
+from lewm_cli.data.hdf5_file import FROM_ROS, GUIDE, datasets_in, open_file
 from lewm_cli.data.pixel_format import looks_like_frames
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import FileKind, look
+from lewm_cli.suggestion import command
 
 SHOWN = 6
 """Paths in a file or folder that are named to say what it holds."""
@@ -100,17 +101,17 @@ def other_layout(file: h5py.File, missing: str) -> LewmError:
     names = list(datasets_in(file))
     held = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     layout, frames = file_layout(file), list(color_frames(file))
+    camera = ("--camera", frames[0].rpartition("/")[2]) if len(frames) > 1 else ()
+    source = path.parent if layout is ALOHA else path
+    imports = command("import", source, *camera)
     if layout and not frames:
-        way = f"it has {layout.name} with states and no frames; {layout.way}, then: {import_command(path)}"
-    elif layout is ALOHA:
-        camera = ("--camera", frames[0].rpartition("/")[2]) if len(frames) > 1 else ()
-        way = f"it has {layout.name}, and this imports all of its folder: {import_command(path.parent, *camera)}"
+        way = f"it has {layout.name} with states and no frames; {layout.way}, then: {imports}"
     elif layout:
-        camera = ("--camera", frames[0].rpartition("/")[2]) if len(frames) > 1 else ()
-        way = f"it has {layout.name}, and this imports it: {import_command(path, *camera)}"
+        way = f"it has {layout.name}, and this imports {'its whole folder' if layout is ALOHA else 'it'}: {imports}"
     else:
-        pixels = f"pixels={frames[0] if frames else 'COLUMN'}"
-        named = import_command(path, "--map", pixels, "--map", "action=COLUMN")
+        named = command(
+            "import", path, "--map", f"pixels={frames[0] if frames else 'COLUMN'}", "--map", "action=COLUMN"
+        )
         way = f"where they have other names, this imports them: {named}; {GUIDE}#your-own-recordings describes columns"
     return LewmError(f"{file.filename} has no {missing}; it holds {held or 'nothing'}: {way}")
 
@@ -163,10 +164,10 @@ def folder_in_place(folder: Path) -> LewmError:
         held = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "") or "empty"
     way = conversion(layout, folder) if layout else ""
     if layout is FILES and _holds_recordings(folder):
-        way = f"name the one that is meant, or join them with: {import_command(folder)}"
+        way = f"name the one that is meant, or join them with: {command('import', folder)}"
     elif layout and not way:
         camera = ("--camera", cameras[0]) if len(cameras) > 1 else ()
-        way = f"this imports it: {import_command(folder, *camera)}"
+        way = f"this imports it: {command('import', folder, *camera)}"
     kind = layout.name if layout else "a folder"
     return LewmError(f"{folder} is {kind} ({held}), and a recording is one HDF5 file; {way or f'{GUIDE} describes it'}")
 
@@ -178,7 +179,7 @@ def conversion(layout: Layout, folder: Path) -> str:
     path = folder.absolute()
     file = f"{path.name.partition('.')[0] or 'recording'}.{'npz' if layout is ZARR else 'h5'}"
     program = shlex.join(("python", "-c", _PROGRAMS.get(layout, "").format(path=str(path), file=file)))
-    return layout.way.format(file=file, program=program, command=import_command(Path(file)))
+    return layout.way.format(file=file, program=program, command=command("import", file))
 
 
 def _holds_recordings(folder: Path) -> bool:

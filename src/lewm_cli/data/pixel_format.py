@@ -1,14 +1,13 @@
 """The ways in which frames are stored, and how all of them become RGB frames of uint8."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import h5py
 import numpy as np
 
 from lewm_cli.data.frame_format import FrameFormat, white_of
-from lewm_cli.data.hdf5_file import GUIDE, import_command, read_rows
+from lewm_cli.data.hdf5_file import GUIDE, read_rows
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import HEAD, FileKind, look_at
 from lewm_cli.suggestion import command
@@ -78,7 +77,7 @@ class PixelFormat:
         if not self._raw.in_range(stored):
             raise LewmError(
                 f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
-                f"convert them: {GUIDE}#frames-of-other-numbers"
+                "write those rows anew"
             )
         return self._raw.rgb(stored)
 
@@ -169,7 +168,7 @@ def _refuse_oblong(height: int, width: int, held: str, path: str) -> None:
     if height != width:
         raise LewmError(
             f"{held}: frames of {width} x {height} pixels, and they have to be square; this crops them, and --fit pad "
-            f"or squash keeps the whole: {import_command(Path(path))}"
+            f"or squash keeps the whole: {command('import', path)}"
         )
     if not 0 < height <= LARGEST:
         raise LewmError(f"{held}: frames of {width} x {height} pixels, and a side has 1 to {LARGEST:,}")
@@ -183,7 +182,8 @@ def _white(stored: h5py.Dataset, held: str) -> int:
     white = white_of(low, high, stored.dtype.kind)
     if white:
         return white
+    imports = command("import", stored.file.filename, "--white", "65535")
     raise LewmError(
         f"{held} with values from {low:g} to {high:g}, which may mean several things; "
-        f"convert them to 0 to 255 of uint8: {GUIDE}#frames-of-other-numbers"
+        f"this makes 0 to 255 of them, where 65535 is white: {imports}"
     )

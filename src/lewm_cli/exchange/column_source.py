@@ -1,6 +1,5 @@
 """Sources that keep every quantity as a column of numbers, whatever file the columns lie in."""
 
-import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
 from lewm_cli.data.pixel_format import decoded_image
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.source import Asked, RawEpisode, Source
@@ -17,10 +17,8 @@ from lewm_cli.suggestion import command, few
 
 Array = npt.NDArray[Any]
 
-RESERVED = re.compile(
-    r"(pixels|action|ep_len|ep_offset|ep_idx|episode_idx|step_idx|source_row|source_episodes)|(.*/.*)"
-)
-"""Names of columns that a recording writes itself, or cannot have."""
+RESERVED = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "episode_idx", "step_idx", SOURCE_ROW, SOURCE_EPISODES)
+"""Names of columns that a recording writes itself."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class EpisodeRows:
         frames: number of its frames.
         action_start: its first row in columns with a row for every action.
         actions: number of its actions.
+        fault: the reason why it cannot be read; empty if it can.
     """
 
     file: Path
@@ -41,6 +40,7 @@ class EpisodeRows:
     frames: int
     action_start: int
     actions: int
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,25 @@ class ColumnSource(Source):
         """Read the frames of an episode as they are stored, one by one; errors as of `read`."""
 
     def actions(self, number: int) -> npt.NDArray[np.floating[Any]]:
-        rows = self.rows[number]
+        rows = self._readable(number)
         taken = self._table(rows, Quantity("action", self.action, per_action=True))[:, list(self.dimensions)]
         if not self.last_action:
             taken[-1] = np.nan
         return taken
 
     def read(self, number: int) -> RawEpisode:
-        rows = self.rows[number]
+        rows = self._readable(number)
         columns = {quantity.name: self._table(rows, quantity) for quantity in self.quantities}
         narrow = {name: table[:, 0] if table.shape[1] == 1 else table for name, table in columns.items()}
         # Proprioception is (T, P), whatever P is.
         columns = {name: columns[name] if name == "proprio" else table for name, table in narrow.items()}
         return RawEpisode(self._frames(number), self.actions(number), columns=columns)
+
+    def _readable(self, number: int) -> EpisodeRows:
+        rows = self.rows[number]
+        if rows.fault:
+            raise LewmError(rows.fault)
+        return rows
 
     def _table(self, rows: EpisodeRows, quantity: Quantity) -> npt.NDArray[np.floating[Any]]:
         """Rows (T, D) of a quantity for all frames, NaN where it has none."""
@@ -136,7 +142,7 @@ class ColumnSource(Source):
 def refuse_wrong_map(asked: Asked) -> None:
     """Refuse names in --map that a recording cannot give to a column; raises UsageError."""
     for column in asked.map:
-        if column not in ("pixels", "action") and (not column or RESERVED.fullmatch(column)):
+        if column not in ("pixels", "action") and (column in RESERVED or "/" in column):
             raise UsageError(
                 f"--map {column}={asked.map[column]} gives a column a name that a recording cannot have, or writes "
                 "itself; choose another one, of letters and _"

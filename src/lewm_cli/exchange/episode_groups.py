@@ -92,14 +92,6 @@ class _Episode:
         """The place for a sentence."""
         return str(self.file) if self.group.name == "/" else f"{self.group.name.strip('/')} of {self.file}"
 
-    @property
-    def left_out(self) -> str:
-        """The words that say how to leave it out."""
-        if self.group.name == "/":
-            return "move it out of the folder to leave it out"
-        path, group = json.dumps(str(self.file)), json.dumps(self.group.name)
-        return f"to leave it out: python -c 'import h5py; del h5py.File({path}, \"r+\")[{group}]'"
-
 
 def open_episode_groups(path: Path, name: str, asked: Asked) -> Source | None:
     """Open a file, or a folder of files, with one group per episode; None if it is something else."""
@@ -115,13 +107,20 @@ def open_episode_groups(path: Path, name: str, asked: Asked) -> Source | None:
         )
     if not files:
         return None
-    with looked_into(files[0]) as file:
-        layout = _layout(file, name, asked)
-        if layout is None:
-            return None
-        refuse_wrong_map(asked)
-        source = replace(_with_columns(file, files[0], layout, name, asked), files=files, fps=_rate(file))
-    return _with_episodes(source, layout, asked)
+    for place in files:
+        try:
+            with looked_into(place) as file:
+                layout = _layout(file, name, asked)
+                if layout is None:
+                    return None
+                refuse_wrong_map(asked)
+                source = replace(_with_columns(file, place, layout, name, asked), files=files, fps=_rate(file))
+        except LewmError as error:  # the next file may be whole
+            if isinstance(error, UsageError) or place == files[-1]:
+                raise
+        else:
+            return _with_episodes(source, layout, asked)
+    return None
 
 
 def _layout(file: h5py.File, name: str, asked: Asked) -> GroupLayout | None:
@@ -184,7 +183,9 @@ def _with_columns(file: h5py.File, path: Path, layout: GroupLayout, name: str, a
     pixels = _pixels(first, layout, cameras, held, name, asked)
     action = mapped_paths(asked, "action", held, name) or _action_paths(group, layout)
     if not action:
-        raise LewmError(f"{first.at} has no {' or '.join(layout.actions)}, and it holds {few(held)}; {first.left_out}")
+        raise LewmError(
+            f"{first.at} has no {' or '.join(layout.actions)}, and it holds {few(held)}; --map action=PATH names it"
+        )
     widths = {one: _action_width(first, one) for one in action}
     names = side_by_side({one.rpartition("/")[2]: width for one, width in widths.items()})
     dimensions = chosen_actions(name, names, sum(widths.values()), asked)
@@ -207,7 +208,7 @@ def _with_columns(file: h5py.File, path: Path, layout: GroupLayout, name: str, a
     swapped = layout.kind == PRESETS["aloha"].kind and is_encoded(group[pixels])
     if swapped:
         notes.append(
-            "images are read as ALOHA writes them, with red and blue exchanged in the JPEG files; look at a frame"
+            "JPEG files are read as ALOHA writes them, with red and blue exchanged; --colors bgr reads them as usual"
         )
     return HDF5Source(
         kind=layout.kind,
@@ -276,11 +277,11 @@ def _action_paths(group: h5py.Group, layout: GroupLayout) -> tuple[str, ...]:
 def _action_width(episode: _Episode, path: str) -> int:
     stored = dataset_at(episode.group, path)
     if stored is None:
-        raise LewmError(f"{episode.at} has no {path}; {episode.left_out}")
+        raise LewmError(f"{episode.at} has no {path}")
     if not is_table(stored):
         raise LewmError(
-            f"{episode.at}: {path} is {stored.dtype} of shape {stored.shape}, and actions are numbers (rows, dimensions); "
-            "name others with --map action=PATH"
+            f"{episode.at}: {path} is {stored.dtype} of shape {stored.shape}, and actions are numbers (rows, "
+            "dimensions); name others with --map action=PATH"
         )
     return width_of(stored)
 
@@ -306,35 +307,39 @@ def _with_episodes(source: HDF5Source, layout: GroupLayout, asked: Asked) -> HDF
     names: list[SourceEpisode] = []
     empty: list[str] = []
     masks: set[str] = set()
-    said: dict[tuple[Path | None, str], str] = {}  # names by file and number; all files of ALOHA count together
+    said: dict[tuple[Path | None, str], list[str]] = {}  # by file and number; all files of ALOHA count together
     check = _Check(source)
     for path in source.files:
-        with looked_into(path) as file:
-            episodes = list(_episodes(file, path, layout))
-            if not episodes:
-                raise LewmError(
-                    f"{path} holds no episode, and other files of {source.name} do; move it out of the folder"
-                )
-            masks |= set(_masks(file))
-            chosen = _masked(file, episodes, source.name, asked)
-            for episode in episodes:
-                name = (
-                    episode.name if layout.parent is None or len(source.files) == 1 else f"{path.name}/{episode.name}"
-                )
-                other = said.setdefault((None if layout.parent is None else path, episode.said), name)
-                if other != name:
-                    raise LewmError(
-                        f"{other} and {name} of {source.name} both say that they are episode {episode.said}; remove one "
-                        "of them, or give it another number"
-                    )
-                if chosen is not None and episode.group.name.rpartition("/")[2] not in chosen:
-                    continue
-                place = check.place(episode)
-                if place.frames:
-                    rows.append(place)
-                    names.append(SourceEpisode(name, place.frames))
-                else:
-                    empty.append(name)
+        try:
+            with looked_into(path) as file:
+                episodes = list(_episodes(file, path, layout))
+                masks |= set(_masks(file))
+                chosen = _masked(file, episodes, source.name, asked)
+                for episode in episodes:
+                    whole = layout.parent is None or len(source.files) == 1
+                    name = episode.name if whole else f"{path.name}/{episode.name}"
+                    said.setdefault((None if layout.parent is None else path, episode.said), []).append(name)
+                    if chosen is not None and episode.group.name.rpartition("/")[2] not in chosen:
+                        continue
+                    place = check.place(episode)
+                    if place.frames or place.fault:
+                        rows.append(place)
+                        names.append(SourceEpisode(name, place.frames or None))
+                    else:
+                        empty.append(name)
+        except UsageError:
+            raise
+        except LewmError as error:
+            if len(source.files) == 1:
+                raise
+            rows.append(EpisodeRows(path, "", 0, 0, 0, 0, str(error)))
+            names.append(SourceEpisode(path.name))
+    for (_, number), alike in said.items():
+        if len(alike) > 1:
+            raise LewmError(
+                f"{' and '.join(alike[:2])} of {source.name} both say that they are episode {number}; remove one of "
+                "them, or give it another number"
+            )
     if not rows:
         raise LewmError(f"{source.name} has no episode with frames; record some, or copy it again")
     notes = [*source.notes, *check.notes]
@@ -388,38 +393,42 @@ class _Check:
         return [f"{name} is left out, for {place} has none that fits" for name, place in self.missing.items()]
 
     def place(self, episode: _Episode) -> EpisodeRows:
-        """The rows of an episode; raises LewmError where it lacks something, or has it otherwise than the first."""
-        group = episode.group
-        pixels = dataset_at(group, self.source.pixels)
+        """The rows of an episode, or what it lacks, or has otherwise than the first."""
+        pixels = dataset_at(episode.group, self.source.pixels)
+        frames = 0 if pixels is None else len(pixels)
+        place = EpisodeRows(episode.file, episode.group.name.strip("/"), 0, frames, 0, 0)
         if pixels is None:
-            raise LewmError(f"{episode.at} has no {self.source.pixels}, and others have; {episode.left_out}")
-        frames = len(pixels)
+            return replace(place, fault=f"{episode.at} has no {self.source.pixels}, and others have")
         if not frames:
-            return EpisodeRows(episode.file, group.name.strip("/"), 0, 0, 0, 0)
+            return place
+        try:
+            width = sum(_action_width(episode, path) for path in self.source.action)
+        except LewmError as error:
+            return replace(place, fault=str(error))
         shape = () if self.source.encoded else pixels.shape[1:]
-        width = sum(_action_width(episode, path) for path in self.source.action)
         if not self.first:
             self.first, self.shape, self.widths["action"] = episode.name, shape, width
-        if shape != self.shape:
-            raise LewmError(
-                f"{episode.at} has frames of shape {shape}, and {self.first} of {self.shape}; a recording has frames of "
-                f"one size; {episode.left_out}"
-            )
-        if width != self.widths["action"]:
-            raise LewmError(
-                f"{episode.at} has actions of {counted(width, 'dimension')}, and {self.first} of "
-                f"{self.widths['action']}; {episode.left_out}"
-            )
-        rows = {len(group[path]) for path in self.source.action}
-        if len(rows) > 1 or not rows <= {frames, frames - 1}:
-            raise LewmError(
-                f"{episode.at} has {counted(frames, 'frame')} and {' and '.join(map(str, sorted(rows)))} rows of actions; "
-                f"every frame needs one, and the last may go without; {episode.left_out}"
-            )
-        for quantity in self.source.quantities:
-            tables = [one for path in quantity.paths if (one := dataset_at(group, path)) is not None and is_table(one)]
+        rows = {len(episode.group[path]) for path in self.source.action}
+        place = replace(place, actions=max(rows), fault=self._fault(shape, width, frames, rows, episode.at))
+        for quantity in self.source.quantities if not place.fault else ():
+            there = [dataset_at(episode.group, path) for path in quantity.paths]
+            tables = [one for one in there if one is not None and is_table(one)]
             wide = sum(map(width_of, tables))
-            fits = len(tables) == len(quantity.paths) and {len(one) for one in tables} in ({frames}, {frames - 1})
+            fits = len(tables) == len(there) and {len(one) for one in tables} in ({frames}, {frames - 1})
             if not fits or self.widths.setdefault(quantity.name, wide) != wide:
                 self.missing.setdefault(quantity.name, episode.name)
-        return EpisodeRows(episode.file, group.name.strip("/"), 0, frames, 0, rows.pop())
+        return place
+
+    def _fault(self, shape: tuple[int, ...], width: int, frames: int, rows: set[int], at: str) -> str:
+        """What is wrong with an episode in words; nothing if it is like the first."""
+        if shape != self.shape:
+            return f"{at} has frames of shape {shape}, and {self.first} of {self.shape}; a recording has one size"
+        if width != self.widths["action"]:
+            return f"{at} has actions of {counted(width, 'dimension')}, and {self.first} of {self.widths['action']}"
+        if len(rows) > 1 or not rows <= {frames, frames - 1}:
+            held = " and ".join(map(str, sorted(rows)))
+            return (
+                f"{at} has {counted(frames, 'frame')} and {held} rows of actions; every frame needs one, and the "
+                "last may go without"
+            )
+        return ""

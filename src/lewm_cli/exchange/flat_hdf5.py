@@ -266,8 +266,7 @@ def _quantities(
         found[column] = Quantity(column, paths, rows[0] not in sizes)
         used = used | set(paths)
     for path, stored in held.items():
-        column = path.replace("/", "_")
-        beside = path not in used and column not in found and not RESERVED.fullmatch(column) and column not in NUMBERS
-        if beside and "next_" not in path and is_table(stored) and len(stored) in rows and width_of(stored) <= WIDEST:
-            found[column] = Quantity(column, (path,), len(stored) != rows[0])
+        beside = path not in used and path not in found and path not in (*RESERVED, *NUMBERS) and "next_" not in path
+        if beside and is_table(stored) and len(stored) in rows and width_of(stored) <= WIDEST:
+            found[path] = Quantity(path, (path,), len(stored) != rows[0])
     return tuple(found.values())

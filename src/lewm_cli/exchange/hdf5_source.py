@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from lewm_cli.data.frame_format import FrameFormat
 from lewm_cli.data.hdf5_file import dataset_at, opened, read_rows, unreadable
-from lewm_cli.data.pixel_format import CHANNELS, decoded_image
+from lewm_cli.data.pixel_format import decoded_image
+from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows
 from lewm_cli.file_kind import FileKind, look
-from lewm_cli.data.video_dataset import in_order
 
 BLOCK = 2**24
 """Bytes of frames that are read at once."""
@@ -79,12 +80,11 @@ def frame_size(stored: h5py.Dataset) -> str:
     Raises:
         LewmError: they are image files, and the first cannot be read.
     """
-    shape: tuple[int, ...] = stored.shape[1:]
+    shape = stored.shape[1:]
     if is_encoded(stored):
         shape = decoded_image(read_rows(stored, slice(0, 1))[0], f"{stored.file.filename}: {stored.name}").shape
-    channels_first = len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS
-    height, width = shape[1:] if channels_first else shape[:2]
-    return f"{width} x {height}"
+    format = FrameFormat.of_shape(shape)
+    return f"{format.width} x {format.height}" if format else " x ".join(map(str, shape))
 
 
 def is_encoded(stored: h5py.Dataset) -> bool:

@@ -56,6 +56,8 @@ class NpzSource(ColumnSource):
 
     def _rows(self, file: Path, member: str) -> "_Rows":
         if (file, member) not in self.streams:
+            if any(other != file for other, _ in self.streams):
+                self.streams.clear()  # a folder may have more files than can be open
             self.streams[file, member] = _Rows(file, member)
         return self.streams[file, member]
 
@@ -66,7 +68,7 @@ class _Rows:
     def __init__(self, path: Path, member: str) -> None:
         self.path, self.member = path, member
         with _said(path, member):
-            self.stream: IO[bytes] = zipfile.ZipFile(path).open(f"{member}.npy")
+            self.stream: IO[bytes] = zipfile.ZipFile(path).open(f"{member}.npy")  # noqa: SIM115  (read on later)
             version = np.lib.format.read_magic(self.stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, turned, self.kind = read(self.stream)
