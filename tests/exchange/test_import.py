@@ -18,7 +18,7 @@ from commands import Done, descendants, ended, left_behind, lewm_here, running, 
 from faults import kill_points, killed_at_byte, killed_at_step
 from lewm_cli.data import open_dataset
 from lewm_cli.doctor import disk
-from lewm_cli.exchange import conversion, recognized
+from lewm_cli.exchange import converted_recording, recognized
 from lewm_cli.files import locked
 from lewm_cli.flows import import_recording
 from lewm_cli.stop import StopRequest
@@ -48,7 +48,7 @@ def episodes(lengths: tuple[int, ...] = LENGTHS, **more: Any) -> list[dict[str, 
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys are recognized, and made safe after twenty frames."""
     monkeypatch.setattr(recognized, "OPENERS", (open_toy,))
-    monkeypatch.setattr(conversion, "KEPT_ROWS", 20)
+    monkeypatch.setattr(converted_recording, "KEPT_ROWS", 20)
     monkeypatch.setattr(import_recording, "WORTH_A_PROCESS", 1)
 
 
@@ -412,13 +412,13 @@ def test_source_that_was_only_copied_is_gone_on_with(tmp_path: Path, source: Pat
 
 
 def test_source_that_changes_meanwhile_is_noticed(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch):
-    append = conversion.Conversion._append
+    append = converted_recording.Conversion._append
 
     def changing(*arguments: Any) -> None:
         append(*arguments)
         (source / "toy.json").write_text("{}")
 
-    monkeypatch.setattr(conversion.Conversion, "_append", changing)
+    monkeypatch.setattr(converted_recording.Conversion, "_append", changing)
     assert "has changed while it was imported" in run(tmp_path / "home", source).sentence()
     assert halves(tmp_path) == []
 

@@ -30,7 +30,7 @@ for those that are not kept; the second one tells whoever waits how far it is.""
 
 @dataclass(frozen=True, eq=False)
 class ConvertedEpisode:
-    """What became of an episode of a source; nothing if it is too short or damaged.
+    """An episode of a source as the recording has it; without rows if it is too short or damaged.
 
     Args:
         number: in the source.

@@ -23,7 +23,7 @@ USUAL_SIZE = 224
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known of a source before all of its frames are decoded.
+    """All that is known of a source before its frames are decoded.
 
     Args:
         frames: (E,) number of frames of each episode; of actions, where only decoding tells it.
@@ -51,12 +51,12 @@ class Survey:
 
     @property
     def bytes(self) -> int:
-        """Of the recording, about."""
+        """Size of the recording, about."""
         return int(self.frame_bytes * self.frames.sum())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was chosen on the user's behalf, one line each."""
+        """Choices made on the user's behalf, one line each."""
         made = self.pixels.format.notes
         return (*self.source.notes, *([f"frames are read {', '.join(made)}"] if made else []))
 

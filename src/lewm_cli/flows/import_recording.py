@@ -10,7 +10,7 @@ from pathlib import Path
 from lewm_cli.config import Box, Fit
 from lewm_cli.data import Dataset, open_dataset, require_usable
 from lewm_cli.errors import LewmError, MissingError, TakenError, UsageError
-from lewm_cli.exchange.conversion import Conversion, Finished
+from lewm_cli.exchange.converted_recording import Conversion, Finished
 from lewm_cli.exchange.lerobot_source import lerobot_files
 from lewm_cli.exchange.pixel_conversion import Colors
 from lewm_cli.exchange.recognized import open_source

@@ -42,7 +42,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """What an import has made of a source.
+    """The end of an import: what was left out, and split.
 
     Args:
         short: episodes that were left out because no action leads from a frame to another.
