@@ -3,6 +3,7 @@
 import errno
 import math
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,14 +37,6 @@ MET = 2000
 
 _NUMBERED = re.compile(r"(.*?)\d+")
 
-_IMPORTED = {
-    FileKind.VIDEO: "this imports it with the table of actions beside it",
-    FileKind.NUMPY: "this imports it",
-    FileKind.PARQUET: "this imports the folder of a LeRobot data set",
-    FileKind.IMAGE: "this imports the folder of images with the table of actions in it",
-}
-"""Files that are a part of what `lewm import` reads."""
-
 FROM_ROS = (
     "read frames and commands of its topics with the rosbags library, write each frame and the newest command before "
     "it into columns of an HDF5 or npz file, and `lewm import` that"
@@ -59,13 +52,22 @@ _ADVICE = {
 
 def _import_of(kind: FileKind, path: Path) -> str | None:
     """The sentence with the command that imports a file of this kind, or the folder that it is a part of."""
-    if kind not in _IMPORTED:
-        return None
-    folder = path.parent
-    if kind is FileKind.PARQUET:  # data/chunk-000/file-000.parquet
-        folder = next((one for one in path.parents if (one / "meta" / "info.json").is_file()), folder)
-    source = folder if kind in (FileKind.PARQUET, FileKind.IMAGE) else path
-    return f"{_IMPORTED[kind]}: {command('import', source)}"
+    match kind:
+        case FileKind.VIDEO:
+            return f"this imports it with the table of actions beside it: {command('import', path)}"
+        case FileKind.NUMPY if zipfile.is_zipfile(path):
+            return f"this imports it: {command('import', path)}"
+        case FileKind.NUMPY:
+            return "write frames, actions and ends of episodes into a file with numpy.savez, and `lewm import` that"
+        case FileKind.IMAGE:
+            return (
+                f"this imports all images of its folder with their table of actions: {command('import', path.parent)}"
+            )
+        case FileKind.PARQUET:
+            whole = next((folder for folder in path.parents if (folder / "meta" / "info.json").is_file()), None)
+            of = "the LeRobot data set that it is a part of" if whole else "the videos beside it with their actions"
+            return f"this imports {of}: {command('import', whole or path.parent)}"
+    return None
 
 
 @contextmanager
