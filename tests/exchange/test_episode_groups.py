@@ -7,12 +7,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from columns import FIXTURES, assert_moved_by_actions, frames_of, opened, places
+from damage import damaged_copy, read_or_refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from columns import FIXTURES, assert_moved_by_actions, frames_of, opened, places
 from commands import lewm_here
-from damage import damaged_copy, read_or_refused
 from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, UsageError
 
