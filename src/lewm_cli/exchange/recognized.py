@@ -6,6 +6,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.lerobot_source import open_lerobot
 from lewm_cli.exchange.source import Asked, Source
+from lewm_cli.exchange.video_source import open_videos
 
 Opener = Callable[[Path, str, Asked], Source | None]
 """Opens what lies at a path, by the name that was typed; None if it is of another layout.
@@ -13,7 +14,10 @@ Opener = Callable[[Path, str, Asked], Source | None]
 Raises LewmError where it is of this layout, and damaged, or leaves something open that has to be asked for.
 """
 
-OPENERS: tuple[Opener, ...] = (open_lerobot,)
+OPENERS: tuple[Opener, ...] = (
+    open_lerobot,
+    open_videos,
+)
 """Layouts, the most telling first."""
 
 
