@@ -71,6 +71,12 @@ def frames_of(raw: RawEpisode) -> list[int]:
     return [number_of(frame) for frame in raw.frames]
 
 
+def every_action(path: Path) -> None:
+    source = opened(path)
+    for number in range(len(source.episodes)):
+        source.actions(number)
+
+
 def read(source: Source, number: int = 0) -> tuple[list[int], list[Segment]]:
     """Numbers of the frames of an episode, and its segments."""
     raw = source.read(number)
@@ -161,8 +167,10 @@ def test_cameras_in_folders_of_episodes(tmp_path: Path):
     with pytest.raises(UsageError, match="has no camera 'side'"):
         opened(tmp_path, camera="side")
     (tmp_path / "run2" / "wrist.mkv").unlink()
-    with pytest.raises(LewmError, match=r"camera wrist is missing in run2 \(it has front\); copy it"):
-        opened(tmp_path, camera="wrist")
+    source = opened(tmp_path, camera="wrist")
+    with pytest.raises(LewmError, match="run2 has no camera wrist, only front; copy what is missing"):
+        source.actions(1)
+    assert read(source, 2)[0] == list(range(20, 20 + FRAMES))
 
 
 def test_a_video_of_another_name_in_every_folder(tmp_path: Path):
@@ -376,17 +384,18 @@ def lost_video(folder: Path) -> None:
         (twins, "NAME has run1.avi and run1.mkv, and one table for both; keep one of them"),
         (widths, "run1.csv has 3 action columns (x, y, z), and PATH/run0.csv 2 action columns (x, y); write the same"),
         (uneven, "row 2 of PATH/run1.csv, the names not counted, has 1 columns, and the first 2"),
-        (lonely_video, "NAME has no table of actions for run7.avi; write one beside it, like run7.csv with a row for"),
-        (lonely_table, "NAME has no video for run8.csv, run9.npz; copy what is missing"),
-        (other_table, "NAME has no table of actions for run2.mkv"),
-        (lost_video, "NAME has no video for run2/actions.csv"),
-        (images, "has no table of actions for"),
+        (lonely_video, "run7.avi has no table of actions; write one beside it, like run7.csv with a row for"),
+        (lonely_table, "run8.csv has no video; copy what is missing"),
+        (other_table, "run2.mkv has no table of actions"),
+        (lost_video, "run2/actions.csv has no video"),
+        (images, "NAME has no table of actions; write one"),
     ],
 )
-def test_what_is_no_source(tmp_path: Path, write: Callable[[Path], object], said: str):
+def test_what_cannot_be_read(tmp_path: Path, write: Callable[[Path], object], said: str):
+    """Said when it is opened if nothing else can be read, else by its episode."""
     write(tmp_path)
     with pytest.raises(LewmError) as refused:
-        opened(tmp_path)
+        every_action(tmp_path)
     assert said.replace("NAME", tmp_path.name).replace("PATH", str(tmp_path)) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -451,5 +460,9 @@ def test_folder_that_was_copied_half(tmp_path: Path):
         images(tmp_path / run, 3)
         csv(tmp_path / f"{run}.csv", ACTIONS[:3])
     shutil.rmtree(tmp_path / "run2")
-    with pytest.raises(LewmError, match=r"has no video for run2\.csv"):
-        opened(tmp_path)
+    source = opened(tmp_path)
+    assert [episode.name for episode in source.episodes] == ["run1", "run2.csv"]
+    for reading in (source.actions, source.read):
+        with pytest.raises(LewmError, match=r"run2\.csv has no video; copy what is missing"):
+            reading(1)
+    assert read(source)[0] == [0, 1, 2]

@@ -43,6 +43,10 @@ EPOCH = 1e8
 """The least number in names of images that counts time, not images: seconds since 1970, in any unit."""
 
 
+UNNAMED = "video"
+"""Name of the camera where every episode has one, under whatever name."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """What was found of one recording: a video or folder of images per camera, and the table of its actions."""
@@ -66,25 +70,32 @@ class Take:
     rows: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Faulty:
+    """An episode that cannot be read, and the sentence that says why."""
+
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoSource(Source):
     """Videos or folders of images, and tables.
 
     Args:
-        takes: one per episode.
+        takes: one per episode; those that cannot be read are found out when they are asked for.
         chosen: names of the columns that are the actions; empty for what the tables say.
     """
 
-    takes: tuple[Take, ...]
+    takes: tuple[Take | Faulty, ...]
     chosen: tuple[str, ...]
 
     def actions(self, number: int) -> npt.NDArray[np.floating[Any]]:
-        take = self.takes[number]
+        take = self._take(number)
         first, end = take.rows or (0, None)
         return _table(take.table, self.chosen).actions[first:end]
 
     def read(self, number: int) -> RawEpisode:
-        take = self.takes[number]
+        take = self._take(number)
         table = _table(take.table, self.chosen)
         first, end = take.rows or (0, len(table.actions))
         columns = {} if table.state is None else {"proprio": table.state[first:end]}
@@ -109,6 +120,12 @@ class VideoSource(Source):
         given = given[first:end]
         frames = _pictures(take.pictures, start, stop - start)
         return replace(raw, frames=frames, frame_times=shown[start:stop], action_times=given)
+
+    def _take(self, number: int) -> Take:
+        take = self.takes[number]
+        if isinstance(take, Faulty):
+            raise LewmError(take.reason)
+        return take
 
     def _row_by_row(self, raw: RawEpisode, take: Take, table: ActionTable, frames: int) -> RawEpisode:
         """Rows and frames are equally many, or there is one more frame, which follows the last row."""
@@ -144,7 +161,7 @@ def open_videos(path: Path, name: str, asked: Asked) -> Source | None:
 
     Raises:
         UsageError: there are several cameras and none was chosen, or one that is not there.
-        LewmError: a video has no table, a table no video, or tables are of different widths.
+        LewmError: the folder is empty, two videos have one table, or no episode can be read.
     """
     try:
         if path.is_dir() and not any(path.iterdir()):
@@ -154,27 +171,33 @@ def open_videos(path: Path, name: str, asked: Asked) -> Source | None:
         raise explain(error, path, "read") from error
     if not shots or not any(shot.cameras for shot in shots):
         return None
-    _check(name, shots)
+    _check_names(name, shots)
     camera = _camera(name, shots, asked)
+    takes, episodes = list[Take | Faulty](), list[SourceEpisode]()
     notes: list[str] = []
-    takes, episodes = list[Take](), list[SourceEpisode]()
-    first: ActionTable | None = None
+    first: tuple[Path, ActionTable] | None = None
     for shot in shots:
-        assert shot.table is not None
-        pictures = shot.cameras.get(camera) or next(iter(shot.cameras.values()))
-        table = _table(shot.table, asked.action)
-        if first is None:
-            first = read_table(shot.table, notes.append, asked.action)
-        _check_alike(table, shot.table, first, takes[0].table if takes else shot.table)
-        images = len(_images(pictures)) if pictures.is_dir() else None
-        for label, rows in _episodes(table, shot.table):
-            takes.append(Take(pictures, shot.table, rows))
-            episodes.append(
-                SourceEpisode(shot.name if rows is None else f"{shot.name}:{label}", None if rows else images)
-            )
-    assert first is not None
-    places = list(dict.fromkeys(take.pictures for take in takes))
-    tables = dict.fromkeys(take.table for take in takes)
+        try:
+            pictures, path_of_table = _whole(shot, camera)
+            table = _table(path_of_table, asked.action)
+            if first is None:
+                first = path_of_table, read_table(path_of_table, notes.append, asked.action)
+            _check_alike(path_of_table, table, *first)
+            parts = [(label, Take(pictures, path_of_table, rows)) for label, rows in _episodes(table, path_of_table)]
+        except LewmError as error:
+            takes.append(Faulty(str(error)))
+            episodes.append(SourceEpisode(shot.name))
+            continue
+        for label, take in parts:
+            takes.append(take)
+            count = len(_images(pictures)) if pictures.is_dir() and take.rows is None else None
+            episodes.append(SourceEpisode(shot.name if take.rows is None else f"{shot.name}:{label}", count))
+    usable = [take for take in takes if isinstance(take, Take)]
+    if not usable or first is None:
+        raise LewmError(next(take.reason for take in takes if isinstance(take, Faulty)))
+    table = first[1]
+    places = list(dict.fromkeys(take.pictures for take in usable))
+    tables = dict.fromkeys(take.table for take in usable)
     return VideoSource(
         kind="images and tables" if places[0].is_dir() else "videos and tables",
         name=name,
@@ -182,8 +205,8 @@ def open_videos(path: Path, name: str, asked: Asked) -> Source | None:
         camera=camera,
         cameras=tuple(sorted({each for shot in shots for each in shot.cameras})),
         episodes=tuple(episodes),
-        action_names=first.names,
-        fps=video_rate(places[0]) if places[0].is_file() else _rate(places[0], first),
+        action_names=table.names,
+        fps=video_rate(places[0]) if places[0].is_file() else _rate(places[0], table),
         notes=tuple(notes),
         takes=tuple(takes),
         chosen=asked.action,
@@ -259,19 +282,27 @@ def _images(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: in_order(file.name))
 
 
-def _check(name: str, shots: list[Shot]) -> None:
-    """Raises LewmError if something has no table, no pictures, or shares its table with another."""
-    if lonely := [shot.name for shot in shots if shot.table is None]:
-        stem = Path(lonely[0]).stem
+def _whole(shot: Shot, camera: str) -> tuple[Path, Path]:
+    """The pictures of a camera and the table; raises LewmError if one of them is missing."""
+    if not shot.cameras:
+        raise LewmError(f"{shot.name} has no video; copy what is missing, or move the table elsewhere")
+    if shot.table is None:
+        stem = Path(shot.name).stem
         raise LewmError(
-            f"{name} has no table of actions for {few(lonely)}; write one beside it, like {stem}.csv with a row for "
-            "every frame, or move what is no episode to another folder"
+            f"{shot.name} has no table of actions; write one beside it, like {stem}.csv with a row for every frame"
         )
-    if lonely := [shot.name for shot in shots if not shot.cameras]:
-        raise LewmError(f"{name} has no video for {few(lonely)}; copy what is missing, or move the tables elsewhere")
+    if camera == UNNAMED:
+        return next(iter(shot.cameras.values())), shot.table
+    if camera not in shot.cameras:
+        raise LewmError(f"{shot.name} has no camera {camera}, only {few(shot.cameras)}; copy what is missing")
+    return shot.cameras[camera], shot.table
+
+
+def _check_names(name: str, shots: list[Shot]) -> None:
+    """Raises LewmError if two recordings have one table."""
     by_table: dict[Path | None, str] = {}
     for shot in shots:
-        if shot.table in by_table:
+        if shot.table is not None and shot.table in by_table:
             raise LewmError(
                 f"{name} has {by_table[shot.table]} and {shot.name}, and one table for both; keep one of them, or give "
                 "each another name and a table"
@@ -284,17 +315,12 @@ def _camera(name: str, shots: list[Shot], asked: Asked) -> str:
     for shot in shots:
         for camera in shot.cameras:
             counts[camera] = counts.get(camera, 0) + 1
-    if asked.camera is None and all(len(shot.cameras) == 1 for shot in shots):
-        return next(iter(counts)) if len(counts) == 1 else "video"
-    camera = chosen_camera(name, {each: counted(count, "episode") for each, count in counts.items()}, asked)
-    if lacking := [f"{shot.name} (it has {', '.join(shot.cameras)})" for shot in shots if camera not in shot.cameras]:
-        raise LewmError(
-            f"{name}: camera {camera} is missing in {few(lacking)}; copy it, or move the episode to another folder"
-        )
-    return camera
+    if asked.camera is None and all(len(shot.cameras) <= 1 for shot in shots):
+        return next(iter(counts)) if len(counts) == 1 else UNNAMED
+    return chosen_camera(name, {each: counted(count, "episode") for each, count in counts.items()}, asked)
 
 
-def _check_alike(table: ActionTable, path: Path, first: ActionTable, first_path: Path) -> None:
+def _check_alike(path: Path, table: ActionTable, first_path: Path, first: ActionTable) -> None:
     def said(of: ActionTable) -> str:
         return f"{counted(of.actions.shape[1], 'action column')}{f' ({few(of.names)})' if of.names else ''}"
 
