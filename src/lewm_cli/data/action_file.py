@@ -166,7 +166,7 @@ def _told(columns: _Columns, path: Path, say: Say, chosen: Sequence[str]) -> Act
     return ActionTable(
         actions=actions,
         names=names,
-        times=_seconds(time, rest[time], path) if time is not None else None,
+        times=seconds(time, rest[time], path) if time is not None else None,
         frames=_whole(rest[frame]) if frame is not None else None,
         episodes=_labels(rest[episode]) if episode is not None else None,
         state=_matrix(state) if state else None,
@@ -185,7 +185,7 @@ def _numbers(values: npt.NDArray[Any], path: Path, name: str = "") -> npt.NDArra
     raise LewmError(f"{where} holds {str(cell)!r}{f' as {name}' if name else ''}; give {FORMATS}")
 
 
-def _seconds(name: str, values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:
+def seconds(name: str, values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:
     """Times in seconds: of dates, or of numbers whose unit the column's name says, else their usual step."""
     if values.dtype.kind == "M":
         return values.astype("datetime64[ns]").astype(np.int64) / 1e9
