@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from columns import opened
 from hypothesis import strategies as st
 
-from columns import opened
 from lewm_cli.errors import LewmError
 
 
