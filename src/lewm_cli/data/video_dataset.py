@@ -109,6 +109,15 @@ def middle_square(frame: np.ndarray) -> np.ndarray:
     return kept
 
 
+def unequal(frames: int, actions: int) -> str:
+    """Say that there are too many or too few actions for so many frames, and what to do about it."""
+    more, fewer = max(actions, frames), min(actions, frames)
+    times = round(more / max(1, fewer))
+    of_rate = times > 1 and abs(more - times * fewer) <= times  # one fewer here too
+    advice = f"thin out what is recorded {times} times as often" if of_rate else "cut what is longer"
+    return f"{frames} frames and {actions} actions: as many are needed, or one action fewer; {advice}"
+
+
 def _frames_per_second(path: Path) -> float | None:
     """The rate that a video says it has; None for images, which may move at a changing one, and where it says none."""
     if path.is_dir() or look(path) is not FileKind.VIDEO:
@@ -118,12 +127,7 @@ def _frames_per_second(path: Path) -> float | None:
 
 def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:
     if abs(len(actions) - count) > 1:
-        more, fewer = max(len(actions), count), min(len(actions), count)
-        times = round(more / fewer)
-        of_rate = times > 1 and abs(more - times * fewer) <= times  # one fewer here too
-        advice = f"thin out what is recorded {times} times as often" if of_rate else "cut what is longer"
-        says = f"{path} has {count} frames, and {len(actions)} actions were given"
-        raise LewmError(f"{says}: as many are needed, or one fewer; {advice}")
+        raise LewmError(f"{path} has {unequal(count, len(actions))}")
     if len(actions) > count:
         say(f"actions: the last of {len(actions)} is left out, for there are {count} frames")
     elif len(actions) < count:
