@@ -103,8 +103,8 @@ class VideoSource(Source):
         rate = video_rate(take.pictures) if take.pictures.is_file() else None
         if rate and self.fps and abs(rate / self.fps - 1) > UNEQUAL:
             raise LewmError(
-                f"{take.pictures} has {rate:.4g} frames per second, and the videos before it {self.fps:.4g}; import those "
-                "of each rate as a recording of their own"
+                f"{take.pictures} has {rate:.4g} frames per second, and the videos before it {self.fps:.4g}; import "
+                "those of each rate as a recording of their own"
             )
         table = _table(take.table, self.chosen)
         first, end = take.rows or (0, len(table.actions))
