@@ -311,8 +311,11 @@ def test_long_video_whose_table_does_not_say_which_frames(tmp_path: Path):
     with pytest.raises(LewmError, match=r"day\.mkv:a: 12 frames and 9 actions: as many are needed"):
         opened(path).read(0)
     long_table(tmp_path / "day.csv", np.arange(9), frame=[0, 1, 2, 3, 0, 1, 2, 0, 1])
-    with pytest.raises(LewmError, match="counts the frames of every episode anew, and has 9 rows for 12 frames"):
+    with pytest.raises(LewmError, match="counts frames in every episode anew, and has 9 rows for 12 frames"):
         opened(path).read(0)
+    long_table(tmp_path / "day.csv", np.arange(9), t=[0, 0.1, 0.2, 0.3, 0, 0.1, 0.2, 0, 0.1])
+    with pytest.raises(LewmError, match=r"counts times in every episode anew, .*; count those of all of .*day\.mkv"):
+        opened(path).read(1)
     csv(tmp_path / "day.csv", ACTIONS, episode=[0] * 4 + [1] * 4 + [0] * 4)
     with pytest.raises(LewmError, match=r"comes back to episode 0 in row 9"):
         opened(path)

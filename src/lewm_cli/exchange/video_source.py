@@ -123,6 +123,12 @@ class VideoSource(Source):
             raise LewmError(f"{self.episodes[number].name}: {unequal(len(clock), len(table.actions))}")
         if take.rows is None:
             return replace(raw, frames=_pictures(take.pictures, 0, None), frame_times=shown, action_times=given)
+        if (np.diff(given) <= 0).any():
+            what = "times" if table.frames is None else "frames"
+            raise LewmError(
+                f"{take.table} counts {what} in every episode anew, and has {len(given):,} rows for "
+                f"{counted(len(clock), 'frame')}; count those of all of {take.pictures}"
+            )
         # One frame more before it, for stamps jitter, and two after it, but none of the next episode.
         start = max(0, int(np.searchsorted(shown, given[first])) - 1)
         stop = int(np.searchsorted(shown, given[end - 1], side="right")) + 2
@@ -157,11 +163,6 @@ class VideoSource(Source):
             raise LewmError(
                 f"row {row + 1:,} of {take.table} is of frame {table.frames[row]:,}, and {take.pictures} has "
                 f"{counted(frames, 'frame')}, from 0 on; cut the table, or copy the video again"
-            )
-        if take.rows is not None and (np.diff(table.frames) <= 0).any():
-            raise LewmError(
-                f"{take.table} counts the frames of every episode anew, and has {len(table.frames):,} rows for "
-                f"{counted(frames, 'frame')}; write the numbers that frames have in {take.pictures}"
             )
         return table.frames.astype(np.float64)
 
@@ -365,12 +366,19 @@ def _episodes(table: ActionTable, path: Path) -> Iterator[tuple[str, tuple[int, 
 
 def _table(path: Path, chosen: tuple[str, ...]) -> ActionTable:
     """The table at a path."""
-    return _kept_table(path, chosen, path.stat().st_mtime_ns)
+    return _kept_table(path, chosen, _changed(path))
 
 
 def _clock(pictures: Path) -> Seconds:
     """Times (T,) of all pictures in seconds; NaN where images have none."""
-    return _kept_clock(pictures, pictures.stat().st_mtime_ns)
+    return _kept_clock(pictures, _changed(pictures))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # whoever opens it says so
+        return 0
 
 
 # One file may hold many episodes, which are read one after the other.
