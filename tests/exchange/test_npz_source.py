@@ -70,11 +70,14 @@ def test_folder_is_all_of_its_files(tmp_path: Path):
 
 
 def claiming(path: Path, shape: tuple[int, ...], content: bytes, **columns: object) -> Path:
-    """An npz file whose `image` claims a shape."""
-    np.savez(path, **columns)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("image.npy", "w") as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        member.write(content)
+    """An npz file whose `image`, the first member, claims a shape."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("image.npy", "w") as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            member.write(content)
+        for name, values in columns.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asarray(values))
     return path
 
 
