@@ -279,27 +279,30 @@ def test_flat_files_of_d4rl_are_read_as_they_are(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("heading", "frames", "meant"),
+    ("frames", "more"),
     [
-        ("Frames that are not square", OBLONG, FRAMES),
-        ("Frames of other numbers", FRAMES.astype(np.uint16) * 257, FRAMES),
-        ("Frames of other shapes", np.array([cv2.imencode(".png", f)[1].tobytes() for f in OBLONG]), None),
+        (OBLONG, ""),
+        (FRAMES.astype(np.uint16) * 257, " --white 65535"),
+        (np.array([cv2.imencode(".png", frame[..., ::-1])[1].tobytes() for frame in OBLONG]), ""),
     ],
 )
-def test_programs_of_the_guide_convert_frames(folder: Path, heading: str, frames: np.ndarray, meant: np.ndarray | None):
-    write_recording(folder / "recording.h5", LENGTHS, columns={"pixels": frames, "state": ACTIONS})
+def test_frames_that_a_recording_cannot_have_are_said_to_be_imported(folder: Path, frames: np.ndarray, more: str):
+    write_recording(folder / "recording.h5", LENGTHS, columns={"pixels": frames, "action": ACTIONS, "state": ACTIONS})
     said = lewm_here(folder, "show", "recording.h5").sentence()
-    whole = section("Frames that are not square")[0]
     assert "lewm import" in said
-    function = section(heading)[0] if heading != "Frames that are not square" else ""
-    before, _, after = whole.partition("with h5py.File")
-    exec(f"{before}{function}\nwith h5py.File{after}", {})
+    dataset = imported(folder, f"lewm import recording.h5{more}")
+    assert_same(dataset)
+    assert "state" in {column.name for column in dataset.columns}
+
+
+def test_program_of_the_guide_converts_frames_of_other_shapes(folder: Path):
+    both = np.stack([FRAMES, FRAMES[::-1]], axis=1)
+    write_recording(folder / "recording.h5", LENGTHS, columns={"pixels": both, "action": ACTIONS, "state": ACTIONS})
+    assert "#frames-of-other-shapes" in lewm_here(folder, "show", "recording.h5").sentence()
+    exec(section("Frames of other shapes")[0], {})
     dataset = open_dataset(folder / "converted.h5", "converted")
     assert {column.name for column in dataset.columns} == {"pixels", "action", "state"}
-    if meant is None:
-        assert dataset.read("pixels", slice(None)).shape == (len(FRAMES), 224, 224, 3)
-    else:
-        assert np.array_equal(dataset.read("pixels", slice(None)), meant)
+    assert_same(dataset)
 
 
 def test_programs_of_the_guide_mend_episodes_and_actions(folder: Path):
