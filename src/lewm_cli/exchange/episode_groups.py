@@ -420,7 +420,7 @@ class _Check:
         return place
 
     def _fault(self, shape: tuple[int, ...], width: int, frames: int, rows: set[int], at: str) -> str:
-        """What is wrong with an episode in words; nothing if it is like the first."""
+        """The fault of an episode in words; empty if it is like the first."""
         if shape != self.shape:
             return f"{at} has frames of shape {shape}, and {self.first} of {self.shape}; a recording has one size"
         if width != self.widths["action"]:

@@ -251,7 +251,7 @@ def _whole(rows: tuple[int, int]) -> Episodes:
 def _quantities(
     held: dict[str, h5py.Dataset], used: set[str], rows: tuple[int, int], name: str, asked: Asked
 ) -> tuple[Quantity, ...]:
-    """What is mapped, and what else has a row of numbers for every frame or action, under its path."""
+    """Columns that are mapped, and all others with a row of numbers for every frame or action, under their paths."""
     found = {}
     for column in asked.map:
         if column in ("pixels", "action"):
