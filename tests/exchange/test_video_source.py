@@ -36,11 +36,11 @@ def number_of(frame: np.ndarray) -> int:
     return round((float(frame[..., 0].mean()) - 10) / 7)
 
 
-def video(path: Path, count: int = FRAMES, first: int = 0, codec: str = "ffv1") -> Path:
+def video(path: Path, count: int = FRAMES, first: int = 0, codec: str = "ffv1", rate: int = RATE) -> Path:
     """Frames numbered from `first` on; FFV1 keeps them exactly."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    command += ["-s", "48x32", "-r", str(RATE), "-i", "-", "-c:v", codec, "-pix_fmt", "bgr0", "-f", "matroska"]
+    command += ["-s", "48x32", "-r", str(rate), "-i", "-", "-c:v", codec, "-pix_fmt", "bgr0", "-f", "matroska"]
     content = b"".join(picture(first + number).tobytes() for number in range(count))
     subprocess.run([*command, str(path)], check=True, input=content)
     return path
@@ -125,6 +125,7 @@ def test_every_table(tmp_path: Path, ending: str):
     assert numbers == list(range(FRAMES))
     assert np.array_equal(segment.actions, ACTIONS)
     if ending == "npz":
+        assert "proprio: 2 columns of states" in opened(tmp_path).notes
         assert np.array_equal(segment.columns["proprio"], ACTIONS * 2)
 
 
@@ -310,8 +311,11 @@ def test_long_video_whose_table_does_not_say_which_frames(tmp_path: Path):
     with pytest.raises(LewmError, match=r"day\.mkv:a: 12 frames and 9 actions: as many are needed"):
         opened(path).read(0)
     long_table(tmp_path / "day.csv", np.arange(9), frame=[0, 1, 2, 3, 0, 1, 2, 0, 1])
-    with pytest.raises(LewmError, match="counts the frames of every episode anew, and has 9 rows for 12 frames"):
+    with pytest.raises(LewmError, match="counts frames in every episode anew, and has 9 rows for 12 frames"):
         opened(path).read(0)
+    long_table(tmp_path / "day.csv", np.arange(9), t=[0, 0.1, 0.2, 0.3, 0, 0.1, 0.2, 0, 0.1])
+    with pytest.raises(LewmError, match=r"counts times in every episode anew, .*; count those of all of .*day\.mkv"):
+        opened(path).read(1)
     csv(tmp_path / "day.csv", ACTIONS, episode=[0] * 4 + [1] * 4 + [0] * 4)
     with pytest.raises(LewmError, match=r"comes back to episode 0 in row 9"):
         opened(path)
@@ -435,7 +439,26 @@ def test_damaged_videos(tmp_path: Path):
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "lavfi", "-i", "sine=duration=1"]
     subprocess.run([*command, str(path)], check=True)
     with pytest.raises(LewmError, match=r"run\.mkv holds no picture, only sound or data"):
-        opened(tmp_path)
+        read(opened(tmp_path))
+
+
+def test_videos_of_two_rates(tmp_path: Path):
+    for number, rate in ((1, RATE), (2, 2 * RATE)):
+        video(tmp_path / f"run{number}.mkv", rate=rate)
+        csv(tmp_path / f"run{number}.csv")
+    with pytest.raises(LewmError, match=r"run2\.mkv has 20 frames per second, and the videos before it 10; import"):
+        opened(tmp_path).read(1)
+
+
+def test_empty_video_among_others(tmp_path: Path):
+    for number in (1, 2):
+        video(tmp_path / f"run{number}.mkv")
+        csv(tmp_path / f"run{number}.csv")
+    (tmp_path / "run1.mkv").write_bytes(b"")
+    source = opened(tmp_path)
+    with pytest.raises(LewmError, match=r"run1\.mkv cannot be decoded: damaged or cut short"):
+        read(source)
+    assert read(source, 1)[0] == list(range(FRAMES))
 
 
 def test_video_of_one_frame_has_no_segment(tmp_path: Path):
