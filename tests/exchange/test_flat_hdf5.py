@@ -129,7 +129,7 @@ def told(draw) -> tuple[list[int], np.ndarray]:
 
 
 @given(told(), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_episodes_are_those_of_a_plain_count(case: tuple[list[int], np.ndarray], fewer: bool):
     lengths, column = case
     rows = sum(lengths)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
 from lewm_cli.data.pixel_format import decoded_image
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.exchange.chosen import chosen_actions
 from lewm_cli.exchange.source import Asked, RawEpisode, Source
 from lewm_cli.suggestion import command, few
 
@@ -172,8 +173,25 @@ def mapped_paths(asked: Asked, column: str, held: Collection[str], name: str) ->
     return paths
 
 
-def side_by_side(widths: Mapping[str, int]) -> tuple[str, ...]:
-    """Names of the dimensions of several columns side by side: `gripper`, `arm.0`, `arm.1`; none for one column."""
-    if len(widths) < 2:
-        return ()
-    return tuple(path if width == 1 else f"{path}.{place}" for path, width in widths.items() for place in range(width))
+def chosen_dimensions(name: str, widths: Mapping[str, int], asked: Asked) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Choose dimensions of actions that lie in several columns side by side.
+
+    Args:
+        name: of the source, as it was typed.
+        widths: numbers in a row, by the name of each column.
+
+    Returns:
+        their places, and their names: `gripper`, `arm.0`, `arm.1`; of one column that says none, numbers if some were
+        asked for, else none.
+
+    Raises:
+        UsageError: one of them is not there, or stands twice.
+    """
+    alone = len(widths) == 1
+    names = [
+        str(place) if alone else column if width == 1 else f"{column}.{place}"
+        for column, width in widths.items()
+        for place in range(width)
+    ]
+    places = chosen_actions(name, names, len(names), asked)
+    return tuple(places), () if alone and not asked.action else tuple(names[place] for place in places)

@@ -14,15 +14,15 @@ from lewm_cli.data.episodes import BOOKKEEPING, NUMBERS, SAY_EPISODES, Episodes,
 from lewm_cli.data.hdf5_file import datasets_in, rate_attribute
 from lewm_cli.data.layouts import D4RL, color_frames, file_layout
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
+from lewm_cli.exchange.chosen import chosen_camera
 from lewm_cli.exchange.column_source import (
     RESERVED,
     ColumnSource,
     EpisodeRows,
     Quantity,
+    chosen_dimensions,
     mapped_paths,
     refuse_wrong_map,
-    side_by_side,
 )
 from lewm_cli.exchange.hdf5_source import (
     HDF5Source,
@@ -158,8 +158,7 @@ def _part(
     for one in action:
         form, episodes = action_format(held[one], one, rows[0], found)
     widths = {one: width_of(held[one]) for one in action}
-    names = side_by_side(widths)
-    dimensions = chosen_actions(name, names, sum(widths.values()), asked)
+    dimensions, names = chosen_dimensions(name, widths, asked)
     encoded = is_encoded(held[pixels])
     fewer = form.last_rows is not None
     places = tuple(
@@ -173,14 +172,14 @@ def _part(
         camera=pixels,
         cameras=tuple(cameras) or (pixels,),
         episodes=tuple(SourceEpisode(_name(one, rows[0], of_several), one.frames) for one in places),
-        action_names=tuple(names[place] for place in dimensions) if names else (),
+        action_names=names,
         fps=rate_attribute(file, "fps"),
         notes=(episodes.note,) if episodes.note else (),
         rows=places,
         pixels=pixels,
         encoded=encoded,
         action=action,
-        dimensions=tuple(dimensions),
+        dimensions=dimensions,
         quantities=_quantities(held, {pixels, *cameras, *action}, rows, name, asked),
     )
     return _Part(path, source, () if encoded else held[pixels].shape[1:], sum(widths.values()))
@@ -251,7 +250,7 @@ def _whole(rows: tuple[int, int]) -> Episodes:
 def _quantities(
     held: dict[str, h5py.Dataset], used: set[str], rows: tuple[int, int], name: str, asked: Asked
 ) -> tuple[Quantity, ...]:
-    """What is mapped, and what else has a row of numbers for every frame or action, under its path."""
+    """Columns that are mapped, and all others with a row of numbers for every frame or action, under their paths."""
     found = {}
     for column in asked.map:
         if column in ("pixels", "action"):
