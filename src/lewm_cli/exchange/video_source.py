@@ -53,7 +53,7 @@ UNNAMED = "video"
 
 @dataclass(frozen=True)
 class Shot:
-    """What was found of one recording: a video or folder of images per camera, and the table of its actions."""
+    """One recording as it was found: a video or folder of images for every camera, and the table of its actions."""
 
     name: str
     cameras: Mapping[str, Path]
