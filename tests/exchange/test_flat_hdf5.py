@@ -264,7 +264,7 @@ def test_rows_that_were_never_written_are_said_and_the_others_are_whole(tmp_path
     source = opened(path, **NAMED)
     assert np.array_equal(frames_of(source.read(0)), FRAMES[:5])
     assert np.array_equal(frames_of(source.read(2)), FRAMES[9:])
-    with pytest.raises(LewmError, match="rows 7 to 8 of obs/image in .*own.h5 were never written"):
+    with pytest.raises(LewmError, match=r"rows 7 to 8 of obs/image in .*own.h5 were never written"):
         source.actions(1)
 
 

@@ -204,8 +204,8 @@ def _pixels(held: dict[str, h5py.Dataset], cameras: dict[str, h5py.Dataset], nam
     if not cameras:
         naming = command("import", name, "--map", "pixels=COLUMN")
         raise UsageError(
-            f"{name} holds {few(held) or 'nothing'}, none of them color frames; where it holds states alone, render them, "
-            f"else name the frames: {naming}"
+            f"{name} holds {few(held) or 'nothing'}, none of them color frames; where it holds states alone, render "
+            f"them, else name the frames: {naming}"
         )
     return chosen_camera(name, {path: frame_size(stored) for path, stored in cameras.items()}, asked)
 

@@ -79,14 +79,8 @@ def with_gaps_as_faults(source: HDF5Source) -> HDF5Source:
         with looked_into(path) as file:
             for _, of_group in groupby(episodes, lambda rows: (rows.group, bool(rows.fault))):
                 alike = list(of_group)
-                found = (
-                    {}
-                    if alike[0].fault
-                    else {
-                        column: list(find_gaps(_column(file, alike[0], column)))
-                        for column in (source.pixels, *source.action)
-                    }
-                )
+                columns = () if alike[0].fault else (source.pixels, *source.action)
+                found = {column: list(find_gaps(_column(file, alike[0], column))) for column in columns}
                 marked += [replace(rows, fault=rows.fault or _gap(rows, source.pixels, found)) for rows in alike]
     return replace(source, rows=tuple(marked))
 
