@@ -228,6 +228,18 @@ def test_value_that_leaves_the_range_later_is_named_with_its_place(tmp_path: Pat
     assert "to 7, and white is 1; say another --white N" in said
 
 
+def test_damaged_recording_is_said_to_be_imported_again(tmp_path: Path, source: Path):
+    path = Path(imported(tmp_path, source)["path"])
+    with h5py.File(path, "r+") as file:
+        place = file["pixels"].id.get_chunk_info(50).byte_offset
+    with path.open("r+b") as file:
+        file.seek(place + 40)
+        file.write(bytes(30))
+    said = lewm_here(tmp_path, "verify", NAME)
+    assert said.code == 1
+    assert f"import it again: lewm rm {NAME} --dataset && lewm import {source}" in " ".join(said.out.split())
+
+
 # What is looked at before
 
 
