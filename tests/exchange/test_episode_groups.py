@@ -187,7 +187,16 @@ def without_camera(file: h5py.File) -> None:
     del file["data/demo_1/obs/agentview_image"]
 
 
+def unwritten_frames(file: h5py.File) -> None:
+    del file["data/demo_1/obs/agentview_image"]
+    file.create_dataset("data/demo_1/obs/agentview_image", (4, 40, 48, 3), "u1")
+
+
 FAULTS = {
+    "no frames but room for them": (
+        unwritten_frames,
+        "rows 0 to 3 of data/demo_1/obs/.* never written",
+    ),
     "no actions": (without_actions, "data/demo_1 of .* has no actions$"),
     "wider actions": (wider_actions, "data/demo_1 of .* has actions of 7 dimensions, and data/demo_0 of 3$"),
     "actions that are words": (text_actions, "actions are numbers"),

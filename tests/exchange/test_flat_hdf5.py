@@ -255,6 +255,19 @@ def test_what_cannot_be_read_is_said_with_what_there_is(tmp_path: Path, kind: st
         opened(written(tmp_path / "own.h5", columns), **asked)
 
 
+def test_rows_that_were_never_written_are_said_and_the_others_are_whole(tmp_path: Path):
+    path = written(tmp_path / "own.h5", {name: values for name, values in OWN.items() if name != "obs/image"})
+    with h5py.File(path, "a") as file:
+        stored = file.create_dataset("obs/image", FRAMES.shape, "u1", chunks=(1, *FRAMES.shape[1:]))
+        stored[:7] = FRAMES[:7]
+        stored[9:] = FRAMES[9:]
+    source = opened(path, **NAMED)
+    assert np.array_equal(frames_of(source.read(0)), FRAMES[:5])
+    assert np.array_equal(frames_of(source.read(2)), FRAMES[9:])
+    with pytest.raises(LewmError, match=r"rows 7 to 8 of obs/image in .*own.h5 were never written"):
+        source.actions(1)
+
+
 def test_nan_actions_in_the_middle_and_flags_within_ids_stay(tmp_path: Path):
     actions = ACTIONS.copy()
     actions[2] = np.nan

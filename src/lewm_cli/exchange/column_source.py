@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
+from lewm_cli.data.layouts import LOOKED_INTO
 from lewm_cli.data.pixel_format import decoded_image
+from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions
 from lewm_cli.exchange.source import Asked, RawEpisode, Source
@@ -141,6 +143,15 @@ class ColumnSource(Source):
                 )
             size = image.shape
             yield image[..., ::-1] if self.swapped else image
+
+
+def files_of(path: Path, wanted: Callable[[Path], bool]) -> tuple[Path, ...]:
+    """The file itself if it is wanted, or those of a folder that are, by the numbers in their names; raises OSError."""
+    if not path.is_dir():
+        return (path,) if wanted(path) else ()
+    inside = sorted((place for place in path.iterdir() if place.is_file()), key=lambda place: in_order(place.name))
+    # A folder may have thousands of images.
+    return tuple(filter(wanted, inside)) if any(map(wanted, inside[:LOOKED_INTO])) else ()
 
 
 def refuse_wrong_map(asked: Asked) -> None:

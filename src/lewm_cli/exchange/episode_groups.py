@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from lewm_cli.data.hdf5_file import dataset_at, datasets_in, rate_attribute, read_whole
-from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, color_frames, file_layout, minari_data
+from lewm_cli.data.layouts import ALOHA, LOOKED_INTO, MINARI, ROBOMIMIC, color_frames, file_layout, minari_data
 from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_camera
@@ -22,6 +22,7 @@ from lewm_cli.exchange.hdf5_source import (
     is_table,
     looked_into,
     width_of,
+    with_gaps_as_faults,
 )
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
@@ -119,7 +120,7 @@ def open_episode_groups(path: Path, name: str, asked: Asked) -> Source | None:
             if isinstance(error, UsageError) or place == files[-1]:
                 raise
         else:
-            return _with_episodes(source, layout, asked)
+            return with_gaps_as_faults(_with_episodes(source, layout, asked))
     return None
 
 
@@ -177,7 +178,7 @@ def _with_columns(file: h5py.File, path: Path, layout: GroupLayout, name: str, a
         raise LewmError(
             f"{name} has the layout of {layout.kind} and {path} holds no episode; record some, or copy it again"
         )
-    seen = ((one, _cameras(one.group, layout)) for one in episodes)
+    seen = ((one, _cameras(one.group, layout)) for one in episodes[:LOOKED_INTO])
     first, cameras = next((one for one in seen if one[1]), (episodes[0], {}))
     group, held = first.group, datasets_in(first.group, series=True)
     pixels = _pixels(first, layout, cameras, held, name, asked)

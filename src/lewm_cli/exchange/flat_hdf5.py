@@ -32,6 +32,7 @@ from lewm_cli.exchange.hdf5_source import (
     is_table,
     looked_into,
     width_of,
+    with_gaps_as_faults,
 )
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
@@ -59,7 +60,7 @@ def open_flat_hdf5(path: Path, name: str, asked: Asked) -> Source | None:
         return None
     with looked_into(files[0]) as file:
         kind = "D4RL" if file_layout(file) is D4RL else "HDF5 with flat columns"
-    return flat_source(HDF5Source, kind, files, name, asked, looked_into)
+    return with_gaps_as_faults(flat_source(HDF5Source, kind, files, name, asked, looked_into))
 
 
 def flat_source(
@@ -202,7 +203,10 @@ def _pixels(held: dict[str, h5py.Dataset], cameras: dict[str, h5py.Dataset], nam
         return "pixels"
     if not cameras:
         naming = command("import", name, "--map", "pixels=COLUMN")
-        raise UsageError(f"{name} holds {few(held) or 'nothing'}, none of them color frames; name the frames: {naming}")
+        raise UsageError(
+            f"{name} holds {few(held) or 'nothing'}, none of them color frames; where it holds states alone, render "
+            f"them, else name the frames: {naming}"
+        )
     return chosen_camera(name, {path: frame_size(stored) for path, stored in cameras.items()}, asked)
 
 
