@@ -14,6 +14,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from commands import lewm_here
+from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.alignment import Segment, align
 from lewm_cli.exchange.recognized import open_source
@@ -36,11 +38,11 @@ def number_of(frame: np.ndarray) -> int:
     return round((float(frame[..., 0].mean()) - 10) / 7)
 
 
-def video(path: Path, count: int = FRAMES, first: int = 0, codec: str = "ffv1") -> Path:
+def video(path: Path, count: int = FRAMES, first: int = 0, codec: str = "ffv1", rate: int = RATE) -> Path:
     """Frames numbered from `first` on; FFV1 keeps them exactly."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    command += ["-s", "48x32", "-r", str(RATE), "-i", "-", "-c:v", codec, "-pix_fmt", "bgr0", "-f", "matroska"]
+    command += ["-s", "48x32", "-r", str(rate), "-i", "-", "-c:v", codec, "-pix_fmt", "bgr0", "-f", "matroska"]
     content = b"".join(picture(first + number).tobytes() for number in range(count))
     subprocess.run([*command, str(path)], check=True, input=content)
     return path
@@ -125,6 +127,7 @@ def test_every_table(tmp_path: Path, ending: str):
     assert numbers == list(range(FRAMES))
     assert np.array_equal(segment.actions, ACTIONS)
     if ending == "npz":
+        assert "proprio: 2 columns of states" in opened(tmp_path).notes
         assert np.array_equal(segment.columns["proprio"], ACTIONS * 2)
 
 
@@ -310,8 +313,11 @@ def test_long_video_whose_table_does_not_say_which_frames(tmp_path: Path):
     with pytest.raises(LewmError, match=r"day\.mkv:a: 12 frames and 9 actions: as many are needed"):
         opened(path).read(0)
     long_table(tmp_path / "day.csv", np.arange(9), frame=[0, 1, 2, 3, 0, 1, 2, 0, 1])
-    with pytest.raises(LewmError, match="counts the frames of every episode anew, and has 9 rows for 12 frames"):
+    with pytest.raises(LewmError, match="counts frames in every episode anew, and has 9 rows for 12 frames"):
         opened(path).read(0)
+    long_table(tmp_path / "day.csv", np.arange(9), t=[0, 0.1, 0.2, 0.3, 0, 0.1, 0.2, 0, 0.1])
+    with pytest.raises(LewmError, match=r"counts times in every episode anew, .*; count those of all of .*day\.mkv"):
+        opened(path).read(1)
     csv(tmp_path / "day.csv", ACTIONS, episode=[0] * 4 + [1] * 4 + [0] * 4)
     with pytest.raises(LewmError, match=r"comes back to episode 0 in row 9"):
         opened(path)
@@ -435,7 +441,26 @@ def test_damaged_videos(tmp_path: Path):
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "lavfi", "-i", "sine=duration=1"]
     subprocess.run([*command, str(path)], check=True)
     with pytest.raises(LewmError, match=r"run\.mkv holds no picture, only sound or data"):
-        opened(tmp_path)
+        read(opened(tmp_path))
+
+
+def test_videos_of_two_rates(tmp_path: Path):
+    for number, rate in ((1, RATE), (2, 2 * RATE)):
+        video(tmp_path / f"run{number}.mkv", rate=rate)
+        csv(tmp_path / f"run{number}.csv")
+    with pytest.raises(LewmError, match=r"run2\.mkv has 20 frames per second, and the videos before it 10; import"):
+        opened(tmp_path).read(1)
+
+
+def test_empty_video_among_others(tmp_path: Path):
+    for number in (1, 2):
+        video(tmp_path / f"run{number}.mkv")
+        csv(tmp_path / f"run{number}.csv")
+    (tmp_path / "run1.mkv").write_bytes(b"")
+    source = opened(tmp_path)
+    with pytest.raises(LewmError, match=r"run1\.mkv cannot be decoded: damaged or cut short"):
+        read(source)
+    assert read(source, 1)[0] == list(range(FRAMES))
 
 
 def test_video_of_one_frame_has_no_segment(tmp_path: Path):
@@ -466,3 +491,32 @@ def test_folder_that_was_copied_half(tmp_path: Path):
         with pytest.raises(LewmError, match=r"run2\.csv has no video; copy what is missing"):
             reading(1)
     assert read(source)[0] == [0, 1, 2]
+
+
+# The command
+
+
+def test_import_and_what_becomes_of_it(tmp_path: Path):
+    """Rows are the frames of the videos, bit for bit, in segments without gaps; damaged episodes are left out."""
+    folder, home = tmp_path / "vids", tmp_path / "home"
+    video(folder / "run1.mkv")
+    csv(folder / "run1.csv", time=[row / RATE + (5 if row > 6 else 0) for row in range(FRAMES)])
+    video(folder / "run2.mkv", 5, first=20)
+    csv(folder / "run2.csv", ACTIONS[:5], time=np.arange(5) / RATE)
+    csv(folder / "run3.csv", ACTIONS[:5], time=np.arange(5) / RATE)
+    line = ("import", folder, "--name", "vids", "--fit", "squash", "--size", 32)
+    refused = lewm_here(home, *line)
+    assert refused.code == 1
+    assert "run3.csv has no video; copy what is missing" in refused.err
+    done = lewm_here(home, *line, "--skip-damaged", "--json")
+    assert done.code == 0, done.err
+    dataset = open_dataset(home / "vids.h5", "vids")
+    assert dataset.lengths.tolist() == [7, 5, 5]
+    assert dataset.fps == RATE
+    numbers = [*range(7), *range(7, 12), *range(20, 25)]
+    assert [number_of(frame) for frame in dataset.read("pixels", slice(None))] == numbers
+    assert dataset.read("source_row", slice(None)).tolist() == [*range(12), *range(5)]
+    actions = dataset.read("action", slice(None))
+    ends = [6, 11, 16]
+    assert np.isnan(actions[ends]).all()
+    assert np.array_equal(np.delete(actions, ends, axis=0), np.delete(np.concatenate([ACTIONS, ACTIONS[:5]]), ends, 0))

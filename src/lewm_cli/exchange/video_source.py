@@ -11,6 +11,7 @@ video begins, or those in the names of images.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -43,13 +44,16 @@ EPOCH = 1e8
 """The least number in names of images that counts time, not images: seconds since 1970, in any unit."""
 
 
+UNEQUAL = 0.1
+"""Share by which the rates of videos may differ; those of cameras that slow down in the dark do by some percent."""
+
 UNNAMED = "video"
 """Name of the camera where every episode has one, under whatever name."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What was found of one recording: a video or folder of images per camera, and the table of its actions."""
+    """One recording as it was found: a video or folder of images for every camera, and the table of its actions."""
 
     name: str
     cameras: Mapping[str, Path]
@@ -96,6 +100,12 @@ class VideoSource(Source):
 
     def read(self, number: int) -> RawEpisode:
         take = self._take(number)
+        rate = video_rate(take.pictures) if take.pictures.is_file() else None
+        if rate and self.fps and abs(rate / self.fps - 1) > UNEQUAL:
+            raise LewmError(
+                f"{take.pictures} has {rate:.4g} frames per second, and the videos before it {self.fps:.4g}; import "
+                "those of each rate as a recording of their own"
+            )
         table = _table(take.table, self.chosen)
         first, end = take.rows or (0, len(table.actions))
         columns = {} if table.state is None else {"proprio": table.state[first:end]}
@@ -113,6 +123,12 @@ class VideoSource(Source):
             raise LewmError(f"{self.episodes[number].name}: {unequal(len(clock), len(table.actions))}")
         if take.rows is None:
             return replace(raw, frames=_pictures(take.pictures, 0, None), frame_times=shown, action_times=given)
+        if (np.diff(given) <= 0).any():
+            what = "times" if table.frames is None else "frames"
+            raise LewmError(
+                f"{take.table} counts {what} in every episode anew, and has {len(given):,} rows for "
+                f"{counted(len(clock), 'frame')}; count those of all of {take.pictures}"
+            )
         # One frame more before it, for stamps jitter, and two after it, but none of the next episode.
         start = max(0, int(np.searchsorted(shown, given[first])) - 1)
         stop = int(np.searchsorted(shown, given[end - 1], side="right")) + 2
@@ -147,11 +163,6 @@ class VideoSource(Source):
             raise LewmError(
                 f"row {row + 1:,} of {take.table} is of frame {table.frames[row]:,}, and {take.pictures} has "
                 f"{counted(frames, 'frame')}, from 0 on; cut the table, or copy the video again"
-            )
-        if take.rows is not None and (np.diff(table.frames) <= 0).any():
-            raise LewmError(
-                f"{take.table} counts the frames of every episode anew, and has {len(table.frames):,} rows for "
-                f"{counted(frames, 'frame')}; write the numbers that frames have in {take.pictures}"
             )
         return table.frames.astype(np.float64)
 
@@ -196,6 +207,8 @@ def open_videos(path: Path, name: str, asked: Asked) -> Source | None:
     if not usable or first is None:
         raise LewmError(next(take.reason for take in takes if isinstance(take, Faulty)))
     table = first[1]
+    if table.state is not None:
+        notes.append(f"proprio: {counted(table.state.shape[1], 'column')} of states")
     places = list(dict.fromkeys(take.pictures for take in usable))
     tables = dict.fromkeys(take.table for take in usable)
     return VideoSource(
@@ -206,7 +219,7 @@ def open_videos(path: Path, name: str, asked: Asked) -> Source | None:
         cameras=tuple(sorted({each for shot in shots for each in shot.cameras})),
         episodes=tuple(episodes),
         action_names=table.names,
-        fps=video_rate(places[0]) if places[0].is_file() else _rate(places[0], table),
+        fps=_video_rate(places) if places[0].is_file() else _image_rate(places[0], table),
         notes=tuple(notes),
         takes=tuple(takes),
         chosen=asked.action,
@@ -218,23 +231,25 @@ def _shots(path: Path, name: str, depth: int) -> list[Shot]:
     if path.is_file():
         if look(path) is not FileKind.VIDEO:
             return []
-        return [Shot(name, {"video": path}, _named(_files(path.parent), path.stem))]
-    entries = sorted(
-        (entry for entry in path.iterdir() if entry.name[0] != "."), key=lambda entry: in_order(entry.name)
-    )
-    files, folders = [entry for entry in entries if entry.is_file()], [entry for entry in entries if entry.is_dir()]
-    kinds = {file: look(file) for file in files if file.suffix.lower() not in (*TABLES, *NOTES)}
-    videos = [file for file, kind in kinds.items() if kind is FileKind.VIDEO]
-    if not videos and FileKind.IMAGE in kinds.values():
+        return [Shot(name, {"video": path}, _tables(_files(path.parent)).get(path.stem))]
+    files, folders = _files(path), [entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
+    folders.sort(key=lambda folder: in_order(folder.name))
+    videos = _of_kind(files, FileKind.VIDEO)
+    if not videos and _of_kind(files, FileKind.IMAGE):
         return [
-            Shot(name or path.absolute().name, {"images": path}, _only(files) or _named(_files(path.parent), path.name))
+            Shot(
+                name or path.absolute().name,
+                {"images": path},
+                _only(files) or _tables(_files(path.parent)).get(path.name),
+            )
         ]
-    named = {entry: table for entry in (*videos, *folders) if (table := _named(files, _stem(entry)))}
-    cameras = {video.stem: video for video in videos}
-    cameras = cameras or {folder.name: folder for folder in folders if _images(folder)}
-    table = None if named else _only(files)
-    if cameras and table and not any(_is_sibling(camera, table.stem) for camera in cameras):
-        return [Shot(name or path.absolute().name, cameras, table)]
+    tables = _tables(files)
+    stems = {**{video: video.stem for video in videos}, **{folder: folder.name for folder in folders}}
+    named = {entry: tables[stem] for entry, stem in stems.items() if stem in tables}
+    if not named and (table := _only(files)):
+        cameras = {video.stem: video for video in videos} or {place.name: place for place in folders if _images(place)}
+        if cameras and not any(_is_sibling(camera, table.stem) for camera in cameras):
+            return [Shot(name or path.absolute().name, cameras, table)]
     found = [Shot(f"{name}/{video.name}".lstrip("/"), {"video": video}, named.get(video)) for video in videos]
     for folder in folders if depth else []:
         found += _shots(folder, f"{name}/{folder.name}".lstrip("/"), depth - 1)
@@ -246,11 +261,8 @@ def _shots(path: Path, name: str, depth: int) -> list[Shot]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.is_file()]
-
-
-def _stem(path: Path) -> str:
-    return path.stem if path.is_file() else path.name
+    found = (entry for entry in folder.iterdir() if entry.is_file() and entry.name[0] != ".")
+    return sorted(found, key=lambda file: in_order(file.name))
 
 
 def _is_sibling(name: str, other: str) -> bool:
@@ -258,18 +270,18 @@ def _is_sibling(name: str, other: str) -> bool:
     return re.sub(r"\d+", "0", name) == re.sub(r"\d+", "0", other)
 
 
-def _named(files: list[Path], stem: str) -> Path | None:
-    """The table of this name among files; one whose ending says that it is one comes first."""
-    endings = (*TABLES, *NOTES)
-    found = [file for file in files if file.stem == stem and file.suffix.lower() in endings]
-    return min(found, key=lambda file: endings.index(file.suffix.lower()), default=None)
+def _tables(files: list[Path]) -> dict[str, Path]:
+    """Tables by their names without ending; of two alike, the one whose ending says more."""
+    endings = (*NOTES[::-1], *TABLES[::-1])
+    found = [file for file in files if file.suffix.lower() in endings]
+    return {file.stem: file for file in sorted(found, key=lambda file: endings.index(file.suffix.lower()))}
 
 
 def _only(files: list[Path]) -> Path | None:
     """The table in a folder that is an episode: the one named so, else the only one."""
-    for stem in ("actions", "action"):
-        if table := _named(files, stem):
-            return table
+    tables = _tables(files)
+    if table := tables.get("actions", tables.get("action")):
+        return table
     for endings in (TABLES, NOTES):
         found = [file for file in files if file.suffix.lower() in endings]
         if found:
@@ -278,8 +290,16 @@ def _only(files: list[Path]) -> Path | None:
 
 
 def _images(folder: Path) -> list[Path]:
-    found = [file for file in folder.iterdir() if file.is_file() and look(file) is FileKind.IMAGE]
-    return sorted(found, key=lambda file: in_order(file.name))
+    return _of_kind(_files(folder), FileKind.IMAGE)
+
+
+def _of_kind(files: list[Path], kind: FileKind) -> list[Path]:
+    """Files with the ending of one that is of this kind: damaged ones too, which are missed otherwise."""
+    by_ending: dict[str, list[Path]] = {}
+    for file in files:
+        by_ending.setdefault(file.suffix.lower(), []).append(file)
+    alike = {ending for ending, group in by_ending.items() if any(look(file) is kind for file in group)}
+    return [file for file in files if file.suffix.lower() in alike]
 
 
 def _whole(shot: Shot, camera: str) -> tuple[Path, Path]:
@@ -348,12 +368,19 @@ def _episodes(table: ActionTable, path: Path) -> Iterator[tuple[str, tuple[int, 
 
 def _table(path: Path, chosen: tuple[str, ...]) -> ActionTable:
     """The table at a path."""
-    return _kept_table(path, chosen, path.stat().st_mtime_ns)
+    return _kept_table(path, chosen, _changed(path))
 
 
 def _clock(pictures: Path) -> Seconds:
     """Times (T,) of all pictures in seconds; NaN where images have none."""
-    return _kept_clock(pictures, pictures.stat().st_mtime_ns)
+    return _kept_clock(pictures, _changed(pictures))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # whoever opens it says so
+        return 0
 
 
 # One file may hold many episodes, which are read one after the other.
@@ -375,7 +402,15 @@ def _kept_clock(pictures: Path, changed: int) -> Seconds:
     return seconds("t", np.array(stamps), pictures)
 
 
-def _rate(images: Path, table: ActionTable) -> float | None:
+def _video_rate(videos: list[Path]) -> float | None:
+    """Frames per second of the first video that can be read."""
+    for path in videos:
+        with suppress(LewmError):  # said when its episode is read
+            return video_rate(path)
+    return None
+
+
+def _image_rate(images: Path, table: ActionTable) -> float | None:
     """Frames per second of images, by their names, or by a table with a row for each; None if neither tells times."""
     times = _clock(images)
     if not np.isfinite(times).all() and table.times is not None and len(times) - len(table.times) in (0, 1):
