@@ -1,5 +1,7 @@
 """Plans between two images, and episodes towards a goal image: tables, and files of the actions."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +32,11 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     start = plan.standing_still
     for step, pair in enumerate(zip((start, *plan.costs), (start, *plan.zero_action_costs), strict=True)):
         costs.add_row(str(step), str(step * plan.frameskip), *(f"{cost:.4g}" for cost in pair))
-    actions = plain_table("step", justify="right")
-    actions.add_column("action", overflow="fold")
+    actions, widths = plain_table("step", justify="right"), [max(9, len(name)) for name in plan.action_names]
+    actions.add_column(" ".join(map(str.rjust, plan.action_names, widths)), overflow="fold")
     for step, action in enumerate(plan.actions):
-        actions.add_row(str(step), " ".join(f"{value:9.4f}" for value in action))
+        values = (f"{value:{width}.4f}" for value, width in zip(action, widths, strict=True))
+        actions.add_row(str(step), " ".join(values))
     meaning = _MEANING[plan.planner.objective].format(distance=plan.distance)
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
@@ -88,9 +91,10 @@ def save_plan(path: Path, plan: ImaginedPlan) -> None:
         elif path.suffix == ".npy":
             np.save(file, actions)
         else:
-            columns = ",".join(["step", *(f"action_{dim}" for dim in range(actions.shape[1]))])
-            rows = (",".join(map(str, [step, *action])) for step, action in enumerate(actions))
-            file.write("".join(f"{line}\n" for line in (columns, *rows)).encode())
+            text = io.StringIO()  # names may hold commas
+            rows = ((step, *action) for step, action in enumerate(actions))
+            csv.writer(text, lineterminator="\n").writerows([("step", *plan.action_names), *rows])
+            file.write(text.getvalue().encode())
 
 
 def _verdict(plan: ImaginedPlan) -> str:

@@ -46,7 +46,7 @@ class ChosenSettings:
     Args:
         preset: of recordings without a simulator, which they are laid over.
         tree: these settings.
-        size: why this preset.
+        size: the size of the network, and why.
         step: why this frameskip.
     """
 
@@ -65,7 +65,7 @@ class ChosenSettings:
         stop, skip = config.schedule.stop, config.data.frameskip
         why = f" ({self.step})" if skip == self.tree["data"]["frameskip"] else ""
         return (
-            f"size: {self.preset} ({self.size}), until {stop}",
+            f"size: {self.size}, until {stop}",
             f"frameskip: {skip}{why}, history {config.model.history}; --preset or --set chooses others",
         )
 
@@ -94,7 +94,7 @@ def choose_settings(lengths: np.ndarray, fps: float | None, device: str) -> Chos
         "model": {"history": history},
         "schedule": _schedule(preset, clips, device),
     }
-    return ChosenSettings(preset, tree, f"{there}; {other}", f"{rate}{lasts}{short}")
+    return ChosenSettings(preset, tree, f"{preset} ({there}; {other})", f"{rate}{lasts}{short}")
 
 
 def parents_settings(name: str, card: RunCard) -> ChosenSettings:
@@ -106,7 +106,8 @@ def parents_settings(name: str, card: RunCard) -> ChosenSettings:
         "data": {"frameskip": card.inputs.frameskip},
         "model": card.model.model_dump(by_alias=True, exclude_none=True),
     }
-    return ChosenSettings("small" if encoder == small else "release", tree, f"that of {name}", f"that of {name}")
+    preset = "small" if encoder == small else "release"
+    return ChosenSettings(preset, tree, f"that of {name}, trained as {preset} is", f"that of {name}")
 
 
 def _rows_per_step(fps: float) -> int:
