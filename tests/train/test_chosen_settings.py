@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import lewm_here
+from commands import flat, lewm_here
 from lewm_cli.config import ActionBounds, Framing, parse_setting
 from lewm_cli.data import Imported, open_dataset
 from lewm_cli.flows.training_job import Job, new_job
@@ -174,6 +174,10 @@ def test_what_starts_from_a_run_has_its_sizes_and_the_recording_its_own_facts(ti
     assert (first.inputs.fps, second.inputs.fps) == (12, 50)
     assert (first.inputs.framing, second.inputs.framing) == (None, camera)
     assert (first.inputs.action_names, second.inputs.action_names) == ((), ("x", "y"))
+    shown = flat(lewm_here(tmp_path, "show", "robot/second").out)
+    assert "recorded actions x -3 to 2.975, y -2.975 to 3" in shown
+    assert "recorded rate 50 rows per second" in shown
+    assert "camera 40 x 30, crop to 20 x 20" in shown
 
 
 def imported(path: Path, framing: Framing | None) -> None:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from rich.console import RenderableType
@@ -13,6 +15,9 @@ from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import GoalImageResult
 from lewm_cli.files import atomic_path
 from lewm_cli.report.pieces import plain_table, spent_per_plan
+
+NUMBER = 9
+"""Width of one number of an action, in letters: seven fit into a terminal of 80 columns."""
 
 ROWS = 11
 """The largest number of rows in the table of distances, without the last step."""
@@ -32,11 +37,11 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     start = plan.standing_still
     for step, pair in enumerate(zip((start, *plan.costs), (start, *plan.zero_action_costs), strict=True)):
         costs.add_row(str(step), str(step * plan.frameskip), *(f"{cost:.4g}" for cost in pair))
-    actions, widths = plain_table("step", justify="right"), [max(9, len(name)) for name in plan.action_names]
-    actions.add_column(" ".join(map(str.rjust, plan.action_names, widths)), overflow="fold")
+    actions = plain_table("step", justify="right")
+    names = zip_longest(*(wrap(name, NUMBER) for name in plan.action_names), fillvalue="")
+    actions.add_column("\n".join(" ".join(f"{part:>{NUMBER}}" for part in line) for line in names), overflow="fold")
     for step, action in enumerate(plan.actions):
-        values = (f"{value:{width}.4f}" for value, width in zip(action, widths, strict=True))
-        actions.add_row(str(step), " ".join(values))
+        actions.add_row(str(step), " ".join(f"{value:{NUMBER}.4f}" for value in action))
     meaning = _MEANING[plan.planner.objective].format(distance=plan.distance)
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
