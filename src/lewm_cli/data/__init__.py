@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.data.action_file import follow_actions, read_actions
+    from lewm_cli.data.action_file import ActionTable, follow_actions, read_actions, read_table
     from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
     from lewm_cli.data.frame_stream import followed_frames, piped_frames
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
         used_actions,
         used_rows,
     )
-    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video, unequal
+    from lewm_cli.data.video_frames import decoded_frames, frame_times, video_rate
 else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "DATASET_SUFFIXES",
+    "ActionTable",
     "Clip",
     "ClipBatches",
     "ClipIndex",
@@ -67,10 +69,12 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "decoded_frames",
     "estimate_psnr",
     "follow_actions",
     "followed_frames",
     "frame_bytes",
+    "frame_times",
     "holds_frames",
     "middle_square",
     "names_recording",
@@ -82,6 +86,7 @@ __all__ = [
     "piped_frames",
     "read_actions",
     "read_image",
+    "read_table",
     "record",
     "require_columns",
     "require_proprio",
@@ -91,6 +96,8 @@ __all__ = [
     "square",
     "squared_errors",
     "ssim",
+    "unequal",
     "used_actions",
     "used_rows",
+    "video_rate",
 ]
