@@ -81,6 +81,12 @@ def test_size_and_length_of_the_training(episodes: int, device: str, preset: str
     assert f"{121 * episodes:,} clips of {episodes:,} episodes" in chosen.told(config)[0]
 
 
+@pytest.mark.parametrize(("clips", "batch"), [(1, 2), (11, 2), (84, 16), (255, 32), (256, 64), (5000, 64)])
+def test_few_clips_make_small_batches(clips: int, batch: int):
+    config = choose_settings(np.array([clips + 19]), None, "cpu").base.config()
+    assert config.optimizer.batch_size == batch
+
+
 def test_methods_keep_what_they_need():
     chosen = choose_settings(np.full(100, 140), 30, "cpu")
     policy, dino = chosen.base.config("gcbc"), chosen.base.config("dinowm")
@@ -117,7 +123,7 @@ def ask(home: Home) -> Callable[..., Asked]:
 def test_two_lines_say_what_was_chosen_and_why(ask: Callable[..., Asked]):
     asked = ask()
     assert asked.lines == [
-        "size: small (222 clips of 6 episodes; release takes a GPU and 100,000 clips), until 1500 steps",
+        "size: small (222 clips of 6 episodes; release takes a GPU and 100,000 clips), batches of 32, until 1500 steps",
         "frameskip: 6 (30 rows per second: 0.2 s per model step), history 3; --preset or --set chooses others",
     ]
     assert asked.job.config.data.frameskip == 6
@@ -126,7 +132,7 @@ def test_two_lines_say_what_was_chosen_and_why(ask: Callable[..., Asked]):
 def test_whoever_sets_something_is_told_of_that(ask: Callable[..., Asked]):
     asked = ask("robot/pick", "data.frameskip=4", "model.history=2", "schedule.stop=70 steps")
     assert asked.lines == [
-        "size: small (222 clips of 6 episodes; release takes a GPU and 100,000 clips), until 70 steps",
+        "size: small (222 clips of 6 episodes; release takes a GPU and 100,000 clips), batches of 32, until 70 steps",
         "frameskip: 4, history 2; --preset or --set chooses others",
     ]
     assert (asked.job.config.data.frameskip, asked.job.config.model.history) == (4, 2)
@@ -164,7 +170,7 @@ def test_what_starts_from_a_run_has_its_sizes_and_the_recording_its_own_facts(ti
     rest = ("--steps", 1, "--set", "optimizer.batch_size=8", "--init-from", "robot/first", "--name", "robot/second")
     done = lewm_here(tmp_path, "train", "robot/place", *rest)
     assert done.code == 0, done.err
-    assert "size: that of robot/first, trained as release is, until 1 steps\n" in done.err
+    assert "size: that of robot/first, trained as release is, batches of 8, until 1 steps\n" in done.err
     assert "frameskip: 2 (that of robot/first), history 2;" in done.err
     first, second = (read_card(RunFiles(tmp_path / "robot" / name).weights) for name in ("first", "second"))
     assert second.model == first.model
