@@ -133,6 +133,18 @@ class Inputs(Section):
     fps: PositiveFloat | None = Field(None, description="rows per second of the recording; None if it does not say")
     framing: Framing | None = Field(None, description="how camera frames became square; None if they always were")
 
+    @model_validator(mode="after")
+    def _one_per_dimension(self) -> Self:
+        bounds, names, dim = self.bounds, self.action_names, self.actions.dim
+        if (bounds and len(bounds.low) != dim) or (names and len(names) != dim):
+            raise ValueError(f"bounds and action_names must have one value per action dimension, which are {dim}")
+        return self
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of the action dimensions, one each; `action_0`, ... where nobody named them."""
+        return self.action_names or tuple(f"action_{dim}" for dim in range(self.actions.dim))
+
     @property
     def block_dim(self) -> int:
         """Width of an action block: frameskip * action dimensions."""

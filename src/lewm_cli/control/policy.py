@@ -16,7 +16,8 @@ from lewm_cli.store import Run
 from lewm_cli.store.load import load
 
 Seen = Frame | Observation
-"""A frame (size, size, 3) uint8; with proprioception beside it, for a run that takes it."""
+"""A frame (size, size, 3) uint8, or one as the camera of an imported recording gave them, (height, width, 3); with
+proprioception beside it, for a run that takes it."""
 
 Goal = Seen | str | Path
 """The same, or the path of an image file."""
@@ -30,7 +31,7 @@ class Policy:
 
     Args:
         run: name or path of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal: a frame (size, size, 3) uint8, or the path of an image file; an `Observation` of a frame and of
+        goal: a frame like those that `act` takes, or the path of an image file; an `Observation` of a frame and of
             proprioception for a run that takes both.
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
@@ -41,7 +42,7 @@ class Policy:
     Raises:
         UsageError: settings of planning for a run that is a policy.
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
-            square RGB image, or the planner's objective needs a head that is not there or does not fit.
+            RGB image of a fitting size, or the planner's objective needs a head that is not there or does not fit.
     """
 
     def __init__(
@@ -64,10 +65,13 @@ class Policy:
         """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.
 
         Raises:
-            LewmError: the goal is no square RGB image.
+            LewmError: the goal is no RGB image of a fitting size.
         """
-        seen = read_image(Path(goal)).frame if isinstance(goal, str | Path) else goal
-        (self._episode,) = self._actor.begin([_checked(seen, "the goal")], [self.seed])
+        if isinstance(goal, str | Path):
+            seen = Observation(read_image(Path(goal), self.run.card.inputs.framing).frame)
+        else:
+            seen = self._checked(goal, "the goal")
+        (self._episode,) = self._actor.begin([seen], [self.seed])
         self._queue = deque[Actions]()
 
     @property
@@ -79,15 +83,16 @@ class Policy:
         """Choose the action to take now.
 
         Args:
-            frame: (size, size, 3) uint8 of the camera, or an `Observation`; looked at only when no action is left.
+            frame: (size, size, 3) uint8, or (height, width, 3) where the run knows how its recording's camera frames
+                became square; or an `Observation`. It is looked at only when no action is left.
 
         Returns:
             (A,) float32, in the units of the recording that the run was trained on.
 
         Raises:
-            LewmError: it is no square RGB frame, or the planner is to respect bounds that are not known.
+            LewmError: it is no RGB frame of a fitting size, or the planner is to respect bounds that are not known.
         """
-        seen = _checked(frame, "the frame")
+        seen = self._checked(frame, "the frame")
         if not self._queue:
             (actions,) = self._actor.act([self._episode], [seen])
             self._queue.extend(actions[: self._actor.steps])
@@ -95,17 +100,16 @@ class Policy:
 
     @torch.inference_mode()
     def distance(self, frame: Seen) -> float:
-        """Latent cost of a frame (size, size, 3) uint8, or an `Observation`: lower is nearer to the goal.
+        """Latent cost of a frame, or an `Observation`, like those that `act` takes: lower is nearer to the goal.
 
         Raises:
-            LewmError: it is no square RGB frame, or the run is a policy, which has no latents.
+            LewmError: it is no RGB frame of a fitting size, or the run is a policy, which has no latents.
         """
-        model, latent = self.run.world_model, embed_observations(self.run, [_checked(frame, "the frame")])
+        model, latent = self.run.world_model, embed_observations(self.run, [self._checked(frame, "the frame")])
         assert isinstance(self._episode, PlannedEpisode)
         return float(model.latent_cost(latent, self._episode.goal[None]))
 
-
-def _checked(seen: Seen, what: str) -> Observation:
-    """An observation of a square RGB frame; raises LewmError if it is something else."""
-    whole = seen if isinstance(seen, Observation) else Observation(seen)
-    return replace(whole, frame=checked_frame(whole.frame, what))
+    def _checked(self, seen: Seen, what: str) -> Observation:
+        """An observation of a frame as the recording holds them; raises LewmError if it cannot become one."""
+        whole = seen if isinstance(seen, Observation) else Observation(seen)
+        return replace(whole, frame=checked_frame(whole.frame, what, self.run.card.inputs.framing))

@@ -214,19 +214,23 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
 
 
 def normalized_bounds(run: Run) -> Bounds:
-    """Compute the bounds of a run's normalized action blocks.
+    """Compute the bounds of a run's normalized action blocks: the task's action space, else what was recorded.
 
     Raises:
-        LewmError: the run's actions are not those of a task that is known.
+        LewmError: neither is known.
     """
     inputs = run.card.inputs
     task = find_task(inputs.task)
-    if task is None or len(task.action_bounds) != inputs.actions.dim:
+    if task and len(task.action_bounds) == inputs.actions.dim:
+        sides = tuple(zip(*task.action_bounds, strict=True))
+    elif inputs.bounds:
+        sides = (inputs.bounds.low, inputs.bounds.high)
+    else:
         raise LewmError(
             f"{run.name} was trained on a recording whose action space is not known (task {inputs.task}, "
             f"{inputs.actions.dim} action dimensions), so plans cannot respect its bounds; leave planner.bounds out"
         )
-    low, high = (np.array(side, np.float32) for side in zip(*task.action_bounds, strict=True))
+    low, high = (np.array(side, np.float32) for side in sides)
     return Bounds(_inside(inputs, low, 1), _inside(inputs, high, -1))
 
 
