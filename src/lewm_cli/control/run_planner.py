@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.heads import FITTED, SHUFFLED, find_head
-from lewm_cli.model import Imaginer, PlanFlops
+from lewm_cli.model import Imaginer, PlanFlops, rollout
 from lewm_cli.plan import (
     Bounds,
     Cost,
@@ -100,10 +101,20 @@ class Planner(Actor):
         Raises:
             LewmError: bounds are asked for and not known, or no candidate has a finite cost.
         """
-        cost = self.cost(episodes, seen)
+        return self.plan(episodes, self.embed(seen))
+
+    def plan(
+        self, episodes: Sequence[PlannedEpisode], starts: Tensor, cancelled: Event | None = None
+    ) -> Sequence[Actions]:
+        """Plan as `act` does, from latents (E, D).
+
+        Args:
+            cancelled: set by another thread when the plans are not wanted anymore; raises CancelledError then.
+        """
+        cost = self.latent_cost(starts, torch.stack([one.goal for one in episodes]))
         with self.clock("planner"):
             problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
-            plan = self.solver.solve(problem)
+            plan = self.solver.solve(replace(problem, cancelled=cancelled))
         for number, episode in enumerate(episodes):
             episode.plan = plan.of(number)
             episode.iterations += int(episode.plan.iterations)
@@ -111,10 +122,6 @@ class Planner(Actor):
             if self.config.warm_start:
                 episode.warm_start = plan.warm_start(number, self.config.receding)
         return list(self.actions_of(plan.actions))
-
-    def cost(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Cost:
-        """Build the cost of candidates for episodes that look like this now."""
-        return self.latent_cost(self.embed(seen), torch.stack([one.goal for one in episodes]))
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """Build the cost of candidates from latents (E, D) of what is seen now and of goals."""
@@ -138,6 +145,12 @@ class Planner(Actor):
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
+
+    @torch.inference_mode()
+    def imagine(self, latent: Tensor, actions: Actions) -> Tensor:
+        """Imagine the latent (D,) that actions (K * frameskip, A) lead to from this one, in the environment's units."""
+        blocks = torch.from_numpy(self.run.card.inputs.blocks_of(actions)).to(latent.device)
+        return rollout(self.run.world_model, latent[None, None], blocks[None], self.config.history)[0, -1]
 
     def embed(self, seen: Sequence[Observation]) -> Tensor:
         """Latents (N, D) of observations; on a CPU each by itself, so that no other has a say in its rounding."""
