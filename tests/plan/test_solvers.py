@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lewm_cli
 from commands import flat, lewm_here
-from lewm_cli.config import Layer, ModelConfig, PlannerConfig
+from lewm_cli.config import ActionBounds, Layer, ModelConfig, PlannerConfig
 from lewm_cli.control import ImaginedPlan, Planner, task_planner
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.errors import LewmError, UsageError
@@ -439,6 +439,21 @@ def test_bounds_of_a_task_are_those_of_its_simulator(name: str):
     low, high = zip(*task.action_bounds, strict=True)
     np.testing.assert_array_equal(space.low, np.array(low, space.dtype))
     np.testing.assert_array_equal(space.high, np.array(high, space.dtype))
+
+
+def test_bounds_of_a_run_without_a_simulator_are_those_of_its_recording(pick_run: Run):
+    low, high = np.linspace(-2, 0.5, 7), np.linspace(0.5, 4, 7)
+    inputs = pick_run.card.inputs.model_copy(update={"bounds": ActionBounds(low=tuple(low), high=tuple(high))})
+    for task, sides in (("generic", (low, high)), ("cube", (low, high)), ("an arm", (low, high))):
+        card = pick_run.card.model_copy(update={"inputs": inputs.model_copy(update={"task": task})})
+        run = replace(pick_run, card=card)
+        found = (
+            Planner(run, PlannerConfig(bounds=True)).problem(Bowl(torch.zeros(1, 5, 14)), [torch.Generator()]).bounds
+        )
+        least, greatest = (inputs.actions_of(side.numpy()[None])[:2] for side in (found.low, found.high))
+        assert (least >= sides[0].astype(np.float32)).all()
+        assert (greatest <= sides[1].astype(np.float32)).all()
+        np.testing.assert_allclose([least, greatest], [[side] * 2 for side in sides], atol=1e-4)
 
 
 def test_bounds_that_nobody_knows_are_refused(home: Home, pick_run: Run, frames):

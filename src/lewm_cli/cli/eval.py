@@ -84,6 +84,7 @@ def command(
     horizon: options.Horizon = None,
     receding: options.Receding = None,
     history: options.History = None,
+    bounds: options.Bounds = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
@@ -152,6 +153,7 @@ def command(
         ("--horizon", "planner.horizon", horizon),
         ("--receding", "planner.receding", receding),
         ("--history", "planner.history", history),
+        ("--bounds", "planner.bounds", bounds),
         ("--plan-ms", "planner.milliseconds", plan_ms),
         ("--plan-flops", "planner.flops", plan_flops),
     )

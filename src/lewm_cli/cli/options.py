@@ -90,6 +90,15 @@ History = Annotated[
         rich_help_panel=PLANNER,
     ),
 ]
+Bounds = Annotated[
+    bool | None,
+    typer.Option(
+        "--bounds/--no-bounds",
+        help="Try only actions that the task's action space holds, or, without one, the recorded range.",
+        show_default="the protocol's, off",
+        rich_help_panel=PLANNER,
+    ),
+]
 LIMITS = "of a plan: as many iterations as fit, at least one."
 PlanMs = Annotated[
     float | None,

@@ -25,6 +25,7 @@ def command(
     solver: options.Solver = None,
     horizon: options.Horizon = None,
     history: options.History = None,
+    bounds: options.Bounds = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
     settings: options.Settings = None,
@@ -52,6 +53,7 @@ def command(
         ("--solver", "planner.solver", solver),
         ("--horizon", "planner.horizon", horizon),
         ("--history", "planner.history", history),
+        ("--bounds", "planner.bounds", bounds),
         ("--plan-ms", "planner.milliseconds", plan_ms),
         ("--plan-flops", "planner.flops", plan_flops),
     )

@@ -56,7 +56,9 @@ class PlannerConfig(Section):
     std: PositiveFloat = Field(1.0, description="standard deviation that is drawn with first")
     result: Literal["mean", "best"] = Field("mean", description="what the solver drew around last, or the best of all")
     warm_start: bool = Field(False, description="begin at what is left of the plan before")
-    bounds: bool = Field(False, description="try only actions that the task's action space holds")
+    bounds: bool = Field(
+        False, description="try only actions that the task's action space, or else the recording, holds"
+    )
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of the cost that iterations must save; 0: go on")
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")

@@ -1,5 +1,6 @@
 """The limits that every action keeps before it leaves: bounds, and the largest change from one action to the next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -16,7 +17,7 @@ Clip = bool | tuple[npt.ArrayLike, npt.ArrayLike]
 """True for the bounds that the run knows, False for none, or own ones: the lowest and the highest action, a number each
 or one per dimension."""
 
-Bounded = Literal["own bounds", "action space", "recording", "nothing"]
+Bounded = Literal["own bounds", "the action space", "the recording", "nothing"]
 """The origin of bounds: the caller, the task, or the least and the greatest recorded action."""
 
 
@@ -84,6 +85,15 @@ class ActionLimits:
         return Limited(near, bounded != np.asarray(action, np.float32), near != bounded)
 
 
+def known_bounds(inputs: Inputs) -> tuple[Sequence[float], Sequence[float], Bounded] | None:
+    """The lowest and the highest action (A,) and their origin: the task's action space, else the recorded actions."""
+    task = find_task(inputs.task)
+    if task and len(task.action_bounds) == inputs.actions.dim:
+        low, high = zip(*task.action_bounds, strict=True)
+        return low, high, "the action space"
+    return (inputs.bounds.low, inputs.bounds.high, "the recording") if inputs.bounds else None
+
+
 def known_action(given: npt.ArrayLike, inputs: Inputs) -> Numbers:
     """An action (A,) float32 that somebody says was taken; raises UsageError if it is not one of finite numbers."""
     action = _numbers(given, "the action", inputs.actions.dim, alone=False)
@@ -93,10 +103,11 @@ def known_action(given: npt.ArrayLike, inputs: Inputs) -> Numbers:
 
 
 def _bounds(inputs: Inputs, clip: Clip) -> tuple[Numbers, Numbers, Bounded]:
-    width, task = inputs.actions.dim, find_task(inputs.task)
-    if clip is False:
-        low, high, origin = -np.inf, np.inf, "nothing"
-    elif clip is not True:
+    width, known = inputs.actions.dim, known_bounds(inputs)
+    low, high, origin = -np.inf, np.inf, "nothing"
+    if clip is True:
+        low, high, origin = known or (low, high, origin)
+    elif clip is not False:
         try:
             low, high = clip
         except (TypeError, ValueError) as error:
@@ -104,12 +115,6 @@ def _bounds(inputs: Inputs, clip: Clip) -> tuple[Numbers, Numbers, Bounded]:
                 "clip takes True, False, or the lowest and the highest action: clip=(low, high)"
             ) from error
         origin = "own bounds"
-    elif task and len(task.action_bounds) == width:
-        (low, high), origin = zip(*task.action_bounds, strict=True), "action space"
-    elif inputs.bounds:
-        low, high, origin = inputs.bounds.low, inputs.bounds.high, "recording"
-    else:
-        low, high, origin = -np.inf, np.inf, "nothing"
     lowest, highest = _numbers(low, "the low of clip", width), _numbers(high, "the high of clip", width)
     if (lowest > highest).any():
         raise UsageError(f"clip goes from {_shown(lowest)} to {_shown(highest)}; give the lowest action first")

@@ -28,7 +28,8 @@ from lewm_cli.store import Run
 from lewm_cli.store.load import load
 
 Seen = Frame | Observation
-"""A frame (size, size, 3) uint8; with proprioception beside it, for a run that takes it."""
+"""A frame (size, size, 3) uint8, or one as the camera of an imported recording gave them, (height, width, 3); with
+proprioception beside it, for a run that takes it."""
 
 Goal = Seen | str | Path
 """The same, or the path of an image file."""
@@ -75,7 +76,7 @@ class Policy:
 
     Args:
         run: name or path of a run, `tworoom/lewm`, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal: a frame (size, size, 3) uint8, or the path of an image file; an `Observation` of a frame and of
+        goal: a frame like those that `act` takes, or the path of an image file; an `Observation` of a frame and of
             proprioception for a run that takes both.
         planner: settings of planning; the planner of the task's protocol if not given.
         seed: of what the planner draws: the same frames give the same actions.
@@ -94,7 +95,7 @@ class Policy:
     Raises:
         UsageError: settings of planning for a run that is a policy, or limits that mean nothing for its actions.
         LewmError: there is no such run, it cannot be loaded strictly, its normalization is not known, or the goal is no
-            square RGB image, or the planner's objective needs a head that is not there or does not fit.
+            RGB image of a fitting size, or the planner's objective needs a head that is not there or does not fit.
         UnlikeError: the goal is unlike the frames of the recording.
     """
 
@@ -129,7 +130,8 @@ class Policy:
         self.reset(goal)
 
     def __repr__(self) -> str:
-        planner, clipped = self.planner, {"nothing": "not clipped"}.get(self.limits.origin, f"to {self.limits.origin}")
+        planner, origin = self.planner, self.limits.origin
+        clipped = "not clipped" if origin == "nothing" else f"clipped to {origin}"
         rest = [f"actions {clipped}", f"frames {'checked' if self.alarm else 'not checked'}", f"on {self.run.device}"]
         if planner is None:
             return f"Policy({self.run.name!r}, one forward pass per step, {', '.join(rest)})"
@@ -144,20 +146,23 @@ class Policy:
             action: (A,) that was taken last, or that keeps the robot where it is; `max_step` counts from it.
 
         Raises:
-            LewmError: the goal is no square RGB image.
+            LewmError: the goal is no RGB image of a fitting size.
             UnlikeError: it is unlike the frames of the recording.
             UsageError: the action is none of this run.
         """
-        seen = read_image(Path(goal)).frame if isinstance(goal, str | Path) else goal
-        before = None if action is None else known_action(action, self.run.card.inputs)
-        checked = _checked(seen, "the goal")
-        self._refuse_unlike(checked, "the goal")
-        (episode,) = self._actor.begin([checked], [self.seed])
+        inputs = self.run.card.inputs
+        before = None if action is None else known_action(action, inputs)
+        if isinstance(goal, str | Path):
+            seen = Observation(read_image(Path(goal), inputs.framing).frame)
+        else:
+            seen = self._checked(goal, "the goal")
+        self._refuse_unlike(seen, "the goal")
+        (episode,) = self._actor.begin([seen], [self.seed])
         self._episode: ActorEpisode = episode
         self._before, self._given_up, self._cancelled = before, 0, Event()
         self._queue = deque[Limited]()
-        dim = self.run.card.inputs.actions.dim
-        self._actions, self._clipped, self._slowed = 0, np.zeros(dim, int), np.zeros(dim, int)
+        self._actions = 0
+        self._clipped, self._slowed = np.zeros((2, inputs.actions.dim), int)
 
     @property
     def plan(self) -> Plan | None:
@@ -173,7 +178,8 @@ class Policy:
         """Choose the action to take now.
 
         Args:
-            frame: (size, size, 3) uint8 of the camera, or an `Observation`; planned from only when no action is left.
+            frame: (size, size, 3) uint8, or (height, width, 3) where the run knows how its recording's camera frames
+                became square; or an `Observation`. It is planned from only when no action is left.
 
         Returns:
             (A,) float32, in the units of the recording that the run was trained on, within the limits.
@@ -181,11 +187,11 @@ class Policy:
         Raises:
             UnlikeError: it is unlike the frames of the recording; no action is taken from the plan.
             LateError: no plan came within the seconds that it is allowed; the next call plans anew.
-            LewmError: it is no square RGB frame, or the planner is to respect bounds that are not known, or the next
-                action is not finite.
+            LewmError: it is no RGB frame of a fitting size, the planner is to respect bounds that are not known, or the
+                next action is not finite.
         """
         if self._queue and self.alarm is None:
-            _checked(frame, "the frame")
+            self._checked(frame, "the frame")
             return self.take().action
         look = self.look(frame)
         if not self._queue:
@@ -193,13 +199,13 @@ class Policy:
         return self.take().action
 
     def distance(self, frame: Seen) -> float:
-        """Latent cost of a frame (size, size, 3) uint8, or an `Observation`: lower is nearer to the goal.
+        """Latent cost of a frame, or an `Observation`, like those that `act` takes: lower is nearer to the goal.
 
         Raises:
-            LewmError: it is no square RGB frame, or the run is a policy, which has no latents.
+            LewmError: it is no RGB frame of a fitting size, or the run is a policy, which has no latents.
         """
         self.run.require_world_model()
-        return self._distance(embed_observations(self.run, [_checked(frame, "the frame")])[0])
+        return self._distance(embed_observations(self.run, [self._checked(frame, "the frame")])[0])
 
     # The parts of `act`, for loops that plan beside the robot; see `ControlLoop`.
 
@@ -208,9 +214,9 @@ class Policy:
 
         Raises:
             UnlikeError: it is unlike the frames of the recording.
-            LewmError: it is no square RGB frame.
+            LewmError: it is no RGB frame of a fitting size.
         """
-        seen = _checked(frame, "the frame")
+        seen = self._checked(frame, "the frame")
         score = self._refuse_unlike(seen, "the frame")
         if not isinstance(self._actor, Planner):
             return Look(seen, score=score)
@@ -265,6 +271,11 @@ class Policy:
             generator = torch.Generator().manual_seed(self.seed + self._given_up)
             self._episode = replace(self._episode, generator=generator, warm_start=None)
 
+    def _checked(self, seen: Seen, what: str) -> Observation:
+        """An observation of a frame as the recording holds them; raises LewmError if it cannot become one."""
+        whole = seen if isinstance(seen, Observation) else Observation(seen)
+        return replace(whole, frame=checked_frame(whole.frame, what, self.run.card.inputs.framing))
+
     def _planned(self, work: Callable[[], Actions]) -> Actions:
         if self.seconds is None:
             return work()
@@ -294,9 +305,3 @@ def _plan(actor: Planner, episode: PlannedEpisode, latent: Tensor, coming: Actio
     start = latent if coming is None else actor.imagine(latent, coming)
     (actions,) = actor.plan([episode], start[None], cancelled)
     return actions[: actor.steps]
-
-
-def _checked(seen: Seen, what: str) -> Observation:
-    """An observation of a square RGB frame; raises LewmError if it is something else."""
-    whole = seen if isinstance(seen, Observation) else Observation(seen)
-    return replace(whole, frame=checked_frame(whole.frame, what))

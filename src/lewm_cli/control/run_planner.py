@@ -15,6 +15,7 @@ from torch import Tensor
 from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
+from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.heads import FITTED, SHUFFLED, find_head
 from lewm_cli.model import Imaginer, PlanFlops, rollout
@@ -35,7 +36,6 @@ from lewm_cli.plan import (
     find_solver,
 )
 from lewm_cli.store import Run
-from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
 
 EPISODES_PER_CORE = 8
@@ -227,19 +227,19 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
 
 
 def normalized_bounds(run: Run) -> Bounds:
-    """Compute the bounds of a run's normalized action blocks.
+    """Compute the bounds of a run's normalized action blocks: the task's action space, else what was recorded.
 
     Raises:
-        LewmError: the run's actions are not those of a task that is known.
+        LewmError: neither is known.
     """
     inputs = run.card.inputs
-    task = find_task(inputs.task)
-    if task is None or len(task.action_bounds) != inputs.actions.dim:
+    known = known_bounds(inputs)
+    if known is None:
         raise LewmError(
             f"{run.name} was trained on a recording whose action space is not known (task {inputs.task}, "
             f"{inputs.actions.dim} action dimensions), so plans cannot respect its bounds; leave planner.bounds out"
         )
-    low, high = (np.array(side, np.float32) for side in zip(*task.action_bounds, strict=True))
+    low, high = (np.array(side, np.float32) for side in known[:2])
     return Bounds(_inside(inputs, low, 1), _inside(inputs, high, -1))
 
 

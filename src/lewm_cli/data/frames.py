@@ -11,7 +11,9 @@ import cv2
 import imageio.v3 as imageio
 import numpy as np
 
+from lewm_cli.config import Framing
 from lewm_cli.data.dataset import Dataset
+from lewm_cli.data.framing import square
 from lewm_cli.data.hdf5_dataset import HDF5Dataset
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.system_errors import explain
@@ -136,12 +138,14 @@ class Image:
     frame: np.ndarray
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, framing: Framing | None = None) -> Image:
     """Read an image of 8 bits per channel as a frame: gray becomes RGB, transparency is left out, a photo upright.
+
+    `framing` is that of `checked_frame`.
 
     Raises:
         MissingError: there is no such file.
-        LewmError: it is no image, has more than 8 bits per channel, or is not square.
+        LewmError: it is no image, has more than 8 bits per channel, or another size than frames have.
     """
     try:
         content = path.read_bytes()
@@ -156,14 +160,18 @@ def read_image(path: Path) -> Image:
         raise LewmError(f"{path} cannot be read as an image; name a PNG or JPEG file") from error
     if stored.dtype.itemsize > 1:
         raise LewmError(f"{path} has more than 8 bits per channel, and frames have 8; save it as an 8-bit PNG")
-    return Image(str(path), checked_frame(frame, str(path)))
+    return Image(str(path), checked_frame(frame, str(path), framing))
 
 
-def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
+def checked_frame(frame: np.ndarray, what: str, framing: Framing | None = None) -> np.ndarray:
     """A frame (size, size, 3) uint8, as recordings hold them.
 
+    Args:
+        what: should be one, in words.
+        framing: of the recording; a frame as large as its camera's becomes square in the same way.
+
     Raises:
-        LewmError: it is something else; `what` says in words what should be one.
+        LewmError: it is something else.
     """
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
@@ -172,6 +180,13 @@ def checked_frame(frame: np.ndarray, what: str) -> np.ndarray:
             "ffmpeg: -vf format=rgb24)"
         )
     height, width = frame.shape[:2]
+    if framing and (height, width) == (framing.height, framing.width):
+        return square(frame, framing)
+    if framing and height != width:
+        raise LewmError(
+            f"{what} is {width} x {height} pixels, and the camera of the recording gave {framing.width} x "
+            f"{framing.height}; set the camera to that size, or give square frames"
+        )
     if height != width or height == 0:
         side = min(height, width)
         raise LewmError(

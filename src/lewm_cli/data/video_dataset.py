@@ -12,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lewm_cli.config import Framing
 from lewm_cli.data.action_file import Table
 from lewm_cli.data.dataset import Column, Dataset
-from lewm_cli.data.frames import resize
+from lewm_cli.data.frames import checked_frame, resize
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import FileKind, look
 from lewm_cli.system_errors import explain
@@ -55,15 +56,17 @@ def holds_frames(path: Path) -> bool:
         return False
 
 
-def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoDataset:
+def open_video(path: Path, actions: Table, say: Callable[[str], None], framing: Framing | None = None) -> VideoDataset:
     """Decode a video once; the square in the middle is kept, at most 224 x 224, as recordings are.
 
     Args:
         path: a video of any format that ffmpeg reads, an animated image, or a folder of images in order.
         actions: (K, A) one per frame; the last frame may have none, and an action after it is left out.
+        framing: of the recording whose camera gave these frames; they become square in the same way instead.
 
     Raises:
-        LewmError: it holds no moving picture or is damaged, or frames and actions are not equally many.
+        LewmError: it holds no moving picture or is damaged, frames and actions are not equally many, or its frames are
+            not those of the camera.
     """
     decoded = _folder_frames(path) if path.is_dir() else _video_frames(path, say)
     with tempfile.TemporaryFile() as file, closing(decoded):
@@ -71,7 +74,8 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
         for frame in decoded:
             if count and frame.shape[:2] != shape:
                 raise LewmError(f"{path}: frame {count} has another size than those before; make them all alike")
-            shape, kept = frame.shape[:2], middle_square(frame)
+            shape = frame.shape[:2]
+            kept = checked_frame(frame, f"a frame of {path}", framing) if framing else middle_square(frame)
             try:
                 file.write(kept.tobytes())
                 file.flush()
@@ -85,6 +89,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
             )
         frames = np.memmap(file, np.uint8, "r", shape=(count, *kept.shape))
     cropped = "" if shape[0] == shape[1] else ", of which the square in the middle is taken"
+    cropped = f"; those of the recording's camera: {framing}" if framing else cropped
     say(f"video: {count} frames of {shape[1]} x {shape[0]}{cropped}")
     taken = _aligned(path, actions, count, say)
     columns = (Column("pixels", frames.shape[1:], "uint8"), Column("action", taken.shape[1:], "float32"))

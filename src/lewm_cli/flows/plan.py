@@ -36,8 +36,9 @@ def plan_between(
     if output:
         check_plan_file(output)
         try_writing(output)
-    images, on = (read_image(start), read_image(goal)), resolve_device(device)
+    on = resolve_device(device)
     run = load_run(home, name, on, external=external, say=say)
+    images = (read_image(start, run.card.inputs.framing), read_image(goal, run.card.inputs.framing))
     acting = f"lewm_cli.Policy({run.name!r}, {str(goal)!r}).act(frame)"
     run.require_world_model(f"there is no plan to show; Python has its next action for a frame: {acting}")
     run.prepare_proprio(None)  # refuses a run that sees more than an image

@@ -41,7 +41,7 @@ class Surprise(SurpriseStream):
     def __init__(self, run: str | Path | Run) -> None:
         loaded = run if isinstance(run, Run) else load(run)
         alarm = newest_alarm(loaded.home if isinstance(loaded, StoredRun) else Home.locate(), loaded)
-        super().__init__(loaded, alarm.threshold if alarm else None)
+        super().__init__(loaded, alarm.threshold if alarm else None, loaded.card.inputs.framing)
 
 
 @dataclass
@@ -122,7 +122,7 @@ def stream_surprise(
     if alarm is None and fail_on_event:
         again = command("surprise", "RECORDING", "--run", loaded.name, "--false-alarms", "1%")
         raise UsageError(f"--fail-on-event needs a threshold, and {loaded.name} has none; calibrate one: {again}")
-    stream = SurpriseStream(loaded, alarm.threshold if alarm else None)
+    stream = SurpriseStream(loaded, alarm.threshold if alarm else None, loaded.card.inputs.framing)
     try:
         _follow(stream, frames, _lines(actions, say) if table is None else iter(table), followed, show, say)
     except (LewmError, StoppedError):
@@ -184,10 +184,12 @@ def _follow(
                 given = f"row {row} of the actions has {counted(len(action), 'number')}"
                 raise LewmError(f"{given}, and {name} takes {counted(inputs.actions.dim, 'action dimension')}")
             block.append(action)
+        elif stream.framing:
+            say(f"frames: {frame.shape[1]} x {frame.shape[0]}; those of the recording's camera: {stream.framing}")
         elif frame.shape[0] != frame.shape[1]:
             say(f"frames: {frame.shape[1]} x {frame.shape[0]}, of which the square in the middle is taken")
         if row % inputs.frameskip == 0:
-            found = stream.update(middle_square(frame), block or None)
+            found = stream.update(frame if stream.framing else middle_square(frame), block or None)
             block.clear()
             if row:
                 followed.add(found)

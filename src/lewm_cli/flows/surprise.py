@@ -9,7 +9,6 @@ import numpy as np
 from lewm_cli.data import (
     Dataset,
     DecodedFrames,
-    VideoDataset,
     holds_frames,
     open_video,
     read_actions,
@@ -42,7 +41,7 @@ from lewm_cli.store import (
 )
 from lewm_cli.suggestion import command, few
 from lewm_cli.surprise import Alarm, DoseResult, PerturbationResult, SurpriseResult, measure_surprise
-from lewm_cli.tasks import GENERIC, find_task
+from lewm_cli.tasks import GENERIC, Task, find_task
 
 if TYPE_CHECKING:
     import torch
@@ -106,8 +105,14 @@ def surprise_run(
     if csv == Path("-"):
         raise UsageError("--csv takes the name of a file; --json prints the result")
     there = resolve_device(device)
-    recording = _find_recording(home, dataset, actions, say)
-    loaded = load_fitting(home, recording, run, there, external, say)
+    if _is_video(home, dataset, actions):
+        table = _read_table(dataset, actions, say)
+        loaded = _load(home, run or _choose_run(home, dataset, GENERIC, table.shape[1], say), there, external, say)
+        recording: Dataset = open_video(Path(dataset), table, say, loaded.card.inputs.framing)
+        refuse_unfit(loaded, find_task(loaded.card.inputs.task) or GENERIC, recording)
+    else:
+        recording = home.find_dataset(dataset, say)
+        loaded = load_fitting(home, recording, run, there, external, say)
     try_plotting(home, loaded, plot)
     for target in (csv, video and video / "episode.mp4"):
         if target:
@@ -191,10 +196,17 @@ def load_fitting(
     Raises:
         LewmError: no such run, one that does not fit the recording, or a policy.
     """
-    loaded = load_run(home, run or _choose_run(home, recording, say), device, external=external, say=say)
+    width = recording.actions.shape[1]
+    name = run or _choose_run(home, recording.name, dataset_task(recording), width, say)
+    loaded = _load(home, name, device, external, say)
+    refuse_unfit(loaded, find_task(loaded.card.inputs.task) or GENERIC, recording)
+    return loaded
+
+
+def _load(home: Home, name: str, device: "torch.device", external: ExternalWeights, say: Say) -> Run:
+    loaded = load_run(home, name, device, external=external, say=say)
     loaded.require_world_model()
     loaded.use_threads()
-    refuse_unfit(loaded, find_task(loaded.card.inputs.task) or GENERIC, recording)
     return loaded
 
 
@@ -224,29 +236,33 @@ def keep_plotted(
     return path, drawn_to
 
 
-def _find_recording(home: Home, name: str, actions: Path | None, say: Say) -> Dataset:
-    """Open a recording, or a video together with its actions; arguments and errors are those of `surprise_run`."""
+def _is_video(home: Home, name: str, actions: Path | None) -> bool:
+    """Tells a video from a recording; raises UsageError for a recording with other actions than its own."""
     path = Path(name)
     named = actions is None and path.is_dir() and is_name(name) and home.dataset_file(name)
-    if named or not holds_frames(path):
-        recording = home.find_dataset(name, say)
-        if actions is not None:
-            raise UsageError(f"--actions is for videos, and {name} is a recording with its own; leave it out")
-        return recording
+    if not named and holds_frames(path):
+        return True
+    if actions is not None:
+        home.find_dataset(name)  # says first if there is none
+        raise UsageError(f"--actions is for videos, and {name} is a recording with its own; leave it out")
+    return False
+
+
+def _read_table(name: str, actions: Path | None, say: Say) -> np.ndarray:
+    """Reads the actions of a video; raises UsageError if none are named."""
     if actions is None:
         raise UsageError(
             f"{name} holds frames only, and surprise needs the actions taken at them: add --actions FILE, a CSV, npz "
             "or Parquet file with one row per frame"
         )
-    return open_video(path, read_actions(actions, say), say)
+    return read_actions(actions, say)
 
 
-def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
+def _choose_run(home: Home, dataset: str, task: Task, width: int, say: Say) -> str:
     """Chooses the newest run of the recording's task; of any task where the recording names none and nothing else fits.
 
     Runs of lewm come first, then those of other tools that can be fed, then the released weights; never a policy.
     """
-    task, width = dataset_task(dataset), dataset.actions.shape[1]
     runs = [run for run in list_runs(home) if run.problem is None and run.imagines]
     own = [(run, run.card.inputs) for run in runs if run.card]
     measured = [(run, run.statistics) for run in runs if run.statistics]
@@ -265,10 +281,10 @@ def _choose_run(home: Home, dataset: Dataset, say: Say) -> str:
             if names_release(run.name) and named_task(run.name) is task:
                 say(f"run: {run.name}, the released weights of {task.name} (--run chooses another)")
                 return run.name
-    trained_on = "RECORDING" if isinstance(dataset, VideoDataset) else dataset.name
+    trained_on = "RECORDING" if holds_frames(Path(dataset)) else dataset
     listed = [f"{run.name} ({inputs.task}, {inputs.actions.dim})" for run, inputs in (*own, *others)]
     there = few(listed, command("ls"))
     raise LewmError(
-        f"no run fits {dataset.name} ({task.name}, {width} action dimensions); there is {there or 'no run yet'}; "
+        f"no run fits {dataset} ({task.name}, {width} action dimensions); there is {there or 'no run yet'}; "
         f"train one: {command('train', task.name if task.make_simulator else trained_on)}"
     )

@@ -44,10 +44,10 @@ from lewm_cli.flows.training_request import (
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
 from lewm_cli.plural import counted
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, names_state
+from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, names_state, read_card
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
-from lewm_cli.train import largest_batch
+from lewm_cli.train import ChosenSettings, choose_settings, largest_batch, parents_settings
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,14 @@ def new_job(home: Home, request: TrainingRequest, device: torch.device, say: Say
         task = dataset_task(recording)
         if task.make_simulator is None:
             say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
-    preset = request.preset
-    if preset is None:
+    preset, chosen = request.preset, None
+    if preset is None and recording and task.make_simulator is None:
+        chosen = _chosen(home, request, recording, device)
+        preset = chosen.preset
+    elif preset is None:
         preset = DEFAULT_PRESETS["cuda" if device.type == "cuda" else "cpu"]
         say(f"preset: {preset} (the default on {device.type}; --preset chooses another)")
-    settings = read_settings(task, preset, request.config, request.settings, say)
+    settings = read_settings(task, preset, request.config, request.settings, say, chosen)
     found = sizes = None
     if named := named_encoder(home, request, settings):
         found = find_encoder(home, named, say, download=download)
@@ -97,6 +100,8 @@ def new_job(home: Home, request: TrainingRequest, device: torch.device, say: Say
     elif request.init_from and settings.takes_encoder:
         sizes = parents_encoder(home, request.init_from, request.what, settings.method)
     config = settings.config(sizes, found.image_size if found else None)
+    for line in chosen.told(config) if chosen else ():
+        say(line)
     if recording is None:
         recording = task_recording(home, task, request.dataset, say)
         say(f"dataset: {recording.name} ({recording.path})")
@@ -105,6 +110,15 @@ def new_job(home: Home, request: TrainingRequest, device: torch.device, say: Say
         raise UsageError(f"{name!r} would mean a state of a run; choose a --name without {name[name.rindex('@') :]}")
     name = name or f"{run_folder(request.what)}/{config.method}"
     return Job(name, RunFiles(home.new_run_stem(name)), task, recording, _sized(config, recording), encoder=found)
+
+
+def _chosen(home: Home, request: TrainingRequest, recording: Dataset, device: torch.device) -> ChosenSettings:
+    """Settings that suit a recording; of one that a run is to go on with, those that its weights need."""
+    if request.init_from:
+        parent = home.find_run(request.init_from)
+        if card := read_card(parent.files.weights) if parent.own else None:
+            return parents_settings(parent.name, card)
+    return choose_settings(recording.lengths, recording.fps, device.type)
 
 
 def resumed_job(home: Home, request: TrainingRequest, say: Say) -> Job:
@@ -164,19 +178,22 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
     """The card of a run that begins; raises LewmError if the weights of its parent do not fit it."""
     config, dataset = job.config, job.dataset
     frameskip, proprio = config.data.frameskip, taken_proprio(job)
+    made = {
+        "task": job.task.name,
+        "frameskip": frameskip,
+        "bounds": ActionBounds.of(used_actions(dataset)),
+        "action_names": dataset.imported.action_names if dataset.imported else (),
+        "fps": dataset.fps,
+        "framing": dataset.imported.framing if dataset.imported else None,
+    }
     # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
     inputs = (
-        parent.card.inputs.model_copy(update={"task": job.task.name, "frameskip": frameskip})
+        parent.card.inputs.model_copy(update=made)
         if parent
         else Inputs(
-            task=job.task.name,
-            frameskip=frameskip,
             actions=ActionStats.fit(used_actions(dataset)),
             proprio=None if proprio is None else ProprioStats.fit(used_rows(dataset, proprio)),
-            bounds=ActionBounds.of(used_actions(dataset)),
-            action_names=dataset.imported.action_names if dataset.imported else (),
-            fps=dataset.fps,
-            framing=dataset.imported.framing if dataset.imported else None,
+            **made,
         )
     )
     if parent and proprio is not None and inputs.proprio and inputs.proprio.dim != proprio.shape[1]:

@@ -23,7 +23,7 @@ from lewm_cli.store import (
 )
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import TASKS, Task, find_task
-from lewm_cli.train import task_preset
+from lewm_cli.train import ChosenSettings, task_preset
 
 DEFAULT_PRESETS = {"cpu": "small", "cuda": "release"}
 """The presets by the kind of device, where none is named."""
@@ -35,7 +35,7 @@ class TrainingRequest:
 
     Args:
         what: a task, or a dataset by name or path.
-        preset: `release` on CUDA, else `small`, if not given.
+        preset: if not given, `release` on CUDA, else `small`; what suits a recording without a simulator.
         dataset: which recording of the task.
         config: a TOML file laid over the preset, under the settings.
         name: the next free `<task>/<method>` if not given.
@@ -130,9 +130,14 @@ def _check_frames(encoder: FrozenEncoderConfig, size: object, seen: int | None) 
 
 
 def read_settings(
-    task: Task, preset: str, config: Path | None, settings: Sequence[Layer], say: Say = silent
+    task: Task,
+    preset: str,
+    config: Path | None,
+    settings: Sequence[Layer],
+    say: Say = silent,
+    chosen: ChosenSettings | None = None,
 ) -> MethodSettings:
-    """Lay a TOML file, and settings over it, over a preset of the task.
+    """Lay a TOML file, and settings over it, over a preset of the task, or over what was chosen for a recording.
 
     The last layer that names a method decides which one is trained; what another layer has for the method that it names
     itself is then left out, and it is said.
@@ -141,7 +146,7 @@ def read_settings(
         UsageError: there is no such method.
         LewmError: there is no such preset or file, or it is no TOML.
     """
-    base = task_preset(task, preset)
+    base = chosen.base if chosen else task_preset(task, preset)
     above = [*([read_toml(config)] if config else ()), *settings]
     method = str(merge_layers(above).tree.get("method", base.method))
     kept = [TrainConfig.of_method(layer, method) for layer in above]

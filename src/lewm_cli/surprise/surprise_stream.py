@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lewm_cli.config import Framing
 from lewm_cli.data import checked_frame
 from lewm_cli.errors import LewmError
 from lewm_cli.store import Run
@@ -44,14 +45,15 @@ class SurpriseStream:
     Args:
         run: a world model.
         threshold: above which surprise is an event.
+        framing: how the camera's frames become square; None for frames that are.
 
     Raises:
         LewmError: the run is a policy.
     """
 
-    def __init__(self, run: Run, threshold: float | None = None) -> None:
+    def __init__(self, run: Run, threshold: float | None = None, framing: Framing | None = None) -> None:
         run.require_world_model()
-        self.run, self.threshold = run, threshold
+        self.run, self.threshold, self.framing = run, threshold, framing
         self.reset()
 
     def __repr__(self) -> str:
@@ -77,7 +79,8 @@ class SurpriseStream:
         """Take the next frame, one model step after the one before.
 
         Args:
-            frame: (size, size, 3) uint8, made as the frames of the recording were.
+            frame: (size, size, 3) uint8, made as the frames of the recording were, or as its camera gave them, (height,
+                width, 3), where `framing` says how.
             actions: (frameskip, A) taken since the frame before, environment units; NaN where one is not known. None at
                 the first frame of an episode.
             proprio: (P,) beside the frame, environment units, for a run that takes it.
@@ -86,7 +89,7 @@ class SurpriseStream:
             LewmError: one of them is something else; nothing has changed then.
         """
         inputs = self.run.card.inputs
-        seen, block = checked_frame(frame, "the frame"), self._block(actions)
+        seen, block = checked_frame(frame, "the frame", self.framing), self._block(actions)
         beside = None
         if inputs.proprio:
             advice = f"{self.run.name} sees it beside every frame: update(frame, actions, proprio=...)"

@@ -6,6 +6,7 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.train.batch_size import largest_batch
+    from lewm_cli.train.chosen_settings import ChosenSettings, choose_settings, parents_settings
     from lewm_cli.train.evaluated import Evaluation, Evaluator
     from lewm_cli.train.events import (
         HeldOutMeasured,
@@ -31,6 +32,7 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "ChosenSettings",
     "Curve",
     "Evaluation",
     "Evaluator",
@@ -55,10 +57,12 @@ __all__ = [
     "TrainingStopped",
     "Warned",
     "all_presets",
+    "choose_settings",
     "find_preset",
     "largest_batch",
     "measure_forecast",
     "numbers",
+    "parents_settings",
     "read_curves",
     "read_log",
     "task_preset",

@@ -11,10 +11,15 @@ from lewm_cli.tasks import GENERIC, TASKS, Task, find_task
 
 @dataclass(frozen=True)
 class Preset:
-    """One named configuration of one task."""
+    """One named configuration of one task.
+
+    Args:
+        chosen: settings for one recording, laid over it and under what it has for single methods.
+    """
 
     task: Task
     name: str
+    chosen: Layer | None = None
 
     def __str__(self) -> str:
         return f"{self.task.name}/{self.name}"
@@ -30,6 +35,9 @@ class Preset:
         A method with another network takes the sizes that this network has too.
         """
         tree = {"method": self.method} | self.task.presets[self.name]
+        if self.chosen:
+            fitting = TrainConfig.of_method(self.chosen, method).tree
+            tree = merge_layers([Layer("", tree), Layer("", fitting | {"method": self.method})]).tree
         own = tree.pop("methods", {})
         everywhere = GENERIC.presets.get(self.name, {}).get("methods", {})
         shared = TrainConfig.of_method(Layer(f"preset {self}", tree), method)
