@@ -262,10 +262,8 @@ def test_policy_drives_one_frame_at_a_time(world: Path):
     policy = lewm_cli.Policy(run, frame)
     assert policy.planner is None
     assert policy.plan is None
-    assert (
-        repr(policy)
-        == f"Policy('{RUN}', one forward pass per step, actions clipped to the action space, frames not checked, on cpu)"
-    )
+    clipped = "actions clipped to the action space, frames not checked"
+    assert repr(policy) == f"Policy('{RUN}', one forward pass per step, {clipped}, on cpu)"
     with pytest.raises(LewmError, match="is a policy"):
         policy.distance(frame)
     with pytest.raises(UsageError, match="plans nothing; leave the planner out"):

@@ -104,7 +104,9 @@ def known_action(given: npt.ArrayLike, inputs: Inputs) -> Numbers:
 
 def _bounds(inputs: Inputs, clip: Clip) -> tuple[Numbers, Numbers, Bounded]:
     width, known = inputs.actions.dim, known_bounds(inputs)
-    low, high, origin = -np.inf, np.inf, "nothing"
+    low: npt.ArrayLike = -np.inf
+    high: npt.ArrayLike = np.inf
+    origin: Bounded = "nothing"
     if clip is True:
         low, high, origin = known or (low, high, origin)
     elif clip is not False:

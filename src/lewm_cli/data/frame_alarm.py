@@ -58,4 +58,5 @@ def outside(frames: Coarse, low: Coarse, high: Coarse) -> npt.NDArray[np.float64
     """Scores (N,) of coarse frames, given ranges (P,)."""
     levels = frames.astype(np.int16)
     beyond = np.maximum(np.maximum(low.astype(np.int16) - levels, levels - high.astype(np.int16)), 0)
-    return np.sqrt(np.square(beyond, dtype=np.float64).mean(axis=1))
+    scores: npt.NDArray[np.float64] = np.sqrt(np.square(beyond, dtype=np.float64).mean(axis=1))
+    return scores
