@@ -162,6 +162,7 @@ def test_action_that_is_not_finite_never_leaves(bounded: Bounded, frames, number
     [
         ({"seconds": 0}, "seconds is 0"),
         ({"seconds": np.nan}, "seconds is nan"),
+        ({"tolerance": 0}, "tolerance is 0, and thresholds are multiplied by it"),
         ({"on_unlike": "hold"}, "on_unlike is 'hold'; give 'raise' or 'ignore'"),
     ],
 )
@@ -192,6 +193,11 @@ def test_unlike_frame_gives_no_action_and_leaves_the_plan(tworoom_run: Run, fram
     assert np.array_equal(policy.act(frames[0]), other.act(frames[0]))
     assert policy.limited.actions == 2
     assert "frames checked" in repr(policy)
+    darker = frames[0] // 32 * 31
+    with pytest.raises(UnlikeError) as refused:
+        policy.act(darker)
+    bearing = Policy(tworoom_run, frames[1], planner=PLANNER, alarm=alarm, tolerance=refused.value.score / 0.5 + 0.01)
+    assert np.isfinite(bearing.act(darker)).all()
     ignoring = Policy(tworoom_run, frames[1], planner=PLANNER, alarm=alarm, on_unlike="ignore")
     assert np.isfinite(ignoring.act(frames[0] // 2)).all()
 

@@ -86,7 +86,8 @@ class Policy:
             one per dimension. The first action counts from the one that `reset` is told of.
         seconds: that a plan may take; `act` raises LateError then, whatever the planner still does.
         on_unlike: raise UnlikeError for a frame that is unlike those of the recording, or ignore that.
-        alarm: tells which frames are unlike; none is refused without it.
+        tolerance: times the calibrated threshold, above which a frame is unlike.
+        alarm: tells how unlike a frame is; none is refused without it.
 
     Attributes:
         planner: the settings of planning; None for a run that is a policy.
@@ -110,12 +111,15 @@ class Policy:
         max_step: npt.ArrayLike | None = None,
         seconds: float | None = None,
         on_unlike: OnUnlike = "raise",
+        tolerance: float = 1.0,
         alarm: FrameAlarm | None = None,
     ) -> None:
         if on_unlike not in ("raise", "ignore"):
             raise UsageError(f"on_unlike is {on_unlike!r}; give 'raise' or 'ignore'")
         if seconds is not None and not 0 < seconds < np.inf:
             raise UsageError(f"seconds is {seconds!r}, and a plan is allowed a positive number of them; leave it out")
+        if not 0 < tolerance < np.inf:
+            raise UsageError(f"tolerance is {tolerance!r}, and thresholds are multiplied by it; give 1 or more")
         self.run = run if isinstance(run, Run) else load(run)
         self.limits = ActionLimits.of(self.run.card.inputs, clip, max_step)
         if clip is True and self.limits.origin == "nothing":
@@ -126,7 +130,8 @@ class Policy:
             )
         self._actor: Actor = find_actor(self.run, planner)
         self.planner, self.seed = self._actor.config if isinstance(self._actor, Planner) else None, seed
-        self.seconds, self.alarm = seconds, alarm if on_unlike == "raise" else None
+        self.seconds, self.tolerance = seconds, tolerance
+        self.alarm = alarm if on_unlike == "raise" else None
         self.reset(goal)
 
     def __repr__(self) -> str:
@@ -190,12 +195,10 @@ class Policy:
             LewmError: it is no RGB frame of a fitting size, the planner is to respect bounds that are not known, or the
                 next action is not finite.
         """
-        if self._queue and self.alarm is None:
-            self._checked(frame, "the frame")
-            return self.take().action
-        look = self.look(frame)
-        if not self._queue:
-            self.follow(self._planned(self.planning(look)))
+        if self._queue:
+            self._refuse_unlike(self._checked(frame, "the frame"), "the frame")
+        else:
+            self.follow(self._planned(self.planning(self.look(frame))))
         return self.take().action
 
     def distance(self, frame: Seen) -> float:
@@ -289,9 +292,9 @@ class Policy:
     def _refuse_unlike(self, seen: Observation, what: str) -> float | None:
         if self.alarm is None:
             return None
-        score = self.alarm.score(seen.frame)
-        if score > self.alarm.threshold:
-            raise UnlikeError(what, score, self.alarm.threshold)
+        score, threshold = self.alarm.score(seen.frame), self.tolerance * self.alarm.threshold
+        if score > threshold:
+            raise UnlikeError(what, score, threshold)
         return score
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ class Policy(control.Policy):
 
     Args:
         run: name or path of a run, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal, planner, seed, clip, max_step, seconds, on_unlike: see `control.Policy`.
+        goal, planner, seed, clip, max_step, seconds, on_unlike, tolerance: see `control.Policy`.
 
     Raises:
         LewmError: see `control.Policy`.
@@ -37,6 +37,7 @@ class Policy(control.Policy):
         max_step: npt.ArrayLike | None = None,
         seconds: float | None = None,
         on_unlike: OnUnlike = "raise",
+        tolerance: float = 1.0,
     ) -> None:
         loaded = run if isinstance(run, Run) else load(run)
         found = None
@@ -58,5 +59,6 @@ class Policy(control.Policy):
             max_step=max_step,
             seconds=seconds,
             on_unlike=on_unlike,
+            tolerance=tolerance,
             alarm=found.frames if found else None,
         )
