@@ -5,8 +5,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
@@ -31,13 +34,14 @@ from lewm_cli.control import (
 from lewm_cli.data import FrameAlarm, coarse
 from lewm_cli.errors import LateError, LewmError, UnlikeError, UsageError
 from lewm_cli.statistics import Rate
-from lewm_cli.store import Run
+from lewm_cli.store import Home, Run
 from lewm_cli.tasks.tworoom.simulator import TwoRoomSimulator
-from places import GOAL, QUICK, START
+from places import GOAL, PICK, QUICK, START
 from toy_policy import ToyPolicy, ToySizes
 
 pytest_plugins = ("untrained",)
 
+PAGE = Path(__file__).parents[2] / "docs" / "robot.md"
 RATE = 10
 PLANNER = PlannerConfig(**QUICK, receding=2)
 BLOCK = 5
@@ -423,7 +427,36 @@ def test_frames_of_another_camera_end_the_loop_before_anything_moves(stage: Stag
     assert len(scene.arm.held) == 1
 
 
-# Real time
+# The page, and real time
+
+
+def test_loop_of_the_page_drives_a_robot(
+    home: Home,
+    pick_run: Run,
+    tworoom_run: Run,
+    tworoom: TwoRoomSimulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    robot, loop = blocks[2], blocks[3].replace("steps=200", "steps=20")
+    home.run_stem(PICK).with_suffix(".safetensors").write_bytes(tworoom_run.files.weights.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lewm_cli.control.control_loop.RealTime", FakeTime)
+    tworoom.begin(START, GOAL)
+    imageio.imwrite("goal.png", tworoom.goal_frame())
+    taken = list[np.ndarray]()
+
+    def move(action: np.ndarray) -> None:
+        taken.append(action)
+        tworoom.step(action)
+
+    arm = SimpleNamespace(move_to=move, position=lambda: np.zeros(2, np.float32))
+    page: dict[str, Any] = {"camera": SimpleNamespace(read=tworoom.frame), "arm": arm}
+    exec(robot, page)
+    exec(loop, page)
+    assert (page["drive"].ended, page["drive"].steps) == ("steps", 20)
+    assert len(taken) == 20 + page["drive"].held + 1
 
 
 @pytest.mark.filterwarnings("ignore:no alarm of")

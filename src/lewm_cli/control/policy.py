@@ -132,6 +132,7 @@ class Policy:
         self.planner, self.seed = self._actor.config if isinstance(self._actor, Planner) else None, seed
         self.seconds, self.tolerance = seconds, tolerance
         self.alarm = alarm if on_unlike == "raise" else None
+        self._cancelled = Event()
         self.reset(goal)
 
     def __repr__(self) -> str:
@@ -164,6 +165,7 @@ class Policy:
         self._refuse_unlike(seen, "the goal")
         (episode,) = self._actor.begin([seen], [self.seed])
         self._episode: ActorEpisode = episode
+        self._cancelled.set()
         self._before, self._given_up, self._cancelled = before, 0, Event()
         self._queue = deque[Limited]()
         self._actions = 0
