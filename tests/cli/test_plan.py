@@ -21,9 +21,9 @@ from hypothesis.extra.numpy import arrays
 from commands import LEWM, Done, environment, flat, left_behind, lewm_here
 from lewm_cli import AutoCostModel
 from lewm_cli.control import ImaginedPlan
-from lewm_cli.data import read_image
+from lewm_cli.data import read_actions, read_image
 from lewm_cli.errors import LewmError
-from lewm_cli.store import Home, Run
+from lewm_cli.store import Home, Run, RunFiles, save_run
 from places import PICK, QUICK, RUN, SETTINGS
 
 pytest_plugins = ("untrained",)
@@ -161,6 +161,22 @@ def test_files_hold_what_is_printed(plan: Plan, tmp_path: Path):
     assert [int(row[0]) for row in rows] == list(range(25))
     assert np.array_equal(np.array([row[1:] for row in rows], np.float32), expected)
     assert left_behind(tmp_path) == []
+
+
+def test_actions_have_the_names_of_the_recording(plan: Plan, home: Home, pick_run: Run, tmp_path: Path):
+    names = ("x", "y", "shoulder, left", *"abcd")
+    inputs = pick_run.card.inputs.model_copy(update={"action_names": names})
+    card = pick_run.card.model_copy(update={"inputs": inputs})
+    save_run(RunFiles(home.run_stem(PICK)), pick_run.model, card)
+    done = plan("--output", tmp_path / "plan.csv", name=PICK)
+    assert done.code == 0, done.err
+    assert re.search(r"^ +x +y +shoulder, +a +b +c +d *$\n^ *step +left *$", done.out, re.MULTILINE)
+    with (tmp_path / "plan.csv").open(encoding="utf-8", newline="") as file:
+        heading, *rows = csv.reader(file)
+    assert heading == ["step", *names]
+    # What is saved can be read again as the actions of a video.
+    again = read_actions(tmp_path / "plan.csv", lambda message: None)
+    assert np.array_equal(again, np.array([row[1:] for row in rows], np.float32))
 
 
 def test_file_that_cannot_be_written_is_refused(plan: Plan, tmp_path: Path, images: Images):

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from families import AROUND_LEWM
-from lewm_cli.config import DinoWMNopropConfig, PlannerConfig
+from lewm_cli.config import ActionBounds, Box, DinoWMNopropConfig, Framing, PlannerConfig
 from lewm_cli.methods import METHODS, TrainConfig
 from lewm_cli.report.numbers import decimals, duration, number, p_value, percent, setting, times
 from lewm_cli.report.page import render_page
@@ -204,6 +204,25 @@ def test_page_without_measurements_names_the_commands():
     ):
         assert command in text
     assert "<figure" not in html
+
+
+def test_page_says_what_is_known_of_the_recording():
+    bare = bare_report(task="generic")
+    facts = {
+        "bounds": ActionBounds(low=(-1, 0), high=(1, 0.25)),
+        "action_names": ("elbow <left>", "grip"),
+        "fps": 29.97,
+        "framing": Framing(width=640, height=480, size=224, box=Box(left=80, top=0, width=480, height=480)),
+    }
+    for known in ((), ("bounds",), ("fps",), tuple(facts)):
+        inputs = bare.card.inputs.model_copy(update={name: facts[name] for name in known})
+        report = replace(bare, card=bare.card.model_copy(update={"inputs": inputs}))
+        text = " ".join(Page(render_page(report)).text.split())
+        names = ("elbow <left>", "grip") if "action_names" in known else ("action_0", "action_1")
+        assert ("recorded actions{} -1 to 1, {} 0 to 0.25".format(*names) in text) == ("bounds" in known)
+        assert ("recorded rate29.97 rows per second" in text) == ("fps" in known)
+        camera = "camera640 x 480, of which 480 x 480 at 80, 0, crop to 224 x 224"
+        assert (camera in text) == ("framing" in known)
 
 
 def test_task_without_simulator_is_not_told_to_evaluate():

@@ -414,7 +414,11 @@ def test_run_of_before_there_were_several_methods_is_a_lewm(tmp_path: Path, name
     write_tensors(tmp_path / "old.safetensors", model.state_dict(), json.dumps(tree))
     shown = lewm_here(tmp_path, "show", "old", "--json").json()
     assert (shown["method"], shown["card"]["method"]) == ("lewm", "lewm")
-    train = lewm_cli.load("old", cache_dir=tmp_path).card.provenance.train
+    run = lewm_cli.load("old", cache_dir=tmp_path)
+    inputs = run.card.inputs
+    assert (inputs.bounds, inputs.action_names, inputs.fps, inputs.framing) == (None, (), None, None)
+    assert inputs.dimensions == ("action_0", "action_1")
+    train = run.card.provenance.train
     assert train.method == "lewm"
     assert isinstance(train.objective, LeWM)
     assert (train.objective.lambda_, train.objective.knots, train.objective.projections) == (0.09, 17, 1024)

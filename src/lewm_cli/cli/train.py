@@ -11,7 +11,7 @@ from lewm_cli.cli import completion, early, options
 EXAMPLES = options.examples(
     "lewm train tworoom",
     "lewm train tworoom --method lewm --lambda 0.05 --eval-every 500",
-    "lewm train my-robot.h5 --set model.latent=32 --dry-run",
+    "lewm train robot/pick --dry-run",
     "lewm train tworoom --log tensorboard --log wandb",
     "lewm train tworoom --resume",
 )
@@ -33,7 +33,7 @@ def command(
         str | None,
         typer.Option(
             help="Settings to start from.",
-            show_default="release on CUDA, else small",
+            show_default="release on CUDA, else small; without a simulator what suits the recording",
             autocompletion=completion.names(completion.task_presets),
         ),
     ] = None,

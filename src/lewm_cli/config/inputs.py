@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
-from lewm_cli.config.framing import Framing
+from lewm_cli.config.camera_framing import Framing
 from lewm_cli.config.section import Section
 from lewm_cli.errors import LewmError
 
@@ -132,6 +132,18 @@ class Inputs(Section):
     action_names: tuple[str, ...] = Field((), description="one per action dimension; empty where nobody named them")
     fps: PositiveFloat | None = Field(None, description="rows per second of the recording; None if it does not say")
     framing: Framing | None = Field(None, description="how camera frames became square; None if they always were")
+
+    @model_validator(mode="after")
+    def _one_per_dimension(self) -> Self:
+        bounds, names, dim = self.bounds, self.action_names, self.actions.dim
+        if (bounds and len(bounds.low) != dim) or (names and len(names) != dim):
+            raise ValueError(f"bounds and action_names must have one value per action dimension, which are {dim}")
+        return self
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of the action dimensions, one each; `action_0`, ... where nobody named them."""
+        return self.action_names or tuple(f"action_{dim}" for dim in range(self.actions.dim))
 
     @property
     def block_dim(self) -> int:

@@ -23,6 +23,8 @@ class ImaginedPlan(RunResult):
     seed: int
     actions: tuple[tuple[float, ...], ...]
     """(horizon * frameskip, A), in the environment's units."""
+    action_names: tuple[str, ...]
+    """One per dimension; `action_0`, ... where nobody named them."""
     standing_still: float
     """Cost of the start itself."""
     costs: tuple[float, ...]
@@ -59,6 +61,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         distance=run.world_model.distance,
         seed=seed,
         actions=tuple(map(tuple, actor.actions_of(plan.actions)[0].tolist())),
+        action_names=inputs.dimensions,
         standing_still=standing_still,
         costs=tuple(costs),
         zero_action_costs=tuple(zero_action_costs),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.data.action_file import follow_actions, read_actions
+    from lewm_cli.data.action_file import ActionTable, follow_actions, read_actions, read_table
     from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
     from lewm_cli.data.frame_alarm import Coarse, FrameAlarm, coarse, outside
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lewm_cli.data.imported import Imported
     from lewm_cli.data.likeness import Likeness, estimate_psnr, squared_errors, ssim
     from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
+    from lewm_cli.data.recorded_facts import RecordedFacts
     from lewm_cli.data.recording import record
     from lewm_cli.data.recording_check import (
         Finding,
@@ -38,12 +39,14 @@ if TYPE_CHECKING:
         used_actions,
         used_rows,
     )
-    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video, unequal
+    from lewm_cli.data.video_frames import decoded_frames, frame_times, video_rate
 else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
     "DATASET_SUFFIXES",
+    "ActionTable",
     "Clip",
     "ClipBatches",
     "ClipIndex",
@@ -63,16 +66,19 @@ __all__ = [
     "PackedRecording",
     "Packing",
     "Problem",
+    "RecordedFacts",
     "Remark",
     "Split",
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
     "coarse",
+    "decoded_frames",
     "estimate_psnr",
     "follow_actions",
     "followed_frames",
     "frame_bytes",
+    "frame_times",
     "holds_frames",
     "middle_square",
     "names_recording",
@@ -85,6 +91,7 @@ __all__ = [
     "piped_frames",
     "read_actions",
     "read_image",
+    "read_table",
     "record",
     "require_columns",
     "require_proprio",
@@ -94,6 +101,8 @@ __all__ = [
     "square",
     "squared_errors",
     "ssim",
+    "unequal",
     "used_actions",
     "used_rows",
+    "video_rate",
 ]

@@ -4,7 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
+from lewm_cli.exchange.episode_groups import open_episode_groups
+from lewm_cli.exchange.flat_hdf5 import open_flat_hdf5
+from lewm_cli.exchange.lerobot_source import open_lerobot
+from lewm_cli.exchange.npz_source import open_npz
 from lewm_cli.exchange.source import Asked, Source
+from lewm_cli.exchange.unread import refuse_unread
+from lewm_cli.exchange.video_source import open_videos
 
 Opener = Callable[[Path, str, Asked], Source | None]
 """Opens what lies at a path, by the name that was typed; None if it is of another layout.
@@ -12,7 +18,14 @@ Opener = Callable[[Path, str, Asked], Source | None]
 Raises LewmError where it is of this layout, and damaged, or leaves something open that has to be asked for.
 """
 
-OPENERS: tuple[Opener, ...] = ()
+OPENERS: tuple[Opener, ...] = (
+    open_lerobot,
+    open_episode_groups,
+    open_flat_hdf5,
+    open_npz,
+    open_videos,
+    refuse_unread,
+)
 """Layouts, the most telling first."""
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from lewm_cli.config import (
-    ActionBounds,
     ActionStats,
     Inputs,
     Layer,
@@ -23,6 +22,7 @@ from lewm_cli.data import (
     ClipIndex,
     Dataset,
     Frames,
+    RecordedFacts,
     Split,
     require_proprio,
     require_usable,
@@ -178,14 +178,7 @@ def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -
     """The card of a run that begins; raises LewmError if the weights of its parent do not fit it."""
     config, dataset = job.config, job.dataset
     frameskip, proprio = config.data.frameskip, taken_proprio(job)
-    made = {
-        "task": job.task.name,
-        "frameskip": frameskip,
-        "bounds": ActionBounds.of(used_actions(dataset)),
-        "action_names": dataset.imported.action_names if dataset.imported else (),
-        "fps": dataset.fps,
-        "framing": dataset.imported.framing if dataset.imported else None,
-    }
+    made = {"task": job.task.name, "frameskip": frameskip} | vars(RecordedFacts.of(dataset))
     # Statistics travel with the weights: what starts from a run's weights keeps what they were trained with.
     inputs = (
         parent.card.inputs.model_copy(update=made)

@@ -11,7 +11,7 @@ from lewm_cli.latent import LatentResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.latent_space import COMPARED, latent_lines
 from lewm_cli.report.numbers import number
-from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings
+from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings, recorded_facts
 from lewm_cli.report.summary import decode_lines
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
@@ -124,6 +124,8 @@ def _run_facts(details: RunDetails) -> Table:
     kind = "a policy" if model.latent_dim is None else f"latent {model.latent_dim:,}"
     frames = f"frames {model.image_size} x {model.image_size}"
     facts.add_row("model", f"{kind}, history {model.history}, {frames}, {actions}")
+    for fact in recorded_facts(card.inputs) if card else ():
+        facts.add_row(*fact)
     if isinstance(model, PatchNetworkConfig):
         encoder = model.encoder
         origin = f"of {encoder.source} (sha256 {encoder.sha256[:16]}...)" if encoder.source else "of unknown origin"

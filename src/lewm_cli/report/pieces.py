@@ -8,7 +8,7 @@ from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
 
-from lewm_cli.config import Section
+from lewm_cli.config import Inputs, Section
 from lewm_cli.report.numbers import number, setting
 
 if TYPE_CHECKING:
@@ -61,6 +61,19 @@ def spent_per_plan(found: "EvalResult | GoalImageResult | ImaginedPlan") -> str:
     if found.iterations_per_plan is None:
         return f"one forward pass, {operations} and {number(found.seconds_per_plan)} s per step"
     return f"{found.iterations_per_plan:.3g} iterations, {operations} and {found.seconds_per_plan:.3f} s per plan"
+
+
+def recorded_facts(inputs: Inputs) -> list[tuple[str, str]]:
+    """Say what a card knows of the recording itself: range and names of actions, rate, and how frames became square."""
+    facts = []
+    if bounds := inputs.bounds:
+        ranges = zip(inputs.dimensions, bounds.low, bounds.high, strict=True)
+        facts.append(("recorded actions", ", ".join(f"{name} {low:.4g} to {high:.4g}" for name, low, high in ranges)))
+    if inputs.fps:
+        facts.append(("recorded rate", f"{inputs.fps:.4g} rows per second"))
+    if inputs.framing:
+        facts.append(("camera", str(inputs.framing)))
+    return facts
 
 
 def objective_settings(objective: Section) -> list[tuple[str, str]]:

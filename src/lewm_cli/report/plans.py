@@ -1,6 +1,10 @@
 """Plans between two images, and episodes towards a goal image: tables, and files of the actions."""
 
+import csv
+import io
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from rich.console import RenderableType
@@ -11,6 +15,9 @@ from lewm_cli.errors import UsageError
 from lewm_cli.evaluate import GoalImageResult
 from lewm_cli.files import atomic_path
 from lewm_cli.report.pieces import plain_table, spent_per_plan
+
+NUMBER = 9
+"""Width of one number of an action, in letters: seven fit into a terminal of 80 columns."""
 
 ROWS = 11
 """The largest number of rows in the table of distances, without the last step."""
@@ -31,9 +38,10 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     for step, pair in enumerate(zip((start, *plan.costs), (start, *plan.zero_action_costs), strict=True)):
         costs.add_row(str(step), str(step * plan.frameskip), *(f"{cost:.4g}" for cost in pair))
     actions = plain_table("step", justify="right")
-    actions.add_column("action", overflow="fold")
+    names = zip_longest(*(wrap(name, NUMBER) for name in plan.action_names), fillvalue="")
+    actions.add_column("\n".join(" ".join(f"{part:>{NUMBER}}" for part in line) for line in names), overflow="fold")
     for step, action in enumerate(plan.actions):
-        actions.add_row(str(step), " ".join(f"{value:9.4f}" for value in action))
+        actions.add_row(str(step), " ".join(f"{value:{NUMBER}.4f}" for value in action))
     meaning = _MEANING[plan.planner.objective].format(distance=plan.distance)
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
@@ -88,9 +96,10 @@ def save_plan(path: Path, plan: ImaginedPlan) -> None:
         elif path.suffix == ".npy":
             np.save(file, actions)
         else:
-            columns = ",".join(["step", *(f"action_{dim}" for dim in range(actions.shape[1]))])
-            rows = (",".join(map(str, [step, *action])) for step, action in enumerate(actions))
-            file.write("".join(f"{line}\n" for line in (columns, *rows)).encode())
+            text = io.StringIO()  # names may hold commas
+            rows = ((step, *action) for step, action in enumerate(actions))
+            csv.writer(text, lineterminator="\n").writerows([("step", *plan.action_names), *rows])
+            file.write(text.getvalue().encode())
 
 
 def _verdict(plan: ImaginedPlan) -> str:

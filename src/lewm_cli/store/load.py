@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import ActionStats, Inputs, ProprioConfig, ProprioStats
-from lewm_cli.data import Dataset, require_proprio
+from lewm_cli.data import Dataset, RecordedFacts, require_proprio
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import write_text
 from lewm_cli.methods import DEFAULT, RunCard
@@ -186,7 +186,8 @@ def _fitted(loaded: LoadedWeights, dataset: Dataset) -> Inputs:
     if task is GENERIC:
         task = named_task(name) or GENERIC
     actions = ActionStats.fit(dataset.actions)
-    return Inputs(task=task.name, frameskip=block_dim // dims, actions=actions, proprio=proprio)
+    facts = vars(RecordedFacts.of(dataset))
+    return Inputs(task=task.name, frameskip=block_dim // dims, actions=actions, proprio=proprio, **facts)
 
 
 def _card_of_external(loaded: LoadedWeights, statistics: StoredStatistics) -> RunCard:

@@ -35,6 +35,9 @@ FEWEST = {"small": 1500, "release": 50_000}
 """Steps that a training takes however few clips there are: those of TwoRoom's `small` preset, and about as many as 10
 epochs of the smallest released recording are."""
 
+PARTS = 4
+"""Batches that a pass over the clips has at least: of fewer clips, a batch takes the largest power of two that fits."""
+
 MOST = 6000
 """Steps of a training on a CPU, so that it takes minutes."""
 
@@ -46,7 +49,7 @@ class ChosenSettings:
     Args:
         preset: of recordings without a simulator, which they are laid over.
         tree: these settings.
-        size: why this preset.
+        size: the size of the network, and why.
         step: why this frameskip.
     """
 
@@ -65,7 +68,7 @@ class ChosenSettings:
         stop, skip = config.schedule.stop, config.data.frameskip
         why = f" ({self.step})" if skip == self.tree["data"]["frameskip"] else ""
         return (
-            f"size: {self.preset} ({self.size}), until {stop}",
+            f"size: {self.size}, batches of {config.optimizer.batch_size}, until {stop}",
             f"frameskip: {skip}{why}, history {config.model.history}; --preset or --set chooses others",
         )
 
@@ -92,13 +95,13 @@ def choose_settings(lengths: np.ndarray, fps: float | None, device: str) -> Chos
     tree = {
         "data": {"frameskip": frameskip},
         "model": {"history": history},
-        "schedule": _schedule(preset, clips, device),
+        **_training(Preset(GENERIC, preset).config(), clips, device, FEWEST[preset]),
     }
-    return ChosenSettings(preset, tree, f"{there}; {other}", f"{rate}{lasts}{short}")
+    return ChosenSettings(preset, tree, f"{preset} ({there}; {other})", f"{rate}{lasts}{short}")
 
 
 def parents_settings(name: str, card: RunCard) -> ChosenSettings:
-    """The sizes of a run and its steps in time, as its weights need them to go on; where their training ends is new."""
+    """The sizes of a run and its steps in time, as its weights need them to go on; the rest is the preset's."""
     encoder = getattr(card.model, "encoder", None)
     small = getattr(Preset(GENERIC, "small").config(card.method).model, "encoder", None)
     tree = {
@@ -106,7 +109,8 @@ def parents_settings(name: str, card: RunCard) -> ChosenSettings:
         "data": {"frameskip": card.inputs.frameskip},
         "model": card.model.model_dump(by_alias=True, exclude_none=True),
     }
-    return ChosenSettings("small" if encoder == small else "release", tree, f"that of {name}", f"that of {name}")
+    preset = "small" if encoder == small else "release"
+    return ChosenSettings(preset, tree, f"that of {name}, trained as {preset} is", f"that of {name}")
 
 
 def _rows_per_step(fps: float) -> int:
@@ -126,16 +130,17 @@ def _fitting(rows: int, frameskip: int) -> tuple[int, int]:
     return max(1, min(frameskip, rows // 2)), 1
 
 
-def _schedule(preset: str, clips: int, device: str) -> dict[str, str]:
-    """Where training stops: after some passes over the clips, and after so many steps at least or at most."""
-    config = Preset(GENERIC, preset).config()
-    batch = config.optimizer.batch_size
-    assert isinstance(batch, int)
+def _training(preset: TrainConfig, clips: int, device: str, fewest: int) -> dict[str, Any]:
+    """Clips per step, and where training stops: after some passes over the clips, within bounds on the steps."""
+    usual, most = preset.optimizer.batch_size, max(2, clips // PARTS)
+    assert isinstance(usual, int)
+    batch = min(usual, 1 << most.bit_length() - 1)
     steps = PASSES * clips // batch
-    kept = max(FEWEST[preset], min(steps, MOST) if device == "cpu" else steps)
+    kept = max(fewest, min(steps, MOST) if device == "cpu" else steps)
     stop = f"{PASSES} epochs" if kept == steps else f"{kept} steps"
     # As in the preset: the released size stops at a tenth of its cosine.
-    return {"stop": stop} if config.schedule.decay is None else {"stop": stop, "decay": _times(stop, 10)}
+    decay = {} if preset.schedule.decay is None else {"decay": _times(stop, 10)}
+    return {"optimizer": {"batch_size": batch}, "schedule": {"stop": stop} | decay}
 
 
 def _times(duration: str, times: int) -> str:

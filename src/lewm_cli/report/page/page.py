@@ -25,7 +25,7 @@ from lewm_cli.report.page.figures import (
 )
 from lewm_cli.report.page.latent_figures import draw_latent, draw_maps
 from lewm_cli.report.page.style import house_style, level_colors
-from lewm_cli.report.pieces import objective_settings
+from lewm_cli.report.pieces import objective_settings, recorded_facts
 from lewm_cli.report.probing import SOURCE_TITLES, TITLES, shown_horizons
 from lewm_cli.report.run_report import RunReport, next_commands
 from lewm_cli.report.summary import headlines, sentences, what_happens
@@ -69,7 +69,20 @@ def render_page(report: RunReport) -> str:
         events = [(result, draw_perturbation(result, f"event-{k}")) for k, result in enumerate(report.perturbations)]
     environment = templates(FOLDER)
     filters = (
-        *(day, decimals, duration, interval, listed, number, objective_settings, p_value, percent, setting, times),
+        *(
+            day,
+            decimals,
+            duration,
+            interval,
+            listed,
+            number,
+            objective_settings,
+            p_value,
+            percent,
+            recorded_facts,
+            setting,
+            times,
+        ),
         *(highest_peaks, median_size, remark, share, what_happens),
     )
     environment.filters |= {function.__name__: function for function in filters}
