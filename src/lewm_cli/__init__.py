@@ -2,9 +2,10 @@
 
 `load(run_name)` returns a trained run (model, normalization, configuration, log and results); `evaluate(run)` measures
 it as `lewm eval` does; `AutoCostModel(run_name)` returns only the module, as stable_worldmodel's solvers and policies
-expect it; `Policy(run, goal)` drives a robot towards a goal image, one frame in and one action out; `SwmSolver(run)`
-plans for stable_worldmodel's policies; `Surprise(run)` tells frame by frame how far the world is from what was
-predicted. All are imported on first use, so that `import lewm_cli` costs nothing.
+expect it; `Policy(run, goal)` drives a robot towards a goal image, one frame in and one action out, and
+`ControlLoop(policy, robot)` does so at a fixed rate, with a `LeRobotArm(robot, run)` for one of LeRobot;
+`SwmSolver(run)` plans for stable_worldmodel's policies; `Surprise(run)` tells frame by frame how far the world is from
+what was predicted. All are imported on first use, so that `import lewm_cli` costs nothing.
 """
 
 import sys
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.control import Observation, Policy, SwmSolver
+    from lewm_cli.control import ControlLoop, LeRobotArm, Observation, SwmSolver
+    from lewm_cli.flows.checked_policy import Policy
     from lewm_cli.flows.stored_run import StoredRun, evaluate, load
     from lewm_cli.flows.stream import Surprise
     from lewm_cli.store.load import AutoCostModel
@@ -24,6 +26,8 @@ else:
 __version__ = "0.1.0"
 __all__ = [
     "AutoCostModel",
+    "ControlLoop",
+    "LeRobotArm",
     "Observation",
     "Policy",
     "StoredRun",

@@ -26,6 +26,39 @@ class UsageError(LewmError):
     exit_code = 2
 
 
+class UnlikeError(LewmError):
+    """A frame is unlike those of the recording, so that nothing is planned from it.
+
+    Args:
+        what: the frame, in words: "the goal".
+        score: how unlike it is.
+        threshold: what the score of frames like the recorded ones rarely passes.
+    """
+
+    def __init__(self, what: str, score: float, threshold: float) -> None:
+        times = f"{score / threshold:.3g} times" if threshold > 0 else "more than"
+        super().__init__(
+            f"{what} is unlike those of the recording: its score {score:.4g} is {times} the threshold {threshold:.4g}; "
+            "look at what the camera sees (its place, its colors, something in the way), or record more of it"
+        )
+        self.score, self.threshold = score, threshold
+
+
+class LateError(LewmError):
+    """A plan was not there in time, and was given up.
+
+    Args:
+        seconds: that it was allowed to take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"no plan came within {seconds:g} seconds, and none is waited for any longer; give the planner fewer "
+            "iterations or a budget (planner.milliseconds), or allow more"
+        )
+        self.seconds = seconds
+
+
 class StoppedError(BaseException):
     """Work ended early on request (Ctrl-C or SIGTERM) with everything worth keeping saved; no failure to recover from.
 

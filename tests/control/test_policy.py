@@ -110,7 +110,7 @@ def test_policy_takes_the_actions_of_the_evaluation(
     assert len(taken) > receding * 5  # more than one plan was made
     assert len(set(spy.seeds)) == 1
     tworoom.begin(START, GOAL)
-    policy = lewm_cli.Policy(tworoom_run, tworoom.goal_frame(), planner=planner, seed=spy.seeds[0])
+    policy = lewm_cli.Policy(tworoom_run, tworoom.goal_frame(), planner=planner, seed=spy.seeds[0], clip=False)
     np.testing.assert_allclose(drive(policy, tworoom, len(taken)), taken, atol=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_actions_are_in_the_units_of_the_run(
     for number, (mean, std) in enumerate([((0.0, 0.0), (1.0, 1.0)), ((-3.0, 40.0), (0.01, 200.0))]):
         inputs = card.inputs.model_copy(update={"actions": ActionStats(mean=mean, std=std)})
         save_run(RunFiles(home.run_stem(f"x/{number}")), small_model, card.model_copy(update={"inputs": inputs}))
-        policy = lewm_cli.Policy(load_run(home, f"x/{number}"), frames[1], planner=PLANNER)
+        policy = lewm_cli.Policy(load_run(home, f"x/{number}"), frames[1], planner=PLANNER, clip=False)
         normalized.append([(policy.act(frames[0]) - mean) / std for _ in range(10)])
     np.testing.assert_allclose(*normalized, atol=1e-3)
 

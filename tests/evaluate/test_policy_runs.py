@@ -252,7 +252,7 @@ def test_actions_are_those_of_the_policy_whatever_else_is_asked(world: Path, tmp
         np.testing.assert_allclose(chosen, wanted, rtol=1e-4, atol=1e-5)
         (alone,) = actor.act(actor.begin([Observation(goal)], [4]), [Observation(frame)])
         assert np.array_equal(alone, chosen)
-        policy = lewm_cli.Policy(run, goal)
+        policy = lewm_cli.Policy(run, goal, clip=False)
         assert all(np.array_equal(policy.act(frame), action) for action in chosen)
 
 
@@ -262,7 +262,8 @@ def test_policy_drives_one_frame_at_a_time(world: Path):
     policy = lewm_cli.Policy(run, frame)
     assert policy.planner is None
     assert policy.plan is None
-    assert repr(policy) == f"Policy('{RUN}', one forward pass per step, on cpu)"
+    clipped = "actions clipped to the action space, frames not checked"
+    assert repr(policy) == f"Policy('{RUN}', one forward pass per step, {clipped}, on cpu)"
     with pytest.raises(LewmError, match="is a policy"):
         policy.distance(frame)
     with pytest.raises(UsageError, match="plans nothing; leave the planner out"):

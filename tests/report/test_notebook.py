@@ -74,7 +74,10 @@ def test_model_policy_and_results_are_a_line(run: lewm_cli.StoredRun):
     assert repr(lewm_cli.AutoCostModel(RUN)) == model
     frame = np.zeros((64, 64, 3), np.uint8)
     policy = lewm_cli.Policy(run, frame)
-    assert repr(policy) == f"Policy({RUN!r}, cem, 300 candidates, 30 iterations, seed 42, on cpu, no plan yet)"
+    assert repr(policy) == (
+        f"Policy({RUN!r}, cem, 300 candidates, 30 iterations, seed 42, actions clipped to the action space, frames not "
+        "checked, on cpu, no plan yet)"
+    )
     policy.act(frame)
     assert "24 actions of the plan left" in repr(policy)
     report = full_report()

@@ -9,13 +9,16 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+import lewm_cli
 from commands import Done, flat, left_behind, lewm_here
-from lewm_cli.config import EncoderConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from lewm_cli.config import EncoderConfig, ModelConfig, PlannerConfig, PredictorConfig, ProjectorConfig
 from lewm_cli.data import HDF5Dataset, open_dataset
+from lewm_cli.errors import UnlikeError
 from lewm_cli.methods import JEPA, RunCard
 from lewm_cli.store import RunFiles, read_card, save_run
 from lewm_cli.surprise import Alarm, SurpriseResult, TooFewError, conformal_threshold, find_events, needed_episodes
 from lewm_cli.surprise.alarm import calibrating, draw_calibrating
+from places import QUICK
 from synthetic import join_recordings, write_recording
 
 pytest_plugins = ("recordings",)
@@ -356,6 +359,35 @@ def test_video_with_actions_has_seconds_and_a_film(home: Path):
     result, _ = measured(home, *clip, "--false-alarms", "50%", "--video", home / "v", "--episodes", 2)
     assert result.seconds_per_row == pytest.approx(1 / 25)
     assert len(imageio.imread(home / "v" / "episode-000.mp4", plugin="FFMPEG")) == 30
+
+
+# Single frames
+
+
+def gray(count: int) -> np.ndarray:
+    """Frames that hardly change."""
+    levels = np.random.default_rng(3).integers(126, 131, (count, 1, 1, 1), dtype=np.uint8)
+    return np.broadcast_to(levels, (count, 16, 16, 3)).copy()
+
+
+def test_alarm_of_a_run_is_what_its_policy_checks_with(home: Path):
+    done = lewm_here(home, "surprise", "x", "--false-alarms", "20%", "--json")
+    assert done.code == 0, done.err
+    (alarm,) = alarms(home)
+    assert f"{alarm.frames.measured.rate:.2%} of their frames are unlike the others" in done.err
+    run = lewm_cli.load(RUN, cache_dir=home)
+    noise = np.random.default_rng(9).integers(60, 190, (16, 16, 3), dtype=np.uint8)  # inside of what was recorded
+    policy = lewm_cli.Policy(run, noise, planner=PlannerConfig(**QUICK))
+    assert policy.alarm == alarm.frames
+    assert np.isfinite(policy.act(noise)).all()
+    low, high = np.zeros_like(noise), np.full_like(noise, 255)
+    for strange in (np.where(noise > 120, high, low), low, high):
+        assert alarm.frames.score(strange) > 0
+    write_recording(home / "narrow.h5", (26,) * 24, dims=2, size=16, task="tworoom", columns={"pixels": gray(26 * 24)})
+    assert lewm_here(home, "surprise", "x", "--false-alarms", "20%", "--calibrate", "narrow").code == 0
+    strict = lewm_cli.Policy(run, gray(1)[0], planner=PlannerConfig(**QUICK))
+    with pytest.raises(UnlikeError):
+        strict.act(noise)
 
 
 # What cannot be meant, and what cannot be calibrated

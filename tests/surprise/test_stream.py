@@ -20,7 +20,7 @@ import pytest
 
 import lewm_cli
 from commands import Done, ended, lewm_here, running
-from lewm_cli.data import frame_stream, open_dataset
+from lewm_cli.data import FrameAlarm, frame_stream, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.flows.results import keep_result
 from lewm_cli.statistics import Rate
@@ -98,6 +98,8 @@ def test_every_frame_is_embedded_once_and_only_the_history_is_kept(pick_run: Run
 def alarm_of(home: Home, run: Run, path: Path, threshold: float) -> None:
     rate = Rate.of(np.array([False, True]), np.array([0, 1]))
     found = {"false_alarms": 0.1, "frameskip": SKIP, "seed": 0, "calibrated": (0,), "tried": (1,), "measured": rate}
+    ranges = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
+    found["frames"] = FrameAlarm.of(1, *ranges, threshold=0.0, measured=rate)
     dataset = open_dataset(path, "x")
     alarm = Alarm.of(run, dataset, held_out=True, begun=0.0, threshold=threshold, with_event=rate, **found)
     keep_result(home, run, "alarm", alarm)

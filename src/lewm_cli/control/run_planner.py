@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor
 from lewm_cli.accelerate import fastest_dtype
 from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
+from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.heads import FITTED, SHUFFLED, find_head
-from lewm_cli.model import Imaginer, PlanFlops
+from lewm_cli.model import Imaginer, PlanFlops, rollout
 from lewm_cli.plan import (
     Bounds,
     Cost,
@@ -34,7 +36,6 @@ from lewm_cli.plan import (
     find_solver,
 )
 from lewm_cli.store import Run
-from lewm_cli.tasks import find_task
 from lewm_cli.workers import available_cores
 
 EPISODES_PER_CORE = 8
@@ -100,10 +101,20 @@ class Planner(Actor):
         Raises:
             LewmError: bounds are asked for and not known, or no candidate has a finite cost.
         """
-        cost = self.cost(episodes, seen)
+        return self.plan(episodes, self.embed(seen))
+
+    def plan(
+        self, episodes: Sequence[PlannedEpisode], starts: Tensor, cancelled: Event | None = None
+    ) -> Sequence[Actions]:
+        """Plan as `act` does, from latents (E, D).
+
+        Args:
+            cancelled: set by another thread when the plans are not wanted anymore; raises CancelledError then.
+        """
+        cost = self.latent_cost(starts, torch.stack([one.goal for one in episodes]))
         with self.clock("planner"):
             problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
-            plan = self.solver.solve(problem)
+            plan = self.solver.solve(replace(problem, cancelled=cancelled))
         for number, episode in enumerate(episodes):
             episode.plan = plan.of(number)
             episode.iterations += int(episode.plan.iterations)
@@ -111,10 +122,6 @@ class Planner(Actor):
             if self.config.warm_start:
                 episode.warm_start = plan.warm_start(number, self.config.receding)
         return list(self.actions_of(plan.actions))
-
-    def cost(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Cost:
-        """Build the cost of candidates for episodes that look like this now."""
-        return self.latent_cost(self.embed(seen), torch.stack([one.goal for one in episodes]))
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """Build the cost of candidates from latents (E, D) of what is seen now and of goals."""
@@ -138,6 +145,12 @@ class Planner(Actor):
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
+
+    @torch.inference_mode()
+    def imagine(self, latent: Tensor, actions: Actions) -> Tensor:
+        """Imagine the latent (D,) that actions (K * frameskip, A) lead to from this one, in the environment's units."""
+        blocks = torch.from_numpy(self.run.card.inputs.blocks_of(actions)).to(latent.device)
+        return rollout(self.run.world_model, latent[None, None], blocks[None], self.config.history)[0, -1]
 
     def embed(self, seen: Sequence[Observation]) -> Tensor:
         """Latents (N, D) of observations; on a CPU each by itself, so that no other has a say in its rounding."""
@@ -220,17 +233,13 @@ def normalized_bounds(run: Run) -> Bounds:
         LewmError: neither is known.
     """
     inputs = run.card.inputs
-    task = find_task(inputs.task)
-    if task and len(task.action_bounds) == inputs.actions.dim:
-        sides = tuple(zip(*task.action_bounds, strict=True))
-    elif inputs.bounds:
-        sides = (inputs.bounds.low, inputs.bounds.high)
-    else:
+    known = known_bounds(inputs)
+    if known is None:
         raise LewmError(
             f"{run.name} was trained on a recording whose action space is not known (task {inputs.task}, "
             f"{inputs.actions.dim} action dimensions), so plans cannot respect its bounds; leave planner.bounds out"
         )
-    low, high = (np.array(side, np.float32) for side in sides)
+    low, high = (np.array(side, np.float32) for side in known[:2])
     return Bounds(_inside(inputs, low, 1), _inside(inputs, high, -1))
 
 

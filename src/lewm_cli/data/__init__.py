@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from lewm_cli.data.action_file import ActionTable, follow_actions, read_actions, read_table
     from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
+    from lewm_cli.data.frame_alarm import Coarse, FrameAlarm, coarse, outside
     from lewm_cli.data.frame_stream import followed_frames, piped_frames
     from lewm_cli.data.frame_writer import Codec, Packing
     from lewm_cli.data.frames import (
@@ -49,10 +50,12 @@ __all__ = [
     "Clip",
     "ClipBatches",
     "ClipIndex",
+    "Coarse",
     "Codec",
     "Dataset",
     "DecodedFrames",
     "Finding",
+    "FrameAlarm",
     "Frames",
     "HDF5Dataset",
     "Image",
@@ -69,6 +72,7 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "coarse",
     "decoded_frames",
     "estimate_psnr",
     "follow_actions",
@@ -82,6 +86,7 @@ __all__ = [
     "open_dataset",
     "open_video",
     "original_stem",
+    "outside",
     "packing_of",
     "piped_frames",
     "read_actions",

@@ -67,7 +67,7 @@ def drive_to_image(
     """
     begun = time.monotonic()
     simulator.reset(np.random.SeedSequence(start_seed))
-    policy = Policy(run, goal.frame, planner=protocol.planner, seed=protocol.seed)
+    policy = Policy(run, goal.frame, planner=protocol.planner, seed=protocol.seed, clip=False)
     frame = simulator.frame()
     plans: list[Plan] = []
     distances, frames, path = [policy.distance(frame)], [frame], [simulator.position()]

@@ -11,6 +11,7 @@ from lewm_cli.surprise.alarm import (
 )
 from lewm_cli.surprise.dose_result import DetectorDoses, DoseResult
 from lewm_cli.surprise.doses import measure_doses
+from lewm_cli.surprise.frame_ranges import FrameRanges
 from lewm_cli.surprise.measure import measure_alarm, measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, DetectorScore, PerturbationResult, bands, correct
 from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
@@ -36,6 +37,7 @@ __all__ = [
     "DoseResult",
     "EpisodeCurves",
     "Event",
+    "FrameRanges",
     "PerturbationResult",
     "SurpriseResult",
     "SurpriseStep",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import PositiveInt
 
+from lewm_cli.data import FrameAlarm
 from lewm_cli.errors import LewmError
 from lewm_cli.plural import counted
 from lewm_cli.statistics import Rate
@@ -48,6 +49,8 @@ class Alarm(Measurement):
     """Share of their model steps above the threshold."""
     with_event: Rate
     """Share of them in which at least one step lies above it."""
+    frames: FrameAlarm
+    """The threshold of single frames, calibrated and tried on the same episodes."""
 
     @property
     def used(self) -> Threshold:
@@ -62,7 +65,8 @@ class Alarm(Measurement):
         promised = f"at most {share(self.false_alarms)} of the steps of an undisturbed episode"
         return (
             f"threshold {self.threshold:.4g}: {promised}, {known}; "
-            f"on {counted(len(self.tried), 'other')} {found}, with an event in {self.with_event.successes}"
+            f"on {counted(len(self.tried), 'other')} {found}, with an event in {self.with_event.successes}; "
+            f"{self.frames.measured.rate:.2%} of their frames are unlike the others"
         )
 
 

@@ -12,6 +12,7 @@ from lewm_cli.statistics import Rate
 from lewm_cli.store import Run
 from lewm_cli.surprise.alarm import Alarm, calibrating, conformal_threshold, find_events
 from lewm_cli.surprise.curves import detect, model_curve
+from lewm_cli.surprise.frame_ranges import FrameRanges
 from lewm_cli.surprise.surprise_result import BesideRun, EpisodeCurves, SurpriseResult
 
 
@@ -85,7 +86,7 @@ def measure_alarm(
     seed: int,
     advance: Callable[[int], None],
 ) -> Alarm:
-    """Calibrates a threshold on some undisturbed episodes, and tries it on others.
+    """Calibrates thresholds of surprise and of single frames on some undisturbed episodes, and tries them on others.
 
     The arguments are those of `measure_surprise`, and:
 
@@ -100,10 +101,13 @@ def measure_alarm(
     begun, skip = time.monotonic(), run.card.inputs.frameskip
     proprio = run.recorded_proprio(dataset)
     curves: dict[int, np.ndarray] = {}
+    ranges = FrameRanges(run.card.model.image_size)
     for episode in map(int, episodes):
-        curve = np.array(model_curve(run, *_seen(dataset, frames, proprio, episode, skip)), float)
+        seen = _seen(dataset, frames, proprio, episode, skip)
+        curve = np.array(model_curve(run, *seen), float)
         if np.isfinite(curve).any():
             curves[episode] = curve[np.isfinite(curve)]
+            ranges.add(episode, seen[0])
         advance(1)
     usable, count = list(curves), calibrating(len(curves), false_alarms)
     calibrated, tried = tuple(sorted(usable[:count])), tuple(sorted(usable[count:]))
@@ -122,6 +126,7 @@ def measure_alarm(
         tried=tried,
         measured=Rate.of(np.concatenate(above), np.repeat(tried, [len(one) for one in above])),
         with_event=Rate.of(np.array([one.any() for one in above]), np.array(tried)),
+        frames=ranges.alarm(calibrated, tried, false_alarms),
     )
 
 

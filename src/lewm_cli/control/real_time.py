@@ -1,0 +1,34 @@
+"""Time as a control loop sees it: when it is, waiting for the next tick, and work beside it. Tests give another one."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+
+class RealTime:
+    """The monotonic clock, and a thread for every piece of work."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+    def sleep_until(self, moment: float) -> None:
+        """Return at this moment, at once if it has passed."""
+        time.sleep(max(0.0, moment - time.monotonic()))
+
+    def start(self, work: Callable[[], Found]) -> Future[Found]:
+        """Begin work in a thread of its own, which does not keep the program from ending."""
+        future: Future[Found] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # belongs to whoever asks for the result
+                future.set_exception(error)
+
+        Thread(target=run, name="lewm plan", daemon=True).start()
+        return future

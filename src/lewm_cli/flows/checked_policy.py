@@ -1,0 +1,64 @@
+"""The policy that scripts use: it refuses frames that the newest alarm of its run calls unlike the recorded ones."""
+
+import warnings
+from pathlib import Path
+
+import numpy.typing as npt
+
+from lewm_cli import control
+from lewm_cli.config import PlannerConfig
+from lewm_cli.control import Clip, Goal, OnUnlike
+from lewm_cli.flows.calibrate import newest_alarm
+from lewm_cli.flows.stored_run import StoredRun, load
+from lewm_cli.model import WorldModel
+from lewm_cli.store import Home, Run
+from lewm_cli.suggestion import command
+
+
+class Policy(control.Policy):
+    """A `control.Policy` that finds by itself what is calibrated for its run.
+
+    Args:
+        run: name or path of a run, which then computes on the CPU; or what `lewm_cli.load` returned.
+        goal, planner, seed, clip, max_step, seconds, on_unlike, tolerance: see `control.Policy`.
+
+    Raises:
+        LewmError: see `control.Policy`.
+    """
+
+    def __init__(
+        self,
+        run: str | Path | Run,
+        goal: Goal,
+        *,
+        planner: PlannerConfig | None = None,
+        seed: int = 42,
+        clip: Clip = True,
+        max_step: npt.ArrayLike | None = None,
+        seconds: float | None = None,
+        on_unlike: OnUnlike = "raise",
+        tolerance: float = 1.0,
+    ) -> None:
+        loaded = run if isinstance(run, Run) else load(run)
+        found = None
+        if on_unlike == "raise" and isinstance(loaded.model, WorldModel):
+            found = newest_alarm(loaded.home if isinstance(loaded, StoredRun) else Home.locate(), loaded)
+            if found is None:
+                calibrate = command("surprise", "RECORDING", "--run", loaded.name, "--false-alarms", "1%")
+                warnings.warn(
+                    f"no alarm of {loaded.name} is calibrated, so no frame is refused; calibrate one ({calibrate}), or "
+                    "say on_unlike='ignore'",
+                    stacklevel=2,
+                )
+        super().__init__(
+            loaded,
+            goal,
+            planner=planner,
+            seed=seed,
+            clip=clip,
+            max_step=max_step,
+            seconds=seconds,
+            on_unlike=on_unlike,
+            tolerance=tolerance,
+            alarm=found.frames if found else None,
+        )
