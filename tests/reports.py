@@ -54,6 +54,7 @@ def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
         history=NOTHING,
         evaluation=None,
         films=None,
+        offline=None,
         probe=None,
         surprise=None,
         perturbations=(),

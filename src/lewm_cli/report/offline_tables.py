@@ -77,13 +77,14 @@ def _prediction_tables(result: OfflineResult, errors: PredictionErrors) -> list[
 
 def _ranking_tables(result: OfflineResult) -> list[RenderableType]:
     """Percentiles of the recorded actions."""
-    headings = ("the recorded actions", "percentile", "cheapest of all", "untrained")
-    table = plain_table(*headings, title="Rank of the recorded actions among random ones", padding=PADDING, fold=(0,))
-    for one in result.rankings:
+    headings = ("goal, random actions", "percentile", "cheapest of all", "untrained")
+    table = plain_table(*headings, title="Rank of the recorded actions among random ones")
+    for place, one in enumerate(result.rankings):
+        if not place or result.rankings[place - 1].horizon != one.horizon:
+            table.add_row(f"{counted(one.horizon, 'step')} ahead")
         untrained = decimals(100 * one.untrained, 1)
-        table.add_row(ranking_name(one), percentile_text(one.percentile), str(one.first), untrained)
-    first = percent(1 / (1 + result.candidates))
-    table.add_row("chance", decimals(100 * CHANCE, 1), first, "")
+        table.add_row(f"  {DRAWN_TITLES[one.drawn]}", percentile_text(one.percentile), str(one.first), untrained)
+    table.add_row("chance", decimals(100 * CHANCE, 1), percent(1 / (1 + result.candidates)), "")
     by = "planning's cost" if result.errors else "distance to what the policy does"
     return [
         table,
@@ -108,8 +109,8 @@ def _retrieval_tables(retrievals: tuple[GoalRetrieval, ...]) -> list[RenderableT
 def offline_comparison(results: Mapping[str, OfflineResult]) -> list[RenderableType]:
     """Several runs by their names, each with its difference to the first on the same clips."""
     (first, baseline), *others = results.items()
-    headings = ("without a simulator", "error, 1 step", "percentile", f"minus {first}", "goal found")
-    table = plain_table(*headings, padding=PADDING, fold=(0, 3))
+    headings = ("without a simulator", "error, 1 step", "percentile", "minus the first", "goal found")
+    table = plain_table(*headings, padding=PADDING, fold=(0,))
     for name, one in results.items():
         error = number(one.errors.share[0].value) if one.errors else ""
         found = percent(one.retrievals[-1].model.nearest.rate) if one.retrievals else ""
