@@ -48,7 +48,7 @@ class Ranks:
         """Ranks the first of the costs (N, 1 + K) among the others; a tie counts half, and is not first."""
         recorded, others = costs[:, :1], costs[:, 1:]
         percentiles = (others > recorded).mean(axis=1) + 0.5 * (others == recorded).mean(axis=1)
-        return cls(percentiles, (others > recorded).all(axis=1))
+        return cls(percentiles, np.all(others > recorded, axis=1))
 
 
 def draw_candidates(

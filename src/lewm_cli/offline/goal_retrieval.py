@@ -1,5 +1,7 @@
 """Retrieval of the true goal: is the imagined latent nearest to the frame that was recorded then?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,6 +9,25 @@ from torch import Tensor
 from lewm_cli.model import WorldModel
 from lewm_cli.offline.offline_result import FIVE, GoalRetrieval, Retrieved
 from lewm_cli.statistics import Difference, Rate
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places of the goals of N starts: how many frames are nearer, and how many others as near."""
+
+    nearer: np.ndarray
+    tied: np.ndarray
+
+    def within(self, count: int) -> np.ndarray:
+        """True (N,) where the goal is among so many nearest frames, whatever becomes of ties."""
+        found: np.ndarray = self.nearer + self.tied < count
+        return found
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Rank (N,) of the goal, 1 if it is the nearest; a tie counts half."""
+        ranks: np.ndarray = 1 + self.nearer + self.tied / 2
+        return ranks
 
 
 class Gallery:
@@ -28,42 +49,34 @@ class Gallery:
         return len(self.latents) - 1
 
     @torch.inference_mode()
-    def places(self, model: WorldModel, latents: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Counts the frames that are nearer to each of the latents (N, D) than its goal, and those that are as near."""
+    def places(self, model: WorldModel, latents: Tensor) -> Places:
+        """Finds the place of each goal by the distance of frames from latents (N, D)."""
         gallery, found = self.latents.to(model.device), []
         for latent, start, goal in zip(latents, self._starts, self._goals, strict=True):
             apart = model.latent_cost(latent.to(model.device).expand(1, 1, -1), gallery)
             apart[start] = torch.inf
             found.append(((apart < apart[goal]).sum(), (apart == apart[goal]).sum() - 1))
-        nearer, tied = np.array(found).T
-        return nearer, tied
-
-
-def summarize_places(nearer: np.ndarray, tied: np.ndarray, owners: np.ndarray) -> Retrieved:
-    """Counts how often the goal is found, given how many frames are nearer and as near (N,); a tie is none."""
-    return Retrieved(
-        nearest=Rate.of(nearer + tied == 0, owners),
-        among_five=Rate.of(nearer + tied < FIVE, owners),
-        median_rank=float(np.median(1 + nearer + tied / 2)),
-    )
+        return Places(*np.array(found).T)
 
 
 def summarize_retrieval(
-    horizon: int,
-    frames: int,
-    model: tuple[np.ndarray, np.ndarray],
-    copying: tuple[np.ndarray, np.ndarray],
-    untrained: tuple[np.ndarray, np.ndarray],
-    owners: np.ndarray,
+    horizon: int, frames: int, model: Places, copying: Places, untrained: Places, owners: np.ndarray
 ) -> GoalRetrieval:
     """Puts the places by a model beside those by its references; owners (N,) are the episodes of the starts."""
-    found, floor = (sum(places) == 0 for places in (model, copying))
+
+    def retrieved(places: Places) -> Retrieved:
+        return Retrieved(
+            nearest=Rate.of(places.within(1), owners),
+            among_five=Rate.of(places.within(FIVE), owners),
+            median_rank=float(np.median(places.ranks)),
+        )
+
     return GoalRetrieval(
         horizon=horizon,
         frames=frames,
-        model=summarize_places(*model, owners),
-        copying=summarize_places(*copying, owners),
-        untrained=summarize_places(*untrained, owners),
-        above_copying=Difference.of(found, floor, owners),
-        ranks=tuple((1 + model[0] + model[1] / 2).tolist()),
+        model=retrieved(model),
+        copying=retrieved(copying),
+        untrained=retrieved(untrained),
+        above_copying=Difference.of(model.within(1), copying.within(1), owners),
+        ranks=tuple(model.ranks.tolist()),
     )
