@@ -12,7 +12,7 @@ from lewm_cli.latent import LatentResult
 from lewm_cli.offline import OfflineResult
 from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.latent_space import latent_comparison, latent_lines
-from lewm_cli.report.offline_tables import offline_comparison, percentile_difference
+from lewm_cli.report.offline_lines import offline_comparison, percentile_difference
 from lewm_cli.report.pieces import Tree, plain_table
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns

@@ -16,7 +16,7 @@ from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import TIMES, ahead, brackets, decimals, duration, interval, listed, number, percent, times
-from lewm_cli.report.offline_tables import percentile_text, ranking_name, share_text
+from lewm_cli.report.offline_lines import percentile_text, ranking_name, share_text
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate

@@ -10,7 +10,7 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES, SOURCES
 from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
-from lewm_cli.report.offline_tables import DRAWN_TITLES, percentile_text, retrieval_rows
+from lewm_cli.report.offline_lines import DRAWN_TITLES, percentile_text, retrieval_rows
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_decoded,

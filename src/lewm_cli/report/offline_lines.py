@@ -54,7 +54,7 @@ def ranking_name(one: ActionRanking) -> str:
 
 
 def retrieval_rows(one: GoalRetrieval) -> Iterator[tuple[str, str, str, str]]:
-    """What finds the goal, how often as the nearest frame and among the five nearest, and the median rank."""
+    """One row for each way to find the goal: how often it is the nearest, among the five nearest, and the median rank."""
     for name, found in (("imagined", one.model), ("standing still", one.copying), ("untrained", one.untrained)):
         yield name, str(found.nearest), str(found.among_five), number(found.median_rank)
     five = percent(min(1.0, FIVE / one.frames))
@@ -109,7 +109,7 @@ def _retrieval_tables(retrievals: tuple[GoalRetrieval, ...]) -> list[RenderableT
 def offline_comparison(results: Mapping[str, OfflineResult]) -> list[RenderableType]:
     """Several runs by their names, each with its difference to the first on the same clips."""
     (first, baseline), *others = results.items()
-    headings = ("without a simulator", "error, 1 step", "percentile", "minus the first", "goal found")
+    headings = ("offline", "error, 1 step", "percentile", "minus the first", "goal found")
     table = plain_table(*headings, padding=PADDING, fold=(0,))
     for name, one in results.items():
         error = number(one.errors.share[0].value) if one.errors else ""
