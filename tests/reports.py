@@ -31,11 +31,13 @@ from lewm_cli.latent.latent_result import (
     TrueDistance,
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
+from lewm_cli.offline import ActionRanking, GoalRetrieval, OfflineResult, PredictionErrors
+from lewm_cli.offline.offline_result import Drawn, Retrieved
 from lewm_cli.probe import FEATURES, SIZED, Imagination, ImaginedTarget, OpenLoop, ProbeResult, SampleSize
 from lewm_cli.probe.imagination_result import ImaginedReading, OpenLoopError, ReadError
 from lewm_cli.probe.probe_result import ProbePoint, ProbeScore, TargetResult
 from lewm_cli.report.run_report import RunReport
-from lewm_cli.statistics import BreakEven, Estimate
+from lewm_cli.statistics import BreakEven, Difference, Estimate, Rate
 from lewm_cli.surprise import DETECTORS, EpisodeCurves, PerturbationResult, SurpriseResult
 from lewm_cli.surprise.perturbation_result import DetectorScore, PerturbedEpisode
 from lewm_cli.surprise.surprise_result import Curve
@@ -54,6 +56,7 @@ def bare_report(name: str = "tworoom/lewm", task: str = "tworoom") -> RunReport:
         history=NOTHING,
         evaluation=None,
         films=None,
+        offline=None,
         probe=None,
         surprise=None,
         perturbations=(),
@@ -79,6 +82,7 @@ def full_report(name: str = "tworoom/lewm", dataset: str = "tworoom/test", frame
         evaluation=evaluation(made),
         films=films(made, generator, frames),
         probe=probe(made, generator),
+        offline=offline(made),
         surprise=surprise(made, generator),
         perturbations=tuple(perturbation(made, generator, kind) for kind in ("teleport", "color")),
         latent=latent(made, generator),
@@ -226,6 +230,63 @@ def _sheet(count: int, sheet: str | None) -> Frames:
     rows = -(-count // columns)
     levels = (250 - 4 * np.arange(rows * columns)).reshape(rows, columns)
     return Frames(count=count, columns=columns, sheet=sheet or _webp(np.kron(levels, np.ones((SIDE, SIDE)))))
+
+
+def offline(made: dict[str, Any], starts: int = 20) -> OfflineResult:
+    """A model that predicts for four of six steps, and ranks actions well for near goals."""
+    owners, steps = np.arange(starts) // 2, np.arange(1, 7)
+    imagined = 0.2 * steps * np.linspace(0.8, 1.2, starts)[:, None]
+    copied = np.ones((starts, 6))
+
+    def ranking(horizon: int, drawn: Drawn, percentile: float) -> ActionRanking:
+        ranks = np.linspace(percentile - 0.05, percentile + 0.05, starts)
+        return ActionRanking(
+            horizon=horizon,
+            drawn=drawn,
+            percentile=Estimate.of_mean(ranks, owners),
+            first=Rate.of(ranks > percentile, owners),
+            untrained=0.5,
+            above_untrained=Estimate.of_mean(ranks - 0.5, owners),
+            percentiles=tuple(ranks.tolist()),
+        )
+
+    def retrieved(share: float) -> Retrieved:
+        found = Rate.of(np.arange(starts) < share * starts, owners)
+        return Retrieved(nearest=found, among_five=found, median_rank=3.0)
+
+    return OfflineResult(
+        **made,
+        seed=42,
+        frameskip=5,
+        history=3,
+        seconds_per_row=0.1,
+        horizon=5,
+        candidates=100,
+        std=1.0,
+        rows=tuple(range(starts)),
+        episodes=tuple(owners.tolist()),
+        errors=PredictionErrors(
+            copying=(0.1,) * 6,
+            share=tuple(Estimate.of_ratio(*step, owners) for step in zip(imagined.T, copied.T, strict=True)),
+            mean=(4.0,) * 6,
+            untrained=(1.2,) * 6,
+            break_even=BreakEven.of(imagined, copied, owners),
+            break_even_mean=BreakEven.of(imagined, 4 * copied, owners),
+        ),
+        rankings=tuple(ranking(*each) for each in ((1, "recorded", 0.9), (1, "normal", 0.94), (5, "recorded", 0.6))),
+        retrievals=tuple(
+            GoalRetrieval(
+                horizon=horizon,
+                frames=39,
+                model=retrieved(share),
+                copying=retrieved(0.1),
+                untrained=retrieved(0),
+                above_copying=Difference.of(np.arange(starts) < share * starts, np.arange(starts) < 2, owners),
+                ranks=(3.0,) * starts,
+            )
+            for horizon, share in ((1, 0.9), (5, 0.1))
+        ),
+    )
 
 
 def probe(made: dict[str, Any], generator: np.random.Generator) -> ProbeResult:

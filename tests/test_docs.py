@@ -21,6 +21,7 @@ from lewm_cli.evaluate import EvalResult, PairManifest
 from lewm_cli.heads import DecoderFit, ProbeFit, ReachFit
 from lewm_cli.latent import LatentResult
 from lewm_cli.methods import METHODS, RunCard, TrainConfig
+from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Measurement, StoredStatistics
 from lewm_cli.store.origin import Origin
@@ -31,6 +32,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
 MEASURED = (
     EvalResult,
+    OfflineResult,
     FilmResult,
     ProbeResult,
     LatentResult,

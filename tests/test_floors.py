@@ -25,7 +25,7 @@ FLOORS = (
     {"heads"},
     {"control"},
     {"simulate"},
-    {"probe", "surprise", "latent", "decode", "fetch", "train", "verify", "doctor", "exchange"},
+    {"probe", "surprise", "latent", "offline", "decode", "fetch", "train", "verify", "doctor", "exchange"},
     {"evaluate"},
     {"diagnose"},
     {"demo"},

@@ -182,7 +182,7 @@ def test_page_that_cannot_be_written_is_a_sentence(
 
 @pytest.mark.parametrize(
     ("task", "next_command"),
-    [("tworoom", "lewm eval tworoom/lewm"), ("generic", "lewm surprise tworoom/demo --run tworoom/lewm")],
+    [("tworoom", "lewm eval tworoom/lewm"), ("generic", "lewm eval tworoom/lewm")],
 )
 def test_run_without_results_says_what_to_measure_first(
     tmp_path: Path, small_model: JEPA, small_card: Callable[[JEPA], RunCard], task: str, next_command: str

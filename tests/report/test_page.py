@@ -225,9 +225,10 @@ def test_page_says_what_is_known_of_the_recording():
         assert (camera in text) == ("framing" in known)
 
 
-def test_task_without_simulator_is_not_told_to_evaluate():
+def test_task_without_simulator_is_told_to_evaluate_without_one():
     text = " ".join(Page(render_page(bare_report(task="generic"))).text.split())
-    assert "lewm eval" not in text
+    assert text.count("lewm eval tworoom/lewm") == 1
+    assert "Without a simulator Not measured yet. Type lewm eval tworoom/lewm" in text
     assert "lewm probe" not in text
     assert "--perturb" not in text
     assert "lewm surprise tworoom/demos --run tworoom/lewm" in text
@@ -254,6 +255,23 @@ def test_latent_space_stands_beside_an_untrained_one_and_what_can_be_expected():
     assert re.findall(r"<figcaption>(episode 0|[0-9.]+ px)</figcaption>", html) == ["episode 0", "1.5 px", "3.0 px"]
     assert html.count("data:image/webp;base64,") == 3
     assert "lewm latent tworoom/lewm" not in text
+
+
+def test_what_was_measured_without_a_simulator_stands_beside_chance_and_floors():
+    html = render_page(replace(bare_report(task="generic"), offline=full_report().offline))
+    text = " ".join(Page(html).text.split())
+    for said in (
+        "predicts better than standing still up to 4 of 6 steps (2 s); ranks the recorded actions at percentile 60",
+        "NOT shown to find the true goal among 39 frames better than standing still",
+        "20 starts in 10 episodes of “tworoom/test”, episodes the model was never trained on",
+        "Predictions err by 0.20 of copying one step ahead, by 1.2 at step 6",
+        "without a simulator, it predicts better than standing still up to 4 of 6 steps (2 s); ranks",
+    ):
+        assert said in text
+    cells = " ".join(re.sub(r"\s*<[^>]*>\s*", " ", html).split())
+    assert "5 steps ahead 100 recorded ones 60.0 [" in cells
+    assert "chance 2.6% 12.8% 20.0" in cells
+    assert "lewm eval tworoom/lewm</code>" not in html
 
 
 @pytest.mark.parametrize("missing", ["gaussianity", "coverage", "straightness", "distances"])

@@ -33,8 +33,8 @@ def command(
     """Compare stored evaluations of the same pairs: differences with intervals, and McNemar's exact test.
 
     Each result is compared with the first, and with the random policy on its pairs. Nothing is measured anew;
-    evaluations of different pairs are refused. Runs that `lewm latent` has measured have their latent spaces side by
-    side as well.
+    evaluations of different pairs are refused. Runs that `lewm latent` or `lewm eval --offline` has measured have these
+    results side by side as well.
     """
     where = early.find_home(home, runs=(one for one in results if not one.endswith(".json")))
     from lewm_cli.flows.compare import compare_stored
@@ -42,7 +42,7 @@ def command(
 
     output = Output(as_json=json, quiet=quiet)
     compared = compare_stored(where, results, plot, output.say)
-    found = (compared.evaluations, compared.latents)
+    found = (compared.evaluations, compared.latents, compared.offline)
     output.result(compared_tree(*found), lambda: compared_tables(*found))
     if plot:
         output.say(f"plot: {plot}")

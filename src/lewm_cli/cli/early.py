@@ -25,6 +25,25 @@ def find_home(option: Path | None, *, runs: Iterable[str | None] = (), datasets:
     return home
 
 
+def lacks_simulator(home: "Home", run: str) -> bool:
+    """True for one of our runs whose task has no simulator."""
+    from lewm_cli.store import read_card
+    from lewm_cli.tasks import find_task
+
+    found = home.find_run(run)
+    task = find_task(read_card(found.files.weights).inputs.task) if found.own else None
+    return found.own and (task is None or task.make_simulator is None)
+
+
+def check_offline(settings: "Sequence[Layer]") -> None:
+    """Raises UsageError if settings mean nothing where nothing is simulated."""
+    from lewm_cli.config import merge_layers
+    from lewm_cli.offline import OfflineConfig
+
+    merged = merge_layers(list(settings))
+    OfflineConfig.build(merged.tree, merged.source)
+
+
 def check_protocol(
     home: "Home", run: str, protocol: str | None, settings: "Sequence[Layer]", *, references: bool
 ) -> None:

@@ -14,9 +14,9 @@ from lewm_cli.workers import available_cores
 EXAMPLES = options.examples(
     "lewm eval tworoom/delta",
     "lewm eval tworoom/delta --protocol moderate --manifest pairs.json --seeds 3",
-    "lewm eval tworoom/delta --solver icem --plan-ms 50 --json",
     "lewm eval tworoom/delta --dataset tworoom/test --references",
     "lewm eval tworoom/delta --goal-image goal.png --start-seed 3 --video videos",
+    "lewm eval robot/pick --dataset robot/test --episodes 300",
 )
 
 ABOUT_PAIRS = (
@@ -25,8 +25,13 @@ ABOUT_PAIRS = (
 )
 """Options that --goal-image cannot use, which plans from a reset."""
 
+SIMULATED = (
+    *("protocol", "manifest", "seeds", "offsets", "exclude_solved", "references", "solver", "receding", "history"),
+    *("plan_ms", "plan_flops", "video", "record", "workers", "resume", "goal_image", "start_seed"),
+)
+"""Options that mean nothing without a simulator."""
 
-PAIRS, IMAGE = "Pairs", "A goal image instead of pairs"
+PAIRS, IMAGE, WITHOUT = "Pairs", "A goal image instead of pairs", "Without a simulator"
 """Groups of options."""
 
 
@@ -126,6 +131,14 @@ def command(
             min=0, help="Decides the reset that --goal-image starts from.", show_default="0", rich_help_panel=IMAGE
         ),
     ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Measure on recorded episodes alone, as is done where the task has no simulator.",
+            rich_help_panel=WITHOUT,
+        ),
+    ] = False,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,
@@ -139,6 +152,9 @@ def command(
     Start and goal are 25 environment steps apart in one episode; 50 steps are allowed. A random policy on the
     same pairs is the baseline. The result is stored beside the run. --set changes what the protocol says. A run
     that is a policy (gcbc) acts in one forward pass per step, and takes no option of the planner.
+
+    Without a simulator, recorded episodes have to do: how far the model predicts better than standing still, how it
+    ranks the recorded actions among random ones, and whether it finds the frame that they led to.
     """
     from lewm_cli.report import Output
     from lewm_cli.store import ExternalWeights
@@ -158,21 +174,43 @@ def command(
         ("--plan-flops", "planner.flops", plan_flops),
     )
     about_references = tuple(layer for layer in layers if "references" in layer.tree)
-    if goal_image:
-        _refuse_pairs(context)
+    if offline:
+        _refuse(context, SIMULATED, "does not go with --offline, where nothing is simulated; leave out one of them")
+    elif goal_image:
+        _refuse(context, ABOUT_PAIRS, "does not go with --goal-image, which plans from a reset; leave out one of them")
     elif start_seed is not None:
         raise UsageError("--start-seed chooses the reset that --goal-image starts from; give --goal-image FILE too")
     elif about_references and not references:
         raise UsageError(f"{about_references[0].source} is about references, and there are none; add --references")
     ahead = options.counts("--offsets", offsets, "environment steps like 25,50,75,100") if offsets else ()
     where = early.find_home(home, runs=[run], datasets=[dataset])
+    external = ExternalWeights(stats_from, trust, sizes)
+    if offline or (not goal_image and early.lacks_simulator(where, run)):
+        because = f"means nothing to {run}, whose task has no simulator; leave it out"
+        _refuse(context, SIMULATED, because)
+        early.check_offline(layers)
+        from lewm_cli.flows.offline import evaluate_offline
+        from lewm_cli.report import offline_tables
+
+        _, path = evaluate_offline(
+            where,
+            run,
+            output.say,
+            output.progress,
+            dataset=dataset,
+            settings=layers,
+            device=device,
+            external=external,
+            show=lambda result: output.result(result.model_dump(mode="json"), lambda: offline_tables(result)),
+        )
+        output.say(f"stored: {path}")
+        return
     of_protocol = tuple(layer for layer in layers if layer not in about_references)
     if not goal_image:
         early.check_protocol(where, run, protocol, of_protocol, references=references)
     from lewm_cli.flows.evaluate import drive_run, evaluate_run
     from lewm_cli.report import VideoFolder, evaluation_tables, goal_image_tables
 
-    external = ExternalWeights(stats_from, trust, sizes)
     videos = VideoFolder(video, output.say) if video else None
     if goal_image:
         driven = drive_run(
@@ -220,10 +258,9 @@ def command(
         output.say(f"videos: {video}")
 
 
-def _refuse_pairs(context: typer.Context) -> None:
-    """Raises a UsageError if an option about recorded pairs was typed."""
+def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """Raises a UsageError if one of these options was typed."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name)
-        if parameter.name in ABOUT_PAIRS and source and source.name == "COMMANDLINE":
-            option = parameter.opts[0]
-            raise UsageError(f"{option} does not go with --goal-image, which plans from a reset; leave out one of them")
+        if parameter.name in names and source and source.name == "COMMANDLINE":
+            raise UsageError(f"{parameter.opts[0]} {why}")

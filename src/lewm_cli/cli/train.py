@@ -149,7 +149,6 @@ def command(
     from lewm_cli.errors import UsageError
     from lewm_cli.flows.training_request import TrainingRequest, check_request, check_resumption
     from lewm_cli.report import Output
-    from lewm_cli.tasks import find_task
 
     output = Output(as_json=json, quiet=quiet)
     if epochs is not None and steps is not None:
@@ -198,6 +197,4 @@ def command(
     with TrainingView(output) as view:
         finished = train(where, request, listeners=(view,), say=output.say, progress=output.progress)
     output.result(to_jsonable_python(finished), lambda: training_tables(finished))
-    simulated = find_task(finished.task)
-    next_one = "eval" if simulated and simulated.make_simulator else "show"
-    output.say(f"next: {suggestion.command(next_one, finished.best.run if finished.best else finished.run)}")
+    output.say(f"next: {suggestion.command('eval', finished.best.run if finished.best else finished.run)}")

@@ -94,7 +94,8 @@ def evaluate_run(
     if on.type == "cpu":
         torch.set_num_threads(1)  # the planner brings its own threads
     run = load_run(home, name, on, external=external, say=say)
-    task = simulated_task(run, "it cannot be evaluated")
+    instead = command("eval", run.name, "--offline")
+    task = simulated_task(run, f"it cannot act; measure it on recorded episodes: {instead}")
     config = None if references is None else find_references(task, references)
     planned = find_planned(
         home,

@@ -29,9 +29,8 @@ def write_report(home: Home, name: str, output: Path | None = None) -> Page:
     results = stored_results(home, run)
     if not results.measurements:
         commands = next_commands(RunReport.of(run, results))
-        first = commands.evaluate or commands.surprise
-        start = f"start with: {first}" if first else "a policy of a recording without a simulator cannot be measured"
-        raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; {start}")
+        first = commands.evaluate or commands.offline
+        raise LewmError(f"nothing was measured on {name} yet, so there is nothing to report; start with: {first}")
     path = output or results_folder(home, run).parent / "report.html"
     try_writing(path)
     return draw_page(run, results, path)

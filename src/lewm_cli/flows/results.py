@@ -15,6 +15,7 @@ from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.latent import LatentResult
+from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Home, LoadedWeights, Measurement, Run, RunFiles, StoredResults
 from lewm_cli.surprise import Alarm, DoseResult, PerturbationResult, SurpriseResult
@@ -25,6 +26,7 @@ TIME = len("20260101-000000-000000.json")
 
 KINDS: dict[str, type[Measurement]] = {
     "eval": EvalResult,
+    "offline": OfflineResult,
     "films": FilmResult,
     "probe": ProbeResult,
     "latent": LatentResult,

@@ -17,6 +17,7 @@ from lewm_cli.store.load import load as load_from_store
 
 if TYPE_CHECKING:  # late: what measures and draws takes a second to import, and most uses of a run need none of it
     from lewm_cli.evaluate import EvalResult
+    from lewm_cli.offline import OfflineResult
     from lewm_cli.report import ResultRow, Table
 
 
@@ -136,10 +137,14 @@ def evaluate(
     record: int = 4,
     workers: int = 1,
     resume: bool = False,
+    offline: bool = False,
     device: str = "auto",
     quiet: bool = False,
-) -> "EvalResult":
+) -> "EvalResult | OfflineResult":
     """Measure how often a run reaches its goals by planning, exactly as `lewm eval` does with the same options.
+
+    Where its task has no simulator, or `offline` is true, it is measured on recorded episodes alone, and what comes
+    back is an `OfflineResult`, whose `verdict` is one line.
 
     The result is stored beside the run. Only the stored weights are measured: those of a run whose tensors were changed
     since it was loaded are refused.
@@ -156,8 +161,8 @@ def evaluate(
     Raises:
         LewmError: as `lewm eval` says it: no such run or recording, no simulator, settings that cannot mean anything.
     """
-    from lewm_cli.flows.evaluate import evaluate_run
     from lewm_cli.report import Output
+    from lewm_cli.tasks import find_task
 
     if not isinstance(run, StoredRun):
         run = load(run)
@@ -180,13 +185,46 @@ def evaluate(
     layers = [Layer.of(f"settings {key}={value!r}", key, value) for key, value in (settings or {}).items()]
     layers += [Layer.of(f"{word}={value!r}", key, value) for word, key, value in asked if value is not None]
     output, threads = Output(as_json=False, quiet=quiet), torch.get_num_threads()
+    recording = os.fspath(dataset) if dataset else None
+    task = find_task(run.card.inputs.task)
     try:
+        if offline or task is None or task.make_simulator is None:
+            simulated = {
+                "protocol": protocol,
+                "manifest": manifest,
+                "solver": solver,
+                "receding": receding,
+                "history": history,
+                "plan_ms": plan_ms,
+                "plan_flops": plan_flops,
+                "resume": resume or None,
+                "seeds": None if seeds == 1 else seeds,
+                "record": None if record == 4 else record,
+                "workers": None if workers == 1 else workers,
+            }
+            for word in (word for word, value in simulated.items() if value is not None):
+                raise UsageError(f"{word} means nothing where nothing is simulated; leave it out")
+            from lewm_cli.flows.offline import evaluate_offline
+
+            measured, _ = evaluate_offline(
+                run.home,
+                run.name,
+                output.say,
+                output.progress,
+                dataset=recording,
+                settings=tuple(layers),
+                device=device,
+                external=run.external,
+            )
+            return measured
+        from lewm_cli.flows.evaluate import evaluate_run
+
         (evaluated,) = evaluate_run(
             run.home,
             run.name,
             output.say,
             output.progress,
-            dataset=os.fspath(dataset) if dataset else None,
+            dataset=recording,
             settings=tuple(layers),
             protocol=protocol,
             manifest=Path(manifest) if manifest else None,

@@ -2,7 +2,14 @@
 
 from lewm_cli.heads.decoder import DecoderFit, decode, to_frames
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
-from lewm_cli.heads.imagination import HORIZON, Imagined, draw_stretches, imagine_recorded, usual_horizon
+from lewm_cli.heads.imagination import (
+    HORIZON,
+    Imagined,
+    draw_stretches,
+    imagine_recorded,
+    recorded_blocks,
+    usual_horizon,
+)
 from lewm_cli.heads.kinds import KINDS, StoredHead, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
@@ -48,6 +55,7 @@ __all__ = [
     "read_coordinates",
     "read_head",
     "read_targets",
+    "recorded_blocks",
     "recorded_latents",
     "save_head",
     "to_frames",

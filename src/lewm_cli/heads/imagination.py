@@ -38,6 +38,14 @@ class Imagined:
         """(N, H, D) the last latent of the context at every step, as if nothing changed."""
         return self.last.unsqueeze(1).expand_as(self.actual)
 
+    def errors(self, latents: Tensor) -> np.ndarray:
+        """Mean squared differences (N, H), float64, of latents that broadcast to (N, H, D) to those that were recorded.
+
+        In place of a prediction stand `imagined`, `copied` or another guess.
+        """
+        squares: np.ndarray = (latents - self.actual).square().mean(dim=-1, dtype=torch.float64).numpy()
+        return squares
+
 
 def usual_horizon(run: Run, dataset: Dataset, episodes: np.ndarray) -> int:
     """Model steps, at most `HORIZON`, that half of the episodes (E,) can be imagined over; 0 if they are too short."""
@@ -78,6 +86,13 @@ def draw_stretches(
     return np.concatenate(rows), np.concatenate(owners)
 
 
+def recorded_blocks(run: Run, dataset: Dataset, rows: np.ndarray) -> Tensor:
+    """Normalized action blocks (N, T, block_dim), on the run's device, that were taken from rows (N, T) on."""
+    taken = rows[..., None] + np.arange(run.card.inputs.frameskip)
+    blocks = run.card.inputs.blocks_of(dataset.actions[taken.ravel()])
+    return torch.from_numpy(blocks.reshape(*rows.shape, -1)).to(run.device)
+
+
 @torch.inference_mode()
 def imagine_recorded(
     run: Run, dataset: Dataset, frames: Frames, begins: np.ndarray, horizon: int
@@ -98,9 +113,7 @@ def imagine_recorded(
     for part in np.array_split(rows, range(at_once, len(rows), at_once)):
         beside = None if proprio is None else proprio[part.ravel()]
         latents = run.embed(frames.rows(part.ravel()), beside).view(*part.shape, -1)
-        taken = part[:, :-1, None] + np.arange(skip)
-        normalized = run.card.inputs.actions.normalize(dataset.actions[taken.ravel()])
-        blocks = torch.from_numpy(normalized.reshape(*taken.shape[:2], -1)).to(run.device)
+        blocks = recorded_blocks(run, dataset, part[:, :-1])
         predicted = run.finite(imagine(latents[:, :history], blocks))[:, history:].float().cpu()
         latents = latents[:, history - 1 :].float().cpu()
         yield Imagined(part[:, history - 1 :], predicted, actual=latents[:, 1:], last=latents[:, 0])

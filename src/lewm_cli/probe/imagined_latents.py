@@ -120,7 +120,7 @@ def measure_open_loop(run: Run, dataset: Dataset, frames: Frames, episodes: np.n
     drawn = np.random.default_rng(seed).permutation(episodes)[:STANDARD_EPISODES]
     begins, owners = draw_stretches(run, dataset, drawn, max(steps), per_episode=1, seed=seed)
     parts = imagine_recorded(run, dataset, frames, begins, max(steps))
-    errors = [(_mean_squares(part.imagined, part.actual), _mean_squares(part.copied, part.actual)) for part in parts]
+    errors = [(part.errors(part.imagined), part.errors(part.copied)) for part in parts]
     imagined, copying = map(np.concatenate, zip(*errors, strict=True))
     return OpenLoop(
         frameskip=skip,
@@ -137,12 +137,6 @@ def measure_open_loop(run: Run, dataset: Dataset, frames: Frames, episodes: np.n
             for asked, step in zip(STANDARD_HORIZONS, steps, strict=True)
         ),
     )
-
-
-def _mean_squares(latents: Tensor, actual: Tensor) -> np.ndarray:
-    """Mean squared differences (N, H) of latents (N, H, D) to the recorded ones."""
-    squares: np.ndarray = (latents - actual).square().mean(dim=-1, dtype=torch.float64).numpy()
-    return squares
 
 
 def _actual(dataset: Dataset, samples: ProbeSamples, fitted: FittedProbes, rows: np.ndarray) -> Tensor:

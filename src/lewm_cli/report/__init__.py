@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.latent_space import latent_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
+    from lewm_cli.report.offline_lines import offline_tables
     from lewm_cli.report.output import Output
     from lewm_cli.report.packing import packed_tables, packed_tree
     from lewm_cli.report.perturbing import dose_tables, perturbation_tables
@@ -74,6 +75,7 @@ __all__ = [
     "method_tables",
     "method_tree",
     "next_commands",
+    "offline_tables",
     "packed_tables",
     "packed_tree",
     "perturbation_tables",

@@ -1,4 +1,4 @@
-"""Stored results compared, as tables: evaluations pair by pair, and latent spaces."""
+"""Stored results compared, as tables: evaluations pair by pair, offline results, and latent spaces."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -9,26 +9,49 @@ from rich.table import Table
 from lewm_cli.config import EvalProtocol
 from lewm_cli.evaluate import ComparedResult, PairedComparison
 from lewm_cli.latent import LatentResult
+from lewm_cli.offline import OfflineResult
 from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.latent_space import latent_comparison, latent_lines
+from lewm_cli.report.offline_lines import offline_comparison, percentile_difference
 from lewm_cli.report.pieces import Tree, plain_table
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
 
-def compared_tables(comparison: PairedComparison | None, latents: Mapping[str, LatentResult]) -> list[RenderableType]:
-    """Evaluations if there are some, and then latent spaces by the names of their runs."""
-    tables = _comparison(comparison) if comparison else []
-    return [*tables, *([""] if tables and latents else []), *(latent_comparison(latents) if latents else [])]
+def compared_tables(
+    comparison: PairedComparison | None, latents: Mapping[str, LatentResult], offline: Mapping[str, OfflineResult]
+) -> list[RenderableType]:
+    """Evaluations if there are some, then offline results and latent spaces by the names of their runs."""
+    parts = (
+        _comparison(comparison) if comparison else [],
+        offline_comparison(offline) if offline else [],
+        latent_comparison(latents) if latents else [],
+    )
+    first, *others = filter(None, parts)
+    return [*first, *(table for part in others for table in ("", *part))]
 
 
-def compared_tree(comparison: PairedComparison | None, latents: Mapping[str, LatentResult]) -> Tree:
-    """The same for programs; latent spaces are there if they were measured."""
+def compared_tree(
+    comparison: PairedComparison | None, latents: Mapping[str, LatentResult], offline: Mapping[str, OfflineResult]
+) -> Tree:
+    """The same for programs; offline results and latent spaces are there if they were measured."""
     tree = comparison.model_dump(mode="json") if comparison else {}
     measured = [
         {"name": name, "measured": [asdict(line) for line in latent_lines(one)]} for name, one in latents.items()
     ]
-    return tree | ({"latents": measured} if measured else {})
+    baseline = next(iter(offline.values()), None)
+    ranked = [
+        {
+            "name": name,
+            "verdict": one.verdict,
+            "percentile": one.ranking.percentile.model_dump(),
+            "above_baseline": percentile_difference(one, baseline).model_dump()
+            if baseline and one.clips == baseline.clips
+            else None,
+        }
+        for name, one in offline.items()
+    ]
+    return tree | ({"offline": ranked} if ranked else {}) | ({"latents": measured} if measured else {})
 
 
 def _comparison(comparison: PairedComparison) -> list[RenderableType]:

@@ -8,11 +8,12 @@ from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
+from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.latent_space import COMPARED, latent_lines
 from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, framed_table, objective_settings, recorded_facts
-from lewm_cli.report.summary import decode_lines
+from lewm_cli.report.summary import decode_lines, offline_lines
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import Alarm, PerturbationResult, SurpriseResult, share
 from lewm_cli.train import HeldOut, HeldOutLatents, RunDetails, TrainingFinished
@@ -57,8 +58,11 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
             fitted = head.fit.time[:16] if head.fit else ""
             heads.add_row(fitted, head.kind, head.path.name, head.problem or (head.fit.summary if head.fit else ""))
         tables.append(heads)
-    title = "probes, latent space, surprise and imagination"
+    title = "without a simulator, probes, latent space, surprise and imagination"
     measured = framed_table(title, "time, UTC", "frames from", "measured", "value", fold=(1,))
+    for offline in details.results.of(OfflineResult):
+        for line in offline_lines(offline):
+            measured.add_row(offline.time[:16], offline.dataset.name, line.what, line.text)
     for probe in details.results.of(ProbeResult):
         for target in probe.targets:
             what = f"MLP probe R2, {target.name}"
@@ -98,6 +102,7 @@ def details_tree(details: RunDetails) -> Tree:
         "stopped": run.files.stopped,
         "unreadable": details.results.unreadable,
         "evaluations": details.results.of(EvalResult),
+        "offline": details.results.of(OfflineResult),
         "probes": details.results.of(ProbeResult),
         "latents": details.results.of(LatentResult),
         "surprises": details.results.of(SurpriseResult),

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
+from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.numbers import ahead, number
 from lewm_cli.report.summary import (
@@ -19,6 +20,7 @@ from lewm_cli.report.summary import (
     decode_lines,
     dose_line,
     latent_summary,
+    offline_lines,
     perturbation_line,
     planning_lines,
     probe_lines,
@@ -62,7 +64,7 @@ class ResultRow:
     """One number of a stored result, as `lewm report` names it.
 
     Args:
-        kind: eval, probe, latent, surprise, alarm, decode or the name of a perturbation.
+        kind: eval, offline, probe, latent, surprise, alarm, decode or the name of a perturbation.
         value: rates are shares between 0 and 1.
         low, high: its 95 % interval; None where it has none.
         beside: what it has to be compared with, in words.
@@ -125,6 +127,8 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
                 group = group if line.what.startswith(" ") else line.what
                 within = group if line.what == group else f"{group}, {line.what.strip()}"
                 yield "eval", replace(line, what=within)
+        case OfflineResult():
+            yield from (("offline", line) for line in offline_lines(one))
         case ProbeResult():
             yield from (("probe", line) for line in probe_lines(one))
         case LatentResult():

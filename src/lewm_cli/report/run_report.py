@@ -10,6 +10,7 @@ from lewm_cli.diagnose.film_result import FilmResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.methods import RunCard
+from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.store import Run, StoredResults
 from lewm_cli.suggestion import command
@@ -35,6 +36,7 @@ class RunReport:
     history: TrainingHistory
     evaluation: EvalResult | None
     films: FilmResult | None
+    offline: OfflineResult | None
     probe: ProbeResult | None
     surprise: SurpriseResult | None
     perturbations: tuple[PerturbationResult, ...]
@@ -55,6 +57,7 @@ class RunReport:
             history=read_log(run.files.log),
             evaluation=evaluation,
             films=films[-1] if films else None,
+            offline=results.newest(OfflineResult),
             probe=results.newest(ProbeResult),
             surprise=results.newest(SurpriseResult),
             perturbations=tuple({one.perturbation: one for one in results.of(PerturbationResult)}.values()),
@@ -79,6 +82,7 @@ class Commands:
     """Command lines; None for what cannot be measured, for want of a simulator, of known quantities, or of latents."""
 
     evaluate: str | None
+    offline: str
     probe: str | None
     latent: str | None
     surprise: str | None
@@ -90,12 +94,14 @@ class Commands:
 def next_commands(report: RunReport) -> Commands:
     """Write the commands that would fill the page of a run, and those of pages that show its films, and it planning."""
     task = find_task(report.card.inputs.task)
+    simulated = task is not None and task.make_simulator is not None
     dataset = report.evaluation.dataset if report.evaluation else report.card.dataset
     surprise = ["surprise", dataset.name, "--run", report.name]
     if task and task.perturbations:
         surprise += ["--perturb", task.perturbations[0].name]
     return Commands(
-        evaluate=command("eval", report.name) if task and task.make_simulator else None,
+        evaluate=command("eval", report.name) if simulated else None,
+        offline=command("eval", report.name, *(["--offline"] if simulated else [])),
         probe=command("probe", report.name) if task and task.probe_targets and report.plans else None,
         latent=command("latent", report.name) if report.plans else None,
         surprise=command(*surprise) if report.plans else None,

@@ -11,10 +11,12 @@ from rich.console import RenderableType
 from lewm_cli.decode import DecodeResult
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.latent import LatentResult
+from lewm_cli.offline import OfflineResult
 from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import TIMES, ahead, brackets, decimals, duration, interval, listed, number, percent, times
+from lewm_cli.report.offline_lines import percentile_text, ranking_name, share_text
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
 from lewm_cli.statistics import Rate
@@ -60,6 +62,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
                 yield Line(f"held-out {name}", value, None, None, number(value), "")
     if report.evaluation:
         yield from planning_lines(report.evaluation)
+    if report.offline:
+        yield from offline_lines(report.offline)
     if report.probe:
         yield from probe_lines(report.probe)
     if report.latent:
@@ -82,6 +86,23 @@ def planning_lines(result: EvalResult) -> Iterator[Line]:
     if result.references:
         for what, one in (("latent", result.references.true_latent), ("true", result.references.true_state)):
             yield _rate(f"true dynamics, {what} cost", one.success, f"{one.above_run} points above the run")
+
+
+def offline_lines(result: OfflineResult) -> Iterator[Line]:
+    """Prediction at the first and the last step, ranks of the recorded actions, and goals that are found."""
+    if result.errors:
+        for step in sorted({1, len(result.errors.share)}):
+            one, mean = result.errors.share[step - 1], number(result.errors.mean[step - 1])
+            what = f"offline error, {counted(step, 'model step')}"
+            beside = f"of copying the last latent; mean latent {mean}"
+            yield Line(what, one.value, one.low, one.high, share_text(one), beside)
+    for ranked in result.rankings:
+        one, what = ranked.percentile, f"percentile of recorded actions, {ranking_name(ranked)}"
+        beside = f"chance 50, untrained {100 * ranked.untrained:.0f}"
+        yield Line(what, one.value, one.low, one.high, percentile_text(one), beside)
+    for found in result.retrievals:
+        beside = f"of {found.frames} frames; standing still {found.copying.nearest.rate:.1%}"
+        yield _rate(f"goal found, {counted(found.horizon, 'step')} ahead", found.model.nearest, beside)
 
 
 def probe_lines(result: ProbeResult) -> Iterator[Line]:
@@ -170,6 +191,12 @@ def headlines(report: RunReport) -> list[Headline]:
         found.append(
             Headline("Planning success" if report.plans else "Success", percent(overall.success.rate), context)
         )
+    elif report.offline:
+        ranked = report.offline.ranking
+        context = f"percentile of the recorded actions, {ranking_name(ranked)}, 95% interval "
+        context += f"{brackets(*(f'{100 * end:.0f}' for end in (ranked.percentile.low, ranked.percentile.high)))}"
+        context += f"; chance 50, untrained {100 * ranked.untrained:.0f}"
+        found.append(Headline("Action ranking", f"{100 * ranked.percentile.value:.0f}", context))
     if report.probe and report.probe.targets:
         worst = min(report.probe.still, key=lambda target: target.mlp["model"].r2)
         score, untrained = worst.mlp["model"], worst.mlp["untrained"]
@@ -253,6 +280,8 @@ def _training_sentence(report: RunReport) -> str:
 
 def _success_sentence(report: RunReport) -> str:
     result = report.evaluation
+    if result is None and report.offline:
+        return f"On recorded episodes, without a simulator, it {_said(report.offline)}."
     if result is None:
         return f"Whether it {'can plan' if report.plans else 'reaches goals'} was not measured yet."
     acting = "Planning with it" if report.plans else "Acting by it"
@@ -263,6 +292,11 @@ def _success_sentence(report: RunReport) -> str:
         f"{acting}{_seeds(result)} reached {reached} within {protocol.budget} steps, in episodes {seen}; "
         f"random actions from the same starts reached {result.overall.random.successes}."
     )
+
+
+def _said(result: OfflineResult) -> str:
+    """The verdict as the rest of a sentence."""
+    return "; ".join(f"is {part}" if part.startswith("NOT") else part for part in result.verdict.split("; "))
 
 
 def _knowledge_sentence(report: RunReport) -> str:

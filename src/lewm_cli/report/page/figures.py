@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection
 
 from lewm_cli.decode import SHOWN, DecodeResult, Shown
 from lewm_cli.evaluate import EvalResult, PairedComparison
+from lewm_cli.offline import OfflineResult
 from lewm_cli.plural import counted
 from lewm_cli.probe import Imagination, ImaginedTarget, ProbeResult, TargetResult
 from lewm_cli.report.numbers import brackets, decimals, number, percent, times
@@ -487,6 +488,33 @@ def _horizons(found: Imagination, target: ImaginedTarget, k: int) -> Drawing:
     if even:
         title = f"{name}: imagining is no better than copying at step {even}"
     return finish(figure, f"imagined-{k}", title)
+
+
+def draw_offline(result: OfflineResult) -> list[Drawing]:
+    """Open-loop error as a share of copying against the horizon; nothing for a policy."""
+    errors = result.errors
+    if errors is None:
+        return []
+    steps = np.arange(1, len(errors.share) + 1)
+    low, share, high = np.array([[one.low, one.value, one.high] for one in errors.share]).T
+    figure, axes = new_figure()
+    axes.fill_between(steps, low, high, color=MODEL, alpha=0.16, lw=0)
+    ends = [(1.0, "copying", INK)]
+    axes.axhline(1, color=INK, lw=0.9, dashes=(3, 3))
+    curves = (("mean latent", errors.mean, THIRD), ("untrained", errors.untrained, BASELINE), ("model", share, MODEL))
+    for name, values, color in curves:
+        axes.plot(steps, values, color=color, marker="" if len(steps) > 2 else "o")
+        ends.append((values[-1], name, MUTED if color == BASELINE else color))
+    axes.set_xlim(1, max(2, len(steps)))
+    axes.set_ylim(*log_limits(np.array([*low, *high, *errors.mean, *errors.untrained, 1.0])))
+    log_axis(axes)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title("error of the latent, as a share of copying (log scale)")
+    axes.set_xlabel(f"model steps ahead (1 = {result.frameskip} environment steps)", loc="left")
+    label_ends(axes, ends)
+    one_step, last = (number(errors.share[end].value, 2) for end in (0, -1))
+    title = f"Predictions err by {one_step} of copying one step ahead, by {last} at step {len(steps)}"
+    return [finish(figure, "offline", title)]
 
 
 def draw_surprise(result: SurpriseResult) -> list[Drawing]:

@@ -10,12 +10,14 @@ from lewm_cli.evaluate import EvalResult
 from lewm_cli.probe import FEATURES, SOURCES
 from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
+from lewm_cli.report.offline_lines import DRAWN_TITLES, percentile_text, retrieval_rows
 from lewm_cli.report.page.figures import (
     SHOWN_EPISODES,
     draw_decoded,
     draw_doses,
     draw_imagination,
     draw_latent_map,
+    draw_offline,
     draw_perturbation,
     draw_planning,
     draw_probes,
@@ -55,6 +57,7 @@ def render_page(report: RunReport) -> str:
     with house_style():
         drawings = {
             "planning": draw_planning(report.evaluation) if report.evaluation else [],
+            "offline": draw_offline(report.offline) if report.offline else [],
             "training": draw_training(report.history, frozen=report.frozen),
             "map": draw_latent_map(report.probe) if report.probe else [],
             "probes": draw_probes(report.probe) if report.probe else [],
@@ -83,7 +86,7 @@ def render_page(report: RunReport) -> str:
             setting,
             times,
         ),
-        *(highest_peaks, median_size, remark, share, what_happens),
+        *(highest_peaks, median_size, percentile_text, remark, retrieval_rows, share, what_happens),
     )
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("page.html.j2").render(
@@ -105,6 +108,7 @@ def render_page(report: RunReport) -> str:
         horizons=shown_horizons(imagination.horizon) if imagination else [],
         features=[(feature, TITLES[feature]) for feature in FEATURES],
         detectors=list(DETECTOR_TITLES.items()),
+        drawn_titles=DRAWN_TITLES,
     )
 
 
@@ -113,6 +117,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
     one_each = {
         "planning" if report.plans else "success": report.evaluation,
         "films": report.films,
+        "without a simulator": report.offline,
         "probes": report.probe,
         "latent space": report.latent,
         "surprise": report.surprise,
