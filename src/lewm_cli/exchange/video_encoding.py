@@ -62,9 +62,8 @@ def encode_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], size: int,
         OSError: the disk is full.
     """
     raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-framerate", str(video.rate), "-i", "-")
-    colors = ("-sws_flags", "accurate_rnd+full_chroma_int+bicubic", "-pix_fmt", "yuv420p")
-    quality = ("-crf", str(video.quality), "-g", str(KEYFRAMES))
-    _run((*raw, *video.codec.encoder, *quality, *colors, str(path)), frames)
+    quality = ("-crf", str(video.quality), "-g", str(KEYFRAMES), "-pix_fmt", "yuv420p")
+    _run((*raw, *video.codec.encoder, *quality, str(path)), frames)
 
 
 def join_videos(parts: Sequence[Path], path: Path, rate: Fraction) -> None:
