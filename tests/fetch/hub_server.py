@@ -429,6 +429,8 @@ class HubServer:
             return self._drive_page(path, query, seen, fault)
         if found := _TREE.fullmatch(url.path):
             return self._tree(found, seen)
+        if found := _REVISION.fullmatch(url.path):
+            return self._revision(found, seen)
         if (found := _RESOLVE.fullmatch(url.path)) or (found := _RESOLVE_CACHE.fullmatch(url.path)):
             return self._resolve(found, seen, fault)
         return Reply(404, {"Content-Type": "text/plain"}, b"Not Found")
@@ -498,6 +500,10 @@ class HubServer:
         ]
         return _json(listed)
 
+    def _revision(self, found: re.Match[str], seen: Seen) -> Reply:
+        repo = self._repo(found["kind"].removesuffix("s"), unquote(found["name"]), unquote(found["revision"]), seen)
+        return repo if isinstance(repo, Reply) else _json({"id": repo.name, "sha": repo.commit, "tags": []})
+
     # Google Drive
 
     def _drive_page(self, path: str, query: Mapping[str, str], seen: Seen, fault: Fault) -> Reply:
@@ -538,6 +544,7 @@ class HubServer:
 
 _NAME = r"(?P<name>[^/]+/[^/]+)"
 _TREE = re.compile(rf"/api/(?P<kind>models|datasets)/{_NAME}/tree/(?P<revision>[^/]+)")
+_REVISION = re.compile(rf"/api/(?P<kind>models|datasets)/{_NAME}/revision/(?P<revision>[^/]+)")
 _RESOLVE = re.compile(rf"/(?P<kind>datasets/)?{_NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 _RESOLVE_CACHE = re.compile(rf"/api/resolve-cache/(?P<kind>models|datasets)/{_NAME}/(?P<revision>[^/]+)/(?P<path>.+)")
 

@@ -22,11 +22,14 @@ from lewm_cli.supported import check_system
 from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
-    *("quickstart", "fetch", "collect", "pack", "train", "plot", "eval", "compare", "fit", "plan"),
+    *("quickstart", "fetch", "collect", "import", "pack", "train", "plot", "eval", "compare", "fit", "plan"),
     *("probe", "latent", "surprise", "decode", "report", "view", "demo", "ls", "show", "verify", "convert", "rm"),
     *("methods", "presets", "doctor"),
 )
-"""Modules of this room, each with a `command`, in the order of the help."""
+"""Commands in the order of the help; each is `command` in a module of this room."""
+
+MODULES = {"import": "import_recording"}
+"""Modules that cannot be called like their command."""
 
 COMPLETE = "_LEWM_COMPLETE"
 """The variable by which a shell asks for completions."""
@@ -39,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for name in COMMANDS:
-    module = import_module(f"lewm_cli.cli.{name}")
+    module = import_module(f"lewm_cli.cli.{MODULES.get(name, name)}")
     # A paragraph breaks where the terminal does, but for lists like `hub: a folder`.
     text = re.sub(r"(?<!\n)\n(?!\n|[\w-]+: )", " ", cleandoc(module.command.__doc__))
     app.command(name, help=text, epilog=module.EXAMPLES)(module.command)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         used_actions,
         used_rows,
     )
-    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video
+    from lewm_cli.data.video_dataset import VideoDataset, holds_frames, middle_square, open_video, unequal
+    from lewm_cli.data.video_frames import decoded_frames, frame_times, video_rate
 else:
     __getattr__ = lazy_names(__name__)
 
@@ -65,10 +66,12 @@ __all__ = [
     "VideoDataset",
     "belongs_in_memory",
     "checked_frame",
+    "decoded_frames",
     "estimate_psnr",
     "follow_actions",
     "followed_frames",
     "frame_bytes",
+    "frame_times",
     "holds_frames",
     "middle_square",
     "names_recording",
@@ -89,6 +92,8 @@ __all__ = [
     "square",
     "squared_errors",
     "ssim",
+    "unequal",
     "used_actions",
     "used_rows",
+    "video_rate",
 ]

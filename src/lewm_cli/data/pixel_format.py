@@ -6,27 +6,19 @@ import cv2
 import h5py
 import numpy as np
 
+from lewm_cli.data.frame_format import FrameFormat, white_of
 from lewm_cli.data.hdf5_file import GUIDE, read_rows
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import HEAD, FileKind, look_at
 from lewm_cli.suggestion import command
-
-CHANNELS = (1, 3, 4)
-"""Numbers of channels that can be read: gray, RGB, and RGB with transparency."""
 
 COLORS = (3, 4)
 
 LARGEST = 2**14
 """Pixels of a side; what claims more is no frame."""
 
-ROUNDING = 1 / 512
-"""Share of white by which a value may miss the range; of 8 bits it is rounded away."""
-
 SAMPLED = 8
 """Frames that are looked at to see what the value of white is."""
-
-DARK = 16
-"""The least that is white: what stays below it, and is not of uint8, is no frame of 0 to 255."""
 
 SMALLEST = 8
 """Pixels of a side of what is taken for frames without being called pixels."""
@@ -59,14 +51,17 @@ class PixelFormat:
     @property
     def note(self) -> str | None:
         """The way they are read, in words; None if there is nothing to say."""
-        kinds = {1: "gray made RGB", 3: "", 4: "without their fourth channel"}
         words = (
-            f"from {self.column}" if self.column != "pixels" else "",
-            "decoded from image files" if self.encoded else kinds[self.channels],
-            "transposed from channels first" if self.channels_first else "",
-            {None: "", 1: "times 255", 255: "rounded to 8 bits"}[self.white],
+            *([f"from {self.column}"] if self.column != "pixels" else []),
+            *(["decoded from image files"] if self.encoded else self._raw.notes),
         )
-        return f"frames are read {', '.join(filter(None, words))}" if any(words) else None
+        return f"frames are read {', '.join(words)}" if words else None
+
+    @property
+    def _raw(self) -> FrameFormat:
+        return FrameFormat(
+            self.size, self.size, channels=self.channels, channels_first=self.channels_first, white=self.white
+        )
 
     def frames(self, stored: np.ndarray) -> np.ndarray:
         """Frames (K, size, size, 3) uint8 of stored rows.
@@ -79,17 +74,12 @@ class PixelFormat:
         if self.encoded:
             images = [self._same_size(_decoded(row, self.column)) for row in stored]
             return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
-        frames = np.moveaxis(stored, 1, -1) if self.channels_first else stored
-        frames = frames.reshape(len(frames), self.size, self.size, self.channels)[..., :3]
-        if self.white:
-            slack = self.white * ROUNDING
-            if not ((frames >= -slack) & (frames <= self.white + slack)).all():
-                raise LewmError(
-                    f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
-                    f"convert them: {GUIDE}#frames-of-other-numbers"
-                )
-            frames = np.rint(frames.astype(np.float32) * (255 / self.white)).astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:3], 3)))
+        if not self._raw.in_range(stored):
+            raise LewmError(
+                f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
+                f"convert them: {GUIDE}#frames-of-other-numbers"
+            )
+        return self._raw.rgb(stored)
 
     def _same_size(self, frame: np.ndarray) -> np.ndarray:
         if frame.shape[:2] != (self.size, self.size):
@@ -138,18 +128,15 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{held}, written by MATLAB, which turns the order of axes around, so rows of a frame may be its columns; "
             f"write frames (N, size, size, 3): {GUIDE}#frames-of-other-shapes"
         )
-    shape = stored.shape[1:] if stored.ndim == 4 else (*stored.shape[1:], 1)
-    last, first = shape[2] in CHANNELS, shape[0] in CHANNELS
-    channels_first = first and (not last or (shape[0] != shape[1] and shape[1] == shape[2]))
-    if not last and not first:
+    raw = FrameFormat.of_shape(stored.shape[1:])
+    if raw is None:
         raise LewmError(
             f"{held}, without an axis of 1, 3 or 4 channels; square RGB frames (N, size, size, 3) of uint8 are needed: "
             f"{GUIDE}#frames-of-other-shapes"
         )
-    height, width = shape[1:] if channels_first else shape[:2]
-    _refuse_oblong(height, width, held)
+    _refuse_oblong(raw.height, raw.width, held)
     white = None if stored.dtype == np.uint8 else _white(stored, held)
-    return PixelFormat(column, height, False, channels_first, shape[0] if channels_first else shape[2], white)
+    return PixelFormat(column, raw.height, False, raw.channels_first, raw.channels, white)
 
 
 def looks_like_frames(stored: h5py.Dataset) -> bool:
@@ -193,10 +180,9 @@ def _white(stored: h5py.Dataset, held: str) -> int:
     rows = np.unique(np.linspace(0, len(stored) - 1, SAMPLED).astype(int))
     sample = np.concatenate([read_rows(stored, slice(row, row + 1)) for row in rows])
     low, high = sample.min(), sample.max()  # NaN if any is
-    if low >= -ROUNDING and high <= 1 + ROUNDING and stored.dtype.kind in "fb":
-        return 1
-    if low >= 0 and (high == 0 or DARK <= high <= 255):
-        return 255
+    white = white_of(low, high, stored.dtype.kind)
+    if white:
+        return white
     raise LewmError(
         f"{held} with values from {low:g} to {high:g}, which may mean several things; "
         f"convert them to 0 to 255 of uint8: {GUIDE}#frames-of-other-numbers"

@@ -1,8 +1,6 @@
 """A video, or a folder of images, and the actions taken at its frames, as a recording of one episode."""
 
-import math
 import re
-import subprocess
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -15,14 +13,13 @@ import numpy as np
 from lewm_cli.data.action_file import Table
 from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.data.frames import resize
+from lewm_cli.data.video_frames import decoded_frames, video_rate
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import FileKind, look
 from lewm_cli.system_errors import explain
 
 FRAME = 224
 """Side of the largest frames that are kept: that of released recordings."""
-
-LONGEST_HEADER = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None]) -> VideoD
     Raises:
         LewmError: it holds no moving picture or is damaged, or frames and actions are not equally many.
     """
-    decoded = _folder_frames(path) if path.is_dir() else _video_frames(path, say)
+    decoded = _folder_frames(path) if path.is_dir() else decoded_frames(path, say=say)
     with tempfile.TemporaryFile() as file, closing(decoded):
         count, shape = 0, (0, 0)
         for frame in decoded:
@@ -112,72 +109,31 @@ def middle_square(frame: np.ndarray) -> np.ndarray:
     return kept
 
 
+def unequal(frames: int, actions: int) -> str:
+    """Say that there are too many or too few actions for so many frames, and what to do about it."""
+    more, fewer = max(actions, frames), min(actions, frames)
+    times = round(more / max(1, fewer))
+    of_rate = times > 1 and abs(more - times * fewer) <= times  # one fewer here too
+    advice = f"thin out what is recorded {times} times as often" if of_rate else "cut what is longer"
+    return f"{frames} frames and {actions} actions: as many are needed, or one action fewer; {advice}"
+
+
 def _frames_per_second(path: Path) -> float | None:
     """The rate that a video says it has; None for images, which may move at a changing one, and where it says none."""
     if path.is_dir() or look(path) is not FileKind.VIDEO:
         return None
-    rate = float(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS))
-    return rate if 0 < rate < math.inf else None
+    return video_rate(path)
 
 
 def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:
     if abs(len(actions) - count) > 1:
-        more, fewer = max(len(actions), count), min(len(actions), count)
-        times = round(more / fewer)
-        of_rate = times > 1 and abs(more - times * fewer) <= times  # one fewer here too
-        advice = f"thin out what is recorded {times} times as often" if of_rate else "cut what is longer"
-        says = f"{path} has {count} frames, and {len(actions)} actions were given"
-        raise LewmError(f"{says}: as many are needed, or one fewer; {advice}")
+        raise LewmError(f"{path} has {unequal(count, len(actions))}")
     if len(actions) > count:
         say(f"actions: the last of {len(actions)} is left out, for there are {count} frames")
     elif len(actions) < count:
         say(f"actions: {len(actions)}, none at the last of {count} frames")
     missing = np.full((max(0, count - len(actions)), actions.shape[1]), np.nan, np.float32)
     return np.concatenate([actions[:count], missing])
-
-
-def _video_frames(path: Path, say: Callable[[str], None]) -> Generator[np.ndarray, None, None]:
-    """Frames (H, W, 3) as a player shows them: upright, each once whatever the rate is."""
-    command = [
-        *(_ffmpeg(), "-nostdin", "-loglevel", "error", "-protocol_whitelist", "file"),
-        *("-i", f"file:{path.absolute()}", "-map", "0:v:0", "-fps_mode", "passthrough"),
-        *("-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"),
-    ]
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
-        assert process.stdout is not None
-        try:
-            while True:
-                header = process.stdout.readline(LONGEST_HEADER) + process.stdout.readline(LONGEST_HEADER)
-                found = re.fullmatch(rb"P6\n(\d+) (\d+)\n", header)
-                if not found:
-                    break
-                process.stdout.readline(LONGEST_HEADER)  # the largest value
-                width, height = int(found[1]), int(found[2])
-                content = process.stdout.read(width * height * 3)
-                if len(content) < width * height * 3:
-                    break
-                yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
-            code = process.wait()
-        finally:
-            process.kill()
-        log.seek(0)
-        said = [line for line in log.read().decode("utf-8", "replace").splitlines() if "to muxer" not in line]
-    if "matches no streams" in " ".join(said):
-        raise LewmError(f"{path} holds no picture, only sound or data; give a video")
-    reason = re.sub(r"^\[[^]]*\] *", "", said[0]) if said else f"ffmpeg ended with {code}"
-    if code:
-        raise LewmError(f"{path} cannot be decoded: damaged or cut short ({reason}); copy or record it again")
-    if said:
-        say(f"note: {path.name} is damaged, and some of its frames are guessed or lost ({reason})")
-
-
-def _ffmpeg() -> str:
-    import imageio_ffmpeg  # late: few commands decode videos
-
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise LewmError("there is no ffmpeg to decode videos with; pip install imageio-ffmpeg") from error
 
 
 def _folder_frames(folder: Path) -> Generator[np.ndarray, None, None]:

@@ -56,10 +56,10 @@ def homes(option: Path | None) -> Iterator[FolderFinding]:
 
 
 def half_copies(option: Path | None) -> Iterator[Finding]:
-    """Name what packs that were stopped have left."""
-    for half in Home.locate(option).half_copies():
-        says = f"{decimal(sum(file.stat().st_size for file in half.iterdir()))} of a pack that was stopped"
-        advice = f"rm -r {quote(str(half))} (or the same lewm pack, which goes on with it)"
+    """Name what packs and imports that were stopped have left."""
+    for name, half in Home.locate(option).half_done():
+        says = f"{decimal(sum(file.stat().st_size for file in half.iterdir()))} of a lewm {name} that was stopped"
+        advice = f"rm -r {quote(str(half))} (or the same lewm {name}, which goes on with it)"
         yield Finding(name="half a copy", state=State.WARNING, says=says, advice=advice)
 
 

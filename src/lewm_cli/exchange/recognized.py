@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
+from lewm_cli.exchange.lerobot_source import open_lerobot
 from lewm_cli.exchange.source import Asked, Source
 
 Opener = Callable[[Path, str, Asked], Source | None]
@@ -12,7 +13,7 @@ Opener = Callable[[Path, str, Asked], Source | None]
 Raises LewmError where it is of this layout, and damaged, or leaves something open that has to be asked for.
 """
 
-OPENERS: tuple[Opener, ...] = ()
+OPENERS: tuple[Opener, ...] = (open_lerobot,)
 """Layouts, the most telling first."""
 
 

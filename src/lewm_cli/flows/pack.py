@@ -14,9 +14,9 @@ from lewm_cli.files import locked, remove_stale_parts, sync, try_writing
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home, Say, dataset_task, is_name, weights_digest
-from lewm_cli.store.home import half_copy
+from lewm_cli.store.home import half_done
 from lewm_cli.store.origin import FetchedFile, Origin, dataset_origin
-from lewm_cli.suggestion import command, quote
+from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explained
 from lewm_cli.tasks import GENERIC, TASKS
 
@@ -37,7 +37,7 @@ class _Plan:
     @property
     def folder(self) -> Path:
         """The hidden folder in which the copy comes together."""
-        return half_copy(self.path)
+        return half_done(self.path, "pack")
 
     def result(self, before: int, *, there: bool = False) -> PackedRecording:
         """The packed recording, which is in place."""
@@ -87,8 +87,8 @@ def pack(
             shutil.rmtree(plan.folder, ignore_errors=True)  # of a call that was killed at its end
             say(f"{plan.name} is there already, packed ({plan.packing}); nothing was done")
             return plan.result(before, there=True)
-        for half in home.half_copies():
-            say(f"note: a pack that was stopped goes on with {half}; if it is not to: rm -r {quote(str(half))}")
+        for note in home.half_done_notes():
+            say(note)
         try_writing(plan.path)
         task = dataset_task(plan.dataset)
         named = None if task is GENERIC else task.name

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.details import details_tables, details_tree, training_tables
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
     from lewm_cli.report.forecasting import forecast_tables
+    from lewm_cli.report.importing import import_tables, import_tree, survey_tables, survey_tree
     from lewm_cli.report.latent_space import latent_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
@@ -64,6 +65,8 @@ __all__ = [
     "forecast_tables",
     "goal_image_tables",
     "head_tables",
+    "import_tables",
+    "import_tree",
     "inventory_tables",
     "inventory_tree",
     "latent_tables",
@@ -94,6 +97,8 @@ __all__ = [
     "served_tables",
     "surprise_csv",
     "surprise_tables",
+    "survey_tables",
+    "survey_tree",
     "training_tables",
     "verification_tables",
     "verification_tree",

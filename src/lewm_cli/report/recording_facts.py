@@ -6,6 +6,8 @@ from rich.console import RenderableType
 from rich.filesize import decimal
 
 from lewm_cli.data import Dataset
+from lewm_cli.plural import counted
+from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table
 
 
@@ -23,6 +25,15 @@ def dataset_tables(dataset: Dataset) -> list[RenderableType]:
         facts.add_row("seed", str(dataset.seed))
     if dataset.varies:
         facts.add_row("varies", f"{dataset.varies}, from episode to episode")
+    if dataset.fps:
+        facts.add_row("rows per second", number(dataset.fps))
+    if origin := dataset.imported:
+        facts.add_row("imported from", f"{origin.source} ({origin.kind}), {counted(origin.files, 'file')}")
+        facts.add_row("SHA-256", origin.sha256)
+        facts.add_row("camera", f"{origin.camera}: {origin.framing}")
+        if origin.action_names:
+            facts.add_row("actions", ", ".join(origin.action_names))
+        facts.add_row("command", origin.command)
     for note in dataset.notes:
         facts.add_row("note", note)
     for column in dataset.columns:
@@ -41,4 +52,6 @@ def dataset_tree(dataset: Dataset) -> Tree:
         "fingerprint": dataset.identity.fingerprint,
         "columns": [asdict(column) for column in dataset.columns],
         "notes": dataset.notes,
+        "fps": dataset.fps,
+        "imported": dataset.imported and dataset.imported.model_dump(mode="json"),
     }

@@ -24,12 +24,12 @@ from lewm_cli.store.names import (
     split_step,
 )
 from lewm_cli.store.run_files import BEST, RunFiles
-from lewm_cli.suggestion import command, offer
+from lewm_cli.suggestion import command, offer, quote
 from lewm_cli.system_errors import explain, in_the_way
 from lewm_cli.tasks import Task
 
-HALF_COPY = ".packing-"
-"""Begins the name of a folder in which a packed copy comes together."""
+HALF_DONE = {"pack": ".packing-", "import": ".importing-"}
+"""Begin the names of folders in which a recording comes together, by the command that goes on with it."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,19 @@ class Home:
                     seen.add(name)
                     yield name, path
 
-    def half_copies(self) -> list[Path]:
-        """Folders of packed copies that were begun, and that no process goes on with, where new files go."""
-        found = self.write.rglob(f"{HALF_COPY}*")
-        return sorted(half for half in found if not is_locked(half.with_name(half.name.removeprefix(HALF_COPY))))
+    def half_done(self) -> list[tuple[str, Path]]:
+        """Commands and folders of recordings that were begun, and that no process goes on with, where new files go."""
+        found = [(command, half) for command, begin in HALF_DONE.items() for half in self.write.rglob(f"{begin}*")]
+        return [
+            (command, half)
+            for command, half in sorted(found)
+            if not is_locked(half.with_name(half.name.removeprefix(HALF_DONE[command])))
+        ]
+
+    def half_done_notes(self) -> Iterator[str]:
+        """Says of each of them how it is gone on with, or removed."""
+        for name, half in self.half_done():
+            yield f"note: a lewm {name} that was stopped goes on with {half}; if it is not to: rm -r {quote(str(half))}"
 
     # Runs
 
@@ -295,9 +304,9 @@ class Home:
         return " or ".join(str(folder) for folder in self.read)
 
 
-def half_copy(path: Path) -> Path:
-    """The hidden folder in which the packed copy comes together that is to be at a path."""
-    return path.with_name(f"{HALF_COPY}{path.name}")
+def half_done(path: Path, command: str) -> Path:
+    """The hidden folder in which the recording comes together that a command is to put at a path."""
+    return path.with_name(f"{HALF_DONE[command]}{path.name}")
 
 
 def _expanded(folder: str | Path) -> Path | None:

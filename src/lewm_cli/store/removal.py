@@ -10,7 +10,7 @@ from pathlib import Path
 from lewm_cli.errors import LewmError
 from lewm_cli.files import lock_path, locked, stale_parts
 from lewm_cli.store.formats import shard_files
-from lewm_cli.store.home import Home, half_copy
+from lewm_cli.store.home import HALF_DONE, Home, half_done
 from lewm_cli.store.locate import names_in
 from lewm_cli.store.names import RESERVED, WEIGHT_SUFFIXES, run_name, split_step
 from lewm_cli.store.origin import IN_FOLDER, dataset_origin
@@ -78,8 +78,9 @@ def plan_run_removal(home: Home, name: str, files: RunFiles) -> Removal:
 
 def plan_dataset_removal(home: Home, name: str, path: Path) -> Removal:
     """List everything that would go with a dataset; raises likewise."""
-    half, folders = _contents(half_copy(path))
-    paths = [*half, *stale_parts(path), *filter(_is_there, [dataset_origin(path)]), path]
+    halves = [_contents(half_done(path, command)) for command in HALF_DONE]
+    inner, folders = [file for files, _ in halves for file in files], tuple(one for _, each in halves for one in each)
+    paths = [*inner, *stale_parts(path), *filter(_is_there, [dataset_origin(path)]), path]
     going = _described(home, name, path, paths, folders)
     return Removal(name, "dataset", path, going, folders, (path,), partial(plan_dataset_removal, home, name, path))
 

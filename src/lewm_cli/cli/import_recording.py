@@ -1,0 +1,159 @@
+"""`lewm import`: recordings of other tools."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from lewm_cli import suggestion
+from lewm_cli.cli import options
+from lewm_cli.errors import UsageError
+from lewm_cli.workers import available_cores
+
+EXAMPLES = options.examples(
+    "lewm import lerobot/pusht --dry-run",
+    "lewm import recordings/pick --camera observation.images.front --name robot/pick",
+    "lewm import demos.hdf5 --fit pad --size 128",
+    "lewm import flat.h5 --map pixels=obs/image --map action=act --episodes ep_id",
+    "lewm import videos/ --box 80,0,480,480 --name robot/videos",
+)
+
+LAYOUT, FRAMES = "Layout", "Frames"
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder, a file, or the id of a data set on the Hub.", show_default=False),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the recording, like robot/pick.", show_default="like the source")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is in it and what would be done; write nothing.")
+    ] = False,
+    camera: Annotated[
+        str | None, typer.Option(help="The one to take.", show_default="the only one, or the first")
+    ] = None,
+    action: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="An action dimension to take; may be given several times.", show_default="all"
+        ),
+    ] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "squash"],
+        typer.Option(help="Take the middle square, add black, or press together.", rich_help_panel=FRAMES),
+    ] = "crop",
+    box: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEFT,TOP,WIDTH,HEIGHT",
+            help="Pixels to cut out first.",
+            show_default="the whole frame",
+            rich_help_panel=FRAMES,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=8, help="Side of the frames in pixels.", show_default="224, or less if they are", rich_help_panel=FRAMES
+        ),
+    ] = None,
+    colors: Annotated[
+        Literal["rgb", "bgr"],
+        typer.Option(help="Whether red or blue comes first; no file tells.", rich_help_panel=FRAMES),
+    ] = "rgb",
+    white: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Value of white, like 65535 in frames of 16 bits.",
+            show_default="recognized if that is possible",
+            rich_help_panel=FRAMES,
+        ),
+    ] = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="NAME=PATH",
+            help="Where a column lies in a file with names of its own; may be given several times.",
+            show_default="as recognized",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = None,
+    episodes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column or the flags that tell episodes apart.",
+            show_default="as recognized",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Layout to read it as: robomimic, minari, aloha.", show_default="recognized", rich_help_panel=LAYOUT
+        ),
+    ] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out episodes that cannot be read, instead of ending there.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that convert; does not change the content.", show_default="all cores")
+    ] = available_cores(),
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make a recording of what another tool has recorded: LeRobot, robomimic, ALOHA, Minari, D4RL, OGBench, videos.
+
+    Its content says what a source is. Frames become square, actions and frames are aligned by their times, and every
+    row says where it came from.
+
+    The same command goes on where it was stopped.
+    """
+    from lewm_cli.exchange.source import Asked
+    from lewm_cli.flows.import_recording import ImportRequest, import_recording, plan_import
+    from lewm_cli.report import Output, import_tables, import_tree, survey_tables, survey_tree
+    from lewm_cli.store import Home
+
+    output, where = Output(as_json=json, quiet=quiet), Home.locate(home)
+    request = ImportRequest(
+        source=source,
+        asked=Asked(camera, tuple(action or ()), _pairs(maps), episodes, preset),
+        name=name,
+        fit=fit,
+        box=_box(box),
+        size=size,
+        colors=colors,
+        white=white,
+        skip_damaged=skip_damaged,
+    )
+    if dry_run:
+        planned, found = plan_import(where, request, output.progress)
+        output.result(survey_tree(found, planned), lambda: survey_tables(found, planned))
+        return
+    dataset, finished = import_recording(where, request, workers=workers, say=output.say, progress=output.progress)
+    output.result(import_tree(dataset, finished), lambda: import_tables(dataset, finished))
+    output.say(f"next: {suggestion.command('train', dataset.name)}")
+
+
+def _pairs(typed: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in typed or ()]
+    for name, mark, path in pairs:
+        if not (name and mark and path):
+            raise UsageError(f"--map {name + mark + path!r} is not of the form NAME=PATH, like pixels=obs/image")
+    return {name: path for name, _, path in pairs}
+
+
+def _box(typed: str | None):
+    from lewm_cli.config import Box
+
+    if typed is None:
+        return None
+    words = typed.split(",")
+    if len(words) != 4 or not all(word.strip().isdecimal() for word in words):
+        raise UsageError(f"--box {typed!r} is not of the form LEFT,TOP,WIDTH,HEIGHT in pixels, like 80,0,480,480")
+    return Box.build(dict(zip(Box.model_fields, map(int, words), strict=True)), "--box")

@@ -1,0 +1,158 @@
+"""Reads which episodes and tasks a LeRobot data set has, and where each episode lies.
+
+Version 3.0 says it in tables, 2.1 in files with JSON in every line.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, NonNegativeInt, ValidationError
+
+from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.exchange.lerobot_info import INFO, Info, placed
+from lewm_cli.exchange.parquet_rows import read_table
+from lewm_cli.plural import counted
+from lewm_cli.system_errors import explain
+from lewm_cli.text_file import read_text
+
+
+class EpisodeLine(BaseModel):
+    """An episode in meta/episodes.jsonl, as far as it is needed."""
+
+    episode_index: NonNegativeInt
+    length: int
+
+
+class TaskLine(BaseModel):
+    """A task in meta/tasks.jsonl."""
+
+    task_index: NonNegativeInt
+    task: str
+
+
+Line = TypeVar("Line", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The place of an episode.
+
+    Args:
+        number: `episode_index` of its rows.
+        length: number of its rows.
+        table: Parquet file with its rows, among those of others in v3.0.
+        video: file with its frames; None where they are images in the table.
+        start: seconds from the start of the video to its first frame.
+    """
+
+    number: int
+    length: int
+    table: Path
+    video: Path | None
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bookkeeping:
+    """The episodes of a data set, the texts of its tasks by their numbers, and the files that say so."""
+
+    stretches: tuple[Stretch, ...]
+    tasks: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def read_bookkeeping(folder: Path, info: Info, camera: str) -> Bookkeeping:
+    """Read where every episode lies.
+
+    Args:
+        camera: key of the frames that are taken.
+
+    Raises:
+        MissingError: a file of it is not there.
+        LewmError: it is damaged, contradicts itself or meta/info.json, or has an episode twice.
+    """
+    if info.codebase_version == "v3.0":
+        tasks_file, files = folder / "meta/tasks.parquet", sorted(folder.glob("meta/episodes/*/*.parquet"))
+        if not files:
+            raise MissingError(f"{folder}/meta/episodes holds no table of episodes; copy or download it again")
+        found, tasks = _of_tables(folder, files, info, camera), dict(_tasks(tasks_file))
+    else:
+        tasks_file, files = folder / "meta/tasks.jsonl", [folder / "meta/episodes.jsonl"]
+        found = _of_lines(folder, files[0], info, camera)
+        tasks = {line.task_index: line.task for line in _lines(tasks_file, TaskLine)}
+    stretches = _checked(found, folder, info)
+    texts = tuple(tasks.get(number, "") for number in range(max(tasks, default=-1) + 1))
+    return Bookkeeping(stretches, texts, (tasks_file, *files))
+
+
+def _of_tables(folder: Path, files: list[Path], info: Info, camera: str) -> Iterator[Stretch]:
+    names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    shown = info.features[camera].dtype == "video"
+    names += [f"videos/{camera}/{place}" for place in ("chunk_index", "file_index", "from_timestamp") if shown]
+    for file in files:
+        table = read_table(file, names)
+        if any(column.null_count for column in table.columns):
+            raise LewmError(f"{file} does not say of every episode where it lies; copy or download it again")
+        for number, length, chunk, index, *place in zip(*table.to_pydict().values(), strict=True):
+            rows, video = placed(folder, info.data_path, chunk_index=chunk, file_index=index), None
+            if place:
+                video = placed(folder, info.video_path, video_key=camera, chunk_index=place[0], file_index=place[1])
+            yield Stretch(number, length, rows, video, *map(float, place[2:]))
+
+
+def _of_lines(folder: Path, file: Path, info: Info, camera: str) -> Iterator[Stretch]:
+    shown = info.features[camera].dtype == "video"
+    for line in _lines(file, EpisodeLine):
+        number = line.episode_index
+        fields = {"episode_chunk": number // info.chunks_size, "episode_index": number, "video_key": camera}
+        video = placed(folder, info.video_path, **fields) if shown else None
+        yield Stretch(number, line.length, placed(folder, info.data_path, **fields), video)
+
+
+def _checked(found: Iterable[Stretch], folder: Path, info: Info) -> tuple[Stretch, ...]:
+    """The stretches in the order of their numbers; raises LewmError where one stands twice, is empty or is missing."""
+    stretches = tuple(sorted(found, key=lambda stretch: stretch.number))
+    for number, times in Counter(stretch.number for stretch in stretches).items():
+        if times > 1:
+            raise LewmError(
+                f"{folder} lists episode {number} {times} times in meta, and its rows cannot be told apart; give each "
+                "episode a number of its own"
+            )
+    if len(stretches) != info.total_episodes or not stretches:
+        raise LewmError(
+            f"{folder} is not complete: {INFO} counts {counted(info.total_episodes, 'episode')}, and "
+            f"{len(stretches):,} are listed beside it; copy or download it again"
+        )
+    for stretch in stretches:
+        if stretch.length < 1:
+            raise LewmError(f"{folder} has no row of episode {stretch.number}; remove it with lerobot-edit-dataset")
+    return stretches
+
+
+def _tasks(file: Path) -> Iterator[tuple[int, str]]:
+    table = read_table(file)
+    texts = [name for name in table.column_names if name != "task_index"]  # pandas names an index in several ways
+    if len(texts) != 1 or len(table.column_names) != 2:
+        raise LewmError(f"{file} has the columns {', '.join(table.column_names)}, and task_index and task are needed")
+    yield from zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True)
+
+
+def _lines(file: Path, kind: type[Line]) -> Iterator[Line]:
+    try:
+        text = read_text(file, "a file with JSON in every line")
+    except FileNotFoundError as error:
+        raise MissingError(f"{file} is missing; copy or download the folder again") from error
+    except OSError as error:
+        raise explain(error, file, "read") from error
+    for count, line in enumerate(text.splitlines(), start=1):
+        try:
+            if line.strip():
+                yield kind.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "it"
+            said = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+            raise LewmError(f"line {count} of {file} is damaged ({said}); copy or download it again") from error

@@ -1,0 +1,213 @@
+"""LeRobot data sets of versions 3.0 and 2.1 as a source: numbers in tables, and frames as images there or in videos."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.data.video_dataset import decode_image
+from lewm_cli.data.video_frames import decoded_frames
+from lewm_cli.errors import LewmError, MissingError, UsageError
+from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
+from lewm_cli.exchange.lerobot_episodes import Stretch, read_bookkeeping
+from lewm_cli.exchange.lerobot_info import COUNTERS, INFO, OLD_INFO, Info, read_info
+from lewm_cli.exchange.parquet_rows import check_end, numbers, read_rows
+from lewm_cli.exchange.source import Asked, RawEpisode, Seconds, Source, SourceEpisode
+from lewm_cli.file_kind import FileKind, look, mistaken
+from lewm_cli.plural import counted
+
+ACTIONS = ("action", "actions")
+STATES = ("observation.state", "state")
+REWARDS = ("next.reward", "reward")
+"""Keys of features, the first that is there is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeRobotSource(Source):
+    """A folder of a LeRobot data set, of which only the tables and the videos of one camera are read.
+
+    Args:
+        stretches: the places of the episodes.
+        action: key of the feature with the actions.
+        action_width: numbers in it.
+        dimensions: those of them that are taken.
+        columns: key and width of the feature of every other column, by its name in a recording.
+        video_fps: frames per second of the videos.
+    """
+
+    stretches: tuple[Stretch, ...]
+    action: str
+    action_width: int
+    dimensions: tuple[int, ...]
+    columns: Mapping[str, tuple[str, int]]
+    video_fps: float
+
+    def actions(self, number: int) -> npt.NDArray[np.floating[Any]]:
+        actions = self._numbers(number, {"action": (self.action, self.action_width)})["action"]
+        return actions[:, list(self.dimensions)].astype(np.result_type(np.float32, actions))
+
+    def read(self, number: int) -> RawEpisode:
+        stretch = self.stretches[number]
+        known = {"timestamp": ("timestamp", 1), "task_index": ("task_index", 1), **self.columns}
+        columns = self._numbers(number, known)
+        columns = {
+            name: rows if rows.shape[1] > 1 or name == "proprio" else rows[:, 0] for name, rows in columns.items()
+        }
+        times = columns.pop("timestamp").astype(np.float64)
+        return RawEpisode(
+            frames=self._images(stretch) if stretch.video is None else self._video(stretch, stretch.video, times),
+            actions=self.actions(number),
+            frame_times=times,
+            action_times=times,
+            columns=columns,
+        )
+
+    def _numbers(self, number: int, features: Mapping[str, tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
+        """Read features of an episode, (rows, width) each."""
+        stretch, name = self.stretches[number], self.episodes[number].name
+        table = read_rows(stretch.table, [key for key, _ in features.values()], "episode_index", stretch.number)
+        if len(table) != stretch.length:
+            raise LewmError(
+                f"{name} has {counted(len(table), 'row')} in {stretch.table}, and {stretch.length:,} in the list of "
+                "episodes; copy or download the folder again"
+            )
+        found = {}
+        for column, (key, width) in features.items():
+            values = numbers(table[key], width)
+            if values is None:
+                raise LewmError(
+                    f"{name} has a row of {key!r} in {stretch.table} that holds other than the "
+                    f"{counted(width, 'number')} that {INFO} says; make its width the same in all rows"
+                )
+            found[column] = values
+        return found
+
+    def _images(self, stretch: Stretch) -> Iterator[npt.NDArray[np.uint8]]:
+        table = read_rows(stretch.table, [self.camera], "episode_index", stretch.number)
+        for row, image in enumerate(table[self.camera].combine_chunks()):
+            content = (image.as_py() or {}).get("bytes")
+            if not content:
+                raise LewmError(
+                    f"row {row} of episode {stretch.number} in {stretch.table} has no image; record it again"
+                )
+            yield decode_image(content, stretch.table)
+
+    def _video(self, stretch: Stretch, video: Path, times: Seconds) -> Iterator[npt.NDArray[np.uint8]]:
+        """Frames that are shown at these times; one twice if it is there at two of them."""
+        steps = np.rint((times - times[0]) * self.video_fps)
+        if not np.all(np.diff(steps) >= 0):  # NaN too
+            raise LewmError(f"the timestamps of episode {stretch.number} in {stretch.table} go back; record it again")
+        repeats, row = np.bincount(steps.astype(np.int64)), 0
+        with closing(decoded_frames(video, stretch.start + times[0], len(repeats))) as frames:
+            for repeated, frame in zip(repeats, frames, strict=False):
+                for _ in range(repeated):
+                    yield frame
+                row += repeated
+        if row < len(steps):
+            raise LewmError(
+                f"{video} ends after {row:,} of the {counted(len(steps), 'row')} that {stretch.table} has of episode "
+                f"{stretch.number}; copy or download it again, or remove the episode with lerobot-edit-dataset"
+            )
+
+
+def open_lerobot(path: Path, name: str, asked: Asked) -> Source | None:
+    """Open a folder of LeRobot, every file that will be read looked at; None if it is none.
+
+    Raises:
+        UsageError: the camera, or something else that was asked for, is not there or leaves a choice.
+        MissingError: a file is not there.
+        LewmError: it is damaged, contradicts itself, or is of a version that is not read.
+    """
+    if not (path / INFO).exists() and not (path / OLD_INFO).exists():
+        return None
+    source = _described(path, name, asked)
+    gone = [file for file in source.files if not file.exists()]
+    if gone:
+        more = f" and {counted(len(gone) - 1, 'other file')} are" if len(gone) > 1 else " is"
+        raise MissingError(f"{name} is not complete: {gone[0]}{more} missing; copy or download it again")
+    for table in dict.fromkeys(stretch.table for stretch in source.stretches):
+        check_end(table)
+    for video in dict.fromkeys(stretch.video for stretch in source.stretches if stretch.video):
+        _check_video(video)
+    return source
+
+
+def lerobot_files(folder: Path, name: str, asked: Asked) -> tuple[Path, ...]:
+    """All files that an import reads, by what the files in `meta` say, whether they are there or not.
+
+    Errors as of `open_lerobot`.
+    """
+    return _described(folder, name, asked).files
+
+
+def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
+    if asked.episodes or asked.preset:
+        raise UsageError(
+            f"{name} is a LeRobot data set, which says itself where its episodes are; leave out --episodes and --preset"
+        )
+    info = read_info(folder, name)
+    camera = chosen_camera(name, info.cameras(), asked)
+    action = _key(info, name, "action", ACTIONS, asked)
+    if action is None:
+        raise LewmError(f"{name} has no actions; it has {', '.join(info.features)}: name them with --map action=KEY")
+    feature = info.features[action]
+    dimensions = chosen_actions(name, feature.dimensions, feature.shape[0], asked)
+    bookkeeping = read_bookkeeping(folder, info, camera)
+    named = {
+        "proprio": _key(info, name, "proprio", STATES, asked),
+        "reward": _key(info, name, "reward", REWARDS, asked),
+    }
+    known = {key: column for column, key in named.items() if key}
+    others = {key: feature for key, feature in info.features.items() if feature.is_numbers and key != action}
+    columns = {known.get(key, key): (key, other.shape[0]) for key, other in others.items() if key not in COUNTERS}
+    places = [path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path]
+    return LeRobotSource(
+        kind=f"LeRobot {info.codebase_version}",
+        name=name,
+        files=(folder / INFO, *bookkeeping.files, *sorted(set(places))),
+        camera=camera,
+        cameras=tuple(info.cameras()),
+        episodes=tuple(
+            SourceEpisode(f"episode_{stretch.number:06d}", stretch.length) for stretch in bookkeeping.stretches
+        ),
+        action_names=tuple(feature.dimensions[dimension] for dimension in dimensions if feature.dimensions),
+        fps=info.fps,
+        tasks=bookkeeping.tasks,
+        notes=tuple(f"{column}: {key}" for key, column in known.items() if key != column),
+        stretches=bookkeeping.stretches,
+        action=action,
+        action_width=feature.shape[0],
+        dimensions=tuple(dimensions),
+        columns=columns,
+        video_fps=info.features[camera].video_rate or info.fps,
+    )
+
+
+def _key(info: Info, name: str, column: str, usual: tuple[str, ...], asked: Asked) -> str | None:
+    """The feature that becomes a column: the one that was asked for, else the first with a usual key; None without."""
+    known = [key for key, feature in info.features.items() if feature.is_numbers]
+    if key := asked.map.get(column):
+        if key not in known:
+            raise UsageError(f"--map {column}={key}: {name} has no such row of numbers; it has {', '.join(known)}")
+        return key
+    return next((key for key in usual if key in known), None)
+
+
+def _check_video(path: Path) -> None:
+    """Check that an MP4 file is there to its end, by the lengths that its parts say; other kinds are let through."""
+    kind = look(path)
+    if kind is not FileKind.VIDEO:
+        raise LewmError(f"{path} is damaged: {mistaken(path, kind, 'a video')}")
+    with path.open("rb") as file:
+        place, size, parts = 0, path.stat().st_size, set()
+        while place < size and (head := file.read(16))[4:8].isalnum():
+            length = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4]) or size - place
+            parts.add(head[4:8])
+            place += max(length, 8)
+            file.seek(place)
+    if b"ftyp" in parts and (place != size or b"moov" not in parts):
+        raise LewmError(f"{path} is cut short: {size:,} bytes of it are there; copy or download it again")
