@@ -1,6 +1,6 @@
 """The episodes and quantities of a recording that a LeRobot data set takes: their rows, names, types and statistics."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -83,7 +83,8 @@ class Quantity:
 
 def find_stretches(dataset: Dataset, last_row: LastRow) -> list[Stretch]:
     """Runs of rows with actions, in order; a gap in the middle of an episode splits it."""
-    known, found, index = np.isfinite(dataset.actions).all(axis=1), [], 0
+    known, index = np.isfinite(dataset.actions).all(axis=1), 0
+    found: list[Stretch] = []
     for offset, length in zip(dataset.offsets.tolist(), dataset.lengths.tolist(), strict=True):
         edges = np.flatnonzero(np.diff(known[offset : offset + length], prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):

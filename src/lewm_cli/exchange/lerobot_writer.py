@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from math import log10
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lewm_cli.data import Dataset
+from lewm_cli.data import Dataset, squared_errors
+from lewm_cli.data.likeness import LEAST_ERROR
+from lewm_cli.data.likeness import LEVELS as WHITE
+from lewm_cli.data.video_frames import decoded_frames
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.feature_statistics import LEVELS, Counts, Statistics, count_levels
 from lewm_cli.exchange.lerobot_quantities import ACTION, TASK, Quantity, Stretch, count_frames
@@ -101,6 +105,7 @@ class EncodedEpisode:
         statistics: by key, those of the frames among them.
         levels: (3, 256) how often each level of each color is there.
         images: PNG files; empty if there is a video.
+        error: mean squared error of the frames in the video, levels, summed over frames.
     """
 
     stretch: Stretch
@@ -108,6 +113,7 @@ class EncodedEpisode:
     statistics: Mapping[str, Statistics]
     levels: Counts
     images: tuple[bytes, ...]
+    error: float
 
 
 @dataclass(frozen=True)
@@ -126,8 +132,8 @@ class LeRobotWriter:
     format: LeRobotFormat
     folder: Path
 
-    def write(self, workers: int, advance: Callable[[int], None], waiting: Waiting) -> None:
-        """Write everything.
+    def write(self, workers: int, advance: Callable[[int], None], waiting: Waiting) -> float | None:
+        """Write everything; returns the PSNR of the frames in the videos, dB, None where they are images.
 
         Args:
             advance: called with the number of frames done since the last call.
@@ -137,7 +143,7 @@ class LeRobotWriter:
             LewmError: the recording is damaged, or its frames cannot be encoded.
             OSError: the disk is full.
         """
-        parts, levels, episodes = self.folder / PARTS, np.zeros((3, LEVELS), np.int64), []
+        parts, levels, error, episodes = self.folder / PARTS, np.zeros((3, LEVELS), np.int64), 0.0, []
         parts.mkdir()
         encoder = partial(_encoder, self.dataset, self.quantities, self.format, parts)
         with (
@@ -147,9 +153,14 @@ class LeRobotWriter:
             videos = _Videos(self.folder, self.format)
             for episode in encoded:
                 table = tables.append(self._table(episode))
-                shown = {} if episode.images else videos.append(_part(parts, episode.stretch.number), episode.stretch.frames)
+                shown = (
+                    {}
+                    if episode.images
+                    else videos.append(_part(parts, episode.stretch.number), episode.stretch.frames)
+                )
                 episodes.append(self._about(episode, table) | shown)
                 levels += episode.levels
+                error += episode.error
                 advance(episode.stretch.frames)
         videos.close()
         shutil.rmtree(parts)
@@ -161,6 +172,7 @@ class LeRobotWriter:
         pq.write_table(_tasks(self.format.tasks), self.folder / TASKS)
         self._write_json("info", self._info(frames))
         self._write_json("stats", {key: statistics.stored() for key, statistics in whole.items()})
+        return 10 * log10(WHITE**2 * frames / max(error, LEAST_ERROR)) if self.format.video else None
 
     def _write_json(self, name: str, tree: Mapping[str, Any]) -> None:
         (self.folder / "meta" / f"{name}.json").write_text(json.dumps(tree, indent=4, ensure_ascii=False), "utf-8")
@@ -195,14 +207,15 @@ class LeRobotWriter:
 
     def _schema(self) -> pa.Schema:
         """Types of the tables, and the same in the words of Hugging Face's `datasets`, which tell images from bytes."""
-        fields, words = {}, {}
+        fields: dict[str, pa.DataType] = {}
+        words: dict[str, dict[str, Any]] = {}
         if not self.format.video:
             fields[self.format.seen], words[self.format.seen] = IMAGE, {"_type": "Image"}
         for each in self.quantities:
             number, word = pa.from_numpy_dtype(np.dtype(each.dtype)), {"dtype": each.dtype, "_type": "Value"}
             one = each.shape == (1,)
             fields[each.key] = number if one else pa.list_(number, each.shape[0])
-            words[each.key] = word if one else {"feature": word, "length": each.shape[0], "_type": "Sequence"}
+            words[each.key] = dict(word) if one else {"feature": word, "length": each.shape[0], "_type": "Sequence"}
         return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": words}})})
 
     def _table(self, episode: EncodedEpisode) -> pa.Table:
@@ -318,21 +331,26 @@ def _encoder(
             elif each.key == TASK:
                 rows[each.key] = np.zeros(stretch.frames, np.int64)
         statistics = {key: Statistics.of_rows(values) for key, values in rows.items()}
-        levels, images = np.zeros((3, LEVELS), np.int64), list[bytes]()
+        levels, images, error = np.zeros((3, LEVELS), np.int64), list[bytes](), 0.0
 
         def frames() -> Iterator[npt.NDArray[np.uint8]]:
             for start in range(stretch.first, stretch.first + stretch.frames, FRAMES_AT_ONCE):
                 waiting()
-                block = dataset.read("pixels", slice(start, min(start + FRAMES_AT_ONCE, stretch.rows.stop)))
+                yield dataset.read("pixels", slice(start, min(start + FRAMES_AT_ONCE, stretch.rows.stop)))
+
+        def counted() -> Iterator[npt.NDArray[np.uint8]]:
+            for block in frames():
                 levels[...] += count_levels(block)
                 yield block
 
         if format.video:
-            encode_video(_part(parts, stretch.number), frames(), dataset.frame_size, format.video)
+            part = _part(parts, stretch.number)
+            encode_video(part, counted(), dataset.frame_size, format.video)
+            error = _error(part, (frame for block in frames() for frame in block))
         else:
-            images = [_png(frame) for block in frames() for frame in block]
+            images = [_png(frame) for block in counted() for frame in block]
         statistics[format.seen] = Statistics.of_levels(levels, stretch.frames)
-        return EncodedEpisode(stretch, rows, statistics, levels, tuple(images))
+        return EncodedEpisode(stretch, rows, statistics, levels, tuple(images), error)
 
     return encoded
 
@@ -353,6 +371,17 @@ def _answered(
 
 def _part(parts: Path, number: int) -> Path:
     return parts / f"{number}.mp4"
+
+
+def _error(video: Path, frames: Iterator[npt.NDArray[np.uint8]]) -> float:
+    """Mean squared error of each frame as it is decoded, summed; raises LewmError if not all are there."""
+    with closing(decoded_frames(video)) as decoded:
+        try:
+            return sum(
+                float(squared_errors(one[None], frame[None]).mean()) for one, frame in zip(decoded, frames, strict=True)
+            )
+        except ValueError as error:
+            raise LewmError("the encoder has lost frames; choose another --codec, or --frames png") from error
 
 
 def _png(frame: npt.NDArray[np.uint8]) -> bytes:

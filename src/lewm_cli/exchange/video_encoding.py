@@ -106,8 +106,8 @@ def _run(arguments: Sequence[str], frames: Iterable[npt.NDArray[np.uint8]] = ())
         raise OSError(number, os.strerror(number))
     if "Unknown encoder" in said:
         raise LewmError(
-            f"{command[0]} has no encoder {arguments[arguments.index('-c:v') + 1]}; choose another --codec, or take the "
-            "ffmpeg of imageio-ffmpeg: pip install -U imageio-ffmpeg, with IMAGEIO_FFMPEG_EXE unset"
+            f"{command[0]} has no encoder {arguments[arguments.index('-c:v') + 1]}; choose another --codec, or take "
+            "that of imageio-ffmpeg: pip install -U imageio-ffmpeg, with IMAGEIO_FFMPEG_EXE unset"
         )
     reason = said.splitlines()[0] if said else f"it ended with {code}"
     raise LewmError(f"ffmpeg cannot encode these frames ({reason}); choose another --codec, or --frames png")
