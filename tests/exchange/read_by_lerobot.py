@@ -20,7 +20,9 @@ def read(folder: Path, backend: str) -> dict[str, np.ndarray]:
         frames = key in dataset.meta.camera_keys
         found[key] = (rows * 255).round().astype(np.uint8).transpose(0, 2, 3, 1) if frames else rows
     found["task"] = np.array([item["task"] for item in items])
-    found["episodes"] = np.array([[each["dataset_from_index"], each["dataset_to_index"]] for each in dataset.meta.episodes])
+    found["episodes"] = np.array(
+        [[each["dataset_from_index"], each["dataset_to_index"]] for each in dataset.meta.episodes]
+    )
     for key, statistics in dataset.meta.stats.items():
         found |= {f"stats/{key}/{name}": np.asarray(value) for name, value in statistics.items()}
     later = LeRobotDataset(

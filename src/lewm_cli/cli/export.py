@@ -11,7 +11,7 @@ from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
     "lewm export pusht/demos --to lerobot",
-    "lewm export pusht/demos --to lerobot --frames png --last-row repeat",
+    "lewm export pusht/demos --to lerobot --frames png --last-row drop",
     "lewm export robot/pick --to lerobot --codec h264 --quality 18 --output pick-h264",
     'lewm export robot/pick.h5 --to lerobot --fps 30 --camera front --task "pick up the cube"',
 )
@@ -54,9 +54,9 @@ def command(
         typer.Option(metavar="TEXT", help="What is done, in words.", show_default="as recorded, or the task's name"),
     ] = None,
     last_row: Annotated[
-        Literal["drop", "repeat"],
-        typer.Option(help="Leave out the frame after the last action, or give it that action once more."),
-    ] = "drop",
+        Literal["repeat", "drop"],
+        typer.Option(help="Give the frame after the last action that action once more, or leave it out."),
+    ] = "repeat",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that encode; does not change the content.", show_default="all cores")
     ] = available_cores(),

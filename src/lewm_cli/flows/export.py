@@ -109,7 +109,7 @@ def export(home: Home, request: ExportRequest, *, workers: int, say: Say, progre
     stretches = find_stretches(dataset, request.last_row)
     if not stretches:
         raise LewmError(f"no row of {dataset.name} has an action, and LeRobot needs one for every frame; record them")
-    for note in _notes(dataset, stretches, request.last_row):
+    for note in _notes(dataset, stretches):
         say(note)
     names = dataset.imported.action_names if dataset.imported else ()
     chosen, left_out = choose_quantities(dataset, stretches, names, NUMBERS)
@@ -171,16 +171,18 @@ def _camera(dataset: Dataset, asked: str | None) -> str:
     return name
 
 
-def _notes(dataset: Dataset, stretches: list[Stretch], last_row: LastRow) -> list[str]:
+def _notes(dataset: Dataset, stretches: list[Stretch]) -> list[str]:
     """Lines about frames that are not written as they were recorded."""
     notes = []
     repeated = sum(stretch.frames - stretch.actions for stretch in stretches)
     if repeated:
-        notes.append(f"note: at {counted(repeated, 'frame')} no action was taken, and the one before stands there")
+        notes.append(
+            f"note: at {counted(repeated, 'frame')} no action was taken, and the one before stands there; "
+            "--last-row drop leaves them out"
+        )
     left = dataset.rows - sum(stretch.frames for stretch in stretches)
     if left:
-        keeps = "; --last-row repeat keeps the one after each action" if last_row is LastRow.DROP else ""
-        notes.append(f"note: {counted(left, 'frame')} without an action left out{keeps}")
+        notes.append(f"note: {counted(left, 'frame')} without an action left out")
     empty = dataset.episodes - len({int((dataset.offsets <= stretch.first).sum()) for stretch in stretches})
     if empty:
         notes.append(f"note: {counted(empty, 'episode')} without any action left out")
