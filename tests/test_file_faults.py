@@ -19,8 +19,11 @@ from commands import left_behind, lewm_here
 from faults import CODES, failing
 from lewm_cli.data import open_dataset, packing_of, record, recording
 from lewm_cli.errors import LewmError
+from lewm_cli.exchange import recognized
+from lewm_cli.exchange.source import Asked
 from lewm_cli.files import write_text
 from lewm_cli.flows.convert import convert_run
+from lewm_cli.flows.import_recording import ImportRequest, import_recording
 from lewm_cli.flows.pack import pack as pack_recording
 from lewm_cli.flows.rm import plan_removals, remove_all
 from lewm_cli.methods import JEPA, RunCard
@@ -31,6 +34,7 @@ from lewm_cli.tasks import Episode, find_task
 from lewm_cli.train import JsonLog
 from lewm_cli.train.events import Warned
 from synthetic import write_recording
+from toy_source import open_toy, write_toy
 
 
 @contextmanager
@@ -109,6 +113,12 @@ def works(
         found = open_dataset(home.write / f"{DATA}.h5", DATA)
         return found.identity, packing_of(found)
 
+    monkeypatch.setattr(recognized, "OPENERS", (open_toy,))
+    toy = write_toy(tmp_path / "toy", [{"frames": np.ones((4, 8, 8), np.uint8), "actions": np.ones((3, 2))}] * 2)
+
+    def import_toy(home: Home) -> None:
+        import_recording(home, ImportRequest(str(toy), Asked(), DATA), workers=1, say=silent, progress=unseen)
+
     def remove(home: Home) -> None:
         remove_all(home, plan_removals(home, [RUN], None), silent)
 
@@ -139,6 +149,7 @@ def works(
             lambda home: None, lambda home: record(task, home.write / path, **settings), data, again=False
         ),
         "packed": Work(a_recording, pack_anew, packing),
+        "imported": Work(lambda home: None, import_toy, data, again=False),
         "removal": Work(save_all, remove, weights, again=False),
         "hub": Work(
             old_hub, lambda home: convert_run(home, RUN, Target.HUB, output=home.write / "hub", overwrite=True), hub
@@ -191,12 +202,12 @@ def survive(work: Work, place: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ASKS = ("open", "stat", "lstat", "listdir", "scandir", "unlink")
 """Calls that may say that something is not there, which is an answer and no fault."""
 
-WORKS = ("text", "weights", "derived", "log", "recording", "packed", "removal", "hub", "fetched")
+WORKS = ("text", "weights", "derived", "log", "recording", "packed", "imported", "removal", "hub", "fetched")
 
 
 @pytest.mark.parametrize("name", WORKS)
 def test_call_that_fails_costs_nothing(works, name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    slow = name in ("hub", "fetched", "packed")  # of these, every other call
+    slow = name in ("hub", "fetched", "packed", "imported")  # of these, every other call
     survive(works[name], tmp_path / "place", monkeypatch, every=len(CODES) * (1 + slow))
 
 

@@ -81,6 +81,7 @@ def test_recordings_are_read_without_a_library_that_computes(tmp_path: Path):
     write_recording(tmp_path / "robot" / "pick.h5")
     commands = [
         *("ls", "show robot/pick", "show robot/pick --json", "show nonsense", "fetch nonsense", "surprise nonsense"),
+        *("import nonsense", "import nonsense/nonsense --dry-run --name robot/pick"),
         *("train nonsense", "train tworoom --set modl.latent=1", "train robot/pick --preset nonsense", "train tworoom"),
         *("train robot/pick --method nonsense", "train robot/pick --method prediction --lambda 1"),
         *("train robot/pick --log nonsense", "train robot/pick --resume --log nonsense"),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lewm_cli.data import follow_actions, read_actions
+from lewm_cli.data import follow_actions, read_actions, read_table
 from lewm_cli.errors import LewmError
 
 ACTIONS = np.round(np.random.default_rng(0).normal(size=(9, 3)), 3).astype(np.float32)
@@ -31,6 +31,7 @@ def csv(delimiter: str = ",", header: str = "", first: list[object] | None = Non
 
 SECONDS = [row / 30 for row in ROWS]
 NUMBERS = list(ROWS)
+STATES = [[row, row / 2] for row in ROWS]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,115 @@ def test_cells_without_a_number_are_unknown(tmp_path: Path):
     path.write_text("x,y\n1,\nnan,2\nNA,3\n4,null\n")
     found = read_actions(path, print)
     assert np.isnan(found).tolist() == [[False, True], [True, False], [True, False], [False, True]]
+
+
+SIZES = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
+
+
+@pytest.mark.parametrize("first", [0.0, 1_700_000_000.0])
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        *(("timestamp", unit) for unit in SIZES),
+        *(("t", unit) for unit in SIZES),
+        ("time_ms", "ms"),
+        ("time [us]", "us"),
+        ("header.stamp", "ns"),
+        ("Time (s)", "s"),
+        ("seconds", "s"),
+        ("time_millis", "ms"),
+        ("timestamp_microseconds", "us"),
+    ],
+)
+def test_times(tmp_path: Path, name: str, unit: str, first: float):
+    """Units are those of the name, or of the usual step."""
+    path, times = tmp_path / "a.csv", first + np.arange(9) / 30
+    values = times * SIZES[unit]
+    cells = [f"{value:.3f}" if unit in ("s", "ms") else f"{value:.0f}" for value in values]
+    path.write_text(csv(header=f"{name},x,y,z", first=list(cells)))
+    found = read_table(path, lambda line: None)
+    assert found.times is not None
+    assert np.allclose(found.times, times, rtol=0, atol=6e-4)
+    assert found.names == ("x", "y", "z")
+
+
+def test_a_slow_clock_that_says_its_unit(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("time_s,x\n0,1\n5,2\n10,3\n")
+    assert read_table(tmp_path / "a.csv", print).times.tolist() == [0, 5, 10]
+
+
+def test_dates(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text("date,x\n2024-05-01T12:00:00.5+00:00,1\n2024-05-01T12:00:01+00:00,2\n")
+    times = read_table(path, print).times
+    assert times is not None
+    assert times.tolist() == [1714564800.5, 1714564801.0]
+    path.write_text("date,x\nyesterday,1\n")
+    with pytest.raises(LewmError, match="holds a time that is not read"):
+        read_table(path, print)
+
+
+def test_what_else_rows_tell(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "episode,frame_index,note,action_x,action_y,state_0,state_1\na,4,on,1,2,5,6\na,5,off,3,4,7,8\nb,9,on,5,6,9,10\n"
+    )
+    found = read_table(path, lambda line: None)
+    assert found.names == ("action_x", "action_y")
+    assert found.actions.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert found.frames.tolist() == [4, 5, 9]
+    assert found.episodes.tolist() == ["a", "a", "b"]
+    assert found.state.tolist() == [[5, 6], [7, 8], [9, 10]]
+    assert found.times is None
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: parquet(
+            path, action=ACTIONS.tolist(), timestamp=SECONDS, episode_index=[7] * 9, **{"observation.state": STATES}
+        ),
+        lambda path: np.savez(path.open("wb"), actions=ACTIONS, time=SECONDS, episode=np.full(9, 7), state=STATES),
+        lambda path: path.write_text(
+            json.dumps({"action": ACTIONS.tolist(), "t": SECONDS, "episode": [7] * 9, "proprio": STATES})
+        ),
+    ],
+)
+def test_arrays_tell_it_too(tmp_path: Path, write: Callable[[Path], None]):
+    write(tmp_path / "a")
+    found = read_table(tmp_path / "a", lambda line: None)
+    assert np.array_equal(found.actions, ACTIONS)
+    assert found.names == ()
+    assert found.times.tolist() == SECONDS
+    assert found.episodes.tolist() == ["7"] * 9
+    assert np.array_equal(found.state, STATES)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text(csv(header="time,note,z,x,y", first=[f"{time},word" for time in SECONDS])),
+        lambda path: parquet(path, x=ACTIONS[:, 1], y=ACTIONS[:, 2], time=SECONDS, note=["word"] * 9),
+        lambda path: np.savez(path.open("wb"), x=ACTIONS[:, 1], y=ACTIONS[:, 2], time=SECONDS, note=np.zeros((3, 3))),
+    ],
+)
+def test_chosen_columns(tmp_path: Path, write: Callable[[Path], None]):
+    write(tmp_path / "a")
+    found = read_table(tmp_path / "a", lambda line: None, ("y", "x"))
+    assert found.names == ("y", "x")
+    assert np.array_equal(found.actions, ACTIONS[:, [2, 1]])
+    assert found.times.tolist() == SECONDS
+    with pytest.raises(LewmError, match="has no column grip; there is "):
+        read_table(tmp_path / "a", print, ("x", "grip"))
+
+
+def test_names_that_cannot_be_chosen(tmp_path: Path):
+    np.save(tmp_path / "a.npy", ACTIONS)
+    with pytest.raises(LewmError, match="has no column x; its columns have no names"):
+        read_table(tmp_path / "a.npy", print, ("x",))
+    (tmp_path / "a.csv").write_text("x,y,x\n1,2,3\n")
+    with pytest.raises(LewmError, match="has 2 columns named 'x'"):
+        read_table(tmp_path / "a.csv", print)
 
 
 def arrow() -> tuple[object, object]:
@@ -131,7 +241,7 @@ def test_one_dimension(tmp_path: Path):
         (lambda path: np.save(path.open("wb"), np.zeros((2, 3, 4))), "of shape (2, 3, 4)"),
         (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "cannot be read as numbers"),
         (lambda path: path.write_bytes(b"PAR1" + bytes(99)), "cannot be read as a table of numbers"),
-        (lambda path: parquet(path, name=["a"] * 9), "PATH is object of shape (9, 1); numbers (rows, dimensions)"),
+        (lambda path: parquet(path, name=["a"] * 9), "row 1 of PATH, the names not counted, holds 'a' as name"),
         (
             lambda path: zipfile.ZipFile(path, "w").writestr("xl/workbook.xml", "<x/>"),
             "is a zip archive, and actions are read from a table; save the workbook as CSV",

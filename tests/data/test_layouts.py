@@ -1,7 +1,8 @@
-"""Recordings of other tools are recognized, and the programs of docs/datasets.md convert them."""
+"""Recordings of other tools are recognized, and the commands in their sentences import them."""
 
-import json
 import re
+import shlex
+import shutil
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -11,12 +12,10 @@ import cv2
 import h5py
 import imageio.v3 as imageio
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from commands import lewm_here
-from lewm_cli.data import open_dataset
+from lewm_cli.data import Dataset, open_dataset
 from synthetic import write_recording
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
@@ -29,8 +28,7 @@ ACTIONS = np.random.default_rng(1).normal(size=(sum(LENGTHS), 3)).astype(np.floa
 OBLONG = np.concatenate([FRAMES[:, :, :4] * 0, FRAMES, FRAMES[:, :, :4] * 0], 2)
 """The same with bars at both sides."""
 
-STAND_INS = ("zarr", "tensorflow_datasets")
-"""Packages that are too large to be installed for this."""
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 EPISODES = tuple(slice(offset, offset + length) for offset, length in zip(OFFSETS, LENGTHS, strict=True))
 
@@ -80,26 +78,7 @@ def minari() -> str:
 
 
 def lerobot(version: str) -> str:
-    (Path("lerobot") / "meta").mkdir(parents=True)
-    features = {"observation.images.top": {"dtype": "video"}, "action": {"dtype": "float32"}}
-    Path("lerobot/meta/info.json").write_text(json.dumps({"codebase_version": version, "features": features}))
-    numbers = np.repeat(np.arange(len(LENGTHS)), LENGTHS)
-    table = {"episode_index": numbers, "action": list(ACTIONS), "timestamp": np.zeros(len(numbers))}
-    if version == "v3.0":
-        parts = {"data/chunk-000/file-000": slice(0, 7), "data/chunk-000/file-001": slice(7, None)}
-        videos = {"videos/observation.images.top/chunk-000/file-000": slice(None)}
-    else:
-        parts = {f"data/chunk-000/episode_{number:06d}": rows for number, rows in enumerate(EPISODES)}
-        folder = "videos/chunk-000/observation.images.top"
-        videos = {f"{folder}/episode_{number:06d}": rows for number, rows in enumerate(EPISODES)}
-    for place, rows in parts.items():
-        path = Path("lerobot", f"{place}.parquet")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.parquet.write_table(pyarrow.table({name: values[rows] for name, values in table.items()}), path)
-    for place, rows in videos.items():
-        path = Path("lerobot", f"{place}.mp4")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, OBLONG[rows])
+    shutil.copytree(FIXTURES / f"lerobot_{version}", "lerobot")
     return "lerobot"
 
 
@@ -125,31 +104,18 @@ def lance() -> str:
 def zarr() -> str:
     Path("replay_buffer.zarr", "data", "img").mkdir(parents=True)
     Path("replay_buffer.zarr", ".zgroup").write_text("{}")
-    arrays = {
-        "data": {"img": FRAMES.astype(np.float32), "action": ACTIONS},
-        "meta": {"episode_ends": np.cumsum(LENGTHS)},
-    }
-    stand_in("zarr", open=lambda path, mode: arrays)
+    data = {"img": FRAMES.astype(np.float32), "action": ACTIONS}
+    arrays = {"data": data, "meta/episode_ends": np.cumsum(LENGTHS)}
+    stand_in = types.ModuleType("zarr")
+    stand_in.open = lambda path, mode: arrays if Path(path).samefile("replay_buffer.zarr") else None
+    sys.modules["zarr"] = stand_in
     return "replay_buffer.zarr"
 
 
 def rlds() -> str:
     Path("bridge/1.0.0").mkdir(parents=True)
     Path("bridge/1.0.0/features.json").write_text("{}")
-    steps = [
-        [{"observation": {"image": FRAMES[row]}, "action": ACTIONS[row]} for row in range(rows.start, rows.stop)]
-        for rows in EPISODES
-    ]
-    episodes = [{"steps": types.SimpleNamespace(as_numpy_iterator=lambda one=one: iter(one))} for one in steps]
-    builder = types.SimpleNamespace(as_dataset=lambda split: episodes)
-    stand_in("tensorflow_datasets", builder_from_directory=lambda folder: builder)
     return "bridge/1.0.0"
-
-
-def stand_in(name: str, **members: object) -> None:
-    assert name in STAND_INS
-    sys.modules[name] = types.ModuleType(name)
-    vars(sys.modules[name]).update(members)
 
 
 def videos() -> str:
@@ -169,55 +135,120 @@ def images() -> str:
     return "episode-0"
 
 
-LAYOUTS = {
-    "robomimic": (robomimic, "robomimic", "data/demo_0/obs/agentview_image"),
-    "ALOHA": (aloha, "ALOHA", "observations/images/top"),
-    "ALOHA with JPEG images": (aloha_compressed, "ALOHA", "episode_0.hdf5"),
-    "Minari": (minari, "Minari", "episode_0/observations/pixels"),
-    "LeRobot 2.1": (lambda: lerobot("v2.1"), "LeRobot", "observation.images.top"),
-    "LeRobot 3.0": (lambda: lerobot("v3.0"), "LeRobot", "observation.images.top"),
-    "OGBench": (ogbench, "NumPy files", "visual.npz"),
-    "Lance": (lance, "Lance", "_versions"),
-    "Zarr": (zarr, "Diffusion Policy and Zarr", "data"),
-    "RLDS": (rlds, "RLDS and TFDS", "features.json"),
-    "videos": (videos, "Videos", "take-0.mp4"),
-    "images": (images, "Images", "000.png"),
+IMPORTED = {
+    "robomimic": (robomimic, "data/demo_0/obs/agentview_image"),
+    "ALOHA": (aloha, "observations/images/top"),
+    "ALOHA with JPEG images": (aloha_compressed, "episode_0.hdf5"),
+    "Minari": (minari, "episode_0/observations/pixels"),
+    "OGBench": (ogbench, "visual.npz"),
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder with the file of the guide that its programs import."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STABLEWM_HOME", str(tmp_path / "home"))
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "write_recording.py").write_text(section("Recordings of other tools")[0], encoding="utf-8")
     yield tmp_path
-    for name in ("write_recording", *STAND_INS):
-        sys.modules.pop(name, None)
+    sys.modules.pop("zarr", None)
 
 
-@pytest.mark.parametrize(
-    "layout", [pytest.param(name, marks=pytest.mark.slow if name == "Lance" else ()) for name in LAYOUTS]
-)
-def test_layout_is_named_and_the_program_of_the_guide_converts_it(folder: Path, layout: str):
-    make, heading, held = LAYOUTS[layout]
-    said = lewm_here(folder / "home", "train", make()).sentence()
-    assert held in said
-    assert f"docs/datasets.md#{heading.lower().replace(' ', '-')}" in said
-    (program,) = section(heading)
-    exec(program, {"__name__": "__main__"})
-    shown = lewm_here(folder / "home", "show", "recording.h5", "--json")
-    assert shown.code == 0, shown.err
-    assert shown.json()["notes"] == []
-    dataset = open_dataset(folder / "recording.h5", "recording")
+def imported(folder: Path, command: str) -> Dataset:
+    """The recording that a command makes which a sentence offers."""
+    words = shlex.split(command)
+    assert words[:2] == ["lewm", "import"], command
+    result = lewm_here(folder / "home", *words[1:], "--name", "made", "--workers", 1)
+    assert result.code == 0, result.err
+    return open_dataset(folder / "home" / "made.h5", "made")
+
+
+def assert_same(dataset: Dataset, near: int = 0) -> None:
     assert dataset.lengths.tolist() == list(LENGTHS)
-    frames = dataset.read("pixels", slice(None)).astype(int)
-    middle = slice(2, -2) if layout in ("LeRobot 2.1", "LeRobot 3.0", "videos") else slice(None)  # videos blur edges
-    assert np.abs(frames[:, middle, middle] - FRAMES[:, middle, middle]).max() < 8
+    assert np.abs(dataset.read("pixels", slice(None)).astype(int) - FRAMES).max() <= near
     taken = ~np.isnan(dataset.actions)
     assert taken.sum() >= ACTIONS.size - 3 * len(LENGTHS)
     assert np.allclose(dataset.actions[taken], ACTIONS[taken], atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", IMPORTED)
+def test_layout_is_named_and_the_command_of_the_sentence_imports_it(folder: Path, layout: str):
+    make, held = IMPORTED[layout]
+    said = lewm_here(folder / "home", "train", make()).sentence()
+    assert held in said
+    assert_same(imported(folder, said[said.index("lewm import") :]), near=3 * ("JPEG" in layout))
+
+
+@pytest.mark.parametrize("version", ["v21", "v30"])
+def test_lerobot_folder_is_named_with_its_cameras_and_one_of_them_is_imported(folder: Path, version: str):
+    said = lewm_here(folder / "home", "train", lerobot(version)).sentence()
+    assert "is a LeRobot data set (observation.images." in said
+    assert "--camera observation.images." in said
+    assert imported(folder, said[said.index("lewm import") :]).episodes == 3
+
+
+def test_zarr_folder_is_made_npz_by_the_line_of_the_sentence(folder: Path):
+    said = lewm_here(folder / "home", "train", zarr()).sentence()
+    assert lewm_here(folder / "home", "import", "replay_buffer.zarr").sentence().endswith(said.partition("; ")[2])
+    program, _, command = said.partition("of it: ")[2].partition("; then: ")
+    exec(shlex.split(program)[2], {})
+    assert_same(imported(folder, command))
+
+
+@pytest.mark.slow
+def test_lance_folder_is_converted_by_the_line_of_the_sentence(folder: Path):
+    said = lewm_here(folder / "home", "import", lance()).sentence()
+    assert "demos.lance is a Lance folder" in said
+    exec(shlex.split(said.partition("of it: ")[2])[2], {})
+    assert_same(open_dataset(folder / "demos.h5", "demos"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (rlds, "openx2lerobot of the project any4lerobot makes a LeRobot data set of it"),
+        (lambda: write("bag/a.mcap", b"\x89MCAP0\r\n"), "with the rosbags library"),
+        (lambda: write("a.bag", b"#ROSBAG V2.0\n") + "/a.bag", "with the rosbags library"),
+        (lambda: write("a.npy", b"\x93NUMPY") + "/a.npy", "with numpy.savez"),
+        (lambda: write("a.h5", b"version https://git-lfs.github.com/spec/v1\n") + "/a.h5", "git lfs pull"),
+        (lambda: write("a.mat", b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM") + "/a.mat", "-v7.3"),
+    ],
+)
+def test_what_is_not_imported_is_said_with_the_way_to_what_is(folder: Path, make: Callable[[], str], said: str):
+    assert said in lewm_here(folder / "home", "import", made := make()).sentence()
+    assert said in lewm_here(folder / "home", "train", made).sentence()
+
+
+def write(name: str, content: bytes) -> str:
+    """Write a file, and return its folder."""
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_bytes(content)
+    return str(Path(name).parent)
+
+
+@pytest.mark.parametrize(("make", "held"), [(videos, "take-0.mp4"), (images, "000.png")])
+def test_videos_and_images_are_said_to_be_imported_with_their_actions(folder: Path, make: Callable[[], str], held: str):
+    said = lewm_here(folder / "home", "train", made := make()).sentence()
+    assert held in said
+    assert said.endswith(f"lewm import {folder / made}")
+
+
+def test_recordings_without_frames_are_said_to_be_rendered(folder: Path):
+    with h5py.File("states.hdf5", "w") as file:
+        file["data/demo_0/actions"], file["data/demo_0/obs/robot0_eef_pos"] = ACTIONS, ACTIONS
+    said = lewm_here(folder / "home", "train", "states.hdf5").sentence()
+    assert (
+        "with states and no frames; render them with dataset_states_to_obs.py of robomimic, then: lewm import" in said
+    )
+    assert "holds no frames" in lewm_here(folder / "home", "import", "states.hdf5").sentence()
+
+
+def test_file_with_other_names_is_imported_by_naming_them(folder: Path):
+    with h5py.File("own.h5", "w") as file:
+        file["obs/rgb"], file["act"], file["episode_id"] = FRAMES, ACTIONS, np.repeat([4, 7, 9], LENGTHS)
+    said = lewm_here(folder / "home", "train", "own.h5").sentence()
+    command = said[said.index("lewm import") :].partition(";")[0]
+    assert "--map pixels=obs/rgb" in command
+    assert_same(imported(folder, command.replace("action=COLUMN", "action=act")))
 
 
 def test_flat_files_of_d4rl_are_read_as_they_are(folder: Path):
@@ -243,32 +274,35 @@ def test_flat_files_of_d4rl_are_read_as_they_are(folder: Path):
     with h5py.File(path, "a") as file:
         del file["observations"]
         file["observations"] = ACTIONS
-    assert "has the layout of D4RL, and docs/datasets.md#d4rl" in lewm_here(folder, "show", path).sentence()
+    said = lewm_here(folder, "show", path).sentence()
+    assert "the layout of D4RL with states and no frames; render them with the environment that they are of" in said
 
 
 @pytest.mark.parametrize(
-    ("heading", "frames", "meant"),
+    ("frames", "more"),
     [
-        ("Frames that are not square", OBLONG, FRAMES),
-        ("Frames of other numbers", FRAMES.astype(np.uint16) * 257, FRAMES),
-        ("Frames of other shapes", np.array([cv2.imencode(".png", f)[1].tobytes() for f in OBLONG]), None),
+        (OBLONG, ""),
+        (FRAMES.astype(np.uint16) * 257, " --white 65535"),
+        (np.array([cv2.imencode(".png", frame[..., ::-1])[1].tobytes() for frame in OBLONG]), ""),
     ],
 )
-def test_programs_of_the_guide_convert_frames(folder: Path, heading: str, frames: np.ndarray, meant: np.ndarray | None):
-    write_recording(folder / "recording.h5", LENGTHS, columns={"pixels": frames, "state": ACTIONS})
+def test_frames_that_a_recording_cannot_have_are_said_to_be_imported(folder: Path, frames: np.ndarray, more: str):
+    write_recording(folder / "recording.h5", LENGTHS, columns={"pixels": frames, "action": ACTIONS, "state": ACTIONS})
     said = lewm_here(folder, "show", "recording.h5").sentence()
-    whole = section("Frames that are not square")[0]
-    if meant is not None:
-        assert heading.lower().replace(" ", "-") in said
-    function = section(heading)[0] if heading != "Frames that are not square" else ""
-    before, _, after = whole.partition("with h5py.File")
-    exec(f"{before}{function}\nwith h5py.File{after}", {})
+    assert "lewm import" in said
+    dataset = imported(folder, f"lewm import recording.h5{more}")
+    assert_same(dataset)
+    assert "state" in {column.name for column in dataset.columns}
+
+
+def test_program_of_the_guide_converts_frames_of_other_shapes(folder: Path):
+    both = np.stack([FRAMES, FRAMES[::-1]], axis=1)
+    write_recording(folder / "recording.h5", LENGTHS, columns={"pixels": both, "action": ACTIONS, "state": ACTIONS})
+    assert "#frames-of-other-shapes" in lewm_here(folder, "show", "recording.h5").sentence()
+    exec(section("Frames of other shapes")[0], {})
     dataset = open_dataset(folder / "converted.h5", "converted")
     assert {column.name for column in dataset.columns} == {"pixels", "action", "state"}
-    if meant is None:
-        assert dataset.read("pixels", slice(None)).shape == (len(FRAMES), 224, 224, 3)
-    else:
-        assert np.array_equal(dataset.read("pixels", slice(None)), meant)
+    assert_same(dataset)
 
 
 def test_programs_of_the_guide_mend_episodes_and_actions(folder: Path):
@@ -290,7 +324,10 @@ def test_programs_of_the_guide_mend_episodes_and_actions(folder: Path):
     ("make", "said"),
     [
         (lambda folder: folder.mkdir(), "is a folder (empty)"),
-        (lambda folder: write_recording(folder / "pick.h5"), "is a folder of HDF5 files (pick.h5)"),
+        (
+            lambda folder: write_recording(folder / "pick.h5"),
+            "(pick.h5), and a recording is one HDF5 file; name the one that is meant, or join them",
+        ),
         (lambda folder: (folder.mkdir(), (folder / "a.mcap").write_bytes(b"\x89MCAP0\r\n")), "is a ROS bag (a.mcap)"),
         (lambda folder: (folder / "frames").mkdir(parents=True), "is a folder (frames)"),
     ],

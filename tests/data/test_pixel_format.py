@@ -119,7 +119,7 @@ def test_color_jpegs_keep_their_colors(tmp_path: Path):
 @pytest.mark.parametrize(
     ("frames", "said"),
     [
-        (np.zeros((ROWS, 480, 640, 3), np.uint8), "640 x 480 pixels, and they have to be square; crop them"),
+        (np.zeros((ROWS, 480, 640, 3), np.uint8), "640 x 480 pixels, and they have to be square; this crops them"),
         (np.zeros((ROWS, 3, 20, 30), np.uint8), "30 x 20 pixels"),
         (np.zeros((ROWS, 20, 30), np.float32), "30 x 20 pixels"),
         (np.array([png(FRAMES[0, :8])] * ROWS), "12 x 8 pixels"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from lewm_cli import suggestion
-from lewm_cli.cli import options
+from lewm_cli.cli import completion, options
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -94,7 +94,10 @@ def command(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Layout to read it as: robomimic, minari, aloha.", show_default="recognized", rich_help_panel=LAYOUT
+            help="Layout to read it as: robomimic, minari, aloha.",
+            show_default="recognized",
+            rich_help_panel=LAYOUT,
+            autocompletion=completion.names(completion.words("robomimic", "minari", "aloha")),
         ),
     ] = None,
     skip_damaged: Annotated[
@@ -132,7 +135,7 @@ def command(
         skip_damaged=skip_damaged,
     )
     if dry_run:
-        planned, found = plan_import(where, request, output.progress)
+        planned, found = plan_import(where, request, output.say, output.progress)
         output.result(survey_tree(found, planned), lambda: survey_tables(found, planned))
         return
     dataset, finished = import_recording(where, request, workers=workers, say=output.say, progress=output.progress)

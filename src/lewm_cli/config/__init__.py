@@ -1,6 +1,6 @@
 """Validated configuration: sizes of networks, training, planning, protocols of measurements, normalization."""
 
-from lewm_cli.config.framing import Box, Fit, Framing
+from lewm_cli.config.camera_framing import Box, Fit, Framing
 from lewm_cli.config.goals import ActorGoals, Goals, ValueGoals
 from lewm_cli.config.inputs import (
     ActionBounds,

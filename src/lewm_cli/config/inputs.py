@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
-from lewm_cli.config.framing import Framing
+from lewm_cli.config.camera_framing import Framing
 from lewm_cli.config.section import Section
 from lewm_cli.errors import LewmError
 

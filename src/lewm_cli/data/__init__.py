@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lewm_cli.data.action_file import follow_actions, read_actions
+    from lewm_cli.data.action_file import ActionTable, follow_actions, read_actions, read_table
     from lewm_cli.data.clips import Clip, ClipBatches, ClipIndex, Split, split_clips
     from lewm_cli.data.dataset import DATASET_SUFFIXES, Dataset, names_recording
     from lewm_cli.data.frame_stream import followed_frames, piped_frames
@@ -44,6 +44,7 @@ else:
 
 __all__ = [
     "DATASET_SUFFIXES",
+    "ActionTable",
     "Clip",
     "ClipBatches",
     "ClipIndex",
@@ -83,6 +84,7 @@ __all__ = [
     "piped_frames",
     "read_actions",
     "read_image",
+    "read_table",
     "record",
     "require_columns",
     "require_proprio",

@@ -1,18 +1,25 @@
-"""Actions from a table that somebody wrote beside a video: CSV, NumPy, JSON or Parquet, told apart by content."""
+"""Actions from a table that somebody wrote beside a video: CSV, NumPy, JSON or Parquet, told apart by content.
+
+Beside its actions, a table may say the time of every row, the frame that it belongs to, its episode, and the state.
+"""
 
 import csv
 import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.file_kind import FileKind, look
+from lewm_cli.suggestion import few
 from lewm_cli.system_errors import explain
 from lewm_cli.text_file import read_text
 
@@ -26,27 +33,78 @@ COUNTING = re.compile(
 )
 """Names of columns that count rows or time, and are no actions."""
 
+UNIT = r"ns|nsecs?|nanos(?:econds)?|us|usecs?|micros(?:econds)?|ms|msecs?|millis(?:econds)?|s|secs?|seconds"
+TIME = re.compile(
+    r"(?:header[._])?(?:times?|time_?stamps?|stamp|t|date_?time|date)"
+    rf"(?:[_ .]?[\[(]?(?P<unit>{UNIT})[\])]?)?|(?P<alone>{UNIT})",
+    re.IGNORECASE,
+)
+FRAME = re.compile(r"(?:frame|image)s?(?:_?(?:index|idx|id|number|nr|no))?", re.IGNORECASE)
+EPISODE = re.compile(r"(?:episode|ep|trajectory|traj|demo)(?:_?(?:index|idx|id|number|nr|no))?", re.IGNORECASE)
+STATE = re.compile(r"(?:observation[._])?(?:state|proprio|qpos)s?(?:[._\[ ].*|\d+)?", re.IGNORECASE)
+"""Names of columns with the time of a row, the frame and the episode that it belongs to, and the robot's state."""
+
+SECONDS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "s": 1.0}
+"""Length of a unit by the first letter of its name; the long name of `us` begins with `mic`."""
+
 UNKNOWN = {"", "nan", "na", "n/a", "null", "none", "-"}
 """Words for an action that is not known."""
 
 FORMATS = "a CSV, npz, npy or Parquet file with one row of numbers per frame"
 
 
+@dataclass(frozen=True, eq=False)
+class ActionTable:
+    """Actions in rows, and what else a table says of every row.
+
+    Args:
+        actions: (K, A) float32, NaN where one is not known.
+        names: one per action dimension; empty where the table has none.
+        times: (K,) seconds of any clock, if there are any.
+        frames: (K,) int64, numbers of the frames that rows belong to, if they are told.
+        episodes: (K,) names or numbers of episodes, as text, if they are told.
+        state: (K, P) float32, if there is any.
+    """
+
+    actions: Table
+    names: tuple[str, ...] = ()
+    times: npt.NDArray[np.float64] | None = None
+    frames: npt.NDArray[np.int64] | None = None
+    episodes: npt.NDArray[np.str_] | None = None
+    state: Table | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Columns of a file: floats, texts or moments each; and its actions, if it has an array of them."""
+
+    named: Mapping[str, npt.NDArray[Any]]
+    listed: Table | None = None
+
+
 def read_actions(path: Path, say: Say) -> Table:
-    """Read actions (K, A); columns that count rows or time are left out, and named to `say`.
+    """Read actions (K, A); columns that count rows or time are left out, and named to `say`; errors of `read_table`."""
+    return read_table(path, say).actions
+
+
+def read_table(path: Path, say: Say, chosen: Sequence[str] = ()) -> ActionTable:
+    """Read actions and what else is told of their rows; columns that are left out are named to `say`.
+
+    Args:
+        chosen: names of the columns that are the actions; else those that are named so, or all that count nothing.
 
     Raises:
-        LewmError: there is no such file, it is of another kind, or it does not hold numbers in rows.
+        LewmError: there is no such file, it is of another kind, it does not hold numbers in rows, or not those chosen.
     """
     try:
         kind = look(path)
         match kind:
             case FileKind.NUMPY:
-                table = _from_numpy(path)
+                columns = _from_numpy(path, chosen)
             case FileKind.PARQUET:
-                table = _from_parquet(path, say)
+                columns = _from_parquet(path)
             case FileKind.TEXT | FileKind.JSON | FileKind.UNKNOWN:
-                table = _from_text(path, read_text(path, "a table of actions"), say)
+                columns = _from_text(path, read_text(path, "a table of actions"), say)
             case _:
                 workbook = "save the workbook as CSV, or unpack the table"
                 advice = workbook if kind is FileKind.ZIP else kind.advice or f"give {FORMATS}"
@@ -55,7 +113,8 @@ def read_actions(path: Path, say: Say) -> Table:
         raise MissingError(f"there is no file {path}; --actions takes {FORMATS}") from error
     except OSError as error:
         raise explain(error, path, "read") from error
-    if table.size == 0:
+    table = _told(columns, path, say, chosen)
+    if table.actions.size == 0:
         raise LewmError(f"{path} holds no actions; give {FORMATS}")
     return table
 
@@ -86,18 +145,117 @@ def follow_actions(lines: Iterable[str], source: Path, say: Say) -> Iterator[Tab
         raise LewmError(f"{source} cannot be read as CSV ({error}); give one row of numbers a line") from error
 
 
-def _from_numpy(path: Path) -> Table:
+def _told(columns: _Columns, path: Path, say: Say, chosen: Sequence[str]) -> ActionTable:
+    named, names = columns.named, tuple(columns.named)
+    if missing := [name for name in chosen if name not in named]:
+        there = f"there is {few(names)}" if names else "its columns have no names"
+        raise LewmError(f"{path} has no column {', '.join(missing)}; {there}")
+    if chosen or columns.listed is None:
+        names = tuple(chosen) or tuple(names[index] for index in _action_columns(names, path, say))
+        actions = _matrix([_numbers(named[name], path, name) for name in names])
+        names = () if all(name.isdigit() for name in names) else names
+    else:
+        actions, names = columns.listed, ()
+    rest = {name.strip(): values for name, values in named.items() if name not in names and len(values) == len(actions)}
+
+    def first(pattern: re.Pattern[str]) -> str | None:
+        return next((name for name in rest if pattern.fullmatch(name)), None)
+
+    time, frame, episode = first(TIME), first(FRAME), first(EPISODE)
+    state = [_numbers(values, path, name) for name, values in rest.items() if STATE.fullmatch(name)]
+    return ActionTable(
+        actions=actions,
+        names=names,
+        times=_seconds(time, rest[time], path) if time is not None else None,
+        frames=_whole(rest[frame]) if frame is not None else None,
+        episodes=_labels(rest[episode]) if episode is not None else None,
+        state=_matrix(state) if state else None,
+    )
+
+
+def _matrix(columns: list[npt.NDArray[np.float64]]) -> Table:
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((0, 0), np.float32)
+
+
+def _numbers(values: npt.NDArray[Any], path: Path, name: str = "") -> npt.NDArray[np.float64]:
+    if values.dtype.kind in "iufb":
+        return values.astype(np.float64)
+    number, cell = next((number, cell) for number, cell in enumerate(values) if _number(str(cell)) is None)
+    where = f"row {number + 1:,} of {path}" + (", the names not counted," if name else "")
+    raise LewmError(f"{where} holds {str(cell)!r}{f' as {name}' if name else ''}; give {FORMATS}")
+
+
+def _seconds(name: str, values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:
+    """Times in seconds: of dates, or of numbers whose unit the column's name says, else their usual step."""
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[ns]").astype(np.int64) / 1e9
+    if values.dtype.kind == "U":
+        try:
+            return np.array([datetime.fromisoformat(cell).timestamp() for cell in values])
+        except ValueError as error:
+            raise LewmError(
+                f"{path} holds a time that is not read ({error}); write seconds, or dates of ISO 8601"
+            ) from error
+    found = TIME.fullmatch(name)
+    unit = (found["unit"] or found["alone"] or "").lower() if found else ""
+    numbers = values.astype(np.float64)
+    if unit:
+        return numbers * SECONDS["u" if unit.startswith("mic") else unit[0]]
+    steps = np.abs(np.diff(numbers))
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0
+    # No two rows are more than two seconds apart, so larger steps are counted in smaller units.
+    return numbers * next(
+        (scale for scale, longest in ((1.0, 2.0), (1e-3, 2e3), (1e-6, 2e6)) if usual <= longest), 1e-9
+    )
+
+
+def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.int64] | None:
+    """Numbers of frames; None for names of files and what else is no whole number."""
+    if values.dtype.kind not in "iufb" or not (np.isfinite(values) & (values == np.rint(values))).all():
+        return None
+    return values.astype(np.int64)
+
+
+def _labels(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+    whole = _whole(values)
+    return (values if whole is None else whole).astype(np.str_)
+
+
+def _from_numpy(path: Path, chosen: Sequence[str]) -> _Columns:
     try:
         stored = np.load(path, allow_pickle=False)
         if isinstance(stored, np.ndarray):
-            return _table(stored, str(path))
+            return _Columns({}, _table(stored, str(path)))
         with stored:
-            names = [name for name in ("action", "actions") if name in stored.files] or stored.files
-            if len(names) != 1:
-                raise LewmError(f"{path} holds {', '.join(names) or 'nothing'}; name the array of actions `action`")
-            return _table(stored[names[0]], f"{path}, {names[0]}")
-    except (ValueError, EOFError, zipfile.BadZipFile, MemoryError, SyntaxError) as error:  # damaged, or a pickle
+            told = [name for name in stored.files if _tells(name)]
+            actions = [name for name in ("action", "actions") if name in stored.files]
+            listed = actions or [name for name in stored.files if name not in told]
+            if len(listed) == 1 and not chosen:
+                return _Columns(_spread(stored, told), _table(stored[listed[0]], f"{path}, {listed[0]}"))
+            singles = {name: stored[name] for name in ([*chosen, *told] if chosen else stored.files) if name in stored}
+            if not singles or any(values.shape != (len(next(iter(singles.values()))),) for values in singles.values()):
+                names = ", ".join(stored.files) or "nothing"
+                raise LewmError(f"{path} holds {names}; name the array of actions `action`")
+            return _Columns(singles)
+    except (ValueError, EOFError, zipfile.BadZipFile, MemoryError, SyntaxError, TypeError) as error:  # or a pickle
         raise LewmError(f"{path} cannot be read as numbers ({error}); write it again with numpy.savez") from error
+
+
+def _tells(name: str) -> bool:
+    """True if the name is that of a column which tells something of rows beside actions."""
+    return any(pattern.fullmatch(name.strip()) for pattern in (TIME, FRAME, EPISODE, STATE))
+
+
+def _spread(stored: Mapping[str, npt.NDArray[Any]], names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays (K,) as they are, and (K, P) as a column for every dimension."""
+    columns = {}
+    for name in names:
+        values = stored[name]
+        if values.ndim == 1:
+            columns[name] = values
+        elif values.ndim == 2:
+            columns |= {f"{name}_{index}": values[:, index] for index in range(values.shape[1])}
+    return columns
 
 
 def _table(array: npt.NDArray[np.generic], what: str) -> Table:
@@ -108,7 +266,7 @@ def _table(array: npt.NDArray[np.generic], what: str) -> Table:
     return array.reshape(len(array), -1).astype(np.float32)
 
 
-def _from_parquet(path: Path, say: Say) -> Table:
+def _from_parquet(path: Path) -> _Columns:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -116,19 +274,25 @@ def _from_parquet(path: Path, say: Say) -> Table:
     try:
         with path.open("rb") as file:  # the library would take a folder or an address for data, too
             stored = parquet.read_table(file)
-        lists = [name for name in ("action", "actions") if name in stored.column_names]
-        if lists:  # as LeRobot writes them: one column of lists
-            rows = stored.column(lists[0]).to_pylist()
-            return _table(np.array([row if isinstance(row, list) else [row] for row in rows]), f"{path}, {lists[0]}")
-        columns = _action_columns(stored.column_names, path, say)
-        return _table(np.stack([stored.column(index).to_numpy() for index in columns], axis=1), str(path))
+        listed, columns = None, {}
+        for name in stored.column_names:
+            values = stored.column(name)
+            if name in ("action", "actions"):  # as LeRobot writes them: one column of lists
+                rows = [row if isinstance(row, list) else [row] for row in values.to_pylist()]
+                listed = _table(np.array(rows), f"{path}, {name}")
+            elif not isinstance(values[0].as_py() if len(values) else None, list | dict):
+                array = values.to_numpy()
+                columns[name] = array.astype(np.str_) if array.dtype.kind == "O" else array
+            elif _tells(name):
+                columns |= _spread({name: np.array(values.to_pylist())}, [name])
+        return _Columns(columns, listed)
     except (ArrowException, ValueError, TypeError) as error:
         raise LewmError(f"{path} cannot be read as a table of numbers ({error}); give {FORMATS}") from error
 
 
-def _from_text(path: Path, text: str, say: Say) -> Table:
+def _from_text(path: Path, text: str, say: Say) -> _Columns:
     if text.lstrip().startswith(("[", "{")):
-        return _from_json(str(path), text)
+        return _columns_of_json(path, text)
     lines = [line.strip(" ") for line in text.splitlines() if line.strip()]
     comments = [line.lstrip("# ") for line in lines if line.startswith("#")]
     lines = [line for line in lines if not line.startswith("#")]
@@ -147,21 +311,28 @@ def _from_text(path: Path, text: str, say: Say) -> Table:
     else:  # numpy.savetxt writes names as a comment
         header, body = next((row for row in names if rows and len(row) == len(rows[0])), []), rows
     width = len(header or next(iter(body), []))
-    values = np.empty((len(body), width), np.float64)
-    for number, row in enumerate(body):
-        found = [_number(cell) for cell in row]
-        if len(found) != width or None in found:
-            at = f"row {number + 1:,} of {path}" + (", the names not counted," if header else "")
-            wrong = next((cell for cell, value in zip(row, found, strict=True) if value is None), None)
-            has = f"has {len(found)} columns, and the first {width}" if len(found) != width else f"holds {wrong!r}"
-            raise LewmError(f"{at} {has}; give {FORMATS}")
-        values[number] = found
+    for number, row in enumerate(body, start=1):
+        if len(row) != width:
+            at = f"row {number:,} of {path}" + (", the names not counted," if header else "")
+            raise LewmError(f"{at} has {len(row)} columns, and the first {width}; give {FORMATS}")
+    columns = [_column([row[index] for row in body]) for index in range(width)]
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise LewmError(f"{path} has {header.count(twice)} columns named {twice!r}; give each a name of its own")
     if header:
-        return values[:, _action_columns(header, path, say)].astype(np.float32)
-    if width > 1 and np.array_equal(values[:, 0], values[:1, 0] + np.arange(len(values))) and len(values) > 2:
+        return _Columns(dict(zip(header, columns, strict=True)))
+    first, *others = [_numbers(column, path) for column in columns] if columns else [np.empty(0)]
+    if others and len(first) > 2 and np.array_equal(first, first[:1] + np.arange(len(first))):
         say(f"actions: the first column of {path.name} counts its rows and is left out")
-        values = values[:, 1:]
-    return values.astype(np.float32)
+    else:
+        others = [first, *others]
+    return _Columns({}, _matrix(others))
+
+
+def _column(cells: list[str]) -> npt.NDArray[Any]:
+    """Cells of a column as numbers, or as they are if some are none."""
+    found = [_number(cell) for cell in cells]
+    return np.array(cells) if None in found else np.array(found, np.float64)
 
 
 def _cells(lines: list[str], delimiter: str) -> list[list[str]]:
@@ -178,6 +349,16 @@ def _are_names(rows: list[list[str]]) -> bool:
         str(index) for index in range(len([cell for cell in first if cell]))
     ]
     return numbered and len(first) > 1 and (not first[0] or any("." in cell for row in rows[1:] for cell in row))
+
+
+def _columns_of_json(path: Path, text: str) -> _Columns:
+    listed = _from_json(str(path), text)
+    stored = json.loads(text)
+    told = {name: stored[name] for name in stored if _tells(name)} if isinstance(stored, dict) else {}
+    try:
+        return _Columns(_spread({name: np.array(values) for name, values in told.items()}, told), listed)
+    except ValueError as error:  # lists of several lengths
+        raise LewmError(f"{path} does not hold one value for every row in {few(told)} ({error})") from error
 
 
 def _from_json(what: str, text: str) -> Table:
@@ -202,7 +383,9 @@ def _number(cell: str) -> float | None:
 def _action_columns(names: Sequence[str], path: Path, say: Say) -> list[int]:
     """The columns that hold actions: those that are named so if any are, else all that count nothing."""
     named = [index for index, name in enumerate(names) if re.match(r"actions?\b|actions?[_\d]", name, re.IGNORECASE)]
-    chosen = named or [index for index, name in enumerate(names) if not COUNTING.fullmatch(name.strip())]
+    chosen = named or [
+        index for index, name in enumerate(names) if not (COUNTING.fullmatch(name.strip()) or _tells(name))
+    ]
     if not chosen:
         raise LewmError(f"{path} has no column of actions, only {', '.join(names)}; give {FORMATS}")
     left_out = [name or "a column without a name" for index, name in enumerate(names) if index not in chosen]

@@ -1,5 +1,6 @@
 """The first and last rows of episodes, read from whatever says where they are."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,12 @@ CUT_OFF = ("timeouts", "timeout", "truncated", "truncations")
 
 FIRST = "is_first"
 """The column that is set in every episode's first row."""
+
+SAY_EPISODES = (*BOOKKEEPING, *ENDS, *NUMBERS, *DONE, *TERMINATED, *CUT_OFF, FIRST)
+"""All columns that are known to say where episodes are."""
+
+STARTS = re.compile(r"first|start|begin|reset")
+"""Parts of names of flags that are set in every episode's first row."""
 
 Whole = npt.NDArray[np.int64]
 
@@ -97,6 +104,66 @@ def find_episodes(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
     return found
 
 
+def episodes_by(file: h5py.File, keys: tuple[str, ...], rows: tuple[int, ...]) -> Episodes:
+    """Read where episodes begin and end from columns that somebody names, whatever they are called.
+
+    Args:
+        keys: one with a number or a text per episode or row; or several flags, of which any ends an episode.
+        rows: of frames and of actions; what counts rows has to have one of these numbers.
+
+    Raises:
+        LewmError: they say nothing that can be understood, or what they say cannot be.
+    """
+    stored = [file[key] for key in keys]
+    if len(keys) == 1 and stored[0].size not in rows:
+        found = _from_ends(_ends_of_table(_numbers(file, keys[0], max(rows)), keys[0], rows, file.filename), keys)
+    elif len(keys) == 1 and not _are_flags(stored[0]):
+        found = _from_ends(_ends_of_numbers(_one_per_row(stored[0]), keys[0], file.filename), keys)
+    else:
+        flags = [one for key in keys if (one := _flags(file, key, rows)) is not None]
+        if len(flags) < len(keys) or len({len(one) for one in flags}) > 1:
+            raise LewmError(f"{file.filename}: {' and '.join(keys)} are no flags of 0 and 1 with {_counted(rows)}")
+        ends = np.any(flags, axis=0)
+        if STARTS.search(keys[0]) or (ends[0] and not ends[-1]):
+            ends = np.append(ends[1:], True)
+        places = np.flatnonzero(ends) + 1
+        unfinished = len(ends) - int(places[-1]) if len(places) else len(ends)
+        found = _from_ends(np.append(places, len(ends)) if unfinished else places, keys, unfinished)
+    _refuse_impossible(found, max(rows), file.filename)
+    return found
+
+
+def _ends_of_table(values: Whole, key: str, rows: tuple[int, ...], path: str) -> Whole:
+    """The row after each episode's last one, of a table of lengths, ends or first rows."""
+    if len(values) and int(values.sum()) in rows:
+        return np.cumsum(values)
+    rising = bool((np.diff(values) > 0).all())
+    if len(values) and rising and values[-1] in rows:
+        return values[1:] if values[0] == 0 else values
+    if len(values) and rising and values[0] == 0:
+        return np.append(values[1:], rows[0])
+    raise LewmError(
+        f"{path}: {key} holds {counted(len(values), 'number')}, which are no lengths, ends or first rows of episodes "
+        f"of {_counted(rows)}; name a column that has one of these, or a value for every row"
+    )
+
+
+def _are_flags(stored: h5py.Dataset) -> bool:
+    """Tell flags, that are set here and there, from numbers of two episodes, of which the second has more rows."""
+    if stored.dtype.kind not in "biuf":
+        return False
+    values = read_whole(stored).reshape(-1)
+    return bool(np.isin(values, (0, 1)).all()) and not ((np.diff(values.astype(int)) >= 0).all() and values.sum() != 1)
+
+
+def _one_per_row(stored: h5py.Dataset) -> np.ndarray:
+    """Numbers of episodes as they are; of names, the place of each among all."""
+    if stored.dtype.kind in "biuf":
+        return _numbers(stored.file, stored.name, stored.size)
+    values = read_whole(stored).reshape(-1)
+    return np.unique([str(value) for value in values], return_inverse=True)[1]
+
+
 def _tables(file: h5py.File, rows: tuple[int, ...]) -> Iterator[Episodes]:
     """The columns with one number per episode, where they stand alone."""
     for key in (*BOOKKEEPING, *ENDS):
@@ -124,15 +191,20 @@ def _numberings(file: h5py.File, rows: tuple[int, ...]) -> Iterator[Episodes]:
         if stored is None or len(stored.shape) == 0 or len(stored) not in rows or stored.dtype.kind not in "iuf":
             continue
         values = _numbers(file, key, max(rows))
-        ends = np.append(np.flatnonzero(np.diff(values)) + 1, len(values))
-        starts = values[ends - 1]
-        if len(np.unique(starts)) < len(starts):
-            place = np.setdiff1d(np.arange(len(starts)), np.unique(starts, return_index=True)[1])[0]
-            raise LewmError(
-                f"{file.filename}: {key} returns to {starts[place]} in row {ends[place - 1]:,}, so episodes cannot be "
-                f"told apart by it; {_write_tables()}"
-            )
-        yield _from_ends(ends, (key,))
+        yield _from_ends(_ends_of_numbers(values, key, file.filename), (key,))
+
+
+def _ends_of_numbers(values: Whole, key: str, path: str) -> Whole:
+    """The row after each episode's last one, of a column with the number of the episode of every row."""
+    ends = np.append(np.flatnonzero(np.diff(values)) + 1, len(values))
+    starts = values[ends - 1]
+    if len(np.unique(starts)) < len(starts):
+        place = np.setdiff1d(np.arange(len(starts)), np.unique(starts, return_index=True)[1])[0]
+        raise LewmError(
+            f"{path}: {key} returns to {starts[place]} in row {ends[place - 1]:,}, so episodes cannot be "
+            f"told apart by it; {_write_tables()}"
+        )
+    return ends
 
 
 def _flagged(file: h5py.File, rows: tuple[int, ...]) -> Episodes:

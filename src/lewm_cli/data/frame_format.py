@@ -52,7 +52,7 @@ class FrameFormat:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is done to make frames RGB of 8 bits, in words."""
+        """The steps that make frames RGB of 8 bits, in words."""
         scaled = {None: "", 1: "times 255", 255: "rounded to 8 bits"}
         words = (
             {1: "gray made RGB", 3: "", 4: "without their fourth channel"}[self.channels],

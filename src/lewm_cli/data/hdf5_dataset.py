@@ -18,7 +18,6 @@ from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.data.episodes import BOOKKEEPING, find_episodes
 from lewm_cli.data.hdf5_file import (
     dataset_at,
-    datasets_in,
     number_attribute,
     opened,
     rate_attribute,
@@ -27,8 +26,8 @@ from lewm_cli.data.hdf5_file import (
     unreadable,
 )
 from lewm_cli.data.imported import Imported
-from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, file_layout, folder_in_place, other_layout
-from lewm_cli.data.pixel_format import PixelFormat, looks_like_frames, pixel_format
+from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, color_frames, file_layout, folder_in_place, other_layout
+from lewm_cli.data.pixel_format import PixelFormat, pixel_format
 from lewm_cli.errors import LewmError
 from lewm_cli.suggestion import command, few
 from lewm_cli.system_errors import explain
@@ -176,9 +175,7 @@ def _find_frames(file: h5py.File) -> str:
         return "pixels"
     if file_layout(file) in (ROBOMIMIC, ALOHA, MINARI):
         raise other_layout(file, "column 'pixels'")
-    # What is called next_observations holds the same frames, one row earlier.
-    places = {path: stored for path, stored in datasets_in(file).items() if not path.split("/")[-1].startswith("next_")}
-    found = [path for path, stored in places.items() if looks_like_frames(stored)]
+    found = list(color_frames(file))
     if not found:
         raise other_layout(file, "column 'pixels'")
     if len(found) > 1:

@@ -3,6 +3,7 @@
 import errno
 import math
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,16 +37,37 @@ MET = 2000
 
 _NUMBERED = re.compile(r"(.*?)\d+")
 
+FROM_ROS = (
+    "read frames and commands of its topics with the rosbags library, write each frame and the newest command before "
+    "it into columns of an HDF5 or npz file, and `lewm import` that"
+)
+
 _ADVICE = {
-    FileKind.VIDEO: f"frames need the actions taken between them: {GUIDE}#videos",
-    FileKind.IMAGE: f"frames need the actions taken between them: {GUIDE}#images",
-    FileKind.NUMPY: f"{GUIDE}#numpy-files shows how to convert it",
-    FileKind.PARQUET: f"{GUIDE}#lerobot shows how to convert the folder of a LeRobot data set",
-    **dict.fromkeys((FileKind.ROS_BAG, FileKind.MCAP, FileKind.SQLITE), f"{GUIDE}#ros-bags says how to convert it"),
+    **dict.fromkeys((FileKind.ROS_BAG, FileKind.MCAP, FileKind.SQLITE), FROM_ROS),
     FileKind.MATLAB: "save it there with -v7.3, which is HDF5",
     **dict.fromkeys((FileKind.SAFETENSORS, FileKind.TORCH, FileKind.PICKLE), "name a recording, not weights"),
 }
 """The way from files that are no recordings to one."""
+
+
+def _import_of(kind: FileKind, path: Path) -> str | None:
+    """The sentence with the command that imports a file of this kind, or the folder that it is a part of."""
+    match kind:
+        case FileKind.VIDEO:
+            return f"this imports it with the table of actions beside it: {command('import', path)}"
+        case FileKind.NUMPY if zipfile.is_zipfile(path):
+            return f"this imports it: {command('import', path)}"
+        case FileKind.NUMPY:
+            return "write frames, actions and ends of episodes into a file with numpy.savez, and `lewm import` that"
+        case FileKind.IMAGE:
+            return (
+                f"this imports all images of its folder with their table of actions: {command('import', path.parent)}"
+            )
+        case FileKind.PARQUET:
+            whole = next((folder for folder in path.parents if (folder / "meta" / "info.json").is_file()), None)
+            of = "the LeRobot data set that it is a part of" if whole else "the videos beside it with their actions"
+            return f"this imports {of}: {command('import', whole or path.parent)}"
+    return None
 
 
 @contextmanager
@@ -89,7 +111,7 @@ def unreadable(path: Path, error: Exception) -> LewmError:
     except OSError as failed:
         return explain(failed, path, "read")
     if kind is not FileKind.HDF5:
-        advice = kind.advice or _ADVICE.get(kind, f"{GUIDE} describes recordings")
+        advice = kind.advice or _import_of(kind, path) or _ADVICE.get(kind, f"{GUIDE} describes recordings")
         return LewmError(f"{path} cannot be read as HDF5: it is {kind.value}; {advice}")
     said_by_library = " ".join(str(error).split())
     if "already open for write" in said_by_library:
@@ -139,8 +161,12 @@ def dataset_at(file: h5py.Group, name: str) -> h5py.Dataset | None:
     return item
 
 
-def datasets_in(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """The data sets of a file by path, the rank highest first; of groups that differ in a number, only of the first."""
+def datasets_in(group: h5py.Group, series: bool = False) -> dict[str, h5py.Dataset]:
+    """The data sets of a group by path in it, the rank highest first.
+
+    Args:
+        series: look into all of the groups that differ in a number, and not only into the first.
+    """
     found: dict[str, h5py.Dataset] = {}
     waiting, met = [group], 0
     while waiting and met < MET:
@@ -154,13 +180,13 @@ def datasets_in(group: h5py.Group) -> dict[str, h5py.Dataset]:
                 continue
             kind = one.get(name, getclass=True)
             if kind is h5py.Group:
-                series = _NUMBERED.fullmatch(name)
-                if series is None or series[1] not in numbered:
+                alike = _NUMBERED.fullmatch(name)
+                if series or alike is None or alike[1] not in numbered:
                     waiting.append(one[name])
-                if series:
-                    numbered.add(series[1])
+                if alike:
+                    numbered.add(alike[1])
             elif (item := dataset_at(one, name)) is not None:
-                found[item.name.lstrip("/")] = item
+                found[item.name.removeprefix(group.name).lstrip("/")] = item
     return dict(sorted(found.items(), key=lambda entry: -entry[1].ndim))
 
 

@@ -72,12 +72,12 @@ class PixelFormat:
         if self.plain:
             return stored
         if self.encoded:
-            images = [self._same_size(_decoded(row, self.column)) for row in stored]
+            images = [self._same_size(decoded_image(row, self.column)) for row in stored]
             return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
         if not self._raw.in_range(stored):
             raise LewmError(
                 f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
-                f"convert them: {GUIDE}#frames-of-other-numbers"
+                "write those rows anew"
             )
         return self._raw.rgb(stored)
 
@@ -86,13 +86,13 @@ class PixelFormat:
             height, width = frame.shape[:2]
             raise LewmError(
                 f"{self.column} holds an image of {width} x {height} pixels, and the first has {self.size} x "
-                f"{self.size}; bring them to one size: {GUIDE}#frames-that-are-not-square"
+                f"{self.size}; bring them to one size: {GUIDE}#frames-of-other-shapes"
             )
         return frame
 
 
-def _decoded(row: np.ndarray | bytes, column: str) -> np.ndarray:
-    """An image (H, W, 3) uint8, RGB, of the bytes of its file; raises LewmError if they are not."""
+def decoded_image(row: np.ndarray | bytes, column: str) -> np.ndarray:
+    """An image (H, W, 3) uint8, RGB, of the bytes of its file, padded or not; raises LewmError if they are not."""
     content = np.frombuffer(bytes(row), np.uint8)
     try:
         frame = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
@@ -116,8 +116,8 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{held} and holds no frames; record some with: {command('collect', 'TASK', '--episodes', 'N')}"
         )
     if _is_encoded(stored):
-        height, width = _decoded(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
-        _refuse_oblong(height, width, held)
+        height, width = decoded_image(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
+        _refuse_oblong(height, width, held, file)
         return PixelFormat(column, height, encoded=True)
     if stored.dtype.kind not in "uifb" or stored.ndim not in (3, 4):
         raise LewmError(
@@ -134,7 +134,7 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{held}, without an axis of 1, 3 or 4 channels; square RGB frames (N, size, size, 3) of uint8 are needed: "
             f"{GUIDE}#frames-of-other-shapes"
         )
-    _refuse_oblong(raw.height, raw.width, held)
+    _refuse_oblong(raw.height, raw.width, held, file)
     white = None if stored.dtype == np.uint8 else _white(stored, held)
     return PixelFormat(column, raw.height, False, raw.channels_first, raw.channels, white)
 
@@ -164,12 +164,11 @@ def _is_encoded(stored: h5py.Dataset) -> bool:
     return look_at(bytes(row[0] if strings else row)[:HEAD]) is FileKind.IMAGE
 
 
-def _refuse_oblong(height: int, width: int, held: str) -> None:
+def _refuse_oblong(height: int, width: int, held: str, path: str) -> None:
     if height != width:
-        side = min(height, width)
         raise LewmError(
-            f"{held}: frames of {width} x {height} pixels, and they have to be square; crop them, "
-            f"for example to {side} x {side}: {GUIDE}#frames-that-are-not-square"
+            f"{held}: frames of {width} x {height} pixels, and they have to be square; this crops them, and --fit pad "
+            f"or squash keeps the whole: {command('import', path)}"
         )
     if not 0 < height <= LARGEST:
         raise LewmError(f"{held}: frames of {width} x {height} pixels, and a side has 1 to {LARGEST:,}")
@@ -183,7 +182,8 @@ def _white(stored: h5py.Dataset, held: str) -> int:
     white = white_of(low, high, stored.dtype.kind)
     if white:
         return white
+    imports = command("import", stored.file.filename, "--white", "65535")
     raise LewmError(
         f"{held} with values from {low:g} to {high:g}, which may mean several things; "
-        f"convert them to 0 to 255 of uint8: {GUIDE}#frames-of-other-numbers"
+        f"this makes 0 to 255 of them, where 65535 is white: {imports}"
     )

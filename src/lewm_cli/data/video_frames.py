@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -34,6 +34,11 @@ THREADS = 2
 ROUNDING = 0.0005
 """Seconds by which a time may be off that was computed of a frame's number."""
 
+DISCARDED = 4
+"""Flag of packets that are decoded and not shown, as edit lists want it."""
+
+UNSTAMPED = -(2**63)
+
 EVERY_FRAME = ("-fps_mode", "passthrough", "-vf", "showinfo=checksum=0")
 PICTURES = ("-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-")
 NOTHING = ("-f", "null", "-")
@@ -57,18 +62,20 @@ def decoded_frames(
     """
     begun = _seeking(path, start, say) if start > 0 else _timed_frames(path, None, say)
     with closing(begun) as timed:
-        chosen = _from_nearest(timed, start) if start > 0 else timed
+        chosen = _from_nearest(timed, start, path) if start > 0 else timed
         for _, frame in islice(chosen, count):
             yield frame
 
 
 def frame_times(path: Path) -> npt.NDArray[np.float64]:
     """Return the times (T,) of all frames, in seconds since the file begins; errors as of `decoded_frames`."""
+    if _is_indexed(path) and (times := _packet_times(path)) is not None:
+        return times
     with _ffmpeg(path, None, *EVERY_FRAME, *NOTHING) as (_, log):
-        times = list(iter(log.times.get, None))
+        decoded = list(iter(log.times.get, None))
     if log.errors:
         raise LewmError(_damaged(path, log.errors[0]))
-    return np.array(times, np.float64)
+    return np.array(decoded, np.float64)
 
 
 def video_rate(path: Path) -> float | None:
@@ -89,9 +96,11 @@ class _Log(Thread):
         super().__init__(daemon=True)
         self.times: SimpleQueue[float | None] = SimpleQueue()  # seconds; None is the end
         self.errors: list[str] = []
+        self.codec: str | None = None
         self.rate: float | None = None
+        self.begin = Fraction(0)
+        self._unit = Fraction(1)
         self._stream = stream
-        self._begin, self._unit = Fraction(0), Fraction(1)
         self.start()
 
     def run(self) -> None:
@@ -103,15 +112,19 @@ class _Log(Thread):
 
     def _follow(self, line: str) -> None:
         if found := re.search(r"showinfo.* pts: *(-?\d+)", line):
-            self.times.put(float(int(found[1]) * self._unit - self._begin))
+            self.times.put(float(int(found[1]) * self._unit - self.begin))
         elif found := re.search(r"config in time_base: (\d+/\d+)", line):
             self._unit = Fraction(found[1])
         elif found := re.match(r"\[info\]   Duration: .*, start: (-?[\d.]+)", line):
-            self._begin = Fraction(found[1])
-        elif self.rate is None and (found := re.search(r"Stream #.*: Video: .* ([\d.]+) fps", line)):
-            self.rate = float(found[1])
+            self.begin = Fraction(found[1])
+        elif self.codec is None and (found := re.search(r"Stream #.*: Video: (\w+)(?:.* ([\d.]+) fps)?", line)):
+            self.codec, self.rate = found[1], float(found[2]) if found[2] else None
         elif (found := re.search(r"\[(?:error|fatal|panic)\] (.*)", line)) and "to muxer" not in line:
             self.errors.append(found[1])
+
+
+class _MissedError(Exception):
+    """A jump ended where frames refer to others before it, or the file is damaged."""
 
 
 @contextmanager
@@ -162,7 +175,8 @@ def _failure(path: Path, program: str, said: list[str]) -> str:
 
 
 def _damaged(path: Path, reason: str) -> str:
-    return f"{path} is damaged or cut short, and some of its frames are lost ({reason}); copy or record it again"
+    kept = "or keep what can be decoded: ffmpeg -i OLD -crf 10 NEW"
+    return f"{path} is damaged or cut short, and frames are guessed or lost ({reason}); copy it again, {kept}"
 
 
 def _program() -> str:
@@ -176,6 +190,7 @@ def _program() -> str:
 
 def _timed_frames(path: Path, seek: float | None, say: Say | None) -> Generator[tuple[float, Frame], None, None]:
     """Frames and their times, all of them or from the key frame before `seek` on."""
+    begun = False
     with _ffmpeg(path, seek, *EVERY_FRAME, *PICTURES) as (pipe, log):
         while found := re.fullmatch(
             rb"P6\n(\d+) (\d+)\n", pipe.readline(LONGEST_HEADER) + pipe.readline(LONGEST_HEADER)
@@ -186,8 +201,9 @@ def _timed_frames(path: Path, seek: float | None, say: Say | None) -> Generator[
             moment = log.times.get()  # was said before
             if len(content) < width * height * 3 or moment is None:
                 break
-            if seek is not None and moment < seek:
-                log.errors.clear()  # after a jump, frames that refer to earlier ones are missed; they are not taken
+            if seek is not None and log.errors and not begun:
+                raise _MissedError
+            begun = True
             yield moment, np.frombuffer(content, np.uint8).reshape(height, width, 3)
     if log.errors and say is None:
         raise LewmError(_damaged(path, log.errors[0]))
@@ -195,10 +211,23 @@ def _timed_frames(path: Path, seek: float | None, say: Say | None) -> Generator[
         say(f"note: {path.name} is damaged, and some of its frames are guessed or lost ({log.errors[0]})")
 
 
+def _packet_times(path: Path) -> npt.NDArray[np.float64] | None:
+    """Times by the file's bookkeeping, which takes no decoding; None where packets and frames are not the same."""
+    with _ffmpeg(path, None, "-c", "copy", "-f", "framecrc", "-") as (pipe, log):
+        lines = [line.decode().strip() for line in pipe]
+    unit = next((Fraction(line.split()[-1]) for line in lines if line.startswith("#tb")), Fraction(1))
+    packets = [line.split(",") for line in lines if not line.startswith("#")]
+    flags = (next((int(part.strip()[2:], 16) for part in packet if "F=" in part), 0) for packet in packets)
+    stamps = [int(packet[2]) for packet, flag in zip(packets, flags, strict=True) if not flag & DISCARDED]
+    if log.codec == "vp8" or log.errors or UNSTAMPED in stamps:  # VP8 has packets that are never shown
+        return None
+    return np.array([float(stamp * unit - log.begin) for stamp in sorted(stamps)], np.float64)
+
+
 def _seeking(path: Path, start: float, say: Say | None) -> Generator[tuple[float, Frame], None, None]:
     """Frames and their times from some frame at or before `start` on."""
-    if path.is_file() and _is_indexed(path):
-        with closing(_timed_frames(path, start + ROUNDING, say)) as timed:
+    if _is_indexed(path):
+        with closing(_timed_frames(path, start + ROUNDING, say)) as timed, suppress(_MissedError):
             if (first := next(timed, None)) and first[0] <= start + ROUNDING:
                 yield first
                 yield from timed
@@ -208,14 +237,16 @@ def _seeking(path: Path, start: float, say: Say | None) -> Generator[tuple[float
 
 def _is_indexed(path: Path) -> bool:
     """True for MP4 and Matroska, which say where key frames are; in others, a jump may miss frames."""
+    if not path.is_file():  # whoever opens it says so
+        return False
     with path.open("rb") as file:
         head = file.read(8)
     return head[4:] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3"
 
 
-def _from_nearest(timed: Iterator[tuple[float, Frame]], start: float) -> Iterator[tuple[float, Frame]]:
+def _from_nearest(timed: Iterator[tuple[float, Frame]], start: float, path: Path) -> Iterator[tuple[float, Frame]]:
     """Leave out all before the frame whose time is nearest to `start`; of two alike, the earlier one is."""
-    before, period = None, float("inf")
+    before, period = None, None
     for moment, frame in timed:
         if moment <= start:
             period = moment - before[0] if before else period
@@ -226,5 +257,6 @@ def _from_nearest(timed: Iterator[tuple[float, Frame]], start: float) -> Iterato
         yield moment, frame
         yield from timed
         return
+    period = period or 1 / (video_rate(path) or 1)
     if before and start - before[0] <= period / 2:  # the last one
         yield before

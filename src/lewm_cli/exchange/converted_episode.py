@@ -10,13 +10,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.config import Framing
 from lewm_cli.data.frame_writer import USUAL, Places, encode
 from lewm_cli.data.framing import square
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.alignment import align
-from lewm_cli.exchange.pixel_conversion import PixelConversion, opened_frames
-from lewm_cli.exchange.source import Seconds, Source
+from lewm_cli.exchange.pixel_conversion import opened_frames
+from lewm_cli.exchange.source import Seconds
+from lewm_cli.exchange.survey import FEWEST, Survey
 from lewm_cli.plural import counted
 from lewm_cli.workers import Answer, Waiting
 
@@ -27,13 +27,10 @@ FRAMES, SIZES = ".frames", ".sizes"
 """Endings of the files of an episode: packed frames one after the other, and how many bytes each frame has there, 0
 for those that are not kept; the second one tells whoever waits how far it is."""
 
-FEWEST = 2
-"""Rows of an episode: one frame alone shows nothing that an action does."""
-
 
 @dataclass(frozen=True, eq=False)
 class ConvertedEpisode:
-    """What became of an episode of a source; nothing if it is too short or damaged.
+    """An episode of a source as the recording has it; without rows if it is too short or damaged.
 
     Args:
         number: in the source.
@@ -66,23 +63,21 @@ class ConvertedEpisode:
         return content.getvalue()
 
     @classmethod
-    def unpacked(cls, content: bytes) -> Self:
-        """The one of these bytes; raises LewmError if they are not what was packed."""
+    def unpacked(cls, content: bytes) -> Self | None:
+        """The one of these bytes; None if they are not what was packed."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 named = {name: arrays[name] for name in arrays.files}
             number, decoded, rate = named.pop("numbers").tolist()
             damaged = str(named.pop("damaged")) or None
             whole = {name: named.pop(name) for name in ("lengths", "source_rows", "places")}
-        except (ValueError, LookupError, OSError, zipfile.BadZipFile) as error:
-            raise LewmError(f"what an earlier import kept is damaged ({error})") from error
+        except (ValueError, LookupError, OSError, EOFError, zipfile.BadZipFile):
+            return None
         columns = {name.removeprefix("column "): values for name, values in named.items()}
         return cls(int(number), int(decoded), columns=columns, rate=rate, damaged=damaged, **whole)
 
 
-def converter(
-    source: Source, pixels: PixelConversion, framing: Framing, folder: Path, waiting: Waiting = lambda: None
-) -> Answer:
+def converter(survey: Survey, folder: Path, waiting: Waiting = lambda: None) -> Answer:
     """Make the function that converts the episode of a number; its frames lie in the folder then.
 
     Args:
@@ -90,9 +85,11 @@ def converter(
     """
 
     def converted(number: int) -> ConvertedEpisode:
-        name = source.episodes[number].name
+        if number in survey.damaged:
+            return ConvertedEpisode(number, damaged=survey.damaged[number])
+        name = survey.source.episodes[number].name
         try:
-            return _converted(source, number, pixels, framing, folder, waiting)
+            return _converted(survey, number, folder, waiting)
         except LewmError as error:
             said = str(error)
             return ConvertedEpisode(number, damaged=said if name in said else f"{name}: {said}")
@@ -100,11 +97,11 @@ def converter(
     return converted
 
 
-def _converted(
-    source: Source, number: int, pixels: PixelConversion, framing: Framing, folder: Path, waiting: Waiting
-) -> ConvertedEpisode:
-    raw = source.read(number)
-    known = source.episodes[number].frames if raw.frame_times is None else len(raw.frame_times)
+def _converted(survey: Survey, number: int, folder: Path, waiting: Waiting) -> ConvertedEpisode:
+    raw, episode = survey.source.read(number), survey.source.episodes[number]
+    if raw.actions.shape[1] != len(survey.low):
+        raise LewmError(f"it has {counted(raw.actions.shape[1], 'action dimension')}, and others {len(survey.low)}")
+    known = episode.frames if raw.frame_times is None else len(raw.frame_times)
     segments = align(known, raw) if known is not None and known >= FEWEST else None
     # Where it is known before which frames are kept, no others are packed.
     kept = None if segments is None else {row for segment in segments for row in segment.frames.tolist()}
@@ -116,9 +113,9 @@ def _converted(
             chunk = b""
             if kept is None or row in kept:
                 try:
-                    squared = square(pixels.rgb(frame), framing)
+                    squared = square(survey.pixels.rgb(frame), survey.framing)
                 except LewmError as error:
-                    raise LewmError(f"frame {row:,} of {source.episodes[number].name} {error}") from error
+                    raise LewmError(f"frame {row:,} of {episode.name} {error}") from error
                 (chunk,) = encode(squared[None], USUAL).chunks
                 packed.write(chunk)
             log.write(np.int64(len(chunk)).tobytes())
@@ -127,14 +124,14 @@ def _converted(
         raise LewmError(f"it has {counted(len(sizes), 'frame')}, and by its bookkeeping {known:,}; copy it again")
     if segments is None:
         segments = align(len(sizes), raw) if len(sizes) >= FEWEST else []
-    episode = ConvertedEpisode(number, len(sizes), rate=_rate(raw.frame_times))
+    converted = ConvertedEpisode(number, len(sizes), rate=_rate(raw.frame_times))
     if not segments:
-        return episode
+        return converted
     rows = np.concatenate([segment.frames for segment in segments])
     columns = {name: np.concatenate([segment.columns[name] for segment in segments]) for name in segments[0].columns}
     lengths = np.array(sizes)
     return replace(
-        episode,
+        converted,
         lengths=np.array([len(segment.frames) for segment in segments]),
         source_rows=rows,
         columns={**columns, "action": np.concatenate([segment.actions for segment in segments])},

@@ -5,6 +5,7 @@ Version 3.0 says it in tables, 2.1 in files with JSON in every line.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ class EpisodeLine(BaseModel):
     """An episode in meta/episodes.jsonl, as far as it is needed."""
 
     episode_index: NonNegativeInt
-    length: int
+    length: NonNegativeInt
 
 
 class TaskLine(BaseModel):
@@ -78,12 +79,11 @@ def read_bookkeeping(folder: Path, info: Info, camera: str) -> Bookkeeping:
         tasks_file, files = folder / "meta/tasks.parquet", sorted(folder.glob("meta/episodes/*/*.parquet"))
         if not files:
             raise MissingError(f"{folder}/meta/episodes holds no table of episodes; copy or download it again")
-        found, tasks = _of_tables(folder, files, info, camera), dict(_tasks(tasks_file))
+        found, lines = _of_tables(folder, files, info, camera), _tasks(tasks_file)
     else:
         tasks_file, files = folder / "meta/tasks.jsonl", [folder / "meta/episodes.jsonl"]
-        found = _of_lines(folder, files[0], info, camera)
-        tasks = {line.task_index: line.task for line in _lines(tasks_file, TaskLine)}
-    stretches = _checked(found, folder, info)
+        found, lines = _of_lines(folder, files[0], info, camera), _lines(tasks_file, TaskLine)
+    stretches, tasks = _checked(found, folder, info), {line.task_index: line.task for line in lines}
     texts = tuple(tasks.get(number, "") for number in range(max(tasks, default=-1) + 1))
     return Bookkeeping(stretches, texts, (tasks_file, *files))
 
@@ -100,7 +100,9 @@ def _of_tables(folder: Path, files: list[Path], info: Info, camera: str) -> Iter
             rows, video = placed(folder, info.data_path, chunk_index=chunk, file_index=index), None
             if place:
                 video = placed(folder, info.video_path, video_key=camera, chunk_index=place[0], file_index=place[1])
-            yield Stretch(number, length, rows, video, *map(float, place[2:]))
+            with _damage_told(f"row {number} of {file}"):
+                line = EpisodeLine(episode_index=number, length=length)
+            yield Stretch(line.episode_index, line.length, rows, video, *map(float, place[2:]))
 
 
 def _of_lines(folder: Path, file: Path, info: Info, camera: str) -> Iterator[Stretch]:
@@ -113,7 +115,7 @@ def _of_lines(folder: Path, file: Path, info: Info, camera: str) -> Iterator[Str
 
 
 def _checked(found: Iterable[Stretch], folder: Path, info: Info) -> tuple[Stretch, ...]:
-    """The stretches in the order of their numbers; raises LewmError where one stands twice, is empty or is missing."""
+    """The stretches in the order of their numbers; raises LewmError where one stands twice or is missing."""
     stretches = tuple(sorted(found, key=lambda stretch: stretch.number))
     for number, times in Counter(stretch.number for stretch in stretches).items():
         if times > 1:
@@ -126,18 +128,17 @@ def _checked(found: Iterable[Stretch], folder: Path, info: Info) -> tuple[Stretc
             f"{folder} is not complete: {INFO} counts {counted(info.total_episodes, 'episode')}, and "
             f"{len(stretches):,} are listed beside it; copy or download it again"
         )
-    for stretch in stretches:
-        if stretch.length < 1:
-            raise LewmError(f"{folder} has no row of episode {stretch.number}; remove it with lerobot-edit-dataset")
     return stretches
 
 
-def _tasks(file: Path) -> Iterator[tuple[int, str]]:
+def _tasks(file: Path) -> Iterator[TaskLine]:
     table = read_table(file)
     texts = [name for name in table.column_names if name != "task_index"]  # pandas names an index in several ways
     if len(texts) != 1 or len(table.column_names) != 2:
         raise LewmError(f"{file} has the columns {', '.join(table.column_names)}, and task_index and task are needed")
-    yield from zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True)
+    for number, text in zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True):
+        with _damage_told(str(file)):
+            yield TaskLine(task_index=number, task=text)
 
 
 def _lines(file: Path, kind: type[Line]) -> Iterator[Line]:
@@ -148,11 +149,17 @@ def _lines(file: Path, kind: type[Line]) -> Iterator[Line]:
     except OSError as error:
         raise explain(error, file, "read") from error
     for count, line in enumerate(text.splitlines(), start=1):
-        try:
-            if line.strip():
+        if line.strip():
+            with _damage_told(f"line {count} of {file}"):
                 yield kind.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "it"
-            said = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-            raise LewmError(f"line {count} of {file} is damaged ({said}); copy or download it again") from error
+
+
+@contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "it"
+        said = f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise LewmError(f"{where} is damaged ({said}); copy or download it again") from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
 from lewm_cli.exchange.lerobot_episodes import Stretch, read_bookkeeping
 from lewm_cli.exchange.lerobot_info import COUNTERS, INFO, OLD_INFO, Info, read_info
-from lewm_cli.exchange.parquet_rows import check_end, numbers, read_rows
+from lewm_cli.exchange.parquet_rows import contents, numbers, read_rows
 from lewm_cli.exchange.source import Asked, RawEpisode, Seconds, Source, SourceEpisode
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.plural import counted
+from lewm_cli.system_errors import explain
 
 ACTIONS = ("action", "actions")
 STATES = ("observation.state", "state")
@@ -47,6 +48,8 @@ class LeRobotSource(Source):
     video_fps: float
 
     def actions(self, number: int) -> npt.NDArray[np.floating[Any]]:
+        if video := self.stretches[number].video:
+            _check_video(video)
         actions = self._numbers(number, {"action": (self.action, self.action_width)})["action"]
         return actions[:, list(self.dimensions)].astype(np.result_type(np.float32, actions))
 
@@ -88,21 +91,20 @@ class LeRobotSource(Source):
 
     def _images(self, stretch: Stretch) -> Iterator[npt.NDArray[np.uint8]]:
         table = read_rows(stretch.table, [self.camera], "episode_index", stretch.number)
-        for row, image in enumerate(table[self.camera].combine_chunks()):
-            content = (image.as_py() or {}).get("bytes")
+        for row, content in enumerate(contents(table[self.camera])):
             if not content:
-                raise LewmError(
-                    f"row {row} of episode {stretch.number} in {stretch.table} has no image; record it again"
-                )
+                raise LewmError(f"row {row} of episode {stretch.number} in {stretch.table} has no image")
             yield decode_image(content, stretch.table)
 
     def _video(self, stretch: Stretch, video: Path, times: Seconds) -> Iterator[npt.NDArray[np.uint8]]:
         """Frames that are shown at these times; one twice if it is there at two of them."""
+        if not len(times):
+            return
         steps = np.rint((times - times[0]) * self.video_fps)
         if not np.all(np.diff(steps) >= 0):  # NaN too
             raise LewmError(f"the timestamps of episode {stretch.number} in {stretch.table} go back; record it again")
         repeats, row = np.bincount(steps.astype(np.int64)), 0
-        with closing(decoded_frames(video, stretch.start + times[0], len(repeats))) as frames:
+        with closing(decoded_frames(video, stretch.start + float(times[0]), len(repeats))) as frames:
             for repeated, frame in zip(repeats, frames, strict=False):
                 for _ in range(repeated):
                     yield frame
@@ -115,25 +117,17 @@ class LeRobotSource(Source):
 
 
 def open_lerobot(path: Path, name: str, asked: Asked) -> Source | None:
-    """Open a folder of LeRobot, every file that will be read looked at; None if it is none.
+    """Open a folder of LeRobot, of which the files in `meta` are read; None if it is none.
 
     Raises:
         UsageError: the camera, or something else that was asked for, is not there or leaves a choice.
-        MissingError: a file is not there.
-        LewmError: it is damaged, contradicts itself, or is of a version that is not read.
+        MissingError: a file in `meta` is not there.
+        LewmError: one of them is damaged, they contradict each other, or they are of a version that is not read.
     """
     if not (path / INFO).exists() and not (path / OLD_INFO).exists():
         return None
     source = _described(path, name, asked)
-    gone = [file for file in source.files if not file.exists()]
-    if gone:
-        more = f" and {counted(len(gone) - 1, 'other file')} are" if len(gone) > 1 else " is"
-        raise MissingError(f"{name} is not complete: {gone[0]}{more} missing; copy or download it again")
-    for table in dict.fromkeys(stretch.table for stretch in source.stretches):
-        check_end(table)
-    for video in dict.fromkeys(stretch.video for stretch in source.stretches if stretch.video):
-        _check_video(video)
-    return source
+    return replace(source, files=tuple(file for file in source.files if file.exists()))
 
 
 def lerobot_files(folder: Path, name: str, asked: Asked) -> tuple[Path, ...]:
@@ -199,7 +193,12 @@ def _key(info: Info, name: str, column: str, usual: tuple[str, ...], asked: Aske
 
 def _check_video(path: Path) -> None:
     """Check that an MP4 file is there to its end, by the lengths that its parts say; other kinds are let through."""
-    kind = look(path)
+    try:
+        kind = look(path)
+    except FileNotFoundError as error:
+        raise MissingError(f"{path} is missing; copy or download it again") from error
+    except OSError as error:
+        raise explain(error, path, "read") from error
     if kind is not FileKind.VIDEO:
         raise LewmError(f"{path} is damaged: {mistaken(path, kind, 'a video')}")
     with path.open("rb") as file:

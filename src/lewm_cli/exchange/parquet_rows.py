@@ -1,6 +1,7 @@
 """Reads of a Parquet file only the columns and the groups of rows that are needed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,22 +30,23 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Tab
         MissingError: there is no such file.
         LewmError: it is damaged, or has no such column.
     """
-    groups = range(_metadata(path).num_row_groups)
-    return _joined(path, groups, tuple(columns) if columns is not None else None)
+    with _explained(path):
+        return _joined(path, range(_metadata(path).num_row_groups), columns)
 
 
 def read_rows(path: Path, columns: Sequence[str], key: str, value: int) -> "pyarrow.Table":
     """Read the rows of a file in which a column of whole numbers has a value; errors as of `read_table`."""
-    from pyarrow import compute
+    with _explained(path):
+        from pyarrow import compute
 
-    metadata = _metadata(path)
-    groups = [group for group in range(metadata.num_row_groups) if _may_hold(metadata.row_group(group), key, value)]
-    table = _joined(path, groups, tuple(dict.fromkeys([key, *columns])))
-    return table.filter(compute.equal(table[key], value)).select(list(columns))
+        metadata = _metadata(path)
+        groups = [group for group in range(metadata.num_row_groups) if _may_hold(metadata.row_group(group), key, value)]
+        table = _joined(path, groups, list(dict.fromkeys([key, *columns])))
+        return table.filter(compute.equal(table[key], value)).select(list(columns))
 
 
 def numbers(column: "pyarrow.ChunkedArray", width: int) -> npt.NDArray[np.generic] | None:
-    """Turn rows of numbers, lists or single ones, into an array (rows, width); None if one has another length."""
+    """Turn rows of numbers, lists or single ones, into an array (rows, width); None if one is of another length."""
     from pyarrow import compute, types
 
     array = column.combine_chunks()
@@ -52,31 +54,46 @@ def numbers(column: "pyarrow.ChunkedArray", width: int) -> npt.NDArray[np.generi
         if compute.any(compute.not_equal(compute.list_value_length(array).fill_null(0), width)).as_py():
             return None
         array = array.flatten()
+    if not (types.is_integer(array.type) or types.is_floating(array.type) or types.is_boolean(array.type)):
+        return None
     found: npt.NDArray[np.generic] = array.to_numpy(zero_copy_only=False)
     return found.reshape(len(column), width) if found.size == len(column) * width else None
 
 
-def check_end(path: Path) -> None:
-    """Check that a file has been written and copied to its end; errors as of `read_table`."""
+def contents(column: "pyarrow.ChunkedArray") -> Iterator[bytes | None]:
+    """Yields the image file in every row of structs {bytes, path}; None where there is none."""
+    from pyarrow import compute, types
+
+    if types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+        column = compute.struct_field(column, "bytes")
+    for row in column:
+        yield row.as_py() if types.is_binary(row.type) or types.is_large_binary(row.type) else None
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            file.seek(-min(len(END), path.stat().st_size), 2)
-            if file.read() == END:
-                return
+        from pyarrow import ArrowException
+    except ImportError as error:
+        raise LewmError(f"{path} is a Parquet file, and pyarrow reads these: pip install pyarrow") from error
+    try:
+        yield
     except FileNotFoundError as error:
         raise MissingError(f"{path} is missing; copy or download it again") from error
-    except OSError as error:
-        raise explain(error, path, "read") from error
-    raise _damaged(path, "it has no end")
+    except (ArrowException, ValueError) as error:
+        raise _damaged(path, error) from error
+    except OSError as error:  # Arrow says so of files, too
+        raise explain(error, path, "read") if error.errno else _damaged(path, error) from error
 
 
 def _metadata(path: Path) -> "pyarrow.parquet.FileMetaData":
-    parquet, errors = _library(path)
-    check_end(path)
-    try:
-        return parquet.read_metadata(path)
-    except errors as error:
-        raise _damaged(path, error) from error
+    from pyarrow import parquet
+
+    with path.open("rb") as file:
+        file.seek(-min(len(END), path.stat().st_size), 2)
+        if file.read() != END:  # Arrow says it in a way that nobody understands
+            raise _damaged(path, "it has no end")
+    return parquet.read_metadata(path)
 
 
 def _may_hold(group: "pyarrow.parquet.RowGroupMetaData", key: str, value: int) -> bool:
@@ -85,20 +102,17 @@ def _may_hold(group: "pyarrow.parquet.RowGroupMetaData", key: str, value: int) -
     return not (statistics and statistics.has_min_max) or statistics.min <= value <= statistics.max
 
 
-def _joined(path: Path, groups: Sequence[int], columns: tuple[str, ...] | None) -> "pyarrow.Table":
+def _joined(path: Path, groups: Sequence[int], columns: Sequence[str] | None) -> "pyarrow.Table":
     import pyarrow
+    from pyarrow import parquet
 
-    parquet, errors = _library(path)
-    try:
-        changed = path.stat().st_mtime_ns
-        parts = [_group(path, changed, group, columns) for group in groups]
-        table = pyarrow.concat_tables(parts or [parquet.read_schema(path).empty_table()])
-    except errors as error:
-        raise _damaged(path, error) from error
+    changed, named = path.stat().st_mtime_ns, None if columns is None else tuple(columns)
+    parts = [_group(path, changed, group, named) for group in groups]
+    table = pyarrow.concat_tables(parts or [parquet.read_schema(path).empty_table()])
     lacking = [name for name in columns or () if name not in table.column_names]
     if lacking:
-        raise LewmError(f"{path} has no column {lacking[0]!r}; it has {', '.join(table.column_names)}")
-    return table.select(list(columns)) if columns is not None else table
+        raise LewmError(f"{path} has no column {lacking[0]!r}, which a LeRobot data set has; write it again")
+    return table if named is None else table.select(list(named))
 
 
 @lru_cache(maxsize=KEPT)
@@ -106,22 +120,15 @@ def _group(path: Path, changed: int, group: int, columns: tuple[str, ...] | None
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        return file.read_row_group(group, columns=list(columns) if columns is not None else None)
-
-
-def _library(path: Path) -> tuple["pyarrow.parquet", tuple[type[Exception], ...]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise LewmError(f"{path} is a Parquet file, and pyarrow reads these: pip install pyarrow") from error
-    return parquet, (ArrowException, OSError, ValueError)
+        return file.read_row_group(group, columns=None if columns is None else list(columns))
 
 
 def _damaged(path: Path, why: object) -> LewmError:
     kind = look(path)
     if kind is not FileKind.PARQUET:
         return LewmError(f"{path} is damaged: {mistaken(path, kind, 'a Parquet file')}")
+    said = " ".join(str(why).split())
     return LewmError(
-        f"{path} is cut short or damaged ({why}); copy or download it again, or, where LeRobot has just recorded it, "
+        f"{path} is cut short or damaged ({said}); copy or download it again, or, where LeRobot has just recorded it, "
         "end the recording with `dataset.finalize()`"
     )

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.errors import LewmError
+from lewm_cli.exchange.episode_groups import open_episode_groups
+from lewm_cli.exchange.flat_hdf5 import open_flat_hdf5
 from lewm_cli.exchange.lerobot_source import open_lerobot
+from lewm_cli.exchange.npz_source import open_npz
 from lewm_cli.exchange.source import Asked, Source
+from lewm_cli.exchange.unread import refuse_unread
 
 Opener = Callable[[Path, str, Asked], Source | None]
 """Opens what lies at a path, by the name that was typed; None if it is of another layout.
@@ -13,7 +17,13 @@ Opener = Callable[[Path, str, Asked], Source | None]
 Raises LewmError where it is of this layout, and damaged, or leaves something open that has to be asked for.
 """
 
-OPENERS: tuple[Opener, ...] = (open_lerobot,)
+OPENERS: tuple[Opener, ...] = (
+    open_lerobot,
+    open_episode_groups,
+    open_flat_hdf5,
+    open_npz,
+    refuse_unread,
+)
 """Layouts, the most telling first."""
 
 

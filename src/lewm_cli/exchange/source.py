@@ -50,7 +50,7 @@ class RawEpisode:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a source, in the words of the command line.
+    """A wish about a source, in the words of the command line.
 
     Args:
         camera: name of the one to take, where the source has several.

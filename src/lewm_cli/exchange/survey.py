@@ -10,10 +10,12 @@ from lewm_cli.config import Box, Fit, Framing
 from lewm_cli.data.frame_writer import USUAL, encode
 from lewm_cli.data.framing import square
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.converted_episode import FEWEST
 from lewm_cli.exchange.pixel_conversion import Colors, PixelConversion, recognize, sample_frames
 from lewm_cli.exchange.source import Source
 from lewm_cli.plural import counted
+
+FEWEST = 2
+"""Frames of an episode: one alone shows nothing that an action does."""
 
 USUAL_SIZE = 224
 """Side of the frames of a recording in pixels, where the camera's are not smaller."""
@@ -21,7 +23,7 @@ USUAL_SIZE = 224
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known of a source before all of its frames are decoded.
+    """All that is known of a source before its frames are decoded.
 
     Args:
         frames: (E,) number of frames of each episode; of actions, where only decoding tells it.
@@ -49,12 +51,12 @@ class Survey:
 
     @property
     def bytes(self) -> int:
-        """Of the recording, about."""
+        """Size of the recording, about."""
         return int(self.frame_bytes * self.frames.sum())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was chosen on the user's behalf, one line each."""
+        """Choices made on the user's behalf, one line each."""
         made = self.pixels.format.notes
         return (*self.source.notes, *([f"frames are read {', '.join(made)}"] if made else []))
 

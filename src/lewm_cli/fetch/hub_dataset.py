@@ -24,7 +24,7 @@ AT_ONCE = 8
 """Files that are downloaded at the same time."""
 
 Wanted = Callable[[Path], Iterable[Path]]
-"""Names the files that are needed, by what lies in `meta` of a folder; raises MissingError where that lacks something."""
+"""Names the files that are needed, by those in `meta` of a folder; raises MissingError where one of these lacks."""
 
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 """Shows work of so many units, and gets how many more are done."""

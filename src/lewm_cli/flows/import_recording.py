@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lewm_cli.config import Box, Fit
 from lewm_cli.data import Dataset, open_dataset, require_usable
-from lewm_cli.errors import LewmError, TakenError, UsageError
-from lewm_cli.exchange.conversion import Conversion, Finished
+from lewm_cli.errors import LewmError, MissingError, TakenError, UsageError
+from lewm_cli.exchange.converted_recording import Conversion, Finished
+from lewm_cli.exchange.lerobot_source import lerobot_files
 from lewm_cli.exchange.pixel_conversion import Colors
 from lewm_cli.exchange.recognized import open_source
 from lewm_cli.exchange.source import Asked
@@ -27,6 +28,12 @@ from lewm_cli.tasks import TASKS
 from lewm_cli.workers import IN_FLIGHT
 
 MEGABYTE = 10**6
+
+WORTH_A_PROCESS = 256
+"""Frames for which a process is started; for fewer, its start would take longer than they do."""
+
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Owner and name of a data set on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ class ImportRequest:
     skip_damaged: bool = False
 
 
-def plan_import(home: Home, request: ImportRequest, progress: Progress) -> tuple[str, Survey]:
-    """Look at a source and write nothing; the name that the recording would get, and what is known of the source.
+def plan_import(home: Home, request: ImportRequest, say: Say, progress: Progress) -> tuple[str, Survey]:
+    """Look at a source, and write nothing; the name that the recording would get, and what is known of the source.
 
     Raises:
         UsageError: a name that cannot be had, or a box outside of the frames.
@@ -62,7 +69,7 @@ def plan_import(home: Home, request: ImportRequest, progress: Progress) -> tuple
     """
     name = request.name or next(home.free_names(_usual_name(request.source), "dataset"))
     _refuse_taken(home, name)
-    return name, _surveyed(request, progress)
+    return name, _surveyed(request, say, progress, download=False)
 
 
 def import_recording(
@@ -87,7 +94,7 @@ def import_recording(
                 if os.path.lexists(path):
                     raise TakenError(f"the dataset {name!r} has come there meanwhile; choose another --name")
                 remove_stale_parts(path)
-                found = found or _surveyed(request, progress)
+                found = found or _surveyed(request, say, progress, download=True)
                 for note in (*home.half_done_notes(), *(f"note: {note}" for note in found.notes)):
                     say(note)
                 finished = _imported(home, name, path, request, found, workers, say, progress)
@@ -104,8 +111,15 @@ def import_recording(
     return dataset, finished
 
 
-def _surveyed(request: ImportRequest, progress: Progress) -> Survey:
-    source = open_source(Path(request.source).expanduser(), request.source, request.asked)
+def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download: bool) -> Survey:
+    typed, asked, path = request.source, request.asked, Path(request.source).expanduser()
+    if not os.path.exists(path):
+        if not HUB_ID.fullmatch(typed):
+            raise MissingError(f"there is no file or folder {typed}; check the path")
+        from lewm_cli.fetch.hub_dataset import hub_dataset  # late: most imports ask no network
+
+        path = hub_dataset(typed, lambda folder: lerobot_files(folder, typed, asked), say, progress, download=download)
+    source = open_source(path, typed, asked)
     with progress(f"looking at {source.name}", len(source.episodes), "episodes") as advance:
         return survey(
             source,
@@ -131,7 +145,7 @@ def _imported(
     if found.damaged and not request.skip_damaged:
         raise LewmError(f"{found.damaged[min(found.damaged)]}; mend it, or leave it out with --skip-damaged")
     source, folder = found.source, half_done(path, "import")
-    conversion = Conversion(source, request.asked, found.pixels, found.framing, folder, request.skip_damaged)
+    conversion = Conversion(found, request.asked, folder, request.skip_damaged)
     again = f"the same command goes on from there (in {folder})"
     bytes_in_all = sum(file.stat().st_size for file in source.files)
     with stopped_with(lambda: f"stopped; what is imported so far is kept, and {again}"), StopRequest() as stop:
@@ -141,6 +155,7 @@ def _imported(
         if left:
             say(f"going on at episode {len(left):,} of {len(source.episodes):,}")
         frames = int(found.frames[len(left) :].sum())
+        workers = max(1, min(workers, frames // WORTH_A_PROCESS))
         with progress(f"importing {source.name}", frames, "frames") as advance:
             finished = conversion.write(left, workers, advance, stop.check)
         with explained(path):

@@ -14,7 +14,7 @@ from lewm_cli.suggestion import few
 
 if TYPE_CHECKING:
     from lewm_cli.data import Dataset
-    from lewm_cli.exchange.conversion import Finished
+    from lewm_cli.exchange.converted_recording import Finished
     from lewm_cli.exchange.survey import Survey
 
 NAMED = 3
@@ -22,7 +22,7 @@ NAMED = 3
 
 
 def survey_tables(found: "Survey", name: str) -> list[RenderableType]:
-    """What a source holds, and what would be made of it."""
+    """The content of a source, and what would be made of it."""
     source, facts = found.source, facts_table(found.source.name)
     facts.add_row("layout", source.kind)
     facts.add_row("episodes", f"{len(source.episodes):,}")

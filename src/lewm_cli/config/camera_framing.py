@@ -21,7 +21,7 @@ class Box(Section):
 
 
 class Framing(Section):
-    """What is kept of a camera's frames, so that later frames of the same camera are made square in the same way."""
+    """The part of a camera's frames that is kept, so that later frames of it are made square in the same way."""
 
     width: PositiveInt
     """Of the camera's frames, pixels."""

@@ -13,14 +13,13 @@ import h5py
 import numpy as np
 
 from lewm_cli import __version__
-from lewm_cli.config import Framing
 from lewm_cli.data.frame_writer import USUAL, EncodedFrames, FrameWriter, written_frames
 from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW, Imported
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.converted_episode import FRAMES, SIZES, ConvertedEpisode, converter
-from lewm_cli.exchange.pixel_conversion import PixelConversion
-from lewm_cli.exchange.source import Asked, Source
+from lewm_cli.exchange.source import Asked
 from lewm_cli.exchange.source_digest import source_digest, stamps
+from lewm_cli.exchange.survey import Survey
 from lewm_cli.files import write_text
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.system_errors import explained
@@ -43,7 +42,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """What an import has made of a source.
+    """The end of an import: what was left out, and split.
 
     Args:
         short: episodes that were left out because no action leads from a frame to another.
@@ -65,15 +64,13 @@ class Conversion:
     """A recording that comes together in a folder of its own.
 
     Args:
-        asked: with `source`, `pixels` and `framing` all that decides the content.
+        asked: with what the survey knows all that decides the content.
         folder: where it comes together; what an earlier import left there is gone on with.
         skip_damaged: leave out episodes that cannot be read, instead of ending there.
     """
 
-    source: Source
+    survey: Survey
     asked: Asked
-    pixels: PixelConversion
-    framing: Framing
     folder: Path
     skip_damaged: bool = False
 
@@ -93,7 +90,7 @@ class Conversion:
             there, now = self._kept_about(), self._stamps()
             same = there.get("options") == self._options()
             if not (same and there["stamps"] == now):
-                digest = source_digest(self.source.files, advance, waiting)
+                digest = source_digest(self.survey.source.files, advance, waiting)
                 same = same and there["sha256"] == digest
                 if not same:
                     if self.folder.exists():
@@ -123,7 +120,7 @@ class Conversion:
         with explained(self.path), written_frames(self.path) as writer:
             for episode in left:
                 waiting()
-                if len(episode.places) and not writer.take_over(USUAL, self.framing.size, episode.places):
+                if len(episode.places) and not writer.take_over(USUAL, self.survey.framing.size, episode.places):
                     self.forget()
                     raise LewmError("what an earlier import left cannot be gone on with; type the same again")
             episodes = [*left]
@@ -147,16 +144,16 @@ class Conversion:
     def _options(self) -> dict[str, str]:
         """Everything but the files that decides the content and the places of packed frames."""
         return {
-            "kind": self.source.kind,
-            "asked": repr(replace(self.asked, camera=self.source.camera)),
-            "pixels": repr(self.pixels),
-            "framing": self.framing.model_dump_json(),
+            "kind": self.survey.source.kind,
+            "asked": repr(replace(self.asked, camera=self.survey.source.camera)),
+            "pixels": repr(self.survey.pixels),
+            "framing": self.survey.framing.model_dump_json(),
             "lewm": __version__,
             "hdf5": h5py.version.hdf5_version,
         }
 
     def _stamps(self) -> list[list[str | int]]:
-        return [list(stamp) for stamp in stamps(self.source.files)]
+        return [list(stamp) for stamp in stamps(self.survey.source.files)]
 
     def _kept_about(self) -> dict[str, object]:
         """The description that an earlier import left; empty if there is none."""
@@ -176,7 +173,7 @@ class Conversion:
             if end > len(content):
                 break
             episode = ConvertedEpisode.unpacked(content[whole + LENGTH : end])
-            if episode.damaged and not self.skip_damaged:
+            if episode is None or (episode.damaged and not self.skip_damaged):
                 break
             yield episode
             whole = end
@@ -220,7 +217,7 @@ class Conversion:
                     for place, size in episode.places[start : start + APPENDED].tolist():
                         file.seek(place)
                         chunks.append(file.read(size))
-                    places.append(writer.append(EncodedFrames(USUAL, self.framing.size, tuple(chunks))))
+                    places.append(writer.append(EncodedFrames(USUAL, self.survey.framing.size, tuple(chunks))))
         for part in parts:
             part.unlink(missing_ok=True)
         return replace(episode, places=np.concatenate(places))
@@ -229,8 +226,8 @@ class Conversion:
         self, start: int, workers: int, advance: Advance, waiting: Waiting
     ) -> Generator[ConvertedEpisode, None, None]:
         """Yield the episodes from a number on in order, converted in this process or, by many workers, in theirs."""
-        numbers = range(start, len(self.source.episodes))
-        make = partial(converter, self.source, self.pixels, self.framing, self.folder)
+        numbers = range(start, len(self.survey.source.episodes))
+        make = partial(converter, self.survey, self.folder)
         done = told = 0
 
         def look() -> None:
@@ -264,7 +261,7 @@ class Conversion:
         if not filled:
             self.forget()
             raise LewmError(
-                f"{self.source.name} holds no episode of two frames or more"
+                f"{self.survey.source.name} holds no episode of two frames or more"
                 + (f", and {len(damaged):,} are damaged, first {damaged[0]}" if damaged else "")
             )
         lengths = np.concatenate([episode.lengths for episode in filled])
@@ -279,26 +276,26 @@ class Conversion:
         columns["ep_len"], columns["ep_offset"] = lengths, np.cumsum(lengths) - lengths
         for name, values in columns.items():
             file[name] = values
-        named = [self.source.episodes[episode.number].name for episode in filled for _ in episode.lengths]
+        named = [self.survey.source.episodes[episode.number].name for episode in filled for _ in episode.lengths]
         file[SOURCE_EPISODES] = np.array(named, h5py.string_dtype())
         rates = [episode.rate for episode in filled if np.isfinite(episode.rate)]
-        if fps := self.source.fps or (float(np.median(rates)) if rates else None):
+        if fps := self.survey.source.fps or (float(np.median(rates)) if rates else None):
             file.attrs["fps"] = fps
-        if self.source.tasks:
-            file.attrs["tasks"] = np.array(self.source.tasks, h5py.string_dtype())
+        if self.survey.source.tasks:
+            file.attrs["tasks"] = np.array(self.survey.source.tasks, h5py.string_dtype())
         file.attrs["versions"] = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
         about = self._kept_about()
         if about.get("stamps") != self._stamps():
             self.forget()
-            raise LewmError(f"{self.source.name} has changed while it was imported; type the same again")
+            raise LewmError(f"{self.survey.source.name} has changed while it was imported; type the same again")
         Imported(
-            kind=self.source.kind,
-            source=self.source.name,
+            kind=self.survey.source.kind,
+            source=self.survey.source.name,
             sha256=str(about["sha256"]),
-            files=len(self.source.files),
-            camera=self.source.camera,
-            action_names=self.source.action_names,
-            framing=self.framing,
+            files=len(self.survey.source.files),
+            camera=self.survey.source.camera,
+            action_names=self.survey.source.action_names,
+            framing=self.survey.framing,
             command=command_line(),
         ).write(file)
         return Finished(

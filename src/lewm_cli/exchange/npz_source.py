@@ -1,0 +1,151 @@
+"""NumPy files (npz) with flat columns: those of OGBench, and others of the same idea."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from lewm_cli.data.layouts import color_frames
+from lewm_cli.data.video_dataset import in_order
+from lewm_cli.errors import LewmError
+from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows
+from lewm_cli.exchange.flat_hdf5 import flat_source
+from lewm_cli.exchange.source import Asked, Source
+from lewm_cli.file_kind import FileKind, look
+from lewm_cli.system_errors import explain
+
+BLOCK = 2**24
+"""Bytes of frames that are unpacked at once."""
+
+LARGEST = 2**28
+"""Bytes of a column, other than of frames, that is read whole."""
+
+OGBENCH = {"observations", "actions", "terminals"}
+"""Members of its files."""
+
+
+@dataclass(frozen=True)
+class NpzSource(ColumnSource):
+    """Columns in npz files, unpacked as far as they are asked for.
+
+    Rows that follow those read last are unpacked on; for others, unpacking starts anew. Episodes that are read in order
+    are so unpacked once, however large the member is.
+    """
+
+    streams: dict[tuple[Path, str], "_Rows"] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"streams": {}}  # another process opens anew
+
+    def values(self, rows: EpisodeRows, path: str, start: int, count: int) -> npt.NDArray[Any]:
+        return self._rows(rows.file, path).read(start, count)
+
+    def stored_frames(self, rows: EpisodeRows) -> Iterator[npt.NDArray[Any]]:
+        stream = self._rows(rows.file, self.pixels)
+        at_once = max(1, BLOCK // max(1, stream.row))
+        for start in range(rows.start, rows.start + rows.frames, at_once):
+            yield from stream.read(start, min(at_once, rows.start + rows.frames - start))
+
+    def _rows(self, file: Path, member: str) -> "_Rows":
+        if (file, member) not in self.streams:
+            if any(other != file for other, _ in self.streams):
+                self.streams.clear()  # a folder may have more files than can be open
+            self.streams[file, member] = _Rows(file, member)
+        return self.streams[file, member]
+
+
+class _Rows:
+    """Rows of a member of an npz file, which is unpacked forward."""
+
+    def __init__(self, path: Path, member: str) -> None:
+        self.path, self.member = path, member
+        with _said(path, member):
+            self.stream: IO[bytes] = zipfile.ZipFile(path).open(f"{member}.npy")  # noqa: SIM115  (read on later)
+            version = np.lib.format.read_magic(self.stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            self.shape, turned, self.kind = read(self.stream)
+            self.begin = self.stream.tell()
+        if self.kind.hasobject:
+            raise LewmError(
+                f"{path}: {member} is a Python pickle, which is not read; write it again as numbers or bytes"
+            )
+        self.row = self.kind.itemsize * math.prod(self.shape[1:])
+        if turned and len(self.shape) > 1:
+            raise LewmError(
+                f"{path}: {member} is stored in the order of Fortran, column by column; write it again with "
+                "numpy.ascontiguousarray"
+            )
+
+    def read(self, start: int, count: int) -> npt.NDArray[Any]:
+        """Unpack rows; those that are there, where these are fewer."""
+        rows = max(0, min(count, self.shape[0] - start))
+        with _said(self.path, self.member):
+            self.stream.seek(self.begin + start * self.row)
+            content = self.stream.read(rows * self.row)
+            if len(content) < rows * self.row:
+                raise EOFError("it is cut short")
+            return np.frombuffer(content, self.kind).reshape(rows, *self.shape[1:])
+
+
+@contextmanager
+def _said(path: Path, member: str = "") -> Iterator[None]:
+    """Turn what goes wrong while an npz file is read into a sentence.
+
+    Raises:
+        LewmError: it is damaged, or holds something else than arrays.
+    """
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        inside = f", {member}," if member else ""
+        raise LewmError(f"{path}{inside} cannot be read as npz ({error}); copy it, or write it again") from error
+    except OSError as error:
+        raise explain(error, path, "read") from error
+
+
+def open_npz(path: Path, name: str, asked: Asked) -> Source | None:
+    """Open an npz file, or a folder of them, with frames; None if it is something else."""
+    try:
+        places = [place for place in path.iterdir() if place.is_file()] if path.is_dir() else [path]
+        files = sorted((one for one in places if look(one) is FileKind.NUMPY), key=lambda one: in_order(one.name))
+    except OSError as error:
+        raise explain(error, path, "read") from error
+    if not files or not zipfile.is_zipfile(files[0]):
+        return None
+    with _described(files[0]) as file:
+        if path.is_dir() and "pixels" not in asked.map and not color_frames(file):
+            return None  # actions beside frames of another kind
+        ogbench = set(file) >= OGBENCH and not asked.map
+    kind = "OGBench" if ogbench else "npz with flat columns"
+    source = flat_source(NpzSource, kind, tuple(files), name, asked, _described)
+    if not ogbench:
+        return source
+    note = "the last action of every episode means nothing in OGBench's files, and is taken as unknown (NaN)"
+    return replace(source, last_action=False, notes=(*source.notes, note))
+
+
+@contextmanager
+def _described(path: Path) -> Iterator[h5py.File]:
+    """Describe an npz file by an HDF5 file in memory: the same columns, with the first row of the large ones alone."""
+    with _said(path), zipfile.ZipFile(path) as archive:
+        members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    with h5py.File(str(path), "w", driver="core", backing_store=False) as file:
+        for member in members:
+            rows = _Rows(path, member)
+            if rows.kind.hasobject or rows.kind.kind not in "fiubSV" or not rows.shape or rows.kind.names:
+                continue
+            small = len(rows.shape) <= 2 and rows.row * rows.shape[0] <= LARGEST
+            with _said(path, member):
+                stored = file.create_dataset(member, rows.shape, rows.kind)
+                count = rows.shape[0] if small else min(1, rows.shape[0])
+                if count:
+                    stored[:count] = rows.read(0, count)
+        yield file
