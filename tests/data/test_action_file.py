@@ -179,6 +179,13 @@ def test_names_that_cannot_be_chosen(tmp_path: Path):
     np.save(tmp_path / "a.npy", ACTIONS)
     with pytest.raises(LewmError, match="has no column x; its columns have no names"):
         read_table(tmp_path / "a.npy", print, ("x",))
+    assert np.array_equal(read_table(tmp_path / "a.npy", print, ("2", "0")).actions, ACTIONS[:, [2, 0]])
+    np.savez(tmp_path / "a.npz", action=ACTIONS, time=SECONDS)
+    found = read_table(tmp_path / "a.npz", print, ("1",))
+    assert np.array_equal(found.actions, ACTIONS[:, 1:2])
+    assert found.times.tolist() == SECONDS
+    with pytest.raises(LewmError, match="has no column 3; it has 3, from 0 on"):
+        read_table(tmp_path / "a.npz", print, ("0", "3"))
     (tmp_path / "a.csv").write_text("x,y,x\n1,2,3\n")
     with pytest.raises(LewmError, match="has 2 columns named 'x'"):
         read_table(tmp_path / "a.csv", print)

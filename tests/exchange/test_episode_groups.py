@@ -279,7 +279,7 @@ def test_two_episodes_of_one_number_are_refused(tmp_path: Path, change: Callable
 def test_two_files_of_one_number_are_refused(tmp_path: Path):
     shutil.copytree(FIXTURES / "aloha", tmp_path / "aloha")
     shutil.copy(FIXTURES / "aloha" / "episode_0.hdf5", tmp_path / "aloha" / "episode_000.hdf5")
-    with pytest.raises(LewmError, match="episode_000.hdf5 .* both say that they are episode 0"):
+    with pytest.raises(LewmError, match=r"episode_000.hdf5 .* both say that they are episode 0"):
         opened(tmp_path / "aloha")
 
 
@@ -304,12 +304,12 @@ def test_images_of_two_sizes_and_no_images_are_said(tmp_path: Path):
     with h5py.File(path, "a") as file:
         file["observations/images/top"][2, : len(other)] = other
     with pytest.raises(
-        LewmError, match="row 2 of observations/images/top .* is an image of 8 x 8 pixels, .* of 48 x 40"
+        LewmError, match=r"row 2 of observations/images/top .* is an image of 8 x 8 pixels, .* of 48 x 40"
     ):
         frames_of(opened(path).read(0))
     with h5py.File(path, "a") as file:
         file["observations/images/top"][1] = 0
-    with pytest.raises(LewmError, match="row 1 of .* cannot be decoded as an image"):
+    with pytest.raises(LewmError, match=r"row 1 of .* cannot be decoded as an image"):
         frames_of(opened(path).read(0))
 
 
@@ -362,7 +362,7 @@ def test_minari_data_stored_as_arrow_is_said(tmp_path: Path):
     (tmp_path / "data" / "0").mkdir(parents=True)
     (tmp_path / "data" / "metadata.json").write_text('{"data_format": "arrow"}')
     (tmp_path / "data" / "0" / "metadata.json").write_text("{}")
-    with pytest.raises(LewmError, match='stored as arrow, .* data_format="hdf5"'):
+    with pytest.raises(LewmError, match=r'stored as arrow, .* data_format="hdf5"'):
         opened(tmp_path)
 
 

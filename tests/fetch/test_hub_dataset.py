@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.exchange.lerobot_source import lerobot_files, open_lerobot
 from lewm_cli.exchange.source import Asked
-from lewm_cli.fetch import hub_dataset
+from lewm_cli.fetch.hub_dataset import hub_dataset
 
 pytest_plugins = ("hub_server",)
 

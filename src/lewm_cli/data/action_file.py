@@ -91,7 +91,8 @@ def read_table(path: Path, say: Say, chosen: Sequence[str] = ()) -> ActionTable:
     """Read actions and what else is told of their rows; columns that are left out are named to `say`.
 
     Args:
-        chosen: names of the columns that are the actions; else those that are named so, or all that count nothing.
+        chosen: names of the columns that are the actions, or numbers from 0 on where they have none; else those that
+            are named so, or all that count nothing.
 
     Raises:
         LewmError: there is no such file, it is of another kind, it does not hold numbers in rows, or not those chosen.
@@ -147,6 +148,11 @@ def follow_actions(lines: Iterable[str], source: Path, say: Say) -> Iterator[Tab
 
 def _told(columns: _Columns, path: Path, say: Say, chosen: Sequence[str]) -> ActionTable:
     named, names = columns.named, tuple(columns.named)
+    if columns.listed is not None and _count(chosen):
+        width = columns.listed.shape[1]
+        if beyond := [name for name in chosen if int(name) >= width]:
+            raise LewmError(f"{path} has no column {', '.join(beyond)}; it has {width}, from 0 on")
+        columns, chosen = _Columns(named, columns.listed[:, list(map(int, chosen))]), ()
     if missing := [name for name in chosen if name not in named]:
         there = f"there is {few(names)}" if names else "its columns have no names"
         raise LewmError(f"{path} has no column {', '.join(missing)}; {there}")
@@ -166,7 +172,7 @@ def _told(columns: _Columns, path: Path, say: Say, chosen: Sequence[str]) -> Act
     return ActionTable(
         actions=actions,
         names=names,
-        times=_seconds(time, rest[time], path) if time is not None else None,
+        times=seconds(time, rest[time], path) if time is not None else None,
         frames=_whole(rest[frame]) if frame is not None else None,
         episodes=_labels(rest[episode]) if episode is not None else None,
         state=_matrix(state) if state else None,
@@ -185,7 +191,7 @@ def _numbers(values: npt.NDArray[Any], path: Path, name: str = "") -> npt.NDArra
     raise LewmError(f"{where} holds {str(cell)!r}{f' as {name}' if name else ''}; give {FORMATS}")
 
 
-def _seconds(name: str, values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:
+def seconds(name: str, values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:
     """Times in seconds: of dates, or of numbers whose unit the column's name says, else their usual step."""
     if values.dtype.kind == "M":
         return values.astype("datetime64[ns]").astype(np.int64) / 1e9
@@ -230,7 +236,7 @@ def _from_numpy(path: Path, chosen: Sequence[str]) -> _Columns:
             told = [name for name in stored.files if _tells(name)]
             actions = [name for name in ("action", "actions") if name in stored.files]
             listed = actions or [name for name in stored.files if name not in told]
-            if len(listed) == 1 and not chosen:
+            if len(listed) == 1 and (not chosen or _count(chosen)):
                 return _Columns(_spread(stored, told), _table(stored[listed[0]], f"{path}, {listed[0]}"))
             singles = {name: stored[name] for name in ([*chosen, *told] if chosen else stored.files) if name in stored}
             if not singles or any(values.shape != (len(next(iter(singles.values()))),) for values in singles.values()):
@@ -239,6 +245,11 @@ def _from_numpy(path: Path, chosen: Sequence[str]) -> _Columns:
             return _Columns(singles)
     except (ValueError, EOFError, zipfile.BadZipFile, MemoryError, SyntaxError, TypeError) as error:  # or a pickle
         raise LewmError(f"{path} cannot be read as numbers ({error}); write it again with numpy.savez") from error
+
+
+def _count(chosen: Sequence[str]) -> bool:
+    """True for numbers of columns, which are chosen where columns have no names."""
+    return bool(chosen) and all(name.isdecimal() for name in chosen)
 
 
 def _tells(name: str) -> bool:

@@ -135,13 +135,13 @@ def episodes_by(file: h5py.File, keys: tuple[str, ...], rows: tuple[int, ...]) -
 
 def _ends_of_table(values: Whole, key: str, rows: tuple[int, ...], path: str) -> Whole:
     """The row after each episode's last one, of a table of lengths, ends or first rows."""
-    if len(values) and int(values.sum()) in rows:
-        return np.cumsum(values)
-    rising = bool((np.diff(values) > 0).all())
-    if len(values) and rising and values[-1] in rows:
-        return values[1:] if values[0] == 0 else values
-    if len(values) and rising and values[0] == 0:
-        return np.append(values[1:], rows[0])
+    later = values[1:] if len(values) and values[0] == 0 else values
+    meant = (np.cumsum(values), later, np.append(values[1:], rows[0]) if len(later) < len(values) else values)
+    for ends in meant:
+        # Of actions, every episode may have one fewer than frames.
+        counts = (rows[0], rows[-1] if rows[-1] + len(ends) == rows[0] else rows[0])
+        if len(ends) and ends[0] > 0 and (np.diff(ends) > 0).all() and ends[-1] in counts:
+            return ends
     raise LewmError(
         f"{path}: {key} holds {counted(len(values), 'number')}, which are no lengths, ends or first rows of episodes "
         f"of {_counted(rows)}; name a column that has one of these, or a value for every row"

@@ -1,12 +1,14 @@
 """The origin of a recording that was imported, as its file keeps it."""
 
 import json
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import h5py
 from pydantic import PositiveInt, ValidationError
 
 from lewm_cli.config import Framing, Section
+
+if TYPE_CHECKING:  # names of recordings are listed without it
+    import h5py
 
 ATTRIBUTE = "imported"
 """The text attribute of the file that holds all of it, as JSON."""
@@ -37,13 +39,13 @@ class Imported(Section):
     """That imported it."""
 
     @classmethod
-    def read(cls, file: h5py.File) -> Self | None:
+    def read(cls, file: "h5py.File") -> Self | None:
         """Read what an HDF5 file says of it; None where it says nothing that can be read."""
         try:
             return cls.model_validate_json(file.attrs[ATTRIBUTE])
         except (KeyError, OSError, TypeError, ValidationError):
             return None
 
-    def write(self, file: h5py.File) -> None:
+    def write(self, file: "h5py.File") -> None:
         """Keep it in an HDF5 file."""
         file.attrs[ATTRIBUTE] = json.dumps(self.model_dump(mode="json"))

@@ -1,5 +1,6 @@
 """Sources that keep every quantity as a column of numbers, whatever file the columns lie in."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ class ColumnSource(Source):
         kind = np.result_type(np.float32, *(part.dtype for part in parts)) if quantity.name != "action" else np.float32
         if len({len(part) for part in parts}) > 1 or not count - 1 <= len(parts[0]) <= rows.frames:
             raise LewmError(f"{rows.file}: {quantity.paths[0]} has other rows than before; import it again")
-        table = np.concatenate([part.reshape(len(part), -1).astype(kind) for part in parts], axis=1)
+        table = np.concatenate(
+            [part.reshape(len(part), math.prod(part.shape[1:])).astype(kind) for part in parts], axis=1
+        )
         missing = np.full((rows.frames - len(table), table.shape[1]), np.nan, kind)
         return np.concatenate([table, missing])
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.system_errors import explain
@@ -25,7 +25,7 @@ class Feature(BaseModel):
     """A quantity that is recorded at every frame."""
 
     dtype: str
-    shape: tuple[PositiveInt, ...]
+    shape: tuple[NonNegativeInt, ...]
     names: Any = None
     info: dict[str, Any] | None = None
 
@@ -37,7 +37,7 @@ class Feature(BaseModel):
     @property
     def is_numbers(self) -> bool:
         """True for a row of numbers."""
-        return self.dtype.startswith(("float", "int", "uint", "bool")) and len(self.shape) == 1
+        return self.dtype.startswith(("float", "int", "uint", "bool")) and len(self.shape) == 1 and self.shape[0] > 0
 
     @property
     def size(self) -> str:

@@ -171,7 +171,7 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
         action_names=tuple(feature.dimensions[dimension] for dimension in dimensions if feature.dimensions),
         fps=info.fps,
         tasks=bookkeeping.tasks,
-        notes=tuple(f"{column}: {key}" for key, column in known.items() if key != column),
+        notes=tuple(f"{key} is taken as {column}" for key, column in known.items() if key != column),
         stretches=bookkeeping.stretches,
         action=action,
         action_width=feature.shape[0],

@@ -25,8 +25,8 @@ from lewm_cli.system_errors import explain
 BLOCK = 2**24
 """Bytes of frames that are unpacked at once."""
 
-LARGEST = 2**28
-"""Bytes of a column, other than of frames, that is read whole."""
+SHOWN = 200
+"""Letters that are shown of what a library says."""
 
 OGBENCH = {"observations", "actions", "terminals"}
 """Members of its files."""
@@ -73,10 +73,6 @@ class _Rows:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, turned, self.kind = read(self.stream)
             self.begin = self.stream.tell()
-        if self.kind.hasobject:
-            raise LewmError(
-                f"{path}: {member} is a Python pickle, which is not read; write it again as numbers or bytes"
-            )
         self.row = self.kind.itemsize * math.prod(self.shape[1:])
         if turned and len(self.shape) > 1:
             raise LewmError(
@@ -104,21 +100,23 @@ def _said(path: Path, member: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
-        inside = f", {member}," if member else ""
-        raise LewmError(f"{path}{inside} cannot be read as npz ({error}); copy it, or write it again") from error
     except OSError as error:
         raise explain(error, path, "read") from error
+    except Exception as error:  # what damaged archives and headers lead to
+        inside = f", {member}," if member else ""
+        packing = "what is packed is damaged"
+        why = packing if isinstance(error, zlib.error) else " ".join(str(error).split())[:SHOWN]
+        raise LewmError(f"{path}{inside} cannot be read as npz ({why}); copy it, or write it again") from error
 
 
 def open_npz(path: Path, name: str, asked: Asked) -> Source | None:
     """Open an npz file, or a folder of them, with frames; None if it is something else."""
     try:
         places = [place for place in path.iterdir() if place.is_file()] if path.is_dir() else [path]
-        files = sorted((one for one in places if look(one) is FileKind.NUMPY), key=lambda one: in_order(one.name))
+        files = sorted((one for one in places if _is_archive(one)), key=lambda one: in_order(one.name))
     except OSError as error:
         raise explain(error, path, "read") from error
-    if not files or not zipfile.is_zipfile(files[0]):
+    if not files:
         return None
     with _described(files[0]) as file:
         if path.is_dir() and "pixels" not in asked.map and not color_frames(file):
@@ -132,20 +130,30 @@ def open_npz(path: Path, name: str, asked: Asked) -> Source | None:
     return replace(source, last_action=False, notes=(*source.notes, note))
 
 
+def _is_archive(path: Path) -> bool:
+    """Tell an npz file, cut short or not, from others; raises OSError."""
+    if look(path) is not FileKind.NUMPY:
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
 @contextmanager
 def _described(path: Path) -> Iterator[h5py.File]:
-    """Describe an npz file by an HDF5 file in memory: the same columns, with the first row of the large ones alone."""
+    """Describe an npz file by an HDF5 file in memory: the same columns, of most with their first row alone."""
     with _said(path), zipfile.ZipFile(path) as archive:
         members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     with h5py.File(str(path), "w", driver="core", backing_store=False) as file:
         for member in members:
             rows = _Rows(path, member)
-            if rows.kind.hasobject or rows.kind.kind not in "fiubSV" or not rows.shape or rows.kind.names:
+            if rows.kind.kind not in "fiubSV" or rows.kind.names or 0 in rows.shape or not rows.shape:
                 continue
-            small = len(rows.shape) <= 2 and rows.row * rows.shape[0] <= LARGEST
+            # Episodes are told by single numbers; of frames, the first says all.
+            whole = math.prod(rows.shape) == max(rows.shape)
             with _said(path, member):
-                stored = file.create_dataset(member, rows.shape, rows.kind)
-                count = rows.shape[0] if small else min(1, rows.shape[0])
-                if count:
-                    stored[:count] = rows.read(0, count)
+                stored = file.create_dataset(
+                    member, rows.shape, rows.kind, chunks=None if whole else (1, *rows.shape[1:])
+                )
+                count = rows.shape[0] if whole else 1
+                stored[:count] = rows.read(0, count)
         yield file

@@ -10,6 +10,7 @@ from lewm_cli.exchange.lerobot_source import open_lerobot
 from lewm_cli.exchange.npz_source import open_npz
 from lewm_cli.exchange.source import Asked, Source
 from lewm_cli.exchange.unread import refuse_unread
+from lewm_cli.exchange.video_source import open_videos
 
 Opener = Callable[[Path, str, Asked], Source | None]
 """Opens what lies at a path, by the name that was typed; None if it is of another layout.
@@ -22,6 +23,7 @@ OPENERS: tuple[Opener, ...] = (
     open_episode_groups,
     open_flat_hdf5,
     open_npz,
+    open_videos,
     refuse_unread,
 )
 """Layouts, the most telling first."""

@@ -9,7 +9,6 @@ from lewm_cli.exchange.source import Asked
 from lewm_cli.file_kind import FileKind, look
 from lewm_cli.system_errors import explain
 
-
 READ_ELSEWHERE = (FileKind.VIDEO, FileKind.IMAGE, FileKind.PARQUET, FileKind.TEXT, FileKind.JSON, FileKind.UNKNOWN)
 """Files that say nothing of a layout by their kind alone."""
 

@@ -7,7 +7,6 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.fetch.catalog import Entry, Published, read_catalog
     from lewm_cli.fetch.destinations import PlannedFetch, check_space, clear_finished, plan_fetch
-    from lewm_cli.fetch.hub_dataset import hub_dataset
     from lewm_cli.fetch.hub_model import hub_folder
     from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
     from lewm_cli.fetch.recorded import as_recorded
@@ -32,7 +31,6 @@ __all__ = [
     "find_archive",
     "find_sources",
     "find_targets",
-    "hub_dataset",
     "hub_folder",
     "install_dataset",
     "install_weights",

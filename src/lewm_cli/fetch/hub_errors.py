@@ -1,4 +1,4 @@
-"""What the Hub and its library say, as sentences."""
+"""Sentences for what the Hub and its library say."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
