@@ -38,10 +38,10 @@ ALL = slice(None)
 
 
 def filmed(path: Path, lengths: Sequence[int] = LENGTHS, size: int = SIZE, **options: Any) -> Dataset:
-    """A recording of a disk that moves over an even floor."""
+    """A recording of a disk that jumps over an even floor."""
     rows, generator = sum(lengths), np.random.default_rng(1)
     y, x = np.mgrid[:size, :size]
-    places = np.cumsum(generator.normal(0, 1, (rows, 2)), axis=0) % size
+    places = generator.uniform(0, size, (rows, 2))
     inside = np.hypot(x - places[:, :1, None], y - places[:, 1:, None]) < size / 6
     pixels = np.where(inside[..., None], [200, 60, 30], [90, 160, 200]).astype(np.uint8)
     columns = {
