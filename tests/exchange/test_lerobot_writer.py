@@ -194,7 +194,7 @@ def test_lerobot_reads_it(home: Path, tmp_path: Path, frames: str, backend: str)
         recorded = dataset.read("pixels", ALL).astype(np.float32)
         errors = [np.square(recorded - frame).mean(axis=(1, 2, 3)) for frame in read[SEEN]]
         np.testing.assert_array_equal(np.argmin(errors, axis=1), np.arange(len(recorded)))  # each is nearest to its own
-        assert np.diag(errors).max() < (1e-9 if frames == "--frames=png" else 100)
+        assert (np.diag(errors).max() == 0) == (frames == "--frames=png")
         np.testing.assert_allclose(read["stats/action/mean"], dataset.actions[acted(dataset)].mean(axis=0), rtol=1e-5)
         assert read[f"clip/{SEEN}"].shape == (2, 3, SIZE, SIZE)
 

@@ -84,6 +84,30 @@ class LeRobotFormat:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """A recording as another tool finds it.
+
+    Args:
+        features: keys of everything that is written for every frame.
+        left_out: columns that are not written, each with the reason.
+        files: number of files in the folder.
+        psnr: of the frames in videos beside the recorded ones, dB; None for images, which are the same.
+    """
+
+    dataset: str
+    path: Path
+    episodes: int
+    frames: int
+    fps: float
+    tasks: tuple[str, ...]
+    features: tuple[str, ...]
+    left_out: tuple[str, ...]
+    files: int
+    bytes: int
+    psnr: float | None
+
+
+@dataclass(frozen=True)
 class Place:
     """The folder and the number of a file."""
 

@@ -18,7 +18,7 @@ from lewm_cli.exchange.lerobot_quantities import (
     counting_quantities,
     find_stretches,
 )
-from lewm_cli.exchange.lerobot_writer import LeRobotFormat, LeRobotWriter
+from lewm_cli.exchange.lerobot_writer import Exported, LeRobotFormat, LeRobotWriter
 from lewm_cli.exchange.video_encoding import VideoCodec, VideoFormat
 from lewm_cli.files import atomic_folder, sync
 from lewm_cli.flows import Progress, stopped_with
@@ -55,30 +55,6 @@ class ExportRequest:
     codec: VideoCodec | None
     quality: int
     last_row: LastRow
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A recording as another tool finds it.
-
-    Args:
-        features: keys of everything that is written for every frame.
-        left_out: columns that are not written, each with the reason.
-        files: number of files in the folder.
-        psnr: of the frames in videos beside the recorded ones, dB; None for images, which are the same.
-    """
-
-    dataset: str
-    path: Path
-    episodes: int
-    frames: int
-    fps: float
-    tasks: tuple[str, ...]
-    features: tuple[str, ...]
-    left_out: tuple[str, ...]
-    files: int
-    bytes: int
-    psnr: float | None
 
 
 def export(home: Home, request: ExportRequest, *, workers: int, say: Say, progress: Progress) -> Exported:

@@ -11,7 +11,7 @@ from lewm_cli.report.pieces import Tree
 from lewm_cli.suggestion import few
 
 if TYPE_CHECKING:
-    from lewm_cli.flows.export import Exported
+    from lewm_cli.exchange.lerobot_writer import Exported
 
 
 def export_tables(exported: "Exported") -> list[RenderableType]:
