@@ -99,8 +99,11 @@ def test_groups_of_other_names_are_read(tmp_path: Path):
             file[f"traj_{number}/obs/depth"] = np.full((length + 1, 8, 9, 1), 7, np.uint16)
             file[f"traj_{number}/arm"] = np.full((length, 3), number)
             file[f"traj_{number}/gripper"] = np.full(length, 0.5)
+    with pytest.raises(UsageError, match="--camera obs/sensor_data/base/rgb --name robot/rgb"):
+        opened(path, map={"action": "arm"})
     with pytest.raises(UsageError, match="2 cameras, obs/sensor_data/base/rgb \\(9 x 8\\), obs/sensor_data/hand/rgb"):
         opened(path, map={"action": "arm"})
+    assert opened(path, map={"action": "arm"}, camera="obs/depth", action=("2",)).action_names == ("2",)
     source = opened(path, map={"action": "arm,gripper"}, camera="obs/sensor_data/hand/rgb", action=("gripper", "arm.2"))
     assert source.kind == "HDF5 with one group per episode"
     assert [one.frames for one in source.episodes] == [5, 4]
@@ -184,7 +187,16 @@ def without_camera(file: h5py.File) -> None:
     del file["data/demo_1/obs/agentview_image"]
 
 
+def unwritten_frames(file: h5py.File) -> None:
+    del file["data/demo_1/obs/agentview_image"]
+    file.create_dataset("data/demo_1/obs/agentview_image", (4, 40, 48, 3), "u1")
+
+
 FAULTS = {
+    "no frames but room for them": (
+        unwritten_frames,
+        "rows 0 to 3 of data/demo_1/obs/.* never written",
+    ),
     "no actions": (without_actions, "data/demo_1 of .* has no actions$"),
     "wider actions": (wider_actions, "data/demo_1 of .* has actions of 7 dimensions, and data/demo_0 of 3$"),
     "actions that are words": (text_actions, "actions are numbers"),
@@ -346,7 +358,7 @@ WRONG = {
     ),
     "a name of ours": (AGENT | {"map": {"ep_len": "states"}}, UsageError, "a name that a recording .* writes itself"),
     "a name with a slash": (AGENT | {"map": {"a/b": "states"}}, UsageError, "a name that a recording cannot have"),
-    "nameless dimensions": (AGENT | {"action": ("x",)}, UsageError, "does not name its action dimensions"),
+    "no such dimension": (AGENT | {"action": ("x",)}, UsageError, "no action dimension 'x'; there is 0, 1, 2"),
     "images as actions": (AGENT | {"map": {"action": "obs/agentview_image"}}, LewmError, "actions are numbers"),
 }
 

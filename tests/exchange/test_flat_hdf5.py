@@ -129,7 +129,7 @@ def told(draw) -> tuple[list[int], np.ndarray]:
 
 
 @given(told(), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_episodes_are_those_of_a_plain_count(case: tuple[list[int], np.ndarray], fewer: bool):
     lengths, column = case
     rows = sum(lengths)
@@ -253,6 +253,19 @@ def test_what_cannot_be_read_is_said_with_what_there_is(tmp_path: Path, kind: st
     columns, asked, error, said = WRONG[kind]
     with pytest.raises(error, match=said):
         opened(written(tmp_path / "own.h5", columns), **asked)
+
+
+def test_rows_that_were_never_written_are_said_and_the_others_are_whole(tmp_path: Path):
+    path = written(tmp_path / "own.h5", {name: values for name, values in OWN.items() if name != "obs/image"})
+    with h5py.File(path, "a") as file:
+        stored = file.create_dataset("obs/image", FRAMES.shape, "u1", chunks=(1, *FRAMES.shape[1:]))
+        stored[:7] = FRAMES[:7]
+        stored[9:] = FRAMES[9:]
+    source = opened(path, **NAMED)
+    assert np.array_equal(frames_of(source.read(0)), FRAMES[:5])
+    assert np.array_equal(frames_of(source.read(2)), FRAMES[9:])
+    with pytest.raises(LewmError, match=r"rows 7 to 8 of obs/image in .*own.h5 were never written"):
+        source.actions(1)
 
 
 def test_nan_actions_in_the_middle_and_flags_within_ids_stay(tmp_path: Path):

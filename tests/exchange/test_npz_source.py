@@ -122,7 +122,7 @@ def test_pickles_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_files_without_frames_are_no_source_of_their_own(tmp_path: Path):
     np.savez(tmp_path / "clip.npz", action=ACTIONS)
-    with pytest.raises(UsageError, match="holds action, none of them color frames; name the frames: lewm import"):
+    with pytest.raises(UsageError, match=r"holds action, none of them color frames; .* name the frames: lewm import"):
         opened(tmp_path / "clip.npz")
     with pytest.raises(LewmError, match="of no layout that is known"):
         opened(tmp_path)

@@ -14,6 +14,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from commands import lewm_here
+from lewm_cli.data import open_dataset
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.alignment import Segment, align
 from lewm_cli.exchange.recognized import open_source
@@ -489,3 +491,32 @@ def test_folder_that_was_copied_half(tmp_path: Path):
         with pytest.raises(LewmError, match=r"run2\.csv has no video; copy what is missing"):
             reading(1)
     assert read(source)[0] == [0, 1, 2]
+
+
+# The command
+
+
+def test_import_and_what_becomes_of_it(tmp_path: Path):
+    """Rows are the frames of the videos, bit for bit, in segments without gaps; damaged episodes are left out."""
+    folder, home = tmp_path / "vids", tmp_path / "home"
+    video(folder / "run1.mkv")
+    csv(folder / "run1.csv", time=[row / RATE + (5 if row > 6 else 0) for row in range(FRAMES)])
+    video(folder / "run2.mkv", 5, first=20)
+    csv(folder / "run2.csv", ACTIONS[:5], time=np.arange(5) / RATE)
+    csv(folder / "run3.csv", ACTIONS[:5], time=np.arange(5) / RATE)
+    line = ("import", folder, "--name", "vids", "--fit", "squash", "--size", 32)
+    refused = lewm_here(home, *line)
+    assert refused.code == 1
+    assert "run3.csv has no video; copy what is missing" in refused.err
+    done = lewm_here(home, *line, "--skip-damaged", "--json")
+    assert done.code == 0, done.err
+    dataset = open_dataset(home / "vids.h5", "vids")
+    assert dataset.lengths.tolist() == [7, 5, 5]
+    assert dataset.fps == RATE
+    numbers = [*range(7), *range(7, 12), *range(20, 25)]
+    assert [number_of(frame) for frame in dataset.read("pixels", slice(None))] == numbers
+    assert dataset.read("source_row", slice(None)).tolist() == [*range(12), *range(5)]
+    actions = dataset.read("action", slice(None))
+    ends = [6, 11, 16]
+    assert np.isnan(actions[ends]).all()
+    assert np.array_equal(np.delete(actions, ends, axis=0), np.delete(np.concatenate([ACTIONS, ACTIONS[:5]]), ends, 0))

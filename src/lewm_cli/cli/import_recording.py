@@ -31,9 +31,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is in it and what would be done; write nothing.")
     ] = False,
-    camera: Annotated[
-        str | None, typer.Option(help="The one to take.", show_default="the only one, or the first")
-    ] = None,
+    camera: Annotated[str | None, typer.Option(help="The one to take.", show_default="the only one")] = None,
     action: Annotated[
         list[str] | None,
         typer.Option(

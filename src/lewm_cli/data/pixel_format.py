@@ -86,7 +86,7 @@ class PixelFormat:
             height, width = frame.shape[:2]
             raise LewmError(
                 f"{self.column} holds an image of {width} x {height} pixels, and the first has {self.size} x "
-                f"{self.size}; bring them to one size: {GUIDE}#frames-of-other-shapes"
+                f"{self.size}; bring them to one size"
             )
         return frame
 

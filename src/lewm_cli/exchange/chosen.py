@@ -25,8 +25,9 @@ def chosen_camera(name: str, cameras: Mapping[str, str], asked: Asked) -> str:
     if asked.camera is None:
         if len(cameras) == 1:
             return next(iter(cameras))
-        last = next(iter(lasts.values()))
-        like = command("import", name, "--camera", last, "--name", f"robot/{last}")
+        first, last = next(iter(lasts.items()))
+        shortest = last if list(lasts.values()).count(last) == 1 else first
+        like = command("import", name, "--camera", shortest, "--name", f"robot/{last}")
         raise UsageError(f"{name} has {len(cameras)} cameras, {listed}; import one after the other, like: {like}")
     meant = [camera for camera in cameras if asked.camera in (camera, lasts[camera])]
     if asked.camera in cameras or len(meant) == 1:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
+from lewm_cli.data.layouts import LOOKED_INTO
 from lewm_cli.data.pixel_format import decoded_image
+from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.exchange.chosen import chosen_actions
 from lewm_cli.exchange.source import Asked, RawEpisode, Source
 from lewm_cli.suggestion import command, few
 
@@ -142,6 +145,15 @@ class ColumnSource(Source):
             yield image[..., ::-1] if self.swapped else image
 
 
+def files_of(path: Path, wanted: Callable[[Path], bool]) -> tuple[Path, ...]:
+    """The file itself if it is wanted, or those of a folder that are, by the numbers in their names; raises OSError."""
+    if not path.is_dir():
+        return (path,) if wanted(path) else ()
+    inside = sorted((place for place in path.iterdir() if place.is_file()), key=lambda place: in_order(place.name))
+    # A folder may have thousands of images.
+    return tuple(filter(wanted, inside)) if any(map(wanted, inside[:LOOKED_INTO])) else ()
+
+
 def refuse_wrong_map(asked: Asked) -> None:
     """Refuse names in --map that a recording cannot give to a column; raises UsageError."""
     for column in asked.map:
@@ -172,8 +184,25 @@ def mapped_paths(asked: Asked, column: str, held: Collection[str], name: str) ->
     return paths
 
 
-def side_by_side(widths: Mapping[str, int]) -> tuple[str, ...]:
-    """Names of the dimensions of several columns side by side: `gripper`, `arm.0`, `arm.1`; none for one column."""
-    if len(widths) < 2:
-        return ()
-    return tuple(path if width == 1 else f"{path}.{place}" for path, width in widths.items() for place in range(width))
+def chosen_dimensions(name: str, widths: Mapping[str, int], asked: Asked) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Choose dimensions of actions that lie in several columns side by side.
+
+    Args:
+        name: of the source, as it was typed.
+        widths: numbers in a row, by the name of each column.
+
+    Returns:
+        their places, and their names: `gripper`, `arm.0`, `arm.1`; of one column that says none, numbers if some were
+        asked for, else none.
+
+    Raises:
+        UsageError: one of them is not there, or stands twice.
+    """
+    alone = len(widths) == 1
+    names = [
+        str(place) if alone else column if width == 1 else f"{column}.{place}"
+        for column, width in widths.items()
+        for place in range(width)
+    ]
+    places = chosen_actions(name, names, len(names), asked)
+    return tuple(places), () if alone and not asked.action else tuple(names[place] for place in places)

@@ -9,11 +9,11 @@ from pathlib import Path
 import h5py
 
 from lewm_cli.data.hdf5_file import dataset_at, datasets_in, rate_attribute, read_whole
-from lewm_cli.data.layouts import ALOHA, MINARI, ROBOMIMIC, color_frames, file_layout, minari_data
+from lewm_cli.data.layouts import ALOHA, LOOKED_INTO, MINARI, ROBOMIMIC, color_frames, file_layout, minari_data
 from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
-from lewm_cli.exchange.column_source import EpisodeRows, Quantity, mapped_paths, refuse_wrong_map, side_by_side
+from lewm_cli.exchange.chosen import chosen_camera
+from lewm_cli.exchange.column_source import EpisodeRows, Quantity, chosen_dimensions, mapped_paths, refuse_wrong_map
 from lewm_cli.exchange.hdf5_source import (
     HDF5Source,
     frame_size,
@@ -22,6 +22,7 @@ from lewm_cli.exchange.hdf5_source import (
     is_table,
     looked_into,
     width_of,
+    with_gaps_as_faults,
 )
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
@@ -119,7 +120,7 @@ def open_episode_groups(path: Path, name: str, asked: Asked) -> Source | None:
             if isinstance(error, UsageError) or place == files[-1]:
                 raise
         else:
-            return _with_episodes(source, layout, asked)
+            return with_gaps_as_faults(_with_episodes(source, layout, asked))
     return None
 
 
@@ -177,7 +178,7 @@ def _with_columns(file: h5py.File, path: Path, layout: GroupLayout, name: str, a
         raise LewmError(
             f"{name} has the layout of {layout.kind} and {path} holds no episode; record some, or copy it again"
         )
-    seen = ((one, _cameras(one.group, layout)) for one in episodes)
+    seen = ((one, _cameras(one.group, layout)) for one in episodes[:LOOKED_INTO])
     first, cameras = next((one for one in seen if one[1]), (episodes[0], {}))
     group, held = first.group, datasets_in(first.group, series=True)
     pixels = _pixels(first, layout, cameras, held, name, asked)
@@ -186,9 +187,10 @@ def _with_columns(file: h5py.File, path: Path, layout: GroupLayout, name: str, a
         raise LewmError(
             f"{first.at} has no {' or '.join(layout.actions)}, and it holds {few(held)}; --map action=PATH names it"
         )
-    widths = {one: _action_width(first, one) for one in action}
-    names = side_by_side({one.rpartition("/")[2]: width for one, width in widths.items()})
-    dimensions = chosen_actions(name, names, sum(widths.values()), asked)
+    short = [one.rpartition("/")[2] for one in action]
+    named = short if len(set(short)) == len(short) else action
+    widths = {column: _action_width(first, one) for column, one in zip(named, action, strict=True)}
+    dimensions, names = chosen_dimensions(name, widths, asked)
     quantities = [
         Quantity(column, mapped_paths(asked, column, held, name))
         for column in asked.map
@@ -217,13 +219,13 @@ def _with_columns(file: h5py.File, path: Path, layout: GroupLayout, name: str, a
         camera=_short(pixels, layout),
         cameras=tuple(_short(one, layout) for one in cameras) or (_short(pixels, layout),),
         episodes=(),
-        action_names=tuple(names[place] for place in dimensions) if names else (),
+        action_names=names,
         notes=tuple(notes),
         pixels=pixels,
         encoded=is_encoded(group[pixels]),
         swapped=swapped,
         action=action,
-        dimensions=tuple(dimensions),
+        dimensions=dimensions,
         quantities=tuple(quantities),
     )
 
@@ -420,7 +422,7 @@ class _Check:
         return place
 
     def _fault(self, shape: tuple[int, ...], width: int, frames: int, rows: set[int], at: str) -> str:
-        """What is wrong with an episode in words; nothing if it is like the first."""
+        """The fault of an episode in words; empty if it is like the first."""
         if shape != self.shape:
             return f"{at} has frames of shape {shape}, and {self.first} of {self.shape}; a recording has one size"
         if width != self.widths["action"]:

@@ -14,15 +14,15 @@ from lewm_cli.data.episodes import BOOKKEEPING, NUMBERS, SAY_EPISODES, Episodes,
 from lewm_cli.data.hdf5_file import datasets_in, rate_attribute
 from lewm_cli.data.layouts import D4RL, color_frames, file_layout
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
+from lewm_cli.exchange.chosen import chosen_camera
 from lewm_cli.exchange.column_source import (
     RESERVED,
     ColumnSource,
     EpisodeRows,
     Quantity,
+    chosen_dimensions,
     mapped_paths,
     refuse_wrong_map,
-    side_by_side,
 )
 from lewm_cli.exchange.hdf5_source import (
     HDF5Source,
@@ -32,6 +32,7 @@ from lewm_cli.exchange.hdf5_source import (
     is_table,
     looked_into,
     width_of,
+    with_gaps_as_faults,
 )
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
@@ -59,7 +60,7 @@ def open_flat_hdf5(path: Path, name: str, asked: Asked) -> Source | None:
         return None
     with looked_into(files[0]) as file:
         kind = "D4RL" if file_layout(file) is D4RL else "HDF5 with flat columns"
-    return flat_source(HDF5Source, kind, files, name, asked, looked_into)
+    return with_gaps_as_faults(flat_source(HDF5Source, kind, files, name, asked, looked_into))
 
 
 def flat_source(
@@ -158,8 +159,7 @@ def _part(
     for one in action:
         form, episodes = action_format(held[one], one, rows[0], found)
     widths = {one: width_of(held[one]) for one in action}
-    names = side_by_side(widths)
-    dimensions = chosen_actions(name, names, sum(widths.values()), asked)
+    dimensions, names = chosen_dimensions(name, widths, asked)
     encoded = is_encoded(held[pixels])
     fewer = form.last_rows is not None
     places = tuple(
@@ -173,14 +173,14 @@ def _part(
         camera=pixels,
         cameras=tuple(cameras) or (pixels,),
         episodes=tuple(SourceEpisode(_name(one, rows[0], of_several), one.frames) for one in places),
-        action_names=tuple(names[place] for place in dimensions) if names else (),
+        action_names=names,
         fps=rate_attribute(file, "fps"),
         notes=(episodes.note,) if episodes.note else (),
         rows=places,
         pixels=pixels,
         encoded=encoded,
         action=action,
-        dimensions=tuple(dimensions),
+        dimensions=dimensions,
         quantities=_quantities(held, {pixels, *cameras, *action}, rows, name, asked),
     )
     return _Part(path, source, () if encoded else held[pixels].shape[1:], sum(widths.values()))
@@ -203,7 +203,10 @@ def _pixels(held: dict[str, h5py.Dataset], cameras: dict[str, h5py.Dataset], nam
         return "pixels"
     if not cameras:
         naming = command("import", name, "--map", "pixels=COLUMN")
-        raise UsageError(f"{name} holds {few(held) or 'nothing'}, none of them color frames; name the frames: {naming}")
+        raise UsageError(
+            f"{name} holds {few(held) or 'nothing'}, none of them color frames; where it holds states alone, render "
+            f"them, else name the frames: {naming}"
+        )
     return chosen_camera(name, {path: frame_size(stored) for path, stored in cameras.items()}, asked)
 
 
@@ -251,7 +254,7 @@ def _whole(rows: tuple[int, int]) -> Episodes:
 def _quantities(
     held: dict[str, h5py.Dataset], used: set[str], rows: tuple[int, int], name: str, asked: Asked
 ) -> tuple[Quantity, ...]:
-    """What is mapped, and what else has a row of numbers for every frame or action, under its path."""
+    """Columns that are mapped, and all others with a row of numbers for every frame or action, under their paths."""
     found = {}
     for column in asked.map:
         if column in ("pixels", "action"):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy.typing as npt
 from lewm_cli.data.frame_format import FrameFormat
 from lewm_cli.data.hdf5_file import dataset_at, opened, read_rows, unreadable
 from lewm_cli.data.pixel_format import decoded_image
-from lewm_cli.data.video_dataset import in_order
+from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows
+from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
 from lewm_cli.file_kind import FileKind, look
 
 BLOCK = 2**24
@@ -63,15 +64,40 @@ def _column(file: h5py.File, rows: EpisodeRows, path: str) -> h5py.Dataset:
     return stored
 
 
-def hdf5_files(path: Path) -> tuple[Path, ...]:
-    """The file itself, or the HDF5 files of a folder, by the numbers in their names; none if it is another kind.
+def with_gaps_as_faults(source: HDF5Source) -> HDF5Source:
+    """Mark episodes of which frames or actions were never written; HDF5 would give black frames and 0 for them.
 
     Raises:
-        OSError: something cannot be read.
+        LewmError: a file is damaged.
     """
-    inside = [place for place in path.iterdir() if place.is_file()] if path.is_dir() else [path]
-    inside.sort(key=lambda place: in_order(place.name))
-    return tuple(place for place in inside if look(place) is FileKind.HDF5)
+    marked: list[EpisodeRows] = []
+    for path, of_file in groupby(source.rows, lambda rows: rows.file):
+        episodes = list(of_file)
+        if all(rows.fault for rows in episodes):  # it may be that the file cannot be opened
+            marked += episodes
+            continue
+        with looked_into(path) as file:
+            for _, of_group in groupby(episodes, lambda rows: (rows.group, bool(rows.fault))):
+                alike = list(of_group)
+                columns = () if alike[0].fault else (source.pixels, *source.action)
+                found = {column: list(find_gaps(_column(file, alike[0], column))) for column in columns}
+                marked += [replace(rows, fault=rows.fault or _gap(rows, source.pixels, found)) for rows in alike]
+    return replace(source, rows=tuple(marked))
+
+
+def _gap(rows: EpisodeRows, pixels: str, found: dict[str, list[Gap]]) -> str:
+    """The first gap that an episode has, in words; empty if it has none."""
+    for column, gaps in found.items():
+        start, count = (rows.start, rows.frames) if column == pixels else (rows.action_start, rows.actions)
+        for gap in gaps:
+            if gap.start < start + count and start < gap.stop:
+                return f"rows {gap} of {f'{rows.group}/{column}'.lstrip('/')} in {rows.file} {gap.why}"
+    return ""
+
+
+def hdf5_files(path: Path) -> tuple[Path, ...]:
+    """The file itself, or the HDF5 files of a folder in order; none if it is another kind; raises OSError."""
+    return files_of(path, lambda place: look(place) is FileKind.HDF5)
 
 
 def frame_size(stored: h5py.Dataset) -> str:

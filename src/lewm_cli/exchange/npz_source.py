@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data.layouts import color_frames
-from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows
+from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
 from lewm_cli.exchange.flat_hdf5 import flat_source
 from lewm_cli.exchange.source import Asked, Source
 from lewm_cli.file_kind import FileKind, look
@@ -112,8 +111,7 @@ def _said(path: Path, member: str = "") -> Iterator[None]:
 def open_npz(path: Path, name: str, asked: Asked) -> Source | None:
     """Open an npz file, or a folder of them, with frames; None if it is something else."""
     try:
-        places = [place for place in path.iterdir() if place.is_file()] if path.is_dir() else [path]
-        files = sorted((one for one in places if _is_archive(one)), key=lambda one: in_order(one.name))
+        files = files_of(path, _is_archive)
     except OSError as error:
         raise explain(error, path, "read") from error
     if not files:
@@ -123,7 +121,7 @@ def open_npz(path: Path, name: str, asked: Asked) -> Source | None:
             return None  # actions beside frames of another kind
         ogbench = set(file) >= OGBENCH and not asked.map
     kind = "OGBench" if ogbench else "npz with flat columns"
-    source = flat_source(NpzSource, kind, tuple(files), name, asked, _described)
+    source = flat_source(NpzSource, kind, files, name, asked, _described)
     if not ogbench:
         return source
     note = "the last action of every episode means nothing in OGBench's files, and is taken as unknown (NaN)"

@@ -53,7 +53,7 @@ UNNAMED = "video"
 
 @dataclass(frozen=True)
 class Shot:
-    """What was found of one recording: a video or folder of images per camera, and the table of its actions."""
+    """One recording as it was found: a video or folder of images for every camera, and the table of its actions."""
 
     name: str
     cameras: Mapping[str, Path]
@@ -231,15 +231,21 @@ def _shots(path: Path, name: str, depth: int) -> list[Shot]:
     if path.is_file():
         if look(path) is not FileKind.VIDEO:
             return []
-        return [Shot(name, {"video": path}, _named(_files(path.parent), path.stem))]
+        return [Shot(name, {"video": path}, _tables(_files(path.parent)).get(path.stem))]
     files, folders = _files(path), [entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
     folders.sort(key=lambda folder: in_order(folder.name))
     videos = _of_kind(files, FileKind.VIDEO)
     if not videos and _of_kind(files, FileKind.IMAGE):
         return [
-            Shot(name or path.absolute().name, {"images": path}, _only(files) or _named(_files(path.parent), path.name))
+            Shot(
+                name or path.absolute().name,
+                {"images": path},
+                _only(files) or _tables(_files(path.parent)).get(path.name),
+            )
         ]
-    named = {entry: table for entry in (*videos, *folders) if (table := _named(files, _stem(entry)))}
+    tables = _tables(files)
+    stems = {**{video: video.stem for video in videos}, **{folder: folder.name for folder in folders}}
+    named = {entry: tables[stem] for entry, stem in stems.items() if stem in tables}
     if not named and (table := _only(files)):
         cameras = {video.stem: video for video in videos} or {place.name: place for place in folders if _images(place)}
         if cameras and not any(_is_sibling(camera, table.stem) for camera in cameras):
@@ -259,27 +265,23 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: in_order(file.name))
 
 
-def _stem(path: Path) -> str:
-    return path.stem if path.is_file() else path.name
-
-
 def _is_sibling(name: str, other: str) -> bool:
     """True for names that are alike but for their numbers: `run1` and `run2`."""
     return re.sub(r"\d+", "0", name) == re.sub(r"\d+", "0", other)
 
 
-def _named(files: list[Path], stem: str) -> Path | None:
-    """The table of this name among files; one whose ending says that it is one comes first."""
-    endings = (*TABLES, *NOTES)
-    found = [file for file in files if file.stem == stem and file.suffix.lower() in endings]
-    return min(found, key=lambda file: endings.index(file.suffix.lower()), default=None)
+def _tables(files: list[Path]) -> dict[str, Path]:
+    """Tables by their names without ending; of two alike, the one whose ending says more."""
+    endings = (*NOTES[::-1], *TABLES[::-1])
+    found = [file for file in files if file.suffix.lower() in endings]
+    return {file.stem: file for file in sorted(found, key=lambda file: endings.index(file.suffix.lower()))}
 
 
 def _only(files: list[Path]) -> Path | None:
     """The table in a folder that is an episode: the one named so, else the only one."""
-    for stem in ("actions", "action"):
-        if table := _named(files, stem):
-            return table
+    tables = _tables(files)
+    if table := tables.get("actions", tables.get("action")):
+        return table
     for endings in (TABLES, NOTES):
         found = [file for file in files if file.suffix.lower() in endings]
         if found:

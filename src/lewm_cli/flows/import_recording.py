@@ -3,8 +3,9 @@
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lewm_cli.config import Box, Fit
@@ -67,7 +68,7 @@ def plan_import(home: Home, request: ImportRequest, say: Say, progress: Progress
         UsageError: a name that cannot be had, or a box outside of the frames.
         LewmError: the source is of no layout that is known, or nothing of it can be read.
     """
-    name = request.name or next(home.free_names(_usual_name(request.source), "dataset"))
+    name = request.name or next(_free_names(home, request))
     _refuse_taken(home, name)
     return name, _surveyed(request, say, progress, download=False)
 
@@ -82,22 +83,25 @@ def import_recording(
         LewmError: the source is of no layout that is known or damaged, the name is taken, or the disk has no room.
         StoppedError: Ctrl-C or SIGTERM; what was converted is kept.
     """
-    if request.name:
-        _refuse_taken(home, request.name)
-    names = [request.name] if request.name else home.free_names(_usual_name(request.source), "dataset")
-    found: Survey | None = None
-    for name in names:
+    names = iter([request.name]) if request.name else _free_names(home, request)
+    first = next(names)
+    _refuse_taken(home, first)
+    try_writing(home.dataset_path(first))
+    found = _surveyed(request, say, progress, download=True)
+    if found.damaged and not request.skip_damaged:
+        raise LewmError(f"{found.damaged[min(found.damaged)]}; mend it, or leave it out with --skip-damaged")
+    for note in found.notes:
+        say(f"note: {note}")
+    for name in chain([first], names):
         path = home.dataset_path(name)
-        try_writing(path)
         try:
             with locked(path, f"another process is importing {path.name}; choose another --name"):
                 if os.path.lexists(path):
                     raise TakenError(f"the dataset {name!r} has come there meanwhile; choose another --name")
                 remove_stale_parts(path)
-                found = found or _surveyed(request, say, progress, download=True)
-                for note in (*home.half_done_notes(), *(f"note: {note}" for note in found.notes)):
+                for note in home.half_done_notes():
                     say(note)
-                finished = _imported(home, name, path, request, found, workers, say, progress)
+                finished = _imported(path, request, found, workers, say, progress)
         except TakenError:
             if request.name:
                 raise
@@ -133,8 +137,6 @@ def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download:
 
 
 def _imported(
-    home: Home,
-    name: str,
     path: Path,
     request: ImportRequest,
     found: Survey,
@@ -142,8 +144,6 @@ def _imported(
     say: Say,
     progress: Progress,
 ) -> Finished:
-    if found.damaged and not request.skip_damaged:
-        raise LewmError(f"{found.damaged[min(found.damaged)]}; mend it, or leave it out with --skip-damaged")
     source, folder = found.source, half_done(path, "import")
     conversion = Conversion(found, request.asked, folder, request.skip_damaged)
     again = f"the same command goes on from there (in {folder})"
@@ -164,6 +164,10 @@ def _imported(
             sync(path.parent)
     conversion.forget()
     return finished
+
+
+def _free_names(home: Home, request: ImportRequest) -> Iterator[str]:
+    return home.free_names(_usual_name(request.source), "dataset")
 
 
 def _refuse_taken(home: Home, name: str) -> None:

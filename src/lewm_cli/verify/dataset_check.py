@@ -238,6 +238,8 @@ def _again(dataset: HDF5Dataset) -> str:
         if dataset.path.with_stem(packing.source_name).exists():
             how = ("--name", dataset.name, "--codec", packing.codec, "--size", packing.size)
             return f"pack it again: {command('rm', dataset.name, '--dataset')} && {command('pack', source, *how)}"
+    if dataset.imported and not by_path:
+        return f"import it again: {command('rm', dataset.name, '--dataset')} && {dataset.imported.command}"
     task = find_task(dataset.task) if dataset.task else None
     with dataset.opened() as file:
         starts = file.attrs.get("starts")
