@@ -24,7 +24,7 @@ pytest_plugins = ("recordings",)
 
 COMMANDS = (
     *("quickstart", "collect", "train", "eval", "probe", "latent", "surprise", "report"),
-    *("ls", "show", "verify", "convert", "rm", "presets", "doctor"),
+    *("ls", "show", "verify", "convert", "export", "rm", "presets", "doctor"),
 )
 
 

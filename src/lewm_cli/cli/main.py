@@ -23,7 +23,21 @@ from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "import", "pack", "train", "plot", "eval", "compare", "fit", "plan"),
-    *("probe", "latent", "surprise", "decode", "report", "view", "demo", "ls", "show", "verify", "convert", "rm"),
+    *(
+        "probe",
+        "latent",
+        "surprise",
+        "decode",
+        "report",
+        "view",
+        "demo",
+        "ls",
+        "show",
+        "verify",
+        "convert",
+        "export",
+        "rm",
+    ),
     *("methods", "presets", "doctor"),
 )
 """Commands in the order of the help; each is `command` in a module of this room."""

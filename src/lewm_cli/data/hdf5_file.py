@@ -270,6 +270,12 @@ def text_attribute(file: h5py.File, name: str) -> str | None:
     return value.rstrip("\0 ") or None if isinstance(value, str) else None
 
 
+def texts_attribute(file: h5py.File, name: str) -> tuple[str, ...]:
+    """An attribute of the file that is an array of texts; empty if it is none."""
+    values = np.atleast_1d(np.asarray(_attribute(file, name), object))
+    return tuple(values) if all(isinstance(value, str) for value in values) else ()
+
+
 def number_attribute(file: h5py.File, name: str) -> int | None:
     """An attribute of the file as a whole number, also where it is text or an array of one; None if it is none."""
     value = _attribute(file, name)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.decoding import decode_tables
     from lewm_cli.report.details import details_tables, details_tree, training_tables
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
+    from lewm_cli.report.exporting import export_tables, export_tree
     from lewm_cli.report.forecasting import forecast_tables
     from lewm_cli.report.importing import import_tables, import_tree, survey_tables, survey_tree
     from lewm_cli.report.latent_space import latent_tables
@@ -63,6 +64,8 @@ __all__ = [
     "details_tree",
     "dose_tables",
     "evaluation_tables",
+    "export_tables",
+    "export_tree",
     "forecast_tables",
     "goal_image_tables",
     "head_tables",

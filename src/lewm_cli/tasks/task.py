@@ -206,6 +206,7 @@ class Task:
         goal_radius: pixels of the frame between the controlled thing and its goal, within which the goal counts as
             reached; None where something else decides.
         action_bounds: lowest and highest value of every action dimension; empty for recordings without a simulator.
+        fps: steps, and so frames, in a second of the simulator's time; None for recordings without one.
         prepare: checks that the simulator can be built here, and sets what its worker processes inherit.
         fidelity: how closely the simulator draws a recorded state again.
         make_simulator: imports and builds the simulator; None for recordings without one.
@@ -226,6 +227,7 @@ class Task:
     success_criteria: tuple[str, ...] = ("simulator",)
     goal_radius: float | None = None
     action_bounds: tuple[tuple[float, float], ...] = ()
+    fps: float | None = None
     prepare: Callable[[], None] = field(default=prepare_nothing, repr=False)
     # Edges may be smoothed otherwise, but nothing is elsewhere.
     fidelity: Fidelity = Fidelity(alike=0.1, refused=1.0)

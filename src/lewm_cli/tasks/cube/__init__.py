@@ -44,6 +44,7 @@ CUBE = Task(
     recognized_by=(("action", 5), ("qpos", 21), ("qvel", 20), ("privileged_block_0_pos", 3)),
     success_criteria=("simulator", "tight"),
     action_bounds=((-1.0, 1.0),) * 5,
+    fps=20,
     # Bit for bit, by the same driver. A block recolored at random is 0.06 to 0.5 away, and 0.4 to 1.1 somewhere else.
     # But a driver that does not smooth edges is 0.5 to 1.1 away, and light dimmer by a twentieth 1.7.
     fidelity=Fidelity(alike=0.01, refused=1.5),

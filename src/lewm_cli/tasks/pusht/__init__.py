@@ -39,5 +39,6 @@ PUSHT = Task(
     fidelity=Fidelity(alike=0.01, refused=0.5),  # bit for bit; a recolored block is 1.0 to 3.8 away
     success_criteria=("simulator", "tight"),
     action_bounds=((-1.0, 1.0),) * 2,
+    fps=10,
     make_simulator=partial(import_simulator, "lewm_cli.tasks.pusht.simulator:PushTSimulator"),
 )

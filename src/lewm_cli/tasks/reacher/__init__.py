@@ -35,6 +35,7 @@ REACHER = Task(
     recognized_by=(("action", 2), ("qpos", 2), ("qvel", 2), ("finger_pos", 2)),
     success_criteria=("simulator", "wrapped"),
     action_bounds=((-1.0, 1.0),) * 2,
+    fps=50,
     # Bit for bit, by the same driver. An arm recolored at random is 0.4 to 1.5 away, and 2 anywhere else; a driver that
     # does not smooth edges 0.24.
     fidelity=Fidelity(alike=0.01, refused=0.5),

@@ -35,5 +35,6 @@ TWOROOM = Task(
     success_criteria=("simulator", "swept", "route"),
     goal_radius=GOAL_RADIUS,
     action_bounds=((-1.0, 1.0),) * 2,
+    fps=10,
     make_simulator=partial(import_simulator, "lewm_cli.tasks.tworoom.simulator:TwoRoomSimulator"),
 )

@@ -1,0 +1,93 @@
+"""`lewm export`: recordings for other tools."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lewm_cli.cli import completion, early, options
+from lewm_cli.errors import UsageError
+from lewm_cli.workers import available_cores
+
+EXAMPLES = options.examples(
+    "lewm export pusht/demos --to lerobot",
+    "lewm export pusht/demos --to lerobot --frames png --last-row drop",
+    "lewm export robot/pick --to lerobot --codec h264 --quality 18 --output pick-h264",
+    'lewm export robot/pick.h5 --to lerobot --fps 30 --camera front --task "pick up the cube"',
+)
+
+USUAL_QUALITY = 30
+
+
+def command(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a recording, or an HDF5 file.",
+            show_default=False,
+            autocompletion=completion.names(completion.recordings),
+        ),
+    ],
+    to: Annotated[Literal["lerobot"], typer.Option("--to", help="The format.", show_default=False)],
+    output: Annotated[Path | None, options.file("The folder.", default="NAME-lerobot, here", metavar="FOLDER")] = None,
+    frames: Annotated[
+        Literal["video", "png"], typer.Option(help="Videos, or images in the tables, which lose nothing.")
+    ] = "video",
+    codec: Annotated[
+        Literal["av1", "h264", "hevc"] | None, typer.Option(help="Of the videos.", show_default="av1")
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=51, metavar="CRF", help="Of the videos; 0 is best.", show_default=f"{USUAL_QUALITY}, as LeRobot"
+        ),
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="Name of the frames.", show_default="as imported, or camera")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1000, help="Frames per second.", show_default="as recorded, or the simulator's"),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What is done, in words.", show_default="as recorded, or the task's name"),
+    ] = None,
+    last_row: Annotated[
+        Literal["repeat", "drop"],
+        typer.Option(help="Give the frame after the last action that action once more, or leave it out."),
+    ] = "repeat",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that encode; does not change the content.", show_default="all cores")
+    ] = available_cores(),
+    home: options.Home = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a recording as a folder that other tools read.
+
+    lerobot: a LeRobot data set, version 3.0, with frames in videos or as images
+
+    Nothing is overwritten; the folder appears when it is whole.
+    """
+    if frames == "png" and (codec or quality is not None):
+        raise UsageError("--codec and --quality are about videos, and --frames png writes none; leave them out")
+    where = early.find_home(home, datasets=[dataset])
+    from lewm_cli.exchange.lerobot_quantities import LastRow
+    from lewm_cli.exchange.video_encoding import VideoCodec
+    from lewm_cli.flows.export import ExportRequest, export
+    from lewm_cli.report import Output, export_tables, export_tree
+
+    terminal = Output(as_json=json, quiet=quiet)
+    request = ExportRequest(
+        dataset=dataset,
+        folder=output,
+        camera=camera,
+        fps=fps,
+        task=task,
+        codec=VideoCodec(codec or "av1") if frames == "video" else None,
+        quality=USUAL_QUALITY if quality is None else quality,
+        last_row=LastRow(last_row),
+    )
+    exported = export(where, request, workers=workers, say=terminal.say, progress=terminal.progress)
+    terminal.result(export_tree(exported), lambda: export_tables(exported))
