@@ -26,7 +26,7 @@ OTHERWISE = ("pixels", ACTION, TASK, SOURCE_ROW, "step_idx")
 
 
 class LastRow(StrEnum):
-    """What becomes of a frame at which no action was taken; LeRobot has one at every frame."""
+    """The fate of a frame at which no action was taken; LeRobot has an action at every frame."""
 
     DROP = "drop"
     REPEAT = "repeat"
