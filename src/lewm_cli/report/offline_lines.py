@@ -54,7 +54,7 @@ def ranking_name(one: ActionRanking) -> str:
 
 
 def retrieval_rows(one: GoalRetrieval) -> Iterator[tuple[str, str, str, str]]:
-    """One row for each way to find the goal: how often it is the nearest, among the five nearest, and the median rank."""
+    """One row for each way to find the goal: how often it is the nearest or among five, and its median rank."""
     for name, found in (("imagined", one.model), ("standing still", one.copying), ("untrained", one.untrained)):
         yield name, str(found.nearest), str(found.among_five), number(found.median_rank)
     five = percent(min(1.0, FIVE / one.frames))
