@@ -87,7 +87,7 @@ class Late(LoopEvent):
 
 @dataclass(frozen=True)
 class Unlike(LoopEvent):
-    """A frame is unlike those of the recording; what was planned is dropped."""
+    """A frame is unlike the frames of the recording; what was planned is dropped."""
 
     score: float
     threshold: float
