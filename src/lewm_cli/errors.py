@@ -39,7 +39,8 @@ class UnlikeError(LewmError):
         times = f"{score / threshold:.3g} times" if threshold > 0 else "more than"
         super().__init__(
             f"{what} is unlike the frames of the recording: its score {score:.4g} is {times} the threshold "
-            f"{threshold:.4g}; look at what the camera sees (its place, its colors, something in the way), or record more of it"
+            f"{threshold:.4g}; look at what the camera sees (its place, its colors, something in the way), or record "
+            "more of it"
         )
         self.score, self.threshold = score, threshold
 
