@@ -27,7 +27,7 @@ class UsageError(LewmError):
 
 
 class UnlikeError(LewmError):
-    """A frame is unlike those of the recording, so that nothing is planned from it.
+    """A frame is unlike the frames of the recording, so that nothing is planned from it.
 
     Args:
         what: the frame, in words: "the goal".
@@ -38,8 +38,9 @@ class UnlikeError(LewmError):
     def __init__(self, what: str, score: float, threshold: float) -> None:
         times = f"{score / threshold:.3g} times" if threshold > 0 else "more than"
         super().__init__(
-            f"{what} is unlike those of the recording: its score {score:.4g} is {times} the threshold {threshold:.4g}; "
-            "look at what the camera sees (its place, its colors, something in the way), or record more of it"
+            f"{what} is unlike the frames of the recording: its score {score:.4g} is {times} the threshold "
+            f"{threshold:.4g}; look at what the camera sees (its place, its colors, something in the way), or record "
+            "more of it"
         )
         self.score, self.threshold = score, threshold
 

@@ -185,7 +185,7 @@ def test_unlike_frame_gives_no_action_and_leaves_the_plan(tworoom_run: Run, fram
     policy, other = (Policy(tworoom_run, frames[1], planner=PLANNER, alarm=alarm) for _ in range(2))
     assert np.array_equal(policy.act(frames[0]), other.act(frames[0]))
     for strange in (frames[0] // 2, frames[0][:, :, ::-1], 255 - frames[0]):
-        with pytest.raises(UnlikeError, match="the frame is unlike those of the recording: its score") as refused:
+        with pytest.raises(UnlikeError, match="the frame is unlike the frames of the recording: its score") as refused:
             policy.act(strange)
         assert refused.value.score > refused.value.threshold == 0.5
     with pytest.raises(UnlikeError, match="the goal is unlike"):

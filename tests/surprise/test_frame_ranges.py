@@ -63,6 +63,8 @@ def test_frames_that_never_change_are_like_themselves_only():
     alarm = ranges.alarm((0, 1, 2), (3,), 0.5)
     assert (alarm.threshold, alarm.score(frame[0]), alarm.score(frame[0] + 1)) == (0, 0, 1)
     said = str(UnlikeError("the frame", alarm.score(frame[0] + 1), alarm.threshold))
-    assert said.startswith("the frame is unlike those of the recording: its score 1 is more than the threshold 0; look")
+    assert said.startswith(
+        "the frame is unlike the frames of the recording: its score 1 is more than the threshold 0; look"
+    )
     with pytest.raises(TooFewError):
         ranges.alarm((0, 1, 2), (3,), 0.01)

@@ -44,7 +44,7 @@ class Robot(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Let go of the hardware; asked for only after the robot itself has failed."""
+        """Let go of the hardware; asked for only after a robot's own method has failed."""
         ...
 
 
@@ -87,7 +87,7 @@ class Late(LoopEvent):
 
 @dataclass(frozen=True)
 class Unlike(LoopEvent):
-    """A frame is unlike those of the recording; what was planned is dropped."""
+    """A frame is unlike the frames of the recording; what was planned is dropped."""
 
     score: float
     threshold: float
@@ -118,7 +118,7 @@ class Overrun(LoopEvent):
     """A tick took longer than it may.
 
     Args:
-        late: seconds after which the next one was due.
+        late: seconds by which it went past the next one.
     """
 
     late: float
@@ -157,7 +157,7 @@ class ControlLoop:
     """Drives a robot by a policy at a fixed rate.
 
     Every `1 / rate` seconds the robot is sent one action, or asked to hold. It is looked at once per model step, that
-    is, every `frameskip` actions, and at every tick while it holds.
+    is, every `frameskip` actions, and at every tick while it holds because of what was seen.
 
     Args:
         policy: with its goal and its limits. Its `seconds`, if they are given, are the watchdog: a plan that takes

@@ -85,7 +85,7 @@ class Policy:
         max_step: largest change of a dimension from one action to the next, in the recording's units: a number, or
             one per dimension. The first action counts from the one that `reset` is told of.
         seconds: that a plan may take; `act` raises LateError then, whatever the planner still does.
-        on_unlike: raise UnlikeError for a frame that is unlike those of the recording, or ignore that.
+        on_unlike: raise UnlikeError for a frame that is unlike the frames of the recording, or ignore that.
         tolerance: times the calibrated threshold, above which a frame is unlike.
         alarm: tells how unlike a frame is; none is refused without it.
 
