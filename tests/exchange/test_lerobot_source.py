@@ -164,6 +164,22 @@ def test_only_the_needed_rows_and_columns_are_read(copied: Copied):
         source.actions(0)
 
 
+def test_description_of_a_table_is_read_once_however_many_groups_it_has(
+    copied: Copied, monkeypatch: pytest.MonkeyPatch
+):
+    folder = copied("lerobot_v30")
+    table = parquet.read_table(table_of(folder))
+    with parquet.ParquetWriter(table_of(folder), table.schema) as writer:
+        for start in range(0, len(table), 5):
+            writer.write_table(table.slice(start, 5))
+    read, asked = parquet.read_metadata, []
+    monkeypatch.setattr(parquet, "read_metadata", lambda path, **more: asked.append(path) or read(path, **more))
+    source = opened(folder)
+    actions = [source.actions(number) for number in range(len(source.episodes))]
+    assert asked.count(table_of(folder)) == 1
+    assert np.array_equal(np.concatenate(actions), np.stack(table["action"].to_pylist()))
+
+
 def test_nothing_known_is_nan(copied: Copied):
     folder = copied("lerobot_v21")
     rows = [[0.0, None, 2.0], *[[1.0, 2.0, 3.0]] * 4]
