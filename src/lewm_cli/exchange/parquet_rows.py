@@ -115,7 +115,7 @@ def _bounds(path: Path, changed: int, key: str) -> tuple[npt.NDArray[np.float64]
         if metadata.schema.column(index).path == key:
             for group in range(metadata.num_row_groups):
                 statistics = metadata.row_group(group).column(index).statistics
-                if statistics and statistics.has_min_max:
+                if statistics and statistics.has_min_max and isinstance(statistics.min, int | float):
                     bounds[group] = statistics.min, statistics.max
     return bounds[:, 0], bounds[:, 1]
 
