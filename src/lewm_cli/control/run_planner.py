@@ -111,7 +111,7 @@ class Planner(Actor):
         Args:
             cancelled: set by another thread when the plans are not wanted anymore; raises CancelledError then.
         """
-        cost = self.latent_cost(starts, torch.stack([one.goal for one in episodes]))
+        cost = self.cost(episodes, starts)
         with self.clock("planner"):
             problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
             plan = self.solver.solve(replace(problem, cancelled=cancelled))
@@ -122,6 +122,10 @@ class Planner(Actor):
             if self.config.warm_start:
                 episode.warm_start = plan.warm_start(number, self.config.receding)
         return list(self.actions_of(plan.actions))
+
+    def cost(self, episodes: Sequence[PlannedEpisode], starts: Tensor) -> Cost:
+        """Build the cost of candidates for episodes from latents (E, D) of what they look like now."""
+        return self.latent_cost(starts, torch.stack([one.goal for one in episodes]))
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
         """Build the cost of candidates from latents (E, D) of what is seen now and of goals."""

@@ -155,7 +155,7 @@ class TruePlanner(Planner):
             self._rollouts[seed] = replace(self._rollouts[seed], before=np.concatenate([before, actions[: self.steps]]))
         return chosen
 
-    def cost(self, episodes: Sequence[PlannedEpisode], seen: Sequence[Observation]) -> Cost:
+    def cost(self, episodes: Sequence[PlannedEpisode], starts: torch.Tensor) -> Cost:
         """See `Planner`; from where the episodes have come to."""
         rollouts = tuple(self._rollouts[episode.generator.initial_seed()] for episode in episodes)
         if self._by == "true state":

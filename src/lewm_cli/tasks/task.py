@@ -217,7 +217,7 @@ class Task:
     title: str
     aliases: tuple[str, ...] = ()
     released_dataset: str | None = None
-    demonstrators: Mapping[str, str] = field(default_factory=dict)
+    demonstrators: Mapping[str, str] = field(default_factory=dict, hash=False)
     episode_column: str = "ep_idx"
     start_columns: tuple[str, ...] = ()
     goal_columns: tuple[str, ...] = ()
