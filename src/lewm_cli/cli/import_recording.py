@@ -10,9 +10,9 @@ from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
-    "lewm import lerobot/pusht --dry-run",
-    "lewm import recordings/pick --camera observation.images.front --name robot/pick",
-    "lewm import demos.hdf5 --fit pad --size 128",
+    "lewm import recordings/pick --camera front --dry-run",
+    "lewm import recordings/pick --camera front --name robot/pick",
+    "lewm import demos.hdf5 --camera agentview_image --fit pad --size 128",
     "lewm import flat.h5 --map pixels=obs/image --map action=act --episodes ep_id",
     "lewm import videos/ --box 80,0,480,480 --name robot/videos",
 )
