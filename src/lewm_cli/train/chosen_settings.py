@@ -38,7 +38,7 @@ epochs of the smallest released recording are."""
 PARTS = 4
 """Batches that a pass over the clips has at least: of fewer clips, a batch takes the largest power of two that fits."""
 
-HELD_OUT, LARGEST_PART = 6, 0.25
+HELD_OUT, LARGEST_PART = 6, 0.4
 """Episodes that are held out of a small recording, so that `lewm eval` has the five that an interval over episodes
 needs and one that may be too short; and the share of the episodes that may be held out for it."""
 
