@@ -81,6 +81,7 @@ def full() -> str:
 def test_page_with_everything_has_every_section(full):
     for heading in (
         "Planning",
+        "Without a simulator",
         "Training",
         "Latent map",
         "Probes",
@@ -92,7 +93,7 @@ def test_page_with_everything_has_every_section(full):
         "Provenance",
     ):
         assert re.search(rf"<h[23][^>]*>{heading}</h", full)
-    assert full.count('class="figure"') == 2 + 4 + 2 + (2 + 1 + 2) + (5 + 4) + 1 + 2 + 2 + 2
+    assert full.count('class="figure"') == 2 + 1 + 4 + 2 + (2 + 1 + 2) + (5 + 4) + 1 + 2 + 2 + 2
     assert full.count('<div class="viewer"') == 1
     assert "A new plan is made after 25 steps." in full
     assert "the distance between the latent it predicts and the latent of the goal, keeps the best, and draws" in full

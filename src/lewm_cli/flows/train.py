@@ -30,6 +30,7 @@ from lewm_cli.methods import RunCard
 from lewm_cli.model import FrozenEncoder, resolve_device
 from lewm_cli.plural import counted
 from lewm_cli.store import Home, RunFiles, Say, load_run
+from lewm_cli.tasks import GENERIC
 from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
 
 
@@ -69,6 +70,8 @@ def train(
         short = int((job.dataset.lengths < split.train.span).sum())
         if short:
             say(f"left out: {short} of {job.dataset.episodes} episodes, shorter than a clip ({split.train.span} rows)")
+        if job.task is GENERIC:
+            _say_too_few(len(split.held_out_episodes), say)
         parent = load_run(home, request.init_from, say=say) if request.init_from else None
         card = resumed_card(job.card, there) if job.card else new_card(job, split, there, parent)
         if parent and parent.method != job.config.method:
@@ -116,6 +119,16 @@ def train(
             write_text(job.files.config, tomli_w.dumps(job.config.model_dump(by_alias=True, exclude_none=True)))
         keep_log_settings(job.files, job.config.log)
         return trainer.run(resume=request.resume)
+
+
+def _say_too_few(held_out: int, say: Say) -> None:
+    from lewm_cli.offline import FEWEST  # late: what measures takes long to import
+
+    if held_out < FEWEST:
+        say(
+            f"note: {counted(held_out, 'whole episode')} held out, and `lewm eval` needs {FEWEST}; record more, hold "
+            "out more with --set data.validation=0.5, or name another recording when you evaluate: --dataset"
+        )
 
 
 @contextmanager
