@@ -37,7 +37,6 @@ from lewm_cli.exchange.hdf5_source import (
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
 from lewm_cli.suggestion import command, few, offer
-from lewm_cli.system_errors import explain
 
 ACTIONS = ("action", "actions")
 
@@ -52,10 +51,7 @@ OneSource = TypeVar("OneSource", bound=ColumnSource)
 
 def open_flat_hdf5(path: Path, name: str, asked: Asked) -> Source | None:
     """Open a file, or a folder of files, with flat columns; None if it is no HDF5."""
-    try:
-        files = hdf5_files(path)
-    except OSError as error:
-        raise explain(error, path, "read") from error
+    files = hdf5_files(path)
     if not files:
         return None
     with looked_into(files[0]) as file:
