@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
 from lewm_cli.data.layouts import LOOKED_INTO
-from lewm_cli.data.pixel_format import decoded_image
+from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions
@@ -134,8 +134,8 @@ class ColumnSource(Source):
             if not self.encoded:
                 yield frame
                 continue
-            at = f"{rows.file}, row {row} of {self.pixels} in {self.episodes[number].name}"
-            image = decoded_image(frame, at)
+            at = f"{rows.file}: row {row} of {self.pixels} in {self.episodes[number].name}"
+            image = decode_image(bytes(frame), at)
             if size is not None and image.shape != size:
                 raise LewmError(
                     f"{at} is an image of {image.shape[1]} x {image.shape[0]} pixels, and those before of {size[1]} x "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data.video_dataset import decode_image
+from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_frames import decoded_frames
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
