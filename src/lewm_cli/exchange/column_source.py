@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
+from lewm_cli.data.imported import RESERVED
 from lewm_cli.data.layouts import LOOKED_INTO
 from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_dataset import in_order
@@ -20,9 +20,6 @@ from lewm_cli.exchange.source import Asked, RawEpisode, Source
 from lewm_cli.suggestion import command, few
 
 Array = npt.NDArray[Any]
-
-RESERVED = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "episode_idx", "step_idx", SOURCE_ROW, SOURCE_EPISODES)
-"""Names of columns that a recording writes itself."""
 
 
 @dataclass(frozen=True)

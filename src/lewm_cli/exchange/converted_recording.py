@@ -14,7 +14,7 @@ import numpy as np
 
 from lewm_cli import __version__
 from lewm_cli.data.frame_writer import USUAL, EncodedFrames, FrameWriter, written_frames
-from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW, Imported
+from lewm_cli.data.imported import RESERVED, SOURCE_EPISODES, SOURCE_ROW, Imported
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.converted_episode import FRAMES, SIZES, ConvertedEpisode, converter
 from lewm_cli.exchange.source import Asked
@@ -33,9 +33,6 @@ LENGTH = 8
 
 APPENDED = 256
 """Frames that are in memory at once, packed."""
-
-OWN = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "step_idx", SOURCE_EPISODES, SOURCE_ROW)
-"""Names that recordings use themselves, so that a column of the source cannot have them."""
 
 Advance = Callable[[int], None]
 
@@ -267,7 +264,9 @@ class Conversion:
         lengths = np.concatenate([episode.lengths for episode in filled])
         names = dict.fromkeys(name for episode in filled for name in episode.columns)
         columns = {name.replace("/", "."): _column(name, filled) for name in names}
-        left_out = [name for name, values in columns.items() if values is None or (name in OWN and name != "action")]
+        left_out = [
+            name for name, values in columns.items() if values is None or (name in RESERVED and name != "action")
+        ]
         for name in left_out:
             del columns[name]
         columns["ep_idx"] = np.repeat(np.arange(len(lengths)), lengths)

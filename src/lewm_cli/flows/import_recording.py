@@ -4,19 +4,17 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from lewm_cli.config import Box, Fit
 from lewm_cli.data import Dataset, open_dataset, require_usable
 from lewm_cli.errors import LewmError, MissingError, TakenError, UsageError
 from lewm_cli.exchange.converted_recording import Conversion, Finished
 from lewm_cli.exchange.lerobot_source import lerobot_files
-from lewm_cli.exchange.pixel_conversion import Colors
 from lewm_cli.exchange.recognized import open_source
 from lewm_cli.exchange.source import Asked
-from lewm_cli.exchange.survey import Survey, survey
+from lewm_cli.exchange.survey import AskedFrames, Survey, survey
 from lewm_cli.fetch.archive_checks import gigabytes
 from lewm_cli.fetch.destinations import free_bytes
 from lewm_cli.files import locked, remove_stale_parts, sync, try_writing
@@ -45,19 +43,14 @@ class ImportRequest:
         source: path or Hub id, as typed.
         asked: of the layout.
         name: of the recording; a free one like the source's if not given.
-        fit, box, size: say how frames become square, as of `survey`.
-        colors, white: say what raw frames are, as of `recognize`.
+        frames: asked of its frames.
         skip_damaged: leave out episodes that cannot be read.
     """
 
     source: str
     asked: Asked
     name: str | None = None
-    fit: Fit = "crop"
-    box: Box | None = None
-    size: int | None = None
-    colors: Colors = "rgb"
-    white: int | None = None
+    frames: AskedFrames = field(default_factory=AskedFrames)
     skip_damaged: bool = False
 
 
@@ -125,15 +118,7 @@ def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download:
         path = hub_dataset(typed, lambda folder: lerobot_files(folder, typed, asked), say, progress, download=download)
     source = open_source(path, typed, asked)
     with progress(f"looking at {source.name}", len(source.episodes), "episodes") as advance:
-        return survey(
-            source,
-            fit=request.fit,
-            box=request.box,
-            size=request.size,
-            colors=request.colors,
-            white=request.white,
-            advance=advance,
-        )
+        return survey(source, request.frames, advance)
 
 
 def _imported(
