@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from lewm_cli.data import Dataset, open_dataset, require_usable
-from lewm_cli.errors import LewmError, MissingError, TakenError, UsageError
+from lewm_cli.errors import LewmError, MissingError, TakenError
 from lewm_cli.exchange.converted_recording import Conversion, Finished
 from lewm_cli.exchange.lerobot_source import lerobot_files
 from lewm_cli.exchange.recognized import open_source
@@ -22,8 +22,8 @@ from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home, Say, is_name
 from lewm_cli.store.home import half_done
+from lewm_cli.store.names import RELEASED
 from lewm_cli.system_errors import explained
-from lewm_cli.tasks import TASKS
 from lewm_cli.workers import IN_FLIGHT
 
 MEGABYTE = 10**6
@@ -157,11 +157,7 @@ def _free_names(home: Home, request: ImportRequest) -> Iterator[str]:
 
 def _refuse_taken(home: Home, name: str) -> None:
     """Raises an error if a name cannot be that of a new recording; half an import that was done goes."""
-    if not is_name(name):
-        raise UsageError(f"{name!r} cannot name a recording; choose a --name, like robot/pick")
-    path = home.dataset_path(name)
-    if path.stem in {task.released_dataset for task in TASKS}:
-        raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
+    path = home.new_dataset_path(name)
     if home.dataset_file(name):
         if path.exists():
             shutil.rmtree(half_done(path, "import"), ignore_errors=True)  # of a call that was killed at its end
@@ -174,8 +170,7 @@ def _usual_name(typed: str) -> str:
         return typed
     path = Path(typed).expanduser().resolve()
     stem = re.sub(r"[^\w.+-]+", "-", path.name if path.is_dir() else path.stem).strip(".-")
-    released = {task.released_dataset for task in TASKS}
-    return stem if is_name(stem) and stem not in released else f"{stem}-imported".lstrip("-")
+    return stem if is_name(stem) and stem not in RELEASED else f"{stem}-imported".lstrip("-")
 
 
 def _megabytes(advance: Callable[[int], None]) -> Callable[[int], None]:
