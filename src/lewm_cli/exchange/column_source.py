@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions
-from lewm_cli.exchange.source import Asked, RawEpisode, Source
+from lewm_cli.exchange.source import Asked, RawEpisode, Source, narrowed
 from lewm_cli.suggestion import command, few
 
 Array = npt.NDArray[Any]
@@ -101,10 +101,7 @@ class ColumnSource(Source):
     def read(self, number: int) -> RawEpisode:
         rows = self._readable(number)
         columns = {quantity.name: self._table(rows, quantity) for quantity in self.quantities}
-        narrow = {name: table[:, 0] if table.shape[1] == 1 else table for name, table in columns.items()}
-        # Proprioception is (T, P), whatever P is.
-        columns = {name: columns[name] if name == "proprio" else table for name, table in narrow.items()}
-        return RawEpisode(self._frames(number), self.actions(number), columns=columns)
+        return RawEpisode(self._frames(number), self.actions(number), columns=narrowed(columns))
 
     def _readable(self, number: int) -> EpisodeRows:
         rows = self.rows[number]
@@ -125,7 +122,7 @@ class ColumnSource(Source):
         missing = np.full((rows.frames - len(table), table.shape[1]), np.nan, kind)
         return np.concatenate([table, missing])
 
-    def _frames(self, number: int) -> Iterator[Array]:
+    def _frames(self, number: int) -> Generator[Array, None, None]:
         rows, size = self.rows[number], None
         for row, frame in enumerate(self.stored_frames(rows)):
             if not self.encoded:

@@ -11,7 +11,7 @@ video begins, or those in the names of images.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -110,9 +110,9 @@ class VideoSource(Source):
         table = _table(take.table, self.chosen)
         first, end = take.rows or (0, len(table.actions))
         columns = {} if table.state is None else {"proprio": table.state[first:end]}
-        raw = RawEpisode(frames=iter(()), actions=table.actions[first:end], columns=columns)
+        raw = RawEpisode(_pictures(take.pictures, 0, None), table.actions[first:end], columns=columns)
         if take.rows is None and table.times is None and table.frames is None:
-            return replace(raw, frames=_pictures(take.pictures, 0, None))
+            return raw
         clock = _clock(take.pictures)
         if len(clock) - len(table.actions) in (0, 1):
             return self._row_by_row(raw, take, table, len(clock))
@@ -123,7 +123,7 @@ class VideoSource(Source):
         else:
             raise LewmError(f"{self.episodes[number].name}: {unequal(len(clock), len(table.actions))}")
         if take.rows is None:
-            return replace(raw, frames=_pictures(take.pictures, 0, None), frame_times=shown, action_times=given)
+            return replace(raw, frame_times=shown, action_times=given)
         if (np.diff(given) <= 0).any():
             what = "times" if table.frames is None else "frames"
             raise LewmError(
@@ -414,7 +414,7 @@ def _image_rate(images: Path, table: ActionTable) -> float | None:
     return round(1 / step, 3) if step > 0 else None
 
 
-def _pictures(place: Path, first: int, count: int | None) -> Iterator[npt.NDArray[Any]]:
+def _pictures(place: Path, first: int, count: int | None) -> Generator[npt.NDArray[Any], None, None]:
     """Frames of a video or a folder of images, `count` of them from number `first` on."""
     if place.is_file():
         yield from decoded_frames(place, float(_clock(place)[first]) if first else 0.0, count)
