@@ -73,7 +73,7 @@ def command(
     if frames == "png" and (codec or quality is not None):
         raise UsageError("--codec and --quality are about videos, and --frames png writes none; leave them out")
     where = early.find_home(home, datasets=[dataset])
-    from lewm_cli.exchange.lerobot_quantities import LastRow
+    from lewm_cli.exchange.lerobot_features import LastRow
     from lewm_cli.exchange.video_encoding import VideoCodec
     from lewm_cli.flows.export import ExportRequest, export
     from lewm_cli.report import Output, export_tables, export_tree

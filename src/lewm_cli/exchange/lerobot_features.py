@@ -1,4 +1,4 @@
-"""The episodes and quantities of a recording that a LeRobot data set takes: their rows, names, types and statistics."""
+"""The episodes and features of a recording that a LeRobot data set takes: their rows, names, types and statistics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantity:
+class WrittenFeature:
     """Numbers that are written for every frame.
 
     Args:
@@ -94,9 +94,9 @@ def find_stretches(dataset: Dataset, last_row: LastRow) -> list[Stretch]:
     return found
 
 
-def choose_quantities(
+def choose_features(
     dataset: Dataset, stretches: Sequence[Stretch], action_names: Sequence[str], counters: Sequence[str]
-) -> tuple[list[Quantity], list[str]]:
+) -> tuple[list[WrittenFeature], list[str]]:
     """Choose the columns of floats that every frame has, the actions first; and say of the others why they are left.
 
     Args:
@@ -105,7 +105,7 @@ def choose_quantities(
     """
     actions = dataset.actions[np.concatenate([stretch.acted for stretch in stretches])]
     names = tuple(action_names) or _numbered(ACTION, actions.shape[1])
-    found = [Quantity(ACTION, ACTION, "float32", actions.shape[1:], names, Statistics.of_rows(actions))]
+    found = [WrittenFeature(ACTION, ACTION, "float32", actions.shape[1:], names, Statistics.of_rows(actions))]
     left: list[str] = []
     columns = [column for column in dataset.columns if column.name not in (*OTHERWISE, *counters)]
     has_proprio = any(column.name == PROPRIO for column in columns)
@@ -113,19 +113,19 @@ def choose_quantities(
         key, width = _key(column.name, has_proprio), prod(column.shape)
         if np.dtype(column.dtype).kind != "f" or len(column.shape) > 1 or not width:
             left.append(f"{column.name} ({column.dtype}{' of several axes' * (len(column.shape) > 1)})")
-        elif "/" in key or key in (quantity.key for quantity in found):
+        elif "/" in key or key in (feature.key for feature in found):
             left.append(f"{column.name} ({key} cannot be its name)")
         elif not np.isfinite(values := _written_rows(dataset, column.name, stretches)).all():
             left.append(f"{column.name} (NaN or infinite in {np.count_nonzero(~np.isfinite(values)):,} places)")
         else:
             names, statistics = _numbered(column.name, width), Statistics.of_rows(values)
-            found.append(Quantity(key, column.name, values.dtype.name, (width,), names, statistics))
+            found.append(WrittenFeature(key, column.name, values.dtype.name, (width,), names, statistics))
     return found, left
 
 
-def counting_quantities(
+def counting_features(
     dataset: Dataset, stretches: Sequence[Stretch], rate: Fraction, *, tasks: bool
-) -> list[Quantity]:
+) -> list[WrittenFeature]:
     """The times and numbers of frames, episodes and tasks, which every data set has.
 
     Args:
@@ -135,7 +135,9 @@ def counting_quantities(
     rows = {key: np.concatenate([counts[key] for counts in every]) for key in every[0]}
     rows[TASK] = _written_rows(dataset, TASK, stretches) if tasks else np.zeros(len(rows["index"]), np.int64)
     return [
-        Quantity(key, TASK if tasks and key == TASK else None, each.dtype.name, (1,), None, Statistics.of_rows(each))
+        WrittenFeature(
+            key, TASK if tasks and key == TASK else None, each.dtype.name, (1,), None, Statistics.of_rows(each)
+        )
         for key, each in rows.items()
     ]
 
