@@ -312,6 +312,18 @@ def test_actions_that_say_nothing_are_said_at_the_end(tmp_path: Path, value: flo
     assert done.err.splitlines()[-1] == f"next: lewm train {NAME}"
 
 
+@pytest.mark.parametrize("value", [np.inf, 1e39])
+def test_infinite_action_is_said_before_anything_is_converted(tmp_path: Path, value: float):
+    raw = episodes()
+    raw[1]["actions"] = raw[1]["actions"].astype(np.float64)
+    raw[1]["actions"][5, 1] = value
+    source = write_toy(tmp_path / "toy", raw)
+    said = run(tmp_path / "home", source).sentence()
+    assert "episode-1 has an action in row 5 that is infinite, or too large for 32 bits" in said
+    assert halves(tmp_path) == []
+    assert imported(tmp_path / "home", source, "--skip-damaged")["rows"] == LENGTHS[0] + LENGTHS[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -318,11 +318,54 @@ def test_missing_part_of_the_description_is_named(copied: Copied, key: str):
     assert f"{key} is missing" in refused(folder)
 
 
-@pytest.mark.parametrize("template", ["../../{video_key}.mp4", "/etc/passwd", "videos/{camera}.mp4", "", None])
+WRONG_PATHS = (
+    "../../{video_key}.mp4",
+    "/etc/passwd",
+    "videos/{camera}.mp4",
+    "{video_key.__class__}",
+    "{file_index:0999999999d}",
+    "a\0b",
+    "",
+    None,
+)
+
+
+@pytest.mark.parametrize("template", WRONG_PATHS)
 def test_path_that_leads_out_of_the_folder_is_refused(copied: Copied, template: str | None):
     folder = copied("lerobot_v30")
     change_info(folder, lambda info: info.update(video_path=template))
     assert f"{folder / 'meta/info.json'} has a path that" in refused(folder)
+
+
+def test_links_that_lead_out_of_the_data_set_are_refused_but_for_those_of_the_hub(copied: Copied, tmp_path: Path):
+    folder = copied("lerobot_v30")
+    (tmp_path / "blobs").mkdir()
+    video = video_of(folder)
+    video.rename(tmp_path / "blobs/elsewhere.mp4")
+    video.symlink_to(tmp_path / "blobs/elsewhere.mp4")
+    assert f"{video} is a link out of the data set, to {tmp_path / 'blobs/elsewhere.mp4'}" in refused(folder)
+    (tmp_path / "linked").symlink_to(folder)
+    assert "is a link out of the data set" in refused(tmp_path / "linked")
+    (tmp_path / "snapshots").mkdir()
+    folder.rename(tmp_path / "snapshots/1234")
+    (tmp_path / "own").symlink_to(tmp_path / "snapshots/1234")
+    for place in (tmp_path / "snapshots/1234", tmp_path / "own"):
+        assert len(list(opened(place).read(0).frames)) == LENGTHS[0]
+
+
+def test_description_that_claims_more_than_memory_holds_is_refused(copied: Copied):
+    folder = copied("lerobot_v30")
+    change_info(folder, lambda info: info["features"]["action"].update(shape=[10**12]))
+    assert "features.action.shape.0 = 1000000000000" in refused(folder)
+    (folder / "meta/info.json").write_text("[" * 200_000)
+    assert "meta/info.json is cut short or no JSON" in refused(folder)
+
+
+def test_pipe_in_place_of_a_table_is_said(copied: Copied):
+    folder = copied("lerobot_v30")
+    table_of(folder).unlink()
+    os.mkfifo(table_of(folder))
+    assert "it is a pipe" in refused(folder)
 
 
 def test_line_that_is_damaged_is_counted(copied: Copied):

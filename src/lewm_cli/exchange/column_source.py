@@ -21,6 +21,9 @@ from lewm_cli.suggestion import command, few
 
 Array = npt.NDArray[Any]
 
+WIDEST = 4096
+"""Numbers in a row of actions, and of what comes along as a column."""
+
 
 @dataclass(frozen=True)
 class EpisodeRows:
@@ -191,7 +194,13 @@ def chosen_dimensions(name: str, widths: Mapping[str, int], asked: Asked) -> tup
 
     Raises:
         UsageError: one of them is not there, or stands twice.
+        LewmError: they are no actions, for a row has too many numbers.
     """
+    if sum(widths.values()) > WIDEST:
+        raise LewmError(
+            f"{name} has actions of {sum(widths.values()):,} dimensions, and {WIDEST:,} are the most; name others with "
+            "--map action=PATH"
+        )
     alone = len(widths) == 1
     names = [
         str(place) if alone else column if width == 1 else f"{column}.{place}"

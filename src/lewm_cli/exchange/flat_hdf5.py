@@ -17,6 +17,7 @@ from lewm_cli.data.layouts import D4RL, color_frames, file_layout
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_camera
 from lewm_cli.exchange.column_source import (
+    WIDEST,
     ColumnSource,
     EpisodeRows,
     Quantity,
@@ -31,6 +32,7 @@ from lewm_cli.exchange.hdf5_source import (
     is_encoded,
     is_table,
     looked_into,
+    refuse_elsewhere,
     width_of,
     with_gaps_as_faults,
 )
@@ -42,9 +44,6 @@ ACTIONS = ("action", "actions")
 
 WHOLE = "file"
 """The word of `--episodes` for a file that is one episode."""
-
-WIDEST = 4096
-"""Numbers in a row of what comes along as a column."""
 
 OneSource = TypeVar("OneSource", bound=ColumnSource)
 
@@ -83,6 +82,7 @@ def flat_source(
     sources, row = list[OneSource](), None
     for path in files:
         with described(path) as file:
+            refuse_elsewhere(file)
             source = _of_file(make, kind, file, path, name, asked, sources[0] if sources else None, len(files) > 1)
             frame = () if source.encoded else file[source.pixels].shape[1:]
             width = sum(width_of(file[one]) for one in source.action)

@@ -1,5 +1,6 @@
 """LeRobot data sets of versions 3.0 and 2.1 as a source: numbers in tables, and frames as images there or in videos."""
 
+import os
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -121,7 +122,7 @@ def open_lerobot(path: Path, name: str, asked: Asked) -> Source | None:
         MissingError: a file in `meta` is not there.
         LewmError: one of them is damaged, they contradict each other, or they are of a version that is not read.
     """
-    if not (path / INFO).exists() and not (path / OLD_INFO).exists():
+    if not (path / INFO).is_file() and not (path / OLD_INFO).is_file():
         return None
     source = _described(path, name, asked)
     return replace(source, files=tuple(file for file in source.files if file.exists()))
@@ -155,11 +156,13 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
     known = {key: column for column, key in named.items() if key}
     others = {key: feature for key, feature in info.features.items() if feature.is_numbers and key != action}
     columns = {known.get(key, key): (key, other.shape[0]) for key, other in others.items() if key not in COUNTERS}
-    places = [path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path]
+    places = {path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path}
+    files = (folder / INFO, *bookkeeping.files, *sorted(places))
+    _refuse_links_out(folder, files)
     return LeRobotSource(
         kind=f"LeRobot {info.codebase_version}",
         name=name,
-        files=(folder / INFO, *bookkeeping.files, *sorted(set(places))),
+        files=files,
         camera=camera,
         cameras=tuple(info.cameras()),
         episodes=tuple(
@@ -176,6 +179,19 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
         columns=columns,
         video_fps=info.features[camera].video_rate or info.fps,
     )
+
+
+def _refuse_links_out(folder: Path, files: tuple[Path, ...]) -> None:
+    """Refuse links that lead out of a data set, which may have come from anybody; raises LewmError."""
+    # In the cache of the Hub, the files of a snapshot are links to what its data set has beside it.
+    there = Path(os.path.realpath(folder))
+    own = there.parents[1] if there.parent.name == "snapshots" else there
+    for file in files:
+        if not (target := Path(os.path.realpath(file))).is_relative_to(own):
+            raise LewmError(
+                f"{file} is a link out of the data set, to {target}; copy the folder with what its links stand for: "
+                "cp -rL OLD NEW"
+            )
 
 
 def _key(info: Info, name: str, column: str, usual: tuple[str, ...], asked: Asked) -> str | None:

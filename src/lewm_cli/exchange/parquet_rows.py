@@ -87,6 +87,8 @@ def _explained(path: Path) -> Iterator[None]:
 def _metadata(path: Path) -> "pyarrow.parquet.FileMetaData":
     from pyarrow import parquet
 
+    if path.is_fifo():  # opening one waits for somebody who writes
+        raise _damaged(path, "")
     with path.open("rb") as file:
         file.seek(-min(len(END), path.stat().st_size), 2)
         if file.read() != END:  # Arrow says it in a way that nobody understands
