@@ -1,6 +1,8 @@
 """A loop at a fixed rate: actions come on time, plans begin where others end, and the robot holds when in doubt."""
 
 import re
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -469,3 +471,20 @@ def test_real_clock_drives_the_simulator(tworoom_run: Run, tworoom: TwoRoomSimul
     assert (drive.ended, drive.steps, len(arm.sent)) == ("steps", 30, 30)
     assert drive.plans == 3
     assert np.isfinite(np.stack([action for _, action in arm.sent])).all()
+
+
+def test_program_ends_well_in_the_middle_of_a_plan():
+    program = """
+import torch
+from lewm_cli.control.real_time import RealTime
+
+def work():
+    numbers = torch.ones(300, 300)
+    for _ in range(300):
+        numbers = torch.nn.functional.normalize(numbers @ numbers)
+    print("planned")
+
+RealTime().start(work)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "planned\n", "")

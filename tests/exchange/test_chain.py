@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 
 from commands import lewm, lewm_here
 from lewm_cli.data import Dataset, open_dataset
-from lewm_cli.store import Home, Run, load_run
+from lewm_cli.store import Home, Run, dataset_task, load_run
+from lewm_cli.tasks import find_task
 from synthetic import TINY
 
 ROWS = 125
@@ -69,6 +70,7 @@ def test_images_train_and_plan_the_same_bit_for_bit(home: Path, direct: Dataset,
     back = around(home, "png", "--frames", "png")
     assert back.identity.fingerprint == direct.identity.fingerprint
     assert back.episode_digests == direct.episode_digests
+    assert dataset_task(back) is dataset_task(direct) is find_task("pusht")  # so that its runs are evaluated there
     np.testing.assert_array_equal(back.read("pixels", slice(None)), direct.read("pixels", slice(None)))
     np.testing.assert_array_equal(latents(back), latents(direct))
     ours, theirs = load_file(home / "run/direct.safetensors"), load_file(train(home, "png"))

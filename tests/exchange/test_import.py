@@ -162,6 +162,7 @@ def test_columns_that_cannot_be_recorded_are_named(tmp_path: Path):
         (["--fit", "pad"], 16, "pad to 16 x 16"),
         (["--fit", "squash", "--size", 8], 8, "squash to 8 x 8"),
         (["--box", "2,1,10,9"], 9, "of which 10 x 9 at 2, 1, crop to 9 x 9"),
+        (["--box", "2,1,9,9"], 9, "of which 9 x 9 at 2, 1, as they are"),
     ],
 )
 def test_frames_become_square_as_asked(tmp_path: Path, source: Path, arguments: list, size: int, framing: str):

@@ -245,6 +245,20 @@ def test_other_keys_are_taken_if_they_are_named(copied: Copied):
     assert "leave out --episodes and --preset" in refused(folder, UsageError, preset="robomimic")
 
 
+def test_columns_go_without_observation_where_the_short_name_is_free(copied: Copied):
+    folder = copied("lerobot_v30")
+    keys = ["environment_state", "effort", "torque", "pixels", "timestamp", "reward"]
+
+    def with_more(info: dict[str, Any]) -> None:
+        number = info["features"]["next.reward"]
+        info["features"] |= {f"observation.{key}": number for key in keys} | {"torque": number}
+
+    change_info(folder, with_more)
+    kept = {"torque", *(f"observation.{key}" for key in ("torque", "pixels", "timestamp", "reward"))}
+    assert set(opened(folder).columns) == {"proprio", "reward", "state", "effort", *kept}
+    assert "observation.environment_state is taken as state" in opened(folder).notes
+
+
 def test_size_of_frames_with_channels_first(copied: Copied):
     folder = copied("lerobot_v30")
     turned = {"shape": [3, 48, 64], "names": ["channels", "height", "width"]}

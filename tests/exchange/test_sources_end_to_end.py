@@ -58,3 +58,9 @@ def test_videos_and_their_tables_become_a_recording(tmp_path: Path):
     assert (dataset.lengths.tolist(), dataset.fps, dataset.imported.action_names) == ([12, 12], 10.0, ("x", "y"))
     seen = dataset.read("pixels", slice(0, 12)).mean(axis=(1, 2, 3))
     assert np.abs(seen - frames.mean(axis=(1, 2, 3))).max() < 4
+
+
+def test_action_dimensions_may_be_named_together(tmp_path: Path):
+    names = ("--camera", "top", "--action", "gripper.pos,shoulder.pos", "--action", "elbow.pos")
+    planned = lewm_here(tmp_path, "import", FIXTURES / "lerobot_v30_images", *names, "--dry-run", "--json").json()
+    assert [action["name"] for action in planned["actions"]] == ["gripper.pos", "shoulder.pos", "elbow.pos"]

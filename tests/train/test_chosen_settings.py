@@ -87,6 +87,12 @@ def test_few_clips_make_small_batches(clips: int, batch: int):
     assert config.optimizer.batch_size == batch
 
 
+@pytest.mark.parametrize(("episodes", "held_out"), [(3, 1), (12, 3), (20, 5), (24, 6), (40, 6), (200, 20)])
+def test_small_recordings_hold_out_enough_to_be_evaluated(episodes: int, held_out: int):
+    config = choose_settings(np.full(episodes, 140), None, "cpu").base.config()
+    assert round(config.data.validation * episodes) == held_out
+
+
 def test_methods_keep_what_they_need():
     chosen = choose_settings(np.full(100, 140), 30, "cpu")
     policy, dino = chosen.base.config("gcbc"), chosen.base.config("dinowm")
@@ -155,7 +161,8 @@ def test_recording_of_a_task_has_the_preset_of_the_task(ask: Callable[..., Asked
 def test_dry_run_says_it_too(ask: Callable[..., Asked], home: Home):
     done = lewm_here(home.write, "train", "robot/pick", "--batch-size", 2, "--dry-run")
     assert done.code == 0, done.err
-    assert [line for line in done.err.splitlines() if line in ask().lines] == ask().lines
+    asked = ask("robot/pick", "optimizer.batch_size=2").lines
+    assert [line for line in done.err.splitlines() if line in asked] == asked
 
 
 def test_what_starts_from_a_run_has_its_sizes_and_the_recording_its_own_facts(tiny: Path, tmp_path: Path):

@@ -16,7 +16,7 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/delta --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/delta --dataset tworoom/test --references",
     "lewm eval tworoom/delta --goal-image goal.png --start-seed 3 --video videos",
-    "lewm eval robot/pick --dataset robot/test --episodes 300",
+    "lewm eval robot/lewm --dataset robot/test --episodes 300",
 )
 
 ABOUT_PAIRS = (

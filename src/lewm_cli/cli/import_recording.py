@@ -10,9 +10,9 @@ from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
-    "lewm import lerobot/pusht --dry-run",
-    "lewm import recordings/pick --camera observation.images.front --name robot/pick",
-    "lewm import demos.hdf5 --fit pad --size 128",
+    "lewm import recordings/pick --camera front --dry-run",
+    "lewm import recordings/pick --camera front --name robot/pick",
+    "lewm import demos.hdf5 --camera agentview_image --fit pad --size 128",
     "lewm import flat.h5 --map pixels=obs/image --map action=act --episodes ep_id",
     "lewm import videos/ --box 80,0,480,480 --name robot/videos",
 )
@@ -35,7 +35,9 @@ def command(
     action: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="An action dimension to take; may be given several times.", show_default="all"
+            metavar="NAME,...",
+            help="Action dimensions to take, in this order; may be given several times.",
+            show_default="all",
         ),
     ] = None,
     fit: Annotated[
@@ -122,7 +124,7 @@ def command(
     from lewm_cli.store import Home
 
     output, where = Output(as_json=json, quiet=quiet), Home.locate(home)
-    asked = Asked(camera, tuple(action or ()), _pairs(maps), episodes, preset)
+    asked = Asked(camera, _names(action), _pairs(maps), episodes, preset)
     frames = AskedFrames(fit, _box(box), size, colors, white)
     request = ImportRequest(source, asked, name, frames, skip_damaged)
     if dry_run:
@@ -132,6 +134,10 @@ def command(
     dataset, finished = import_recording(where, request, workers=workers, say=output.say, progress=output.progress)
     output.result(import_tree(dataset, finished), lambda: import_tables(dataset, finished))
     output.say(f"next: {suggestion.command('train', dataset.name)}")
+
+
+def _names(typed: list[str] | None) -> tuple[str, ...]:
+    return tuple(name for text in typed or () for name in text.split(",") if name)
 
 
 def _pairs(typed: list[str] | None) -> dict[str, str]:

@@ -9,8 +9,8 @@ from lewm_cli.cli import early, options
 
 EXAMPLES = options.examples(
     "lewm plan tworoom/delta --start now.png --goal goal.png",
-    "lewm plan robot/pick --start now.png --goal goal.png --output actions.npy",
-    "lewm plan robot/pick --start now.png --goal goal.jpg --solver cem-gd --plan-ms 50 --json",
+    "lewm plan robot/lewm --start now.png --goal goal.png --output actions.npy",
+    "lewm plan robot/lewm --start now.png --goal goal.jpg --solver cem-gd --plan-ms 50 --json",
 )
 
 

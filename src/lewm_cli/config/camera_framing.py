@@ -44,4 +44,6 @@ class Framing(Section):
 
     def __str__(self) -> str:
         cut = f", of which {self.box.width} x {self.box.height} at {self.box.left}, {self.box.top}" if self.box else ""
-        return f"{self.width} x {self.height}{cut}, {self.fit} to {self.size} x {self.size}"
+        kept = (self.box.width, self.box.height) if self.box else (self.width, self.height)
+        made = "as they are" if kept == (self.size, self.size) else f"{self.fit} to {self.size} x {self.size}"
+        return f"{self.width} x {self.height}{cut}, {made}"

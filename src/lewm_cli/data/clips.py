@@ -20,7 +20,6 @@ from lewm_cli.config import DataConfig, Goals, Inputs
 from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.frames import Frames
 from lewm_cli.errors import LewmError
-from lewm_cli.suggestion import command
 from lewm_cli.workers import LOOK_SECONDS, Answer, Waiting, WorkerDiedError, answers
 
 GOALS = 1
@@ -112,8 +111,8 @@ def split_clips(dataset: Dataset, config: DataConfig, frames: int, seed: int) ->
     else:
         if len(usable) < 2:
             raise LewmError(
-                f"{dataset.path} has one episode that is long enough, and one must be held out; "
-                f"record more with: {command('collect', 'TASK', '--episodes', 'N')}"
+                f"{dataset.path} has one episode that is long enough, and one must be held out; record more, or hold "
+                "out clips of that one with --set data.split=clip"
             )
         count = min(len(usable) - 1, max(1, round(config.validation * len(usable))))
         episodes = np.sort(generator.permutation(usable)[:count])

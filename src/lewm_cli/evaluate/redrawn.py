@@ -55,5 +55,9 @@ def redraw(
         )
     alike = bool(differences[worst] <= fidelity.alike)
     if not alike:
-        say(f"WARNING: {found}, more than {fidelity.alike:g}: the simulator has drifted, and the rate may have with it")
+        video = "a video has changed the frames, or " if dataset.imported else ""
+        say(
+            f"WARNING: {found}, more than {fidelity.alike:g}: {video}the simulator has drifted, and the rate may have "
+            "with it"
+        )
     return Redrawn(frames=len(rows), difference=float(differences[worst]), alike=alike)

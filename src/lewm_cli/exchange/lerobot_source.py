@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lewm_cli.data.imported import RESERVED
 from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_frames import Frame, decoded_frames
 from lewm_cli.errors import LewmError, MissingError, UsageError
@@ -25,7 +26,11 @@ from lewm_cli.system_errors import explain
 ACTIONS = ("action", "actions")
 STATES = ("observation.state", "state")
 REWARDS = ("next.reward", "reward")
+WORLDS = ("observation.environment_state",)
 """Keys of features, the first that is there is taken."""
+
+SEEN = "observation."
+"""A prefix that columns do without, as those of recordings made here do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +157,14 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
     named = {
         "proprio": _key(info, name, "proprio", STATES, asked),
         "reward": _key(info, name, "reward", REWARDS, asked),
+        "state": _key(info, name, "state", WORLDS, asked),
     }
     known = {key: column for column, key in named.items() if key}
-    others = {key: feature for key, feature in info.features.items() if feature.is_numbers and key != action}
-    columns = {known.get(key, key): (key, other.shape[0]) for key, other in others.items() if key not in COUNTERS}
+    others = [key for key, feature in info.features.items() if feature.is_numbers and key not in (action, *COUNTERS)]
+    taken = {*known.values(), *others, *COUNTERS, *RESERVED}
+    short = {key: key.removeprefix(SEEN) for key in others if key not in known}
+    known |= {key: column for key, column in short.items() if column not in taken}
+    columns = {known.get(key, key): (key, info.features[key].shape[0]) for key in others}
     places = {path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path}
     files = (folder / INFO, *bookkeeping.files, *sorted(places))
     _refuse_links_out(folder, files)
@@ -171,7 +180,7 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
         action_names=tuple(feature.dimensions[dimension] for dimension in dimensions if feature.dimensions),
         fps=info.fps,
         tasks=bookkeeping.tasks,
-        notes=tuple(f"{key} is taken as {column}" for key, column in known.items() if key != column),
+        notes=tuple(f"{key} is taken as {column}" for column, key in named.items() if key and key != column),
         stretches=bookkeeping.stretches,
         action=action,
         action_width=feature.shape[0],

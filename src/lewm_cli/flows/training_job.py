@@ -83,7 +83,7 @@ def new_job(home: Home, request: TrainingRequest, device: torch.device, say: Say
         recording = named_recording(home, request, say)
         task = dataset_task(recording)
         if task.make_simulator is None:
-            say(f"no simulator belongs to {recording.name}: it can be trained on, not evaluated")
+            say(f"no simulator belongs to {recording.name}: runs of it are evaluated on recorded episodes alone")
     preset, chosen = request.preset, None
     if preset is None and recording and task.make_simulator is None:
         chosen = _chosen(home, request, recording, device)

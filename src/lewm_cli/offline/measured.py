@@ -86,11 +86,13 @@ def draw_clips(run: Run, dataset: Dataset, frames: Frames, episodes: np.ndarray,
     kept = np.sort(np.random.default_rng(config.seed).permutation(len(begins))[: config.pairs])
     begins, owners = begins[kept], owners[kept]
     if (found := len(np.unique(owners))) < FEWEST:
+        share = (FEWEST + 1) / dataset.episodes
+        more = f"hold out more with --set data.validation={share:.2g} when training" if share <= 0.5 else "record more"
         raise LewmError(
             f"starts in {FEWEST} episodes are needed to say how certain a number is, and {found} of the "
             f"{len(episodes)} that may be used of {dataset.name} can have one, {steps} model steps "
-            f"({steps * run.card.inputs.frameskip} rows) before the end; name another recording with --dataset, hold "
-            "out more with --set data.validation=0.2 when training, or ask for fewer steps with --horizon"
+            f"({steps * run.card.inputs.frameskip} rows) before the end; name another recording with --dataset, "
+            f"{more}, or ask for fewer steps with --horizon"
         )
     return OfflineClips(
         dataset,

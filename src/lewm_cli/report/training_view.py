@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lewm_cli.plural import counted
 from lewm_cli.report.numbers import number
 from lewm_cli.report.output import Output
 from lewm_cli.train import (
@@ -65,7 +66,7 @@ class TrainingView:
 
 
 def _started(event: TrainingStarted) -> str:
-    whole = f" ({event.held_out_episodes} whole episodes)" if event.held_out_episodes else ""
+    whole = f" ({counted(event.held_out_episodes, 'whole episode')})" if event.held_out_episodes else ""
     resumed = f", from step {event.first_step}" if event.first_step else ""
     return (
         f"training {event.run} on {event.device}: {event.parameters:,} parameters, {event.train_clips:,} clips, "

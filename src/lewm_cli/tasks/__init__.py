@@ -13,7 +13,8 @@ TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
 """Every task that has a simulator."""
 
 GENERIC = Task(name="generic", folder=Path(__file__).parent / "generic", title="a recording without a simulator")
-"""Recordings that have no simulator: a robot's, or another tool's. They can be trained on, not evaluated."""
+"""Recordings that have no simulator: a robot's, or another tool's. Runs of them are
+evaluated on recorded episodes alone."""
 
 __all__ = [
     "CUBE",

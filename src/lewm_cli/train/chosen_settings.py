@@ -38,6 +38,10 @@ epochs of the smallest released recording are."""
 PARTS = 4
 """Batches that a pass over the clips has at least: of fewer clips, a batch takes the largest power of two that fits."""
 
+HELD_OUT, LARGEST_PART = 6, 0.25
+"""Episodes that are held out of a small recording, so that `lewm eval` has the five that an interval over episodes
+needs and one that may be too short; and the share of the episodes that may be held out for it."""
+
 MOST = 6000
 """Steps of a training on a CPU, so that it takes minutes."""
 
@@ -92,10 +96,12 @@ def choose_settings(lengths: np.ndarray, fps: float | None, device: str) -> Chos
     lasts = "" if fps is None else f": {frameskip / fps:.2g} s per model step"
     shortened = (frameskip, history) != (wanted, HISTORY)
     short = f", and a tenth of the episodes have at most {counted(rows, 'row')}" if shortened else ""
+    config = Preset(GENERIC, preset).config()
+    share = max(config.data.validation, min(HELD_OUT / len(lengths), LARGEST_PART))
     tree = {
-        "data": {"frameskip": frameskip},
+        "data": {"frameskip": frameskip, "validation": round(share, 3)},
         "model": {"history": history},
-        **_training(Preset(GENERIC, preset).config(), clips, device, FEWEST[preset]),
+        **_training(config, clips, device, FEWEST[preset]),
     }
     return ChosenSettings(preset, tree, f"{preset} ({there}; {other})", f"{rate}{lasts}{short}")
 
