@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +24,8 @@ OTHERWISE = ("pixels", ACTION, TASK, SOURCE_ROW, "step_idx")
 """Columns that are written in another way, or only number rows."""
 
 
-class LastRow(StrEnum):
-    """The fate of a frame at which no action was taken; LeRobot has an action at every frame."""
-
-    DROP = "drop"
-    REPEAT = "repeat"
+LastRow = Literal["drop", "repeat"]
+"""The fate of a frame at which no action was taken; LeRobot has an action at every frame."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def find_stretches(dataset: Dataset, last_row: LastRow) -> list[Stretch]:
     for offset, length in zip(dataset.offsets.tolist(), dataset.lengths.tolist(), strict=True):
         edges = np.flatnonzero(np.diff(known[offset : offset + length], prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            frames = end - begin + int(last_row is LastRow.REPEAT and end < length)
+            frames = end - begin + int(last_row == "repeat" and end < length)
             found.append(Stretch(len(found), index, offset + begin, end - begin, frames))
             index += frames
     return found
