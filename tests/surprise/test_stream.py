@@ -138,7 +138,7 @@ def test_loop_of_the_page_watches_a_robot(home: Home, pick_run: Run, tmp_path: P
         step=lambda action: action, is_moving=lambda: next(moving), stop=lambda: stopped.append(True)
     )
     told = {"camera": SimpleNamespace(read=lambda: next(frames)), "robot": robot}
-    exec(loop, told | {"driver": SimpleNamespace(act=lambda: next(actions))})
+    exec(loop.replace("robot/lewm", pick_run.name), told | {"driver": SimpleNamespace(act=lambda: next(actions))})
     assert len(stopped) == sum(value > max(curve[:3]) for value in curve[:moves])
     assert len(list(frames)) == len(PIXELS[::SKIP]) - 1 - moves
 
