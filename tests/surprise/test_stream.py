@@ -21,6 +21,7 @@ import pytest
 import lewm_cli
 from commands import Done, ended, lewm_here, running
 from lewm_cli.data import FrameAlarm, frame_stream, open_dataset
+from lewm_cli.data.video_frames import COLORS
 from lewm_cli.errors import LewmError
 from lewm_cli.flows.results import keep_result
 from lewm_cli.statistics import Rate
@@ -228,7 +229,7 @@ def test_frames_piped_by_ffmpeg_give_the_numbers_of_their_video(
         content, table = table, tmp_path / "pipe"
         os.mkfifo(table)
         writer = subprocess.Popen(["dd", f"if={content}", f"of={table}", "status=none"])
-    with subprocess.Popen([*command, "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE) as ffmpeg:
+    with subprocess.Popen([*command, *COLORS, "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE) as ffmpeg:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(ffmpeg.stdout))
         done = lewm_here(home.write, "surprise", "-", "--size", "320x256", "--actions", table, "--run", PICK)
     if writer:
