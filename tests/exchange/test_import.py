@@ -351,6 +351,14 @@ def test_sources_that_are_not_there_or_not_known_are_refused(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_path_that_only_looks_like_a_hub_id_is_a_path(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert lewm_here(home, "import", "~/toy", "--json").json()["name"] == "toy"
+    for typed in ("nosuch/file.h5", "nosuch/Run.MP4", "~/file.h5", "~nobody/toy", "../toy.npz"):
+        assert f"there is no file or folder {typed}" in lewm_here(home, "import", typed).sentence()
+
+
 def test_free_name_like_the_source_is_taken(tmp_path: Path):
     home, source = tmp_path / "home", write_toy(tmp_path / "My robot.v2", episodes((4, 5)))
     for name in ("My-robot.v2", "My-robot.v2-2"):

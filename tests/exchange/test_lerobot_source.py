@@ -164,6 +164,50 @@ def test_only_the_needed_rows_and_columns_are_read(copied: Copied):
         source.actions(0)
 
 
+def test_description_of_a_table_is_read_once_however_many_groups_it_has(
+    copied: Copied, monkeypatch: pytest.MonkeyPatch
+):
+    folder = copied("lerobot_v30")
+    table = parquet.read_table(table_of(folder))
+    with parquet.ParquetWriter(table_of(folder), table.schema) as writer:
+        for start in range(0, len(table), 5):
+            writer.write_table(table.slice(start, 5))
+    read, asked = parquet.read_metadata, []
+    monkeypatch.setattr(parquet, "read_metadata", lambda path, **more: asked.append(path) or read(path, **more))
+    source = opened(folder)
+    actions = [source.actions(number) for number in range(len(source.episodes))]
+    assert asked.count(table_of(folder)) == 1
+    assert np.array_equal(np.concatenate(actions), np.stack(table["action"].to_pylist()))
+
+
+@pytest.mark.parametrize("last", [1e9, 1e300, np.inf])
+def test_time_that_no_video_lasts_is_said_without_counting_to_it(copied: Copied, last: float):
+    folder = copied("lerobot_v30")
+
+    def late(table: pa.Table) -> pa.Table:
+        times = table["timestamp"].to_numpy().astype(np.float64)
+        times[LENGTHS[0] - 1] = last
+        return table.set_column(table.column_names.index("timestamp"), "timestamp", pa.array(times))
+
+    change_table(table_of(folder), late)
+    with pytest.raises(LewmError, match=rf"ends after {LENGTHS[0] - 1} of the {LENGTHS[0]} rows"):
+        list(opened(folder).read(0).frames)
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.string(), pa.binary()])
+def test_numbers_of_episodes_that_are_none_are_said(copied: Copied, kind: pa.DataType):
+    folder = copied("lerobot_v30")
+
+    def other(table: pa.Table) -> pa.Table:
+        column = table.column_names.index("episode_index")
+        numbers = table["episode_index"].cast(pa.int32() if kind == pa.date32() else pa.string()).cast(kind)
+        return table.set_column(column, "episode_index", numbers)
+
+    change_table(table_of(folder), other)
+    with pytest.raises(LewmError, match="is cut short or damaged"):
+        opened(folder).actions(0)
+
+
 def test_nothing_known_is_nan(copied: Copied):
     folder = copied("lerobot_v21")
     rows = [[0.0, None, 2.0], *[[1.0, 2.0, 3.0]] * 4]

@@ -32,6 +32,9 @@ WORLDS = ("observation.environment_state",)
 SEEN = "observation."
 """A prefix that columns do without, as those of recordings made here do."""
 
+LAST = 2.0**53
+"""A frame that no video has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeRobotSource(Source):
@@ -106,12 +109,17 @@ class LeRobotSource(Source):
         steps = np.rint((times - times[0]) * self.video_fps)
         if not np.all(np.diff(steps) >= 0):  # NaN too
             raise LewmError(f"the timestamps of episode {stretch.number} in {stretch.table} go back; record it again")
-        repeats, row = np.bincount(steps.astype(np.int64)), 0
-        with closing(decoded_frames(video, stretch.start + float(times[0]), len(repeats))) as frames:
-            for repeated, frame in zip(repeats, frames, strict=False):
+        places, repeats = np.unique(np.minimum(steps, LAST), return_counts=True)
+        row, shown = 0, iter(zip(places.tolist(), repeats.tolist(), strict=True))
+        place, repeated = next(shown)
+        with closing(decoded_frames(video, stretch.start + float(times[0]), int(places[-1]) + 1)) as frames:
+            for number, frame in enumerate(frames):
+                if number < place:
+                    continue
                 for _ in range(repeated):
                     yield frame
                 row += repeated
+                place, repeated = next(shown, (0, 0))
         if row < len(steps):
             raise LewmError(
                 f"{video} ends after {row:,} of the {counted(len(steps), 'row')} that {stretch.table} has of episode "

@@ -31,8 +31,8 @@ MEGABYTE = 10**6
 WORTH_A_PROCESS = 256
 """Frames for which a process is started; for fewer, its start would take longer than they do."""
 
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-"""Owner and name of a data set on the Hub."""
+HUB_ID = re.compile(r"(?!.*\.(?:h5|hdf5|npz|mp4|mkv|avi|mov|webm)$)\w[\w.-]*/\w[\w.-]*", re.IGNORECASE)
+"""Owner and name of a data set on the Hub, and no file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def import_recording(
 
 
 def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download: bool) -> Survey:
-    typed, asked, path = request.source, request.asked, Path(request.source).expanduser()
+    typed, asked, path = request.source, request.asked, Path(os.path.expanduser(request.source))
     if not os.path.exists(path):
         if not HUB_ID.fullmatch(typed):
             raise MissingError(f"there is no file or folder {typed}; check the path")
@@ -166,9 +166,9 @@ def _refuse_taken(home: Home, name: str) -> None:
 
 def _usual_name(typed: str) -> str:
     """A name like that of the source: a Hub id itself, else what the file or folder is called."""
-    if is_name(typed) and not os.path.exists(typed):
+    path = Path(os.path.realpath(os.path.expanduser(typed)))
+    if HUB_ID.fullmatch(typed) and not path.exists():
         return typed
-    path = Path(typed).expanduser().resolve()
     stem = re.sub(r"[^\w.+-]+", "-", path.name if path.is_dir() else path.stem).strip(".-")
     return stem if is_name(stem) and stem not in RELEASED else f"{stem}-imported".lstrip("-")
 
