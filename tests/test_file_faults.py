@@ -104,7 +104,7 @@ def works(
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)
     path = f"{DATA}.h5"
     settings = {"episodes": 1, "seed": 0, "workers": 1, "any_start": False, "vary_color": False}
-    settings["advance"] = lambda done: None
+    settings |= {"policy": next(iter(task.demonstrators)), "advance": lambda done: None}
 
     def pack_anew(home: Home) -> None:
         pack_recording(home, DATA, workers=1, say=silent, progress=unseen, replace=True)

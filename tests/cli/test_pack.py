@@ -13,7 +13,7 @@ import pytest
 
 from commands import Done, ended, left_behind, lewm, lewm_here, running, wait_until
 from faults import kill_points, killed_at_byte, killed_at_step
-from lewm_cli.data import open_dataset, packed_copy, packing_of
+from lewm_cli.data import frame_writer, open_dataset, packed_copy, packing_of
 from lewm_cli.doctor import State, disk
 from lewm_cli.files import locked
 from lewm_cli.flows import pack as packing
@@ -43,7 +43,8 @@ def home(tmp_path: Path) -> Path:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are packed ten at a time, and kept after twenty."""
     monkeypatch.setattr(packed_copy, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(packed_copy, "KEPT_ROWS", 20)
+    for place in (packed_copy, frame_writer):
+        monkeypatch.setattr(place, "KEPT_ROWS", 20)
 
 
 def pack(home: Path, *arguments: object, name: str = DATA) -> Done:
@@ -206,9 +207,9 @@ def test_same_command_again_says_that_it_is_there(home: Path):
         (
             [DATA, "--name", "a/tworoom"],
             2,
-            "released dataset; choose another --name, like a/tworoom-packed",
+            "released dataset; choose another --name, like a/tworoom-own",
         ),
-        ([DATA, "--name", "../a"], 2, "cannot name a recording"),
+        ([DATA, "--name", "../a"], 2, "cannot name a dataset"),
         ([DATA, "--name", DATA], 1, "exists and is no such copy"),
         ([DATA, "--name", "x", "--replace"], 2, "leave out --name"),
         (["large", "--size", 10, "--replace"], 2, "would lose the frames of 20 pixels"),

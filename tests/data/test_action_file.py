@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -262,13 +261,6 @@ def test_what_is_no_table_of_numbers_is_refused(tmp_path: Path, write: Callable[
     with pytest.raises(LewmError) as refused:
         read_actions(path, print)
     assert said in str(refused.value).replace(str(path), "PATH")
-
-
-def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(99))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(LewmError, match="pip install pyarrow"):
-        read_actions(tmp_path / "a.parquet", print)
 
 
 @given(arrays(np.float32, st.tuples(st.integers(3, 9), st.integers(1, 4)), elements=st.floats(-9, 9, width=32)))

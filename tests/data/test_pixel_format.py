@@ -100,8 +100,8 @@ def test_images_as_arrays_of_bytes_are_decoded(tmp_path: Path):
     dataset = open_dataset(path, "x")
     assert np.array_equal(dataset.read("pixels", np.array([2, 0])), FRAMES[[2, 0]])
     for row, said in (
-        (3, "cannot be decoded"),
-        (4, "cannot be decoded"),
+        (3, "is damaged"),
+        (4, "is damaged"),
         (5, "12 x 8 pixels, and the first has 12 x 12"),
     ):
         with pytest.raises(LewmError, match=said):

@@ -16,7 +16,7 @@ import pytest
 import commands
 from commands import Done, descendants, ended, left_behind, lewm_here, running, wait_until
 from faults import kill_points, killed_at_byte, killed_at_step
-from lewm_cli.data import open_dataset
+from lewm_cli.data import frame_writer, open_dataset
 from lewm_cli.doctor import disk
 from lewm_cli.exchange import converted_recording, recognized
 from lewm_cli.files import locked
@@ -48,7 +48,7 @@ def episodes(lengths: tuple[int, ...] = LENGTHS, **more: Any) -> list[dict[str, 
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys are recognized, and made safe after twenty frames."""
     monkeypatch.setattr(recognized, "OPENERS", (open_toy,))
-    monkeypatch.setattr(converted_recording, "KEPT_ROWS", 20)
+    monkeypatch.setattr(frame_writer, "KEPT_ROWS", 20)
     monkeypatch.setattr(import_recording, "WORTH_A_PROCESS", 1)
 
 
@@ -329,7 +329,7 @@ def test_infinite_action_is_said_before_anything_is_converted(tmp_path: Path, va
     ("arguments", "code", "said"),
     [
         (["--name", "a/tworoom"], 2, "'tworoom' is the name of a released dataset; choose another --name"),
-        (["--name", "../a"], 2, "'../a' cannot name a recording"),
+        (["--name", "../a"], 2, "'../a' cannot name a dataset"),
         (["--name", "taken"], 1, "the dataset 'taken' exists"),
         (["--box", "1,2,3"], 2, "is not of the form LEFT,TOP,WIDTH,HEIGHT"),
         (["--box", "10,0,10,10"], 2, "reaches out of frames of 16 x 12 pixels"),
@@ -446,13 +446,13 @@ def test_source_that_was_only_copied_is_gone_on_with(tmp_path: Path, source: Pat
 
 
 def test_source_that_changes_meanwhile_is_noticed(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch):
-    append = converted_recording.Conversion._append
+    finish = converted_recording.Conversion._finish
 
-    def changing(*arguments: Any) -> None:
-        append(*arguments)
+    def changing(*arguments: Any) -> converted_recording.Finished:
         (source / "toy.json").write_text("{}")
+        return finish(*arguments)
 
-    monkeypatch.setattr(converted_recording.Conversion, "_append", changing)
+    monkeypatch.setattr(converted_recording.Conversion, "_finish", changing)
     assert "has changed while it was imported" in run(tmp_path / "home", source).sentence()
     assert halves(tmp_path) == []
 

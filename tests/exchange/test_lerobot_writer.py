@@ -20,7 +20,7 @@ import pytest
 from commands import Done, ended, left_behind, lewm, lewm_here, running, wait_until
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.data.video_frames import decoded_frames, frame_times
-from lewm_cli.exchange.lerobot_quantities import LastRow, choose_quantities, counting_quantities, find_stretches
+from lewm_cli.exchange.lerobot_features import choose_features, counting_features, find_stretches
 from lewm_cli.exchange.lerobot_writer import LeRobotFormat, LeRobotWriter
 from lewm_cli.exchange.video_encoding import VideoCodec, VideoFormat
 from synthetic import write_recording
@@ -105,11 +105,11 @@ def column(table: Any, key: str) -> np.ndarray:
 def write(dataset: Dataset, folder: Path, codec: VideoCodec | None = None, **limits: float) -> Path:
     """Writes with limits of its own."""
     folder.mkdir()
-    stretches, rate = find_stretches(dataset, LastRow.DROP), Fraction(10)
+    stretches, rate = find_stretches(dataset, "drop"), Fraction(10)
     format = LeRobotFormat("camera", rate, ("pick",), VideoFormat(codec, 30, rate) if codec else None, **limits)
-    chosen, _ = choose_quantities(dataset, stretches, (), ())
-    quantities = (*chosen, *counting_quantities(dataset, stretches, rate, tasks=False))
-    LeRobotWriter(dataset, stretches, quantities, format, folder).write(1, lambda done: None, lambda: None)
+    chosen, _ = choose_features(dataset, stretches, (), ())
+    features = (*chosen, *counting_features(dataset, stretches, rate, tasks=False))
+    LeRobotWriter(dataset, stretches, features, format, folder).write(1, lambda done: None, lambda: None)
     return folder
 
 

@@ -21,6 +21,7 @@ import pytest
 import lewm_cli
 from commands import Done, ended, lewm_here, running
 from lewm_cli.data import FrameAlarm, frame_stream, open_dataset
+from lewm_cli.data.video_frames import COLORS
 from lewm_cli.errors import LewmError
 from lewm_cli.flows.results import keep_result
 from lewm_cli.statistics import Rate
@@ -138,7 +139,7 @@ def test_loop_of_the_page_watches_a_robot(home: Home, pick_run: Run, tmp_path: P
         step=lambda action: action, is_moving=lambda: next(moving), stop=lambda: stopped.append(True)
     )
     told = {"camera": SimpleNamespace(read=lambda: next(frames)), "robot": robot}
-    exec(loop, told | {"driver": SimpleNamespace(act=lambda: next(actions))})
+    exec(loop.replace("robot/lewm", pick_run.name), told | {"driver": SimpleNamespace(act=lambda: next(actions))})
     assert len(stopped) == sum(value > max(curve[:3]) for value in curve[:moves])
     assert len(list(frames)) == len(PIXELS[::SKIP]) - 1 - moves
 
@@ -228,7 +229,7 @@ def test_frames_piped_by_ffmpeg_give_the_numbers_of_their_video(
         content, table = table, tmp_path / "pipe"
         os.mkfifo(table)
         writer = subprocess.Popen(["dd", f"if={content}", f"of={table}", "status=none"])
-    with subprocess.Popen([*command, "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE) as ffmpeg:
+    with subprocess.Popen([*command, *COLORS, "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE) as ffmpeg:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(ffmpeg.stdout))
         done = lewm_here(home.write, "surprise", "-", "--size", "320x256", "--actions", table, "--run", PICK)
     if writer:

@@ -73,7 +73,6 @@ def command(
     if frames == "png" and (codec or quality is not None):
         raise UsageError("--codec and --quality are about videos, and --frames png writes none; leave them out")
     where = early.find_home(home, datasets=[dataset])
-    from lewm_cli.exchange.lerobot_quantities import LastRow
     from lewm_cli.exchange.video_encoding import VideoCodec
     from lewm_cli.flows.export import ExportRequest, export
     from lewm_cli.report import Output, export_tables, export_tree
@@ -87,7 +86,7 @@ def command(
         task=task,
         codec=VideoCodec(codec or "av1") if frames == "video" else None,
         quality=USUAL_QUALITY if quality is None else quality,
-        last_row=LastRow(last_row),
+        last_row=last_row,
     )
     exported = export(where, request, workers=workers, say=terminal.say, progress=terminal.progress)
     terminal.result(export_tree(exported), lambda: export_tables(exported))

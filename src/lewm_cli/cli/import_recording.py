@@ -118,22 +118,15 @@ def command(
     The same command goes on where it was stopped.
     """
     from lewm_cli.exchange.source import Asked
+    from lewm_cli.exchange.survey import AskedFrames
     from lewm_cli.flows.import_recording import ImportRequest, import_recording, plan_import
     from lewm_cli.report import Output, import_tables, import_tree, survey_tables, survey_tree
     from lewm_cli.store import Home
 
     output, where = Output(as_json=json, quiet=quiet), Home.locate(home)
-    request = ImportRequest(
-        source=source,
-        asked=Asked(camera, _names(action), _pairs(maps), episodes, preset),
-        name=name,
-        fit=fit,
-        box=_box(box),
-        size=size,
-        colors=colors,
-        white=white,
-        skip_damaged=skip_damaged,
-    )
+    asked = Asked(camera, _names(action), _pairs(maps), episodes, preset)
+    frames = AskedFrames(fit, _box(box), size, colors, white)
+    request = ImportRequest(source, asked, name, frames, skip_damaged)
     if dry_run:
         planned, found = plan_import(where, request, output.say, output.progress)
         output.result(survey_tree(found, planned), lambda: survey_tables(found, planned))

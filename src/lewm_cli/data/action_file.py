@@ -279,10 +279,8 @@ def _table(array: npt.NDArray[np.generic], what: str) -> Table:
 
 
 def _from_parquet(path: Path) -> _Columns:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise LewmError(f"{path} is a Parquet file, and pyarrow reads these: pip install pyarrow") from error
+    from pyarrow import ArrowException, parquet  # late: few tables are of this kind
+
     try:
         with path.open("rb") as file:  # the library would take a folder or an address for data, too
             stored = parquet.read_table(file)

@@ -9,7 +9,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data.video_dataset import decode_image, in_order
+from lewm_cli.data.pixel_format import decode_image
+from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError
 from lewm_cli.system_errors import explain
 

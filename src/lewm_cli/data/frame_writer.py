@@ -6,7 +6,7 @@ own, for HDF5 itself packs under one lock.
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +31,9 @@ LZ4_LEVEL = 4
 HARDLY = 0.5
 """Share of its bytes that a frame has left when it is packed quickly; above it, as of cameras, a better packing takes
 twenty times as long and saves a few percent."""
+
+KEPT_ROWS = 4096
+"""Frames after which what was written is made safe from a kill."""
 
 COPIED_FROM = ("packed_from", "packed_name")
 """Attributes of frames that were packed from another recording: its fingerprint, and its file without suffix."""
@@ -178,9 +181,36 @@ class FrameWriter:
         pixels.attrs.update(packed_codec=str(frames.codec), packed_size=frames.size)
         return pixels
 
-    def sync(self) -> None:
-        """Make what was appended survive a power failure, as far as the disk can."""
-        self._disk.sync()
+    def keep(self, appended: Iterable[tuple[bytes, int]], journal: Path) -> None:
+        """Make what is appended survive a kill or a power failure, now and then and at the end, whatever ends it.
+
+        Args:
+            appended: appends as it is gone through; yields what is to be noted, and the number of its frames.
+            journal: the file that it is noted in, behind what stands there.
+        """
+        notes, rows = list[bytes](), 0
+
+        def note() -> None:
+            # The frames first: what says where they are says that they are there.
+            self._disk.sync()
+            with journal.open("ab") as file:
+                file.write(b"".join(notes))
+                file.flush()
+                os.fsync(file.fileno())
+            notes.clear()
+
+        try:
+            for content, count in appended:
+                notes.append(content)
+                rows += count
+                if rows >= KEPT_ROWS:
+                    note()
+                    rows = 0
+        except BaseException:
+            with suppress(OSError):  # what went wrong first is what is told
+                note()
+            raise
+        note()
 
 
 @contextmanager

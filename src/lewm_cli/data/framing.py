@@ -24,30 +24,18 @@ def square(frame: Frame, framing: Framing) -> Frame:
         )
     if box := framing.box:
         frame = frame[box.top : box.top + box.height, box.left : box.left + box.width]
+    height, width = frame.shape[:2]
+    shorter, longer = sorted((height, width))
     match framing.fit:
         case "crop":
-            frame = _middle(frame)
+            top, left = (height - shorter) // 2, (width - shorter) // 2
+            frame = frame[top : top + shorter, left : left + shorter]
         case "pad":
-            frame = _padded(frame)
+            top, left = (longer - height) // 2, (longer - width) // 2
+            frame = np.pad(frame, ((top, longer - height - top), (left, longer - width - left), (0, 0)))
     if frame.shape[:2] == (framing.size, framing.size):
         return np.ascontiguousarray(frame)
     # Areas are averaged; a frame that is too small is enlarged by lines between its pixels.
     smaller = min(frame.shape[:2]) >= framing.size
     way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(frame), (framing.size, framing.size), interpolation=way).astype(np.uint8)
-
-
-def _middle(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return frame[top : top + side, left : left + side]
-
-
-def _padded(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    padded = np.zeros((side, side, 3), np.uint8)
-    padded[top : top + height, left : left + width] = frame
-    return padded

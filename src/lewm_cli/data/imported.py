@@ -19,6 +19,9 @@ SOURCE_EPISODES = "source_episodes"
 SOURCE_ROW = "source_row"
 """The column (N,) with the number of every frame in its episode of the source."""
 
+RESERVED = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "episode_idx", "step_idx", SOURCE_ROW, SOURCE_EPISODES)
+"""Names that a recording uses itself, so that no other column of a source can have them."""
+
 
 class Imported(Section):
     """The origin of a recording that was imported, and how that was done."""

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from lewm_cli.data.dataset import Dataset
 from lewm_cli.data.episodes import BOOKKEEPING
 from lewm_cli.data.frame_writer import (
     COPIED_FROM,
+    KEPT_ROWS,
     Codec,
     EncodedFrames,
     FrameWriter,
@@ -39,9 +40,6 @@ from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
 
 ROWS_AT_ONCE = 256
 """Frames that a process packs at a time at least, as whole chunks of the source."""
-
-KEPT_ROWS = 4096
-"""Frames after which what was packed is made safe from a kill."""
 
 SAMPLED = 64
 """Frames that are packed to see how long packed frames are."""
@@ -121,8 +119,10 @@ class PackedCopy:
                 if not writer.take_over(self.codec, self.size, left[start : start + KEPT_ROWS]):
                     self.forget()
                     raise LewmError("what an earlier call packed cannot be gone on with; type the same again")
+            if self._places.exists():
+                os.truncate(self._places, self._places.stat().st_size // 16 * 16)
             with closing(self._answered(packed, len(left), workers, waiting)) as made:
-                self._append(writer, made, advance)
+                writer.keep(_appended(writer, made, advance), self._places)
             with self.dataset.opened() as source:
                 _copy_rest(self.dataset, source, writer.file)
             pixels = writer.file["pixels"]
@@ -189,33 +189,6 @@ class PackedCopy:
                 "hdf5": h5py.version.hdf5_version,
             }
         )
-
-    def _append(self, writer: FrameWriter, made: Iterable[EncodedFrames], advance: Callable[[int], None]) -> None:
-        fresh: list[Places] = []
-
-        def keep() -> None:
-            # The frames first: what says where they are says that they are there.
-            writer.sync()
-            with self._places.open("ab") as file:
-                file.write(b"".join(each.tobytes() for each in fresh))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.clear()
-
-        if self._places.exists():
-            whole = self._places.stat().st_size // 16 * 16
-            os.truncate(self._places, whole)
-        try:
-            for frames in made:
-                fresh.append(writer.append(frames))
-                if sum(map(len, fresh)) >= KEPT_ROWS:
-                    keep()
-                advance(len(frames.chunks))
-        except BaseException:
-            with suppress(OSError):  # what went wrong first is what is told
-                keep()
-            raise
-        keep()
 
     def _answered(
         self, make: Callable[[], Answer], start: int, workers: int, waiting: Waiting
@@ -293,6 +266,15 @@ def one_of_each(recordings: Sequence[Dataset]) -> list[Dataset]:
         copies = [recording for recording in whole if sources.get(recording.name)]
         kept += copies[:1] or whole or group
     return kept
+
+
+def _appended(
+    writer: FrameWriter, made: Iterable[EncodedFrames], advance: Callable[[int], None]
+) -> Iterator[tuple[bytes, int]]:
+    """Append frames; yields their places as bytes, and how many they are."""
+    for frames in made:
+        yield writer.append(frames).tobytes(), len(frames.chunks)
+        advance(len(frames.chunks))
 
 
 def _packer(dataset: HDF5Dataset, codec: Codec, size: int) -> Answer:

@@ -1,6 +1,6 @@
 """The ways in which frames are stored, and how all of them become RGB frames of uint8."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import h5py
@@ -30,38 +30,32 @@ class PixelFormat:
 
     Args:
         column: path of the data set in the file.
-        size: side of a frame in pixels.
+        raw: the format of one, which is square; as decoded where every row is an image file.
         encoded: every row is an image file, JPEG or PNG for example.
-        channels_first: (N, channels, size, size).
-        white: the value of white in frames that are not of uint8: 1 or 255.
     """
 
     column: str = "pixels"
-    size: int = 0
+    raw: FrameFormat = field(default_factory=lambda: FrameFormat(0, 0))
     encoded: bool = False
-    channels_first: bool = False
-    channels: int = 3
-    white: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Side of a frame in pixels."""
+        return self.raw.height
 
     @property
     def plain(self) -> bool:
         """Tell whether stored frames are what is read."""
-        return not self.encoded and not self.channels_first and self.channels == 3 and self.white is None
+        return not self.encoded and not self.raw.notes
 
     @property
     def note(self) -> str | None:
         """The way they are read, in words; None if there is nothing to say."""
         words = (
             *([f"from {self.column}"] if self.column != "pixels" else []),
-            *(["decoded from image files"] if self.encoded else self._raw.notes),
+            *(["decoded from image files"] if self.encoded else self.raw.notes),
         )
         return f"frames are read {', '.join(words)}" if words else None
-
-    @property
-    def _raw(self) -> FrameFormat:
-        return FrameFormat(
-            self.size, self.size, channels=self.channels, channels_first=self.channels_first, white=self.white
-        )
 
     def frames(self, stored: np.ndarray) -> np.ndarray:
         """Frames (K, size, size, 3) uint8 of stored rows.
@@ -72,14 +66,14 @@ class PixelFormat:
         if self.plain:
             return stored
         if self.encoded:
-            images = [self._same_size(decoded_image(row, self.column)) for row in stored]
+            images = [self._same_size(decode_image(bytes(row), f"a row of {self.column}")) for row in stored]
             return np.array(images, np.uint8).reshape(-1, self.size, self.size, 3)
-        if not self._raw.in_range(stored):
+        if not self.raw.in_range(stored):
             raise LewmError(
-                f"{self.column} holds values outside of 0 to {self.white} or NaN, and most frames do not; "
+                f"{self.column} holds values outside of 0 to {self.raw.white} or NaN, and most frames do not; "
                 "write those rows anew"
             )
-        return self._raw.rgb(stored)
+        return self.raw.rgb(stored)
 
     def _same_size(self, frame: np.ndarray) -> np.ndarray:
         if frame.shape[:2] != (self.size, self.size):
@@ -91,16 +85,26 @@ class PixelFormat:
         return frame
 
 
-def decoded_image(row: np.ndarray | bytes, column: str) -> np.ndarray:
-    """An image (H, W, 3) uint8, RGB, of the bytes of its file, padded or not; raises LewmError if they are not."""
-    content = np.frombuffer(bytes(row), np.uint8)
+def decode_image(content: bytes, where: object, *, as_stored: bool = False) -> np.ndarray:
+    """Decode the bytes of an image file, padded or not, to a frame (H, W, 3) uint8, RGB; a photograph upright.
+
+    Args:
+        where: it lies, for the error.
+        as_stored: gray stays (H, W), transparency stays, and 16 bits do.
+
+    Raises:
+        LewmError: it is damaged, or no image.
+    """
+    whole = as_stored and not content.startswith(b"\xff\xd8\xff")  # a JPEG file is turned upright otherwise
     try:
-        frame = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
-    except cv2.error:
+        frame = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED if whole else cv2.IMREAD_COLOR)
+    except cv2.error:  # of nothing
         frame = None
     if frame is None:
-        raise LewmError(f"a row of {column} cannot be decoded as an image; record it again")
-    return frame[..., ::-1]
+        raise LewmError(f"{where} is damaged, or an image of a kind that is not read; write it again as PNG")
+    if frame.ndim == 2:
+        return frame
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
@@ -116,9 +120,10 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
             f"{held} and holds no frames; record some with: {command('collect', 'TASK', '--episodes', 'N')}"
         )
     if _is_encoded(stored):
-        height, width = decoded_image(read_rows(stored, slice(0, 1))[0], f"{file}: {column}").shape[:2]
+        (row,) = read_rows(stored, slice(0, 1))
+        height, width = decode_image(bytes(row), f"{file}: row 0 of {column}").shape[:2]
         _refuse_oblong(height, width, held, file)
-        return PixelFormat(column, height, encoded=True)
+        return PixelFormat(column, FrameFormat(height, width), encoded=True)
     if stored.dtype.kind not in "uifb" or stored.ndim not in (3, 4):
         raise LewmError(
             f"{held}; square RGB frames (N, size, size, 3) of uint8 are needed: {GUIDE}#frames-of-other-shapes"
@@ -136,7 +141,7 @@ def pixel_format(stored: h5py.Dataset, column: str) -> PixelFormat:
         )
     _refuse_oblong(raw.height, raw.width, held, file)
     white = None if stored.dtype == np.uint8 else _white(stored, held)
-    return PixelFormat(column, raw.height, False, raw.channels_first, raw.channels, white)
+    return PixelFormat(column, replace(raw, white=white))
 
 
 def looks_like_frames(stored: h5py.Dataset) -> bool:

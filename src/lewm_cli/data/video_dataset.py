@@ -7,13 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lewm_cli.config import Framing
 from lewm_cli.data.action_file import Table
 from lewm_cli.data.dataset import Column, Dataset
-from lewm_cli.data.frames import checked_frame, resize
+from lewm_cli.data.frames import checked_frame
+from lewm_cli.data.framing import square
+from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_frames import decoded_frames, video_rate
 from lewm_cli.errors import LewmError
 from lewm_cli.file_kind import FileKind, look
@@ -108,10 +109,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None], framing: 
 def middle_square(frame: np.ndarray) -> np.ndarray:
     """Keeps of a frame (H, W, 3) uint8 the square in the middle, at most 224 x 224, as recordings are."""
     height, width = frame.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    kept: np.ndarray = resize(frame[None, top : top + side, left : left + side], min(side, FRAME))[0]
-    return kept
+    return square(frame, Framing(width=width, height=height, size=min(height, width, FRAME)))
 
 
 def unequal(frames: int, actions: int) -> str:
@@ -145,14 +143,6 @@ def _folder_frames(folder: Path) -> Generator[np.ndarray, None, None]:
     """Frames (H, W, 3) of the images in a folder; frame10 comes after frame9."""
     for path in _images(folder):
         yield decode_image(path.read_bytes(), path)
-
-
-def decode_image(content: bytes, path: Path) -> np.ndarray:
-    """Decodes an image file to a frame (H, W, 3) uint8, RGB; raises LewmError if that is not possible."""
-    frame = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if frame is None:
-        raise LewmError(f"{path} is damaged, or an image of a kind that is not read; write it again as PNG")
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW
+from lewm_cli.data.imported import RESERVED
 from lewm_cli.data.layouts import LOOKED_INTO
-from lewm_cli.data.pixel_format import decoded_image
+from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions
-from lewm_cli.exchange.source import Asked, RawEpisode, Source
+from lewm_cli.exchange.source import Asked, RawEpisode, Source, narrowed
 from lewm_cli.suggestion import command, few
 
 Array = npt.NDArray[Any]
-
-RESERVED = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "episode_idx", "step_idx", SOURCE_ROW, SOURCE_EPISODES)
-"""Names of columns that a recording writes itself."""
 
 WIDEST = 4096
 """Numbers in a row of actions, and of what comes along as a column."""
@@ -107,10 +104,7 @@ class ColumnSource(Source):
     def read(self, number: int) -> RawEpisode:
         rows = self._readable(number)
         columns = {quantity.name: self._table(rows, quantity) for quantity in self.quantities}
-        narrow = {name: table[:, 0] if table.shape[1] == 1 else table for name, table in columns.items()}
-        # Proprioception is (T, P), whatever P is.
-        columns = {name: columns[name] if name == "proprio" else table for name, table in narrow.items()}
-        return RawEpisode(self._frames(number), self.actions(number), columns=columns)
+        return RawEpisode(self._frames(number), self.actions(number), columns=narrowed(columns))
 
     def _readable(self, number: int) -> EpisodeRows:
         rows = self.rows[number]
@@ -131,14 +125,14 @@ class ColumnSource(Source):
         missing = np.full((rows.frames - len(table), table.shape[1]), np.nan, kind)
         return np.concatenate([table, missing])
 
-    def _frames(self, number: int) -> Iterator[Array]:
+    def _frames(self, number: int) -> Generator[Array, None, None]:
         rows, size = self.rows[number], None
         for row, frame in enumerate(self.stored_frames(rows)):
             if not self.encoded:
                 yield frame
                 continue
-            at = f"{rows.file}, row {row} of {self.pixels} in {self.episodes[number].name}"
-            image = decoded_image(frame, at)
+            at = f"{rows.file}: row {row} of {self.pixels} in {self.episodes[number].name}"
+            image = decode_image(bytes(frame), at)
             if size is not None and image.shape != size:
                 raise LewmError(
                     f"{at} is an image of {image.shape[1]} x {image.shape[0]} pixels, and those before of {size[1]} x "

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,6 @@ from lewm_cli.data.frame_writer import USUAL, Places, encode
 from lewm_cli.data.framing import square
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.alignment import align
-from lewm_cli.exchange.pixel_conversion import opened_frames
 from lewm_cli.exchange.source import Seconds
 from lewm_cli.exchange.survey import FEWEST, Survey
 from lewm_cli.plural import counted
@@ -106,8 +106,8 @@ def _converted(survey: Survey, number: int, folder: Path, waiting: Waiting) -> C
     # Where it is known before which frames are kept, no others are packed.
     kept = None if segments is None else {row for segment in segments for row in segment.frames.tolist()}
     sizes: list[int] = []
-    parts = (_new_file(folder, number, ending) for ending in (FRAMES, SIZES))
-    with opened_frames(raw) as frames, next(parts) as packed, next(parts) as log:
+    parts = (io.FileIO(folder / f"{number}{ending}", "w") for ending in (FRAMES, SIZES))
+    with closing(raw.frames) as frames, next(parts) as packed, next(parts) as log:
         for row, frame in enumerate(frames):
             waiting()
             chunk = b""
@@ -141,7 +141,3 @@ def _converted(survey: Survey, number: int, folder: Path, waiting: Waiting) -> C
 
 def _rate(times: Seconds | None) -> float:
     return float("nan") if times is None or len(times) < FEWEST else 1 / float(np.median(np.diff(times)))
-
-
-def _new_file(folder: Path, number: int, ending: str) -> io.FileIO:
-    return io.FileIO(folder / f"{number}{ending}", "w")

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 
 from lewm_cli import __version__
 from lewm_cli.data.frame_writer import USUAL, EncodedFrames, FrameWriter, written_frames
-from lewm_cli.data.imported import SOURCE_EPISODES, SOURCE_ROW, Imported
+from lewm_cli.data.imported import RESERVED, SOURCE_EPISODES, SOURCE_ROW, Imported
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.converted_episode import FRAMES, SIZES, ConvertedEpisode, converter
 from lewm_cli.exchange.source import Asked
@@ -25,17 +25,11 @@ from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.system_errors import explained
 from lewm_cli.workers import Waiting, WorkerDiedError, answers
 
-KEPT_ROWS = 4096
-"""Frames after which what was converted is made safe from a kill, at the end of an episode."""
-
 LENGTH = 8
 """Bytes of the number that stands before an episode in the journal."""
 
 APPENDED = 256
 """Frames that are in memory at once, packed."""
-
-OWN = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "step_idx", SOURCE_EPISODES, SOURCE_ROW)
-"""Names that recordings use themselves, so that a column of the source cannot have them."""
 
 Advance = Callable[[int], None]
 
@@ -87,7 +81,7 @@ class Conversion:
             waiting: called now and then; what it raises ends it.
         """
         with explained(self.folder):
-            there, now = self._kept_about(), self._stamps()
+            there, now = self._kept_about(), stamps(self.survey.source.files)
             same = there.get("options") == self._options()
             if not (same and there["stamps"] == now):
                 digest = source_digest(self.survey.source.files, advance, waiting)
@@ -125,7 +119,7 @@ class Conversion:
                     raise LewmError("what an earlier import left cannot be gone on with; type the same again")
             episodes = [*left]
             with closing(self._answered(len(left), workers, advance, waiting)) as made:
-                self._append(writer, made, episodes)
+                writer.keep(self._appended(writer, made, episodes), self._journal)
             return self._finish(writer.file, episodes)
 
     def forget(self) -> None:
@@ -152,9 +146,6 @@ class Conversion:
             "hdf5": h5py.version.hdf5_version,
         }
 
-    def _stamps(self) -> list[list[str | int]]:
-        return [list(stamp) for stamp in stamps(self.survey.source.files)]
-
     def _kept_about(self) -> dict[str, object]:
         """The description that an earlier import left; empty if there is none."""
         with suppress(FileNotFoundError, ValueError):
@@ -179,32 +170,16 @@ class Conversion:
             whole = end
         os.truncate(self._journal, whole)
 
-    def _append(self, writer: FrameWriter, made: Iterable[ConvertedEpisode], episodes: list[ConvertedEpisode]) -> None:
-        fresh: list[ConvertedEpisode] = []
-
-        def keep() -> None:
-            # The frames first: what says where they are says that they are there.
-            writer.sync()
-            with self._journal.open("ab") as file:
-                for content in (episode.packed() for episode in fresh):
-                    file.write(len(content).to_bytes(LENGTH, "little") + content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.clear()
-
-        try:
-            for episode in made:
-                if episode.damaged and not self.skip_damaged:
-                    raise LewmError(f"{episode.damaged}; mend it, or leave such episodes out with --skip-damaged")
-                fresh.append(self._moved(writer, episode))
-                episodes.append(fresh[-1])
-                if sum(len(each.places) for each in fresh) >= KEPT_ROWS:
-                    keep()
-        except BaseException:
-            with suppress(OSError):  # what went wrong first is what is told
-                keep()
-            raise
-        keep()
+    def _appended(
+        self, writer: FrameWriter, made: Iterable[ConvertedEpisode], episodes: list[ConvertedEpisode]
+    ) -> Iterator[tuple[bytes, int]]:
+        """Append episodes, to the list too; yields each as the journal has it, and the number of its frames."""
+        for episode in made:
+            if episode.damaged and not self.skip_damaged:
+                raise LewmError(f"{episode.damaged}; mend it, or leave such episodes out with --skip-damaged")
+            episodes.append(self._moved(writer, episode))
+            content = episodes[-1].packed()
+            yield len(content).to_bytes(LENGTH, "little") + content, len(episode.places)
 
     def _moved(self, writer: FrameWriter, episode: ConvertedEpisode) -> ConvertedEpisode:
         """Move the packed frames of an episode into the recording."""
@@ -240,19 +215,19 @@ class Conversion:
 
         workers = min(workers, len(numbers))
         alone = workers < 2
-        made = map(make(look), numbers) if alone else answers(make, numbers, workers, look, how="spawn")
+        here = make(look)
+        made = (here(number) for number in numbers) if alone else answers(make, numbers, workers, look, how="spawn")
         try:
-            for episode in made:
-                yield episode
-                done += episode.decoded
-                look()
+            with closing(made):
+                for episode in made:
+                    yield episode
+                    done += episode.decoded
+                    look()
         except WorkerDiedError as death:
             raise LewmError(
                 f"a process that converts episodes {death}; the same command goes on from there, with --workers 1 in "
                 "less memory"
             ) from death
-        finally:
-            getattr(made, "close", lambda: None)()
 
     def _finish(self, file: h5py.File, episodes: list[ConvertedEpisode]) -> Finished:
         """Write everything but the frames."""
@@ -267,7 +242,9 @@ class Conversion:
         lengths = np.concatenate([episode.lengths for episode in filled])
         names = dict.fromkeys(name for episode in filled for name in episode.columns)
         columns = {name.replace("/", "."): _column(name, filled) for name in names}
-        left_out = [name for name, values in columns.items() if values is None or (name in OWN and name != "action")]
+        left_out = [
+            name for name, values in columns.items() if values is None or (name in RESERVED and name != "action")
+        ]
         for name in left_out:
             del columns[name]
         columns["ep_idx"] = np.repeat(np.arange(len(lengths)), lengths)
@@ -285,7 +262,7 @@ class Conversion:
             file.attrs["tasks"] = np.array(self.survey.source.tasks, h5py.string_dtype())
         file.attrs["versions"] = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
         about = self._kept_about()
-        if about.get("stamps") != self._stamps():
+        if about.get("stamps") != stamps(self.survey.source.files):
             self.forget()
             raise LewmError(f"{self.survey.source.name} has changed while it was imported; type the same again")
         Imported(

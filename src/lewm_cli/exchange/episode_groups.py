@@ -28,7 +28,6 @@ from lewm_cli.exchange.hdf5_source import (
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
 from lewm_cli.suggestion import few
-from lewm_cli.system_errors import explain
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,8 @@ class _Episode:
 
 def open_episode_groups(path: Path, name: str, asked: Asked) -> Source | None:
     """Open a file, or a folder of files, with one group per episode; None if it is something else."""
-    try:
-        data = minari_data(path) if path.is_dir() else None
-        files = hdf5_files(data or path)
-    except OSError as error:
-        raise explain(error, path, "read") from error
+    data = minari_data(path) if path.is_dir() else None
+    files = hdf5_files(data or path)
     if data and not files:
         raise LewmError(
             f"{name} is a Minari data set that is stored as arrow, and those stored as hdf5 are read; make it again "

@@ -1,4 +1,4 @@
-"""Statistics of a recorded quantity, as LeRobot keeps them for episodes and for whole data sets."""
+"""Statistics of a feature, as LeRobot keeps them for episodes and for whole data sets."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,7 +17,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Statistics of all rows; each array has the shape of the quantity.
+    """Statistics of all rows; each array has the shape of the feature.
 
     Args:
         least: of all rows.

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from lewm_cli.data.action_format import action_format
 from lewm_cli.data.episodes import BOOKKEEPING, NUMBERS, SAY_EPISODES, Episodes, episodes_by, find_episodes
 from lewm_cli.data.hdf5_file import datasets_in, rate_attribute
+from lewm_cli.data.imported import RESERVED
 from lewm_cli.data.layouts import D4RL, color_frames, file_layout
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_camera
 from lewm_cli.exchange.column_source import (
-    RESERVED,
     WIDEST,
     ColumnSource,
     EpisodeRows,
@@ -39,7 +39,6 @@ from lewm_cli.exchange.hdf5_source import (
 from lewm_cli.exchange.source import Asked, Source, SourceEpisode
 from lewm_cli.plural import counted
 from lewm_cli.suggestion import command, few, offer
-from lewm_cli.system_errors import explain
 
 ACTIONS = ("action", "actions")
 
@@ -51,10 +50,7 @@ OneSource = TypeVar("OneSource", bound=ColumnSource)
 
 def open_flat_hdf5(path: Path, name: str, asked: Asked) -> Source | None:
     """Open a file, or a folder of files, with flat columns; None if it is no HDF5."""
-    try:
-        files = hdf5_files(path)
-    except OSError as error:
-        raise explain(error, path, "read") from error
+    files = hdf5_files(path)
     if not files:
         return None
     with looked_into(files[0]) as file:
@@ -83,14 +79,25 @@ def flat_source(
         LewmError: something is missing or damaged, or cannot be known without being asked for.
     """
     refuse_wrong_map(asked)
-    parts: list[_Part[OneSource]] = []
+    sources, row = list[OneSource](), None
     for path in files:
         with described(path) as file:
             refuse_elsewhere(file)
-            part = _part(make, kind, file, path, name, asked, parts[0].source if parts else None, len(files) > 1)
-        parts.append(part)
-        _refuse_other(part, parts[0], name)
-    sources = [part.source for part in parts]
+            source = _of_file(make, kind, file, path, name, asked, sources[0] if sources else None, len(files) > 1)
+            frame = () if source.encoded else file[source.pixels].shape[1:]
+            width = sum(width_of(file[one]) for one in source.action)
+        sources.append(source)
+        row = row or (frame, width)
+        if frame != row[0]:
+            raise LewmError(
+                f"{path} has frames of shape {frame}, and {files[0]} of {row[0]}; a recording has frames of one size: "
+                f"import the files of {name} apart"
+            )
+        if width != row[1]:
+            raise LewmError(
+                f"{path} has actions of {counted(width, 'dimension')}, and {files[0]} of {row[1]}; import the files of "
+                f"{name} apart"
+            )
     return replace(
         sources[0],
         files=files,
@@ -101,36 +108,7 @@ def flat_source(
     )
 
 
-@dataclass(frozen=True)
-class _Part(Generic[OneSource]):
-    """A file of a source, read as if it were all.
-
-    Args:
-        frame: shape of a frame; empty for image files.
-        width: dimensions of all actions.
-    """
-
-    path: Path
-    source: OneSource
-    frame: tuple[int, ...]
-    width: int
-
-
-def _refuse_other(part: _Part[OneSource], first: _Part[OneSource], name: str) -> None:
-    """Refuse a file whose frames or actions are other than those of the first; raises LewmError."""
-    if part.frame != first.frame:
-        raise LewmError(
-            f"{part.path} has frames of shape {part.frame}, and {first.path} of {first.frame}; a recording has frames "
-            f"of one size: import the files of {name} apart"
-        )
-    if part.width != first.width:
-        raise LewmError(
-            f"{part.path} has actions of {counted(part.width, 'dimension')}, and {first.path} of {first.width}; import "
-            f"the files of {name} apart"
-        )
-
-
-def _part(
+def _of_file(
     make: type[OneSource],
     kind: str,
     file: h5py.File,
@@ -139,8 +117,8 @@ def _part(
     asked: Asked,
     like: OneSource | None,
     of_several: bool,
-) -> _Part[OneSource]:
-    """Read one file; from the second on, `like` says which columns are frames and actions."""
+) -> OneSource:
+    """Read a file as if it were all; from the second on, `like` says which columns are frames and actions."""
     held = datasets_in(file, series=True)
     cameras = color_frames(file, series=True)
     pixels = like.pixels if like else _pixels(held, cameras, name, asked)
@@ -158,15 +136,13 @@ def _part(
     found = _episodes(file, held, rows, name, asked, of_several)
     for one in action:
         form, episodes = action_format(held[one], one, rows[0], found)
-    widths = {one: width_of(held[one]) for one in action}
-    dimensions, names = chosen_dimensions(name, widths, asked)
-    encoded = is_encoded(held[pixels])
+    dimensions, names = chosen_dimensions(name, {one: width_of(held[one]) for one in action}, asked)
     fewer = form.last_rows is not None
     places = tuple(
         EpisodeRows(path, "", int(start), int(length), int(start) - number * fewer, int(length) - fewer)
         for number, (start, length) in enumerate(zip(episodes.offsets, episodes.lengths, strict=True))
     )
-    source = make(
+    return make(
         kind=kind,
         name=name,
         files=(path,),
@@ -178,12 +154,11 @@ def _part(
         notes=(episodes.note,) if episodes.note else (),
         rows=places,
         pixels=pixels,
-        encoded=encoded,
+        encoded=is_encoded(held[pixels]),
         action=action,
         dimensions=dimensions,
         quantities=_quantities(held, {pixels, *cameras, *action}, rows, name, asked),
     )
-    return _Part(path, source, () if encoded else held[pixels].shape[1:], sum(widths.values()))
 
 
 def _name(rows: EpisodeRows, of_file: int, of_several: bool) -> str:

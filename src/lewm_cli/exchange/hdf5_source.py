@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lewm_cli.data.frame_format import FrameFormat
 from lewm_cli.data.hdf5_file import dataset_at, opened, read_rows, unreadable
-from lewm_cli.data.pixel_format import decoded_image
+from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
@@ -135,7 +135,8 @@ def frame_size(stored: h5py.Dataset) -> str:
     """
     shape = stored.shape[1:]
     if is_encoded(stored):
-        shape = decoded_image(read_rows(stored, slice(0, 1))[0], f"{stored.file.filename}: {stored.name}").shape
+        (row,) = read_rows(stored, slice(0, 1))
+        shape = decode_image(bytes(row), f"{stored.file.filename}: row 0 of {stored.name}").shape
     format = FrameFormat.of_shape(shape)
     return f"{format.width} x {format.height}" if format else " x ".join(map(str, shape))
 

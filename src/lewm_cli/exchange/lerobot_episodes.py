@@ -16,7 +16,6 @@ from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.exchange.lerobot_info import INFO, Info, placed
 from lewm_cli.exchange.parquet_rows import read_table
 from lewm_cli.plural import counted
-from lewm_cli.system_errors import explain
 from lewm_cli.text_file import read_text
 
 
@@ -146,8 +145,6 @@ def _lines(file: Path, kind: type[Line]) -> Iterator[Line]:
         text = read_text(file, "a file with JSON in every line")
     except FileNotFoundError as error:
         raise MissingError(f"{file} is missing; copy or download the folder again") from error
-    except OSError as error:
-        raise explain(error, file, "read") from error
     for count, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             with _damage_told(f"line {count} of {file}"):

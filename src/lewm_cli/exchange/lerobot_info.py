@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
 
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.system_errors import explain
 from lewm_cli.text_file import read_text
 
 INFO = Path("meta/info.json")
@@ -97,8 +96,6 @@ def read_info(folder: Path, name: str) -> Info:
         raise MissingError(
             f"{folder} has no {INFO}, which describes a LeRobot data set; name a folder of one"
         ) from error
-    except OSError as error:
-        raise explain(error, path, "read") from error
     except (ValueError, RecursionError) as error:
         raise LewmError(f"{path} is cut short or no JSON ({error}); copy or download it again") from error
     _check_version(tree.get("codebase_version") if isinstance(tree, dict) else None, path, name)

@@ -1,7 +1,7 @@
 """LeRobot data sets of versions 3.0 and 2.1 as a source: numbers in tables, and frames as images there or in videos."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data.video_dataset import decode_image
-from lewm_cli.data.video_frames import decoded_frames
+from lewm_cli.data.imported import RESERVED
+from lewm_cli.data.pixel_format import decode_image
+from lewm_cli.data.video_frames import Frame, decoded_frames
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
-from lewm_cli.exchange.column_source import RESERVED
 from lewm_cli.exchange.lerobot_episodes import Stretch, read_bookkeeping
 from lewm_cli.exchange.lerobot_info import COUNTERS, INFO, OLD_INFO, Info, read_info
 from lewm_cli.exchange.parquet_rows import contents, numbers, read_rows
-from lewm_cli.exchange.source import Asked, RawEpisode, Seconds, Source, SourceEpisode
+from lewm_cli.exchange.source import Asked, RawEpisode, Seconds, Source, SourceEpisode, narrowed
 from lewm_cli.file_kind import FileKind, look, mistaken
 from lewm_cli.plural import counted
 from lewm_cli.system_errors import explain
@@ -65,10 +65,7 @@ class LeRobotSource(Source):
     def read(self, number: int) -> RawEpisode:
         stretch = self.stretches[number]
         known = {"timestamp": ("timestamp", 1), "task_index": ("task_index", 1), **self.columns}
-        columns = self._numbers(number, known)
-        columns = {
-            name: rows if rows.shape[1] > 1 or name == "proprio" else rows[:, 0] for name, rows in columns.items()
-        }
+        columns = narrowed(self._numbers(number, known))
         times = columns.pop("timestamp").astype(np.float64)
         return RawEpisode(
             frames=self._images(stretch) if stretch.video is None else self._video(stretch, stretch.video, times),
@@ -98,14 +95,14 @@ class LeRobotSource(Source):
             found[column] = values
         return found
 
-    def _images(self, stretch: Stretch) -> Iterator[npt.NDArray[np.uint8]]:
+    def _images(self, stretch: Stretch) -> Generator[Frame, None, None]:
         table = read_rows(stretch.table, [self.camera], "episode_index", stretch.number)
         for row, content in enumerate(contents(table[self.camera])):
             if not content:
                 raise LewmError(f"row {row} of episode {stretch.number} in {stretch.table} has no image")
             yield decode_image(content, stretch.table)
 
-    def _video(self, stretch: Stretch, video: Path, times: Seconds) -> Iterator[npt.NDArray[np.uint8]]:
+    def _video(self, stretch: Stretch, video: Path, times: Seconds) -> Generator[Frame, None, None]:
         """Frames that are shown at these times; one twice if it is there at two of them."""
         if not len(times):
             return

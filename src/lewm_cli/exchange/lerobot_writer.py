@@ -27,7 +27,7 @@ from lewm_cli.data.likeness import LEVELS as WHITE
 from lewm_cli.data.video_frames import decoded_frames
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.feature_statistics import LEVELS, Counts, Statistics, count_levels
-from lewm_cli.exchange.lerobot_quantities import ACTION, TASK, Quantity, Stretch, count_frames
+from lewm_cli.exchange.lerobot_features import ACTION, TASK, Stretch, WrittenFeature, count_frames
 from lewm_cli.exchange.video_encoding import VideoFormat, encode_video, join_videos
 from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
 
@@ -129,6 +129,7 @@ class EncodedEpisode:
         statistics: by key, those of the frames among them.
         levels: (3, 256) how often each level of each color is there.
         images: PNG files; empty if there is a video.
+        video: the file of its own.
         error: mean squared error of the frames in the video, levels, summed over frames.
     """
 
@@ -137,6 +138,7 @@ class EncodedEpisode:
     statistics: Mapping[str, Statistics]
     levels: Counts
     images: tuple[bytes, ...]
+    video: Path | None
     error: float
 
 
@@ -146,13 +148,13 @@ class LeRobotWriter:
 
     Args:
         stretches: the episodes, in order.
-        quantities: everything that is written besides the frames.
+        features: everything that is written besides the frames.
         folder: empty.
     """
 
     dataset: Dataset
     stretches: Sequence[Stretch]
-    quantities: Sequence[Quantity]
+    features: Sequence[WrittenFeature]
     format: LeRobotFormat
     folder: Path
 
@@ -169,7 +171,7 @@ class LeRobotWriter:
         """
         parts, levels, error, episodes = self.folder / PARTS, np.zeros((3, LEVELS), np.int64), 0.0, []
         parts.mkdir()
-        encoder = partial(_encoder, self.dataset, self.quantities, self.format, parts)
+        encoder = partial(_encoder, self.dataset, self.features, self.format, parts)
         with (
             closing(_answered(encoder, self.stretches, workers, waiting)) as encoded,
             closing(_Tables(self.folder, self._schema(), self.format.table_megabytes)) as tables,
@@ -177,11 +179,7 @@ class LeRobotWriter:
             videos = _Videos(self.folder, self.format)
             for episode in encoded:
                 table = tables.append(self._table(episode))
-                shown = (
-                    {}
-                    if episode.images
-                    else videos.append(_part(parts, episode.stretch.number), episode.stretch.frames)
-                )
+                shown = videos.append(episode.video, episode.stretch.frames) if episode.video else {}
                 episodes.append(self._about(episode, table) | shown)
                 levels += episode.levels
                 error += episode.error
@@ -189,7 +187,7 @@ class LeRobotWriter:
         videos.close()
         shutil.rmtree(parts)
         frames = sum(stretch.frames for stretch in self.stretches)
-        whole = {quantity.key: quantity.statistics for quantity in self.quantities}
+        whole = {feature.key: feature.statistics for feature in self.features}
         whole[self.format.seen] = Statistics.of_levels(levels, frames)
         (self.folder / EPISODES).parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(episodes), self.folder / EPISODES)
@@ -226,7 +224,7 @@ class LeRobotWriter:
             "data_path": TABLES,
             "video_path": VIDEOS if video else None,
             "features": {self.format.seen: seen}
-            | {each.key: {"dtype": each.dtype, "shape": each.shape, "names": each.names} for each in self.quantities},
+            | {each.key: {"dtype": each.dtype, "shape": each.shape, "names": each.names} for each in self.features},
         }
 
     def _schema(self) -> pa.Schema:
@@ -235,7 +233,7 @@ class LeRobotWriter:
         words: dict[str, dict[str, Any]] = {}
         if not self.format.video:
             fields[self.format.seen], words[self.format.seen] = IMAGE, {"_type": "Image"}
-        for each in self.quantities:
+        for each in self.features:
             number, word = pa.from_numpy_dtype(np.dtype(each.dtype)), {"dtype": each.dtype, "_type": "Value"}
             one = each.shape == (1,)
             fields[each.key] = number if one else pa.list_(number, each.shape[0])
@@ -244,7 +242,7 @@ class LeRobotWriter:
 
     def _table(self, episode: EncodedEpisode) -> pa.Table:
         schema = self._schema()
-        columns = {each.key: pa.array(episode.rows[each.key].reshape(-1)) for each in self.quantities}
+        columns = {each.key: pa.array(episode.rows[each.key].reshape(-1)) for each in self.features}
         columns |= {
             name: pa.FixedSizeListArray.from_arrays(column, type=schema.field(name).type)
             for name, column in columns.items()
@@ -338,7 +336,7 @@ class _Videos:
 
 def _encoder(
     dataset: Dataset,
-    quantities: Sequence[Quantity],
+    features: Sequence[WrittenFeature],
     format: LeRobotFormat,
     parts: Path,
     waiting: Waiting = lambda: None,
@@ -347,7 +345,7 @@ def _encoder(
 
     def encoded(stretch: Stretch) -> EncodedEpisode:
         rows: dict[str, npt.NDArray[Any]] = count_frames(stretch, format.rate)
-        for each in quantities:
+        for each in features:
             if each.column == ACTION:
                 rows[each.key] = dataset.actions[stretch.acted]
             elif each.column:
@@ -356,6 +354,7 @@ def _encoder(
                 rows[each.key] = np.zeros(stretch.frames, np.int64)
         statistics = {key: Statistics.of_rows(values) for key, values in rows.items()}
         levels, images, error = np.zeros((3, LEVELS), np.int64), list[bytes](), 0.0
+        video = parts / f"{stretch.number}.mp4" if format.video else None
 
         def frames() -> Iterator[npt.NDArray[np.uint8]]:
             for start in range(stretch.first, stretch.first + stretch.frames, FRAMES_AT_ONCE):
@@ -367,14 +366,13 @@ def _encoder(
                 levels[...] += count_levels(block)
                 yield block
 
-        if format.video:
-            part = _part(parts, stretch.number)
-            encode_video(part, counted(), dataset.frame_size, format.video)
-            error = _error(part, (frame for block in frames() for frame in block))
+        if video and format.video:
+            encode_video(video, counted(), dataset.frame_size, format.video)
+            error = _error(video, (frame for block in frames() for frame in block))
         else:
             images = [_png(frame) for block in counted() for frame in block]
         statistics[format.seen] = Statistics.of_levels(levels, stretch.frames)
-        return EncodedEpisode(stretch, rows, statistics, levels, tuple(images), error)
+        return EncodedEpisode(stretch, rows, statistics, levels, tuple(images), video, error)
 
     return encoded
 
@@ -391,10 +389,6 @@ def _answered(
         yield from answers(encoder, stretches, workers, waiting, how="spawn")
     except WorkerDiedError as death:
         raise LewmError(f"a process that encodes {death}; type the same again with --workers 1") from death
-
-
-def _part(parts: Path, number: int) -> Path:
-    return parts / f"{number}.mp4"
 
 
 def _error(video: Path, frames: Iterator[npt.NDArray[np.uint8]]) -> float:

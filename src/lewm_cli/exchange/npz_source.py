@@ -124,10 +124,7 @@ def _said(path: Path, member: str = "") -> Iterator[None]:
 
 def open_npz(path: Path, name: str, asked: Asked) -> Source | None:
     """Open an npz file, or a folder of them, with frames; None if it is something else."""
-    try:
-        files = files_of(path, _is_archive)
-    except OSError as error:
-        raise explain(error, path, "read") from error
+    files = files_of(path, _is_archive)
     if not files:
         return None
     with _described(files[0]) as file:

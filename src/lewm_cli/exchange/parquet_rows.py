@@ -72,10 +72,8 @@ def contents(column: "pyarrow.ChunkedArray") -> Iterator[bytes | None]:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    try:
-        from pyarrow import ArrowException
-    except ImportError as error:
-        raise LewmError(f"{path} is a Parquet file, and pyarrow reads these: pip install pyarrow") from error
+    from pyarrow import ArrowException
+
     try:
         yield
     except FileNotFoundError as error:

@@ -1,7 +1,7 @@
 """Raw frames of a source made RGB frames of uint8; what they are, the first frames of some episodes tell."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lewm_cli.data.frame_format import FrameFormat, white_of
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.source import RawEpisode, Source
+from lewm_cli.exchange.source import Source
 
 Raw = npt.NDArray[Any]
 Colors = Literal["rgb", "bgr"]
@@ -53,15 +53,6 @@ class PixelConversion:
         return rgb
 
 
-@contextmanager
-def opened_frames(episode: RawEpisode) -> Iterator[Iterator[Raw]]:
-    """Yield the frames of an episode, and end their decoder at the end."""
-    try:
-        yield iter(episode.frames)
-    finally:
-        getattr(episode.frames, "close", lambda: None)()
-
-
 def sample_frames(source: Source, damaged: Mapping[int, str]) -> tuple[dict[int, list[Raw]], dict[int, str]]:
     """Decode the first frames of some episodes.
 
@@ -80,7 +71,7 @@ def sample_frames(source: Source, damaged: Mapping[int, str]) -> tuple[dict[int,
         if len(sample) + len(further) >= len(spread) and sample:
             break
         try:
-            with opened_frames(source.read(whole[place])) as frames:
+            with closing(source.read(whole[place]).frames) as frames:
                 if first := list(islice(frames, SAMPLED_FRAMES)):
                     sample[whole[place]] = first
         except LewmError as error:

@@ -4,7 +4,7 @@ A new layout is one module with a subclass of `Source` and one entry in `recogni
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,16 @@ class RawEpisode:
         columns: other recorded quantities by name, one row per action: `proprio`, `reward`, `task_index`.
     """
 
-    frames: Iterator[npt.NDArray[Any]]
+    frames: Generator[npt.NDArray[Any], None, None]
     actions: npt.NDArray[np.floating[Any]]
     frame_times: Seconds | None = None
     action_times: Seconds | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+def narrowed(columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Columns (K, D) as recordings have them: (K,) where D is 1, but for proprioception."""
+    return {name: rows if rows.shape[1] > 1 or name == "proprio" else rows[:, 0] for name, rows in columns.items()}
 
 
 @dataclass(frozen=True)

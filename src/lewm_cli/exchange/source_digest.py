@@ -8,20 +8,17 @@ from pathlib import Path
 from lewm_cli.system_errors import explained
 from lewm_cli.workers import Waiting
 
-Stamp = tuple[str, int, int]
-"""Name of a file, its bytes, and when it was changed, in nanoseconds."""
-
 AT_ONCE = 2**22
 """Bytes that are read at a time."""
 
 
-def stamps(files: tuple[Path, ...]) -> list[Stamp]:
-    """Look at files without reading them, sorted by name; raises LewmError if one has gone."""
-    found = []
+def stamps(files: tuple[Path, ...]) -> list[list[str | int]]:
+    """The names of files, their bytes, and when each was changed, in nanoseconds; raises LewmError if one has gone."""
+    found: list[list[str | int]] = []
     for name, path in _named(files):
         with explained(path, "read"):
             there = path.stat()
-        found.append((name, there.st_size, there.st_mtime_ns))
+        found.append([name, there.st_size, there.st_mtime_ns])
     return found
 
 

@@ -21,6 +21,23 @@ USUAL_SIZE = 224
 """Side of the frames of a recording in pixels, where the camera's are not smaller."""
 
 
+@dataclass(frozen=True)
+class AskedFrames:
+    """A wish about the frames of a recording, in the words of the command line.
+
+    Args:
+        fit, box: say how they become square.
+        size: their side in pixels; 224, or the camera's own where that is less, if not given.
+        colors, white: of raw frames; the value of white is recognized if not given.
+    """
+
+    fit: Fit = "crop"
+    box: Box | None = None
+    size: int | None = None
+    colors: Colors = "rgb"
+    white: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """All that is known of a source before its frames are decoded.
@@ -61,21 +78,10 @@ class Survey:
         return (*self.source.notes, *([f"frames are read {', '.join(made)}"] if made else []))
 
 
-def survey(
-    source: Source,
-    *,
-    fit: Fit,
-    box: Box | None,
-    size: int | None,
-    colors: Colors,
-    white: int | None,
-    advance: Callable[[int], None],
-) -> Survey:
+def survey(source: Source, asked: AskedFrames, advance: Callable[[int], None]) -> Survey:
     """Look at a source.
 
     Args:
-        fit, box: say how frames become square.
-        size: side of the frames in pixels; 224, or the camera's own where that is less, if not given.
         advance: called with 1 after every episode.
 
     Raises:
@@ -113,11 +119,11 @@ def survey(
     if not first:
         why = f": {damaged[min(damaged)]}" if damaged else ""
         raise LewmError(f"no episode of {source.name} can be read{why}")
-    pixels = recognize(source.name, first, colors, white)
-    height, width = pixels.format.height, pixels.format.width
+    pixels = recognize(source.name, first, asked.colors, asked.white)
+    height, width, box = pixels.format.height, pixels.format.width, asked.box
     sides = (box.width, box.height) if box else (width, height)
-    usual = min(USUAL_SIZE, min(sides) if fit == "crop" else max(sides))
-    tree = {"width": width, "height": height, "size": size or usual, "fit": fit, "box": box}
+    usual = min(USUAL_SIZE, min(sides) if asked.fit == "crop" else max(sides))
+    tree = {"width": width, "height": height, "size": asked.size or usual, "fit": asked.fit, "box": box}
     framing = Framing.build(tree, "--box")
     packed: list[int] = []
     for number, each in sample.items():

@@ -10,7 +10,8 @@ video begins, or those in the names of images.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,11 +19,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data.action_file import ActionTable, read_table, seconds
+from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_dataset import in_order, unequal
 from lewm_cli.data.video_frames import decoded_frames, frame_times, video_rate
 from lewm_cli.errors import LewmError
@@ -109,9 +110,9 @@ class VideoSource(Source):
         table = _table(take.table, self.chosen)
         first, end = take.rows or (0, len(table.actions))
         columns = {} if table.state is None else {"proprio": table.state[first:end]}
-        raw = RawEpisode(frames=iter(()), actions=table.actions[first:end], columns=columns)
+        raw = RawEpisode(_pictures(take.pictures, 0, None), table.actions[first:end], columns=columns)
         if take.rows is None and table.times is None and table.frames is None:
-            return replace(raw, frames=_pictures(take.pictures, 0, None))
+            return raw
         clock = _clock(take.pictures)
         if len(clock) - len(table.actions) in (0, 1):
             return self._row_by_row(raw, take, table, len(clock))
@@ -122,7 +123,7 @@ class VideoSource(Source):
         else:
             raise LewmError(f"{self.episodes[number].name}: {unequal(len(clock), len(table.actions))}")
         if take.rows is None:
-            return replace(raw, frames=_pictures(take.pictures, 0, None), frame_times=shown, action_times=given)
+            return replace(raw, frame_times=shown, action_times=given)
         if (np.diff(given) <= 0).any():
             what = "times" if table.frames is None else "frames"
             raise LewmError(
@@ -174,12 +175,9 @@ def open_videos(path: Path, name: str, asked: Asked) -> Source | None:
         UsageError: there are several cameras and none was chosen, or one that is not there.
         LewmError: the folder is empty, two videos have one table, or no episode can be read.
     """
-    try:
-        if path.is_dir() and not any(path.iterdir()):
-            raise LewmError(f"{name} is an empty folder; name one that holds a recording")
-        shots = _shots(path, path.name if path.is_file() else "", DEEPEST)
-    except OSError as error:
-        raise explain(error, path, "read") from error
+    if path.is_dir() and not any(path.iterdir()):
+        raise LewmError(f"{name} is an empty folder; name one that holds a recording")
+    shots = _shots(path, path.name if path.is_file() else "", DEEPEST)
     if not shots or not any(shot.cameras for shot in shots):
         return None
     _check_names(name, shots)
@@ -331,10 +329,7 @@ def _check_names(name: str, shots: list[Shot]) -> None:
 
 
 def _camera(name: str, shots: list[Shot], asked: Asked) -> str:
-    counts: dict[str, int] = {}
-    for shot in shots:
-        for camera in shot.cameras:
-            counts[camera] = counts.get(camera, 0) + 1
+    counts = Counter(camera for shot in shots for camera in shot.cameras)
     if asked.camera is None and all(len(shot.cameras) <= 1 for shot in shots):
         return next(iter(counts)) if len(counts) == 1 else UNNAMED
     return chosen_camera(name, {each: counted(count, "episode") for each, count in counts.items()}, asked)
@@ -419,7 +414,7 @@ def _image_rate(images: Path, table: ActionTable) -> float | None:
     return round(1 / step, 3) if step > 0 else None
 
 
-def _pictures(place: Path, first: int, count: int | None) -> Iterator[npt.NDArray[Any]]:
+def _pictures(place: Path, first: int, count: int | None) -> Generator[npt.NDArray[Any], None, None]:
     """Frames of a video or a folder of images, `count` of them from number `first` on."""
     if place.is_file():
         yield from decoded_frames(place, float(_clock(place)[first]) if first else 0.0, count)
@@ -427,24 +422,13 @@ def _pictures(place: Path, first: int, count: int | None) -> Iterator[npt.NDArra
     images = _images(place)[first:]
     shape = None
     for path in images[:count]:
-        image = _decoded(path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise explain(error, path, "read") from error
+        image = decode_image(content, path, as_stored=True)
         if shape and image.shape != shape:
             sizes = (" x ".join(map(str, each[1::-1])) for each in (image.shape, shape))
             raise LewmError("{} is {} pixels, and the images before it {}; make them all alike".format(path, *sizes))
         shape = image.shape
         yield image
-
-
-def _decoded(path: Path) -> npt.NDArray[Any]:
-    """An image as it is stored: gray, RGB or RGBA, of 8 or 16 bits; photographs are turned upright."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise explain(error, path, "read") from error
-    upright = content.startswith(b"\xff\xd8\xff")
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR if upright else cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise LewmError(f"{path} is damaged, or an image of a kind that is not read; write it again as PNG")
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)

@@ -40,10 +40,7 @@ def collect(
     if policy not in task.demonstrators:
         there = offer(policy, task.demonstrators, command("collect", "--help"))
         raise UsageError(f"{task.name} has no policy {policy!r}; {there}")
-    if name and home.dataset_path(name).stem in {task.released_dataset for task in TASKS}:
-        last = home.dataset_path(name).stem
-        raise UsageError(f"{last!r} is the name of a released dataset; choose another --name, like {name}-own")
-    if name and home.dataset_file(name):
+    if name and home.new_dataset_path(name) and home.dataset_file(name):
         raise LewmError(f"the dataset {name!r} exists and recordings are never overwritten; choose another --name")
     workers = min(workers, episodes)
     with progress("recording", episodes, "episodes") as advance, StopRequest() as stop:

@@ -10,12 +10,12 @@ from lewm_cli.data import Dataset, HDF5Dataset, require_usable
 from lewm_cli.data.episodes import NUMBERS
 from lewm_cli.data.hdf5_file import texts_attribute
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.exchange.lerobot_quantities import (
+from lewm_cli.exchange.lerobot_features import (
     TASK,
     LastRow,
     Stretch,
-    choose_quantities,
-    counting_quantities,
+    choose_features,
+    counting_features,
     find_stretches,
 )
 from lewm_cli.exchange.lerobot_writer import Exported, LeRobotFormat, LeRobotWriter
@@ -88,8 +88,8 @@ def export(home: Home, request: ExportRequest, *, workers: int, say: Say, progre
     for note in _notes(dataset, stretches):
         say(note)
     names = dataset.imported.action_names if dataset.imported else ()
-    chosen, left_out = choose_quantities(dataset, stretches, names, NUMBERS)
-    quantities = (*chosen, *counting_quantities(dataset, stretches, rate, tasks=bool(tasks)))
+    chosen, left_out = choose_features(dataset, stretches, names, NUMBERS)
+    features = (*chosen, *counting_features(dataset, stretches, rate, tasks=bool(tasks)))
     frames = sum(stretch.frames for stretch in stretches)
     with (
         stopped_with(lambda: "stopped; nothing half-written was left behind"),
@@ -97,7 +97,7 @@ def export(home: Home, request: ExportRequest, *, workers: int, say: Say, progre
         atomic_folder(path, ()) as part,
     ):
         with progress(f"exporting {dataset.name}", frames, "frames") as advance, explained(path):
-            psnr = LeRobotWriter(dataset, stretches, quantities, format, part).write(workers, advance, stop.check)
+            psnr = LeRobotWriter(dataset, stretches, features, format, part).write(workers, advance, stop.check)
             for place in part.rglob("*"):
                 sync(place)
         stop.check()
@@ -109,7 +109,7 @@ def export(home: Home, request: ExportRequest, *, workers: int, say: Say, progre
         frames=frames,
         fps=format.fps,
         tasks=format.tasks,
-        features=(format.seen, *(quantity.key for quantity in quantities)),
+        features=(format.seen, *(feature.key for feature in features)),
         left_out=tuple(left_out),
         files=len(files),
         bytes=sum(file.stat().st_size for file in files),

@@ -4,19 +4,17 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from lewm_cli.config import Box, Fit
 from lewm_cli.data import Dataset, open_dataset, require_usable
-from lewm_cli.errors import LewmError, MissingError, TakenError, UsageError
+from lewm_cli.errors import LewmError, MissingError, TakenError
 from lewm_cli.exchange.converted_recording import Conversion, Finished
 from lewm_cli.exchange.lerobot_source import lerobot_files
-from lewm_cli.exchange.pixel_conversion import Colors
 from lewm_cli.exchange.recognized import open_source
 from lewm_cli.exchange.source import Asked
-from lewm_cli.exchange.survey import Survey, survey
+from lewm_cli.exchange.survey import AskedFrames, Survey, survey
 from lewm_cli.fetch.archive_checks import gigabytes
 from lewm_cli.fetch.destinations import free_bytes
 from lewm_cli.files import locked, remove_stale_parts, sync, try_writing
@@ -24,8 +22,8 @@ from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import Home, Say, is_name
 from lewm_cli.store.home import half_done
+from lewm_cli.store.names import RELEASED
 from lewm_cli.system_errors import explained
-from lewm_cli.tasks import TASKS
 from lewm_cli.workers import IN_FLIGHT
 
 MEGABYTE = 10**6
@@ -45,19 +43,14 @@ class ImportRequest:
         source: path or Hub id, as typed.
         asked: of the layout.
         name: of the recording; a free one like the source's if not given.
-        fit, box, size: say how frames become square, as of `survey`.
-        colors, white: say what raw frames are, as of `recognize`.
+        frames: asked of its frames.
         skip_damaged: leave out episodes that cannot be read.
     """
 
     source: str
     asked: Asked
     name: str | None = None
-    fit: Fit = "crop"
-    box: Box | None = None
-    size: int | None = None
-    colors: Colors = "rgb"
-    white: int | None = None
+    frames: AskedFrames = field(default_factory=AskedFrames)
     skip_damaged: bool = False
 
 
@@ -125,15 +118,7 @@ def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download:
         path = hub_dataset(typed, lambda folder: lerobot_files(folder, typed, asked), say, progress, download=download)
     source = open_source(path, typed, asked)
     with progress(f"looking at {source.name}", len(source.episodes), "episodes") as advance:
-        return survey(
-            source,
-            fit=request.fit,
-            box=request.box,
-            size=request.size,
-            colors=request.colors,
-            white=request.white,
-            advance=advance,
-        )
+        return survey(source, request.frames, advance)
 
 
 def _imported(
@@ -172,11 +157,7 @@ def _free_names(home: Home, request: ImportRequest) -> Iterator[str]:
 
 def _refuse_taken(home: Home, name: str) -> None:
     """Raises an error if a name cannot be that of a new recording; half an import that was done goes."""
-    if not is_name(name):
-        raise UsageError(f"{name!r} cannot name a recording; choose a --name, like robot/pick")
-    path = home.dataset_path(name)
-    if path.stem in {task.released_dataset for task in TASKS}:
-        raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
+    path = home.new_dataset_path(name)
     if home.dataset_file(name):
         if path.exists():
             shutil.rmtree(half_done(path, "import"), ignore_errors=True)  # of a call that was killed at its end
@@ -189,8 +170,7 @@ def _usual_name(typed: str) -> str:
     if HUB_ID.fullmatch(typed) and not path.exists():
         return typed
     stem = re.sub(r"[^\w.+-]+", "-", path.name if path.is_dir() else path.stem).strip(".-")
-    released = {task.released_dataset for task in TASKS}
-    return stem if is_name(stem) and stem not in released else f"{stem}-imported".lstrip("-")
+    return stem if is_name(stem) and stem not in RELEASED else f"{stem}-imported".lstrip("-")
 
 
 def _megabytes(advance: Callable[[int], None]) -> Callable[[int], None]:

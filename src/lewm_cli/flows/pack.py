@@ -13,12 +13,12 @@ from lewm_cli.fetch.destinations import free_bytes
 from lewm_cli.files import locked, remove_stale_parts, sync, try_writing
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.stop import StopRequest
-from lewm_cli.store import Home, Say, dataset_task, is_name, weights_digest
+from lewm_cli.store import Home, Say, dataset_task, weights_digest
 from lewm_cli.store.home import half_done
 from lewm_cli.store.origin import FetchedFile, Origin, dataset_origin
 from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explained
-from lewm_cli.tasks import GENERIC, TASKS
+from lewm_cli.tasks import GENERIC
 
 FASTER = 3
 """Times as many packed frames are read at random, measured against released chunks on four tasks."""
@@ -147,11 +147,7 @@ def _planned(
         )
     stem = dataset.path.stem if dataset.name == str(dataset.path) else dataset.name
     name = name or f"{stem}-packed" + (f"-{size}" if size != own else "")
-    if not is_name(name):
-        raise UsageError(f"{name!r} cannot name a recording; choose a --name, like robot/pick")
-    path = home.dataset_path(name)
-    if path.stem in {task.released_dataset for task in TASKS}:
-        raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-packed")
+    path = home.new_dataset_path(name)
     return _Plan(dataset, packing, name, home.dataset_file(name) or path, replace)
 
 

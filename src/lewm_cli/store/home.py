@@ -8,10 +8,11 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from lewm_cli.data import DATASET_SUFFIXES, Dataset
-from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.files import is_locked
 from lewm_cli.store.locate import FoundRun, checkpoint_files, find_in, names_of_path, run_names, walk
 from lewm_cli.store.names import (
+    RELEASED,
     RESERVED,
     RUN_SUFFIXES,
     WEIGHT_SUFFIXES,
@@ -79,6 +80,13 @@ class Home:
     def dataset_path(self, name: str) -> Path:
         """The path of a new dataset of this name."""
         return self._writing("datasets") / f"{check_name(name, 'dataset')}.h5"
+
+    def new_dataset_path(self, name: str) -> Path:
+        """The same; raises UsageError too for the name of a released dataset."""
+        path = self.dataset_path(name)
+        if path.stem in RELEASED:
+            raise UsageError(f"{path.stem!r} is the name of a released dataset; choose another --name, like {name}-own")
+        return path
 
     def find_dataset(self, name: str, say: Callable[[str], None] | None = None) -> Dataset:
         """Open a dataset by name, or by path if one is typed; what a path leads to is known when it has been looked at.

@@ -47,6 +47,10 @@ LONGEST_PART = 220
 """Bytes of a folder or file in a name; file systems take 255, and `.NAME_weight.ckpt.12345678.part` comes to it."""
 
 
+RELEASED = {task.released_dataset for task in TASKS}
+"""Names of released datasets, which no own recording takes."""
+
+
 def check_name(name: str, kind: str) -> str:
     """Returns the name of a "run" or "dataset" if it is one; else raises UsageError that says which to type."""
     for suffix in RUN_SUFFIXES if kind == "run" else DATASET_SUFFIXES:

@@ -1,11 +1,10 @@
-"""The episodes and quantities of a recording that a LeRobot data set takes: their rows, names, types and statistics."""
+"""The episodes and features of a recording that a LeRobot data set takes: their rows, names, types and statistics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +24,8 @@ OTHERWISE = ("pixels", ACTION, TASK, SOURCE_ROW, "step_idx")
 """Columns that are written in another way, or only number rows."""
 
 
-class LastRow(StrEnum):
-    """The fate of a frame at which no action was taken; LeRobot has an action at every frame."""
-
-    DROP = "drop"
-    REPEAT = "repeat"
+LastRow = Literal["drop", "repeat"]
+"""The fate of a frame at which no action was taken; LeRobot has an action at every frame."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantity:
+class WrittenFeature:
     """Numbers that are written for every frame.
 
     Args:
@@ -88,15 +84,15 @@ def find_stretches(dataset: Dataset, last_row: LastRow) -> list[Stretch]:
     for offset, length in zip(dataset.offsets.tolist(), dataset.lengths.tolist(), strict=True):
         edges = np.flatnonzero(np.diff(known[offset : offset + length], prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            frames = end - begin + int(last_row is LastRow.REPEAT and end < length)
+            frames = end - begin + int(last_row == "repeat" and end < length)
             found.append(Stretch(len(found), index, offset + begin, end - begin, frames))
             index += frames
     return found
 
 
-def choose_quantities(
+def choose_features(
     dataset: Dataset, stretches: Sequence[Stretch], action_names: Sequence[str], counters: Sequence[str]
-) -> tuple[list[Quantity], list[str]]:
+) -> tuple[list[WrittenFeature], list[str]]:
     """Choose the columns of floats that every frame has, the actions first; and say of the others why they are left.
 
     Args:
@@ -105,7 +101,7 @@ def choose_quantities(
     """
     actions = dataset.actions[np.concatenate([stretch.acted for stretch in stretches])]
     names = tuple(action_names) or _numbered(ACTION, actions.shape[1])
-    found = [Quantity(ACTION, ACTION, "float32", actions.shape[1:], names, Statistics.of_rows(actions))]
+    found = [WrittenFeature(ACTION, ACTION, "float32", actions.shape[1:], names, Statistics.of_rows(actions))]
     left: list[str] = []
     columns = [column for column in dataset.columns if column.name not in (*OTHERWISE, *counters)]
     has_proprio = any(column.name == PROPRIO for column in columns)
@@ -113,19 +109,19 @@ def choose_quantities(
         key, width = _key(column.name, has_proprio), prod(column.shape)
         if np.dtype(column.dtype).kind != "f" or len(column.shape) > 1 or not width:
             left.append(f"{column.name} ({column.dtype}{' of several axes' * (len(column.shape) > 1)})")
-        elif "/" in key or key in (quantity.key for quantity in found):
+        elif "/" in key or key in (feature.key for feature in found):
             left.append(f"{column.name} ({key} cannot be its name)")
         elif not np.isfinite(values := _written_rows(dataset, column.name, stretches)).all():
             left.append(f"{column.name} (NaN or infinite in {np.count_nonzero(~np.isfinite(values)):,} places)")
         else:
             names, statistics = _numbered(column.name, width), Statistics.of_rows(values)
-            found.append(Quantity(key, column.name, values.dtype.name, (width,), names, statistics))
+            found.append(WrittenFeature(key, column.name, values.dtype.name, (width,), names, statistics))
     return found, left
 
 
-def counting_quantities(
+def counting_features(
     dataset: Dataset, stretches: Sequence[Stretch], rate: Fraction, *, tasks: bool
-) -> list[Quantity]:
+) -> list[WrittenFeature]:
     """The times and numbers of frames, episodes and tasks, which every data set has.
 
     Args:
@@ -135,7 +131,9 @@ def counting_quantities(
     rows = {key: np.concatenate([counts[key] for counts in every]) for key in every[0]}
     rows[TASK] = _written_rows(dataset, TASK, stretches) if tasks else np.zeros(len(rows["index"]), np.int64)
     return [
-        Quantity(key, TASK if tasks and key == TASK else None, each.dtype.name, (1,), None, Statistics.of_rows(each))
+        WrittenFeature(
+            key, TASK if tasks and key == TASK else None, each.dtype.name, (1,), None, Statistics.of_rows(each)
+        )
         for key, each in rows.items()
     ]
 
