@@ -1,12 +1,18 @@
 """Time as a control loop sees it: when it is, waiting for the next tick, and work beside it. Tests give another one."""
 
+import atexit
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Thread
 from typing import TypeVar
 
 Found = TypeVar("Found")
+
+NAME = "lewm plan"
+
+LAST_WAIT = 10.0
+"""Seconds in which work that is left may end when the program does; one that hangs is not waited for."""
 
 
 class RealTime:
@@ -30,5 +36,14 @@ class RealTime:
             except BaseException as error:  # belongs to whoever asks for the result
                 future.set_exception(error)
 
-        Thread(target=run, name="lewm plan", daemon=True).start()
+        threading.Thread(target=run, name=NAME, daemon=True).start()
         return future
+
+
+@atexit.register
+def _wait_for_work() -> None:
+    """Let the threads end first: one that computes while the interpreter is taken down would abort the program."""
+    end = time.monotonic() + LAST_WAIT
+    for thread in threading.enumerate():
+        if thread.name == NAME:
+            thread.join(max(0.0, end - time.monotonic()))
