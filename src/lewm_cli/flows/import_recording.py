@@ -33,8 +33,8 @@ MEGABYTE = 10**6
 WORTH_A_PROCESS = 256
 """Frames for which a process is started; for fewer, its start would take longer than they do."""
 
-HUB_ID = re.compile(r"(?!.*\.(?:h5|hdf5|npz|mp4|mkv|avi|mov|webm)$)\w[\w.-]*/\w[\w.-]*", re.IGNORECASE)
-"""Owner and name of a data set on the Hub, and no file that is not there."""
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Owner and name of a data set on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def import_recording(
 
 
 def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download: bool) -> Survey:
-    typed, asked, path = request.source, request.asked, Path(os.path.expanduser(request.source))
+    typed, asked, path = request.source, request.asked, Path(request.source).expanduser()
     if not os.path.exists(path):
         if not HUB_ID.fullmatch(typed):
             raise MissingError(f"there is no file or folder {typed}; check the path")
@@ -185,9 +185,9 @@ def _refuse_taken(home: Home, name: str) -> None:
 
 def _usual_name(typed: str) -> str:
     """A name like that of the source: a Hub id itself, else what the file or folder is called."""
-    path = Path(os.path.realpath(os.path.expanduser(typed)))
-    if HUB_ID.fullmatch(typed) and not path.exists():
+    if is_name(typed) and not os.path.exists(typed):
         return typed
+    path = Path(typed).expanduser().resolve()
     stem = re.sub(r"[^\w.+-]+", "-", path.name if path.is_dir() else path.stem).strip(".-")
     released = {task.released_dataset for task in TASKS}
     return stem if is_name(stem) and stem not in released else f"{stem}-imported".lstrip("-")
