@@ -1,17 +1,14 @@
 """Ranges of a video are the same frames as those of the whole, at the times that their stamps say."""
 
-import os
 import re
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from commands import descendants
 from lewm_cli.data import decoded_frames, frame_times, video_rate
 from lewm_cli.errors import LewmError
 
@@ -60,14 +57,6 @@ MADE: dict[str, Callable[[Path, Path], None]] = {
     ),
 }
 FIRST = {"after its sound.mkv": 0.3, "old.avi": 1 / RATE}
-
-
-def test_signal_to_all_of_the_program_does_not_make_a_whole_video_damaged(plain: Path):
-    with closing(decoded_frames(plain)) as frames:
-        before = [next(frames)]
-        (decoder,) = descendants(os.getpid())
-        assert os.getpgid(decoder) != os.getpgid(0)
-        assert len(before + list(frames)) == COUNT
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -255,44 +255,6 @@ def test_what_cannot_be_read_is_said_with_what_there_is(tmp_path: Path, kind: st
         opened(written(tmp_path / "own.h5", columns), **asked)
 
 
-def linked(file: h5py.File, other: Path) -> None:
-    file["rgb"] = h5py.ExternalLink(str(other), "rgb")
-
-
-def virtual(file: h5py.File, other: Path) -> None:
-    layout = h5py.VirtualLayout(FRAMES.shape, FRAMES.dtype)
-    layout[:] = h5py.VirtualSource(str(other), "rgb", FRAMES.shape)
-    file.create_virtual_dataset("rgb", layout)
-
-
-def raw(file: h5py.File, other: Path) -> None:
-    file.create_dataset("rgb", FRAMES.shape, FRAMES.dtype, external=[(str(other), 0, FRAMES.nbytes)])
-
-
-def linked_group(file: h5py.File, other: Path) -> None:
-    file["data"] = h5py.ExternalLink(str(other), "/")
-
-
-@pytest.mark.parametrize("put", [linked, virtual, raw, linked_group])
-def test_values_that_lie_in_other_files_are_refused_for_the_digest_is_of_the_source_alone(tmp_path: Path, put):
-    other = written(tmp_path / "other.h5", {"rgb": FRAMES, "demo_0/obs/rgb": FRAMES, "demo_0/actions": ACTIONS})
-    path = written(tmp_path / "own.h5", {"action": ACTIONS, "ep_id": np.repeat([1, 2, 3], LENGTHS)})
-    with h5py.File(path, "a") as file:
-        put(file, other)
-    with pytest.raises(LewmError, match=r"own.h5: (rgb|data) lies in another file, and only the source itself is read"):
-        opened(path, episodes="ep_id")
-
-
-def test_virtual_columns_of_the_file_itself_are_read(tmp_path: Path):
-    path = written(tmp_path / "own.h5", {"first": FRAMES, "action": ACTIONS, "ep_id": np.repeat([1, 2, 3], LENGTHS)})
-    layout = h5py.VirtualLayout(FRAMES.shape, FRAMES.dtype)
-    with h5py.File(path, "a") as file:
-        layout[:] = h5py.VirtualSource(file["first"])
-        file.create_virtual_dataset("pixels", layout)
-    source = opened(path, episodes="ep_id")
-    assert np.array_equal(frames_of(source.read(1)), FRAMES[LENGTHS[0] : LENGTHS[0] + LENGTHS[1]])
-
-
 def test_rows_that_were_never_written_are_said_and_the_others_are_whole(tmp_path: Path):
     path = written(tmp_path / "own.h5", {name: values for name, values in OWN.items() if name != "obs/image"})
     with h5py.File(path, "a") as file:

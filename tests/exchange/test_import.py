@@ -312,18 +312,6 @@ def test_actions_that_say_nothing_are_said_at_the_end(tmp_path: Path, value: flo
     assert done.err.splitlines()[-1] == f"next: lewm train {NAME}"
 
 
-@pytest.mark.parametrize("value", [np.inf, 1e39])
-def test_infinite_action_is_said_before_anything_is_converted(tmp_path: Path, value: float):
-    raw = episodes()
-    raw[1]["actions"] = raw[1]["actions"].astype(np.float64)
-    raw[1]["actions"][5, 1] = value
-    source = write_toy(tmp_path / "toy", raw)
-    said = run(tmp_path / "home", source).sentence()
-    assert "episode-1 has an action in row 5 that is infinite, or too large for 32 bits" in said
-    assert halves(tmp_path) == []
-    assert imported(tmp_path / "home", source, "--skip-damaged")["rows"] == LENGTHS[0] + LENGTHS[2]
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -348,14 +336,6 @@ def test_sources_that_are_not_there_or_not_known_are_refused(tmp_path: Path):
     assert "there is no file or folder" in lewm_here(tmp_path, "import", tmp_path / "no").sentence()
     assert "is of no layout that is known" in lewm_here(tmp_path, "import", tmp_path / "empty").sentence()
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
-
-
-def test_path_that_only_looks_like_a_hub_id_is_a_path(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch):
-    home = tmp_path / "home"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert lewm_here(home, "import", "~/toy", "--json").json()["name"] == "toy"
-    for typed in ("nosuch/file.h5", "nosuch/Run.MP4", "~/file.h5", "~nobody/toy", "../toy.npz"):
-        assert f"there is no file or folder {typed}" in lewm_here(home, "import", typed).sentence()
 
 
 def test_free_name_like_the_source_is_taken(tmp_path: Path):

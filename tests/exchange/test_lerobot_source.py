@@ -164,50 +164,6 @@ def test_only_the_needed_rows_and_columns_are_read(copied: Copied):
         source.actions(0)
 
 
-def test_description_of_a_table_is_read_once_however_many_groups_it_has(
-    copied: Copied, monkeypatch: pytest.MonkeyPatch
-):
-    folder = copied("lerobot_v30")
-    table = parquet.read_table(table_of(folder))
-    with parquet.ParquetWriter(table_of(folder), table.schema) as writer:
-        for start in range(0, len(table), 5):
-            writer.write_table(table.slice(start, 5))
-    read, asked = parquet.read_metadata, []
-    monkeypatch.setattr(parquet, "read_metadata", lambda path, **more: asked.append(path) or read(path, **more))
-    source = opened(folder)
-    actions = [source.actions(number) for number in range(len(source.episodes))]
-    assert asked.count(table_of(folder)) == 1
-    assert np.array_equal(np.concatenate(actions), np.stack(table["action"].to_pylist()))
-
-
-@pytest.mark.parametrize("last", [1e9, 1e300, np.inf])
-def test_time_that_no_video_lasts_is_said_without_counting_to_it(copied: Copied, last: float):
-    folder = copied("lerobot_v30")
-
-    def late(table: pa.Table) -> pa.Table:
-        times = table["timestamp"].to_numpy().astype(np.float64)
-        times[LENGTHS[0] - 1] = last
-        return table.set_column(table.column_names.index("timestamp"), "timestamp", pa.array(times))
-
-    change_table(table_of(folder), late)
-    with pytest.raises(LewmError, match=rf"ends after {LENGTHS[0] - 1} of the {LENGTHS[0]} rows"):
-        list(opened(folder).read(0).frames)
-
-
-@pytest.mark.parametrize("kind", [pa.date32(), pa.string(), pa.binary()])
-def test_numbers_of_episodes_that_are_none_are_said(copied: Copied, kind: pa.DataType):
-    folder = copied("lerobot_v30")
-
-    def other(table: pa.Table) -> pa.Table:
-        column = table.column_names.index("episode_index")
-        numbers = table["episode_index"].cast(pa.int32() if kind == pa.date32() else pa.string()).cast(kind)
-        return table.set_column(column, "episode_index", numbers)
-
-    change_table(table_of(folder), other)
-    with pytest.raises(LewmError, match="is cut short or damaged"):
-        opened(folder).actions(0)
-
-
 def test_nothing_known_is_nan(copied: Copied):
     folder = copied("lerobot_v21")
     rows = [[0.0, None, 2.0], *[[1.0, 2.0, 3.0]] * 4]
@@ -362,54 +318,11 @@ def test_missing_part_of_the_description_is_named(copied: Copied, key: str):
     assert f"{key} is missing" in refused(folder)
 
 
-WRONG_PATHS = (
-    "../../{video_key}.mp4",
-    "/etc/passwd",
-    "videos/{camera}.mp4",
-    "{video_key.__class__}",
-    "{file_index:0999999999d}",
-    "a\0b",
-    "",
-    None,
-)
-
-
-@pytest.mark.parametrize("template", WRONG_PATHS)
+@pytest.mark.parametrize("template", ["../../{video_key}.mp4", "/etc/passwd", "videos/{camera}.mp4", "", None])
 def test_path_that_leads_out_of_the_folder_is_refused(copied: Copied, template: str | None):
     folder = copied("lerobot_v30")
     change_info(folder, lambda info: info.update(video_path=template))
     assert f"{folder / 'meta/info.json'} has a path that" in refused(folder)
-
-
-def test_links_that_lead_out_of_the_data_set_are_refused_but_for_those_of_the_hub(copied: Copied, tmp_path: Path):
-    folder = copied("lerobot_v30")
-    (tmp_path / "blobs").mkdir()
-    video = video_of(folder)
-    video.rename(tmp_path / "blobs/elsewhere.mp4")
-    video.symlink_to(tmp_path / "blobs/elsewhere.mp4")
-    assert f"{video} is a link out of the data set, to {tmp_path / 'blobs/elsewhere.mp4'}" in refused(folder)
-    (tmp_path / "linked").symlink_to(folder)
-    assert "is a link out of the data set" in refused(tmp_path / "linked")
-    (tmp_path / "snapshots").mkdir()
-    folder.rename(tmp_path / "snapshots/1234")
-    (tmp_path / "own").symlink_to(tmp_path / "snapshots/1234")
-    for place in (tmp_path / "snapshots/1234", tmp_path / "own"):
-        assert len(list(opened(place).read(0).frames)) == LENGTHS[0]
-
-
-def test_description_that_claims_more_than_memory_holds_is_refused(copied: Copied):
-    folder = copied("lerobot_v30")
-    change_info(folder, lambda info: info["features"]["action"].update(shape=[10**12]))
-    assert "features.action.shape.0 = 1000000000000" in refused(folder)
-    (folder / "meta/info.json").write_text("[" * 200_000)
-    assert "meta/info.json is cut short or no JSON" in refused(folder)
-
-
-def test_pipe_in_place_of_a_table_is_said(copied: Copied):
-    folder = copied("lerobot_v30")
-    table_of(folder).unlink()
-    os.mkfifo(table_of(folder))
-    assert "it is a pipe" in refused(folder)
 
 
 def test_line_that_is_damaged_is_counted(copied: Copied):

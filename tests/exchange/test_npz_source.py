@@ -94,21 +94,6 @@ def test_memory_stays_small_beside_what_a_file_holds(tmp_path: Path):
         frames_of(source.read(2))
 
 
-@pytest.mark.parametrize(
-    ("shape", "columns", "said"),
-    [
-        ((2**40,), {}, "image claims 1,099,511,627,776 bytes, more than 1,099,511,627,776 rows in a file of"),
-        ((1, 2**15, 2**14, 3), {}, "image claims 1,610,612,736 bytes, more than 1 row in a file of"),
-        ((2, 8, 8, 3), {"action": np.zeros((2, 5000))}, "has actions of 5,000 dimensions, and 4,096 are the most"),
-    ],
-)
-def test_claims_that_would_fill_the_memory_are_refused(tmp_path: Path, shape, columns, said: str):
-    given = {"action": np.zeros((2, 2)), "terminals": np.array([0, 1]), **columns}
-    path = claiming(tmp_path / "bomb.npz", shape, bytes(384), **given)
-    with pytest.raises(LewmError, match=rf"^[^(]*{said}"):
-        opened(path)
-
-
 def test_the_file_is_only_read(tmp_path: Path):
     shutil.copy(VISUAL, tmp_path / "visual.npz")
     (tmp_path / "visual.npz").chmod(0o444)

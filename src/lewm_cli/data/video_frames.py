@@ -132,10 +132,7 @@ class _MissedError(Exception):
 
 @contextmanager
 def _ffmpeg(path: Path, seek: float | None, *output: object) -> Iterator[tuple[IO[bytes], _Log]]:
-    """Run ffmpeg on the pictures of a file, from the key frame before `seek` on; see how it ended, if it did itself.
-
-    A signal that stops all of this program does not reach it: to be ended looks like a damaged file.
-    """
+    """Run ffmpeg on the pictures of a file, from the key frame before `seek` on; see how it ended, if it did itself."""
     if not path.exists():
         raise MissingError(f"there is no video {path}; copy it again, or check the path")
     from_key_frame = () if seek is None else ("-noaccurate_seek", "-ss", f"{seek:.6f}")
@@ -146,9 +143,7 @@ def _ffmpeg(path: Path, seek: float | None, *output: object) -> Iterator[tuple[I
         *("-i", f"file:{path.absolute()}", "-map", "0:v:0", *output),
     ]
     try:
-        process = subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
         raise explain(error, program, "started") from error
     with process:

@@ -24,9 +24,6 @@ Array = npt.NDArray[Any]
 RESERVED = ("pixels", "action", "ep_len", "ep_offset", "ep_idx", "episode_idx", "step_idx", SOURCE_ROW, SOURCE_EPISODES)
 """Names of columns that a recording writes itself."""
 
-WIDEST = 4096
-"""Numbers in a row of actions, and of what comes along as a column."""
-
 
 @dataclass(frozen=True)
 class EpisodeRows:
@@ -200,13 +197,7 @@ def chosen_dimensions(name: str, widths: Mapping[str, int], asked: Asked) -> tup
 
     Raises:
         UsageError: one of them is not there, or stands twice.
-        LewmError: they are no actions, for a row has too many numbers.
     """
-    if sum(widths.values()) > WIDEST:
-        raise LewmError(
-            f"{name} has actions of {sum(widths.values()):,} dimensions, and {WIDEST:,} are the most; name others with "
-            "--map action=PATH"
-        )
     alone = len(widths) == 1
     names = [
         str(place) if alone else column if width == 1 else f"{column}.{place}"

@@ -21,7 +21,6 @@ from lewm_cli.exchange.hdf5_source import (
     is_encoded,
     is_table,
     looked_into,
-    refuse_elsewhere,
     width_of,
     with_gaps_as_faults,
 )
@@ -112,7 +111,6 @@ def open_episode_groups(path: Path, name: str, asked: Asked) -> Source | None:
     for place in files:
         try:
             with looked_into(place) as file:
-                refuse_elsewhere(file)
                 layout = _layout(file, name, asked)
                 if layout is None:
                     return None
@@ -316,7 +314,6 @@ def _with_episodes(source: HDF5Source, layout: GroupLayout, asked: Asked) -> HDF
     for path in source.files:
         try:
             with looked_into(path) as file:
-                refuse_elsewhere(file)
                 episodes = list(_episodes(file, path, layout))
                 masks |= set(_masks(file))
                 chosen = _masked(file, episodes, source.name, asked)

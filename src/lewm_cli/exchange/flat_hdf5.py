@@ -17,7 +17,6 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.exchange.chosen import chosen_camera
 from lewm_cli.exchange.column_source import (
     RESERVED,
-    WIDEST,
     ColumnSource,
     EpisodeRows,
     Quantity,
@@ -32,7 +31,6 @@ from lewm_cli.exchange.hdf5_source import (
     is_encoded,
     is_table,
     looked_into,
-    refuse_elsewhere,
     width_of,
     with_gaps_as_faults,
 )
@@ -45,6 +43,9 @@ ACTIONS = ("action", "actions")
 
 WHOLE = "file"
 """The word of `--episodes` for a file that is one episode."""
+
+WIDEST = 4096
+"""Numbers in a row of what comes along as a column."""
 
 OneSource = TypeVar("OneSource", bound=ColumnSource)
 
@@ -86,7 +87,6 @@ def flat_source(
     parts: list[_Part[OneSource]] = []
     for path in files:
         with described(path) as file:
-            refuse_elsewhere(file)
             part = _part(make, kind, file, path, name, asked, parts[0].source if parts else None, len(files) > 1)
         parts.append(part)
         _refuse_other(part, parts[0], name)

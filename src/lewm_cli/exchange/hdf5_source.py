@@ -1,7 +1,7 @@
 """Sources that keep their columns in HDF5 files."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -55,33 +55,6 @@ def looked_into(path: Path) -> Iterator[h5py.File]:
             yield file
         except (ValueError, TypeError, LookupError, RuntimeError) as error:
             raise unreadable(path, error) from error
-
-
-def refuse_elsewhere(file: h5py.File) -> None:
-    """Refuse links to other files and values that lie there: a source is what its digest is of, and nothing else.
-
-    Raises:
-        LewmError: a part of it lies in another file.
-    """
-
-    def lies_elsewhere(name: bytes, link: h5py.h5l.LinkInfo) -> bytes | None:
-        if link.type == h5py.h5l.TYPE_EXTERNAL:
-            return name
-        one = None
-        with suppress(KeyError, RuntimeError, ValueError):  # whoever reads it says that it is damaged
-            one = h5py.h5o.open(file.id, name) if link.type == h5py.h5l.TYPE_HARD else None
-        if not isinstance(one, h5py.h5d.DatasetID):
-            return None
-        made = one.get_create_plist()
-        parts = made.get_virtual_count() if made.get_layout() == h5py.h5d.VIRTUAL else 0
-        others = any(made.get_virtual_filename(part) != "." for part in range(parts))
-        return name if others or made.get_external_count() else None
-
-    if (found := file.id.links.visit(lies_elsewhere, info=True)) is not None:
-        raise LewmError(
-            f"{file.filename}: {found.decode('utf-8', 'replace')} lies in another file, and only the source itself is "
-            "read; import that file, or copy its values into this one"
-        )
 
 
 def _column(file: h5py.File, rows: EpisodeRows, path: str) -> h5py.Dataset:

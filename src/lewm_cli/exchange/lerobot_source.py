@@ -1,6 +1,5 @@
 """LeRobot data sets of versions 3.0 and 2.1 as a source: numbers in tables, and frames as images there or in videos."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,9 +25,6 @@ ACTIONS = ("action", "actions")
 STATES = ("observation.state", "state")
 REWARDS = ("next.reward", "reward")
 """Keys of features, the first that is there is taken."""
-
-LAST = 2.0**53
-"""A frame that no video has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +103,12 @@ class LeRobotSource(Source):
         steps = np.rint((times - times[0]) * self.video_fps)
         if not np.all(np.diff(steps) >= 0):  # NaN too
             raise LewmError(f"the timestamps of episode {stretch.number} in {stretch.table} go back; record it again")
-        places, repeats = np.unique(np.minimum(steps, LAST), return_counts=True)
-        row, shown = 0, iter(zip(places.tolist(), repeats.tolist(), strict=True))
-        place, repeated = next(shown)
-        with closing(decoded_frames(video, stretch.start + float(times[0]), int(places[-1]) + 1)) as frames:
-            for number, frame in enumerate(frames):
-                if number < place:
-                    continue
+        repeats, row = np.bincount(steps.astype(np.int64)), 0
+        with closing(decoded_frames(video, stretch.start + float(times[0]), len(repeats))) as frames:
+            for repeated, frame in zip(repeats, frames, strict=False):
                 for _ in range(repeated):
                     yield frame
                 row += repeated
-                place, repeated = next(shown, (0, 0))
         if row < len(steps):
             raise LewmError(
                 f"{video} ends after {row:,} of the {counted(len(steps), 'row')} that {stretch.table} has of episode "
@@ -133,7 +124,7 @@ def open_lerobot(path: Path, name: str, asked: Asked) -> Source | None:
         MissingError: a file in `meta` is not there.
         LewmError: one of them is damaged, they contradict each other, or they are of a version that is not read.
     """
-    if not (path / INFO).is_file() and not (path / OLD_INFO).is_file():
+    if not (path / INFO).exists() and not (path / OLD_INFO).exists():
         return None
     source = _described(path, name, asked)
     return replace(source, files=tuple(file for file in source.files if file.exists()))
@@ -167,13 +158,11 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
     known = {key: column for column, key in named.items() if key}
     others = {key: feature for key, feature in info.features.items() if feature.is_numbers and key != action}
     columns = {known.get(key, key): (key, other.shape[0]) for key, other in others.items() if key not in COUNTERS}
-    places = {path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path}
-    files = (folder / INFO, *bookkeeping.files, *sorted(places))
-    _refuse_links_out(folder, files)
+    places = [path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path]
     return LeRobotSource(
         kind=f"LeRobot {info.codebase_version}",
         name=name,
-        files=files,
+        files=(folder / INFO, *bookkeeping.files, *sorted(set(places))),
         camera=camera,
         cameras=tuple(info.cameras()),
         episodes=tuple(
@@ -190,19 +179,6 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
         columns=columns,
         video_fps=info.features[camera].video_rate or info.fps,
     )
-
-
-def _refuse_links_out(folder: Path, files: tuple[Path, ...]) -> None:
-    """Refuse links that lead out of a data set, which may have come from anybody; raises LewmError."""
-    # In the cache of the Hub, the files of a snapshot are links to what its data set has beside it.
-    there = Path(os.path.realpath(folder))
-    own = there.parents[1] if there.parent.name == "snapshots" else there
-    for file in files:
-        if not (target := Path(os.path.realpath(file))).is_relative_to(own):
-            raise LewmError(
-                f"{file} is a link out of the data set, to {target}; copy the folder with what its links stand for: "
-                "cp -rL OLD NEW"
-            )
 
 
 def _key(info: Info, name: str, column: str, usual: tuple[str, ...], asked: Asked) -> str | None:

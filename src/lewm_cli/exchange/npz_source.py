@@ -13,14 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.data.hdf5_file import PACKED_AT_MOST, READ_WHOLE
 from lewm_cli.data.layouts import color_frames
 from lewm_cli.errors import LewmError
 from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
 from lewm_cli.exchange.flat_hdf5 import flat_source
 from lewm_cli.exchange.source import Asked, Source
 from lewm_cli.file_kind import FileKind, look
-from lewm_cli.plural import counted
 from lewm_cli.system_errors import explain
 
 BLOCK = 2**24
@@ -81,19 +79,9 @@ class _Rows:
                 "numpy.ascontiguousarray"
             )
 
-    def refuse_vast(self, rows: int) -> None:
-        """Refuse rows that would take more memory than their file can hold bytes; raises LewmError."""
-        size, packed = rows * self.row, self.path.stat().st_size
-        if size > READ_WHOLE and (size > PACKED_AT_MOST * packed or rows == 1):
-            raise LewmError(
-                f"{self.path}: {self.member} claims {size:,} bytes, more than {counted(rows, 'row')} in a file of "
-                f"{packed:,} can have: it is damaged; record it again"
-            )
-
     def read(self, start: int, count: int) -> npt.NDArray[Any]:
         """Unpack rows; those that are there, where these are fewer."""
         rows = max(0, min(count, self.shape[0] - start))
-        self.refuse_vast(rows)
         with _said(self.path, self.member):
             self.stream.seek(self.begin + start * self.row)
             content = self.stream.read(rows * self.row)
@@ -111,8 +99,6 @@ def _said(path: Path, member: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except LewmError:
-        raise
     except OSError as error:
         raise explain(error, path, "read") from error
     except Exception as error:  # what damaged archives and headers lead to
@@ -162,7 +148,6 @@ def _described(path: Path) -> Iterator[h5py.File]:
                 continue
             # Episodes are told by single numbers; of frames, the first says all.
             whole = math.prod(rows.shape) == max(rows.shape)
-            rows.refuse_vast(rows.shape[0] if whole else 1)
             with _said(path, member):
                 stored = file.create_dataset(
                     member, rows.shape, rows.kind, chunks=None if whole else (1, *rows.shape[1:])

@@ -31,7 +31,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Tab
         LewmError: it is damaged, or has no such column.
     """
     with _explained(path):
-        return _joined(path, range(_metadata(path, _changed(path)).num_row_groups), columns)
+        return _joined(path, range(_metadata(path).num_row_groups), columns)
 
 
 def read_rows(path: Path, columns: Sequence[str], key: str, value: int) -> "pyarrow.Table":
@@ -39,8 +39,8 @@ def read_rows(path: Path, columns: Sequence[str], key: str, value: int) -> "pyar
     with _explained(path):
         from pyarrow import compute
 
-        low, high = _bounds(path, _changed(path), key)
-        groups = np.flatnonzero((low <= value) & (value <= high)).tolist()
+        metadata = _metadata(path)
+        groups = [group for group in range(metadata.num_row_groups) if _may_hold(metadata.row_group(group), key, value)]
         table = _joined(path, groups, list(dict.fromkeys([key, *columns])))
         return table.filter(compute.equal(table[key], value)).select(list(columns))
 
@@ -86,19 +86,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise explain(error, path, "read") if error.errno else _damaged(path, error) from error
 
 
-def _changed(path: Path) -> int:
-    return path.stat().st_mtime_ns
-
-
-# A file may have a group for every episode, of which there may be thousands.
-
-
-@lru_cache(maxsize=KEPT)
-def _metadata(path: Path, changed: int) -> "pyarrow.parquet.FileMetaData":
+def _metadata(path: Path) -> "pyarrow.parquet.FileMetaData":
     from pyarrow import parquet
 
-    if path.is_fifo():  # opening one waits for somebody who writes
-        raise _damaged(path, "")
     with path.open("rb") as file:
         file.seek(-min(len(END), path.stat().st_size), 2)
         if file.read() != END:  # Arrow says it in a way that nobody understands
@@ -106,25 +96,17 @@ def _metadata(path: Path, changed: int) -> "pyarrow.parquet.FileMetaData":
     return parquet.read_metadata(path)
 
 
-@lru_cache(maxsize=KEPT)
-def _bounds(path: Path, changed: int, key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The least and the greatest value of a column in every group of rows, infinite where the file does not say."""
-    metadata = _metadata(path, changed)
-    bounds = np.tile([-np.inf, np.inf], (metadata.num_row_groups, 1))
-    for index in range(metadata.num_columns):
-        if metadata.schema.column(index).path == key:
-            for group in range(metadata.num_row_groups):
-                statistics = metadata.row_group(group).column(index).statistics
-                if statistics and statistics.has_min_max and isinstance(statistics.min, int | float):
-                    bounds[group] = statistics.min, statistics.max
-    return bounds[:, 0], bounds[:, 1]
+def _may_hold(group: "pyarrow.parquet.RowGroupMetaData", key: str, value: int) -> bool:
+    chunks = (group.column(index) for index in range(group.num_columns))
+    statistics = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == key), None)
+    return not (statistics and statistics.has_min_max) or statistics.min <= value <= statistics.max
 
 
 def _joined(path: Path, groups: Sequence[int], columns: Sequence[str] | None) -> "pyarrow.Table":
     import pyarrow
     from pyarrow import parquet
 
-    changed, named = _changed(path), None if columns is None else tuple(columns)
+    changed, named = path.stat().st_mtime_ns, None if columns is None else tuple(columns)
     parts = [_group(path, changed, group, named) for group in groups]
     table = pyarrow.concat_tables(parts or [parquet.read_schema(path).empty_table()])
     lacking = [name for name in columns or () if name not in table.column_names]
@@ -137,7 +119,7 @@ def _joined(path: Path, groups: Sequence[int], columns: Sequence[str] | None) ->
 def _group(path: Path, changed: int, group: int, columns: tuple[str, ...] | None) -> "pyarrow.Table":
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path, metadata=_metadata(path, changed)) as file:
+    with parquet.ParquetFile(path) as file:
         return file.read_row_group(group, columns=None if columns is None else list(columns))
 
 

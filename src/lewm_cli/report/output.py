@@ -95,7 +95,7 @@ class Output:
         else:
 
             def line(done: int, seconds: float) -> str:
-                left = seconds / max(1, done) * max(0, total - done)  # it may have been guessed
+                left = seconds / max(1, done) * (total - done)
                 return f"{label}: {done}/{total} {unit}, ETA {left:.0f} s"
 
             yield _plain_lines(self.say, line, total)
