@@ -379,6 +379,7 @@ def test_ctrl_c_holds_the_robot_and_goes_on(stage: Staged):
 
 def test_limited_actions_are_told(stage: Staged):
     scene = stage(policy={"clip": (-0.01, 0.01), "max_step": [10.0, 0.005]})
+    scene.policy.reset(scene.arm.simulator.goal_frame(), action=[0.0, 0.01])
     drive = scene.loop.run(10)
     events = scene.all(Clipped)
     assert drive.clipped == len(events) == 10
@@ -387,7 +388,93 @@ def test_limited_actions_are_told(stage: Staged):
     assert {dim for event in events for dim in event.clipped} == {0, 1}
     sent = np.stack([action for _, action in scene.arm.sent])
     assert np.abs(sent).max() <= np.float32(0.01)
-    assert np.abs(np.diff(sent[:, 1])).max() <= 0.0051
+    assert np.abs(np.diff(sent[:, 1], prepend=0.01)).max() <= 0.0051
+
+
+# Goals that change, and loops that run again
+
+
+@pytest.mark.parametrize(("when", "changed"), [(Planned, 10), (Clipped, 8)])
+def test_plan_for_a_goal_of_before_is_never_followed(
+    stage: Staged, tworoom_run: Run, when: type[LoopEvent], changed: int
+):
+    scene = stage([0.05, 0.05, 0.45, 0.05], policy={"clip": (-0.05, 0.05)}, ahead=1)
+    start = scene.arm.simulator.frame()
+
+    def change(event: LoopEvent) -> None:  # while the next plan is being made, or just found
+        scene.events.append(event)
+        if type(event) is when and event.step == changed and scene.policy.dropped == 1:
+            scene.policy.reset(start)
+
+    scene.loop.on_event = change
+    drive = scene.loop.run(30)
+    assert drive.steps == 30
+    seen = [frame for moment, frame in scene.arm.looks if moment < scene.arm.sent[changed][0] - 0.15 / RATE]
+    policy = Policy(tworoom_run, start, planner=PLANNER, seed=7, clip=(-0.05, 0.05))
+    expected = [policy.act(seen[-1]) for _ in range(10)]
+    sent = [action for _, action in scene.arm.sent[changed : changed + 10]]
+    np.testing.assert_allclose(sent, expected, atol=1e-6)
+
+
+def test_plan_that_is_there_is_dropped_by_a_reset_while_the_robot_is_looked_at(stage: Staged):
+    class Asking(Arm):
+        def observe(self) -> np.ndarray:
+            if len(self.sent) == 10:
+                reset()
+            return super().observe()
+
+    scene = stage(0.05, arm=Asking, ahead=1)
+
+    def reset() -> None:
+        if scene.policy.dropped == 1:
+            scene.policy.reset(scene.arm.looks[0][1])
+
+    drive = scene.loop.run(20)
+    assert (drive.plans, drive.held) == (2, 2)  # of three that were made
+    assert scene.arm.ticks[9:11] == [10, 12]
+
+
+def test_loop_that_runs_again_makes_a_plan_of_its_own(stage: Staged):
+    scene = stage(takes=0.05)
+    scene.loop.run(7)
+    assert scene.policy.left == 0
+    scene.policy.act(scene.arm.simulator.frame())
+    assert scene.policy.left == 9
+    drive = scene.loop.run(12)
+    assert (drive.steps, drive.plans, drive.held) == (12, 2, 1)
+    assert len(scene.arm.sent) == 19
+
+
+def test_robot_that_cannot_hold_after_ctrl_c_is_disconnected(stage: Staged):
+    class Interrupted(Arm):
+        def send(self, action: np.ndarray) -> None:
+            raise KeyboardInterrupt
+
+        def hold(self) -> None:
+            if self.looks[1:]:  # the loop has begun to drive
+                raise ConnectionError("half a packet was sent")
+
+    scene = stage(arm=Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scene.loop.run(30)
+    assert scene.arm.disconnected == 1
+
+
+def test_time_of_a_plan_is_known_even_if_its_thread_has_not_said_it(stage: Staged):
+    class Silent(Future[Any]):
+        def add_done_callback(self, called: Callable[..., Any]) -> None:
+            pass
+
+    class SilentTime(FakeTime):
+        def start(self, work: Callable[[], Any]) -> Future[Any]:
+            super().start(work)
+            due, _, found = self._running.pop()
+            self._running.append((due, future := Silent(), found))
+            return future
+
+    scene = stage(time=SilentTime(0.25))
+    scene.loop.run(12)
+    assert all(event.took > 0.25 for event in scene.all(Planned))
 
 
 # What it is given
@@ -414,7 +501,10 @@ def test_no_step_at_all_is_refused(stage: Staged):
     scene = stage()
     with pytest.raises(UsageError, match="steps is 0; give at least 1"):
         scene.loop.run(0)
+    with pytest.raises(UsageError, match="distance is nan; give a latent cost"):
+        scene.loop.run(5, distance=np.nan)
     assert scene.arm.looks == []
+    assert scene.loop.run(2.5).steps == 3
 
 
 def test_frames_of_another_camera_end_the_loop_before_anything_moves(stage: Staged):

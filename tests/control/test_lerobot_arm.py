@@ -219,6 +219,24 @@ def test_held_position_is_the_first_and_not_where_it_sank_to(run: Run, build: Bu
     assert [action["gripper"] for action in hardware.sent] == [10.0, 10.0, 12.0, 12.0]
 
 
+def test_gripper_that_holds_does_not_let_go(run: Run, build: Build):
+    hardware = Hardware()
+    with lewm_cli.LeRobotArm(build(hardware), run) as arm:
+        arm.send(np.full(6, 2.0, np.float32))  # 4 units at a time, or until it grips something
+        arm.hold()
+    assert hardware.sent[-1] == dict.fromkeys(MOTORS, 6.0) | {"gripper": 2.0}
+
+
+def test_position_that_is_no_number_is_never_sent(run: Run, build: Build):
+    hardware = Hardware(position=dict.fromkeys(MOTORS, 10.0) | {"wrist_roll": np.nan})
+    with (
+        lewm_cli.LeRobotArm(build(hardware), run) as arm,
+        pytest.raises(LewmError, match="nothing was sent"),
+    ):
+        arm.hold()
+    assert hardware.sent == []
+
+
 def test_another_camera_size_is_refused_before_anything_moves(run: Run, build: Build):
     hardware, wide = Hardware(), with_inputs(run, framing=Framing(width=640, height=480, size=96))
     policy = lewm_cli.Policy(wide, np.zeros((96, 96, 3), np.uint8), planner=PLANNER)

@@ -73,7 +73,7 @@ FOREIGN = {
     "no finite action": {"columns": {"action": np.full((ROWS, 3), np.nan, np.float32)}},
     "infinite actions": {"columns": {"action": np.full((ROWS, 3), np.inf, np.float32)}},
     "no episodes": {"lengths": ()},
-    "episodes too short": {"lengths": (7,) * 8},
+    "episodes too short": {"lengths": (1,) * 56},
     "one episode": {"lengths": (ROWS,)},
     "overlapping episodes": {"columns": {"ep_offset": np.array([0, 10])}},
     "episodes beyond the end": {"columns": {"ep_len": np.array([30, 31])}},

@@ -312,7 +312,7 @@ def test_training_says_it_before_it_begins_or_refuses(tmp_path: Path):
     lengths, actions = (20, 20, 20, 20, 5), np.r_[dropped([22, 23]), ACTIONS[:5]]
     pixels = np.r_[PIXELS, PIXELS[:5]]
     path = write_recording(tmp_path / "a.h5", lengths, columns={"pixels": pixels, "action": actions})
-    arguments = ("--config", config, "--steps", 1, "--name", "own/a")
+    arguments = ("--preset", "small", "--config", config, "--steps", 1, "--name", "own/a")
     done = lewm_here(home, "train", path, *arguments)
     assert done.code == 0, done.err
     assert "note: action is NaN in 2 rows besides" in done.err

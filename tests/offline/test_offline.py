@@ -17,6 +17,8 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.methods import JEPA, METHODS, Provenance, RunCard, TrainConfig
 from lewm_cli.model import rollout
 from lewm_cli.offline import OfflineClips, OfflineConfig, OfflineResult, draw_clips, measure_offline, measured_units
+from lewm_cli.offline.goal_retrieval import Places
+from lewm_cli.statistics import BreakEven, Estimate, Rate
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run
 from synthetic import write_recording
 from walks import CONFIG, EPISODES, SIZE, SKIP, Copying, Knowing, walks
@@ -149,6 +151,14 @@ def test_model_that_knows_everything_ranks_the_truth_first(build: Build, tmp_pat
         assert one.model.median_rank == 1
         assert one.copying.nearest.rate < 0.5
         assert one.shown
+    doubtful = Estimate(value=0.1, low=-0.1, high=0.3)  # nothing is shown by one of two comparisons alone
+    assert not found.ranking.model_copy(update={"above_untrained": doubtful}).shown
+    assert not found.ranking.model_copy(update={"percentile": doubtful}).shown
+    rare = found.retrievals[-1].model.model_copy(update={"nearest": Rate(successes=1, trials=9, rate=0, low=0, high=1)})
+    assert not found.retrievals[-1].model_copy(update={"model": rare}).shown
+    early = BreakEven(horizon=10, step=None, low=4, high=None)
+    assert found.errors.model_copy(update={"break_even": early}).shown == 3
+    assert found.errors.model_copy(update={"break_even_mean": early}).shown == 3
     assert "NOT" not in found.verdict
     assert found.verdict.startswith("predicts better than standing still over all 10 steps measured (50 rows); ranks ")
 
@@ -165,10 +175,19 @@ def test_model_that_expects_no_change_shows_nothing(build: Build, tmp_path: Path
     assert found.verdict.count("NOT shown") == 3
 
 
+def test_goal_that_ties_with_another_frame_is_not_found():
+    places = Places(nearer=np.array([0, 0, 3, 4, 5]), tied=np.array([0, 1, 1, 1, 0]))
+    assert places.within(1).tolist() == [True, False, False, False, False]
+    assert places.within(5).tolist() == [True, True, True, False, False]
+    assert places.ranks.tolist() == [1, 1.5, 4.5, 5.5, 6]
+
+
 def test_model_with_shuffled_actions_is_at_chance(build: Build, tmp_path: Path):
     dataset = walks(tmp_path / "walks.h5")
     config = OfflineConfig.build({"pairs": 60, "planner": {"candidates": 40}}, "the test")
-    for one in measured(build(Shuffled), dataset, config).rankings:
+    found = measured(build(Shuffled), dataset, config)
+    for one in found.rankings:
+        assert one.percentile == Estimate.of_mean(np.array(one.percentiles), np.array(found.episodes))
         assert one.percentile.low < 0.5 < one.percentile.high
         assert not one.shown
 
@@ -376,12 +395,29 @@ def test_what_means_nothing_is_said_in_a_sentence(home: Home, robot_run: Run, ty
     assert not (home.write / "robot" / "lewm.run").exists()
 
 
+def test_few_episodes_are_measured_and_show_nothing(build: Build, tmp_path: Path):
+    dataset, run = walks(tmp_path / "walks.h5"), build(Knowing)
+    for count in (2, 4, 5):
+        clips = draw_clips(run, dataset, DecodedFrames(dataset, SIZE), np.arange(count), SMALL)
+        found = measure_offline(run, clips, SMALL, held_out=True, begun=0.0, advance=lambda done: None)
+        assert set(found.episodes) == set(range(count))
+        assert found.ranking.percentile.value > 0.9
+        only = f"; was measured on {count} episodes only, and intervals over fewer than 5 show nothing"
+        assert found.verdict.endswith(only) is (count < 5)
+        assert found.verdict.count("NOT shown") == (3 if count < 5 else 0)
+
+
 def test_too_few_held_out_episodes_are_refused(home: Home, scramble: Callable):
     dataset = open_dataset(write_recording(home.write / f"{RECORDING}.h5", LENGTHS), RECORDING)
-    save_generic(home, dataset, tuple(range(6)), scramble)
+    save_generic(home, dataset, tuple(range(8)), scramble)
+    done = evaluated(home, "--episodes", 6, "--set", "planner.candidates=9")
+    assert done.code == 0, done.err
+    assert "6 starts in 2 episodes" in flat(done.out)
+    assert "Was measured on 2 episodes only, and intervals over fewer than 5 show nothing." in flat(done.out)
+    save_generic(home, dataset, tuple(range(9)), scramble)
     said = evaluated(home).sentence()
-    assert "starts in 5 episodes are needed to say how certain a number is, and 4 of the 4 that may be used" in said
-    assert "--dataset, record more, or" in said  # of ten episodes, six are more than half
+    assert "starts in 2 episodes are needed, for actions are compared with those of others, and 1 of the 1 that" in said
+    assert "--dataset" in said
     write_recording(home.write / "robot" / "short.h5", (5,) * 9, noise=1)
     assert "ask for a shorter horizon" in evaluated(home, "--dataset", "robot/short").sentence()
 

@@ -5,6 +5,7 @@ import pytest
 
 from lewm_cli.data import outside
 from lewm_cli.errors import UnlikeError
+from lewm_cli.statistics import Rate
 from lewm_cli.surprise import FrameRanges, TooFewError
 
 SIZE = 8
@@ -68,3 +69,14 @@ def test_frames_that_never_change_are_like_themselves_only():
     )
     with pytest.raises(TooFewError):
         ranges.alarm((0, 1, 2), (3,), 0.01)
+
+
+def test_frames_of_one_episode_say_little_of_others():
+    generator = np.random.default_rng(2)
+    ranges, usual = calibrated(generator, 9, tried=0), np.full((6, SIZE, SIZE, 3), 128, np.uint8)
+    ranges.add(9, np.zeros_like(usual))
+    ranges.add(10, usual)
+    found = ranges.alarm(tuple(range(9)), (9, 10), 0.2).measured
+    above = np.repeat([True, False], 6)
+    assert found == Rate.of(above, np.repeat([9, 10], 6))
+    assert found.high > Rate.of(above, np.arange(12)).high

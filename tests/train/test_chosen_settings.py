@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from commands import flat, lewm_here
 from lewm_cli.config import ActionBounds, Framing, parse_setting
-from lewm_cli.data import Imported, open_dataset
+from lewm_cli.data import Imported, open_dataset, split_clips
 from lewm_cli.flows.training_job import Job, new_job
 from lewm_cli.flows.training_request import TrainingRequest
 from lewm_cli.store import Home, RunFiles, read_card
@@ -87,10 +87,14 @@ def test_few_clips_make_small_batches(clips: int, batch: int):
     assert config.optimizer.batch_size == batch
 
 
-@pytest.mark.parametrize(("episodes", "held_out"), [(3, 1), (12, 5), (15, 6), (40, 6), (200, 20)])
-def test_small_recordings_hold_out_enough_to_be_evaluated(episodes: int, held_out: int):
-    config = choose_settings(np.full(episodes, 140), None, "cpu").base.config()
-    assert round(config.data.validation * episodes) == held_out
+@pytest.mark.parametrize(
+    ("episodes", "held_out"), [(2, 1), (19, 2), (20, 5), (23, 5), (37, 5), (49, 5), (50, 5), (60, 6), (400, 40)]
+)
+def test_five_episodes_are_held_out_of_twenty(tmp_path: Path, episodes: int, held_out: int):
+    lengths = (3, *[40] * episodes)  # the first is too short for a clip
+    dataset = open_dataset(write_recording(tmp_path / "pick.h5", lengths), "robot/pick")
+    data = choose_settings(dataset.lengths, None, "cpu").base.config().data
+    assert len(split_clips(dataset, data, 4, seed=0).held_out_episodes) == held_out
 
 
 def test_methods_keep_what_they_need():
@@ -161,8 +165,8 @@ def test_recording_of_a_task_has_the_preset_of_the_task(ask: Callable[..., Asked
 def test_dry_run_says_it_too(ask: Callable[..., Asked], home: Home):
     done = lewm_here(home.write, "train", "robot/pick", "--batch-size", 2, "--dry-run")
     assert done.code == 0, done.err
-    asked = ask("robot/pick", "optimizer.batch_size=2").lines
-    assert [line for line in done.err.splitlines() if line in asked] == asked
+    expected = ask("robot/pick", "optimizer.batch_size=2").lines
+    assert [line for line in done.err.splitlines() if line in expected] == expected
 
 
 def test_what_starts_from_a_run_has_its_sizes_and_the_recording_its_own_facts(tiny: Path, tmp_path: Path):

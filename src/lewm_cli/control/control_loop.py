@@ -161,13 +161,14 @@ class ControlLoop:
 
     Args:
         policy: with its goal and its limits. Its `seconds`, if they are given, are the watchdog: a plan that takes
-            longer is given up, and another one begun from what is seen then.
+            longer, and for which the robot holds, is given up, and another one begun from what is seen then.
         robot: see `Robot`.
         rate: actions per second; that of the recording if not given.
         ahead: model steps before the end of a plan at which the next one is begun, at most the planner's `receding`;
             as many as the last plans took if not given. 0, for a run that is a policy only, plans within a tick.
         patience: seconds for which the robot holds in a row before the loop gives up with the error that explains it.
-        on_event: called with every event, between two actions: it should be quick.
+        on_event: called with every event, between two actions: it should be quick. It may call `policy.reset` with
+            another goal: what is planned for the one before is dropped.
         time: for tests.
 
     Raises:
@@ -206,6 +207,8 @@ class ControlLoop:
     def run(self, steps: int | None = None, *, distance: float | None = None) -> Drive:
         """Drive until the robot was sent so many actions or is so near to the goal; forever if neither is given.
 
+        It begins with a plan of its own: what the policy has left of another one is dropped.
+
         The robot is told to hold at the end, whatever ends it: Ctrl-C and errors too, which are raised again. It is
         disconnected if it was the robot that failed.
 
@@ -214,24 +217,23 @@ class ControlLoop:
             distance: latent cost that is near enough, as `Policy.distance` measures it.
 
         Raises:
-            UsageError: a number that means nothing, or a distance for a run that is a policy.
+            UsageError: a number that means nothing, a distance for a run that is a policy, or see `Policy.planning`.
             UnlikeError, LateError: it has held for longer than its patience.
             LewmError: a frame is none of this run, or a plan cannot be made.
         """
         if steps is not None and steps < 1:
             raise UsageError(f"steps is {steps!r}; give at least 1, or leave it out")
+        if distance is not None and not distance >= 0:
+            raise UsageError(f"distance is {distance!r}; give a latent cost, 0 or more, or leave it out")
         if distance is not None and not self.most_ahead:
             raise UsageError(f"{self.policy.run.name} is a policy, which knows no distance; give steps")
+        if self.policy.left:
+            self.policy.drop()
         driving = _Driving(self, steps, distance)
         try:
             return driving.drive()
         except BaseException:
-            self.policy.drop()
-            with suppress(Exception):
-                self.robot.hold()
-            if driving.broken:
-                with suppress(Exception):
-                    self.robot.disconnect()
+            driving.stop()
             raise
 
 
@@ -242,6 +244,7 @@ class _Begun:
     future: Future[Actions]
     since: float
     ahead: int
+    dropped: int
     took: float = 0.0
 
 
@@ -280,6 +283,17 @@ class _Driving:
             self._overruns,
         )
 
+    def stop(self) -> None:
+        """Hold at once, whatever has happened; a robot that does not answer is let go of."""
+        try:
+            with suppress(Exception):
+                self._ask(self.loop.robot.hold)
+        finally:
+            self.policy.drop()
+            if self.broken:
+                with suppress(Exception):
+                    self.loop.robot.disconnect()
+
     def _next(self, tick: int) -> int:
         """Sleep until the next tick; ticks lie on a grid, so that nothing adds up, and missed ones are left out."""
         period, passed = 1 / self.loop.rate, self.time.now() - self._begun
@@ -294,11 +308,11 @@ class _Driving:
     def _tick(self) -> Literal["distance", "steps"] | None:
         """Send one action, or hold; says what has ended the loop."""
         policy, skip = self.policy, self.loop.frameskip
-        if self._sent == self.steps:
+        if self.steps is not None and self._sent >= self.steps:
             return "steps"
         if policy.left % skip == 0:  # a model step begins
-            if not policy.left and self._plan and not self._plan.future.done():
-                self._wait(self._plan)
+            if not policy.left and (plan := self._coming) and not plan.future.done():
+                self._wait(plan)
                 return None
             try:
                 look = policy.look(self._ask(self.loop.robot.observe))
@@ -311,7 +325,7 @@ class _Driving:
             if not policy.left and not self._find(look):
                 self._hold("planning", None)
                 return None
-            if not self._plan and policy.left <= skip * self._ahead():
+            if not self._coming and policy.left <= skip * self._ahead():
                 self._begin(look)
         limited = policy.take()
         self._ask(self.loop.robot.send, limited.action)
@@ -322,20 +336,27 @@ class _Driving:
             self._emit(Clipped, clipped=clipped, slowed=slowed)
         return None
 
+    @property
+    def _coming(self) -> _Begun | None:
+        """The plan that is being made or just made; None if it was dropped, for another goal for example."""
+        plan = self._plan
+        return plan if plan and plan.dropped == self.policy.dropped else None
+
     def _find(self, look: Look) -> bool:
-        """Follow the next plan if it is there; else begin one from what is seen now."""
+        """Follow the next plan if it is there, else begin one from what is seen now; says if there is an action."""
         if not self.loop.most_ahead:
             self.policy.follow(self.policy.planning(look)())
-        elif self._plan:
-            plan, self._plan = self._plan, None
+        elif plan := self._coming:
+            self._plan = None
             self.policy.follow(plan.future.result())
-            self._took.append(plan.took)
-            self._emit(Planned, took=plan.took, ahead=plan.ahead)
+            took = plan.took or self.time.now() - plan.since  # its thread may not have said it yet
+            self._took.append(took)
+            self._emit(Planned, took=took, ahead=plan.ahead)
         else:
             self._begin(look)
             return False
         self._plans += 1
-        return True
+        return self.policy.left > 0  # unless whoever was told of it has set another goal
 
     def _ahead(self) -> int:
         """Model steps before the end of a plan at which the next one is begun."""
@@ -346,7 +367,8 @@ class _Driving:
 
     def _begin(self, look: Look) -> None:
         ahead, since = self.policy.left // self.loop.frameskip, self.time.now()
-        plan = self._plan = _Begun(self.time.start(self.policy.planning(look)), since, ahead)
+        work = self.time.start(self.policy.planning(look))
+        plan = self._plan = _Begun(work, since, ahead, self.policy.dropped)
 
         def ended(future: Future[Actions]) -> None:
             plan.took = self.time.now() - since
@@ -359,7 +381,6 @@ class _Driving:
         given_up = allowed is not None and passed > allowed
         if given_up:
             self.policy.drop()
-            self._plan = None
         if given_up or (plan.ahead and self._held_since is None):
             self._late += 1
             self._emit(Late, given_up=given_up)
@@ -367,7 +388,6 @@ class _Driving:
 
     def _refuse(self, error: UnlikeError) -> None:
         self.policy.drop()
-        self._plan = None
         self._unlike += 1
         self._emit(Unlike, score=error.score, threshold=error.threshold)
         self._hold("unlike", error)

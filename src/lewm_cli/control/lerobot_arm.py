@@ -88,6 +88,8 @@ class LeRobotArm:
                 )
         self._rest = None if hold is None else known_action(hold, inputs)
         self._held: Actions | None = None
+        self._sent: Actions | None = None
+        self._grips = np.array(["gripper" in name for name in self.action_names])
         unseen = [name for name in self.action_names if name not in observed]
         if hold is None and unseen:
             raise LewmError(
@@ -120,11 +122,17 @@ class LeRobotArm:
         """See `Robot`."""
         self._held = None
         self._send(action)
+        self._sent = action
 
     def hold(self) -> None:
-        """Stay where it was when it was first asked to: a position read again and again would sink."""
+        """Stay where it was when it was first asked to: a position read again and again would sink.
+
+        A gripper keeps to the action sent last: at the position observed around a thing it would let go of it.
+        """
         if self._held is None:
             self._held = self.position()
+            if self._rest is None and self._sent is not None:
+                self._held = np.where(self._grips, self._sent, self._held)
         self._send(self._held)
 
     def disconnect(self) -> None:
@@ -133,6 +141,11 @@ class LeRobotArm:
             self.robot.disconnect()
 
     def _send(self, action: Actions) -> None:
+        if not np.isfinite(action).all():
+            raise LewmError(
+                f"an action has to be finite numbers, and the policy, or the robot's own position to hold, gave "
+                f"{action.tolist()}; nothing was sent"
+            )
         self.robot.send_action(dict(zip(self.action_names, map(float, action), strict=True)))
 
 

@@ -120,7 +120,17 @@ def _bounds(inputs: Inputs, clip: Clip) -> tuple[Numbers, Numbers, Bounded]:
     lowest, highest = _numbers(low, "the low of clip", width), _numbers(high, "the high of clip", width)
     if (lowest > highest).any():
         raise UsageError(f"clip goes from {_shown(lowest)} to {_shown(highest)}; give the lowest action first")
-    return lowest, highest, origin
+    if np.isposinf(lowest).any() or np.isneginf(highest).any():
+        raise UsageError(f"clip goes from {_shown(lowest)} to {_shown(highest)}, and no action lies there")
+    return *_within(lowest, highest, low, high), origin
+
+
+def _within(lowest: Numbers, highest: Numbers, low: npt.ArrayLike, high: npt.ArrayLike) -> tuple[Numbers, Numbers]:
+    """Bounds (A,) float32 that lie within those given, as float32 of 0.1 does not, unless nothing would lie between."""
+    inner = np.where(lowest < np.asarray(low, float), np.nextafter(lowest, np.float32(np.inf)), lowest)
+    outer = np.where(highest > np.asarray(high, float), np.nextafter(highest, np.float32(-np.inf)), highest)
+    kept = inner <= outer
+    return np.where(kept, inner, lowest), np.where(kept, outer, highest)
 
 
 def _numbers(given: npt.ArrayLike, what: str, width: int, *, alone: bool = True) -> Numbers:

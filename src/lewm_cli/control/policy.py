@@ -83,7 +83,7 @@ class Policy:
         clip: to the bounds of the task's action space, or else of the recorded actions (True); to none (False); or to
             own ones, `(low, high)`, each a number or one per dimension.
         max_step: largest change of a dimension from one action to the next, in the recording's units: a number, or
-            one per dimension. The first action counts from the one that `reset` is told of.
+            one per dimension. It counts from the action that `reset` is told of, without which nothing is planned.
         seconds: that a plan may take; `act` raises LateError then, whatever the planner still does.
         on_unlike: raise UnlikeError for a frame that is unlike the frames of the recording, or ignore that.
         tolerance: times the calibrated threshold, above which a frame is unlike.
@@ -92,6 +92,7 @@ class Policy:
     Attributes:
         planner: the settings of planning; None for a run that is a policy.
         limits: of every action.
+        dropped: times that all plans were dropped, those being made included.
 
     Raises:
         UsageError: settings of planning for a run that is a policy, or limits that mean nothing for its actions.
@@ -132,7 +133,7 @@ class Policy:
         self.planner, self.seed = self._actor.config if isinstance(self._actor, Planner) else None, seed
         self.seconds, self.tolerance = seconds, tolerance
         self.alarm = alarm if on_unlike == "raise" else None
-        self._cancelled = Event()
+        self._cancelled, self.dropped = Event(), 0
         self.reset(goal)
 
     def __repr__(self) -> str:
@@ -149,7 +150,8 @@ class Policy:
         """Take another goal, and begin anew: what is left of the plan is dropped, and the seed counts again.
 
         Args:
-            action: (A,) that was taken last, or that keeps the robot where it is; `max_step` counts from it.
+            action: (A,) that was taken last, or that keeps the robot where it is; `max_step` counts from it, and
+                cannot do without.
 
         Raises:
             LewmError: the goal is no RGB image of a fitting size.
@@ -164,10 +166,11 @@ class Policy:
             seen = self._checked(goal, "the goal")
         self._refuse_unlike(seen, "the goal")
         (episode,) = self._actor.begin([seen], [self.seed])
-        self._episode: ActorEpisode = episode
-        self._cancelled.set()
-        self._before, self._given_up, self._cancelled = before, 0, Event()
         self._queue = deque[Limited]()
+        self._cancelled.set()
+        self.dropped += 1
+        self._episode: ActorEpisode = episode
+        self._before, self._given_up, self._cancelled = before, 0, Event()
         self._actions = 0
         self._clipped, self._slowed = np.zeros((2, inputs.actions.dim), int)
 
@@ -192,15 +195,20 @@ class Policy:
             (A,) float32, in the units of the recording that the run was trained on, within the limits.
 
         Raises:
-            UnlikeError: it is unlike the frames of the recording; no action is taken from the plan.
+            UnlikeError: it is unlike the frames of the recording; the plan is dropped, for the world is not as it was.
             LateError: no plan came within the seconds that it is allowed; the next call plans anew.
+            UsageError: `max_step` is given, and nobody told `reset` which action to count from.
             LewmError: it is no RGB frame of a fitting size, the planner is to respect bounds that are not known, or the
                 next action is not finite.
         """
-        if self._queue:
-            self._refuse_unlike(self._checked(frame, "the frame"), "the frame")
-        else:
-            self.follow(self._planned(self.planning(self.look(frame))))
+        try:
+            if self._queue:
+                self._refuse_unlike(self._checked(frame, "the frame"), "the frame")
+            else:
+                self.follow(self._planned(self.planning(self.look(frame))))
+        except UnlikeError:
+            self.drop()
+            raise
         return self.take().action
 
     def distance(self, frame: Seen) -> float:
@@ -232,8 +240,16 @@ class Policy:
         """The work of the next plan, which another thread may do; it returns the actions (receding * frameskip, A).
 
         Actions of the plan before that are left are taken to be executed first: the model imagines from this look on
-        where they lead, and there the plan begins.
+        where they lead, and there the plan begins. Once `dropped` has changed, nobody wants these actions anymore.
+
+        Raises:
+            UsageError: `max_step` is given, and nobody told `reset` which action to count from.
         """
+        if self._before is None and np.isfinite(self.limits.max_step).any():
+            raise UsageError(
+                "max_step limits the change from the action before, and nobody has told which that was: "
+                "policy.reset(goal, action=...), with the action that keeps the robot where it is"
+            )
         episode, actor, steps = self._episode, self._actor, self._actor.steps
         if not isinstance(actor, Planner):
             return lambda: actor.act([episode], [look.seen])[0][:steps]
@@ -248,10 +264,11 @@ class Policy:
             LewmError: a number of them is not finite.
         """
         assert not self._queue
-        before = self._before
+        before, limited = self._before, list[Limited]()
         for action in actions:
-            self._queue.append(self.limits.apply(action, before))
-            before = self._queue[-1].action
+            limited.append(self.limits.apply(action, before))
+            before = limited[-1].action
+        self._queue.extend(limited)
 
     @property
     def left(self) -> int:
@@ -269,6 +286,7 @@ class Policy:
     def drop(self) -> None:
         """Drop the actions that are left, and give up a plan that is still being made in another thread."""
         self._queue.clear()
+        self.dropped += 1
         self._cancelled.set()
         self._cancelled, self._given_up = Event(), self._given_up + 1
         if isinstance(self._episode, PlannedEpisode):
@@ -290,6 +308,9 @@ class Policy:
         except NotYetError:
             self.drop()
             raise LateError(self.seconds) from None
+        except KeyboardInterrupt:
+            self.drop()
+            raise
 
     def _refuse_unlike(self, seen: Observation, what: str) -> float | None:
         if self.alarm is None:

@@ -1,25 +1,18 @@
 """Time as a control loop sees it: when it is, waiting for the next tick, and work beside it. Tests give another one."""
 
 import atexit
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Thread
 from typing import TypeVar
 
 Found = TypeVar("Found")
 
-LONGEST_END = 10.0
-"""Seconds that the end of the program waits for work: torch aborts the program if its threads are cut off."""
+NAME = "lewm plan"
 
-_working: set[Thread] = set()
-
-
-@atexit.register
-def _wait() -> None:
-    until = time.monotonic() + LONGEST_END
-    for thread in tuple(_working):
-        thread.join(max(0.0, until - time.monotonic()))
+LAST_WAIT = 10.0
+"""Seconds in which work that is left may end when the program does; one that hangs is not waited for."""
 
 
 class RealTime:
@@ -34,7 +27,7 @@ class RealTime:
         time.sleep(max(0.0, moment - time.monotonic()))
 
     def start(self, work: Callable[[], Found]) -> Future[Found]:
-        """Begin work in a thread of its own, for which the end of the program waits some seconds at most."""
+        """Begin work in a thread of its own, which does not keep the program from ending."""
         future: Future[Found] = Future()
 
         def run() -> None:
@@ -42,10 +35,15 @@ class RealTime:
                 future.set_result(work())
             except BaseException as error:  # belongs to whoever asks for the result
                 future.set_exception(error)
-            finally:
-                _working.discard(thread)
 
-        thread = Thread(target=run, name="lewm plan", daemon=True)
-        _working.add(thread)
-        thread.start()
+        threading.Thread(target=run, name=NAME, daemon=True).start()
         return future
+
+
+@atexit.register
+def _wait_for_work() -> None:
+    """Let the threads end first: one that computes while the interpreter is taken down would abort the program."""
+    end = time.monotonic() + LAST_WAIT
+    for thread in threading.enumerate():
+        if thread.name == NAME:
+            thread.join(max(0.0, end - time.monotonic()))

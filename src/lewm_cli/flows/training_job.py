@@ -117,7 +117,7 @@ def _chosen(home: Home, request: TrainingRequest, recording: Dataset, device: to
     if request.init_from:
         parent = home.find_run(request.init_from)
         if card := read_card(parent.files.weights) if parent.own else None:
-            return parents_settings(parent.name, card)
+            return parents_settings(parent.name, card, recording.lengths)
     return choose_settings(recording.lengths, recording.fps, device.type)
 
 

@@ -19,8 +19,8 @@ from lewm_cli.plan import LatentCost
 from lewm_cli.statistics import BreakEven, Estimate
 from lewm_cli.store import Run
 
-FEWEST = 5
-"""Episodes that an interval over episodes needs."""
+FEWEST = 2
+"""Episodes with starts: the actions that a recorded one is ranked among are those of others."""
 
 FRAMES_AT_ONCE = 64
 
@@ -76,7 +76,7 @@ def draw_clips(run: Run, dataset: Dataset, frames: Frames, episodes: np.ndarray,
         episodes: (E,) to measure on.
 
     Raises:
-        LewmError: fewer than five of the episodes are long enough.
+        LewmError: fewer than two of the episodes are long enough.
     """
     horizon = config.planner.horizon
     steps = max(horizon, config.steps or usual_horizon(run, dataset, episodes))
@@ -86,13 +86,11 @@ def draw_clips(run: Run, dataset: Dataset, frames: Frames, episodes: np.ndarray,
     kept = np.sort(np.random.default_rng(config.seed).permutation(len(begins))[: config.pairs])
     begins, owners = begins[kept], owners[kept]
     if (found := len(np.unique(owners))) < FEWEST:
-        share = (FEWEST + 1) / dataset.episodes
-        more = f"hold out more with --set data.validation={share:.2g} when training" if share <= 0.5 else "record more"
         raise LewmError(
-            f"starts in {FEWEST} episodes are needed to say how certain a number is, and {found} of the "
-            f"{len(episodes)} that may be used of {dataset.name} can have one, {steps} model steps "
-            f"({steps * run.card.inputs.frameskip} rows) before the end; name another recording with --dataset, "
-            f"{more}, or ask for fewer steps with --horizon"
+            f"starts in {FEWEST} episodes are needed, for actions are compared with those of others, and {found} of "
+            f"the {len(episodes)} that may be used of {dataset.name} can have one, {steps} model steps "
+            f"({steps * run.card.inputs.frameskip} rows) before the end; name another recording with --dataset, hold "
+            "out more with --set data.validation=0.2 when training, or ask for fewer steps with --horizon"
         )
     return OfflineClips(
         dataset,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from lewm_cli.config import Section
+from lewm_cli.plural import counted
 from lewm_cli.statistics import BreakEven, Difference, Estimate, Rate
 from lewm_cli.store import Measurement
 
@@ -18,6 +19,11 @@ CHANCE = 0.5
 
 FIVE = 5
 """Frames among which the true goal is looked for, beside the nearest one alone."""
+
+
+SURE = 5
+"""Episodes from which on something can be shown: of fewer, all may lie on one side by chance, of 4 in 1 of 16 cases,
+and the bootstrap calls that certain."""
 
 
 class PredictionErrors(Section):
@@ -140,12 +146,21 @@ class OfflineResult(Measurement):
     @property
     def verdict(self) -> str:
         """Says in one line whether the model is any good, and what was NOT shown."""
-        return "; ".join([*self._predicts(), self._ranks(), *self._finds()])
+        return "; ".join([*self._predicts(), self._ranks(), *self._finds(), *self._doubts()])
+
+    @property
+    def _sure(self) -> bool:
+        return len(set(self.episodes)) >= SURE
+
+    def _doubts(self) -> Iterator[str]:
+        if not self._sure:
+            measured = counted(len(set(self.episodes)), "episode")
+            yield f"was measured on {measured} only, and intervals over fewer than {SURE} show nothing"
 
     def _predicts(self) -> Iterator[str]:
         if self.errors is None:
             return
-        shown, measured = self.errors.shown, len(self.errors.share)
+        shown, measured = self.errors.shown if self._sure else 0, len(self.errors.share)
         rows = shown * self.frameskip
         time = f"{rows} rows" if self.seconds_per_row is None else f"{rows * self.seconds_per_row:.2g} s"
         if not shown:
@@ -158,7 +173,7 @@ class OfflineResult(Measurement):
     def _ranks(self) -> str:
         one = self.ranking
         low, value, high = (100 * end for end in (one.percentile.low, one.percentile.value, one.percentile.high))
-        if one.shown:
+        if one.shown and self._sure:
             return f"ranks the recorded actions at percentile {value:.0f} of random ones (chance 50)"
         beside = f"percentile {value:.0f} [{low:.0f}, {high:.0f}], chance 50, untrained {100 * one.untrained:.0f}"
         return f"NOT shown to rank the recorded actions above random ones ({beside})"
@@ -166,7 +181,7 @@ class OfflineResult(Measurement):
     def _finds(self) -> Iterator[str]:
         for one in self.retrievals[-1:]:
             floors = f"chance {1 / one.frames:.1%}, standing still {one.copying.nearest.rate:.1%}"
-            if one.shown:
+            if one.shown and self._sure:
                 yield f"finds the true goal among {one.frames} frames in {one.model.nearest.rate:.0%} ({floors})"
             else:
                 found = f"{one.model.nearest}, {floors}"

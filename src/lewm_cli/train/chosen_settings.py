@@ -38,9 +38,8 @@ epochs of the smallest released recording are."""
 PARTS = 4
 """Batches that a pass over the clips has at least: of fewer clips, a batch takes the largest power of two that fits."""
 
-HELD_OUT, LARGEST_PART = 6, 0.4
-"""Episodes that are held out of a small recording, so that `lewm eval` has the five that an interval over episodes
-needs and one that may be too short; and the share of the episodes that may be held out for it."""
+HELD_OUT, ENOUGH = 5, 20
+"""Episodes held out at least, where there are so many: `lewm eval` shows nothing on fewer than 5."""
 
 MOST = 6000
 """Steps of a training on a CPU, so that it takes minutes."""
@@ -97,26 +96,36 @@ def choose_settings(lengths: np.ndarray, fps: float | None, device: str) -> Chos
     shortened = (frameskip, history) != (wanted, HISTORY)
     short = f", and a tenth of the episodes have at most {counted(rows, 'row')}" if shortened else ""
     config = Preset(GENERIC, preset).config()
-    share = max(config.data.validation, min(HELD_OUT / len(lengths), LARGEST_PART))
     tree = {
-        "data": {"frameskip": frameskip, "validation": round(share, 3)},
+        "data": {"frameskip": frameskip, **_held_out(lengths, (history + 1) * frameskip)},
         "model": {"history": history},
         **_training(config, clips, device, FEWEST[preset]),
     }
     return ChosenSettings(preset, tree, f"{preset} ({there}; {other})", f"{rate}{lasts}{short}")
 
 
-def parents_settings(name: str, card: RunCard) -> ChosenSettings:
-    """The sizes of a run and its steps in time, as its weights need them to go on; the rest is the preset's."""
+def parents_settings(name: str, card: RunCard, lengths: np.ndarray) -> ChosenSettings:
+    """The sizes of a run and its steps in time, as its weights need them to go on; the rest is the preset's.
+
+    Args:
+        lengths: (E,) rows per episode of the recording that it goes on with.
+    """
+    skip = card.inputs.frameskip
     encoder = getattr(card.model, "encoder", None)
     small = getattr(Preset(GENERIC, "small").config(card.method).model, "encoder", None)
     tree = {
         "method": card.method,  # a network of another kind does not take these sizes
-        "data": {"frameskip": card.inputs.frameskip},
+        "data": {"frameskip": skip, **_held_out(lengths, (getattr(card.model, "history", HISTORY) + 1) * skip)},
         "model": card.model.model_dump(by_alias=True, exclude_none=True),
     }
     preset = "small" if encoder == small else "release"
     return ChosenSettings(preset, tree, f"that of {name}, trained as {preset} is", f"that of {name}")
+
+
+def _held_out(lengths: np.ndarray, span: int) -> dict[str, float]:
+    """The share of the episodes that is held out, where that of the preset would be too few of them; else nothing."""
+    usable = int((lengths >= span).sum())
+    return {"validation": HELD_OUT / usable} if ENOUGH <= usable < 10 * HELD_OUT else {}
 
 
 def _rows_per_step(fps: float) -> int:
