@@ -531,7 +531,7 @@ def test_loop_of_the_page_drives_a_robot(
     monkeypatch: pytest.MonkeyPatch,
 ):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    robot, loop = blocks[2], blocks[3].replace("steps=200", "steps=20")
+    robot, loop = blocks[2], blocks[3].replace("steps=200", "steps=20").replace("robot/lewm", PICK)
     home.run_stem(PICK).with_suffix(".safetensors").write_bytes(tworoom_run.files.weights.read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lewm_cli.control.control_loop.RealTime", FakeTime)

@@ -183,7 +183,7 @@ def test_what_starts_from_a_run_has_its_sizes_and_the_recording_its_own_facts(ti
     assert done.code == 0, done.err
     assert "size: that of robot/first, trained as release is, batches of 8, until 1 steps\n" in done.err
     assert "frameskip: 2 (that of robot/first), history 2;" in done.err
-    assert "note: 1 whole episode held out, and `lewm eval` needs 5;" in done.err
+    assert "note: 1 whole episode held out, and `lewm eval` shows nothing on fewer than 5;" in done.err
     first, second = (read_card(RunFiles(tmp_path / "robot" / name).weights) for name in ("first", "second"))
     assert second.model == first.model
     assert second.inputs.actions == first.inputs.actions

@@ -122,12 +122,13 @@ def train(
 
 
 def _say_too_few(held_out: int, say: Say) -> None:
-    from lewm_cli.offline import FEWEST  # late: what measures takes long to import
+    from lewm_cli.offline import SURE  # late: what measures takes long to import
 
-    if held_out < FEWEST:
+    if held_out < SURE:
         say(
-            f"note: {counted(held_out, 'whole episode')} held out, and `lewm eval` needs {FEWEST}; record more, hold "
-            "out more with --set data.validation=0.5, or name another recording when you evaluate: --dataset"
+            f"note: {counted(held_out, 'whole episode')} held out, and `lewm eval` shows nothing on fewer than {SURE}; "
+            "record more, hold out more with --set data.validation=0.5, or name another recording when you evaluate: "
+            "--dataset"
         )
 
 
