@@ -253,7 +253,8 @@ def test_loop_of_the_page_drives_a_robot(
     home: Home, pick_run: Run, tworoom_run: Run, tworoom: TwoRoomSimulator, frames: Frames, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
-    loop, choices, *_ = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    page = PAGE.read_text(encoding="utf-8").replace("robot/lewm", PICK)
+    loop, choices, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for suffix in (".safetensors",):  # the robot is TwoRoom, stepping for real
         Path(f"{home.run_stem(PICK)}{suffix}").write_bytes(Path(f"{home.run_stem(RUN)}{suffix}").read_bytes())
     monkeypatch.chdir(tmp_path)

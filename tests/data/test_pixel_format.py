@@ -258,7 +258,7 @@ def test_notes_are_said_once_where_a_recording_is_used_and_shown(tmp_path: Path)
     columns = {"pixels": FRAMES.transpose(0, 3, 1, 2)}
     path = write_recording(tmp_path / "x.h5", LENGTHS, columns=columns)
     done = lewm_here(tmp_path, "train", path)
-    assert done.err.count("note: ") == 1
+    assert done.err.count(f"note: {path}: ") == 1
     note = "frames are read transposed from channels first"
     assert f"note: {path}: {note}\n" in done.err
     assert lewm_here(tmp_path, "show", path, "--json").json()["notes"] == [note]

@@ -416,7 +416,7 @@ def test_several_recordings_of_a_task_are_listed(tmp_path: Path):
 def test_recording_without_a_simulator_is_measured_on_what_was_held_out(uninterrupted: Path):
     assert read_card(run_files(uninterrupted).weights).inputs.task == "generic"
     assert read_card(run_files(uninterrupted).weights).inputs.actions.dim == 3
-    assert "starts in 5 episodes are needed" in lewm_here(uninterrupted, "eval", RUN).sentence()
+    assert "starts in 2 episodes are needed" in lewm_here(uninterrupted, "eval", RUN).sentence()
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,8 @@ def parents_settings(name: str, card: RunCard, lengths: np.ndarray) -> ChosenSet
     tree = {
         "method": card.method,  # a network of another kind does not take these sizes
         "data": {"frameskip": skip, **_held_out(lengths, (getattr(card.model, "history", HISTORY) + 1) * skip)},
-        "model": card.model.model_dump(by_alias=True, exclude_none=True),
+        # What proprioception is recorded now, the recording says, and whether the weights take it is seen then.
+        "model": card.model.model_dump(by_alias=True, exclude_none=True, exclude={"proprio"}),
     }
     preset = "small" if encoder == small else "release"
     return ChosenSettings(preset, tree, f"that of {name}, trained as {preset} is", f"that of {name}")
