@@ -6,13 +6,14 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
 
-SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd"]
+SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd", "recorded"]
 """The names of the solvers."""
 
-ObjectiveName = Literal["last", "path", "probe", "reach", "reach-shuffled"]
+ObjectiveName = Literal["last", "path", "probe", "reach", "reach-encoded", "reach-shuffled"]
 """The planning costs: squared latent distance at the last step (`last`) or its mean over all steps (`path`); squared
 distance of the positions that a probe reads (`probe`); the steps to the goal that a reachability head predicts
-(`reach`), or one that was fitted to shuffled labels (`reach-shuffled`)."""
+(`reach`), or such a head that was fitted to encoded latents alone (`reach-encoded`) or to shuffled labels
+(`reach-shuffled`)."""
 
 Value = TypeVar("Value")
 
@@ -37,6 +38,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "random-shooting": {"candidates": 300, "std": 1.0, "result": "best"},
     "gradient": {"candidates": 16, "std": 1.0, "result": "best", "step": 0.1},
     "cem-gd": SAMPLING | {"result": "best", "step": 0.05, "refined": 4, "descents": 10},
+    "recorded": {"candidates": 300, "result": "best"},
 }
 """The settings that each solver uses and others do not, or use with another default."""
 
@@ -63,6 +65,10 @@ class PlannerConfig(Section):
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
     objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit")
+    prior: bool | Literal["shuffled"] = Field(
+        False, description="begin at what recorded behavior would do, or at what a head of shuffled goals says"
+    )
+    anchors: str | None = Field(None, description="recording, at a frame of which on the way to the goal plans aim")
     history: PositiveInt | None = Field(None, description="steps looked back at while imagining; the model's")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32", description="that candidates are imagined in; auto measures which is fastest here"
@@ -91,6 +97,10 @@ class PlannerConfig(Section):
                 *others, last = using
                 either = f"{', '.join(others)} or {last}" if others else last
                 raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {either}")
+        if self.solver == "recorded" and not self.anchors:
+            raise ValueError("the solver recorded tries recorded actions; name the recording with anchors")
+        if self.solver == "recorded" and (self.prior or self.warm_start):
+            raise ValueError("the solver recorded draws nothing around a mean; leave prior and warm_start out")
         if self.result == "mean" and self.solver not in WITH_MEAN:
             raise ValueError(f"the solver {self.solver} has no mean in the end; leave result out, or set it to 'best'")
         return self
@@ -102,6 +112,8 @@ class PlannerConfig(Section):
                 raise ValueError(f"{key} {getattr(self, key)} is more than candidates {self.candidates}")
         if self.receding > self.horizon:
             raise ValueError(f"receding {self.receding} is more than horizon {self.horizon}")
+        if self.warm_start and self.prior:
+            raise ValueError("warm_start and prior both say where a plan begins; leave one of them out")
         if self.warm_start and self.receding == self.horizon:
             raise ValueError(
                 f"warm_start begins at what is left of a plan, and nothing is where all {self.horizon} steps are "

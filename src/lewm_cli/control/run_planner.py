@@ -17,8 +17,8 @@ from lewm_cli.config import Inputs, PlannerConfig
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.heads import FITTED, SHUFFLED, find_head
-from lewm_cli.model import Imaginer, PlanFlops, rollout
+from lewm_cli.heads import FITTED, SHUFFLED, find_anchors, find_head
+from lewm_cli.model import Imaginer, PlanFlops, PriorHead, WorldModel, rollout
 from lewm_cli.plan import (
     Bounds,
     Cost,
@@ -27,6 +27,7 @@ from lewm_cli.plan import (
     Objective,
     PerEnvironment,
     Plan,
+    Prior,
     ProbedPosition,
     Problem,
     Reachability,
@@ -81,6 +82,8 @@ class Planner(Actor):
         super().__init__()
         self.run, self.config = run, resolve_precision(run, config)
         self.objective, self.head_sha256 = find_objective(run, self.config)
+        self._prior = find_prior(run, self.config)
+        self._anchors = find_anchors(run, self.config.anchors) if self.config.anchors else None
         self.steps = self.config.receding * run.card.inputs.frameskip
         self.solver = solver or find_solver(self.config)
         if run.device.type == "cpu":
@@ -111,8 +114,8 @@ class Planner(Actor):
         Args:
             cancelled: set by another thread when the plans are not wanted anymore; raises CancelledError then.
         """
-        cost = self.cost(episodes, starts)
         with self.clock("planner"):
+            cost = self.cost(episodes, starts)
             problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
             plan = self.solver.solve(replace(problem, cancelled=cancelled))
         for number, episode in enumerate(episodes):
@@ -128,7 +131,10 @@ class Planner(Actor):
         return self.latent_cost(starts, torch.stack([one.goal for one in episodes]))
 
     def latent_cost(self, starts: Tensor, goals: Tensor) -> LatentCost:
-        """Build the cost of candidates from latents (E, D) of what is seen now and of goals."""
+        """Build the cost of candidates from latents (E, D) of what is seen now and of goals, or of anchors before."""
+        if self._anchors:
+            pairs = zip(starts, goals, strict=True)
+            goals = torch.stack([self._anchors.aim(*pair, self.config.horizon) for pair in pairs])
         return LatentCost(self.run.world_model, starts.unsqueeze(1), goals, self.objective, self._imagine)
 
     def problem(
@@ -146,6 +152,8 @@ class Planner(Actor):
             list(generators),
             frameskip=inputs.frameskip,
             warm_starts=warm_starts,
+            priors=self._priors(cost),
+            recorded=self._recorded(cost),
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
@@ -170,6 +178,19 @@ class Planner(Actor):
         """Denormalize action blocks (E, horizon, block_dim) to actions (E, L, A) in the units of the environment."""
         actions = self.run.card.inputs.actions
         return actions.denormalize(blocks.numpy().reshape(len(blocks), -1, actions.dim))
+
+    def _priors(self, cost: Cost) -> Sequence[Prior]:
+        """What the prior says, asked for each environment by itself, so that no other has a say in its rounding."""
+        if self._prior is None or not isinstance(cost, LatentCost):
+            return ()
+        pairs = zip(cost.start[:, 0], cost.goal, strict=True)
+        return [roll_prior(self.run.world_model, self._prior, *pair, self.config) for pair in pairs]
+
+    def _recorded(self, cost: Cost) -> Sequence[Tensor]:
+        """Recorded sequences (S, horizon, block_dim) from places like those that are seen, if the solver tries them."""
+        if self._anchors is None or self.config.solver != "recorded" or not isinstance(cost, LatentCost):
+            return ()
+        return [self._anchors.sequences(one, self.config.horizon, self.config.candidates) for one in cost.start[:, 0]]
 
     @cached_property
     def _imagine(self) -> Imaginer:
@@ -228,6 +249,30 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
             stored = find_head(run, "reach")
             head = stored.networks[FITTED if planner.objective == "reach" else SHUFFLED]
             return RunObjective(Reachability(head.to(run.device)), stored.sha256)  # type: ignore[arg-type]
+
+
+def find_prior(run: Run, planner: PlannerConfig) -> PriorHead | None:
+    """Read the prior that a planner begins at, on the device of the run; None if it begins at none.
+
+    Raises MissingError, LewmError: see `find_objective`.
+    """
+    if not planner.prior:
+        return None
+    networks = find_head(run, "prior").networks
+    return networks[SHUFFLED if planner.prior == "shuffled" else FITTED].to(run.device)  # type: ignore[return-value]
+
+
+@torch.inference_mode()
+def roll_prior(model: WorldModel, head: PriorHead, latent: Tensor, goal: Tensor, config: PlannerConfig) -> Prior:
+    """Imagine what a prior would do from a latent (D,) to a goal (D,), one block after the other."""
+    latents, means, stds, history = [latent], list[Tensor](), list[Tensor](), config.history or model.history
+    for _ in range(config.horizon):
+        mean, std = head(latents[-1], goal)
+        means, stds = [*means, mean], [*stds, std]
+        window = slice(max(0, len(latents) - history), None)
+        acted = model.embed_actions(torch.stack(means)[None])[:, window]
+        latents.append(model.predict(torch.stack(latents[window])[None], acted)[0, -1])
+    return Prior(torch.stack(means).cpu(), torch.stack(stds).cpu())
 
 
 def normalized_bounds(run: Run) -> Bounds:

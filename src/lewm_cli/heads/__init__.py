@@ -1,11 +1,14 @@
 """Small networks fitted on frozen latents: to judge plans by, and to ask what latents know."""
 
+from lewm_cli.heads.anchors import Anchors, find_anchors
 from lewm_cli.heads.decoder import DecoderFit, decode, to_frames
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
 from lewm_cli.heads.imagination import (
     HORIZON,
     Imagined,
+    ImaginedLatents,
     draw_stretches,
+    imagine_along,
     imagine_recorded,
     recorded_blocks,
     usual_horizon,
@@ -14,6 +17,7 @@ from lewm_cli.heads.kinds import KINDS, StoredHead, find_head, fit_command, read
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
 from lewm_cli.heads.position import BATCH, ProbeFit, read_coordinates, read_targets, train_mlp
+from lewm_cli.heads.prior import PriorFit
 from lewm_cli.heads.reach import ReachFit
 from lewm_cli.heads.stored_map import LatentMap, Points
 from lewm_cli.heads.umap_embedding import UmapEmbedding
@@ -26,15 +30,18 @@ __all__ = [
     "HORIZON",
     "KINDS",
     "SHUFFLED",
+    "Anchors",
     "DecoderFit",
     "HeadFit",
     "Imagined",
+    "ImaginedLatents",
     "LatentEpisodes",
     "LatentMap",
     "LatentPlane",
     "LatentSplit",
     "LatentView",
     "Points",
+    "PriorFit",
     "ProbeFit",
     "ReachFit",
     "Recorded",
@@ -44,9 +51,11 @@ __all__ = [
     "decode",
     "draw_stretches",
     "encode_episodes",
+    "find_anchors",
     "find_components",
     "find_head",
     "fit_command",
+    "imagine_along",
     "imagine_recorded",
     "in_parts",
     "latent_view",

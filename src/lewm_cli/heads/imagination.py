@@ -9,12 +9,16 @@ from torch import Tensor
 
 from lewm_cli.data import Dataset, Frames
 from lewm_cli.errors import LewmError
+from lewm_cli.heads.latents import LatentEpisodes
 from lewm_cli.store import Run
 
 HORIZON = 10
 """Model steps imagined unless another number is asked for."""
 
 SEQUENCES_AT_ONCE = 32
+
+STRETCHES, STRETCHES_AT_ONCE = 4000, 500
+"""Stretches that heads learn from, and those that are imagined together."""
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,49 @@ def imagine_recorded(
         predicted = run.finite(imagine(latents[:, :history], blocks))[:, history:].float().cpu()
         latents = latents[:, history - 1 :].float().cpu()
         yield Imagined(part[:, history - 1 :], predicted, actual=latents[:, 1:], last=latents[:, 0])
+
+
+@dataclass(frozen=True)
+class ImaginedLatents:
+    """Latents that the model imagines from single recorded frames with the recorded actions, as planning does.
+
+    Args:
+        latents: (N, D) float32 on the CPU, one step imagined after the other.
+        places: (N,) of the frames that they stand for, among the latents of the episodes.
+    """
+
+    latents: Tensor
+    places: Tensor
+
+
+@torch.inference_mode()
+def imagine_along(
+    run: Run, dataset: Dataset, episodes: LatentEpisodes, horizon: int, seed: int, count: int = STRETCHES
+) -> ImaginedLatents:
+    """Imagines so many stretches of recorded episodes, drawn anywhere in them, from the latent of their first frame.
+
+    Args:
+        horizon: model steps of each; episodes that are shorter, or lack an action there, are passed over.
+
+    Raises:
+        LewmError: no episode is long enough.
+    """
+    skip = run.card.inputs.frameskip
+    ends = np.repeat(episodes.starts + episodes.lengths, episodes.lengths)
+    known = np.isfinite(dataset.actions[episodes.rows]).all(axis=1)
+    missing = np.concatenate([[0], np.cumsum(~known)])  # before each row
+    begins = np.flatnonzero(np.arange(len(ends)) + horizon * skip < ends)
+    begins = begins[missing[begins + horizon * skip] == missing[begins]]
+    if not len(begins):
+        raise LewmError(
+            f"no episode of {dataset.name} has all actions and the {horizon * skip + 1} rows that {horizon} imagined "
+            f"steps of {run.name} take; record longer episodes, and train on them"
+        )
+    begins = np.random.default_rng(seed).choice(begins, count)
+    imagine, parts = run.world_model.imaginer(), []
+    for part in np.array_split(begins, range(STRETCHES_AT_ONCE, count, STRETCHES_AT_ONCE)):
+        rows = episodes.rows[part][:, None] + skip * np.arange(horizon)
+        latents = episodes.latents[part].to(run.device).unsqueeze(1)
+        parts.append(run.finite(imagine(latents, recorded_blocks(run, dataset, rows)))[:, 1:].float().cpu())
+    places = begins[:, None] + skip * np.arange(1, horizon + 1)
+    return ImaginedLatents(torch.cat(parts).flatten(0, 1), torch.from_numpy(places.ravel()))

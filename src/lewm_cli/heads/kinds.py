@@ -12,11 +12,12 @@ from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.heads.decoder import DecoderFit
 from lewm_cli.heads.head_fit import HeadFit
 from lewm_cli.heads.position import ProbeFit
+from lewm_cli.heads.prior import PriorFit
 from lewm_cli.heads.reach import ReachFit
 from lewm_cli.store import Run, head_paths, load_head, weights_digest, write_head
 from lewm_cli.suggestion import command
 
-KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "probe": ProbeFit, "decoder": DecoderFit}
+KINDS: dict[str, type[HeadFit]] = {"reach": ReachFit, "prior": PriorFit, "probe": ProbeFit, "decoder": DecoderFit}
 """Every kind of head by its name. A new one is a module beside this one, and an entry here."""
 
 

@@ -7,7 +7,7 @@ from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile, step_flop
 from lewm_cli.model.frame_decoder import FrameDecoder
 from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.goal_predictor import Critic, GoalPredictor
-from lewm_cli.model.heads import HIDDEN, PositionHead, ReachHead, perceptron
+from lewm_cli.model.heads import HIDDEN, PositionHead, PriorHead, ReachHead, perceptron
 from lewm_cli.model.network import GoalConditionedPolicy, Network
 from lewm_cli.model.patch_predictor import PatchPredictor, VectorEmbedder, frame_causal_mask
 from lewm_cli.model.predictor import ActionEncoder, Attention, ConditionalBlock, FeedForward, Predictor, Projector
@@ -37,6 +37,7 @@ __all__ = [
     "PlanFlops",
     "PositionHead",
     "Predictor",
+    "PriorHead",
     "Projector",
     "ReachHead",
     "SIGReg",

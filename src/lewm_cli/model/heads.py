@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 HIDDEN = 256
 
+LOG_STD = (-3.0, 0.5)
+"""Limits of the logarithm of a prior's standard deviation: no search begins at a point, or wider than any action."""
+
 
 class Standardized(nn.Module):
     """Standardizes latents by mean and standard deviation of those that the head was fitted to."""
@@ -51,6 +54,20 @@ class ReachHead(nn.Module):
     def forward(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Model steps from latents (..., D) to goals (..., D), as (...)."""
         return (self.logits(latents, goal).softmax(dim=-1) * self.steps).sum(dim=-1)
+
+
+class PriorHead(nn.Module):
+    """Tells what recorded behavior would do next on the way to a goal: a Gaussian of the next action block."""
+
+    def __init__(self, latent: int, block_dim: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.scale = Standardized(latent)
+        self.net = perceptron(2 * latent, hidden, 2 * block_dim)
+
+    def forward(self, latents: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (..., block_dim), normalized, for latents (..., D) and goals (..., D)."""
+        mean, log_std = self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1)).chunk(2, dim=-1)
+        return mean, log_std.clamp(*LOG_STD).exp()
 
 
 class PositionHead(nn.Module):

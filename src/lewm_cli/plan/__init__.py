@@ -2,7 +2,7 @@
 
 from lewm_cli.plan.cost import Cost, LastLatent, LatentCost, Objective, ProbedPosition, Reachability, WholePath
 from lewm_cli.plan.per_environment import PerEnvironment
-from lewm_cli.plan.problem import Bounds, Iteration, Plan, Problem, WarmStart
+from lewm_cli.plan.problem import Bounds, Iteration, Plan, Prior, Problem, WarmStart
 from lewm_cli.plan.search import Solver
 from lewm_cli.plan.solvers import find_solver
 
@@ -15,6 +15,7 @@ __all__ = [
     "Objective",
     "PerEnvironment",
     "Plan",
+    "Prior",
     "ProbedPosition",
     "Problem",
     "Reachability",

@@ -1,7 +1,5 @@
 """The cross-entropy method: draw, keep the elites, refit, repeat (paper appendix; stable_worldmodel's CEMSolver)."""
 
-import torch
-
 from lewm_cli.plan.search import IterativeSolver, Search
 
 
@@ -13,8 +11,7 @@ class CEM(IterativeSolver):
 
     def run(self, search: Search) -> None:
         """Refit mean and standard deviation to the cheapest candidates of every iteration."""
-        config, mean = self.config, search.mean
-        std = torch.full_like(mean, config.std)
+        config, mean, std = self.config, search.mean, search.std
         for _ in search.iterations(config.iterations, config.candidates):
             candidates = search.sample(config.candidates, mean, std)
             candidates[:, 0] = mean

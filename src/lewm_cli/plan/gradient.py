@@ -17,7 +17,7 @@ class Gradient(IterativeSolver):
 
     def run(self, search: Search) -> None:
         """Descend from sequences around the initial mean."""
-        starts = search.sample(self.config.candidates, search.mean, torch.full_like(search.mean, self.config.std))
+        starts = search.sample(self.config.candidates, search.mean, search.std)
         starts[:, 0] = search.mean
         descend(search, starts, self.config.iterations, self.config.step)
 

@@ -15,10 +15,10 @@ class ICEM(IterativeSolver):
 
     def run(self, search: Search) -> None:
         """Refit as `CEM` does, to colored candidates and the elites that were carried over."""
-        config, mean, frameskip = self.config, search.mean, search.problem.frameskip
+        config, mean, std, frameskip = self.config, search.mean, search.std, search.problem.frameskip
         environments, horizon, block = mean.shape
         noise = ColoredNoise(horizon * frameskip, config.color, mean.device)
-        std, count = torch.full_like(mean, config.std), int(config.kept * config.elites)
+        count = int(config.kept * config.elites)
         carried = search.problem.carried_elites()
         for _ in search.iterations(config.iterations, config.candidates):
             drawn = noise(search.normal(config.candidates, block // frameskip, 2, noise.frequencies))

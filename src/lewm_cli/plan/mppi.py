@@ -1,7 +1,5 @@
 """MPPI: the next mean weighs every candidate, the cheaper the more (model predictive path integral control)."""
 
-import torch
-
 from lewm_cli.plan.search import IterativeSolver, Search
 
 
@@ -13,8 +11,7 @@ class MPPI(IterativeSolver):
 
     def run(self, search: Search) -> None:
         """Draw with one standard deviation throughout, around the weighted mean."""
-        config, mean = self.config, search.mean
-        std = torch.full_like(mean, config.std)
+        config, mean, std = self.config, search.mean, search.std
         for _ in search.iterations(config.iterations, config.candidates):
             candidates = search.sample(config.candidates, mean, std)
             candidates[:, 0] = mean

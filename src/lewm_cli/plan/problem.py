@@ -42,6 +42,18 @@ class WarmStart:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """The distribution of action sequences that the search for one environment begins with.
+
+    Args:
+        mean, std: (horizon, block_dim) normalized, on the CPU.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+@dataclass(frozen=True)
 class Problem:
     """Plans to find, one per environment.
 
@@ -51,6 +63,8 @@ class Problem:
         generators: E of them, on the CPU, so that what is drawn for one environment does not depend on the others.
         frameskip: actions in a block, one after the other.
         warm_starts: E of them, None for an environment without one; or none at all.
+        priors: E of them, or none at all: the standard normal distribution is begun with.
+        recorded: E of them, or none at all: recorded sequences (S, horizon, block_dim) that may be tried, normalized.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
         cancelled: set by another thread when the plans are not wanted anymore.
@@ -61,22 +75,39 @@ class Problem:
     generators: list[torch.Generator]
     frameskip: int = 1
     warm_starts: Sequence[WarmStart | None] = ()
+    priors: Sequence[Prior] = ()
+    recorded: Sequence[Tensor] = ()
     bounds: Bounds | None = None
     flops: PlanFlops | None = None
     cancelled: Event | None = None
 
     def of(self, number: int) -> Self:
         """The problem of one of the environments."""
-        generators, warm_starts = self.generators[number : number + 1], self.warm_starts[number : number + 1]
-        return replace(self, cost=self.cost.of(number), generators=generators, warm_starts=warm_starts)
+        one = slice(number, number + 1)
+        return replace(
+            self,
+            cost=self.cost.of(number),
+            generators=self.generators[one],
+            warm_starts=self.warm_starts[one],
+            priors=self.priors[one],
+            recorded=self.recorded[one],
+        )
 
     def initial_mean(self, horizon: int) -> Tensor:
-        """The sequences (E, horizon, block_dim) to draw around first: warm starts, or else the mean action."""
+        """The sequences (E, horizon, block_dim) to draw around first: priors, warm starts, or else the mean action."""
+        if self.priors:
+            return torch.stack([prior.mean for prior in self.priors]).to(self.cost.device)
         mean = torch.zeros(self.cost.environments, horizon, self.block_dim)
         for number, warm_start in enumerate(self.warm_starts):
             if warm_start is not None:
                 mean[number] = warm_start.mean
         return mean.to(self.cost.device)
+
+    def initial_std(self, mean: Tensor, std: float) -> Tensor:
+        """The standard deviations to draw with first around sequences: `std`, times those of the priors if any."""
+        if not self.priors:
+            return torch.full_like(mean, std)
+        return std * torch.stack([prior.std for prior in self.priors]).to(mean.device)
 
     def carried_elites(self) -> list[Tensor]:
         """The elites (K, horizon, block_dim) that every warm start carries over, on the device of the cost."""

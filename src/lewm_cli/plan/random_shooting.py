@@ -1,7 +1,5 @@
 """Random shooting: draw, and take the cheapest."""
 
-import torch
-
 from lewm_cli.plan.search import IterativeSolver, Search
 
 
@@ -14,9 +12,8 @@ class RandomShooting(IterativeSolver):
     def run(self, search: Search) -> None:
         """Draw around the initial mean in every iteration."""
         config, mean = self.config, search.mean
-        std = torch.full_like(mean, config.std)
         for number in search.iterations(config.iterations, config.candidates):
-            candidates = search.sample(config.candidates, mean, std)
+            candidates = search.sample(config.candidates, mean, search.std)
             if number == 0:
                 candidates[:, 0] = mean
             evaluated = search.evaluate(candidates)

@@ -83,6 +83,7 @@ class Search:
     Attributes:
         problem: to solve.
         mean: (E, horizon, block_dim) sequences that the solver has come to; at first the initial mean.
+        std: (E, horizon, block_dim) standard deviations to draw with first.
         best: (E, horizon, block_dim) cheapest candidates so far.
         best_cost: (E,) of them; infinite where no candidate had a finite cost yet.
         last: the iteration that has begun is known to be the last.
@@ -94,6 +95,7 @@ class Search:
         self._budget = Budget(config, problem.flops)
         environments = problem.cost.environments
         self.mean = self.best = problem.initial_mean(config.horizon)
+        self.std = problem.initial_std(self.mean, config.std)
         self.best_cost = self._mean_cost = torch.full((environments,), torch.inf, device=problem.cost.device)
         self.last, self._ended, self._flops_each = False, False, 0
         self._active = torch.ones(environments, dtype=torch.bool)

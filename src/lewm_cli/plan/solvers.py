@@ -7,6 +7,7 @@ from lewm_cli.plan.gradient import Gradient
 from lewm_cli.plan.icem import ICEM
 from lewm_cli.plan.mppi import MPPI
 from lewm_cli.plan.random_shooting import RandomShooting
+from lewm_cli.plan.recorded import Recorded
 from lewm_cli.plan.search import IterativeSolver
 
 SOLVERS: dict[SolverName, type[IterativeSolver]] = {
@@ -16,6 +17,7 @@ SOLVERS: dict[SolverName, type[IterativeSolver]] = {
     "random-shooting": RandomShooting,
     "gradient": Gradient,
     "cem-gd": CEMGD,
+    "recorded": Recorded,
 }
 
 
