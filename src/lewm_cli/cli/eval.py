@@ -15,18 +15,30 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/delta",
     "lewm eval tworoom/delta --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/delta --dataset tworoom/test --references",
+    "lewm eval tworoom/delta --actor prior",
     "lewm eval tworoom/delta --goal-image goal.png --start-seed 3 --video videos",
     "lewm eval robot/lewm --dataset robot/test --episodes 300",
 )
 
 ABOUT_PAIRS = (
     *("episodes", "dataset", "protocol", "manifest", "seeds", "offsets", "exclude_solved"),
-    *("references", "record", "workers", "resume"),
+    *("actor", "references", "record", "workers", "resume"),
 )
 """Options that --goal-image cannot use, which plans from a reset."""
 
 SIMULATED = (
-    *("protocol", "manifest", "seeds", "offsets", "exclude_solved", "references", "solver", "receding", "history"),
+    *(
+        "protocol",
+        "manifest",
+        "seeds",
+        "offsets",
+        "exclude_solved",
+        "actor",
+        "references",
+        "solver",
+        "receding",
+        "history",
+    ),
     *("plan_ms", "plan_flops", "video", "record", "workers", "resume", "goal_image", "start_seed"),
 )
 """Options that mean nothing without a simulator."""
@@ -85,6 +97,15 @@ def command(
             rich_help_panel=PAIRS,
         ),
     ] = False,
+    actor: Annotated[
+        str | None,
+        typer.Option(
+            help="run, or prior: what `lewm fit --kind prior` made acts alone, without planning.",
+            show_default="run",
+            rich_help_panel=options.PLANNER,
+            autocompletion=completion.names(completion.words("run", "prior")),
+        ),
+    ] = None,
     solver: options.Solver = None,
     horizon: options.Horizon = None,
     receding: options.Receding = None,
@@ -165,6 +186,7 @@ def command(
         ("--episodes", "pairs", episodes),
         ("--seed", "seed", seed),
         ("--exclude-solved", "solved_starts", "exclude" if exclude_solved else None),
+        ("--actor", "actor", actor),
         ("--solver", "planner.solver", solver),
         ("--horizon", "planner.horizon", horizon),
         ("--receding", "planner.receding", receding),
